@@ -1,0 +1,58 @@
+"""Rollguard: post-deployment health monitoring with automatic rollback for the tools of AI agents."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rollguard.app import Deployed, Rollguard
+    from rollguard.autonomous_loop import AutonomousLoop
+    from rollguard.deployment_monitor import DeploymentMonitor
+    from rollguard.errors import RollguardError
+    from rollguard.registry import ToolRegistry, tool
+    from rollguard.settings import Settings
+    from rollguard.store import ExecutionStore
+    from rollguard.version_manager import ToolVersionManager
+
+__version__ = "0.1.0"
+
+# Imported when first used, so that `rollguard --help` does not wait for a database library.
+_HOMES = {
+    "AutonomousLoop": "autonomous_loop",
+    "Deployed": "app",
+    "DeploymentMonitor": "deployment_monitor",
+    "ExecutionStore": "store",
+    "Rollguard": "app",
+    "RollguardError": "errors",
+    "Settings": "settings",
+    "ToolRegistry": "registry",
+    "ToolVersionManager": "version_manager",
+    "tool": "registry",
+}
+
+__all__ = [
+    "AutonomousLoop",
+    "Deployed",
+    "DeploymentMonitor",
+    "ExecutionStore",
+    "Rollguard",
+    "RollguardError",
+    "Settings",
+    "ToolRegistry",
+    "ToolVersionManager",
+    "tool",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'rollguard' has no attribute {name!r}")
+    value = getattr(import_module(f"rollguard.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,129 @@
+"""`Rollguard`: the whole system, wired. The only place that builds objects from settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Self
+
+from rollguard.autonomous_loop import AutonomousLoop
+from rollguard.deployment_monitor import DeploymentMonitor
+from rollguard.notify import LogNotifier, Notifier, WebhookNotifier
+from rollguard.registry import ToolRegistry
+from rollguard.settings import Settings
+from rollguard.store import ExecutionStore
+from rollguard.version_manager import ToolVersionManager
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """What a deployment led to.
+
+    Attributes:
+        tool_name: the tool.
+        version_number: the version that is live now.
+        session_id: the session that watches it; None where the code was live already and nothing watches it.
+        changed: False where the code was live already, so that nothing was deployed.
+    """
+
+    tool_name: str
+    version_number: int
+    session_id: int | None
+    changed: bool
+
+
+class Rollguard:
+    """The whole system.
+
+    Args:
+        settings: everything that can be set; `from_settings` reads them from `rollguard.toml` and the environment.
+
+    Attributes:
+        store, registry, monitor, loop, versions: the parts, ready to be used on their own.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.store = ExecutionStore(
+            settings.database,
+            store_payloads=settings.record.store_payloads,
+            payload_limit=settings.record.payload_limit,
+            busy_timeout=settings.record.busy_timeout_seconds,
+        )
+        self.registry = ToolRegistry(settings.tools_dir, store=self.store, failure_rules=settings.failure_rules)
+        rules = settings.monitor
+        self.monitor = DeploymentMonitor(
+            execution_store=self.store,
+            tool_registry=self.registry,
+            monitoring_window_hours=rules.monitoring_window_hours,
+            baseline_window_days=rules.baseline_window_days,
+            regression_threshold=rules.regression_threshold,
+            min_executions=rules.min_executions,
+            alpha=rules.alpha,
+            delta=rules.delta,
+            tool_overrides=settings.tools,
+            notifiers=_notifiers(settings),
+        )
+        self.loop = AutonomousLoop(
+            self.monitor,
+            check_interval_seconds=settings.watch.check_interval_seconds,
+            concurrency=settings.watch.concurrency,
+        )
+        self.versions = ToolVersionManager(self.store, self.registry)
+
+    @classmethod
+    def from_settings(
+        cls, path: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None
+    ) -> Self:
+        """The system as `rollguard.toml` and the environment describe it. See `Settings.load`.
+
+        Raises:
+            InvalidSetting: a key is unknown or a value impossible.
+            StoreError: the database cannot be opened.
+            ToolFileError: the folder of tools cannot be used.
+        """
+        return cls(Settings.load(path, environ))
+
+    def deploy(
+        self,
+        tool_name: str,
+        code: str | bytes,
+        *,
+        reason: str | None = None,
+        created_by: str = "human",
+        kind: str | None = None,
+        deployed_at: datetime | None = None,
+    ) -> Deployed:
+        """`registry.deploy` and `start_monitoring` in one. Raises as they do.
+
+        Code that is live already is not deployed again, and a session that watches it goes on.
+        """
+        before = self.store.versions.live(tool_name)
+        moment = deployed_at or datetime.now(UTC)
+        version_number = self.registry.deploy(
+            tool_name, code, created_by=created_by, reason=reason, kind=kind, deployed_at=moment
+        )
+        if before is not None and before.version_number == version_number:
+            watching = next(iter(self.store.sessions.active(tool_name)), None)
+            return Deployed(tool_name, version_number, watching.session_id if watching else None, changed=False)
+        session_id = self.monitor.start_monitoring(tool_name, moment, version=version_number)
+        return Deployed(tool_name, version_number, session_id, changed=True)
+
+    def close(self) -> None:
+        """Close the store's connections."""
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+
+def _notifiers(settings: Settings) -> list[Notifier]:
+    notifiers: list[Notifier] = [LogNotifier()] if settings.notify.log else []
+    timeout = settings.notify.webhook_timeout_seconds
+    notifiers += [WebhookNotifier(url, timeout=timeout) for url in settings.notify.webhook_urls]
+    return notifiers

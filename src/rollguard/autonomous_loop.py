@@ -1,0 +1,148 @@
+"""`AutonomousLoop`: look after every deployment under watch, again and again, until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import threading
+from datetime import datetime
+from typing import Any
+
+from rollguard.deployment_monitor import DeploymentMonitor
+from rollguard.errors import InvalidSetting
+from rollguard.store import Session
+
+logger = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 15.0  # after a cycle that could not even list the sessions, at the latest
+_COUNTERS = ("checks", "rollbacks_triggered", "rollbacks_failed", "sessions_completed", "errors")
+
+
+class AutonomousLoop:
+    """The health part of the autonomous loop.
+
+    Use `await loop.run()` to watch until stopped, or `await loop.check_deployment_health()` inside a loop of your own.
+    Checks run in threads, so the event loop stays free.
+
+    Args:
+        deployment_monitor: makes the checks and the rollbacks.
+        check_interval_seconds: time between the starts of two cycles (1 to 86400).
+        concurrency: how many sessions are checked at once.
+
+    Attributes:
+        stats: totals since the start: cycles, checks, rollbacks_triggered, rollbacks_failed, sessions_completed and
+            errors.
+
+    Raises:
+        InvalidSetting: the interval or the concurrency is out of its range.
+    """
+
+    def __init__(
+        self,
+        deployment_monitor: DeploymentMonitor,
+        *,
+        check_interval_seconds: float = 300.0,
+        concurrency: int = 4,
+    ) -> None:
+        interval = check_interval_seconds
+        if isinstance(interval, bool) or not isinstance(interval, int | float) or not 1 <= interval <= 86_400:
+            raise InvalidSetting("check_interval_seconds", f"{interval!r} is not a number of seconds from 1 to 86400")
+        if isinstance(concurrency, bool) or not isinstance(concurrency, int) or not 1 <= concurrency <= 64:
+            raise InvalidSetting("concurrency", f"{concurrency!r} is not a whole number from 1 to 64")
+        self._monitor = deployment_monitor
+        self._interval = float(interval)
+        self._turns = asyncio.Semaphore(concurrency)
+        self._stopped = asyncio.Event()
+        self.stats: dict[str, int] = dict.fromkeys(("cycles", *_COUNTERS), 0)
+
+    async def check_deployment_health(self, *, now: datetime | None = None) -> dict[str, int]:
+        """One cycle: finish what a crash left, then check every active session and roll back what needs it.
+
+        One session's failure is recorded and never stops another's check.
+
+        Returns:
+            This cycle's checks, rollbacks_triggered, rollbacks_failed, sessions_completed and errors.
+
+        Raises:
+            StoreUnavailable: the database cannot be reached, so that not even the sessions are known.
+        """
+        cycle = dict.fromkeys(_COUNTERS, 0)
+        self.stats["cycles"] += 1
+        await asyncio.to_thread(self._monitor.recover, now=now)
+        sessions = await asyncio.to_thread(self._monitor.get_active_sessions)
+        await asyncio.gather(*(self._check(session, now, cycle) for session in sessions))
+        for name, count in cycle.items():
+            self.stats[name] += count
+        return cycle
+
+    _check_deployment_health = check_deployment_health  # the name it has in the contract
+
+    async def run(self, *, handle_signals: bool = True) -> None:
+        """Check now and then every interval, until `stop` is called.
+
+        Args:
+            handle_signals: stop on SIGTERM and SIGINT too, after the checks under way (in the main thread only).
+        """
+        self._stopped.clear()
+        with self._stopping_on_signals() if handle_signals else contextlib.nullcontext():
+            while not self._stopped.is_set():
+                started = asyncio.get_running_loop().time()
+                pause = self._interval
+                try:
+                    cycle = await self.check_deployment_health()
+                    logger.info("cycle %d: %s", self.stats["cycles"], cycle)
+                except Exception as error:  # noqa: BLE001 - whatever it is, the watch goes on
+                    self.stats["errors"] += 1
+                    pause = min(pause, _RETRY_SECONDS)
+                    logger.error("the cycle could not be made and is tried again in %.0f s: %s", pause, error)
+                elapsed = asyncio.get_running_loop().time() - started
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopped.wait(), timeout=max(0.0, pause - elapsed))
+
+    def stop(self) -> None:
+        """End `run` after the checks under way. Call it in the event loop's own thread."""
+        self._stopped.set()
+
+    async def _check(self, session: Session, now: datetime | None, cycle: dict[str, int]) -> None:
+        async with self._turns:
+            try:
+                result = await asyncio.to_thread(
+                    self._monitor.auto_rollback_if_needed, session.tool_name, session.session_id, now=now
+                )
+            except Exception as error:  # noqa: BLE001 - one session's failure never stops another's check
+                cycle["errors"] += 1
+                logger.error("session %d of %s: %s", session.session_id, session.tool_name, error)
+                await asyncio.to_thread(self._monitor.record_failed_check, session, error, now=now)
+                return
+        cycle["checks"] += 1
+        _count(result, cycle)
+
+    @contextlib.contextmanager
+    def _stopping_on_signals(self) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        handled = (signal.SIGTERM, signal.SIGINT)
+        for number in handled:
+            loop.add_signal_handler(number, self.stop)
+        try:
+            yield
+        finally:
+            for number in handled:
+                loop.remove_signal_handler(number)
+
+
+def _count(result: dict[str, Any], cycle: dict[str, int]) -> None:
+    if result["rollback_performed"]:
+        cycle["rollbacks_triggered"] += 1
+        drop = result["success_rate_drop"]
+        fallen = "" if drop is None else f", drop {drop:.1%}"
+        logger.warning("AUTO-ROLLBACK: %s%s: %s", result["tool_name"], fallen, result["reason"])
+    elif result["needs_rollback"]:
+        cycle["rollbacks_failed"] += 1
+        logger.error("%s needs a rollback that could not be made: %s", result["tool_name"], result["reason"])
+    if result["session_status"] == "completed":
+        cycle["sessions_completed"] += 1

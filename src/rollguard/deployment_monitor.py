@@ -1,0 +1,324 @@
+"""`DeploymentMonitor`: watch a deployment, check its health, roll it back when it made things worse."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rollguard.errors import InvalidInput, RollbackRefused, StoreError
+from rollguard.health_report import check_row, failed_check_row, health_report
+from rollguard.judge import Judgement, Rules, judge
+from rollguard.notify import Dispatcher, Event, EventKind, Level, LogNotifier, Notifier
+from rollguard.registry import ToolRegistry
+from rollguard.rollback import RollbackRunner, investigation_of
+from rollguard.store import ExecutionStore, Intention, Rollback, Session
+
+logger = logging.getLogger(__name__)
+
+_FUTURE = timedelta(minutes=5)  # how far ahead of ours another machine's clock may be
+
+
+class DeploymentMonitor:
+    """Watches deployments and rolls back those that made their tool worse.
+
+    Each deployment is watched in a session. A check compares the executions since the deployment with those of the
+    days before it; a drop of the success rate that reaches the threshold is a regression, and `auto_rollback_if_needed`
+    answers it by restoring the last good version. Safe to use from many threads and processes at once.
+
+    Args:
+        execution_store: where executions, sessions and versions are kept.
+        tool_registry: serves the tools and restores their files.
+        monitoring_window_hours: how long a deployment is watched.
+        baseline_window_days: how far before the deployment the baseline reaches.
+        regression_threshold: drop of the success rate that triggers a rollback; 0.15 is 15 percentage points.
+        min_executions: executions that both windows need before they are compared.
+        alpha, delta: of the evidence rule, see `rollguard.judge.Evidence`.
+        tool_overrides: for a tool's name, any of the settings above that differ for it.
+        notifiers: channels that are told of rollbacks and slowdowns; by default the log.
+
+    Raises:
+        InvalidSetting: a setting is out of its range; the message names both.
+    """
+
+    def __init__(
+        self,
+        execution_store: ExecutionStore,
+        tool_registry: ToolRegistry,
+        monitoring_window_hours: int = 24,
+        baseline_window_days: int = 7,
+        regression_threshold: float = 0.15,
+        min_executions: int = 10,
+        *,
+        alpha: float = 0.05,
+        delta: float = 0.0,
+        tool_overrides: Mapping[str, Mapping[str, Any]] | None = None,
+        notifiers: Sequence[Notifier] | None = None,
+    ) -> None:
+        self.store = execution_store
+        self.registry = tool_registry
+        self.rules = Rules(
+            monitoring_window_hours, baseline_window_days, regression_threshold, min_executions, alpha, delta
+        )
+        self._rules_of = {name: self.rules.with_overrides(values) for name, values in (tool_overrides or {}).items()}
+        self._runner = RollbackRunner(execution_store, tool_registry)
+        self._dispatcher = Dispatcher(execution_store, [LogNotifier()] if notifiers is None else notifiers)
+
+    # --- sessions --------------------------------------------------------------------------------------------------
+
+    def start_monitoring(
+        self,
+        tool_name: str,
+        deployment_time: datetime,
+        *,
+        version: int | None = None,
+        notes: str | None = None,
+        now: datetime | None = None,
+        **overrides: Any,
+    ) -> int:
+        """Begin to watch a deployment. A session of the tool that is still active becomes `superseded`.
+
+        Args:
+            tool_name: the tool that was deployed.
+            deployment_time: when; an execution at exactly this time is current. A naive datetime is local time.
+            version: the version to watch; by default the one that is live.
+            notes: anything worth remembering.
+            overrides: `monitoring_window_hours`, `baseline_window_days`, `regression_threshold`, `min_executions`,
+                `alpha` or `delta` for this session alone.
+
+        Returns:
+            The session's id.
+
+        Raises:
+            InvalidToolName, InvalidSetting, InvalidInput: a value cannot be meant.
+            UnknownVersion: the tool has no such version.
+        """
+        moment = _now(now)
+        deployed = _checked_time(deployment_time, moment)
+        rules = self.rules_for(tool_name).with_overrides(overrides)
+        session = self.store.sessions.start(tool_name, deployed, rules, version_number=version, notes=notes, now=moment)
+        return session.session_id
+
+    def rules_for(self, tool_name: str) -> Rules:
+        """What deployments of this tool are judged by."""
+        return self._rules_of.get(tool_name, self.rules)
+
+    def get_active_sessions(self) -> list[Session]:
+        """Sessions whose deployment is under watch, oldest first."""
+        return self.store.sessions.active()
+
+    def get_session(self, session_id: int) -> Session:
+        """One session, whatever its status. Raises `UnknownSession`."""
+        return self.store.sessions.get(_checked_session_id(session_id))
+
+    def cancel_monitoring(self, session_id: int, reason: str = "cancelled", *, now: datetime | None = None) -> Session:
+        """Stop watching a deployment, by an operator's word. A rollback not yet carried out is called off.
+
+        Raises:
+            UnknownSession: there is none with that id.
+            SessionClosed: it is no longer active.
+        """
+        return self.store.sessions.cancel(_checked_session_id(session_id), notes=reason, now=_now(now))
+
+    # --- checking --------------------------------------------------------------------------------------------------
+
+    def check_health(self, tool_name: str, session_id: int, *, now: datetime | None = None) -> dict[str, Any]:
+        """Compare what happened since the deployment with what happened before it, and keep the result.
+
+        Nothing is rolled back by this. The check of a session that is no longer active is made but not kept.
+
+        Args:
+            now: the moment of the check; by default the present one.
+
+        Returns:
+            The report: tool_name, session_id, deployment_time, hours_since_deployment, checked_at, baseline, current,
+            comparison, evidence, verdict, reasons, needs_rollback. See docs/report.md.
+
+        Raises:
+            UnknownSession: there is none with that id.
+            InvalidInput: the session is of another tool.
+            StoreUnavailable: the database cannot be reached or written.
+        """
+        return self._check(self._session_of(tool_name, session_id), _now(now))[0]
+
+    def auto_rollback_if_needed(
+        self, tool_name: str, session_id: int, *, now: datetime | None = None
+    ) -> dict[str, Any]:
+        """Check the deployment; roll it back if it made its tool worse; complete the session when its time is over.
+
+        Returns:
+            The report of `check_health`, with rollback_performed, rollback_type, reason, success_rate_drop and
+            rollback_result. A rollback that was needed but could not be made has `rollback_performed` False and says
+            why in `reason` and `rollback_result`.
+
+        Raises:
+            As `check_health` does.
+        """
+        moment = _now(now)
+        session = self._session_of(tool_name, session_id)
+        report, judgement = self._check(session, moment)
+        result: dict[str, Any] = {
+            **report,
+            "rollback_performed": False,
+            "rollback_type": None,
+            "reason": judgement.reasons[0],
+            "success_rate_drop": report["comparison"]["success_rate_drop"],
+            "rollback_result": None,
+        }
+        if session.active:
+            if judgement.needs_rollback:
+                result.update(self._answer_regression(session, judgement, moment))
+            elif moment >= session.window_end:
+                self._complete(session, judgement, moment)
+            result["session_status"] = self.store.sessions.get(session_id).status
+        self.deliver_notifications(now=moment)
+        return result
+
+    def record_failed_check(self, session: Session, error: Exception, *, now: datetime | None = None) -> None:
+        """Keep that a check could not be made and why, so that it is seen; the next check tries again."""
+        try:
+            self.store.sessions.record_check(session.session_id, failed_check_row(session, error, _now(now)))
+        except StoreError as second:  # usually the very same trouble; then the log has to do
+            logger.error("the failed check of session %d could not be kept: %s", session.session_id, second)
+
+    # --- rolling back ----------------------------------------------------------------------------------------------
+
+    def roll_back(
+        self,
+        tool_name: str,
+        *,
+        to_version: int | None = None,
+        reason: str,
+        requested_by: str = "human",
+        now: datetime | None = None,
+    ) -> Rollback:
+        """Roll a tool back because a person says so, and tell people. See `RollbackRunner.roll_back_by_hand`."""
+        moment = _now(now)
+        try:
+            return self._runner.roll_back_by_hand(
+                tool_name, to_version=to_version, reason=reason, requested_by=requested_by, now=moment
+            )
+        finally:
+            self.deliver_notifications(now=moment)
+
+    def recover(self, *, now: datetime | None = None) -> list[Rollback]:
+        """Carry out rollbacks that a process claimed and did not live to finish. Call it at start; it happens once.
+
+        Returns:
+            The rollbacks that this call brought to an end.
+        """
+        moment = _now(now)
+        ended = self._runner.recover(moment)
+        self.deliver_notifications(now=moment)
+        return ended
+
+    def deliver_notifications(self, *, now: datetime | None = None) -> int:
+        """Tell people what they were not told yet; how many events were delivered everywhere is returned."""
+        return self._dispatcher.deliver(_now(now))
+
+    # --- inside ----------------------------------------------------------------------------------------------------
+
+    def _session_of(self, tool_name: str, session_id: int) -> Session:
+        session = self.get_session(session_id)
+        if session.tool_name != tool_name:
+            raise InvalidInput(f"session {session_id} watches {session.tool_name}, not {tool_name}")
+        return session
+
+    def _check(self, session: Session, now: datetime) -> tuple[dict[str, Any], Judgement]:
+        until = min(now, session.window_end, session.completed_at or now)
+        judgement = judge(*self.store.executions.windows(session, until), session.rules)
+        report = health_report(session, judgement, until, now)
+        if not session.active:
+            report["needs_rollback"] = False
+            return report, judgement
+        if judgement.comparison.performance_degradation:
+            self._alert_slowdown(session, judgement, now)
+        self.store.sessions.record_check(session.session_id, check_row(session, judgement, now))
+        return report, judgement
+
+    def _answer_regression(self, session: Session, judgement: Judgement, now: datetime) -> dict[str, Any]:
+        drop = judgement.comparison.success_rate_drop
+        intention = Intention(
+            tool_name=session.tool_name,
+            session_id=session.session_id,
+            from_version=session.version_number,
+            to_version=None,
+            reason=judgement.reasons[0],
+            rollback_type="threshold",
+            requested_by="rollguard",
+            success_rate_drop=None if drop is None else float(drop),
+            regression_severity=str(judgement.comparison.regression_severity),
+            investigation=investigation_of(self.store, session, min(now, session.window_end)),
+        )
+        try:
+            rollback = self._runner.roll_back(intention, now)
+        except RollbackRefused as refusal:
+            logger.info("session %d: %s", session.session_id, refusal)
+            return {
+                "reason": str(refusal),
+                "rollback_result": {"rollback_successful": False, "error": str(refusal)},
+            }
+        if rollback.to_version is None and now >= session.window_end:
+            self._complete(session, judgement, now)
+        return {
+            "rollback_performed": rollback.rollback_successful,
+            "rollback_type": rollback.rollback_type if rollback.rollback_successful else None,
+            "reason": rollback.reason if rollback.rollback_successful else rollback.error,
+            "rollback_result": {
+                "rollback_id": rollback.rollback_id,
+                "rollback_successful": rollback.rollback_successful,
+                "from_version": rollback.from_version,
+                "to_version": rollback.to_version,
+                "error": rollback.error,
+            },
+        }
+
+    def _complete(self, session: Session, judgement: Judgement, now: datetime) -> None:
+        comparison = judgement.comparison
+        if comparison.regression_detected:
+            outcome, notes = "regressed", f"regressed and could not be rolled back: {judgement.reasons[0]}"
+        elif comparison.has_sufficient_data:
+            outcome, notes = "healthy", f"healthy: {judgement.reasons[0]}"
+        else:
+            outcome, notes = "unproven", f"unproven: {judgement.warning}"
+        self.store.sessions.complete(session.session_id, outcome=outcome, notes=notes, now=now)
+
+    def _alert_slowdown(self, session: Session, judgement: Judgement, now: datetime) -> None:
+        """Tell of a slowdown once, when it begins, and not at every check while it lasts."""
+        latest = self.store.sessions.checks(session.session_id, limit=1)
+        if latest and latest[0]["performance_degradation"]:
+            return
+        event = Event(
+            EventKind.SLOWDOWN,
+            Level.WARNING,
+            session.tool_name,
+            session.session_id,
+            f"{session.tool_name}: version {session.version_number} is much slower than before",
+            judgement.reasons,
+            now.isoformat(),
+            {"duration_change": float(judgement.comparison.duration_change or 0)},
+        )
+        self.store.outbox.add(event.to_dict(), now)
+
+
+def _now(now: datetime | None) -> datetime:
+    return datetime.now(UTC) if now is None else now.astimezone(UTC)
+
+
+def _checked_time(deployment_time: object, now: datetime) -> datetime:
+    if not isinstance(deployment_time, datetime):
+        raise InvalidInput(f"deployment_time: {deployment_time!r} is not a datetime")
+    moment = deployment_time.astimezone(UTC)
+    if moment > now + _FUTURE:
+        raise InvalidInput(
+            f"deployment_time: {moment.isoformat()} lies in the future. A naive datetime is local time; "
+            "for UTC give datetime.now(timezone.utc)"
+        )
+    return moment
+
+
+def _checked_session_id(session_id: object) -> int:
+    if isinstance(session_id, bool) or not isinstance(session_id, int) or not 0 < session_id < 2**31:
+        raise InvalidInput(f"session_id: {session_id!r} is not a session's number, as start_monitoring returns it")
+    return session_id

@@ -1,0 +1,107 @@
+"""Every error Rollguard raises. Each is a `RollguardError`, and its message says what to do about it."""
+
+from __future__ import annotations
+
+
+class RollguardError(Exception):
+    """Base of every error that Rollguard raises on purpose."""
+
+
+# --- bad input -----------------------------------------------------------------------------------------------------
+
+
+class InvalidInput(RollguardError, ValueError):
+    """A value was given that cannot be meant; the message names it and the allowed range."""
+
+
+class InvalidToolName(InvalidInput):
+    """A tool's name is empty, over-long, or holds a character that no tool name may hold."""
+
+
+class InvalidSetting(InvalidInput):
+    """A setting has an unknown key or an impossible value; the message names the key and the allowed range."""
+
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(f"{key}: {problem}")
+        self.key = key
+        self.problem = problem
+
+
+# --- things that are not there -------------------------------------------------------------------------------------
+
+
+class UnknownTool(RollguardError, LookupError):
+    """No tool of that name is in the registry's folder."""
+
+
+class UnknownVersion(RollguardError, LookupError):
+    """The tool has no version of that number."""
+
+
+class UnknownSession(RollguardError, LookupError):
+    """No monitoring session has that id."""
+
+
+# --- tools ---------------------------------------------------------------------------------------------------------
+
+
+class ToolLoadError(RollguardError):
+    """A tool's file cannot be turned into a tool: it does not compile, fails on import, or defines none."""
+
+
+class ToolFileError(RollguardError):
+    """A tool's file cannot be read or written (permissions, full disk, a folder in its place)."""
+
+
+class DeploymentConflict(RollguardError):
+    """Another deployment of the tool was made at the same moment, and it won; look at the live version and decide."""
+
+
+# --- sessions and rollbacks ----------------------------------------------------------------------------------------
+
+
+class SessionClosed(RollguardError):
+    """The monitoring session is no longer active, so it cannot be changed."""
+
+
+class RollbackRefused(RollguardError):
+    """The rollback's claim was not granted: somebody decided first, or the version is no longer live."""
+
+
+class NoEarlierVersion(RollguardError):
+    """There is no version to go back to: none was live before, or every one of them was itself rolled back."""
+
+
+# --- the store -----------------------------------------------------------------------------------------------------
+
+
+class StoreError(RollguardError):
+    """The store could not do what was asked."""
+
+
+class StoreUnavailable(StoreError):
+    """The database cannot be reached or does not answer; nothing was written, and trying again later may work."""
+
+
+class StoreBusy(StoreUnavailable):
+    """Another process holds the database's lock for longer than the busy timeout; nothing was written."""
+
+
+class StoreReadOnly(StoreUnavailable):
+    """The database refuses writes (a read-only file, folder or server); nothing was written."""
+
+
+class StoreFull(StoreUnavailable):
+    """The disk under the database is full; nothing was written."""
+
+
+class StoreConflict(StoreError):
+    """The database's own constraints refused a change that would have broken an invariant; nothing was written."""
+
+
+class SchemaTooNew(StoreError):
+    """The database was written by a newer Rollguard than this one; upgrade Rollguard to open it."""
+
+
+class NotARollguardStore(StoreError):
+    """The file or database holds something else than a Rollguard store."""

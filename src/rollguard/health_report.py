@@ -1,0 +1,107 @@
+"""A check's result as the plain, JSON-safe dict that people and programs read, and as the row that is stored."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from fractions import Fraction
+from typing import Any
+
+from rollguard.judge import Judgement, Verdict, Window
+from rollguard.store import Session
+
+
+def health_report(session: Session, judgement: Judgement, until: datetime, now: datetime) -> dict[str, Any]:
+    """The report of one check. Times are ISO 8601 in UTC; rates and drops are shares (0.15 is 15 points)."""
+    rules, comparison, evidence = judgement.rules, judgement.comparison, judgement.evidence
+    baseline = _period(
+        f"{rules.baseline_window_days} days before deployment",
+        session.baseline_start,
+        session.deployment_time,
+        comparison.baseline,
+        rules.min_executions,
+    )
+    current = _period("since deployment", session.deployment_time, until, comparison.current, rules.min_executions)
+    return {
+        "tool_name": session.tool_name,
+        "session_id": session.session_id,
+        "session_status": session.status,
+        "version_number": session.version_number,
+        "deployment_time": session.deployment_time.isoformat(),
+        "hours_since_deployment": (now - session.deployment_time).total_seconds() / 3600.0,
+        "checked_at": now.isoformat(),
+        "baseline": baseline,
+        "current": current,
+        "comparison": {
+            "has_sufficient_data": comparison.has_sufficient_data,
+            "baseline_success_rate": baseline["success_rate"],
+            "current_success_rate": current["success_rate"],
+            "success_rate_change": _float(comparison.success_rate_change),
+            "success_rate_drop": _float(comparison.success_rate_drop),
+            "duration_change": _float(comparison.duration_change),
+            "performance_degradation": comparison.performance_degradation,
+            "regression_detected": comparison.regression_detected,
+            "regression_severity": str(comparison.regression_severity),
+            "warning": judgement.warning,
+        },
+        "evidence": {
+            "alpha": evidence.alpha,
+            "delta": evidence.delta,
+            "log_e": evidence.log_e,
+            "required": evidence.required,
+            "present": evidence.present,
+        },
+        "verdict": str(judgement.verdict),
+        "reasons": list(judgement.reasons),
+        "needs_rollback": judgement.needs_rollback,
+    }
+
+
+def check_row(session: Session, judgement: Judgement, now: datetime) -> dict[str, Any]:
+    """The columns of `deployment_health_checks` for one check."""
+    comparison = judgement.comparison
+    return {
+        "tool_name": session.tool_name,
+        "checked_at": now,
+        "baseline_success_rate": comparison.baseline.success_rate,
+        "baseline_total_executions": comparison.baseline.total,
+        "baseline_avg_duration_ms": comparison.baseline.avg_duration_ms,
+        "current_success_rate": comparison.current.success_rate,
+        "current_total_executions": comparison.current.total,
+        "current_avg_duration_ms": comparison.current.avg_duration_ms,
+        "success_rate_drop": _float(comparison.success_rate_drop),
+        "duration_change": _float(comparison.duration_change),
+        "performance_degradation": comparison.performance_degradation,
+        "regression_detected": comparison.regression_detected,
+        "regression_severity": str(comparison.regression_severity),
+        "needs_rollback": judgement.needs_rollback,
+        "verdict": str(judgement.verdict),
+        "reasons": list(judgement.reasons),
+        "record": judgement.record(),
+    }
+
+
+def failed_check_row(session: Session, error: Exception, now: datetime) -> dict[str, Any]:
+    """The columns of a check that could not be made: the verdict is `error`, never `regressed`."""
+    return {
+        "tool_name": session.tool_name,
+        "checked_at": now,
+        "verdict": str(Verdict.ERROR),
+        "reasons": [f"{type(error).__name__}: {error}"],
+    }
+
+
+def _period(words: str, start: datetime, end: datetime, window: Window, min_executions: int) -> dict[str, Any]:
+    return {
+        "period": words,
+        "start": start.isoformat(),
+        "end": end.isoformat(),
+        "total_executions": window.total,
+        "successes": window.successes,
+        "success_rate": window.success_rate,
+        "avg_duration_ms": window.avg_duration_ms,
+        "sufficient_data": window.total >= min_executions,
+    }
+
+
+def _float(value: Fraction | None) -> float | None:
+    return None if value is None else float(value)

@@ -1,0 +1,111 @@
+"""Anytime-valid evidence that a deployment fails more often than its finite, fixed baseline.
+
+The test may be looked at after every call without its error adding up: an unchanged tool is ever called worse with
+probability at most `alpha`.
+
+Method. The unknown failure rate q of the baseline is bounded from above at K confidence levels g_k. For each bound
+theta_k a mixture of Bernoulli betting martingales M_k grows when current calls fail more often than theta_k. A level
+counts as crossed when M_k reaches h_k, and the h_k are spent so that g_K + sum_k (g_k - g_{k+1}) / h_k = alpha; there
+is evidence when every level is crossed, which is `min_k (log M_k - log h_k) >= 0`.
+
+Why it holds: P_q(Bin(nb, q) <= fb) is super-uniform. When it lies in (g_{k+1}, g_k], q < u_k, so M_k is a
+supermartingale under "no worse", and by Ville's inequality it ever reaches h_k with probability at most 1/h_k.
+
+Assumes independent baseline calls, and that a healthy version's failure probability, given the past, is at most
+q + delta. It cannot by itself tell an outage from a bad release.
+
+References: Ville 1939; Clopper & Pearson 1934; Robbins 1970; Berger & Boos 1994; Howard, Ramdas, McAuliffe & Sekhon
+2021; Vovk & Wang 2021; Lindon, Sanden & Shirikian 2022.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from rollguard.errors import InvalidInput
+from rollguard.judge.binomial import clopper_pearson_upper
+
+_LEVELS = 20  # K
+_BETS = tuple(0.08 * (0.95 / 0.08) ** (j / 7) for j in range(8))  # v_j
+_LOG_KEEP = tuple(math.log1p(-v) for v in _BETS)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The test for one session: fixed by the baseline's counts, then asked about the current counts at any time.
+
+    Attributes:
+        baseline_calls: nb, executions in the baseline.
+        baseline_failures: fb, how many of them failed.
+        alpha: bound on the probability of ever calling an unchanged tool worse.
+        delta: rise of the failure rate that is forgiven.
+
+    Raises:
+        InvalidInput: counts that cannot be (`0 <= failures <= calls` is needed) or settings out of range.
+    """
+
+    baseline_calls: int
+    baseline_failures: int
+    alpha: float = 0.05
+    delta: float = 0.0
+    _levels: tuple[tuple[float, float], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _check_counts("baseline", self.baseline_calls, self.baseline_failures)
+        if not 0 < self.alpha < 0.5:
+            raise InvalidInput(f"alpha: {self.alpha!r} is not above 0 and below 0.5")
+        if not 0 <= self.delta < 1:
+            raise InvalidInput(f"delta: {self.delta!r} is not at least 0 and below 1")
+        levels = _levels(self.baseline_calls, self.baseline_failures, self.alpha, self.delta)
+        object.__setattr__(self, "_levels", levels)
+
+    def log_e(self, calls: int, failures: int) -> float:
+        """Natural log of the e-value of `failures` in `calls` current executions (uncapped).
+
+        Raises:
+            InvalidInput: counts that cannot be.
+        """
+        _check_counts("current", calls, failures)
+        return min(_log_m(theta, calls, failures) - log_h for theta, log_h in self._levels) - math.log(self.alpha)
+
+    @property
+    def required(self) -> float:
+        """Natural log of the e-value at which there is evidence: log(1/alpha)."""
+        return -math.log(self.alpha)
+
+    def present(self, calls: int, failures: int) -> bool:
+        """Whether the current counts are evidence that the tool became worse."""
+        return self.log_e(calls, failures) >= self.required
+
+
+def _check_counts(side: str, calls: int, failures: int) -> None:
+    if not 0 <= failures <= calls:
+        raise InvalidInput(f"{side} counts need 0 <= failures <= calls, not {failures} of {calls}")
+
+
+@lru_cache(maxsize=4096)
+def _levels(nb: int, fb: int, alpha: float, delta: float) -> tuple[tuple[float, float], ...]:
+    """(theta_k, log h_k) for k = 0…K-1. Steps 1 to 4 of the rule, done once a session."""
+    # 1. Confidence levels, from certainty down to alpha/8.
+    g = [1.0] + [0.7 * ((alpha / 8) / 0.7) ** (k / (_LEVELS - 1)) for k in range(_LEVELS)]
+    # 2. How the error is spread over the levels depends on how much the baseline knows.
+    kappa = 0.05 if nb == 0 else min(0.75, max(0.05, 0.1 + 0.4 * (math.log10(nb) - 2)))
+    # 3. Thresholds h_k, so that g_K + sum (g_k - g_{k+1}) / h_k = alpha.
+    w = [math.sqrt(g[k] * g[k + 1]) ** (kappa - 1) for k in range(_LEVELS)]
+    c = sum((g[k] - g[k + 1]) * w[k] for k in range(_LEVELS)) / (alpha - g[_LEVELS])
+    # 4. Upper bounds of the baseline's failure rate at those levels.
+    return tuple(
+        (min(1.0, clopper_pearson_upper(nb, fb, g[k + 1]) + delta), math.log(c / w[k])) for k in range(_LEVELS)
+    )
+
+
+def _log_m(theta: float, n: int, f: int) -> float:
+    """Step 5: log of the mixture of betting martingales against a failure rate of at most `theta`."""
+    if theta >= 1.0:
+        return 0.0
+    odds = (1.0 - theta) / theta
+    terms = [f * math.log1p(v * odds) + (n - f) * keep for v, keep in zip(_BETS, _LOG_KEEP, strict=True)]
+    top = max(terms)
+    return top + math.log(sum(math.exp(t - top) for t in terms)) - math.log(len(_BETS))

@@ -1,0 +1,68 @@
+"""Failures with the same cause have the same signature: the error's type and its message without the particulars."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+# Order matters: the longest particulars first.
+_PARTICULARS = (
+    (re.compile(r"0x[0-9a-fA-F]+"), "<address>"),
+    (re.compile(r"\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b"), "<uuid>"),
+    (re.compile(r"'[^'\n]*'|\"[^\"\n]*\""), "<text>"),
+    (re.compile(r"(?<![\w<])[-+]?\d[\d.,:eE+-]*"), "<number>"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """One failed execution as an investigation sees it. `sample` is what is shown of it."""
+
+    error_type: str | None
+    error: str | None
+    sample: dict[str, Any]
+
+
+def signature(error_type: str | None, error: str | None) -> str:
+    """The signature of one failure, as `KeyError: <text>`."""
+    message = (error or "").strip().splitlines()[0] if (error or "").strip() else ""
+    for pattern, name in _PARTICULARS:
+        message = pattern.sub(name, message)
+    kind = error_type or "failure"
+    if not message or message.startswith(f"{kind}:"):
+        return message or kind
+    return f"{kind}: {message}"[:300]
+
+
+def investigate(before: Iterable[Failed], since: Iterable[Failed], samples: int = 3) -> list[dict[str, Any]]:
+    """Error signatures since the deployment against before it, the most grown first.
+
+    Args:
+        before, since: failures of the two windows, latest first.
+        samples: how many of the latest failures of each signature are kept as samples.
+
+    Returns:
+        For each signature: `signature`, `error_type`, `count` (since), `count_before`, `new` and `samples`.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for failures, key in ((since, "count"), (before, "count_before")):
+        for failure in failures:
+            name = signature(failure.error_type, failure.error)
+            entry = found.setdefault(
+                name,
+                {
+                    "signature": name,
+                    "error_type": failure.error_type,
+                    "count": 0,
+                    "count_before": 0,
+                    "samples": [],
+                },
+            )
+            entry[key] += 1
+            if key == "count" and len(entry["samples"]) < samples:
+                entry["samples"].append(failure.sample)
+    for entry in found.values():
+        entry["new"] = entry["count_before"] == 0
+    return sorted(found.values(), key=lambda e: (-e["count"], e["count_before"], e["signature"]))

@@ -1,0 +1,65 @@
+"""What was counted in a stretch of time: executions, successes and durations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from rollguard.errors import InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The counts of one tool's executions in one stretch of time. Windows of adjoining stretches merge with `+`.
+
+    Attributes:
+        total: executions counted.
+        successes: how many of them succeeded.
+        timed: how many of them carry a duration (an execution may be recorded without one).
+        duration_sum_ms: sum of those durations, in milliseconds.
+    """
+
+    total: int = 0
+    successes: int = 0
+    timed: int = 0
+    duration_sum_ms: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.successes <= self.total or not 0 <= self.timed <= self.total:
+            raise InvalidInput(
+                f"a window needs 0 <= successes, timed <= total, not total={self.total}, "
+                f"successes={self.successes}, timed={self.timed}"
+            )
+
+    def __add__(self, other: Window) -> Window:
+        return Window(
+            self.total + other.total,
+            self.successes + other.successes,
+            self.timed + other.timed,
+            self.duration_sum_ms + other.duration_sum_ms,
+        )
+
+    @property
+    def failures(self) -> int:
+        """Executions that failed."""
+        return self.total - self.successes
+
+    @property
+    def rate(self) -> Fraction | None:
+        """Success rate as an exact fraction in [0, 1]; None without executions."""
+        return Fraction(self.successes, self.total) if self.total else None
+
+    @property
+    def success_rate(self) -> float | None:
+        """Success rate as the nearest float; None without executions."""
+        return self.successes / self.total if self.total else None
+
+    @property
+    def mean_duration(self) -> Fraction | None:
+        """Mean duration in milliseconds as an exact fraction of the stored sum; None without durations."""
+        return Fraction(self.duration_sum_ms) / self.timed if self.timed else None
+
+    @property
+    def avg_duration_ms(self) -> float | None:
+        """Mean duration in milliseconds; None without durations."""
+        return self.duration_sum_ms / self.timed if self.timed else None

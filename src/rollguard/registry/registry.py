@@ -1,0 +1,317 @@
+"""`ToolRegistry`: a folder of tools, served in the version that is live, each call recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from rollguard.errors import StoreUnavailable, ToolLoadError
+from rollguard.record import Recorder, Spool
+from rollguard.registry.adoption import adopt, keep_hand_edit
+from rollguard.registry.definitions import definition_of
+from rollguard.registry.folder import Folder
+from rollguard.registry.marks import IsFailure
+from rollguard.registry.serving import Served, Serving
+from rollguard.registry.source import LoadedTool, load
+from rollguard.store import ExecutionStore, Version, digest
+
+logger = logging.getLogger(__name__)
+
+
+class ToolRegistry:
+    """A folder of tools, one Python file each.
+
+    A file holds a function named like the file or marked `@tool`, or a class with `execute` and
+    `get_tool_definition`. A file without a version becomes version 1 when the registry first sees it, so that what was
+    there before Rollguard can be restored. A changed file is served from the next call on; calls in flight finish on
+    the version they began with.
+
+    Args:
+        path: the folder; made if it is not there.
+        store: where versions and executions are kept.
+        failure_rules: for a tool's name, which returned results count as failures.
+        spool: where executions wait while the database is away; by default a file in the folder.
+
+    Raises:
+        ToolFileError: the folder cannot be used.
+        StoreUnavailable: the database cannot be reached.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        store: ExecutionStore,
+        *,
+        failure_rules: Mapping[str, IsFailure] | None = None,
+        spool: Spool | None = None,
+    ) -> None:
+        self.store = store
+        self.folder = Folder(path)
+        self.recorder = Recorder(store, spool or Spool(self.folder.path / ".rollguard" / "spool.jsonl"))
+        self._failure_rules = dict(failure_rules or {})
+        self._serving = Serving(self.folder, store)
+        self.folder.remove_leftovers()
+        self.refresh()
+        self.recorder.flush()
+
+    # --- looking ---------------------------------------------------------------------------------------------------
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """Why a file of the folder is not served, by the tool's name. Empty when all of them are."""
+        return {name: str(served.problem) for name, served in self._serving.all().items() if served.problem}
+
+    def get_tool(self, tool_name: str) -> LoadedTool:
+        """The tool as it is on disk now.
+
+        Raises:
+            InvalidToolName: no file could bear that name.
+            UnknownTool: there is no such file.
+            ToolLoadError: the file cannot be turned into a tool.
+        """
+        return self._serving.current(tool_name).loaded()
+
+    def get_all_tools(self) -> dict[str, LoadedTool]:
+        """Every tool that can be served, by name. What cannot be served is in `problems`."""
+        self.refresh()
+        return {name: served.tool for name, served in self._serving.all().items() if served.tool is not None}
+
+    def get_tool_definition(self, tool_name: str) -> dict[str, Any]:
+        """What a model is told of the tool: name, description and the JSON Schema of its parameters.
+
+        Raises:
+            UnknownTool, ToolLoadError: as for `get_tool`; also when the tool's own definition fails.
+        """
+        return definition_of(self.get_tool(tool_name))
+
+    def get_tool_definitions(self) -> list[dict[str, Any]]:
+        """The definitions of every tool that can be served. One that cannot be described is logged and left out."""
+        definitions = []
+        for name, tool in self.get_all_tools().items():
+            try:
+                definitions.append(definition_of(tool))
+            except ToolLoadError as error:
+                logger.error("%s is left out of the definitions: %s", name, error)
+        return definitions
+
+    def refresh(self) -> dict[str, str]:
+        """Look at every file again, and adopt those that have no version yet.
+
+        Returns:
+            `problems` after the look.
+
+        Raises:
+            ToolFileError: the folder cannot be read.
+        """
+        try:
+            for name in self.folder.names():
+                adopt(self.folder, self.store, name)
+        except StoreUnavailable as error:  # what is known is served; the next refresh adopts
+            logger.warning("new files are not adopted yet: %s", error)
+        self._serving.refresh()
+        return self.problems
+
+    # --- calling ---------------------------------------------------------------------------------------------------
+
+    def call(self, tool_name: str, /, **parameters: Any) -> Any:
+        """Run the live version of a tool and record the execution. An async tool runs in an event loop of its own.
+
+        Returns:
+            What the tool returned.
+
+        Raises:
+            UnknownTool, InvalidToolName: there is no such tool; nothing is recorded.
+            ToolLoadError: its file cannot be loaded; recorded as a failed execution.
+            RuntimeError: the tool is async and an event loop is running; use `await registry.acall(...)`.
+            Exception: whatever the tool raised, unchanged; recorded as a failed execution.
+        """
+        served = self._serving.current(tool_name)
+        if served.tool is not None and served.tool.is_async:
+            if _in_event_loop():
+                raise RuntimeError(f"{tool_name} is async: use 'await registry.acall({tool_name!r}, ...)'")
+            return asyncio.run(self.acall(tool_name, **parameters))
+        call = _Call(self, served, tool_name, parameters)
+        try:
+            result = served.loaded().function(**parameters)
+        except (Exception, SystemExit) as error:
+            call.failed(error)
+            raise
+        call.returned(result)
+        return result
+
+    async def acall(self, tool_name: str, /, **parameters: Any) -> Any:
+        """`call` from async code: an async tool is awaited, any other runs in a thread. Raises as `call` does.
+
+        A call that is cancelled is neither a success nor a failure of the tool, so it is not recorded.
+        """
+        served = await asyncio.to_thread(self._serving.current, tool_name)
+        call = _Call(self, served, tool_name, parameters)
+        try:
+            tool = served.loaded()
+            if tool.is_async:
+                result = await tool.function(**parameters)
+            else:
+                result = await asyncio.to_thread(tool.function, **parameters)
+        except (Exception, SystemExit) as error:
+            await asyncio.to_thread(call.failed, error)
+            raise
+        await asyncio.to_thread(call.returned, result)
+        return result
+
+    def failure_in(self, tool_name: str, tool: LoadedTool | None, result: Any) -> str | None:
+        """What is wrong with a returned result, by the tool's own say or a setting's; None when nothing is."""
+        for is_failure in (tool.is_failure if tool else None, self._failure_rules.get(tool_name)):
+            if is_failure is None:
+                continue
+            try:
+                failed = bool(is_failure(result))
+            except Exception as error:  # noqa: BLE001 - the tool's own code; its caller must still get the result
+                logger.error("is_failure of %s raised %r", tool_name, error)
+                return f"is_failure raised {type(error).__name__}: {error}"
+            if failed:
+                return f"returned {result!r}"
+        return None
+
+    # --- changing --------------------------------------------------------------------------------------------------
+
+    def deploy(
+        self,
+        tool_name: str,
+        code: str | bytes,
+        *,
+        created_by: str = "human",
+        reason: str | None = None,
+        kind: str | None = None,
+        deployed_at: datetime | None = None,
+    ) -> int:
+        """Keep `code` as a version of the tool and make it live.
+
+        Code that cannot be loaded is refused and changes nothing. Code that is live already stays live: nothing is
+        deployed again, and a session that watches it goes on. A session of the version before becomes `superseded`.
+
+        Args:
+            tool_name: a letter first, then letters, digits, '_' and '-'; at most 100 characters.
+            code: the file's whole content.
+            created_by: who wrote it.
+            reason: why.
+            kind: initial, bugfix, enhancement or improvement; by default initial for the first, else improvement.
+            deployed_at: when it went live; now by default.
+
+        Returns:
+            The version's number.
+
+        Raises:
+            InvalidToolName, InvalidInput: a value cannot be meant.
+            ToolLoadError: the code is not a tool that can be loaded.
+            ToolFileError: the file cannot be written; the version is kept, but not live.
+            DeploymentConflict: something else was deployed at the same moment, and it won.
+            StoreUnavailable: the database cannot be reached or written; nothing was changed.
+        """
+        path = self.folder.file(tool_name)
+        content = code.encode() if isinstance(code, str) else bytes(code)
+        load(tool_name, content, path, digest(content))
+        adopt(self.folder, self.store, tool_name)
+        first = self.store.versions.live(tool_name) is None
+        version = self.store.versions.add(
+            tool_name,
+            content,
+            kind=kind or ("initial" if first else "improvement"),
+            created_by=created_by,
+            reason=reason,
+            now=datetime.now(UTC),
+        )
+        self._go_live(version, created_by, reason, deployed_at)
+        return version.version_number
+
+    def restore(
+        self, tool_name: str, version_number: int, *, restored_by: str = "human", reason: str | None = None
+    ) -> None:
+        """Make a version that is already kept live again, file and books alike.
+
+        Raises:
+            UnknownVersion: there is no version of that number.
+            ToolFileError, DeploymentConflict, StoreUnavailable: as for `deploy`.
+        """
+        self._go_live(self.store.versions.get(tool_name, version_number), restored_by, reason, None)
+
+    def put(self, version: Version) -> None:
+        """Swap a version's code into its tool's file, and serve it from the next call on. Touches no database.
+
+        Raises:
+            ToolFileError: the file cannot be written.
+        """
+        self.folder.swap(version.tool_name, version.code)
+        self._serving.forget(version.tool_name)
+
+    def keep_hand_edit(self, tool_name: str) -> Version | None:
+        """Keep the tool's file as a version of its own if it is none yet, so that restoring over it loses nothing."""
+        return keep_hand_edit(self.folder, self.store, tool_name)
+
+    def _go_live(self, version: Version, by: str, reason: str | None, at: datetime | None) -> None:
+        self.keep_hand_edit(version.tool_name)
+        before = self.store.versions.live(version.tool_name)
+        if before is not None and before.version_number == version.version_number:
+            if self.folder.read(version.tool_name) != version.code:
+                self.put(version)
+            return
+        self.store.versions.go_live(
+            version.tool_name,
+            version.version_number,
+            swap=self.put,
+            deployed_by=by,
+            reason=reason,
+            deployed_at=at or datetime.now(UTC),
+            expected_live=before.deployment_id if before else None,
+        )
+
+
+class _Call:
+    """One call under way: when it began and on which version."""
+
+    __slots__ = ("_began", "_began_at", "_name", "_parameters", "_registry", "_served")
+
+    def __init__(self, registry: ToolRegistry, served: Served, name: str, parameters: dict[str, Any]) -> None:
+        self._registry, self._served, self._name, self._parameters = registry, served, name, parameters
+        self._began_at = datetime.now(UTC)
+        self._began = time.perf_counter()
+
+    def returned(self, result: Any) -> None:
+        """The tool returned `result`."""
+        duration_ms = self._duration_ms()
+        failure = self._registry.failure_in(self._name, self._served.tool, result)
+        self._record(
+            success=failure is None,
+            duration_ms=duration_ms,
+            error=failure,
+            error_type="ReturnedFailure" if failure else None,
+            result=result,
+        )
+
+    def failed(self, error: BaseException) -> None:
+        """The tool raised `error`."""
+        self._record(success=False, duration_ms=self._duration_ms(), error=error)
+
+    def _duration_ms(self) -> float:
+        return (time.perf_counter() - self._began) * 1000.0
+
+    def _record(self, **outcome: Any) -> None:
+        self._registry.recorder.record(
+            tool_name=self._name,
+            parameters=self._parameters,
+            executed_at=self._began_at,
+            version_number=self._served.version_number,
+            **outcome,
+        )
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

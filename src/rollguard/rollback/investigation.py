@@ -1,0 +1,36 @@
+"""What fails since a deployment, against what failed before: stored with the rollback it led to."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from rollguard.judge.signatures import Failed, investigate
+from rollguard.store import ExecutionStore, Failure, Session
+
+_MOST = 10_000  # failures of each side that are looked at, latest first
+_SAMPLE = 500  # characters of an error or of parameters in a sample
+
+
+def investigation_of(store: ExecutionStore, session: Session, until: datetime) -> dict[str, Any]:
+    """Error signatures since the deployment against the baseline, with counts and samples.
+
+    Returns:
+        `signatures` (see `rollguard.judge.signatures.investigate`), and how many failures of each side were looked at.
+    """
+    before, since = store.executions.failures(session, until, _MOST)
+    return {
+        "failures_before": len(before),
+        "failures_since": len(since),
+        "signatures": investigate(map(_failed, before), map(_failed, since)),
+    }
+
+
+def _failed(failure: Failure) -> Failed:
+    sample = {
+        "execution_id": failure.execution_id,
+        "executed_at": failure.executed_at.isoformat(),
+        "error": (failure.error or "")[:_SAMPLE],
+        "parameters": (failure.parameters or "")[:_SAMPLE],
+    }
+    return Failed(failure.error_type, failure.error, sample)

@@ -1,0 +1,231 @@
+"""Settings: `rollguard.toml`, then the environment over it. The only reader of the environment.
+
+An unknown key or an impossible value is refused with the key's name and what is allowed.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rollguard.errors import InvalidSetting
+from rollguard.judge import Rules
+from rollguard.registry import FailureRule
+
+FILE_NAME = "rollguard.toml"
+_PREFIX = "ROLLGUARD_"
+_CONFIG = "ROLLGUARD_CONFIG"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WatchSettings(_Section):
+    """`[watch]`: how often every session is checked."""
+
+    check_interval_seconds: float = Field(default=300.0, ge=1, le=86_400)
+    concurrency: int = Field(default=4, ge=1, le=64)
+
+
+class RecordSettings(_Section):
+    """`[record]`: what is kept of a call."""
+
+    store_payloads: bool = True
+    payload_limit: int = Field(default=16_384, ge=64, le=16_777_216)
+    busy_timeout_seconds: float = Field(default=5.0, ge=0, le=600)
+
+
+class NotifySettings(_Section):
+    """`[notify]`: who is told of rollbacks and slowdowns."""
+
+    log: bool = True
+    webhook_urls: tuple[str, ...] = ()
+    webhook_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
+
+
+_SECTIONS: dict[str, type[_Section]] = {
+    "watch": WatchSettings,
+    "record": RecordSettings,
+    "notify": NotifySettings,
+}
+_TOP = ("database", "tools_dir")
+_KNOWN = (*_TOP, "monitor", *_SECTIONS, "tools")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be set, checked.
+
+    Attributes:
+        database: URL of the store. A relative SQLite path in the file is meant from the file's folder.
+        tools_dir: the folder of tools. A relative path in the file is meant from the file's folder.
+        monitor: what deployments are judged by (`[monitor]`).
+        tools: for a tool's name, what differs for it (`[tools.NAME]`).
+        failure_rules: for a tool's name, which returned results count as failures (`[tools.NAME.failure]`).
+        file: the file that was read, if there was one.
+    """
+
+    database: str = "sqlite:///rollguard.db"
+    tools_dir: Path = Path("tools")
+    monitor: Rules = field(default_factory=Rules)
+    watch: WatchSettings = field(default_factory=WatchSettings)
+    record: RecordSettings = field(default_factory=RecordSettings)
+    notify: NotifySettings = field(default_factory=NotifySettings)
+    tools: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    failure_rules: Mapping[str, FailureRule] = field(default_factory=dict)
+    file: Path | None = None
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read the settings.
+
+        Args:
+            path: the file; by default the one `ROLLGUARD_CONFIG` names, else `rollguard.toml` in the working folder or
+                the nearest folder above it, else none.
+            environ: the environment; by default the process's.
+
+        Raises:
+            InvalidSetting: the file cannot be read, a key is unknown or a value impossible.
+        """
+        environment = os.environ if environ is None else environ
+        file = _file(path, environment)
+        values = {} if file is None else _read(file)
+        if file is not None:
+            _from_the_files_folder(values, file.parent)
+        _merge(values, _from_environment(environment))
+        return _settings(values, file)
+
+
+def find_file(start: Path) -> Path | None:
+    """`rollguard.toml` in `start` or the nearest folder above it."""
+    folders = (start, *start.parents)
+    return next((folder / FILE_NAME for folder in folders if (folder / FILE_NAME).is_file()), None)
+
+
+def _file(path: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> Path | None:
+    given = path or environ.get(_CONFIG)
+    return Path(given).absolute() if given else find_file(Path.cwd())
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise InvalidSetting(str(file), f"cannot be read: {error.strerror}; make one with: rollguard init") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidSetting(str(file), f"is not valid TOML: {error}") from error
+
+
+def _from_the_files_folder(values: dict[str, Any], folder: Path) -> None:
+    tools, database = values.get("tools_dir", "tools"), values.get("database", "sqlite:///rollguard.db")
+    if isinstance(tools, str):
+        values["tools_dir"] = str(folder / tools)
+    if isinstance(database, str) and database.startswith("sqlite:///"):
+        path, question, query = database.removeprefix("sqlite:///").partition("?")
+        if path and path != ":memory:" and not path.startswith("file:"):
+            values["database"] = f"sqlite:///{folder / path}{question}{query}"
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """`ROLLGUARD_MONITOR__MIN_EXECUTIONS=20` is `[monitor] min_executions = 20`."""
+    values: dict[str, Any] = {}
+    for variable, text in sorted(environ.items()):
+        if not variable.startswith(_PREFIX) or variable == _CONFIG:
+            continue
+        section, _, key = variable.removeprefix(_PREFIX).lower().partition("__")
+        if section in _TOP and not key:
+            values[section] = text
+        elif section in ("monitor", *_SECTIONS) and key:
+            values.setdefault(section, {})[key] = _toml_value(text)
+        else:
+            known = [f"{_PREFIX}{name.upper()}" for name in _TOP]
+            known += [f"{_PREFIX}{name.upper()}__…" for name in ("monitor", *_SECTIONS)]
+            raise InvalidSetting(variable, f"unknown variable; the known ones are {_CONFIG}, {', '.join(known)}")
+    return values
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _merge(values: dict[str, Any], over: Mapping[str, Any]) -> None:
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(values.get(key), dict):
+            values[key].update(value)
+        else:
+            values[key] = value
+
+
+def _settings(values: dict[str, Any], file: Path | None) -> Settings:
+    for key in values:
+        if key not in _KNOWN:
+            raise InvalidSetting(key, f"unknown setting; the known ones are {', '.join(_KNOWN)}")
+    for key in _TOP:
+        if key in values and (not isinstance(values[key], str) or not values[key]):
+            raise InvalidSetting(key, f"{values[key]!r} is not a non-empty string")
+    monitor = _rules("monitor", Rules(), _table("monitor", values))
+    tools, failure_rules = _tools(_table("tools", values), monitor)
+    sections: dict[str, Any] = {name: _section(name, _table(name, values)) for name in _SECTIONS}
+    for url in sections["notify"].webhook_urls:
+        if not url.startswith(("http://", "https://")):
+            raise InvalidSetting("notify.webhook_urls", f"{url!r} does not begin with http:// or https://")
+    return Settings(
+        database=values.get("database", Settings.database),
+        tools_dir=Path(values.get("tools_dir", Settings.tools_dir)),
+        monitor=monitor,
+        tools=tools,
+        failure_rules=failure_rules,
+        file=file,
+        **sections,
+    )
+
+
+def _table(key: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    table = values.get(key, {})
+    if not isinstance(table, dict):
+        raise InvalidSetting(key, f"{table!r} is not a table; write [{key}]")
+    return table
+
+
+def _rules(key: str, base: Rules, table: Mapping[str, Any]) -> Rules:
+    try:
+        return base.with_overrides(table)
+    except InvalidSetting as error:
+        raise InvalidSetting(f"{key}.{error.key}", error.problem) from error
+
+
+def _tools(tables: Mapping[str, Any], monitor: Rules) -> tuple[dict[str, dict[str, Any]], dict[str, FailureRule]]:
+    tools: dict[str, dict[str, Any]] = {}
+    failure_rules: dict[str, FailureRule] = {}
+    for name in tables:
+        table = dict(_table(name, tables))
+        if "failure" in table:
+            failure_rules[name] = FailureRule.from_settings(f"tools.{name}.failure", _table("failure", table))
+            del table["failure"]
+        _rules(f"tools.{name}", monitor, table)
+        tools[name] = table
+    return tools, failure_rules
+
+
+def _section(name: str, table: Mapping[str, Any]) -> _Section:
+    model = _SECTIONS[name]
+    try:
+        return model(**table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join([name, *map(str, first["loc"])])
+        if first["type"] == "extra_forbidden":
+            problem = f"unknown setting; the known ones are {', '.join(model.model_fields)}"
+        else:
+            problem = f"{first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+        raise InvalidSetting(key, problem) from error

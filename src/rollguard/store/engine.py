@@ -1,0 +1,209 @@
+"""One connection pool to one database, read and write transactions, and errors in our own words."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.pool import StaticPool
+
+from rollguard.errors import (
+    InvalidInput,
+    NotARollguardStore,
+    StoreBusy,
+    StoreConflict,
+    StoreError,
+    StoreFull,
+    StoreReadOnly,
+    StoreUnavailable,
+)
+
+_URL_HELP = "use sqlite:///rollguard.db or postgresql://user:password@host/database"
+
+# What a driver says (the beginning of an SQLSTATE, or words of SQLite's), and what that means to the caller.
+_MEANINGS: tuple[tuple[type[StoreError], tuple[str, ...], tuple[str, ...], str], ...] = (
+    (NotARollguardStore, (), ("file is not a database", "malformed"), "is not a SQLite database, or is damaged"),
+    (StoreBusy, ("55P03",), ("database is locked", "table is locked"), "is locked by another process for too long"),
+    (StoreReadOnly, ("25006",), ("readonly database",), "is read-only; make it writable, its folder too"),
+    (StoreFull, ("53100",), ("disk is full",), "has no disk space left; free some"),
+    (StoreUnavailable, (), ("unable to open database file",), "cannot be opened; check that its folder exists"),
+    (StoreUnavailable, ("28", "3D"), (), "refuses us; check the user, the password and the database's name"),
+    (StoreUnavailable, ("08", "53", "57"), (), "does not answer; check that it runs and may be reached"),
+)
+
+
+class Database:
+    """Transactions on one SQLite file or one PostgreSQL database.
+
+    Args:
+        url: `sqlite:///path` or `postgresql://user:password@host/database`.
+        busy_timeout: seconds to wait for another process's lock before `StoreBusy` is raised.
+        connect_timeout: seconds to wait for a PostgreSQL server.
+
+    Raises:
+        InvalidInput: the URL cannot be understood, or names a kind of database that is not supported.
+    """
+
+    def __init__(self, url: str, *, busy_timeout: float = 5.0, connect_timeout: int = 5) -> None:
+        self.url = _parse_url(url)
+        self.dialect = self.url.get_backend_name()
+        self.busy_timeout = busy_timeout
+        # Threads share the only connection of a database in memory, so they take turns.
+        self._turn = threading.RLock() if self._in_memory else contextlib.nullcontext()
+        self._engine = self._sqlite() if self.dialect == "sqlite" else self._postgresql(connect_timeout)
+        if hasattr(os, "register_at_fork"):
+            ours = weakref.ref(self._engine)
+            os.register_at_fork(after_in_child=lambda: _forget_connections(ours()))
+
+    def __str__(self) -> str:
+        return self.url.render_as_string(hide_password=True)
+
+    @property
+    def path(self) -> Path | None:
+        """The SQLite file; None for PostgreSQL and for a database in memory."""
+        if self.dialect != "sqlite" or self._in_memory:
+            return None
+        return Path(str(self.url.database).removeprefix("file:").partition("?")[0])
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A read transaction: one consistent view of the data."""
+        with self._turn, self._translated(), self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextlib.contextmanager
+    def write(self, *, durable: bool = True) -> Iterator[Connection]:
+        """A write transaction. All of it happens, or nothing.
+
+        Args:
+            durable: survive the loss of power as well as that of the process (SQLite; PostgreSQL's server decides).
+        """
+        options: Any = {"rollguard_write": True, "rollguard_durable": durable}
+        with (
+            self._turn,
+            self._translated(),
+            self._engine.connect().execution_options(**options) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    def lock_tool(self, connection: Connection, tool_name: str) -> None:
+        """Hold all other changes of this tool's state until the transaction ends (SQLite has one writer anyway)."""
+        if self.dialect == "postgresql":
+            connection.execute(
+                sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"),
+                {"key": f"rollguard:{tool_name}"},
+            )
+
+    def close(self) -> None:
+        """Close every connection. The next use opens new ones."""
+        self._engine.dispose()
+
+    # --- engines ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _in_memory(self) -> bool:
+        return self.dialect == "sqlite" and self.url.database in (None, "", ":memory:")
+
+    def _sqlite(self) -> Engine:
+        if sqlite3.sqlite_version_info < (3, 35):
+            raise StoreError(f"SQLite 3.35 or newer is needed; this Python has {sqlite3.sqlite_version}")
+        shared: dict[str, Any] = {"poolclass": StaticPool} if self._in_memory else {}
+        engine = sa.create_engine(
+            self.url, connect_args={"check_same_thread": False, "timeout": self.busy_timeout}, **shared
+        )
+
+        @sa.event.listens_for(engine, "connect")
+        def prepare(connection: sqlite3.Connection, _record: object) -> None:
+            connection.isolation_level = None  # we say BEGIN ourselves
+            connection.execute("PRAGMA foreign_keys = ON")
+            if not self._in_memory and not self._opened_read_only:
+                _switch_to_wal(connection, time.monotonic() + self.busy_timeout)
+
+        @sa.event.listens_for(engine, "begin")
+        def begin(connection: Connection) -> None:
+            options = connection.get_execution_options()
+            if not options.get("rollguard_write"):
+                connection.exec_driver_sql("BEGIN")
+                return
+            level = "FULL" if options.get("rollguard_durable") else "NORMAL"
+            connection.exec_driver_sql(f"PRAGMA synchronous = {level}")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+        return engine
+
+    @property
+    def _opened_read_only(self) -> bool:
+        return "mode=ro" in self.url.render_as_string()
+
+    def _postgresql(self, connect_timeout: int) -> Engine:
+        try:
+            return sa.create_engine(
+                self.url.set(drivername="postgresql+psycopg"),
+                pool_pre_ping=True,
+                connect_args={"connect_timeout": connect_timeout, "options": "-c timezone=UTC"},
+            )
+        except ModuleNotFoundError as error:
+            raise StoreError("PostgreSQL needs its driver: pip install 'rollguard[postgres]'") from error
+
+    # --- errors ----------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except IntegrityError as error:
+            raise StoreConflict(f"{self}: the database refused the change: {error.orig}") from error
+        except DBAPIError as error:
+            raise self._in_our_words(error.orig or error) from error
+        except (sqlite3.Error, sa.exc.TimeoutError) as error:
+            raise self._in_our_words(error) from error
+
+    def _in_our_words(self, error: BaseException) -> StoreError:
+        text = str(error).strip() or type(error).__name__
+        state: str = getattr(error, "sqlstate", None) or ""
+        for kind, states, words, advice in _MEANINGS:
+            if (state and state.startswith(states)) or any(word in text for word in words):
+                return kind(f"{self} {advice} ({text})")
+        if not state or isinstance(error, sqlite3.OperationalError):
+            return StoreUnavailable(f"{self} does not answer; check that it runs and may be reached ({text})")
+        return StoreError(f"{self}: {text}")
+
+
+def _parse_url(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        backend = {"postgres": "postgresql"}.get(parsed.drivername, parsed.get_backend_name())
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
+        raise InvalidInput(f"{url!r} is not a database URL; {_URL_HELP}") from error
+    if backend not in ("sqlite", "postgresql"):
+        raise InvalidInput(f"{backend!r} is not a supported database; {_URL_HELP}")
+    return parsed.set(drivername=backend)
+
+
+def _switch_to_wal(connection: sqlite3.Connection, deadline: float) -> None:
+    """Readers and the writer do not wait for each other. The busy timeout does not cover this switch, so we do."""
+    while True:
+        try:
+            if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] == "wal":
+                return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() >= deadline:
+                raise
+        time.sleep(0.01)
+
+
+def _forget_connections(engine: Engine | None) -> None:
+    """A forked child must not speak on its parent's connections, nor close them."""
+    if engine is not None:
+        engine.dispose(close=False)

@@ -1,0 +1,243 @@
+"""Executions: writing them, once each, and counting them in the two windows of a session."""
+
+from __future__ import annotations
+
+import math
+import re
+import uuid
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+
+from rollguard.errors import InvalidInput
+from rollguard.judge import Window
+from rollguard.store.engine import Database
+from rollguard.store.names import checked_id, checked_tool_name
+from rollguard.store.payloads import Payloads, clean_text
+from rollguard.store.records import Failure, Session
+from rollguard.store.schema import tool_executions as t
+
+_BATCH = 1_000
+_ERROR_TYPE = re.compile(r"([A-Za-z_][\w.]*(?:Error|Exception|Warning|Timeout|Interrupt|Exit))\b")
+_FIELDS = (
+    "tool_name",
+    "success",
+    "duration_ms",
+    "error",
+    "error_type",
+    "parameters",
+    "result",
+    "executed_at",
+    "version_number",
+    "execution_id",
+)
+
+
+class Executions:
+    """The table `tool_executions`."""
+
+    def __init__(self, database: Database, payloads: Payloads) -> None:
+        self._database = database
+        self._payloads = payloads
+
+    def row(
+        self,
+        *,
+        tool_name: str,
+        success: bool,
+        duration_ms: float | None = None,
+        error: str | BaseException | None = None,
+        error_type: str | None = None,
+        parameters: Any = None,
+        result: Any = None,
+        executed_at: datetime | None = None,
+        version_number: int | None = None,
+        execution_id: str | None = None,
+    ) -> dict[str, Any]:
+        """The checked row of one execution, ready to be written now or later.
+
+        Raises:
+            InvalidInput: a value cannot be meant; the message names the field.
+        """
+        name = checked_tool_name(tool_name)
+        if not isinstance(success, bool):
+            raise InvalidInput(f"success: {success!r} is not True or False")
+        if isinstance(error, BaseException):
+            error_type = error_type or type(error).__name__
+            error = _text_of(error)
+        elif error is not None:
+            error_type = error_type or _type_named_in(str(error))
+        return {
+            "tool_name": name,
+            "success": success,
+            "duration_ms": _checked_duration(duration_ms),
+            "error_type": None if error_type is None else clean_text(str(error_type), 200),
+            "error": None if error is None else clean_text(str(error)),
+            "parameters": self._payloads.encode(name, "parameters", parameters),
+            "result": self._payloads.encode(name, "result", result),
+            "executed_at": _checked_moment(executed_at),
+            "version_number": _checked_version(version_number),
+            "execution_id": uuid.uuid4().hex if execution_id is None else checked_id("execution_id", execution_id),
+        }
+
+    def row_from(self, execution: Mapping[str, Any]) -> dict[str, Any]:
+        """The checked row of an execution given as a mapping with the fields of `row`.
+
+        Raises:
+            InvalidInput: a field is unknown, missing or impossible.
+        """
+        unknown = sorted(set(execution) - set(_FIELDS))
+        if unknown:
+            raise InvalidInput(f"{unknown[0]}: unknown field of an execution; the known ones are {', '.join(_FIELDS)}")
+        for needed in ("tool_name", "success"):
+            if needed not in execution:
+                raise InvalidInput(f"{needed}: missing; an execution needs tool_name and success")
+        return self.row(**execution)
+
+    def write(self, rows: Iterable[dict[str, Any]]) -> int:
+        """Write checked rows, all or none. A row whose `execution_id` is already stored changes nothing.
+
+        Returns:
+            How many rows were new.
+        """
+        new = 0
+        source = iter(rows)
+        batch = list(islice(source, _BATCH))
+        if not batch:
+            return 0
+        with self._database.write(durable=False) as connection:
+            while batch:
+                new += self._write_batch(connection, batch)
+                batch = list(islice(source, _BATCH))
+        return new
+
+    def _write_batch(self, connection: Connection, batch: list[dict[str, Any]]) -> int:
+        insert: Any = sqlite.insert(t) if self._database.dialect == "sqlite" else postgresql.insert(t)
+        once = insert.on_conflict_do_nothing(index_elements=["execution_id"])
+        return len(connection.execute(once.returning(t.c.id), batch).all())
+
+    # --- counting --------------------------------------------------------------------------------------------------
+
+    def windows(self, session: Session, until: datetime) -> tuple[Window, Window]:
+        """(baseline, current) of a session, current up to and including `until`, both from one view of the data.
+
+        An execution that names its version counts for that version whatever its clock says; one that names none
+        counts by its time. One at exactly the deployment's time is current.
+        """
+        with self._database.read() as connection:
+            baseline = _count(connection, in_baseline(session))
+            current = _count(connection, in_current(session, until))
+        return baseline, current
+
+    def failures(self, session: Session, until: datetime, limit: int) -> tuple[list[Failure], list[Failure]]:
+        """The latest failed executions of the baseline and of the current window, at most `limit` of each."""
+        with self._database.read() as connection:
+            return (
+                _failures(connection, in_baseline(session), limit),
+                _failures(connection, in_current(session, until), limit),
+            )
+
+    def tool_names(self) -> list[str]:
+        """Every tool that has an execution, by name."""
+        with self._database.read() as connection:
+            return list(connection.scalars(sa.select(t.c.tool_name).distinct().order_by(t.c.tool_name)))
+
+
+def in_baseline(session: Session) -> sa.ColumnElement[bool]:
+    """The condition for an execution to lie in the session's baseline."""
+    condition = sa.and_(
+        t.c.tool_name == session.tool_name,
+        t.c.executed_at >= session.baseline_start,
+        t.c.executed_at < session.deployment_time,
+    )
+    if session.version_number is None:
+        return condition
+    # A call of the watched version whose clock was behind is not part of what was before it.
+    earlier_life = t.c.executed_at < session.live_before if session.live_before else sa.false()
+    other = sa.or_(t.c.version_number.is_(None), t.c.version_number != session.version_number, earlier_life)
+    return sa.and_(condition, other)
+
+
+def in_current(session: Session, until: datetime) -> sa.ColumnElement[bool]:
+    """The condition for an execution to lie in the session's current window."""
+    condition = sa.and_(t.c.tool_name == session.tool_name, t.c.executed_at <= until)
+    if session.version_number is None:
+        return sa.and_(condition, t.c.executed_at >= session.deployment_time)
+    # A clock may be behind, but not by more than the baseline, and not back into the version's earlier life.
+    earliest = max(session.baseline_start, session.live_before or session.baseline_start)
+    return sa.and_(
+        condition,
+        t.c.executed_at >= min(earliest, session.deployment_time),
+        sa.or_(
+            t.c.version_number == session.version_number,
+            sa.and_(t.c.version_number.is_(None), t.c.executed_at >= session.deployment_time),
+        ),
+    )
+
+
+def _count(connection: Connection, condition: sa.ColumnElement[bool]) -> Window:
+    successes = sa.func.sum(sa.case((t.c.success.is_(sa.true()), 1), else_=0))
+    row = connection.execute(
+        sa.select(sa.func.count(), successes, sa.func.count(t.c.duration_ms), sa.func.sum(t.c.duration_ms))
+        .select_from(t)
+        .where(condition)
+    ).one()
+    return Window(row[0], int(row[1] or 0), row[2], float(row[3] or 0.0))
+
+
+def _failures(connection: Connection, condition: sa.ColumnElement[bool], limit: int) -> list[Failure]:
+    columns = (
+        t.c.execution_id,
+        t.c.executed_at,
+        t.c.version_number,
+        t.c.error_type,
+        t.c.error,
+        t.c.parameters,
+    )
+    rows = connection.execute(
+        sa.select(*columns)
+        .where(condition, t.c.success.is_(sa.false()))
+        .order_by(t.c.executed_at.desc(), t.c.id.desc())
+        .limit(limit)
+    )
+    return [Failure(*row) for row in rows]
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as second:  # noqa: BLE001 - a tool's own exception may fail to describe itself
+        return f"<{type(error).__name__}: str failed with {second!r}>"
+
+
+def _type_named_in(error: str) -> str | None:
+    match = _ERROR_TYPE.match(error)
+    return match.group(1).rpartition(".")[2] if match else None
+
+
+def _checked_duration(value: object) -> float | None:
+    if value is None:
+        return None
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value < 0:  # type: ignore[arg-type, operator]
+        raise InvalidInput(f"duration_ms: {value!r} is not a finite number of milliseconds, 0 or more")
+    return float(value)  # type: ignore[arg-type]
+
+
+def _checked_moment(value: object) -> datetime:
+    if value is None:
+        return datetime.now(UTC)
+    if not isinstance(value, datetime):
+        raise InvalidInput(f"executed_at: {value!r} is not a datetime")
+    return value
+
+
+def _checked_version(value: object) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**31):
+        raise InvalidInput(f"version_number: {value!r} is not a version's number, 1 or more")
+    return value

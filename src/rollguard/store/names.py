@@ -1,0 +1,33 @@
+"""What a name in the store may be."""
+
+from __future__ import annotations
+
+from rollguard.errors import InvalidInput, InvalidToolName
+
+MAX_NAME = 255
+
+
+def checked_tool_name(name: object) -> str:
+    """The tool's name, if it can be one: 1 to 255 printable characters without a path separator.
+
+    Raises:
+        InvalidToolName: it cannot.
+    """
+    if not isinstance(name, str) or not name.strip():
+        raise InvalidToolName(f"tool_name: {name!r} is not a tool's name; give a non-empty string")
+    if len(name) > MAX_NAME:
+        raise InvalidToolName(f"tool_name: {len(name)} characters are too many; at most {MAX_NAME}")
+    if not name.isprintable() or "/" in name or "\\" in name or name in (".", ".."):
+        raise InvalidToolName(f"tool_name: {name!r} is not a tool's name; it may not hold control characters or a path")
+    return name
+
+
+def checked_id(key: str, value: object) -> str:
+    """A caller's own id of something: 1 to 255 printable characters.
+
+    Raises:
+        InvalidInput: it is none; the message names `key`.
+    """
+    if not isinstance(value, str) or not value or len(value) > MAX_NAME or not value.isprintable():
+        raise InvalidInput(f"{key}: {value!r} is not an id; give 1 to {MAX_NAME} printable characters")
+    return value

@@ -1,0 +1,68 @@
+"""What people are to be told: written with what it tells of, delivered afterwards, at least once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from rollguard.store.engine import Database
+from rollguard.store.records import PendingNotification
+from rollguard.store.schema import notifications as n
+
+LEASE = timedelta(seconds=60)  # how long a process may take to deliver before another tries
+
+
+def add(connection: Connection, event: dict[str, Any], now: datetime) -> None:
+    """Write an event down inside the transaction that makes it true."""
+    connection.execute(sa.insert(n).values(event=event, created_at=now, next_attempt_at=now))
+
+
+class Outbox:
+    """The table `notifications`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, event: dict[str, Any], now: datetime) -> None:
+        """Write down an event that belongs to no other change."""
+        with self._database.write() as connection:
+            add(connection, event, now)
+
+    def take_due(self, now: datetime) -> list[PendingNotification]:
+        """Events to deliver now, oldest first; other processes leave them alone while the lease lasts."""
+        with self._database.read() as connection:
+            due = sa.and_(n.c.delivered_at.is_(None), n.c.next_attempt_at <= now)
+            if not connection.scalar(sa.select(sa.exists().where(due))):
+                return []
+        with self._database.write() as connection:
+            rows = connection.execute(
+                sa.update(n)
+                .where(due)
+                .values(next_attempt_at=now + LEASE, attempts=n.c.attempts + 1)
+                .returning(n.c.notification_id, n.c.event, n.c.delivered_to, n.c.attempts)
+            ).all()
+        taken = [PendingNotification(row[0], row[1], tuple(row[2]), row[3]) for row in rows]
+        return sorted(taken, key=lambda pending: pending.notification_id)
+
+    def delivered(self, notification_id: int, channels: Sequence[str], now: datetime) -> None:
+        """Every channel has acknowledged the event."""
+        self._set(notification_id, delivered_to=list(channels), delivered_at=now, last_error=None)
+
+    def retry(self, notification_id: int, channels: Sequence[str], error: str, at: datetime) -> None:
+        """Some channels have acknowledged the event, others failed; those are tried again at `at`."""
+        self._set(notification_id, delivered_to=list(channels), last_error=error, next_attempt_at=at)
+
+    def undelivered(self) -> int:
+        """How many events are not delivered everywhere yet."""
+        with self._database.read() as connection:
+            return connection.execute(
+                sa.select(sa.func.count()).select_from(n).where(n.c.delivered_at.is_(None))
+            ).scalar_one()
+
+    def _set(self, notification_id: int, **values: Any) -> None:
+        with self._database.write() as connection:
+            connection.execute(sa.update(n).where(n.c.notification_id == notification_id).values(**values))

