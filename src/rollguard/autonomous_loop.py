@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 import threading
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -120,19 +121,20 @@ class AutonomousLoop:
         _count(result, cycle)
 
     @contextlib.contextmanager
-    def _stopping_on_signals(self) -> Any:
+    def _stopping_on_signals(self) -> Iterator[None]:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
         loop = asyncio.get_running_loop()
-        handled = (signal.SIGTERM, signal.SIGINT)
-        for number in handled:
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        for number in before:
             loop.add_signal_handler(number, self.stop)
         try:
             yield
         finally:
-            for number in handled:
+            for number, handler in before.items():
                 loop.remove_signal_handler(number)
+                signal.signal(number, handler)
 
 
 def _count(result: dict[str, Any], cycle: dict[str, int]) -> None:

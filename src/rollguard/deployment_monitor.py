@@ -9,7 +9,7 @@ from typing import Any
 
 from rollguard.errors import InvalidInput, RollbackRefused, StoreError
 from rollguard.health_report import check_row, failed_check_row, health_report
-from rollguard.judge import Judgement, Rules, judge
+from rollguard.judge import Judgement, Rules, as_float, judge
 from rollguard.notify import Dispatcher, Event, EventKind, Level, LogNotifier, Notifier
 from rollguard.registry import ToolRegistry
 from rollguard.rollback import RollbackRunner, investigation_of
@@ -238,7 +238,6 @@ class DeploymentMonitor:
         return report, judgement
 
     def _answer_regression(self, session: Session, judgement: Judgement, now: datetime) -> dict[str, Any]:
-        drop = judgement.comparison.success_rate_drop
         intention = Intention(
             tool_name=session.tool_name,
             session_id=session.session_id,
@@ -247,7 +246,7 @@ class DeploymentMonitor:
             reason=judgement.reasons[0],
             rollback_type="threshold",
             requested_by="rollguard",
-            success_rate_drop=None if drop is None else float(drop),
+            success_rate_drop=as_float(judgement.comparison.success_rate_drop),
             regression_severity=str(judgement.comparison.regression_severity),
             investigation=investigation_of(self.store, session, min(now, session.window_end)),
         )
@@ -297,7 +296,7 @@ class DeploymentMonitor:
             f"{session.tool_name}: version {session.version_number} is much slower than before",
             judgement.reasons,
             now.isoformat(),
-            {"duration_change": float(judgement.comparison.duration_change or 0)},
+            {"duration_change": as_float(judgement.comparison.duration_change)},
         )
         self.store.outbox.add(event.to_dict(), now)
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from fractions import Fraction
 from typing import Any
 
-from rollguard.judge import Judgement, Verdict, Window
+from rollguard.judge import Judgement, Verdict, Window, as_float
 from rollguard.store import Session
 
 
@@ -35,9 +34,9 @@ def health_report(session: Session, judgement: Judgement, until: datetime, now: 
             "has_sufficient_data": comparison.has_sufficient_data,
             "baseline_success_rate": baseline["success_rate"],
             "current_success_rate": current["success_rate"],
-            "success_rate_change": _float(comparison.success_rate_change),
-            "success_rate_drop": _float(comparison.success_rate_drop),
-            "duration_change": _float(comparison.duration_change),
+            "success_rate_change": as_float(comparison.success_rate_change),
+            "success_rate_drop": as_float(comparison.success_rate_drop),
+            "duration_change": as_float(comparison.duration_change),
             "performance_degradation": comparison.performance_degradation,
             "regression_detected": comparison.regression_detected,
             "regression_severity": str(comparison.regression_severity),
@@ -68,8 +67,8 @@ def check_row(session: Session, judgement: Judgement, now: datetime) -> dict[str
         "current_success_rate": comparison.current.success_rate,
         "current_total_executions": comparison.current.total,
         "current_avg_duration_ms": comparison.current.avg_duration_ms,
-        "success_rate_drop": _float(comparison.success_rate_drop),
-        "duration_change": _float(comparison.duration_change),
+        "success_rate_drop": as_float(comparison.success_rate_drop),
+        "duration_change": as_float(comparison.duration_change),
         "performance_degradation": comparison.performance_degradation,
         "regression_detected": comparison.regression_detected,
         "regression_severity": str(comparison.regression_severity),
@@ -101,7 +100,3 @@ def _period(words: str, start: datetime, end: datetime, window: Window, min_exec
         "avg_duration_ms": window.avg_duration_ms,
         "sufficient_data": window.total >= min_executions,
     }
-
-
-def _float(value: Fraction | None) -> float | None:
-    return None if value is None else float(value)

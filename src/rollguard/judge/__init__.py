@@ -3,7 +3,7 @@
 The order of the modules is the order of the data: `windows` → `comparison` and `evidence` → `verdict`.
 """
 
-from rollguard.judge.comparison import Comparison, Severity, compare, grade
+from rollguard.judge.comparison import Comparison, Severity, as_float, compare, grade
 from rollguard.judge.evidence import Evidence
 from rollguard.judge.rules import Rules
 from rollguard.judge.verdict import Judgement, Verdict, judge
@@ -17,6 +17,7 @@ __all__ = [
     "Severity",
     "Verdict",
     "Window",
+    "as_float",
     "compare",
     "grade",
     "judge",

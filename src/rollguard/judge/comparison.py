@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -47,6 +48,16 @@ class Comparison:
     performance_degradation: bool
     regression_detected: bool
     regression_severity: Severity
+
+
+def as_float(share: Fraction | None) -> float | None:
+    """The nearest float; the largest one for what no float can hold."""
+    if share is None:
+        return None
+    try:
+        return float(share)
+    except OverflowError:
+        return sys.float_info.max
 
 
 def grade(drop: Fraction, threshold: Fraction) -> Severity:

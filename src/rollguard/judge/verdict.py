@@ -8,7 +8,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
-from rollguard.judge.comparison import Comparison, compare
+from rollguard.judge.comparison import Comparison, as_float, compare
 from rollguard.judge.evidence import Evidence
 from rollguard.judge.rules import Rules
 from rollguard.judge.windows import Window
@@ -141,7 +141,11 @@ def _what_is_missing(comparison: Comparison, rules: Rules) -> str:
 
 def _describe_slowdown(comparison: Comparison) -> str:
     before, now = comparison.baseline.avg_duration_ms, comparison.current.avg_duration_ms
-    return f"slower: {now:.4g} ms on average, {before:.4g} ms before ({float(comparison.duration_change or 0):+.0%})"
+    return f"slower: {now:.4g} ms on average, {before:.4g} ms before ({_times(comparison)} as long)"
+
+
+def _times(comparison: Comparison) -> str:
+    return f"{(as_float(comparison.duration_change) or 0.0) + 1:.3g} times"
 
 
 def points(share: Fraction) -> str:

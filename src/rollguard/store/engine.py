@@ -186,8 +186,8 @@ def _parse_url(url: str) -> URL:
         backend = {"postgres": "postgresql"}.get(parsed.drivername, parsed.get_backend_name())
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise InvalidInput(f"{url!r} is not a database URL; {_URL_HELP}") from error
-    if backend not in ("sqlite", "postgresql"):
-        raise InvalidInput(f"{backend!r} is not a supported database; {_URL_HELP}")
+    if backend not in ("sqlite", "postgresql") or "+" in parsed.drivername.removesuffix("+psycopg"):
+        raise InvalidInput(f"{parsed.drivername!r} is not a supported database; {_URL_HELP}")
     return parsed.set(drivername=backend)
 
 

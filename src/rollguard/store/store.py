@@ -47,7 +47,11 @@ class ExecutionStore:
         busy_timeout: float = 5.0,
     ) -> None:
         self.database = Database(url, busy_timeout=busy_timeout)
-        migrate(self.database)
+        try:
+            migrate(self.database)
+        except BaseException:
+            self.database.close()
+            raise
         self.executions = Executions(self.database, Payloads(store_payloads, payload_limit, redact))
         self.versions = Versions(self.database)
         self.sessions = Sessions(self.database)

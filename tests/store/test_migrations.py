@@ -1,0 +1,146 @@
+"""Opening a store: an empty one, an older one, a newer one, somebody else's, and many processes at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from rollguard import ExecutionStore
+from rollguard.errors import InvalidInput, NotARollguardStore, SchemaTooNew, StoreUnavailable
+from rollguard.store import migrate
+from rollguard.store.engine import Database
+from rollguard.store.schema import metadata
+from tests.conftest import NOW
+
+VIEWS = {"active_monitoring", "tool_health_history", "deployment_stability"}
+
+
+def test_an_empty_url_becomes_a_store(new_url: Callable[[], str]) -> None:
+    """Opening an empty database makes every table and view."""
+    with ExecutionStore(new_url()) as store, store.database.read() as connection:
+        inspector = sa.inspect(connection)
+        assert set(metadata.tables) <= set(inspector.get_table_names())
+        assert set(inspector.get_view_names()) == VIEWS
+
+
+def test_the_schema_is_the_sum_of_its_migrations(store: ExecutionStore) -> None:
+    """Tables, columns, indexes and constraints in the code are exactly those that the migrations make."""
+    with store.database.read() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "compare_type": True,
+                "compare_server_default": False,
+                "include_object": lambda obj, name, kind, reflected, other: name != migrate.VERSION_TABLE,
+            },
+        )
+        assert compare_metadata(context, metadata) == []
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002"])
+def test_an_older_store_is_migrated_with_its_rows(new_url: Callable[[], str], revision: str) -> None:
+    """Opening a store that an older version made brings it up to date and loses nothing."""
+    url = new_url()
+    old = Database(url)
+    migrate.migrate(old, revision)
+    with old.write() as connection:
+        connection.execute(
+            sa.text("INSERT INTO tool_executions (tool_name, success, executed_at) VALUES ('t', :yes, :at)"),
+            {"yes": True, "at": "2026-03-01 12:00:00"},
+        )
+    assert migrate.current(old) == revision
+    old.close()
+    with ExecutionStore(url) as store:
+        assert migrate.current(store.database) == migrate.head()
+        assert store.executions.tool_names() == ["t"]
+
+
+def test_a_newer_store_is_refused(url: str) -> None:
+    """A store that a newer Rollguard has migrated is left alone, with the advice to upgrade."""
+    with ExecutionStore(url) as store, store.database.write() as connection:
+        connection.execute(sa.text(f"UPDATE {migrate.VERSION_TABLE} SET version_num = '9999'"))
+    with pytest.raises(SchemaTooNew, match=r"9999.*pip install --upgrade rollguard"):
+        ExecutionStore(url)
+
+
+def test_somebody_elses_tables_are_left_alone(new_url: Callable[[], str]) -> None:
+    """A database with tables of the same names that no Rollguard made is refused and not touched."""
+    url = new_url()
+    database = Database(url)
+    with database.write() as connection:
+        connection.execute(sa.text("CREATE TABLE tool_executions (mine INTEGER)"))
+    with pytest.raises(NotARollguardStore, match="tool_executions"):
+        ExecutionStore(url)
+    with database.read() as connection:
+        assert sa.inspect(connection).get_table_names() == ["tool_executions"]
+    database.close()
+
+
+def _open(url: str, ready: object, results: object) -> None:
+    ready.wait()
+    try:
+        with ExecutionStore(url) as store:
+            store.store_tool_execution(tool_name="t", success=True, executed_at=NOW)
+        results.put("opened")
+    except Exception as error:  # noqa: BLE001 - reported to the test
+        results.put(repr(error))
+
+
+def test_processes_that_open_one_store_at_once_are_safe(new_url: Callable[[], str]) -> None:
+    """Six processes that open the same empty database at the same moment all get the one schema."""
+    url = new_url()
+    context = multiprocessing.get_context("spawn")
+    ready, results = context.Barrier(6), context.Queue()
+    processes = [context.Process(target=_open, args=(url, ready, results)) for _ in range(6)]
+    for process in processes:
+        process.start()
+    assert [results.get(timeout=60) for _ in processes] == ["opened"] * 6
+    for process in processes:
+        process.join()
+    with ExecutionStore(url) as store:
+        assert store.executions.tool_names() == ["t"]
+
+
+@pytest.mark.parametrize("url", ["", "rollguard.db", "mysql://host/db", "sqlite", "postgresql+nonsense://x"])
+def test_a_url_that_cannot_be_meant_is_refused(url: str) -> None:
+    """What is no database URL, or names another kind of database, is refused with an example of a good one."""
+    with pytest.raises(InvalidInput, match=r"sqlite:///rollguard\.db"):
+        ExecutionStore(url)
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    """A file with other content is refused and stays as it is."""
+    file = tmp_path / "notes.db"
+    file.write_text("these are my notes, " * 100)
+    with pytest.raises(NotARollguardStore, match=r"notes\.db"):
+        ExecutionStore(f"sqlite:///{file}")
+    assert file.read_text().startswith("these are my notes")
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    """A SQLite file in a folder that does not exist is refused with the path."""
+    with pytest.raises(StoreUnavailable, match="folder exists"):
+        ExecutionStore(f"sqlite:///{tmp_path}/nowhere/rollguard.db")
+
+
+def test_a_store_in_memory_works() -> None:
+    """A SQLite database in memory is a whole store for as long as it is open, from every thread."""
+    with ExecutionStore("sqlite:///:memory:") as store:
+        store.store_tool_execution(tool_name="t", success=True)
+        assert store.executions.tool_names() == ["t"]
+
+
+def test_readers_do_not_wait_for_the_writer(tmp_path: Path) -> None:
+    """On SQLite a store is read while another process writes to it."""
+    with ExecutionStore(f"sqlite:///{tmp_path}/rollguard.db", busy_timeout=0.1) as store:
+        writer = sqlite3.connect(tmp_path / "rollguard.db", isolation_level=None)
+        writer.execute("BEGIN IMMEDIATE")
+        assert store.executions.tool_names() == []
+        writer.close()

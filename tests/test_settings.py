@@ -1,0 +1,126 @@
+"""Settings: what is not understood is refused by name, with what is allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rollguard import Rollguard, Settings
+from rollguard.errors import InvalidSetting
+from rollguard.judge import Rules
+from tests.conftest import code
+
+
+def _load(folder: Path, toml: str = "", **environ: str) -> Settings:
+    file = folder / "rollguard.toml"
+    file.write_text(toml)
+    return Settings.load(file, environ)
+
+
+def test_defaults_are_the_contracts(tmp_path: Path) -> None:
+    """An empty file means the contract's defaults, beside the file."""
+    settings = _load(tmp_path)
+    assert settings.monitor == Rules(24, 7, 0.15, 10)
+    assert settings.watch.check_interval_seconds == 300
+    assert settings.database == f"sqlite:///{tmp_path}/rollguard.db"
+    assert settings.tools_dir == tmp_path / "tools"
+
+
+def test_per_tool_tables(tmp_path: Path) -> None:
+    """A tool's own table changes what it names, for that tool alone."""
+    (tmp_path / "rollguard.toml").write_text(
+        "[monitor]\nmin_executions = 20\n[tools.payment]\nregression_threshold = 0.10\n"
+        "[tools.payment.failure]\nkeys = ['error']\nvalues = { ok = [false] }\n"
+    )
+    with Rollguard.from_settings(tmp_path / "rollguard.toml", {}) as guard:
+        assert guard.monitor.rules_for("payment") == Rules(regression_threshold=0.10, min_executions=20)
+        assert guard.monitor.rules_for("other") == Rules(min_executions=20)
+        guard.deploy("payment", "def payment(r: dict) -> dict:\n    return r\n")
+        for returned in ({"error": "no"}, {"ok": False}, {"ok": True, "error": None}):
+            assert guard.registry.call("payment", r=returned) == returned
+        session = guard.monitor.get_active_sessions()[0]
+        assert session.rules.regression_threshold == 0.10
+        assert guard.store.executions.windows(session, session.window_end)[1].failures == 2
+
+
+def test_the_environment_comes_last(tmp_path: Path) -> None:
+    """Variables override the file: tables and keys are joined by two underscores."""
+    settings = _load(
+        tmp_path,
+        "database = 'sqlite:///a.db'\n[monitor]\nmin_executions = 20\nregression_threshold = 0.2\n",
+        ROLLGUARD_DATABASE="postgresql://db/rollguard",
+        ROLLGUARD_MONITOR__MIN_EXECUTIONS="30",
+        ROLLGUARD_NOTIFY__WEBHOOK_URLS="['https://hooks.example/a']",
+        OTHER="ignored",
+    )
+    assert settings.database == "postgresql://db/rollguard"
+    assert settings.monitor == Rules(min_executions=30, regression_threshold=0.2)
+    assert settings.notify.webhook_urls == ("https://hooks.example/a",)
+
+
+def test_the_file_is_found_above(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a path the nearest rollguard.toml of the working folder and those above it is read."""
+    (tmp_path / "rollguard.toml").write_text("[monitor]\nmin_executions = 33\n")
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    assert Settings.load(environ={}).monitor.min_executions == 33
+    other = tmp_path / "other.toml"
+    other.write_text("")
+    assert Settings.load(environ={"ROLLGUARD_CONFIG": str(other)}).monitor == Rules()
+
+
+@pytest.mark.parametrize(
+    ("toml", "complaint"),
+    [
+        ("colour = 'red'", r"colour: unknown setting; the known ones are database"),
+        ("database = 5", r"database: 5 is not"),
+        ("monitor = 5", r"monitor: 5 is not a table"),
+        ("[monitor]\nthreshold = 0.1", r"monitor\.threshold: unknown setting.*regression_threshold"),
+        ("[monitor]\nregression_threshold = 15", r"monitor\.regression_threshold: 15 is not .*at most 1"),
+        ("[monitor]\nmin_executions = 0", r"monitor\.min_executions: 0 .*from 1 to 1000000"),
+        ("[monitor]\nmonitoring_window_hours = '24'", r"monitor\.monitoring_window_hours: '24'"),
+        ("[tools.pay]\nregression_threshold = 2", r"tools\.pay\.regression_threshold: 2"),
+        ("[tools]\npay = 1", r"pay: 1 is not a table"),
+        ("[tools.pay.failure]\nkey = ['e']", r"tools\.pay\.failure\.key: unknown setting"),
+        ("[tools.pay.failure]\nkeys = 'error'", r"tools\.pay\.failure\.keys: 'error' is not a list"),
+        ("[tools.pay.failure]\nvalues = { ok = false }", r"tools\.pay\.failure\.values"),
+        ("[watch]\ncheck_interval_seconds = 0", r"watch\.check_interval_seconds: 0: .*greater than or equal to 1"),
+        ("[watch]\nevery = 5", r"watch\.every: unknown setting; the known ones are check_interval_seconds"),
+        ("[record]\npayload_limit = 1", r"record\.payload_limit: 1: .*64"),
+        ("[notify]\nwebhook_urls = ['ftp://x']", r"notify\.webhook_urls: 'ftp://x'"),
+        ("this is not toml", r"rollguard\.toml: is not valid TOML"),
+    ],
+)
+def test_bad_files_are_refused_by_key(tmp_path: Path, toml: str, complaint: str) -> None:
+    """An unknown key or an impossible value is refused with its name and what is allowed."""
+    with pytest.raises(InvalidSetting, match=complaint):
+        _load(tmp_path, toml)
+
+
+@pytest.mark.parametrize("variable", ["ROLLGUARD_DATABSE", "ROLLGUARD_TOOLS__PAY", "ROLLGUARD_MONITOR"])
+def test_unknown_variables_are_refused(tmp_path: Path, variable: str) -> None:
+    """A variable that begins like ours and is none is refused: it is a slip of the pen."""
+    with pytest.raises(InvalidSetting, match=f"{variable}: unknown variable"):
+        _load(tmp_path, **{variable: "1"})
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """A file that is asked for and is not there is an error that says how to make one."""
+    with pytest.raises(InvalidSetting, match=r"nowhere\.toml: cannot be read.*rollguard init"):
+        Settings.load(tmp_path / "nowhere.toml", {})
+
+
+def test_deploy_is_deploy_and_watch(tmp_path: Path) -> None:
+    """`guard.deploy` makes the version live and starts its session; live code again changes nothing."""
+    (tmp_path / "rollguard.toml").write_text("")
+    with Rollguard.from_settings(tmp_path / "rollguard.toml", {}) as guard:
+        first = guard.deploy("t", code(1, "t"), reason="first")
+        second = guard.deploy("t", code(2, "t"), reason="better", created_by="agent")
+        again = guard.deploy("t", code(2, "t"))
+        assert (first.version_number, second.version_number, again.version_number) == (1, 2, 2)
+        assert (again.session_id, again.changed, second.changed) == (second.session_id, False, True)
+        assert [s.session_id for s in guard.monitor.get_active_sessions()] == [second.session_id]
+        assert guard.monitor.get_session(first.session_id or 0).status == "superseded"
+        assert [v.created_by for v in guard.versions.get_version_history("t")] == ["agent", "human"]
