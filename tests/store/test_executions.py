@@ -195,3 +195,27 @@ def test_failures_come_latest_first(store: ExecutionStore) -> None:
     before, since = store.executions.failures(_session(store), NOW + timedelta(hours=1), 2)
     assert [f.error for f in before] == ["E0", "E1"]
     assert [f.error for f in since] == ["E4", "E3"]
+
+
+def test_an_earlier_life_of_a_version_is_baseline(store: ExecutionStore) -> None:
+    """When a version comes back, what it did before it last stopped being live lies in its baseline."""
+    ended = NOW - timedelta(days=1)
+    for number in (1, 2):
+        store.versions.add("t", b"%d" % number, kind="initial", created_by="me", reason=None, now=NOW)
+    for number, at in ((1, NOW - timedelta(days=3)), (2, ended), (1, NOW)):
+        live = store.versions.live("t")
+        store.versions.go_live(
+            "t",
+            number,
+            swap=lambda _version: None,
+            deployed_by="me",
+            reason=None,
+            deployed_at=at,
+            expected_live=live.deployment_id if live else None,
+        )
+    for moment in (ended - timedelta(hours=1), ended - timedelta(seconds=1), NOW - timedelta(seconds=2), NOW):
+        store.store_tool_execution(tool_name="t", success=True, version_number=1, executed_at=moment)
+    store.store_tool_execution(tool_name="t", success=True, version_number=2, executed_at=NOW + timedelta(seconds=1))
+    session = _session(store)
+    assert (session.version_number, session.live_before) == (1, ended)
+    assert _windows(store, session, NOW + timedelta(hours=1)) == (2, 2)
