@@ -1,0 +1,73 @@
+"""The commands, put together."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rollguard.cli import exits
+from rollguard.cli.commands import (
+    call,
+    deploy,
+    health,
+    history,
+    init,
+    record,
+    rollback,
+    rollbacks,
+    sessions,
+    stability,
+    status,
+    tools,
+    watch,
+)
+from rollguard.cli.options import Config, Given, Json
+
+_CODES = ". ".join(f"{code} {meaning}" for code, meaning in exits.MEANINGS.items())
+
+app = typer.Typer(
+    name="rollguard",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=f"Exit codes. {_CODES}.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from rollguard import __version__
+
+        typer.echo(f"rollguard {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _rollguard(
+    context: typer.Context,
+    config: Config = None,
+    as_json: Json = False,
+    version: Annotated[  # noqa: ARG001 - its callback prints it
+        bool, typer.Option("--version", help="Print the version and stop.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Watch every deployed version of an agent's tools, and put the last good one back when a new one fails more."""
+    context.obj = Given(config, as_json)
+
+
+_PANELS = {
+    "Begin": (("init", init.init), ("tools", tools.tools), ("deploy", deploy.deploy)),
+    "Run and record": (("call", call.call), ("record", record.record)),
+    "Watch": (("watch", watch.watch), ("status", status.status), ("health", health.health)),
+    "Decide yourself": (("rollback", rollback.rollback), ("cancel", rollback.cancel)),
+    "Look back": (
+        ("sessions", sessions.sessions),
+        ("history", history.history),
+        ("rollbacks", rollbacks.rollbacks),
+        ("stability", stability.stability),
+    ),
+}
+for _panel, _commands in _PANELS.items():
+    for _name, _function in _commands:
+        app.command(_name, rich_help_panel=_panel)(_function)

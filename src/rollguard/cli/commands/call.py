@@ -1,0 +1,94 @@
+"""`rollguard call`."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Annotated, Any
+
+import typer
+
+from rollguard.cli import exits, inputs, output
+from rollguard.cli.opening import opened
+from rollguard.cli.options import Config, Json
+from rollguard.errors import InvalidToolName, StoreError, ToolFileError, UnknownTool
+
+
+def call(
+    tool: Annotated[str, typer.Argument(metavar="TOOL", help="The tool.")],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME=VALUE",
+            help="Its parameters. A value is JSON if it can be, else text.",
+            show_default=False,
+        ),
+    ] = None,
+    params: Annotated[
+        str | None,
+        typer.Option("--params", metavar="JSON", help="Parameters as a JSON object.", show_default=False),
+    ] = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Run the live version of a tool, record the call, and print the result as JSON.
+
+    The exit code is 4 when the tool failed. What the tool prints itself goes to stderr.
+    """
+    given = inputs.parameters(words or [], params)
+    with opened(config) as guard:
+        error: BaseException | None = None
+        failure: str | None
+        result: Any = None
+        with output.tools_print_to_stderr():
+            began = time.perf_counter()
+            try:
+                result = guard.registry.call(tool, **given)
+            except (UnknownTool, InvalidToolName, ToolFileError, StoreError):  # there was no call
+                raise
+            except (Exception, SystemExit) as raised:  # noqa: BLE001 - a tool may raise anything; it is told, not hidden
+                error = raised
+            duration_ms = (time.perf_counter() - began) * 1000.0
+            if error is not None:
+                error_type, failure = type(error).__name__, _text_of(error)
+            else:
+                error_type = "ReturnedFailure"
+                failure = guard.registry.failure_in(tool, guard.registry.get_tool(tool), result)
+    if as_json:
+        output.emit_json(
+            {
+                "tool_name": tool,
+                "success": failure is None,
+                "duration_ms": duration_ms,
+                "result": json.loads(_json(result, ascii_only=True)),
+                "error_type": None if failure is None else error_type,
+                "error": failure,
+            }
+        )
+    elif error is None:
+        output.emit(_json(result, ascii_only=False) + "\n")
+    if failure is not None:
+        output.note(f"{tool} failed: {error_type}: {failure}")
+        raise typer.Exit(exits.TOOL_FAILED)
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as second:  # noqa: BLE001 - a tool's own exception may fail to describe itself
+        return f"it cannot describe itself: {type(second).__name__}"
+
+
+def _json(value: Any, *, ascii_only: bool) -> str:
+    """Any value as JSON: what JSON has no form for appears as its repr."""
+    from pydantic_core import PydanticSerializationError, to_json
+
+    try:
+        text = to_json(
+            value, indent=2, inf_nan_mode="strings", bytes_mode="base64", fallback=repr, ensure_ascii=ascii_only
+        )
+    except UnicodeError:  # lone surrogates have no UTF-8
+        return _json(value, ascii_only=True)
+    except (PydanticSerializationError, ValueError, RecursionError):
+        return _json(repr(value), ascii_only=True)
+    return text.decode()

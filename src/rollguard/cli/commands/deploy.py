@@ -1,0 +1,86 @@
+"""`rollguard deploy`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rollguard.cli import inputs, output
+from rollguard.cli.opening import opened
+from rollguard.cli.options import Config, Json
+from rollguard.errors import InvalidToolName
+
+if TYPE_CHECKING:
+    from rollguard.app import Deployed, Rollguard
+
+
+def deploy(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The tool's code; '-' reads it from stdin.")],
+    tool: Annotated[
+        str | None,
+        typer.Option("--tool", metavar="NAME", help="The tool; by default the file's name.", show_default=False),
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", metavar="TEXT", help="Why, for the history.", show_default=False)
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option("--by", metavar="NAME", help="Who; by default your login name.", show_default=False),
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--kind",
+            metavar="KIND",
+            help="initial, bugfix, enhancement, improvement or edit; by default initial for the first version, else "
+            "improvement.",
+            show_default=False,
+        ),
+    ] = None,
+    no_watch: Annotated[bool, typer.Option("--no-watch", help="Do not watch the deployment.")] = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Make a file's code the live version of a tool, and watch how it does.
+
+    Code that is live already is not deployed again.
+    """
+    if tool is None and file == inputs.STDIN:
+        raise typer.BadParameter("code from stdin has no name; give one with --tool")
+    with opened(config) as guard:
+        code = inputs.code_of(file)
+        with output.tools_print_to_stderr():
+            try:
+                done = _deploy(guard, tool or file.stem, code, reason, by or inputs.who(), kind, watch=not no_watch)
+            except InvalidToolName as error:
+                advice = "" if tool else "; name the tool with --tool"
+                raise InvalidToolName(f"{error}{advice}") from error
+    if as_json:
+        output.emit_json(done)
+        return
+    version = f"version {done.version_number} of {done.tool_name}"
+    if not done.changed:
+        watched = f"; session {done.session_id} watches it" if done.session_id else "; nothing watches it"
+        output.emit(f"This code is live already, as {version}{watched}. Nothing was changed.\n")
+    elif done.session_id is None:
+        output.emit(f"Version {done.version_number} of {done.tool_name} is live. Nothing watches it.\n")
+    else:
+        output.emit(
+            f"Version {done.version_number} of {done.tool_name} is live. Session {done.session_id} watches it.\n"
+        )
+
+
+def _deploy(
+    guard: Rollguard, tool: str, code: bytes, reason: str | None, by: str, kind: str | None, *, watch: bool
+) -> Deployed:
+    if watch:
+        return guard.deploy(tool, code, reason=reason, created_by=by, kind=kind)
+    from rollguard.app import Deployed
+
+    before = guard.store.versions.live(tool)
+    number = guard.registry.deploy(tool, code, created_by=by, reason=reason, kind=kind)
+    changed = before is None or before.version_number != number
+    watching = None if changed else next(iter(guard.store.sessions.active(tool)), None)
+    return Deployed(tool, number, watching.session_id if watching else None, changed)

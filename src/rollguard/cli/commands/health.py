@@ -1,0 +1,125 @@
+"""`rollguard health`."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from fractions import Fraction
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rollguard.cli import exits, output
+from rollguard.cli.opening import opened
+from rollguard.cli.options import Config, Json
+from rollguard.cli.words import NOTHING, change_points, drop_points, exactly, milliseconds, moment, percent
+from rollguard.errors import UnknownSession
+
+if TYPE_CHECKING:
+    from rollguard.app import Rollguard
+
+
+def health(
+    tool: Annotated[str, typer.Argument(metavar="TOOL", help="The tool.")],
+    session: Annotated[
+        int | None,
+        typer.Option(
+            "--session",
+            metavar="N",
+            help="The session; by default the one under way, else the latest.",
+            show_default=False,
+        ),
+    ] = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Check a deployment now: what happened since it, against what happened before. Nothing is rolled back.
+
+    The exit code is 3 when the deployment made its tool worse, so that scripts can act on it.
+    """
+    with opened(config) as guard:
+        report = guard.monitor.check_health(tool, session if session is not None else _session_of(guard, tool))
+        threshold = guard.monitor.get_session(report["session_id"]).rules.regression_threshold
+    if as_json:
+        output.emit_json(report)
+    else:
+        _show(report, threshold)
+    if report["verdict"] == "regressed":
+        raise typer.Exit(exits.REGRESSION)
+
+
+def _session_of(guard: Rollguard, tool: str) -> int:
+    sessions = guard.store.sessions.active(tool) or guard.store.sessions.recent(tool_name=tool, limit=1)
+    if not sessions:
+        raise UnknownSession(
+            f"{tool} has no monitoring session: no deployment of it was ever watched; "
+            "list the tools with: rollguard tools"
+        )
+    return sessions[0].session_id
+
+
+def _show(report: dict[str, Any], threshold: float) -> None:
+    now = datetime.fromisoformat(report["checked_at"])
+    deployed = moment(datetime.fromisoformat(report["deployment_time"]), now)
+    version = report["version_number"]
+    title = (
+        f"{report['tool_name']}, version {NOTHING if version is None else version}: session {report['session_id']} "
+        f"({report['session_status']}), deployed {deployed}"
+    )
+    output.emit(f"{title}\n\n")
+    output.show(_periods(report))
+    output.emit("\n")
+    output.show(_findings(report, threshold))
+    output.emit("\nReasons\n" + "".join(f"  • {reason}\n" for reason in report["reasons"]))
+
+
+def _periods(report: dict[str, Any]) -> Any:
+    before, now = report["baseline"], report["current"]
+    before_rate, now_rate = _rate(before), _rate(now)
+    change = None if before_rate is None or now_rate is None else now_rate - before_rate
+    slower = report["comparison"]["duration_change"]
+    return output.table(
+        ("", "Baseline>", "Current>", "Change>"),
+        [
+            ("Calls", f"{before['total_executions']:,}", f"{now['total_executions']:,}", ""),
+            ("Succeeded", f"{before['successes']:,}", f"{now['successes']:,}", ""),
+            ("Success rate", percent(before_rate), percent(now_rate), change_points(change)),
+            (
+                "Mean duration",
+                milliseconds(before["avg_duration_ms"]),
+                milliseconds(now["avg_duration_ms"]),
+                NOTHING if slower is None else f"{slower:+.0%}".replace("%", " %").replace("-", "−"),
+            ),
+            ("Enough calls", *("yes" if period["sufficient_data"] else "no" for period in (before, now)), ""),
+        ],
+    )
+
+
+def _findings(report: dict[str, Any], threshold: float) -> Any:
+    from rich.table import Table
+
+    comparison, evidence = report["comparison"], report["evidence"]
+    drop = drop_points(exactly(comparison["success_rate_drop"]))
+    rollback = "needed" if report["needs_rollback"] else "not needed"
+    if report["session_status"] == "rolled_back":
+        rollback = "done"
+    present = "present" if evidence["present"] else "not present"
+    grid = Table.grid(padding=(0, 3))
+    for name, value, beside in (
+        ("Verdict", report["verdict"], ""),
+        ("Drop", drop, f"a regression is {drop_points(threshold)} or more"),
+        ("Severity", comparison["regression_severity"], ""),
+        ("Evidence", present, f"{_e_value(evidence['log_e'])}; {_e_value(evidence['required'])} or more is evidence"),
+        ("Rollback", rollback, ""),
+    ):
+        grid.add_row(output.cell(name), output.cell(value), output.cell(beside))
+    return grid
+
+
+def _rate(period: dict[str, Any]) -> Fraction | None:
+    total = period["total_executions"]
+    return Fraction(period["successes"], total) if total else None
+
+
+def _e_value(log_e: float) -> str:
+    return f"{math.exp(log_e):.4g}" if log_e < 30 else f"e^{log_e:.1f}"

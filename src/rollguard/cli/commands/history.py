@@ -1,0 +1,58 @@
+"""`rollguard history`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from rollguard.cli import output
+from rollguard.cli.opening import opened
+from rollguard.cli.options import Config, Json
+from rollguard.cli.words import moment
+from rollguard.errors import UnknownTool
+
+
+def history(
+    tool: Annotated[str, typer.Argument(metavar="TOOL", help="The tool.")],
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Show a tool's versions and deployments: who, when and why, and which is live."""
+    with opened(config) as guard:
+        versions = guard.versions.get_version_history(tool)
+        deployments = guard.versions.get_deployments(tool)
+    if not versions:
+        raise UnknownTool(f"{tool} has no versions: it was never deployed; list the tools with: rollguard tools")
+    live = next((d.version_number for d in deployments if d.ended_at is None), None)
+    if as_json:
+        output.emit_json(
+            {
+                "tool_name": tool,
+                "live_version": live,
+                "versions": [output.record(version, "code", "tool_name") for version in versions],
+                "deployments": [output.record(deployment, "tool_name") for deployment in deployments],
+            }
+        )
+        return
+    now = datetime.now(UTC)
+    made = [
+        (v.version_number, v.kind, moment(v.created_at, now), v.created_by, v.sha256[:10], v.reason) for v in versions
+    ]
+    lived = [
+        (
+            d.version_number,
+            moment(d.deployed_at, now),
+            "live" if d.ended_at is None else moment(d.ended_at, now),
+            d.ended_by,
+            d.deployed_by,
+            d.reason,
+        )
+        for d in deployments
+    ]
+    output.show(
+        output.table(("Version>", "Kind", "Made", "By~", "SHA-256", "Reason~"), made, title=f"Versions of {tool}"),
+        "",
+        output.table(("Version>", "Live from", "Until", "Ended by", "By~", "Reason~"), lived, title="Deployments"),
+    )

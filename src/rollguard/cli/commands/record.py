@@ -1,0 +1,149 @@
+"""`rollguard record`."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rollguard.cli import ingest, inputs, output
+from rollguard.cli.opening import opened
+from rollguard.cli.options import Config, Json
+from rollguard.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from rollguard.store import ExecutionStore
+
+_EVERY = 500  # executions between two looks at the progress bar
+
+
+class FileFormat(StrEnum):
+    """What a file of executions is written in."""
+
+    jsonl = "jsonl"
+    csv = "csv"
+
+
+def _option(name: str, metavar: str, text: str) -> Any:
+    return typer.Option(name, metavar=metavar, help=text, show_default=False)
+
+
+def record(
+    tool: Annotated[str | None, _option("--tool", "NAME", "The tool that was called.")] = None,
+    success: Annotated[
+        bool | None, typer.Option("--success/--failure", help="How the call ended.", show_default=False)
+    ] = None,
+    duration_ms: Annotated[float | None, _option("--duration-ms", "MS", "How long it took.")] = None,
+    error: Annotated[str | None, _option("--error", "TEXT", "What went wrong, such as 'KeyError: id'.")] = None,
+    error_type: Annotated[str | None, _option("--error-type", "NAME", "The error's type.")] = None,
+    parameters: Annotated[str | None, _option("--parameters", "JSON", "What it was called with.")] = None,
+    result: Annotated[str | None, _option("--result", "JSON", "What it returned.")] = None,
+    executed_at: Annotated[
+        str | None, _option("--executed-at", "TIME", "When it began, in ISO 8601; now by default.")
+    ] = None,
+    version: Annotated[int | None, _option("--version", "N", "The version that ran; else the time decides.")] = None,
+    execution_id: Annotated[
+        str | None, _option("--execution-id", "ID", "Your id of the call; the same id is stored once.")
+    ] = None,
+    file: Annotated[
+        Path | None, _option("--file", "FILE", "Many executions: JSON lines or CSV; '-' reads stdin.")
+    ] = None,
+    form: Annotated[
+        FileFormat | None,
+        typer.Option("--format", help="The file's format, where its name does not tell.", show_default=False),
+    ] = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Record executions that ran elsewhere: one from options, or a whole file of them.
+
+    A file is stored in one transaction: all of it, or, when a line is wrong, none.
+    """
+    one = {
+        "tool_name": tool,
+        "success": success,
+        "duration_ms": duration_ms,
+        "error": error,
+        "error_type": error_type,
+        "parameters": None if parameters is None else inputs.json_value(parameters, "--parameters"),
+        "result": None if result is None else inputs.json_value(result, "--result"),
+        "executed_at": None if executed_at is None else _time(executed_at),
+        "version_number": version,
+        "execution_id": execution_id,
+    }
+    given = [name for name, value in one.items() if value is not None]
+    if file is not None and given:
+        raise typer.BadParameter("--file brings its own executions; leave out the options of a single one")
+    if file is None and (tool is None or success is None):
+        raise typer.BadParameter("give --tool and --success or --failure, or a file with --file")
+    with opened(config) as guard:
+        if file is not None:
+            told = _store_file(guard.store, file, None if form is None else form.value)
+        else:
+            one["execution_id"] = execution_id or uuid.uuid4().hex
+            new = guard.store.store_tool_executions([one])
+            told = {"read": 1, "new": new, "already_stored": 1 - new, "execution_id": one["execution_id"]}
+    if as_json:
+        output.emit_json(told)
+    else:
+        known = f", {told['already_stored']:,} were already known" if told["already_stored"] else ""
+        output.emit(f"{_counted(told['new'])} stored{known}.\n")
+
+
+def _store_file(store: ExecutionStore, file: Path, form: ingest.Format | None) -> dict[str, Any]:
+    wanted = ingest.format_of(file, form)
+    with ingest.opened_source(file) as source, _progress(source) as advance:
+        try:
+            new = store.store_tool_executions(_followed(source.executions(wanted), advance))
+        except ingest.BadLine:
+            raise
+        except InvalidInput as error:  # the store's own word on the execution it took last
+            raise source.fault(error) from error
+    return {"read": source.count, "new": new, "already_stored": source.count - new}
+
+
+def _followed(executions: Iterator[dict[str, Any]], advance: Any) -> Iterator[dict[str, Any]]:
+    for number, execution in enumerate(executions):
+        if number % _EVERY == 0:
+            advance()
+        yield execution
+    advance()
+
+
+@contextmanager
+def _progress(source: ingest.Source) -> Iterator[Any]:
+    """A progress bar on stderr, where stderr is a terminal; what is yielded moves it on."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda: None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[count]:,}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("storing", total=source.size or None, count=0)
+        yield lambda: bar.update(task, completed=source.read, count=source.count)
+
+
+def _time(text: str) -> datetime:
+    try:
+        return inputs.time_of(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"--executed-at: {error}") from error
+
+
+def _counted(number: int) -> str:
+    return f"{number:,} execution{'' if number == 1 else 's'}"

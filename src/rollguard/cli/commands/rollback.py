@@ -1,0 +1,79 @@
+"""`rollguard rollback` and `rollguard cancel`: what a person decides over the watch's head."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rollguard.cli import exits, inputs, output
+from rollguard.cli.opening import opened
+from rollguard.cli.options import Config, Json
+
+if TYPE_CHECKING:
+    from rollguard.app import Rollguard
+
+
+def _said(reason: str) -> str:
+    if not reason.strip():
+        raise typer.BadParameter("say why; it is kept in the history")
+    return reason
+
+
+def rollback(
+    tool: Annotated[str, typer.Argument(metavar="TOOL", help="The tool.")],
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why, for the history.", callback=_said, show_default=False)
+    ],
+    to: Annotated[
+        int | None,
+        typer.Option("--to", metavar="N", help="The version; by default the last good one.", show_default=False),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option("--by", metavar="NAME", help="Who; by default your login name.", show_default=False),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Bring an earlier version of a tool back now. A session that watches the tool is closed by it.
+
+    At a terminal you are asked first.
+    """
+    with opened(config) as guard:
+        if not yes and sys.stdin.isatty() and not _confirmed(guard, tool, to):
+            output.note("error: not confirmed; nothing was changed")
+            raise typer.Exit(exits.ERROR)
+        with output.tools_print_to_stderr():
+            done = guard.monitor.roll_back(tool, to_version=to, reason=reason, requested_by=by or inputs.who())
+    if as_json:
+        output.emit_json(done)
+    else:
+        output.emit(f"Version {done.to_version} of {tool} is live again, in place of version {done.from_version}.\n")
+
+
+def cancel(
+    session: Annotated[int, typer.Argument(metavar="SESSION", help="The session's number.")],
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why, for the history.", callback=_said, show_default=False)
+    ],
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Stop watching a deployment. What is live stays live."""
+    with opened(config) as guard:
+        done = guard.monitor.cancel_monitoring(session, reason)
+    if as_json:
+        output.emit_json(done)
+    else:
+        output.emit(f"Session {session} is cancelled: {done.tool_name} is no longer watched, and stays as it is.\n")
+
+
+def _confirmed(guard: Rollguard, tool: str, to: int | None) -> bool:
+    live = guard.store.versions.live(tool)
+    target = to if to is not None else guard.store.versions.previous_good(tool)
+    if live is None or target is None:
+        return True  # there is nothing to do; the rollback itself says why
+    return typer.confirm(f"Roll {tool} back from version {live.version_number} to version {target}?", err=True)

@@ -1,0 +1,59 @@
+"""`rollguard sessions`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from rollguard.cli import output
+from rollguard.cli.opening import opened
+from rollguard.cli.options import Config, Json, Limit, ToolFilter
+from rollguard.cli.words import moment
+
+
+class Status(StrEnum):
+    """What a session can be."""
+
+    active = "active"
+    completed = "completed"
+    rolled_back = "rolled_back"
+    superseded = "superseded"
+    cancelled = "cancelled"
+
+
+def sessions(
+    tool: ToolFilter = None,
+    status: Annotated[
+        Status | None, typer.Option("--status", help="Only those in this state.", show_default=False)
+    ] = None,
+    limit: Limit = 20,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """List monitoring sessions, newest first: which deployments were watched, and what came of it."""
+    with opened(config) as guard:
+        found = guard.store.sessions.recent(
+            tool_name=tool, status=None if status is None else status.value, limit=limit
+        )
+    if as_json:
+        output.emit_json(found)
+        return
+    now = datetime.now(UTC)
+    output.listing(
+        ("Session>", "Tool~", "Version>", "Deployed", "Status", "Notes~"),
+        [
+            (
+                session.session_id,
+                session.tool_name,
+                session.version_number,
+                moment(session.deployment_time, now),
+                session.status,
+                session.notes,
+            )
+            for session in found
+        ],
+        nothing="There are no such sessions.",
+    )

@@ -1,0 +1,100 @@
+"""`rollguard status`."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rollguard.cli import output
+from rollguard.cli.opening import opened
+from rollguard.cli.options import Config, Json
+from rollguard.cli.words import NOTHING, ago, drop_points, span
+from rollguard.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from rollguard.app import Rollguard
+
+_COLUMNS = ("Session>", "Tool~", "Version>", "Watched>", "Drop>", "Verdict", "Checked>")
+
+
+def status(
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")] = False,
+    interval: Annotated[
+        float, typer.Option("--interval", min=0.2, metavar="S", help="Seconds between two looks, for --watch.")
+    ] = 5.0,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Show the deployments under watch, each with its latest check."""
+    if watch and as_json:
+        raise typer.BadParameter("--watch is for people; for programs, call 'rollguard status --json' when needed")
+    with opened(config) as guard:
+        if as_json:
+            output.emit_json(guard.store.reports.active_monitoring())
+        elif watch:
+            _again_and_again(guard, interval)
+        else:
+            output.show(_now(guard))
+
+
+def _again_and_again(guard: Rollguard, interval: float) -> None:
+    from rich.live import Live
+
+    console = output.stdout_console()
+    try:
+        if not console.is_terminal:
+            while True:
+                output.show(_now(guard))
+                time.sleep(interval)
+        with Live(_now(guard), console=console, auto_refresh=False) as live:
+            while True:
+                time.sleep(interval)
+                live.update(_now_or_why_not(guard), refresh=True)
+    except KeyboardInterrupt:
+        return
+
+
+def _now_or_why_not(guard: Rollguard) -> RenderableType:
+    try:
+        return _now(guard)
+    except StoreUnavailable as error:  # it may come back, and somebody is looking
+        return output.cell(f"{error}; trying again")
+
+
+def _now(guard: Rollguard) -> RenderableType:
+    from rich.console import Group
+
+    rows = guard.store.reports.active_monitoring()
+    if not rows:
+        return output.cell("No deployment is under watch. Deploy one with: rollguard deploy FILE")
+    now = datetime.now(UTC)
+    shown = output.table(_COLUMNS, [_row(row, now) for row in rows])
+    warning = _unwatched(rows, now, guard.settings.watch.check_interval_seconds)
+    return Group(shown, output.cell(f"\n{warning}")) if warning else shown
+
+
+def _row(row: dict[str, Any], now: datetime) -> tuple[object, ...]:
+    return (
+        row["session_id"],
+        row["tool_name"],
+        row["version_number"],
+        f"{span(timedelta(hours=row['hours_elapsed']))} of {row['monitoring_window_hours']} h",
+        drop_points(row["latest_success_rate_drop"]),
+        row["latest_verdict"] or "not checked yet",
+        NOTHING if row["latest_check_at"] is None else ago(row["latest_check_at"], now),
+    )
+
+
+def _unwatched(rows: list[dict[str, Any]], now: datetime, interval: float) -> str | None:
+    """What to say when checks should have been made and were not."""
+    late = now - timedelta(seconds=2 * interval)
+    missed = [row for row in rows if (row["latest_check_at"] or row["monitoring_started_at"]) < late]
+    if not missed:
+        return None
+    which = f"{len(missed)} of {len(rows)} sessions were" if len(rows) > 1 else "The session was"
+    return f"{which} not checked for more than {span(2 * timedelta(seconds=interval))}. Is 'rollguard watch' running?"

@@ -1,0 +1,110 @@
+"""`rollguard watch`."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rollguard.cli import exits, output
+from rollguard.cli.opening import opened
+from rollguard.cli.options import Config, Json
+
+if TYPE_CHECKING:
+    from rollguard.app import Rollguard
+    from rollguard.autonomous_loop import AutonomousLoop
+
+_COUNTED = {
+    "checks": "checks",
+    "rollbacks_triggered": "rollbacks",
+    "rollbacks_failed": "failed rollbacks",
+    "sessions_completed": "sessions completed",
+    "errors": "errors",
+}
+
+
+def watch(
+    interval: Annotated[
+        float | None,
+        typer.Option(
+            "--interval", metavar="S", help="Seconds between two cycles; by default the settings'.", show_default=False
+        ),
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="One cycle, as for a cron job, and say what it did.")] = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Check every deployment under watch, and roll back those that made their tool worse, until stopped.
+
+    SIGTERM and Ctrl-C stop it after the checks under way, with exit code 0. The log goes to stderr.
+    """
+    import asyncio
+
+    # Until the loop listens for signals itself, a stop may come while the database is opened.
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        with opened(config, logs=_log()) as guard:
+            loop = _loop(guard, interval)
+            with output.tools_print_to_stderr():
+                did = asyncio.run(loop.check_deployment_health()) if once else _until_stopped(guard, loop)
+    except KeyboardInterrupt:
+        if once:
+            raise
+        return
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if as_json:
+        output.emit_json(did)
+    elif once:
+        output.emit(f"{_said(did)}\n")
+    if once and (did["errors"] or did["rollbacks_failed"]):
+        raise typer.Exit(exits.ERROR)
+
+
+def _until_stopped(guard: Rollguard, loop: AutonomousLoop) -> dict[str, int]:
+    import asyncio
+
+    logger = logging.getLogger("rollguard.cli")
+    watched = len(guard.monitor.get_active_sessions())
+    logger.info("watching %d sessions; stop with Ctrl-C or SIGTERM", watched)
+    asyncio.run(loop.run())
+    logger.info("stopped after %d cycles: %s", loop.stats["cycles"], _said(loop.stats))
+    return loop.stats
+
+
+def _loop(guard: Rollguard, interval: float | None) -> AutonomousLoop:
+    if interval is None:
+        return guard.loop
+    from rollguard.autonomous_loop import AutonomousLoop
+
+    return AutonomousLoop(guard.monitor, check_interval_seconds=interval, concurrency=guard.settings.watch.concurrency)
+
+
+def _said(counts: dict[str, int]) -> str:
+    return ", ".join(f"{words}: {counts[name]}" for name, words in _COUNTED.items())
+
+
+def _log() -> logging.Handler:
+    """Lines with their time for a log file, coloured ones for a terminal."""
+    handler: logging.Handler
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.highlighter import NullHighlighter
+        from rich.logging import RichHandler
+
+        handler = RichHandler(
+            console=Console(stderr=True), show_path=False, highlighter=NullHighlighter(), log_time_format="%X"
+        )
+        handler.setFormatter(logging.Formatter("%(message)s"))
+    else:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setLevel(logging.INFO)
+    return handler
+
+
+def _stop(_number: int, _frame: Any) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,183 @@
+"""The one door to stdout: JSON for programs, text and tables for people."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rollguard.cli.words import NOTHING, printable
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+# Words that should be seen at once, in the colour that says so.
+_STYLES = {
+    "regressed": "bold red",
+    "critical": "bold red",
+    "rolled_back": "red",
+    "failed": "red",
+    "error": "red",
+    "high": "red",
+    "medium": "yellow",
+    "insufficient_data": "yellow",
+    "unproven": "yellow",
+    "healthy": "green",
+    "live": "bold green",
+    "active": "cyan",
+}
+
+
+class ReaderGone(Exception):
+    """Whoever read stdout stopped reading, as `| head` does."""
+
+
+def never_fail_on_characters() -> None:
+    """A terminal that knows no 'é' gets an escape instead of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def emit(text: str) -> None:
+    """Write text to stdout."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_stdout()
+        raise ReaderGone from None
+
+
+def flush() -> None:
+    """Write what stdout still holds back."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_stdout()
+        raise ReaderGone from None
+
+
+def emit_json(value: Any) -> None:
+    """Write one JSON document. Times are ISO 8601, and it is plain ASCII, so that it survives any encoding."""
+    emit(json.dumps(value, indent=2, default=_plain) + "\n")
+
+
+def record(value: Any, *without: str) -> dict[str, Any]:
+    """A dataclass as a mapping, without the fields named."""
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.name not in without}
+
+
+def show(*renderables: RenderableType) -> None:
+    """Write text and tables for people."""
+    console = stdout_console()
+    with console.capture() as captured:
+        console.print(*renderables, sep="\n")
+    text = captured.get()
+    if not console.is_terminal:  # a file need not keep what pads a table's cells
+        text = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+    emit(text)
+
+
+def stdout_console() -> Console:
+    """A console on stdout that takes text as it is."""
+    from rich.console import Console
+
+    return Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> Table:
+    """A table. A column named `x>` stands at the right; the text of one named `x~` is folded where it must be."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(
+        box=box.SIMPLE_HEAD,
+        title=None if title is None else Text(printable(title), style="bold"),
+        title_justify="left",
+        header_style="bold",
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+    )
+    for column in columns:
+        made.add_column(
+            column.rstrip(">~"),
+            justify="right" if column.endswith(">") else "left",
+            overflow="fold",
+            no_wrap=not column.endswith("~"),
+        )
+    for row in rows:
+        made.add_row(*(cell(value) for value in row))
+    return made
+
+
+def cell(value: object) -> RenderableType:
+    """A value of a table as text, never read as markup."""
+    from rich.text import Text
+
+    text = NOTHING if value is None else printable(str(value))
+    return Text(text, style=_STYLES.get(text, ""))
+
+
+def listing(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], *, nothing: str, title: str | None = None
+) -> None:
+    """Show a table; where it would be empty, say so."""
+    if rows:
+        show(table(columns, rows, title=title))
+    else:
+        emit(f"{nothing}\n")
+
+
+def note(text: str) -> None:
+    """A line for people beside the result, on stderr."""
+    print(printable(text), file=sys.stderr)
+
+
+@contextlib.contextmanager
+def tools_print_to_stderr() -> Iterator[None]:
+    """While tools' code runs, what it prints goes to stderr: stdout is for the command's own result."""
+    real = sys.stdout is sys.__stdout__ and sys.stdout is not None and sys.stderr is sys.__stderr__
+    kept = None
+    if real:
+        sys.stdout.flush()
+        with contextlib.suppress(OSError):
+            kept = os.dup(1)
+            os.dup2(2, 1)  # programs that a tool starts write to the descriptor itself
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if kept is not None:
+            os.dup2(kept, 1)
+            os.close(kept)
+
+
+def _forget_stdout() -> None:
+    """Let nothing try to write again, not even the interpreter as it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return dict(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return record(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no place in the output")

@@ -1,0 +1,87 @@
+"""What `rollguard init` writes."""
+
+from __future__ import annotations
+
+SETTINGS = """\
+# Rollguard's settings. A line that begins with '#' shows a default; take the '#' away to change it.
+# The environment goes over this file: ROLLGUARD_DATABASE, ROLLGUARD_MONITOR__MIN_EXECUTIONS=20, ...
+
+# Where executions, versions and sessions are kept. A relative path is meant from this file's folder.
+# For more than one machine: "postgresql://user:password@host/database"
+database = "sqlite:///rollguard.db"
+
+# The folder of tools, one Python file each.
+tools_dir = "tools"
+
+# How a deployment is watched and judged.
+[monitor]
+# monitoring_window_hours = 24   # how long it is watched
+# baseline_window_days = 7       # how far back its baseline reaches
+# regression_threshold = 0.15    # the drop of the success rate that rolls it back: 15 percentage points
+# min_executions = 10            # calls that are needed before and after it
+# alpha = 0.05                   # the evidence rule: how often it may be wrong about an unchanged tool
+# delta = 0.0                    # the evidence rule: the rise of the failure rate that is forgiven
+
+# How often `rollguard watch` looks.
+[watch]
+# check_interval_seconds = 300
+# concurrency = 4                # sessions that are checked at once
+
+# What is kept of each call.
+[record]
+# store_payloads = true          # false keeps no parameters and no results
+# payload_limit = 16384          # bytes of JSON that are kept whole
+# busy_timeout_seconds = 5.0     # how long to wait for another process's lock (SQLite)
+
+# Who is told of rollbacks and slowdowns.
+[notify]
+# log = true
+# webhook_urls = []              # ["https://example.com/hook"]
+# webhook_timeout_seconds = 5.0
+
+# A tool may differ in anything that [monitor] sets, and say which of its results are failures.
+# [tools.calculate]
+# regression_threshold = 0.10
+# [tools.calculate.failure]
+# keys = ["error"]               # {"error": "..."} is a failure
+# values = { ok = [false] }      # {"ok": false} is one too
+"""
+
+EXAMPLE_NAME = "calculate"
+
+EXAMPLE = '''\
+"""A calculator for agents: models are bad at arithmetic, Python is not."""
+
+import ast
+import operator
+
+_OPERATORS = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.UAdd: operator.pos,
+    ast.USub: operator.neg,
+}
+
+
+def calculate(expression: str) -> float:
+    """Work out an arithmetic expression.
+
+    Args:
+        expression: numbers, parentheses and + - * / // %, such as "(2 + 3) * 4".
+    """
+    return _value(ast.parse(expression, mode="eval").body)
+
+
+def _value(node):
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        return node.value
+    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
+        return _OPERATORS[type(node.op)](_value(node.left), _value(node.right))
+    if isinstance(node, ast.UnaryOp) and type(node.op) in _OPERATORS:
+        return _OPERATORS[type(node.op)](_value(node.operand))
+    raise ValueError(f"not arithmetic: {ast.unparse(node)}")
+'''

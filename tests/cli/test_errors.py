@@ -1,0 +1,205 @@
+"""Bad input gives an error that says what is wrong and the right exit code; never a traceback, never half a change."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.cli.conftest import Shell
+from tests.conftest import code
+
+
+@dataclass(frozen=True)
+class Bad:
+    """One row of the table: what is there beforehand, what is typed, and what must come of it."""
+
+    name: str
+    words: tuple[str, ...]
+    says: str
+    exit_code: int = 1
+    stdin: str | bytes = ""
+    files: Mapping[str, str | bytes] = field(default_factory=dict)
+    prepare: Callable[[Shell], object] | None = None
+
+
+def call(name: str, words: tuple[str, ...], says: str) -> Bad:
+    """A call with parameters that cannot be meant."""
+    return Bad(name, ("call", "calculate", *words), says, exit_code=2)
+
+
+def deploy(name: str, code: str | bytes, says: str) -> Bad:
+    """Code that cannot be deployed."""
+    return Bad(name, ("deploy", "-", "--tool", "t"), says, stdin=code)
+
+
+def json_line(name: str, line: str | bytes, says: str) -> Bad:
+    """A line that is no execution."""
+    return Bad(f"JSON line {name}", ("record", "--file", "-"), says, stdin=line)
+
+
+def csv(name: str, content: str | bytes, says: str) -> Bad:
+    """A CSV file that holds no executions."""
+    return Bad(f"CSV {name}", ("record", "--file", "a.csv"), says, files={"a.csv": content})
+
+
+def toml(name: str, content: str | bytes, says: str) -> Bad:
+    """Settings that cannot be meant."""
+    return Bad(name, ("tools",), says, files={"rollguard.toml": content})
+
+
+def newer_schema(shell: Shell) -> None:
+    shell.ok("tools")
+    with contextlib.closing(sqlite3.connect(shell.folder / "rollguard.db")) as database, database:
+        database.execute("UPDATE rollguard_schema_version SET version_num = '9999'")
+
+
+def deployed(shell: Shell) -> None:
+    shell.deploy(1)
+
+
+RECORD = ("record", "--tool", "t", "--success")
+ROLL_BACK = ("rollback", "my_tool", "--reason", "x")
+TABLE = [
+    Bad("unknown tool: call", ("call", "nope"), "there is no tool 'nope'"),
+    Bad("unknown tool: health", ("health", "nope"), "nope has no monitoring session"),
+    Bad("unknown tool: history", ("history", "nope"), "nope has no versions"),
+    Bad("unknown tool: rollback", ("rollback", "nope", "--reason", "x"), "nope was never deployed"),
+    Bad("impossible tool name", ("call", "../etc"), "cannot name a tool's file"),
+    Bad("unknown session: cancel", ("cancel", "99", "--reason", "x"), "no monitoring session 99"),
+    Bad("unknown session: health", ("health", "calculate", "--session", "99"), "no monitoring session 99"),
+    Bad("session of another tool", ("health", "calculate", "--session", "1"), "watches my_tool", prepare=deployed),
+    Bad("impossible session", ("cancel", "0", "--reason", "x"), "not a session's number"),
+    Bad("session that is no number", ("cancel", "one", "--reason", "x"), "valid integer", 2),
+    call("k=v without =", ("expression",), "not of the form name=value"),
+    call("k=v without k", ("=1",), "not of the form name=value"),
+    call("k=v twice", ("a=1", "a=2"), "given twice"),
+    call("params that are no JSON", ("--params", "{a"), "not JSON"),
+    call("params that are no object", ("--params", "[1]"), "give a JSON object"),
+    Bad("missing file: deploy", ("deploy", "nope.py"), "nope.py cannot be read: No such file"),
+    Bad("missing file: record", ("record", "--file", "nope.csv"), "nope.csv cannot be read: No such file"),
+    Bad("missing file: config", ("tools", "--config", "nope.toml"), "cannot be read: No such file"),
+    Bad("folder for a file: deploy", ("deploy", "tools"), "tools cannot be read: Is a directory"),
+    Bad("folder for a file: record", ("record", "--file", "tools", "--format", "csv"), "Is a directory"),
+    Bad("folder for a file: config", ("tools", "--config", "tools"), "Is a directory"),
+    Bad("file for a folder: init", ("init", "rollguard.toml"), "give another folder"),
+    toml("file for a folder: tools", 'tools_dir = "rollguard.toml"', "folder of tools"),
+    Bad("code from stdin without a name", ("deploy", "-"), "give one with --tool", 2, stdin=code(1)),
+    deploy("code with a syntax error", "def t(:\n", "SyntaxError"),
+    deploy("code without a tool", "x = 1\n", "no tool in it"),
+    deploy("code that is not UTF-8", b"def t():\n  '\xff'\n", "cannot be loaded"),
+    Bad("file name that no tool may have", ("deploy", "9.py"), "with --tool", files={"9.py": code(1)}),
+    Bad("unknown kind", ("deploy", "-", "--tool", "t", "--kind", "x"), "kind: 'x'", stdin=code(1, "t")),
+    json_line("that is no JSON", '{"tool_name": "t", "success": true}\n{\n', "stdin, line 2: not JSON"),
+    json_line("that is no object", "[]\n", "line 1: it is not a JSON object"),
+    json_line("with NaN", '{"duration_ms": NaN}', "not JSON: NaN"),
+    json_line("nested too deeply", "[" * 200_000, "nested too deeply"),
+    json_line("without success", '{"tool_name": "t"}', "line 1: success: missing"),
+    json_line("with text for a truth", '{"tool_name": "t", "success": "yes"}', "line 1: success: 'yes'"),
+    json_line("with a bad time", '{"tool_name": "t", "success": true, "executed_at": 5}', "line 1: executed_at: 5"),
+    json_line("with an unknown field", '{"tool_name": "t", "success": true, "x": 1}', "line 1: x: unknown field"),
+    json_line("that is not UTF-8", b"\n{\xff}", "line 2: it is not UTF-8"),
+    csv("with an unknown column", "tool_name,success,colour\n", "line 1: unknown column 'colour'"),
+    csv("with a column twice", "tool_name,success,success\n", "comes twice"),
+    csv("without success", "tool_name\nt\n", "no column 'success'"),
+    csv("with a short row", "tool_name,success\nt\n", "line 2: it has 1 cells"),
+    csv("with an open quote", 'tool_name,success\n"t,1\n', "line 2: not CSV"),
+    csv("with a bad number", "tool_name,success,duration_ms\nt,1,slow\n", "line 2: duration_ms: 'slow'"),
+    csv("with a bad version", "tool_name,success,version_number\nt,1,1.5\n", "line 2: version_number: '1.5'"),
+    csv("with a bad time", "tool_name,success,executed_at\nt,1,noon\n", "line 2: executed_at: 'noon'"),
+    csv("with an empty tool", "tool_name,success\n,1\n", "line 2: tool_name: missing"),
+    csv("that is not UTF-8", "tool_name,success\n\u00e9,1\n".encode("latin-1"), "line 2: it is not UTF-8"),
+    Bad("format not told by the name", ("record", "--file", "a.txt"), "give --format", files={"a.txt": ""}),
+    Bad("unknown format", ("record", "--file", "a.csv", "--format", "xml"), "xml", 2),
+    Bad("file and options together", (*RECORD, "--file", "a.csv"), "leave out the options", 2),
+    Bad("negative duration", (*RECORD, "--duration-ms", "-1"), "duration_ms: -1.0"),
+    Bad("duration that is no number", (*RECORD, "--duration-ms", "slow"), "--duration-ms", 2),
+    Bad("bad time", (*RECORD, "--executed-at", "noon"), "ISO 8601", 2),
+    Bad("impossible version", (*RECORD, "--version", "0"), "version_number: 0"),
+    Bad("record without an outcome", ("record", "--tool", "t"), "--success or --failure", 2),
+    Bad("unknown version", (*ROLL_BACK, "--to", "9"), "has no version 9", prepare=deployed),
+    Bad("nothing to go back to", ROLL_BACK, "no earlier good version", prepare=deployed),
+    Bad("rollback without a reason", ("rollback", "my_tool"), "--reason", 2),
+    Bad("rollback with an empty reason", ("rollback", "my_tool", "--reason", " "), "say why", 2),
+    Bad("cancel without a reason", ("cancel", "1"), "--reason", 2),
+    Bad("unknown status", ("sessions", "--status", "odd"), "odd", 2),
+    Bad("impossible limit", ("rollbacks", "--limit", "0"), "limit", 2),
+    Bad("impossible interval", ("watch", "--once", "--interval", "0"), "check_interval_seconds: 0.0"),
+    Bad("live status as JSON", ("status", "--watch", "--json"), "for people", 2),
+    Bad("word that is not UTF-8", ("history", "caf\udce9"), "'caf\\udce9' is not UTF-8 text", 2),
+    Bad("unknown command", ("statsu",), "statsu", 2),
+    Bad("unknown option", ("status", "--colour"), "--colour", 2),
+    Bad("corrupt database", ("tools",), "is not a SQLite database", files={"rollguard.db": b"no database " * 999}),
+    Bad("folder for a database", ("tools",), "cannot be opened", files={"rollguard.db/x": ""}),
+    Bad("newer schema", ("tools",), "newer Rollguard", prepare=newer_schema),
+    toml("unknown key in rollguard.toml", "[monitor]\ncolour = 1\n", "monitor.colour: unknown setting"),
+    toml("impossible value in rollguard.toml", "[monitor]\nmin_executions = 0\n", "monitor.min_executions: 0"),
+    toml("rollguard.toml that is no TOML", "monitor\n", "not valid TOML"),
+    toml("rollguard.toml that is not UTF-8", b"# \xff\n", "not valid TOML"),
+    toml("wrong URL", 'database = "nonsense"\n', "is not a database URL"),
+    toml("unsupported database", 'database = "mysql://h/d"\n', "not a supported database"),
+    toml("database that does not answer", 'database = "postgresql://u@127.0.0.1:1/d"\n', "127.0.0.1"),
+]
+
+
+@pytest.mark.parametrize("bad", TABLE, ids=lambda bad: bad.name)
+def test_bad_input(shell: Shell, bad: Bad) -> None:
+    """Each kind of bad input gives its exit code, a message that names it, and nothing on stdout."""
+    for name, content in bad.files.items():
+        shell.write(name, content)
+    if bad.prepare is not None:
+        bad.prepare(shell)
+    ran = shell.run(*bad.words, stdin=bad.stdin)
+    assert ran.exit_code == bad.exit_code, ran.err
+    assert ran.out == ""
+    assert bad.says in " ".join(ran.err.replace("│", " ").split())
+    if bad.exit_code == 1:
+        kinds = [line.partition(": ")[0] for line in ran.err.splitlines()]
+        assert kinds.count("error") == 1
+        assert set(kinds) <= {"error", "hint", "critical"}, ran.err  # a failed rollback is also an alert, in the log
+
+
+COMMANDS = [
+    ("tools",),
+    ("deploy", "tool.py"),
+    ("call", "calculate"),
+    ("record", "--tool", "t", "--success"),
+    ("watch", "--once"),
+    ("status",),
+    ("health", "calculate"),
+    ("rollback", "calculate", "--reason", "x"),
+    ("cancel", "1", "--reason", "x"),
+    ("sessions",),
+    ("history", "calculate"),
+    ("rollbacks",),
+    ("stability",),
+]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
+def test_without_settings_every_command_refuses(empty: Shell, words: tuple[str, ...]) -> None:
+    """Where nothing says which database is meant, no database is made, and the way out is named."""
+    ran = empty.run(*words)
+    assert (ran.exit_code, ran.out) == (1, "")
+    assert "rollguard init" in ran.err
+    assert list(empty.folder.iterdir()) == []
+
+
+def test_environment_alone_is_settings_enough(empty: Shell, with_env: Callable[[str, str], None]) -> None:
+    """ROLLGUARD_DATABASE says which database is meant, so no file is needed."""
+    with_env("ROLLGUARD_DATABASE", f"sqlite:///{empty.folder}/other.db")
+    assert empty.ok("status", "--json").json == []
+    assert (empty.folder / "other.db").is_file()
+
+
+def test_named_settings_are_used_from_anywhere(empty: Shell, with_env: Callable[[str, str], None]) -> None:
+    """--config, before or after the command's name, and ROLLGUARD_CONFIG name the settings."""
+    empty.ok("init", "there")
+    file = empty.folder / "there/rollguard.toml"
+    assert empty.ok("--config", file, "tools", "--json").json == empty.ok("tools", "--json", "--config", file).json
+    with_env("ROLLGUARD_CONFIG", str(file))
+    assert empty.ok("--json", "tools").json[0]["name"] == "calculate"
+    assert not (empty.folder / "rollguard.db").exists()
