@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Self
 
 from rollguard.autonomous_loop import AutonomousLoop
 from rollguard.deployment_monitor import DeploymentMonitor
+from rollguard.errors import DeploymentConflict
 from rollguard.notify import LogNotifier, Notifier, WebhookNotifier
 from rollguard.registry import ToolRegistry
 from rollguard.settings import Settings
@@ -52,20 +53,12 @@ class Rollguard:
             payload_limit=settings.record.payload_limit,
             busy_timeout=settings.record.busy_timeout_seconds,
         )
-        self.registry = ToolRegistry(settings.tools_dir, store=self.store, failure_rules=settings.failure_rules)
-        rules = settings.monitor
-        self.monitor = DeploymentMonitor(
-            execution_store=self.store,
-            tool_registry=self.registry,
-            monitoring_window_hours=rules.monitoring_window_hours,
-            baseline_window_days=rules.baseline_window_days,
-            regression_threshold=rules.regression_threshold,
-            min_executions=rules.min_executions,
-            alpha=rules.alpha,
-            delta=rules.delta,
-            tool_overrides=settings.tools,
-            notifiers=_notifiers(settings),
-        )
+        try:
+            self.registry = ToolRegistry(settings.tools_dir, store=self.store, failure_rules=settings.failure_rules)
+            self.monitor = _monitor(settings, self.store, self.registry)
+        except BaseException:
+            self.store.close()
+            raise
         self.loop = AutonomousLoop(
             self.monitor,
             check_interval_seconds=settings.watch.check_interval_seconds,
@@ -101,14 +94,19 @@ class Rollguard:
         Code that is live already is not deployed again, and a session that watches it goes on.
         """
         before = self.store.versions.live(tool_name)
-        moment = deployed_at or datetime.now(UTC)
         version_number = self.registry.deploy(
-            tool_name, code, created_by=created_by, reason=reason, kind=kind, deployed_at=moment
+            tool_name, code, created_by=created_by, reason=reason, kind=kind, deployed_at=deployed_at
         )
         if before is not None and before.version_number == version_number:
             watching = next(iter(self.store.sessions.active(tool_name)), None)
             return Deployed(tool_name, version_number, watching.session_id if watching else None, changed=False)
-        session_id = self.monitor.start_monitoring(tool_name, moment, version=version_number)
+        live = self.store.versions.live(tool_name)
+        if live is None or live.version_number != version_number:
+            raise DeploymentConflict(
+                f"{tool_name}: version {version_number} was deployed, and at once something else after it; "
+                "that is what is watched"
+            )
+        session_id = self.monitor.start_monitoring(tool_name, live.deployed_at, version=version_number)
         return Deployed(tool_name, version_number, session_id, changed=True)
 
     def close(self) -> None:
@@ -120,6 +118,22 @@ class Rollguard:
 
     def __exit__(self, *_exception: object) -> None:
         self.close()
+
+
+def _monitor(settings: Settings, store: ExecutionStore, registry: ToolRegistry) -> DeploymentMonitor:
+    rules = settings.monitor
+    return DeploymentMonitor(
+        execution_store=store,
+        tool_registry=registry,
+        monitoring_window_hours=rules.monitoring_window_hours,
+        baseline_window_days=rules.baseline_window_days,
+        regression_threshold=rules.regression_threshold,
+        min_executions=rules.min_executions,
+        alpha=rules.alpha,
+        delta=rules.delta,
+        tool_overrides=settings.tools,
+        notifiers=_notifiers(settings),
+    )
 
 
 def _notifiers(settings: Settings) -> list[Notifier]:

@@ -86,7 +86,6 @@ class AutonomousLoop:
         Args:
             handle_signals: stop on SIGTERM and SIGINT too, after the checks under way (in the main thread only).
         """
-        self._stopped.clear()
         with self._stopping_on_signals() if handle_signals else contextlib.nullcontext():
             while not self._stopped.is_set():
                 started = asyncio.get_running_loop().time()
@@ -101,6 +100,7 @@ class AutonomousLoop:
                 elapsed = asyncio.get_running_loop().time() - started
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stopped.wait(), timeout=max(0.0, pause - elapsed))
+        self._stopped.clear()  # so that it can run again; a stop before the start is kept
 
     def stop(self) -> None:
         """End `run` after the checks under way. Call it in the event loop's own thread."""
@@ -140,9 +140,7 @@ class AutonomousLoop:
 def _count(result: dict[str, Any], cycle: dict[str, int]) -> None:
     if result["rollback_performed"]:
         cycle["rollbacks_triggered"] += 1
-        drop = result["success_rate_drop"]
-        fallen = "" if drop is None else f", drop {drop:.1%}"
-        logger.warning("AUTO-ROLLBACK: %s%s: %s", result["tool_name"], fallen, result["reason"])
+        logger.warning("AUTO-ROLLBACK: %s: %s", result["tool_name"], result["reason"])
     elif result["needs_rollback"]:
         cycle["rollbacks_failed"] += 1
         logger.error("%s needs a rollback that could not be made: %s", result["tool_name"], result["reason"])

@@ -13,6 +13,7 @@ from rollguard.judge.signatures import Failed, investigate, signature
         ("'total' missing in row 17", "'tax' missing in row 4"),
         ("could not convert string to float: '1,234.50'", "could not convert string to float: '9.999,00'"),
         ("timeout after 30.5 s", "timeout after 2 s"),
+        ("adds up to 1832.31, not 1742.31.", "adds up to 7, not -1e-5."),
         ("<Session at 0x7f10>", "<Session at 0xdeadbeef>"),
         ("job 8c5f7c1e-1b2d-4f6a-9a53-1d2f3c4b5a69 failed", "job 00000000-0000-0000-0000-000000000001 failed"),
         ("first line\nsecond", "first line\nanother"),

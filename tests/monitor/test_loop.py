@@ -105,6 +105,14 @@ async def test_stop_ends_it(guard: Guard) -> None:
         await asyncio.wait_for(running, timeout=30)
 
 
+async def test_a_stop_before_the_start_is_kept(guard: Guard) -> None:
+    """A loop that is told to stop before it runs does not begin; the next run does."""
+    loop = AutonomousLoop(guard.monitor)
+    loop.stop()
+    await asyncio.wait_for(loop.run(handle_signals=False), timeout=30)
+    assert loop.stats["cycles"] == 0
+
+
 class Away(DeploymentMonitor):
     """A monitor whose database is away for the first cycles; it stops the loop once it is back."""
 

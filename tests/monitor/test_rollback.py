@@ -239,13 +239,14 @@ def test_by_hand_to_any_version(guard: Guard, told: Told) -> None:
     assert [event.reasons for event in told.events] == [("the old one was right",)]
 
 
-def test_by_hand_refusals(guard: Guard) -> None:
+def test_by_hand_refusals(guard: Guard, told: Told) -> None:
     """A rollback by hand that cannot be meant is refused, each with its own error, and changes nothing."""
     with pytest.raises(UnknownTool, match="never deployed"):
         guard.monitor.roll_back("my_tool", reason="r", now=NOW)
     guard.deploy(1)
     with pytest.raises(NoEarlierVersion, match="no earlier good version"):
         guard.monitor.roll_back("my_tool", reason="r", now=NOW)
+    assert told.events[-1].title == "my_tool: version 1 could not be rolled back"
     guard.deploy(2)
     with pytest.raises(UnknownVersion, match="it has 1, 2"):
         guard.monitor.roll_back("my_tool", to_version=9, reason="r", now=NOW)

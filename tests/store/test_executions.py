@@ -122,6 +122,15 @@ def test_what_is_needed_is_named(store: ExecutionStore, missing: str) -> None:
         store.store_tool_executions([execution])
 
 
+def test_text_that_no_database_takes_is_refused(store: ExecutionStore) -> None:
+    """A lone surrogate in a name or a note is our error, not the driver's."""
+    with pytest.raises(InvalidInput, match="not valid Unicode"):
+        store.versions.history("\udcff")
+    session = _session(store)
+    with pytest.raises(InvalidInput, match="not valid Unicode"):
+        store.sessions.cancel(session.session_id, notes="\udcff", now=NOW)
+
+
 def test_a_tools_name_is_refused_as_such(store: ExecutionStore) -> None:
     """A name that no tool can have raises `InvalidToolName`."""
     with pytest.raises(InvalidToolName):

@@ -12,7 +12,7 @@ _PARTICULARS = (
     (re.compile(r"0x[0-9a-fA-F]+"), "<address>"),
     (re.compile(r"\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b"), "<uuid>"),
     (re.compile(r"'[^'\n]*'|\"[^\"\n]*\""), "<text>"),
-    (re.compile(r"(?<![\w<])[-+]?\d[\d.,:eE+-]*"), "<number>"),
+    (re.compile(r"(?<![\w<])[-+]?\d(?:[\d.,:eE+-]*\d)?"), "<number>"),
 )
 
 

@@ -119,7 +119,8 @@ def _finished_event(rollback: Rollback, now: datetime) -> dict[str, Any]:
 
 
 def _failed_event(rollback: Rollback, now: datetime, error: str | None = None) -> dict[str, Any]:
-    title = f"{rollback.tool_name}: version {rollback.from_version} regressed and could not be rolled back"
+    judged = "" if rollback.rollback_type == "manual" else " regressed and"
+    title = f"{rollback.tool_name}: version {rollback.from_version}{judged} could not be rolled back"
     reasons = (error or rollback.error or "", rollback.reason)
     return _event(EventKind.ROLLBACK_FAILED, Level.CRITICAL, rollback, title, reasons, now)
 

@@ -162,6 +162,8 @@ class Database:
     def _translated(self) -> Iterator[None]:
         try:
             yield
+        except UnicodeEncodeError as error:
+            raise InvalidInput(f"{error.object!r} is not valid Unicode, so it cannot be stored or looked up") from error
         except IntegrityError as error:
             raise StoreConflict(f"{self}: the database refused the change: {error.orig}") from error
         except DBAPIError as error:
