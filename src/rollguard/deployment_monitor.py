@@ -226,7 +226,7 @@ class DeploymentMonitor:
         return session
 
     def _check(self, session: Session, now: datetime) -> tuple[dict[str, Any], Judgement]:
-        until = min(now, session.window_end, session.completed_at or now)
+        until = max(session.deployment_time, min(now, session.window_end, session.completed_at or now))
         judgement = judge(*self.store.executions.windows(session, until), session.rules)
         report = health_report(session, judgement, until, now)
         if not session.active:

@@ -296,7 +296,7 @@ def _supersede(connection: Connection, tool_name: str, deployment: Deployment, a
         .where(m.c.tool_name == tool_name, m.c.status == "active")
         .values(
             status="superseded",
-            completed_at=at,
+            completed_at=sa.case((m.c.monitoring_started_at > at, m.c.monitoring_started_at), else_=at),
             notes=f"version {deployment.version_number} was deployed by {deployment.deployed_by}",
         )
     )

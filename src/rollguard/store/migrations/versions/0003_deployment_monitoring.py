@@ -16,6 +16,7 @@ HOURS = {
 }
 NOW = {"postgresql": "now()", "sqlite": "'now'"}
 
+# A check that could not be made says nothing about the tool, so it must not hide what the check before it found.
 ACTIVE_MONITORING = """
 CREATE VIEW active_monitoring AS
 SELECT
@@ -26,9 +27,9 @@ SELECT
     m.monitoring_started_at,
     m.monitoring_window_hours,
     {hours_elapsed} AS hours_elapsed,
-    COALESCE(latest.regression_detected, FALSE) AS regression_detected,
-    latest.regression_severity AS latest_regression_severity,
-    latest.success_rate_drop AS latest_success_rate_drop,
+    COALESCE(judged.regression_detected, FALSE) AS regression_detected,
+    judged.regression_severity AS latest_regression_severity,
+    judged.success_rate_drop AS latest_success_rate_drop,
     latest.verdict AS latest_verdict,
     latest.checked_at AS latest_check_at,
     (SELECT COUNT(*) FROM deployment_health_checks c WHERE c.session_id = m.session_id) AS check_count
@@ -36,6 +37,10 @@ FROM deployment_monitoring m
 LEFT JOIN deployment_health_checks latest ON latest.check_id = (
     SELECT c.check_id FROM deployment_health_checks c
     WHERE c.session_id = m.session_id
+    ORDER BY c.checked_at DESC, c.check_id DESC LIMIT 1)
+LEFT JOIN deployment_health_checks judged ON judged.check_id = (
+    SELECT c.check_id FROM deployment_health_checks c
+    WHERE c.session_id = m.session_id AND COALESCE(c.verdict, '') <> 'error'
     ORDER BY c.checked_at DESC, c.check_id DESC LIMIT 1)
 WHERE m.status = 'active'
 """

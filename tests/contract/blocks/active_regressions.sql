@@ -1,0 +1,2 @@
+SELECT * FROM active_monitoring 
+WHERE regression_detected = TRUE;

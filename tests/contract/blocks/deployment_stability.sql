@@ -1,0 +1,2 @@
+SELECT * FROM deployment_stability 
+ORDER BY rollback_rate DESC;
