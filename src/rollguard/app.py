@@ -62,7 +62,6 @@ class Rollguard:
         self.loop = AutonomousLoop(
             self.monitor,
             check_interval_seconds=settings.watch.check_interval_seconds,
-            concurrency=settings.watch.concurrency,
         )
         self.versions = ToolVersionManager(self.store, self.registry)
 

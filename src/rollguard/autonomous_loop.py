@@ -13,7 +13,6 @@ from typing import Any
 
 from rollguard.deployment_monitor import DeploymentMonitor
 from rollguard.errors import InvalidSetting
-from rollguard.store import Session
 
 logger = logging.getLogger(__name__)
 
@@ -30,14 +29,13 @@ class AutonomousLoop:
     Args:
         deployment_monitor: makes the checks and the rollbacks.
         check_interval_seconds: time between the starts of two cycles (1 to 86400).
-        concurrency: how many sessions are checked at once.
 
     Attributes:
         stats: totals since the start: cycles, checks, rollbacks_triggered, rollbacks_failed, sessions_completed and
             errors.
 
     Raises:
-        InvalidSetting: the interval or the concurrency is out of its range.
+        InvalidSetting: the interval is out of its range.
     """
 
     def __init__(
@@ -45,16 +43,12 @@ class AutonomousLoop:
         deployment_monitor: DeploymentMonitor,
         *,
         check_interval_seconds: float = 300.0,
-        concurrency: int = 4,
     ) -> None:
         interval = check_interval_seconds
         if isinstance(interval, bool) or not isinstance(interval, int | float) or not 1 <= interval <= 86_400:
             raise InvalidSetting("check_interval_seconds", f"{interval!r} is not a number of seconds from 1 to 86400")
-        if isinstance(concurrency, bool) or not isinstance(concurrency, int) or not 1 <= concurrency <= 64:
-            raise InvalidSetting("concurrency", f"{concurrency!r} is not a whole number from 1 to 64")
         self._monitor = deployment_monitor
         self._interval = float(interval)
-        self._turns = asyncio.Semaphore(concurrency)
         self._stopped = asyncio.Event()
         self.stats: dict[str, int] = dict.fromkeys(("cycles", *_COUNTERS), 0)
 
@@ -72,8 +66,8 @@ class AutonomousLoop:
         cycle = dict.fromkeys(_COUNTERS, 0)
         self.stats["cycles"] += 1
         await asyncio.to_thread(self._monitor.recover, now=now)
-        sessions = await asyncio.to_thread(self._monitor.get_active_sessions)
-        await asyncio.gather(*(self._check(session, now, cycle) for session in sessions))
+        for result in await asyncio.to_thread(self._monitor.look_after_all, now=now):
+            _count(result, cycle)
         for name, count in cycle.items():
             self.stats[name] += count
         return cycle
@@ -106,20 +100,6 @@ class AutonomousLoop:
         """End `run` after the checks under way. Call it in the event loop's own thread."""
         self._stopped.set()
 
-    async def _check(self, session: Session, now: datetime | None, cycle: dict[str, int]) -> None:
-        async with self._turns:
-            try:
-                result = await asyncio.to_thread(
-                    self._monitor.auto_rollback_if_needed, session.tool_name, session.session_id, now=now
-                )
-            except Exception as error:  # noqa: BLE001 - one session's failure never stops another's check
-                cycle["errors"] += 1
-                logger.error("session %d of %s: %s", session.session_id, session.tool_name, error)
-                await asyncio.to_thread(self._monitor.record_failed_check, session, error, now=now)
-                return
-        cycle["checks"] += 1
-        _count(result, cycle)
-
     @contextlib.contextmanager
     def _stopping_on_signals(self) -> Iterator[None]:
         if threading.current_thread() is not threading.main_thread():
@@ -137,7 +117,11 @@ class AutonomousLoop:
                 signal.signal(number, handler)
 
 
-def _count(result: dict[str, Any], cycle: dict[str, int]) -> None:
+def _count(result: dict[str, Any] | Exception, cycle: dict[str, int]) -> None:
+    if isinstance(result, Exception):
+        cycle["errors"] += 1
+        return
+    cycle["checks"] += 1
     if result["rollback_performed"]:
         cycle["rollbacks_triggered"] += 1
         logger.warning("AUTO-ROLLBACK: %s: %s", result["tool_name"], result["reason"])

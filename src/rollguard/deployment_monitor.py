@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
-from rollguard.errors import InvalidInput, RollbackRefused, StoreError
+from rollguard.errors import InvalidInput, RollbackRefused, StoreError, StoreUnavailable
 from rollguard.health_report import check_row, failed_check_row, health_report
 from rollguard.judge import Judgement, Rules, as_float, judge
 from rollguard.notify import Dispatcher, Event, EventKind, Level, LogNotifier, Notifier
@@ -18,6 +19,10 @@ from rollguard.store import ExecutionStore, Intention, Rollback, Session
 logger = logging.getLogger(__name__)
 
 _FUTURE = timedelta(minutes=5)  # how far ahead of ours another machine's clock may be
+_STRAGGLERS = timedelta(minutes=15)  # how long executions from before a deployment may be on their way
+_AT_ONCE = 500  # sessions checked together
+
+_Checked = tuple[dict[str, Any], Judgement]
 
 
 class DeploymentMonitor:
@@ -140,7 +145,7 @@ class DeploymentMonitor:
             InvalidInput: the session is of another tool.
             StoreUnavailable: the database cannot be reached or written.
         """
-        return self._check(self._session_of(tool_name, session_id), _now(now))[0]
+        return self._check([self._session_of(tool_name, session_id)], _now(now))[0][0]
 
     def auto_rollback_if_needed(
         self, tool_name: str, session_id: int, *, now: datetime | None = None
@@ -157,23 +162,30 @@ class DeploymentMonitor:
         """
         moment = _now(now)
         session = self._session_of(tool_name, session_id)
-        report, judgement = self._check(session, moment)
-        result: dict[str, Any] = {
-            **report,
-            "rollback_performed": False,
-            "rollback_type": None,
-            "reason": judgement.reasons[0],
-            "success_rate_drop": report["comparison"]["success_rate_drop"],
-            "rollback_result": None,
-        }
-        if session.active:
-            if judgement.needs_rollback:
-                result.update(self._answer_regression(session, judgement, moment))
-            elif moment >= session.window_end:
-                self._complete(session, judgement, moment)
-            result["session_status"] = self.store.sessions.get(session_id).status
+        ((report, judgement),) = self._check([session], moment)
+        result = self._act(session, report, judgement, moment)
         self.deliver_notifications(now=moment)
         return result
+
+    def look_after_all(self, *, now: datetime | None = None) -> list[dict[str, Any] | Exception]:
+        """`auto_rollback_if_needed` for every active session, with a few statements for all of them together.
+
+        One session's failure is recorded and never stops another's check.
+
+        Returns:
+            For each session its result, or the exception that kept it from being looked after.
+
+        Raises:
+            StoreUnavailable: the database cannot be reached, so that not even the sessions are known.
+        """
+        moment = _now(now)
+        results: list[dict[str, Any] | Exception] = []
+        sessions = iter(self.get_active_sessions())
+        while some := list(islice(sessions, _AT_ONCE)):
+            for session, checked in zip(some, self._check_each(some, moment), strict=True):
+                results.append(self._look_after(session, checked, moment))
+        self.deliver_notifications(now=moment)
+        return results
 
     def record_failed_check(self, session: Session, error: Exception, *, now: datetime | None = None) -> None:
         """Keep that a check could not be made and why, so that it is seen; the next check tries again."""
@@ -225,17 +237,65 @@ class DeploymentMonitor:
             raise InvalidInput(f"session {session_id} watches {session.tool_name}, not {tool_name}")
         return session
 
-    def _check(self, session: Session, now: datetime) -> tuple[dict[str, Any], Judgement]:
-        until = max(session.deployment_time, min(now, session.window_end, session.completed_at or now))
-        judgement = judge(*self.store.executions.windows(session, until), session.rules)
-        report = health_report(session, judgement, until, now)
-        if not session.active:
-            report["needs_rollback"] = False
-            return report, judgement
-        if judgement.comparison.performance_degradation:
-            self._alert_slowdown(session, judgement, now)
-        self.store.sessions.record_check(session.session_id, check_row(session, judgement, now))
-        return report, judgement
+    def _check(self, sessions: Sequence[Session], now: datetime) -> list[_Checked]:
+        """Check sessions with a few statements for all of them, and keep the checks of those that are active."""
+        ends = [max(s.deployment_time, min(now, s.window_end, s.completed_at or now)) for s in sessions]
+        windows = self.store.executions.windows_of(list(zip(sessions, ends, strict=True)))
+        checked: list[_Checked] = []
+        for session, until, (baseline, current) in zip(sessions, ends, windows, strict=True):
+            judgement = judge(baseline, current, session.rules)
+            report = health_report(session, judgement, until, now)
+            report["needs_rollback"] = judgement.needs_rollback and session.active
+            checked.append((report, judgement))
+        active = [(s, judgement) for s, (_, judgement) in zip(sessions, checked, strict=True) if s.active]
+        for session, judgement in active:
+            if judgement.comparison.performance_degradation:
+                self._alert_slowdown(session, judgement, now)
+        self.store.sessions.record_checks([(s.session_id, check_row(s, judgement, now)) for s, judgement in active])
+        settled = {s.session_id: j.comparison.baseline for s, j in active if _baseline_is_settled(s, j, now)}
+        if settled:
+            self.store.sessions.keep_baselines(settled)
+        return checked
+
+    def _check_each(self, sessions: Sequence[Session], now: datetime) -> list[_Checked | Exception]:
+        """`_check`, where a session that cannot be checked does not keep the others from it."""
+        try:
+            return list(self._check(sessions, now))
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - which session's fault it is shows when each is checked alone
+            if len(sessions) == 1:
+                return [error]
+            return [checked for session in sessions for checked in self._check_each([session], now)]
+
+    def _look_after(self, session: Session, checked: _Checked | Exception, now: datetime) -> dict[str, Any] | Exception:
+        try:
+            if isinstance(checked, Exception):
+                raise checked
+            return self._act(session, *checked, now)
+        except Exception as error:  # noqa: BLE001 - one session's failure never stops another's check
+            logger.error("session %d of %s: %s", session.session_id, session.tool_name, error)
+            self.record_failed_check(session, error, now=now)
+            return error
+
+    def _act(self, session: Session, report: dict[str, Any], judgement: Judgement, now: datetime) -> dict[str, Any]:
+        """Answer a check: roll back, complete the session, or leave it be."""
+        result: dict[str, Any] = {
+            **report,
+            "rollback_performed": False,
+            "rollback_type": None,
+            "reason": judgement.reasons[0],
+            "success_rate_drop": report["comparison"]["success_rate_drop"],
+            "rollback_result": None,
+        }
+        if report["needs_rollback"]:
+            result.update(self._answer_regression(session, judgement, now))
+        elif session.active and now >= session.window_end:
+            self._complete(session, judgement, now)
+        else:
+            return result
+        result["session_status"] = self.store.sessions.get(session.session_id).status
+        return result
 
     def _answer_regression(self, session: Session, judgement: Judgement, now: datetime) -> dict[str, Any]:
         intention = Intention(
@@ -299,6 +359,12 @@ class DeploymentMonitor:
             {"duration_change": as_float(judgement.comparison.duration_change)},
         )
         self.store.outbox.add(event.to_dict(), now)
+
+
+def _baseline_is_settled(session: Session, judgement: Judgement, now: datetime) -> bool:
+    """Whether the baseline can be kept: it is enough, and what was on its way at the deployment has arrived."""
+    enough = judgement.comparison.baseline.total >= session.rules.min_executions
+    return session.baseline is None and enough and now >= session.deployment_time + _STRAGGLERS
 
 
 def _now(now: datetime | None) -> datetime:

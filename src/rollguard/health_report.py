@@ -8,6 +8,8 @@ from typing import Any
 from rollguard.judge import Judgement, Verdict, Window, as_float
 from rollguard.store import Session
 
+PERCENTILES = (50, 95, 99)
+
 
 def health_report(session: Session, judgement: Judgement, until: datetime, now: datetime) -> dict[str, Any]:
     """The report of one check. Times are ISO 8601 in UTC; rates and drops are shares (0.15 is 15 points)."""
@@ -58,7 +60,14 @@ def health_report(session: Session, judgement: Judgement, until: datetime, now: 
 def check_row(session: Session, judgement: Judgement, now: datetime) -> dict[str, Any]:
     """The columns of `deployment_health_checks` for one check."""
     comparison = judgement.comparison
+    sides = (("baseline", comparison.baseline), ("current", comparison.current))
+    percentiles = {
+        f"{side}_p{percent}_ms": window.percentile_ms(percent / 100)
+        for side, window in sides
+        for percent in PERCENTILES
+    }
     return {
+        **percentiles,
         "tool_name": session.tool_name,
         "checked_at": now,
         "baseline_success_rate": comparison.baseline.success_rate,
@@ -98,5 +107,6 @@ def _period(words: str, start: datetime, end: datetime, window: Window, min_exec
         "successes": window.successes,
         "success_rate": window.success_rate,
         "avg_duration_ms": window.avg_duration_ms,
+        **{f"p{percent}_ms": window.percentile_ms(percent / 100) for percent in PERCENTILES},
         "sufficient_data": window.total >= min_executions,
     }

@@ -31,7 +31,6 @@ class WatchSettings(_Section):
     """`[watch]`: how often every session is checked."""
 
     check_interval_seconds: float = Field(default=300.0, ge=1, le=86_400)
-    concurrency: int = Field(default=4, ge=1, le=64)
 
 
 class RecordSettings(_Section):

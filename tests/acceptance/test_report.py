@@ -34,6 +34,9 @@ WINDOW = {
     "successes",
     "success_rate",
     "avg_duration_ms",
+    "p50_ms",
+    "p95_ms",
+    "p99_ms",
     "sufficient_data",
 }
 COMPARISON = {
@@ -88,6 +91,7 @@ def test_report_says_what_was_counted(guard: Guard) -> None:
         "successes": 90,
         "success_rate": 0.9,
         "avg_duration_ms": 10.0,
+        **dict.fromkeys(("p50_ms", "p95_ms", "p99_ms"), pytest.approx(10.0, rel=0.025)),
         "sufficient_data": True,
     }
     assert report["current"] == {
@@ -98,6 +102,7 @@ def test_report_says_what_was_counted(guard: Guard) -> None:
         "successes": 18,
         "success_rate": 0.72,
         "avg_duration_ms": 15.0,
+        **dict.fromkeys(("p50_ms", "p95_ms", "p99_ms"), pytest.approx(15.0, rel=0.025)),
         "sufficient_data": True,
     }
     assert report["comparison"]["duration_change"] == 0.5

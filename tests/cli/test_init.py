@@ -45,7 +45,7 @@ def test_written_settings_state_the_defaults(empty: Shell) -> None:
     for section in ("monitor", "watch", "record", "notify"):
         assert getattr(shown, section) == getattr(default, section)
         assert getattr(shown, section) is not None
-    assert file.read_text().count(" = ") >= 16
+    assert file.read_text().count(" = ") >= 15
     file.write_text(re.sub(r"^# (\[tools|\w+ = )", r"\1", text, flags=re.MULTILINE))
     assert Settings.load(file, {}).tools == {"calculate": {"regression_threshold": 0.10}}
     assert Settings.load(file, {}).failure_rules["calculate"]({"ok": False})

@@ -175,5 +175,5 @@ def test_a_judgement_can_be_made_again_from_its_record(baseline: Window, current
     """The record kept with a check holds all that is needed to come to the same verdict."""
     judgement = judge(baseline, current, Rules(regression_threshold=0.1, alpha=0.01))
     record = judgement.record()
-    again = judge(Window(**record["baseline"]), Window(**record["current"]), Rules(**record["rules"]))
+    again = judge(Window.from_dict(record["baseline"]), Window.from_dict(record["current"]), Rules(**record["rules"]))
     assert again == judgement

@@ -11,6 +11,7 @@ import pytest
 
 from rollguard import AutonomousLoop, DeploymentMonitor
 from rollguard.errors import InvalidSetting, StoreUnavailable
+from rollguard.store import Session
 from tests.conftest import NOW, Guard
 
 LATER = NOW + timedelta(hours=2)
@@ -49,22 +50,32 @@ async def test_one_cycle_looks_after_every_session(guard: Guard) -> None:
 
 
 class OneSessionFails(DeploymentMonitor):
-    """A monitor whose checks of one tool fail, as a fault in its data would make them."""
+    """A monitor to which one tool's session is a fault, in its check or in what follows from it."""
 
-    def auto_rollback_if_needed(self, tool_name: str, *args: object, **kwargs: object) -> dict[str, object]:
-        if tool_name == "broken":
+    def __init__(self, *args: object, fails_at: str, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        self.fails_at = fails_at
+
+    def _check(self, sessions: list[Session], now: object) -> object:
+        if self.fails_at == "check" and any(session.tool_name == "broken" for session in sessions):
             raise RuntimeError("boom")
-        return super().auto_rollback_if_needed(tool_name, *args, **kwargs)
+        return super()._check(sessions, now)
+
+    def _act(self, session: Session, *rest: object) -> object:
+        if self.fails_at == "act" and session.tool_name == "broken":
+            raise RuntimeError("boom")
+        return super()._act(session, *rest)
 
 
-async def test_one_sessions_failure_does_not_stop_the_others(guard: Guard) -> None:
+@pytest.mark.parametrize("fails_at", ["check", "act"])
+async def test_one_sessions_failure_does_not_stop_the_others(guard: Guard, fails_at: str) -> None:
     """A check that fails is recorded as an error with its reason, the others are made, and it is tried again."""
     broken, bad = _watched(guard, "broken", 20, 1), _watched(guard, "bad", 10, 10)
-    monitor = OneSessionFails(execution_store=guard.store, tool_registry=guard.registry)
-    cycle = await AutonomousLoop(monitor, concurrency=1).check_deployment_health(now=LATER)
+    monitor = OneSessionFails(execution_store=guard.store, tool_registry=guard.registry, fails_at=fails_at)
+    cycle = await AutonomousLoop(monitor).check_deployment_health(now=LATER)
     assert (cycle["errors"], cycle["checks"], cycle["rollbacks_triggered"]) == (1, 1, 1)
     assert guard.session(bad).status == "rolled_back"
-    (check,) = guard.store.sessions.checks(broken)
+    check = guard.store.sessions.checks(broken)[0]
     assert (check["verdict"], check["needs_rollback"], check["reasons"]) == ("error", False, ["RuntimeError: boom"])
     assert guard.session(broken).active
     assert (await AutonomousLoop(guard.monitor).check_deployment_health(now=LATER))["errors"] == 0
@@ -135,10 +146,8 @@ async def test_one_cycle_says_when_the_database_is_away(guard: Guard) -> None:
     assert (await loop.check_deployment_health(now=LATER))["errors"] == 0
 
 
-@pytest.mark.parametrize(
-    "setting", [{"check_interval_seconds": 0.5}, {"check_interval_seconds": True}, {"concurrency": 0}]
-)
+@pytest.mark.parametrize("setting", [{"check_interval_seconds": 0.5}, {"check_interval_seconds": True}])
 def test_impossible_settings_are_refused(guard: Guard, setting: dict[str, object]) -> None:
-    """An interval or a concurrency out of its range is refused by name."""
+    """An interval out of its range is refused by name."""
     with pytest.raises(InvalidSetting, match=next(iter(setting))):
         AutonomousLoop(guard.monitor, **setting)

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from rollguard import ExecutionStore
 from rollguard.errors import InvalidInput, InvalidToolName, StoreConflict
 from rollguard.judge import Rules, Window
+from rollguard.judge.histogram import bucket_of
 from rollguard.store.records import Session
 from tests.conftest import NOW
 
@@ -150,7 +151,10 @@ def test_windows_count_durations_and_successes(store: ExecutionStore) -> None:
     for success, duration in ((True, 1.5), (False, None), (True, 2.25)):
         store.store_tool_execution(tool_name="t", success=success, duration_ms=duration, executed_at=NOW)
     store.store_tool_execution(tool_name="other", success=True, executed_at=NOW)
-    assert store.executions.windows(_session(store), NOW) == (Window(), Window(3, 2, 2, 3.75))
+    assert store.executions.windows(_session(store), NOW) == (
+        Window(),
+        Window(3, 2, 2, 3.75, ((-1, 1), (bucket_of(1.5), 1), (bucket_of(2.25), 1))),
+    )
 
 
 def test_a_naive_time_is_local(store: ExecutionStore) -> None:

@@ -25,7 +25,6 @@ tools_dir = "tools"
 # How often `rollguard watch` looks.
 [watch]
 # check_interval_seconds = 300
-# concurrency = 4                # sessions that are checked at once
 
 # What is kept of each call.
 [record]

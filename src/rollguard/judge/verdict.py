@@ -54,8 +54,8 @@ class Judgement:
         return {
             "rule_version": RULE_VERSION,
             "rules": {name: getattr(self.rules, name) for name in Rules.__dataclass_fields__},
-            "baseline": _counts(self.comparison.baseline),
-            "current": _counts(self.comparison.current),
+            "baseline": self.comparison.baseline.to_dict(),
+            "current": self.comparison.current.to_dict(),
             "verdict": str(self.verdict),
             "needs_rollback": self.needs_rollback,
         }
@@ -90,15 +90,6 @@ def judge(baseline: Window, current: Window, rules: Rules) -> Judgement:
         warning=warning,
         needs_rollback=comparison.regression_detected,
     )
-
-
-def _counts(window: Window) -> dict[str, float]:
-    return {
-        "total": window.total,
-        "successes": window.successes,
-        "timed": window.timed,
-        "duration_sum_ms": window.duration_sum_ms,
-    }
 
 
 def _describe(comparison: Comparison, rules: Rules) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from fractions import Fraction
+from typing import Any, Self
 
 from rollguard.errors import InvalidInput
+from rollguard.judge.histogram import percentile
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +21,14 @@ class Window:
         successes: how many of them succeeded.
         timed: how many of them carry a duration (an execution may be recorded without one).
         duration_sum_ms: sum of those durations, in milliseconds.
+        histogram: (bucket, executions) of the durations, see `rollguard.judge.histogram`; empty where it is not kept.
     """
 
     total: int = 0
     successes: int = 0
     timed: int = 0
     duration_sum_ms: float = 0.0
+    histogram: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.successes <= self.total or not 0 <= self.timed <= self.total:
@@ -37,7 +43,21 @@ class Window:
             self.successes + other.successes,
             self.timed + other.timed,
             self.duration_sum_ms + other.duration_sum_ms,
+            tuple(sorted((Counter(dict(self.histogram)) + Counter(dict(other.histogram))).items())),
         )
+
+    def percentile_ms(self, share: float) -> float | None:
+        """The duration in milliseconds that `share` of the executions do not exceed, to within 2.5 %; None without."""
+        return percentile(dict(self.histogram), share)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The window as a JSON-safe mapping, to be kept with what was decided from it."""
+        return {**asdict(self), "histogram": [list(pair) for pair in self.histogram]}
+
+    @classmethod
+    def from_dict(cls, kept: Mapping[str, Any]) -> Self:
+        """The window that `to_dict` described."""
+        return cls(**{**kept, "histogram": tuple((bucket, count) for bucket, count in kept["histogram"])})
 
     @property
     def failures(self) -> int:

@@ -27,6 +27,7 @@ from rollguard.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
+from rollguard.judge.histogram import bucket_of
 
 _URL_HELP = "use sqlite:///rollguard.db or postgresql://user:password@host/database"
 
@@ -127,6 +128,7 @@ class Database:
         def prepare(connection: sqlite3.Connection, _record: object) -> None:
             connection.isolation_level = None  # we say BEGIN ourselves
             connection.execute("PRAGMA foreign_keys = ON")
+            connection.create_function("rollguard_bucket", 1, bucket_of, deterministic=True)
             if not self._in_memory and not self._opened_read_only:
                 _switch_to_wal(connection, time.monotonic() + self.busy_timeout)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -20,7 +20,9 @@ from rollguard.store.engine import Database
 from rollguard.store.names import checked_id, checked_tool_name
 from rollguard.store.payloads import Payloads, clean_text
 from rollguard.store.records import Failure, Session
+from rollguard.store.rollups import WORTH_FOLDING, Rollups, fold
 from rollguard.store.schema import tool_executions as t
+from rollguard.store.stretches import Stretch, baseline_of, current_of, rows_in
 
 _BATCH = 1_000
 _ERROR_TYPE = re.compile(r"([A-Za-z_][\w.]*(?:Error|Exception|Warning|Timeout|Interrupt|Exit))\b")
@@ -44,6 +46,7 @@ class Executions:
     def __init__(self, database: Database, payloads: Payloads) -> None:
         self._database = database
         self._payloads = payloads
+        self._rollups = Rollups(database)
 
     def row(
         self,
@@ -114,6 +117,8 @@ class Executions:
             while batch:
                 new += self._write_batch(connection, batch)
                 batch = list(islice(source, _BATCH))
+            if self._database.dialect == "sqlite" and new >= WORTH_FOLDING:
+                fold(connection, "sqlite")
         return new
 
     def _write_batch(self, connection: Connection, batch: list[dict[str, Any]]) -> int:
@@ -124,70 +129,38 @@ class Executions:
     # --- counting --------------------------------------------------------------------------------------------------
 
     def windows(self, session: Session, until: datetime) -> tuple[Window, Window]:
-        """(baseline, current) of a session, current up to and including `until`, both from one view of the data.
+        """(baseline, current) of a session, current up to and including `until`; see `windows_of`."""
+        return self.windows_of([(session, until)])[0]
+
+    def windows_of(self, sessions: Sequence[tuple[Session, datetime]]) -> list[tuple[Window, Window]]:
+        """(baseline, current) of each session, current up to and including the time beside it.
 
         An execution that names its version counts for that version whatever its clock says; one that names none
-        counts by its time. One at exactly the deployment's time is current.
+        counts by its time. One at exactly the deployment's time is current. A baseline that is kept is not counted
+        again.
         """
-        with self._database.read() as connection:
-            baseline = _count(connection, in_baseline(session))
-            current = _count(connection, in_current(session, until))
-        return baseline, current
+        self._rollups.fold_if_worth_it()
+        asked: list[Sequence[Stretch]] = []
+        for session, until in sessions:
+            asked += [() if session.baseline else baseline_of(session), current_of(session, until)]
+        counted = self._rollups.count(asked)
+        return [
+            (session.baseline or counted[2 * number], counted[2 * number + 1])
+            for number, (session, _until) in enumerate(sessions)
+        ]
 
     def failures(self, session: Session, until: datetime, limit: int) -> tuple[list[Failure], list[Failure]]:
         """The latest failed executions of the baseline and of the current window, at most `limit` of each."""
         with self._database.read() as connection:
             return (
-                _failures(connection, in_baseline(session), limit),
-                _failures(connection, in_current(session, until), limit),
+                _failures(connection, rows_in(baseline_of(session)), limit),
+                _failures(connection, rows_in(current_of(session, until)), limit),
             )
 
     def tool_names(self) -> list[str]:
         """Every tool that has an execution, by name."""
         with self._database.read() as connection:
             return list(connection.scalars(sa.select(t.c.tool_name).distinct().order_by(t.c.tool_name)))
-
-
-def in_baseline(session: Session) -> sa.ColumnElement[bool]:
-    """The condition for an execution to lie in the session's baseline."""
-    condition = sa.and_(
-        t.c.tool_name == session.tool_name,
-        t.c.executed_at >= session.baseline_start,
-        t.c.executed_at < session.deployment_time,
-    )
-    if session.version_number is None:
-        return condition
-    # A call of the watched version whose clock was behind is not part of what was before it.
-    earlier_life = t.c.executed_at < session.live_before if session.live_before else sa.false()
-    other = sa.or_(t.c.version_number.is_(None), t.c.version_number != session.version_number, earlier_life)
-    return sa.and_(condition, other)
-
-
-def in_current(session: Session, until: datetime) -> sa.ColumnElement[bool]:
-    """The condition for an execution to lie in the session's current window."""
-    condition = sa.and_(t.c.tool_name == session.tool_name, t.c.executed_at <= until)
-    if session.version_number is None:
-        return sa.and_(condition, t.c.executed_at >= session.deployment_time)
-    # A clock may be behind, but not by more than the baseline, and not back into the version's earlier life.
-    earliest = max(session.baseline_start, session.live_before or session.baseline_start)
-    return sa.and_(
-        condition,
-        t.c.executed_at >= min(earliest, session.deployment_time),
-        sa.or_(
-            t.c.version_number == session.version_number,
-            sa.and_(t.c.version_number.is_(None), t.c.executed_at >= session.deployment_time),
-        ),
-    )
-
-
-def _count(connection: Connection, condition: sa.ColumnElement[bool]) -> Window:
-    successes = sa.func.sum(sa.case((t.c.success.is_(sa.true()), 1), else_=0))
-    row = connection.execute(
-        sa.select(sa.func.count(), successes, sa.func.count(t.c.duration_ms), sa.func.sum(t.c.duration_ms))
-        .select_from(t)
-        .where(condition)
-    ).one()
-    return Window(row[0], int(row[1] or 0), row[2], float(row[3] or 0.0))
 
 
 def _failures(connection: Connection, condition: sa.ColumnElement[bool], limit: int) -> list[Failure]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from rollguard.judge import Rules
+from rollguard.judge import Rules, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,7 @@ class Session:
         version_number: the version under watch; None where the tool's versions are not known.
         live_before: when that version was last live before this deployment, if it ever was.
         rules: what it is judged by, fixed when the session began.
+        baseline: the counts of its baseline, once they no longer change; None until then.
     """
 
     session_id: int
@@ -61,6 +62,7 @@ class Session:
     live_before: datetime | None
     outcome: str | None
     rules: Rules
+    baseline: Window | None = None
 
     @property
     def active(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -139,8 +140,15 @@ deployment_monitoring = Table(
     Column("version_number", Integer, comment="the version under watch; NULL counts executions by time alone"),
     Column("live_before", UTCDateTime, comment="when that version was last live before this deployment, if ever"),
     Column("outcome", String(20), comment="of a completed session: healthy, unproven or regressed"),
+    Column("baseline", JsonText, comment="JSON: the baseline's counts, once they no longer change"),
     CheckConstraint("status IN ('active', 'completed', 'rolled_back', 'superseded', 'cancelled')", name="status"),
     CheckConstraint("(status = 'active') = (completed_at IS NULL)", name="closed"),
+    CheckConstraint("monitoring_window_hours BETWEEN 1 AND 8760", name="monitoring_window_hours"),
+    CheckConstraint("baseline_window_days BETWEEN 1 AND 365", name="baseline_window_days"),
+    CheckConstraint("regression_threshold > 0 AND regression_threshold <= 1", name="regression_threshold"),
+    CheckConstraint("min_executions BETWEEN 1 AND 1000000", name="min_executions"),
+    CheckConstraint("alpha > 0 AND alpha < 0.5", name="alpha"),
+    CheckConstraint("delta >= 0 AND delta < 1", name="delta"),
     CheckConstraint("outcome IS NULL OR status = 'completed'", name="outcome"),
     CheckConstraint("outcome IN ('healthy', 'unproven', 'regressed')", name="outcome_value"),
     Index("ix_deployment_monitoring_tool_name", "tool_name", "session_id"),
@@ -166,6 +174,12 @@ deployment_health_checks = Table(
     Column("current_success_rate", Float),
     Column("current_total_executions", Integer),
     Column("current_avg_duration_ms", Float),
+    Column("baseline_p50_ms", Float),
+    Column("baseline_p95_ms", Float),
+    Column("baseline_p99_ms", Float),
+    Column("current_p50_ms", Float),
+    Column("current_p95_ms", Float),
+    Column("current_p99_ms", Float),
     Column("success_rate_drop", Float),
     Column("duration_change", Float),
     Column("performance_degradation", Boolean, nullable=False, server_default=false()),
@@ -213,6 +227,42 @@ deployment_rollbacks = Table(
         sqlite_where=text("state IN ('claimed', 'restored')"),
         postgresql_where=text("state IN ('claimed', 'restored')"),
     ),
+)
+
+# Executions counted per tool, version, minute and hour. Exact, whoever inserts them.
+tool_execution_rollups = Table(
+    "tool_execution_rollups",
+    metadata,
+    Column("tool_name", String(255), primary_key=True),
+    Column("width", Integer, primary_key=True, autoincrement=False, comment="seconds: 60 or 3600"),
+    Column("start_at", UTCDateTime, primary_key=True),
+    Column("version_number", Integer, primary_key=True, autoincrement=False, comment="0 where none was named"),
+    Column("bucket", Integer, primary_key=True, autoincrement=False, comment="of the duration; -1 without one"),
+    Column("executions", BigInteger, nullable=False),
+    Column("successes", BigInteger, nullable=False),
+    Column("duration_sum_ms", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+tool_execution_deltas = Table(
+    "tool_execution_deltas",
+    metadata,
+    Column("tool_name", String(255), nullable=False),
+    Column("version_number", Integer, nullable=False),
+    Column("minute", UTCDateTime, nullable=False),
+    Column("bucket", Integer, nullable=False),
+    Column("executions", BigInteger, nullable=False),
+    Column("successes", BigInteger, nullable=False),
+    Column("duration_sum_ms", Float, nullable=False),
+    comment="counted and not yet folded into the rollups",
+)
+
+rollup_state = Table(
+    "rollup_state",
+    metadata,
+    Column("only_row", Integer, primary_key=True, autoincrement=False),
+    Column("rolled_to", BigInteger, nullable=False, comment="SQLite: the last id that was rolled up"),
+    CheckConstraint("only_row = 1", name="only_row"),
 )
 
 # What people are to be told: written in the transaction that made it true, delivered at least once afterwards.

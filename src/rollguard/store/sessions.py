@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from rollguard.errors import SessionClosed, UnknownSession
-from rollguard.judge import Rules
+from rollguard.judge import Rules, Window
 from rollguard.store import versions
 from rollguard.store.engine import Database
 from rollguard.store.names import checked_tool_name
@@ -143,6 +144,22 @@ class Sessions:
             check_id: int = connection.execute(statement).scalar_one()
             return check_id
 
+    def record_checks(self, checks: Sequence[tuple[int, dict[str, Any]]]) -> None:
+        """Keep many health checks in one transaction: (session_id, columns as for `record_check`)."""
+        if checks:
+            with self._database.write(durable=False) as connection:
+                connection.execute(sa.insert(c), [{"session_id": session_id, **check} for session_id, check in checks])
+
+    def keep_baselines(self, baselines: Mapping[int, Window]) -> None:
+        """Keep the counts of sessions' baselines, which do not change any more. What is kept stays as it is."""
+        with self._database.write(durable=False) as connection:
+            for session_id, window in baselines.items():
+                connection.execute(
+                    sa.update(m)
+                    .where(m.c.session_id == session_id, m.c.baseline.is_(None))
+                    .values(baseline=window.to_dict())
+                )
+
     def checks(self, session_id: int, limit: int | None = None) -> list[dict[str, Any]]:
         """The session's health checks, newest first."""
         with self._database.read() as connection:
@@ -193,4 +210,5 @@ def _session(row: Row[Any]) -> Session:
         live_before=row.live_before,
         outcome=row.outcome,
         rules=Rules(**{name: getattr(row, name) for name in _RULES}),
+        baseline=None if row.baseline is None else Window.from_dict(row.baseline),
     )

@@ -80,7 +80,7 @@ def _loop(guard: Rollguard, interval: float | None) -> AutonomousLoop:
         return guard.loop
     from rollguard.autonomous_loop import AutonomousLoop
 
-    return AutonomousLoop(guard.monitor, check_interval_seconds=interval, concurrency=guard.settings.watch.concurrency)
+    return AutonomousLoop(guard.monitor, check_interval_seconds=interval)
 
 
 def _said(counts: dict[str, int]) -> str:

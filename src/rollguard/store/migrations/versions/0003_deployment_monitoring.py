@@ -9,6 +9,16 @@ from rollguard.store.types import JsonText, UTCDateTime
 revision = "0003"
 down_revision = "0002"
 
+# What a session may be judged by: a row that no check could read would stop the watch over all the others.
+RULES = (
+    ("monitoring_window_hours", "BETWEEN 1 AND 8760"),
+    ("baseline_window_days", "BETWEEN 1 AND 365"),
+    ("regression_threshold", "> 0 AND regression_threshold <= 1"),
+    ("min_executions", "BETWEEN 1 AND 1000000"),
+    ("alpha", "> 0 AND alpha < 0.5"),
+    ("delta", ">= 0 AND delta < 1"),
+)
+
 # Hours between two moments, in each database's own arithmetic.
 HOURS = {
     "postgresql": "(EXTRACT(EPOCH FROM ({later} - {earlier})) / 3600.0)::float8",
@@ -55,9 +65,15 @@ SELECT
     c.baseline_success_rate,
     c.baseline_total_executions,
     c.baseline_avg_duration_ms,
+    c.baseline_p50_ms,
+    c.baseline_p95_ms,
+    c.baseline_p99_ms,
     c.current_success_rate,
     c.current_total_executions,
     c.current_avg_duration_ms,
+    c.current_p50_ms,
+    c.current_p95_ms,
+    c.current_p99_ms,
     c.success_rate_drop,
     c.duration_change,
     c.performance_degradation,
@@ -137,6 +153,10 @@ def _sessions() -> None:
             name="ck_deployment_monitoring_status",
         ),
         sa.CheckConstraint("(status = 'active') = (completed_at IS NULL)", name="ck_deployment_monitoring_closed"),
+        *(
+            sa.CheckConstraint(f"{column} {allowed}", name=f"ck_deployment_monitoring_{column}")
+            for column, allowed in RULES
+        ),
         sa.CheckConstraint("outcome IS NULL OR status = 'completed'", name="ck_deployment_monitoring_outcome"),
         sa.CheckConstraint(
             "outcome IN ('healthy', 'unproven', 'regressed')", name="ck_deployment_monitoring_outcome_value"
@@ -159,6 +179,12 @@ def _health_checks() -> None:
         sa.Column("current_success_rate", sa.Float),
         sa.Column("current_total_executions", sa.Integer),
         sa.Column("current_avg_duration_ms", sa.Float),
+        sa.Column("baseline_p50_ms", sa.Float),
+        sa.Column("baseline_p95_ms", sa.Float),
+        sa.Column("baseline_p99_ms", sa.Float),
+        sa.Column("current_p50_ms", sa.Float),
+        sa.Column("current_p95_ms", sa.Float),
+        sa.Column("current_p99_ms", sa.Float),
         sa.Column("success_rate_drop", sa.Float),
         sa.Column("duration_change", sa.Float),
         sa.Column("performance_degradation", sa.Boolean, nullable=False, server_default=sa.false()),

@@ -1,0 +1,60 @@
+"""A stretch of time as whole hours, whole minutes and, at its ends, what lies inside a minute. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+MINUTE = 60
+HOUR = 3600
+RAW = 0
+_MINUTE = timedelta(minutes=1)
+_HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A part of a stretch: [start, end) in rollups of `width` seconds, or in raw rows where `width` is `RAW`."""
+
+    width: int
+    start: datetime
+    end: datetime
+
+
+def spans(start: datetime, end: datetime) -> Iterator[Span]:
+    """[start, end) in the fewest, widest spans: together they cover it exactly, and none overlaps another.
+
+    Times are UTC, so every minute has 60 seconds and every hour 60 minutes.
+    """
+    if start >= end:
+        return
+    first, last = _ceil(start, _MINUTE), _floor(end, _MINUTE)
+    if first > last:
+        yield Span(RAW, start, end)
+        return
+    if start < first:
+        yield Span(RAW, start, first)
+    first_hour, last_hour = _ceil(first, _HOUR), _floor(last, _HOUR)
+    if first_hour >= last_hour:
+        yield from _rolled(MINUTE, first, last)
+    else:
+        yield from _rolled(MINUTE, first, first_hour)
+        yield from _rolled(HOUR, first_hour, last_hour)
+        yield from _rolled(MINUTE, last_hour, last)
+    if last < end:
+        yield Span(RAW, last, end)
+
+
+def _rolled(width: int, start: datetime, end: datetime) -> Iterator[Span]:
+    if start < end:
+        yield Span(width, start, end)
+
+
+def _floor(moment: datetime, step: timedelta) -> datetime:
+    return moment - (moment - moment.replace(hour=0, minute=0, second=0, microsecond=0)) % step
+
+
+def _ceil(moment: datetime, step: timedelta) -> datetime:
+    floor = _floor(moment, step)
+    return floor if floor == moment else floor + step

@@ -1,0 +1,219 @@
+"""Rollups hold exactly what the raw rows hold, however the executions arrive."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rollguard import ExecutionStore
+from rollguard.judge import Window
+from rollguard.judge.histogram import EDGES, RELATIVE_ERROR, bucket_of, count_above, percentile
+from rollguard.store.rollups import Rollups, fold
+from rollguard.store.spans import HOUR, MINUTE, RAW, spans
+from rollguard.store.stretches import Stretch
+from tests.conftest import NOW, PostgresServer
+
+# Times that lie on, beside and between the edges of minutes and hours.
+MOMENTS = st.builds(
+    lambda minutes, beside: NOW + timedelta(minutes=minutes, microseconds=beside),
+    st.integers(-200, 200),
+    st.sampled_from([0, -1, 1]) | st.integers(0, 59_999_999),
+)
+DURATIONS = st.none() | st.sampled_from(EDGES) | st.floats(0, 2e8) | st.just(0.0)
+EXECUTIONS = st.fixed_dictionaries(
+    {
+        "tool_name": st.sampled_from(["a", "b"]),
+        "success": st.booleans(),
+        "duration_ms": DURATIONS,
+        "executed_at": MOMENTS,
+        "version_number": st.sampled_from([None, 1, 2]),
+        "execution_id": st.integers(0, 60).map(str),
+    }
+)
+STEPS = st.lists(
+    st.tuples(st.just("bulk"), st.lists(EXECUTIONS, min_size=1, max_size=25))
+    | st.tuples(st.just("insert"), EXECUTIONS)
+    | st.tuples(st.just("fold"), st.none()),
+    min_size=1,
+    max_size=8,
+)
+STRETCHES = st.builds(
+    Stretch,
+    st.sampled_from(["a", "b"]),
+    MOMENTS,
+    MOMENTS,
+    only=st.sampled_from([None, 0, 1]),
+    but=st.sampled_from([None, 0, 2]),
+)
+
+INSERT = sa.text(
+    "INSERT INTO tool_executions (tool_name, success, duration_ms, executed_at, version_number) "
+    "VALUES (:tool_name, :success, :duration_ms, :executed_at, :version_number)"
+).bindparams(sa.bindparam("executed_at", type_=sa.DateTime(timezone=True)))
+
+
+def _insert(store: ExecutionStore, execution: dict[str, Any]) -> None:
+    """What another program does: an INSERT of its own."""
+    row = {name: value for name, value in execution.items() if name != "execution_id"}
+    if store.database.dialect == "sqlite":
+        row["executed_at"] = row["executed_at"].replace(tzinfo=None)
+    with store.database.write() as connection:
+        connection.execute(INSERT, row)
+
+
+def _expected(rows: list[dict[str, Any]], stretch: Stretch) -> list[dict[str, Any]]:
+    return [
+        row
+        for row in rows
+        if row["tool_name"] == stretch.tool_name
+        and stretch.start <= row["executed_at"] < stretch.end
+        and stretch.only in (None, row["version_number"] or 0)
+        and (stretch.but is None or (row["version_number"] or 0) != stretch.but)
+    ]
+
+
+def _check(store: ExecutionStore, steps: list[tuple[str, Any]], stretches: list[Stretch]) -> None:
+    stored: list[dict[str, Any]] = []
+    for action, given_to_it in steps:
+        if action == "fold":
+            with store.database.write() as connection:
+                fold(connection, store.database.dialect)
+        elif action == "insert":
+            _insert(store, given_to_it)
+            stored.append({**given_to_it, "execution_id": None})
+        else:
+            store.store_tool_executions(given_to_it)
+            for execution in given_to_it:
+                if execution["execution_id"] not in {row["execution_id"] for row in stored}:
+                    stored.append(execution)
+        windows = Rollups(store.database).count([[stretch] for stretch in stretches])
+        for stretch, window in zip(stretches, windows, strict=True):
+            _same(window, _expected(stored, stretch))
+
+
+def _same(window: Window, rows: list[dict[str, Any]]) -> None:
+    durations = [row["duration_ms"] for row in rows if row["duration_ms"] is not None]
+    assert (window.total, window.successes, window.timed) == (
+        len(rows),
+        sum(row["success"] for row in rows),
+        len(durations),
+    )
+    assert window.duration_sum_ms == pytest.approx(math.fsum(durations), rel=1e-9, abs=1e-9)
+    histogram = dict(window.histogram)
+    for edge in (0, 100, 250, len(EDGES) - 1):
+        assert count_above(histogram, edge) == sum(duration > EDGES[edge] for duration in durations)
+
+
+@settings(max_examples=40)
+@given(STEPS, st.lists(STRETCHES, min_size=1, max_size=4))
+def test_rollups_agree_with_raw_rows_on_sqlite(steps: list[tuple[str, Any]], stretches: list[Stretch]) -> None:
+    """Late, out of order, in bulk, by another program, or repeated: every window holds what the raw rows hold."""
+    with tempfile.TemporaryDirectory() as folder, ExecutionStore(f"sqlite:///{folder}/rollguard.db") as store:
+        _check(store, steps, stretches)
+
+
+@settings(max_examples=40)
+@given(steps=STEPS, stretches=st.lists(STRETCHES, min_size=1, max_size=4))
+def test_rollups_agree_with_raw_rows_on_postgresql(
+    postgres: PostgresServer, steps: list[tuple[str, Any]], stretches: list[Stretch]
+) -> None:
+    """Late, out of order, in bulk, by another program, or repeated: every window holds what the raw rows hold."""
+    with ExecutionStore(postgres.new_database()) as store:
+        _check(store, steps, stretches)
+
+
+def test_a_window_is_the_sum_of_its_stretches(store: ExecutionStore) -> None:
+    """Several stretches of one window are added up; a window without any is empty."""
+    for version in (1, 2):
+        store.store_tool_execution(tool_name="a", success=True, executed_at=NOW, version_number=version)
+    end = NOW + timedelta(hours=1)
+    both = [Stretch("a", NOW, end, only=1), Stretch("a", NOW, end, only=2)]
+    assert [w.total for w in Rollups(store.database).count([both, [], both[:1]])] == [2, 0, 1]
+
+
+def test_an_older_stores_executions_are_counted(store: ExecutionStore) -> None:
+    """More executions than are read raw are folded by the check that finds them, and counted once."""
+    rows = [{"tool_name": "a", "success": i % 3 != 0, "executed_at": NOW + timedelta(seconds=i)} for i in range(1_200)]
+    for row in rows[:600]:
+        _insert(store, {**row, "duration_ms": 1.0, "version_number": None})
+    store.store_tool_executions(rows[600:])
+    rollups = Rollups(store.database)
+    rollups.fold_if_worth_it()
+    (window,) = rollups.count([[Stretch("a", NOW, NOW + timedelta(days=1))]])
+    assert (window.total, window.successes) == (1_200, 800)
+
+
+@given(MOMENTS, MOMENTS)
+def test_spans_cover_a_stretch_exactly(start: datetime, end: datetime) -> None:
+    """The spans of a stretch adjoin, cover it from end to end, and are whole minutes and hours where they say so."""
+    found = list(spans(start, end))
+    assert [s.start for s in found] == ([start, *(s.end for s in found[:-1])] if start < end else [])
+    assert not found or found[-1].end == end
+    for span in found:
+        assert span.width in (RAW, MINUTE, HOUR)
+        if span.width:
+            assert span.start.timestamp() % span.width == 0
+            assert span.end.timestamp() % span.width == 0
+        else:
+            assert span.end - span.start < timedelta(minutes=2)
+    assert sum(1 for s in found if s.width == MINUTE and s.end - s.start >= timedelta(hours=2)) == 0
+
+
+@given(st.lists(st.floats(0.001, 1e8), min_size=1, max_size=200), st.sampled_from([0.01, 0.5, 0.95, 0.99, 1.0]))
+def test_percentiles_are_within_the_stated_error(durations: list[float], share: float) -> None:
+    """A percentile read from the histogram is within the stated relative error of the exact one."""
+    histogram: dict[int, int] = {}
+    for duration in durations:
+        histogram[bucket_of(duration)] = histogram.get(bucket_of(duration), 0) + 1
+    exact = sorted(durations)[max(1, math.ceil(share * len(durations))) - 1]
+    assert percentile(histogram, share) == pytest.approx(exact, rel=RELATIVE_ERROR)
+
+
+def test_no_durations_have_no_percentile() -> None:
+    """Without durations there is no percentile, and executions recorded without one do not count."""
+    assert percentile({}, 0.5) is None
+    assert percentile({-1: 10}, 0.5) is None
+    assert percentile({-1: 10, bucket_of(5.0): 1}, 0.5) == pytest.approx(5.0, rel=RELATIVE_ERROR)
+
+
+@pytest.mark.parametrize("edge", [0, 1, 48, 300, len(EDGES) - 1])
+def test_an_edge_belongs_to_the_bucket_below(store: ExecutionStore, edge: int) -> None:
+    """A duration of exactly an edge is in the same bucket in Python and in the database; a hair more is in the next."""
+    durations = [EDGES[edge], math.nextafter(EDGES[edge], math.inf)]
+    store.store_tool_executions(
+        {"tool_name": "a", "success": True, "duration_ms": d, "executed_at": NOW} for d in durations
+    )
+    (window,) = Rollups(store.database).count([[Stretch("a", NOW, NOW + timedelta(hours=1))]])
+    assert [bucket for bucket, _count in window.histogram] == [edge, edge + 1] == [bucket_of(d) for d in durations]
+
+
+def test_many_who_fold_at_once_are_safe(store: ExecutionStore) -> None:
+    """Folding while others fold and record loses nothing and counts nothing twice."""
+
+    def work(number: int) -> None:
+        for batch in range(5):
+            store.store_tool_executions(
+                {
+                    "tool_name": "a",
+                    "success": True,
+                    "duration_ms": 1.0,
+                    "executed_at": NOW,
+                    "execution_id": f"{number} {batch} {i}",
+                }
+                for i in range(40)
+            )
+            with store.database.write() as connection:
+                fold(connection, store.database.dialect)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, range(6)))
+    (window,) = Rollups(store.database).count([[Stretch("a", NOW, NOW + timedelta(hours=1))]])
+    assert window.total == 1_200
