@@ -1,6 +1,6 @@
 """Telling people: one event type, one protocol, many channels."""
 
-from rollguard.notify.channels import LogNotifier, NotDelivered, WebhookNotifier
+from rollguard.notify.channels import LogNotifier, NotDelivered, Unreachable, WebhookNotifier
 from rollguard.notify.dispatcher import Dispatcher
 from rollguard.notify.event import Event, EventKind, Level, Notifier
 
@@ -12,5 +12,6 @@ __all__ = [
     "LogNotifier",
     "NotDelivered",
     "Notifier",
+    "Unreachable",
     "WebhookNotifier",
 ]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
+from urllib.parse import urlsplit
 
-from rollguard.errors import RollguardError
+from rollguard.errors import InvalidInput, RollguardError
 from rollguard.notify.event import Event, Level
 
 _LEVELS = {Level.INFO: logging.INFO, Level.WARNING: logging.WARNING, Level.CRITICAL: logging.CRITICAL}
@@ -12,6 +15,10 @@ _LEVELS = {Level.INFO: logging.INFO, Level.WARNING: logging.WARNING, Level.CRITI
 
 class NotDelivered(RollguardError):
     """A channel did not take the event; it is sent again later."""
+
+
+class Unreachable(NotDelivered):
+    """Nobody answered, so that the channel need not be tried with other events right now."""
 
 
 class LogNotifier:
@@ -34,33 +41,54 @@ class LogNotifier:
 
 
 class WebhookNotifier:
-    """Sends each event as a JSON POST. Only an answer of 2xx counts as delivered.
+    """Sends each event as a JSON POST. Only an answer of 2xx counts as delivered; redirections are not followed.
 
     Args:
         url: `http://` or `https://`.
-        timeout: seconds to wait for the answer.
+        timeout: seconds to wait for a connection, and for each part of the answer.
+
+    Raises:
+        InvalidInput: nothing can be posted to the URL.
     """
 
     def __init__(self, url: str, *, timeout: float = 5.0) -> None:
         self._url = url
         self._timeout = timeout
+        # Whoever knows the whole URL can post to it, so it is neither stored nor logged.
+        digest = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()
+        self._name = f"webhook {_host(url)} {digest[:8]}"
 
     @property
     def name(self) -> str:
-        """`webhook` and the URL, since there may be several."""
-        return f"webhook {self._url}"
+        """`webhook`, the URL's host, and a digest of the whole URL, since there may be several."""
+        return self._name
 
     def notify(self, event: Event) -> None:
         """Send the event.
 
         Raises:
-            NotDelivered: no answer, or another than 2xx.
+            NotDelivered: another answer than 2xx, or none (`Unreachable`).
         """
         import httpx
 
+        body = json.dumps(event.to_dict()).encode()
+        headers = {"Content-Type": "application/json"}
         try:
-            answer = httpx.post(self._url, json=event.to_dict(), timeout=self._timeout)
+            # Only the status is read: an answer without end would never be done.
+            with httpx.stream("POST", self._url, content=body, headers=headers, timeout=self._timeout) as answer:
+                status, phrase = answer.status_code, answer.reason_phrase
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise NotDelivered(f"{self._url} did not answer: {type(error).__name__}: {error}") from error
-        if not answer.is_success:
-            raise NotDelivered(f"{self._url} answered {answer.status_code} {answer.reason_phrase}")
+            raise Unreachable(f"{self.name} did not answer: {type(error).__name__}: {error}") from error
+        if not 200 <= status < 300:
+            raise NotDelivered(f"{self.name} answered {status} {phrase}")
+
+
+def _host(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable, parts = False, urlsplit("")
+    if not usable:
+        raise InvalidInput("webhook: nothing can be posted to its URL; give http://host/path or https://host/path")
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

@@ -6,8 +6,11 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from rollguard.errors import InvalidInput, RollguardError
+from rollguard.notify.channels import Unreachable
 from rollguard.notify.event import Event, Notifier
 from rollguard.store import ExecutionStore, PendingNotification
+from rollguard.store.payloads import clean_text
 
 logger = logging.getLogger(__name__)
 
@@ -21,11 +24,17 @@ class Dispatcher:
     Args:
         store: whose outbox holds the events.
         notifiers: the channels; their names must differ.
+
+    Raises:
+        InvalidInput: two channels have the same name.
     """
 
     def __init__(self, store: ExecutionStore, notifiers: Sequence[Notifier]) -> None:
         self._outbox = store.outbox
-        self._notifiers = tuple(notifiers)
+        self._notifiers = {notifier.name: notifier for notifier in notifiers}
+        if len(self._notifiers) < len(notifiers):
+            names = ", ".join(notifier.name for notifier in notifiers)
+            raise InvalidInput(f"notifiers: each needs a name of its own, since delivery is remembered by it: {names}")
 
     def deliver(self, now: datetime) -> int:
         """Send what is due.
@@ -33,25 +42,45 @@ class Dispatcher:
         Returns:
             How many events every channel has now acknowledged.
         """
-        return sum(self._deliver(pending, now) for pending in self._outbox.take_due(now))
+        down: dict[str, str] = {}
+        return sum(self._deliver(pending, now, down) for pending in self._outbox.take_due(now))
 
-    def _deliver(self, pending: PendingNotification, now: datetime) -> bool:
-        event = Event.from_dict(pending.event)
+    def _deliver(self, pending: PendingNotification, now: datetime, down: dict[str, str]) -> bool:
         reached = list(pending.delivered_to)
         errors = []
-        for notifier in self._notifiers:
-            if notifier.name in reached:
+        for name, notifier in self._notifiers.items():
+            if name in reached:
                 continue
-            try:
-                notifier.notify(event)
-            except Exception as error:  # noqa: BLE001 - a channel may be anybody's code; its fault must not stop the others
-                logger.error("%s could not be told of %r: %s", notifier.name, event.title, error)
-                errors.append(f"{notifier.name}: {error}")
+            # A channel that nobody answers on is waited for once a round, not once an event.
+            error = down.get(name) or self._tell(notifier, pending, name, down)
+            if error is None:
+                reached.append(name)
             else:
-                reached.append(notifier.name)
+                errors.append(f"{name}: {error}")
         if errors:
             pause = min(_FIRST_RETRY * 2 ** min(pending.attempts - 1, 20), _LAST_RETRY)
-            self._outbox.retry(pending.notification_id, reached, "; ".join(errors), now + pause)
+            self._outbox.retry(pending.notification_id, reached, clean_text("; ".join(errors)), now + pause)
             return False
         self._outbox.delivered(pending.notification_id, reached, now)
         return True
+
+    def _tell(self, notifier: Notifier, pending: PendingNotification, name: str, down: dict[str, str]) -> str | None:
+        """What went wrong; None when nothing did."""
+        try:
+            notifier.notify(Event.from_dict(pending.event))
+        except Exception as error:  # noqa: BLE001 - a channel may be anybody's code; its fault must not stop the others
+            said = _said(error)
+            logger.error("%s could not be told of event %d: %s", name, pending.notification_id, said)
+            if isinstance(error, Unreachable):
+                down[name] = said
+            return said
+        return None
+
+
+def _said(error: Exception) -> str:
+    kind = type(error).__name__
+    try:
+        text = clean_text(str(error))
+    except Exception:  # noqa: BLE001 - as above
+        return kind
+    return text if isinstance(error, RollguardError) else f"{kind}: {text}" if text else kind

@@ -61,7 +61,7 @@ class Event:
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Event:
-        """The event that `to_dict` described."""
+        """The event that `to_dict` described. What a newer Rollguard has added to it is left out."""
         values = {name: stored[name] for name in cls.__dataclass_fields__}
         values.update(kind=EventKind(stored["kind"]), level=Level(stored["level"]), reasons=tuple(stored["reasons"]))
         return cls(**values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 
-from rollguard.errors import DeploymentConflict
+from rollguard.errors import DeploymentConflict, ToolFileError
 from rollguard.registry.folder import Folder
 from rollguard.store import ExecutionStore, Version, digest
 
@@ -14,9 +14,24 @@ logger = logging.getLogger(__name__)
 UNKNOWN = "unknown"
 
 
+def adopt_all(folder: Folder, store: ExecutionStore) -> None:
+    """Adopt every file whose tool has no live version.
+
+    Raises:
+        StoreUnavailable: the database cannot be reached; the next refresh adopts.
+    """
+    live = store.versions.live_of_all()
+    for name in folder.names():
+        if name not in live:
+            try:
+                adopt(folder, store, name)
+            except ToolFileError as error:  # one file never hides the others
+                logger.error("%s is not adopted: %s", name, error)
+
+
 def adopt(folder: Folder, store: ExecutionStore, name: str) -> None:
-    """Make a file that has no version yet version 1 of its tool, and live, so that it can be restored."""
-    if store.versions.live(name) is not None or store.versions.history(name):
+    """Make the file of a tool that has no live version a version, and live, so that it can be restored."""
+    if store.versions.live(name) is not None:
         return
     code = folder.read(name)
     if code is None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import inspect
-import warnings
+import json
+import types
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, cast, get_type_hints
 
 import docstring_parser
-from pydantic import ConfigDict, PydanticUserError, TypeAdapter
-from pydantic.errors import PydanticSchemaGenerationError
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, PydanticJsonSchemaWarning
-from pydantic_core import CoreSchema
+from pydantic import ConfigDict, TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticSerializationError
 
 from rollguard.errors import ToolLoadError
-from rollguard.registry.source import LoadedTool
+from rollguard.registry.source import LoadedTool, told
 
 _ANYTHING = ConfigDict(arbitrary_types_allowed=True)
 
@@ -22,8 +22,19 @@ _ANYTHING = ConfigDict(arbitrary_types_allowed=True)
 class _Lenient(GenerateJsonSchema):
     """A parameter of a type that JSON cannot describe may be anything; the others keep their schemas."""
 
+    # A default that JSON cannot write is left out.
+    ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - as in the base class
+
     def handle_invalid_for_json_schema(self, schema: CoreSchema, error_info: str) -> JsonSchemaValue:
         return {}
+
+    def encode_default(self, dft: Any) -> Any:
+        encoded = super().encode_default(dft)
+        try:
+            json.dumps(encoded, allow_nan=False)
+        except ValueError as error:
+            raise PydanticSerializationError(str(error)) from error
+        return encoded
 
 
 def definition_of(tool: LoadedTool) -> dict[str, Any]:
@@ -34,10 +45,18 @@ def definition_of(tool: LoadedTool) -> dict[str, Any]:
     """
     if tool.definition is not None:
         return _own_definition(tool.name, tool.definition)
-    documented = docstring_parser.parse(inspect.getdoc(tool.function) or "")
-    schema = _parameters(tool.name, tool.function)
+    text = inspect.getdoc(tool.function) or ""
+    try:
+        documented = docstring_parser.parse(text)
+    except docstring_parser.ParseError:
+        documented = docstring_parser.Docstring()
+        documented.short_description = text
+    try:
+        schema = _parameters(tool.function)
+    except Exception as error:  # of an annotation's own code it may be any
+        raise ToolLoadError(f"{tool.name}: its parameters cannot be described: {told(error)}") from error
     for parameter in documented.params:
-        described = schema.get("properties", {}).get(parameter.arg_name)
+        described = schema["properties"].get(parameter.arg_name)
         if described is not None and parameter.description:
             described.setdefault("description", parameter.description)
     description = tool.description or "\n\n".join(
@@ -49,41 +68,38 @@ def definition_of(tool: LoadedTool) -> dict[str, Any]:
 def _own_definition(name: str, ask: Callable[[], Any]) -> dict[str, Any]:
     try:
         definition = ask()
-    except Exception as error:
-        raise ToolLoadError(f"{name}: get_tool_definition failed: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise ToolLoadError(f"{name}: get_tool_definition failed: {told(error)}") from error
     if not isinstance(definition, dict):
         raise ToolLoadError(f"{name}: get_tool_definition returned {type(definition).__name__}, not a dict")
     return definition
 
 
-def _parameters(name: str, function: Callable[..., Any]) -> dict[str, Any]:
+def _parameters(function: Callable[..., Any]) -> dict[str, Any]:
     def stand_in() -> None: ...
 
-    signature = inspect.signature(function)
-    keyword = inspect.Parameter.KEYWORD_ONLY
     kept = [
-        p if p.kind is inspect.Parameter.VAR_KEYWORD else p.replace(kind=keyword)
-        for p in signature.parameters.values()
+        p if p.kind is inspect.Parameter.VAR_KEYWORD else p.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for p in inspect.signature(function).parameters.values()
         if p.kind is not inspect.Parameter.VAR_POSITIONAL
     ]
-    try:
-        hints = inspect.get_annotations(function, eval_str=True)
-    except Exception as error:
-        raise ToolLoadError(f"{name}: its annotations cannot be read: {type(error).__name__}: {error}") from error
+    hints = _hints(function, kept)
     # Models call tools by keyword, so that is what is described, however the function takes its arguments.
-    stand_in.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[p.replace(annotation=hints.get(p.name, p.annotation)) for p in kept],
-        return_annotation=inspect.Signature.empty,
+    stand_in.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [p.replace(annotation=hints.get(p.name, p.annotation)) for p in kept]
     )
-    stand_in.__annotations__ = {p.name: hints[p.name] for p in kept if p.name in hints}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PydanticJsonSchemaWarning)  # a default that JSON cannot write is left out
-            adapter: TypeAdapter[Any] = TypeAdapter(cast("type[Any]", stand_in), config=_ANYTHING)
-            schema = adapter.json_schema(schema_generator=_Lenient)
-    except (PydanticSchemaGenerationError, PydanticUserError) as error:
-        raise ToolLoadError(f"{name}: its parameters cannot be described: {error}") from error
-    schema.setdefault("properties", {})
-    for described in schema["properties"].values():
+    stand_in.__annotations__ = hints
+    adapter: TypeAdapter[Any] = TypeAdapter(cast("type[Any]", stand_in), config=_ANYTHING)
+    schema = adapter.json_schema(schema_generator=_Lenient)
+    for described in schema.setdefault("properties", {}).values():
         described.pop("title", None)
     return schema
+
+
+def _hints(function: Callable[..., Any], kept: list[inspect.Parameter]) -> dict[str, Any]:
+    """The types of the parameters. What the function returns is not asked for: it need not exist when it runs."""
+    annotated = types.SimpleNamespace(
+        __annotations__={p.name: p.annotation for p in kept if p.annotation is not inspect.Parameter.empty}
+    )
+    scope = getattr(inspect.unwrap(function), "__globals__", {})
+    return get_type_hints(annotated, scope, include_extras=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import logging
 import os
 import re
 import stat
@@ -12,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rollguard.errors import InvalidToolName, ToolFileError
+
+logger = logging.getLogger(__name__)
 
 MAX_NAME = 100
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*", re.ASCII)
@@ -57,8 +61,8 @@ class Folder:
         self.path = Path(path).absolute()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ToolFileError(f"{self.path} cannot be used as the folder of tools: {error}") from error
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+            raise ToolFileError(f"{str(self.path)!r} cannot be used as the folder of tools: {error}") from error
 
     def file(self, name: str) -> Path:
         """Where the tool's file is, or would be."""
@@ -66,26 +70,40 @@ class Folder:
 
     def names(self) -> list[str]:
         """Tools that have a file. Files that begin with '_' or '.' are none."""
-        with self._reading(self.path):
-            return sorted(
-                entry.name[:-3]
-                for entry in self.path.iterdir()
-                if entry.suffix == ".py" and _NAME.fullmatch(entry.stem)
-            )
+        return [name for name in self._stems() if _may_name(name)]
+
+    def misnamed(self) -> list[str]:
+        """Files that would be tools, were it not for their names."""
+        return [name for name in self._stems() if not _may_name(name)]
 
     def stamp(self, name: str) -> FileStamp | None:
-        """The file's stamp; None when there is no file."""
+        """The file's stamp; None when there is no file.
+
+        Raises:
+            ToolFileError: there is something, but no file that can be read.
+        """
+        path = f"{self.path}{os.sep}{name}.py"
         try:
-            found = os.stat(self.path / f"{name}.py")  # noqa: PTH116 - in the path of every call: half the time of Path
+            found = os.stat(path)  # noqa: PTH116 - in the path of every call: half the time of Path
         except FileNotFoundError:
+            if os.path.islink(path):  # noqa: PTH114
+                raise ToolFileError(f"{path} is a link to a file that is not there") from None
             return None
         except OSError as error:
-            raise ToolFileError(f"{self.file(name)} cannot be read: {error}") from error
+            raise ToolFileError(f"{path} cannot be read: {error.strerror or error}") from error
+        if not stat.S_ISREG(found.st_mode):  # reading a pipe would wait for its writer
+            raise ToolFileError(f"{path} is not a file")
         return FileStamp(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
     def read(self, name: str) -> bytes | None:
-        """The file's bytes; None when there is no file."""
+        """The file's bytes; None when there is no file.
+
+        Raises:
+            ToolFileError: there is something, but no file that can be read.
+        """
         path = self.file(name)
+        if self.stamp(name) is None:
+            return None
         with self._reading(path):
             try:
                 return path.read_bytes()
@@ -101,48 +119,79 @@ class Folder:
             ToolFileError: it cannot be written; the file is as it was.
         """
         path = self.file(name)
-        temporary: str | None = None
         try:
             before = _status(path)
-            descriptor, temporary = tempfile.mkstemp(prefix=f"{_TEMPORARY}{name}-", dir=self.path)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(code)
-                os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode) if before else 0o644)
-                if before and (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
-                    os.fchown(file.fileno(), before.st_uid, before.st_gid)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-            temporary = None
-            self._sync()
-            self._forget_bytecode(name)
+            # Opened before anything changes: a folder that may not be read could not be synced afterwards.
+            folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                with self._temporary(name) as (descriptor, temporary):
+                    with open(descriptor, "wb", closefd=False) as file:
+                        file.write(code)
+                    _keep_mode_and_owner(descriptor, before, path)
+                    os.fsync(descriptor)
+                    temporary.replace(path)
+                self._settle(folder, name)
+            finally:
+                os.close(folder)
         except OSError as error:
             raise ToolFileError(f"{path} cannot be written: {error.strerror or error}") from error
-        finally:
-            if temporary is not None:
-                with contextlib.suppress(OSError):
-                    Path(temporary).unlink()
+
+    def remove(self, name: str) -> None:
+        """Remove the tool's file, if there is one.
+
+        Raises:
+            ToolFileError: it cannot be removed.
+        """
+        path = self.file(name)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise ToolFileError(f"{path} cannot be removed: {error.strerror or error}") from error
 
     def remove_leftovers(self) -> list[str]:
-        """Remove temporary files of swaps that a crash cut short; their names are returned."""
+        """Remove temporary files of swaps that a crash cut short; their names are returned.
+
+        Those of swaps under way in other processes are locked by them, and stay.
+        """
         removed = []
         with self._reading(self.path):
             for entry in self.path.glob(f"{_TEMPORARY}*"):
-                entry.unlink(missing_ok=True)
-                removed.append(entry.name)
+                with contextlib.suppress(OSError), entry.open("rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    entry.unlink()
+                    removed.append(entry.name)
         return removed
 
-    def _sync(self) -> None:
-        descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    @contextlib.contextmanager
+    def _temporary(self, name: str) -> Iterator[tuple[int, Path]]:
+        """A locked temporary file in the folder; removed in the end, unless it was renamed."""
+        while True:
+            descriptor, path = tempfile.mkstemp(prefix=f"{_TEMPORARY}{name}-", dir=self.path)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.fstat(descriptor).st_nlink:  # else another process took it for a leftover before it was locked
+                break
+            os.close(descriptor)
         try:
-            os.fsync(descriptor)
+            yield descriptor, Path(path)
         finally:
             os.close(descriptor)
+            with contextlib.suppress(OSError):
+                Path(path).unlink()
 
-    def _forget_bytecode(self, name: str) -> None:
-        """We never read it, but another program that imports the folder would trust one of the same second and size."""
-        for stale in (self.path / "__pycache__").glob(f"{name}.*.pyc"):
-            stale.unlink(missing_ok=True)
+    def _settle(self, folder: int, name: str) -> None:
+        """After the swap: make it survive a power loss. It has happened, so nothing in here may deny it."""
+        try:
+            os.fsync(folder)
+            # We never read bytecode, but another program that imports the folder would trust one of the same second.
+            for stale in (self.path / "__pycache__").glob(f"{name}.*.pyc"):
+                stale.unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning("%s was swapped, but not all was tidied up after it: %s", self.file(name), error)
+
+    def _stems(self) -> list[str]:
+        with self._reading(self.path):
+            entries = (entry for entry in self.path.iterdir() if entry.suffix == ".py")
+            return sorted(entry.stem for entry in entries if not entry.name.startswith(("_", ".")))
 
     @contextlib.contextmanager
     def _reading(self, path: Path) -> Iterator[None]:
@@ -150,6 +199,20 @@ class Folder:
             yield
         except OSError as error:
             raise ToolFileError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _may_name(stem: str) -> bool:
+    return len(stem) <= MAX_NAME and _NAME.fullmatch(stem) is not None
+
+
+def _keep_mode_and_owner(descriptor: int, before: os.stat_result | None, path: Path) -> None:
+    os.fchmod(descriptor, stat.S_IMODE(before.st_mode) if before else 0o644)
+    if before is None or (before.st_uid, before.st_gid) == (os.geteuid(), os.getegid()):
+        return
+    try:
+        os.fchown(descriptor, before.st_uid, before.st_gid)
+    except PermissionError:  # a version that has to be restored is worth more than the file's owner
+        logger.warning("%s is ours now: only root could have left it to user %d", path, before.st_uid)
 
 
 def _status(path: Path) -> os.stat_result | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
-from rollguard.errors import InvalidSetting
+from rollguard.errors import InvalidInput, InvalidSetting
 
 F = TypeVar("F", bound=Callable[..., Any])
 IsFailure = Callable[[Any], bool]
@@ -35,7 +35,12 @@ def tool(
         is_failure: called with what the tool returned; True counts the call as failed. For tools that return an error
             instead of raising it.
         description: what the tool does, where the docstring does not say it.
+
+    Raises:
+        InvalidInput: something else than a function or a class is marked.
     """
+    if function is not None and not callable(function):
+        raise InvalidInput(f"@tool marks a function or a class, not {function!r}; its options are given by name")
 
     def mark(marked: F) -> F:
         setattr(marked, _MARK, Mark(is_failure, description))

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import os
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from rollguard.errors import StoreUnavailable, ToolLoadError
 from rollguard.record import Recorder, Spool
-from rollguard.registry.adoption import adopt, keep_hand_edit
+from rollguard.registry.adoption import adopt, adopt_all, keep_hand_edit
+from rollguard.registry.calling import Call, in_event_loop, needs_acall, run_in_thread
 from rollguard.registry.definitions import definition_of
-from rollguard.registry.folder import Folder
+from rollguard.registry.folder import Folder, checked_file_name
 from rollguard.registry.marks import IsFailure
 from rollguard.registry.serving import Served, Serving
-from rollguard.registry.source import LoadedTool, load
+from rollguard.registry.source import LoadedTool, load, told
+from rollguard.registry.swapping import Swapping, bytes_of, check
 from rollguard.store import ExecutionStore, Version, digest
 
 logger = logging.getLogger(__name__)
@@ -55,6 +57,7 @@ class ToolRegistry:
         self.recorder = Recorder(store, spool or Spool(self.folder.path / ".rollguard" / "spool.jsonl"))
         self._failure_rules = dict(failure_rules or {})
         self._serving = Serving(self.folder, store)
+        self._swapping = Swapping(self.folder, store, self._serving)
         self.folder.remove_leftovers()
         self.refresh()
         self.recorder.flush()
@@ -64,7 +67,11 @@ class ToolRegistry:
     @property
     def problems(self) -> dict[str, str]:
         """Why a file of the folder is not served, by the tool's name. Empty when all of them are."""
-        return {name: str(served.problem) for name, served in self._serving.all().items() if served.problem}
+        misnamed = {
+            name: f"{name}.py cannot be a tool's file: a letter first, then letters, digits, '_' and '-'"
+            for name in self.folder.misnamed()
+        }
+        return {**misnamed, **self._serving.problems()}
 
     def get_tool(self, tool_name: str) -> LoadedTool:
         """The tool as it is on disk now.
@@ -109,8 +116,7 @@ class ToolRegistry:
             ToolFileError: the folder cannot be read.
         """
         try:
-            for name in self.folder.names():
-                adopt(self.folder, self.store, name)
+            adopt_all(self.folder, self.store)
         except StoreUnavailable as error:  # what is known is served; the next refresh adopts
             logger.warning("new files are not adopted yet: %s", error)
         self._serving.refresh()
@@ -131,16 +137,20 @@ class ToolRegistry:
             Exception: whatever the tool raised, unchanged; recorded as a failed execution.
         """
         served = self._serving.current(tool_name)
-        if served.tool is not None and served.tool.is_async:
-            if _in_event_loop():
-                raise RuntimeError(f"{tool_name} is async: use 'await registry.acall({tool_name!r}, ...)'")
-            return asyncio.run(self.acall(tool_name, **parameters))
-        call = _Call(self, served, tool_name, parameters)
+        looping = in_event_loop()
+        if looping and served.tool is not None and served.tool.is_async:
+            raise needs_acall(tool_name)
+        call = Call(self.recorder, self.failure_in, served, tool_name, parameters)
         try:
-            result = served.loaded().function(**parameters)
+            result = served.loaded().run(parameters)
+            if inspect.iscoroutine(result) and not looping:
+                result = asyncio.run(result)
         except (Exception, SystemExit) as error:
             call.failed(error)
             raise
+        if inspect.iscoroutine(result):  # of a plain function around an async one: nothing has run yet
+            result.close()
+            raise needs_acall(tool_name)
         call.returned(result)
         return result
 
@@ -149,32 +159,42 @@ class ToolRegistry:
 
         A call that is cancelled is neither a success nor a failure of the tool, so it is not recorded.
         """
-        served = await asyncio.to_thread(self._serving.current, tool_name)
-        call = _Call(self, served, tool_name, parameters)
+        served, call = await asyncio.to_thread(self._begin, tool_name, parameters)
         try:
             tool = served.loaded()
             if tool.is_async:
-                result = await tool.function(**parameters)
+                result = await tool.run(parameters)
             else:
-                result = await asyncio.to_thread(tool.function, **parameters)
+                result, raised = await run_in_thread(tool, parameters)
+                if raised is not None:
+                    raise raised
+                if inspect.iscoroutine(result):
+                    result = await result
         except (Exception, SystemExit) as error:
             await asyncio.to_thread(call.failed, error)
             raise
         await asyncio.to_thread(call.returned, result)
         return result
 
+    def _begin(self, tool_name: str, parameters: dict[str, Any]) -> tuple[Served, Call]:
+        served = self._serving.current(tool_name)
+        return served, Call(self.recorder, self.failure_in, served, tool_name, parameters)
+
     def failure_in(self, tool_name: str, tool: LoadedTool | None, result: Any) -> str | None:
-        """What is wrong with a returned result, by the tool's own say or a setting's; None when nothing is."""
+        """What is wrong with a returned result, by the tool's own say or a setting's; None when nothing is.
+
+        The result is told as it is kept: redacted, or not at all.
+        """
         for is_failure in (tool.is_failure if tool else None, self._failure_rules.get(tool_name)):
             if is_failure is None:
                 continue
             try:
                 failed = bool(is_failure(result))
             except Exception as error:  # noqa: BLE001 - the tool's own code; its caller must still get the result
-                logger.error("is_failure of %s raised %r", tool_name, error)
-                return f"is_failure raised {type(error).__name__}: {error}"
+                logger.error("is_failure of %s raised %s", tool_name, told(error))
+                return f"is_failure raised {told(error)}"
             if failed:
-                return f"returned {result!r}"
+                return f"returned {self.recorder.shown(tool_name, result)}"
         return None
 
     # --- changing --------------------------------------------------------------------------------------------------
@@ -213,9 +233,12 @@ class ToolRegistry:
             StoreUnavailable: the database cannot be reached or written; nothing was changed.
         """
         path = self.folder.file(tool_name)
-        content = code.encode() if isinstance(code, str) else bytes(code)
+        content = bytes_of(code)
+        check(created_by=created_by, reason=reason, moment=deployed_at)
         load(tool_name, content, path, digest(content))
         adopt(self.folder, self.store, tool_name)
+        if self.folder.read(tool_name) != content:  # before the new version, so that the numbers tell the order
+            self.keep_hand_edit(tool_name)
         first = self.store.versions.live(tool_name) is None
         version = self.store.versions.add(
             tool_name,
@@ -225,7 +248,7 @@ class ToolRegistry:
             reason=reason,
             now=datetime.now(UTC),
         )
-        self._go_live(version, created_by, reason, deployed_at)
+        self._swapping.go_live(version, created_by, reason, deployed_at)
         return version.version_number
 
     def restore(
@@ -234,10 +257,14 @@ class ToolRegistry:
         """Make a version that is already kept live again, file and books alike.
 
         Raises:
+            InvalidToolName, InvalidInput: a value cannot be meant.
             UnknownVersion: there is no version of that number.
             ToolFileError, DeploymentConflict, StoreUnavailable: as for `deploy`.
         """
-        self._go_live(self.store.versions.get(tool_name, version_number), restored_by, reason, None)
+        checked_file_name(tool_name)
+        check(created_by=restored_by, reason=reason, moment=None)
+        version = self.store.versions.get(tool_name, version_number)
+        self._swapping.go_live(version, restored_by, reason, None)
 
     def put(self, version: Version) -> None:
         """Swap a version's code into its tool's file, and serve it from the next call on. Touches no database.
@@ -245,73 +272,8 @@ class ToolRegistry:
         Raises:
             ToolFileError: the file cannot be written.
         """
-        self.folder.swap(version.tool_name, version.code)
-        self._serving.forget(version.tool_name)
+        self._swapping.put(version)
 
     def keep_hand_edit(self, tool_name: str) -> Version | None:
         """Keep the tool's file as a version of its own if it is none yet, so that restoring over it loses nothing."""
         return keep_hand_edit(self.folder, self.store, tool_name)
-
-    def _go_live(self, version: Version, by: str, reason: str | None, at: datetime | None) -> None:
-        self.keep_hand_edit(version.tool_name)
-        before = self.store.versions.live(version.tool_name)
-        if before is not None and before.version_number == version.version_number:
-            if self.folder.read(version.tool_name) != version.code:
-                self.put(version)
-            return
-        self.store.versions.go_live(
-            version.tool_name,
-            version.version_number,
-            swap=self.put,
-            deployed_by=by,
-            reason=reason,
-            deployed_at=at or datetime.now(UTC),
-            expected_live=before.deployment_id if before else None,
-        )
-
-
-class _Call:
-    """One call under way: when it began and on which version."""
-
-    __slots__ = ("_began", "_began_at", "_name", "_parameters", "_registry", "_served")
-
-    def __init__(self, registry: ToolRegistry, served: Served, name: str, parameters: dict[str, Any]) -> None:
-        self._registry, self._served, self._name, self._parameters = registry, served, name, parameters
-        self._began_at = datetime.now(UTC)
-        self._began = time.perf_counter()
-
-    def returned(self, result: Any) -> None:
-        """The tool returned `result`."""
-        duration_ms = self._duration_ms()
-        failure = self._registry.failure_in(self._name, self._served.tool, result)
-        self._record(
-            success=failure is None,
-            duration_ms=duration_ms,
-            error=failure,
-            error_type="ReturnedFailure" if failure else None,
-            result=result,
-        )
-
-    def failed(self, error: BaseException) -> None:
-        """The tool raised `error`."""
-        self._record(success=False, duration_ms=self._duration_ms(), error=error)
-
-    def _duration_ms(self) -> float:
-        return (time.perf_counter() - self._began) * 1000.0
-
-    def _record(self, **outcome: Any) -> None:
-        self._registry.recorder.record(
-            tool_name=self._name,
-            parameters=self._parameters,
-            executed_at=self._began_at,
-            version_number=self._served.version_number,
-            **outcome,
-        )
-
-
-def _in_event_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from dataclasses import dataclass
 
-from rollguard.errors import StoreUnavailable, ToolLoadError, UnknownTool
+from rollguard.errors import StoreError, ToolFileError, ToolLoadError, UnknownTool
+from rollguard.record.forks import renew_after_fork
 from rollguard.registry.folder import FileStamp, Folder, checked_file_name
 from rollguard.registry.source import LoadedTool, load
 from rollguard.store import ExecutionStore, digest
 
 logger = logging.getLogger(__name__)
+
+_RACY_NS = 2_000_000_000  # file systems tell times in ticks of up to two seconds
+_ASK_AGAIN = 5.0  # seconds until a version that was not found is asked for again
 
 
 @dataclass(slots=True)
@@ -19,15 +24,20 @@ class Served:
     """One file: the tool it holds, or why it holds none.
 
     Attributes:
+        stamp: the file's, when it was read.
+        settled: whether every later change of the file shows in its stamp. One that was made a moment before it was
+            read may not: the clock of the file system has moved on too little, and a freed inode is used again.
         held: the tool, or the error that made it none.
         version_number: the version the file's code is; None while it is not known, or where it is none.
+        ask_at: when to ask for a version that is not known (by the monotonic clock).
     """
 
     stamp: FileStamp
+    settled: bool
     sha256: str
     held: LoadedTool | ToolLoadError
     version_number: int | None = None
-    version_known: bool = False
+    ask_at: float = 0.0
 
     @property
     def tool(self) -> LoadedTool | None:
@@ -42,18 +52,21 @@ class Served:
     def loaded(self) -> LoadedTool:
         """The tool, or its `ToolLoadError`."""
         if isinstance(self.held, ToolLoadError):
-            raise self.held
+            # A new one each time: one that is raised again and again would collect the frames of every call.
+            raise ToolLoadError(str(self.held)) from self.held.__cause__
         return self.held
 
 
 class Serving:
-    """The tools of a folder as this process serves them. Safe to use from many threads."""
+    """The tools of a folder as this process serves them. Safe to use from many threads, and in a forked child."""
 
     def __init__(self, folder: Folder, store: ExecutionStore) -> None:
         self._folder = folder
         self._store = store
         self._served: dict[str, Served] = {}
+        self._unreadable: dict[str, str] = {}
         self._lock = threading.RLock()
+        renew_after_fork(self, "_lock", threading.RLock)
 
     def current(self, name: str) -> Served:
         """What the tool's file holds at this moment.
@@ -63,17 +76,17 @@ class Serving:
             UnknownTool: there is no such file.
             ToolFileError: it cannot be read.
         """
-        served = self._served.get(name)
+        served = self._served.get(name) if isinstance(name, str) else None
         if served is None:
             checked_file_name(name)
         stamp = self._folder.stamp(name)
         if stamp is None:
             known = ", ".join(self._folder.names()) or "none"
             raise UnknownTool(f"there is no tool {name!r} in {self._folder.path}; there are: {known}")
-        if served is None or served.stamp != stamp:
+        if served is None or not served.settled or served.stamp != stamp:
             with self._lock:
-                served = self._load(name, stamp)
-        if not served.version_known:
+                served = self._load(name)
+        if served.version_number is None and time.monotonic() >= served.ask_at:
             self._look_up_version(name, served)
         return served
 
@@ -83,11 +96,20 @@ class Serving:
             names = self._folder.names()
             for gone in set(self._served) - set(names):
                 del self._served[gone]
+            self._unreadable = {}
             for name in names:
+                known = self._served.get(name)
+                if known is not None and known.problem is not None:
+                    del self._served[name]  # what it needed may be there now
+                elif known is not None:
+                    known.ask_at = 0.0
                 try:
                     self.current(name)
                 except UnknownTool:  # deleted since the listing
                     self._served.pop(name, None)
+                except ToolFileError as error:  # one file never hides the others
+                    self._served.pop(name, None)
+                    self._unreadable[name] = str(error)
 
     def forget(self, name: str) -> None:
         """Read the tool's file anew at its next use."""
@@ -99,16 +121,25 @@ class Serving:
         with self._lock:
             return dict(sorted(self._served.items()))
 
-    def _load(self, name: str, stamp: FileStamp) -> Served:
-        known = self._served.get(name)
-        if known is not None and known.stamp == stamp:  # another thread was first
-            return known
+    def problems(self) -> dict[str, str]:
+        """Why a file, as it was last looked at, is not served, by name."""
+        with self._lock:
+            held = {name: str(served.problem) for name, served in self._served.items() if served.problem}
+            return dict(sorted({**held, **self._unreadable}.items()))
+
+    def _load(self, name: str) -> Served:
+        began = time.time_ns()
+        stamp = self._folder.stamp(name)  # before the file is read: a change after this one shows at the next call
         code = self._folder.read(name)
-        if code is None:
+        if stamp is None or code is None:
             raise UnknownTool(f"{name!r} was deleted from {self._folder.path}")
+        settled = max(stamp.modified_ns, stamp.changed_ns) + _RACY_NS < began
         sha256 = digest(code)
-        held = known.held if known is not None and known.sha256 == sha256 else self._try(name, code, sha256)
-        served = Served(stamp, sha256, held)
+        known = self._served.get(name)
+        if known is not None and known.sha256 == sha256:
+            known.stamp, known.settled = stamp, settled
+            return known
+        served = Served(stamp, settled, sha256, self._try(name, code, sha256))
         self._served[name] = served
         return served
 
@@ -120,10 +151,11 @@ class Serving:
             return error
 
     def _look_up_version(self, name: str, served: Served) -> None:
+        """Ask the store which version this code is. While it is none or not known, calls do not wait for the answer."""
         try:
             version = self._store.versions.find(name, served.sha256)
-        except StoreUnavailable as error:  # the call goes on; the next one asks again
+        except StoreError as error:
             logger.warning("the version of %s is not known yet: %s", name, error)
-            return
+            version = None
+        served.ask_at = time.monotonic() + _ASK_AGAIN
         served.version_number = version.version_number if version else None
-        served.version_known = True

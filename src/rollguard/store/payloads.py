@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Mapping, Set
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
 logger = logging.getLogger(__name__)
 
+MAX_DEPTH = 100  # what lies deeper is not kept; JSON readers have limits of their own
+_NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+_TOO_DEEP = f"<deeper than {MAX_DEPTH} levels>"
+
 Redact = Callable[[str, str, Any], Any]
-"""(tool name, "parameters" or "result", value) → the value to keep."""
+"""(tool name, "parameters" or "result", value) → the value to keep.
+
+`value` is a copy made of plain JSON values, so that a hook may change it in place and need not know the tool's classes.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +32,7 @@ class Payloads:
     Attributes:
         keep: False keeps none of them.
         max_bytes: the largest JSON kept whole; of a larger one its beginning and its size are kept.
-        redact: called before anything is encoded; should it raise, the value is left out and the error kept instead.
+        redact: called before anything is written; should it raise, the value is left out and the error's type kept.
     """
 
     keep: bool = True
@@ -31,35 +40,119 @@ class Payloads:
     redact: Redact | None = None
 
     def encode(self, tool_name: str, what: str, value: Any) -> str | None:
-        """`value` as JSON text, or None when there is nothing to keep."""
+        """`value` as JSON text in ASCII, or None when there is nothing to keep. Raises nothing, and changes nothing."""
         if not self.keep or value is None:
             return None
         if self.redact is not None:
             try:
-                value = self.redact(tool_name, what, value)
+                value = self.redact(tool_name, what, _plain(value))
             except Exception as error:  # noqa: BLE001 - a hook of the user's: a fault in it must not leak the value
-                logger.warning("redaction of %s of %s failed, so it is left out: %r", what, tool_name, error)
-                return json.dumps({"redaction_failed": repr(error)})
+                # Its message may hold the value, so only its type is told.
+                kind = type(error).__name__
+                logger.warning("redaction of %s of %s failed with %s, so it is left out", what, tool_name, kind)
+                return json.dumps({"redaction_failed": kind})
+            if value is None:
+                return None
         text = _json(value)
-        size = len(text.encode())
-        if size <= self.max_bytes:
+        if len(text) <= self.max_bytes:
             return text
-        return json.dumps({"truncated": True, "bytes": size, "beginning": text[: self.max_bytes // 2]})
+        return _beginning(text, self.max_bytes)
 
 
 def _json(value: Any) -> str:
     try:
-        # Lone surrogates and NULs are legal in Python strings but not in PostgreSQL's text: ASCII escapes carry them.
-        return to_json(value, inf_nan_mode="strings", bytes_mode="base64", fallback=repr, ensure_ascii=True).decode()
-    except (PydanticSerializationError, ValueError, RecursionError, UnicodeError):
-        return json.dumps(_safe_repr(value))
+        return _ENCODER.encode(value)
+    except Exception:  # noqa: BLE001 - NaN, a key that is no text, a circle, too deep, changed by another thread, ...
+        return _ENCODER.encode(_plain(value))
 
 
-def _safe_repr(value: Any) -> str:
+def _beginning(text: str, max_bytes: int) -> str:
+    """A JSON object of at most `max_bytes` with as much of `text` as fits (but never less than its frame)."""
+    low, high = 0, min(len(text), max_bytes)
+    while low < high:  # every quote in the text takes two bytes, so how much fits has to be found
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if len(_framed(text, middle)) <= max_bytes else (low, middle - 1)
+    return _framed(text, low)
+
+
+def _framed(text: str, kept: int) -> str:
+    return json.dumps({"truncated": True, "bytes": len(text), "beginning": text[:kept]})
+
+
+# --- any value as plain JSON values ----------------------------------------------------------------------------------
+
+
+def _one_level(value: Any) -> Any:
+    """What JSON has no form for, as something nearer to it. Iterators are not run down: the caller still needs them."""
+    try:
+        nearer = _nearer(value)
+    except Exception:  # noqa: BLE001 - a tool's own class may do anything when it is looked at
+        return _described(value)
+    return nearer if isinstance(nearer, str | int | float | list | dict) else _described(value)
+
+
+def _nearer(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(warnings=False)  # what the model leaves out or masks stays so
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: getattr(value, f.name, None) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Set):
+        return list(value)
+    if isinstance(value, Iterator):
+        return None
+    return to_jsonable_python(value, inf_nan_mode="strings", bytes_mode="base64", fallback=_described)
+
+
+def _plain(value: Any, above: tuple[int, ...] = ()) -> Any:
+    """A copy of `value` made of dicts, lists, strings, finite numbers, booleans and None, whatever `value` is."""
+    try:
+        if value is None or isinstance(value, bool | str | int | float):
+            return _scalar(value)
+        if id(value) in above or len(above) >= MAX_DEPTH:
+            return "<circular>" if id(value) in above else _TOO_DEEP
+        inside = (*above, id(value))
+        if isinstance(value, dict):
+            return {_key(key): _plain(item, inside) for key, item in list(value.items())}
+        if isinstance(value, list | tuple):
+            return [_plain(item, inside) for item in list(value)]
+        return _plain(_one_level(value), inside)
+    except Exception:  # noqa: BLE001 - as above
+        return _described(value)
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, str):
+        return str(key)
+    plain = _plain(key)
+    return plain if isinstance(plain, str) else json.dumps(plain)
+
+
+def _scalar(value: Any) -> Any:
+    """The value itself, without what a subclass makes of it."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, float):
+        return float.__pos__(value) if math.isfinite(value) else _NOT_FINITE[float.__repr__(value)]
+    try:
+        int.__repr__(value)
+    except ValueError:  # more digits than Python writes in decimal
+        return hex(value)
+    return int.__pos__(value)
+
+
+def _described(value: Any) -> str:
     try:
         return repr(value)
     except Exception as error:  # noqa: BLE001 - a tool's own class may fail to describe itself
-        return f"<{type(value).__name__}: repr failed with {error!r}>"
+        return f"<{type(value).__name__}: repr failed with {type(error).__name__}>"
+
+
+# In ASCII: lone surrogates and NULs are legal in Python strings but not in PostgreSQL's text; their escapes are.
+_ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=True, separators=(",", ":"), default=_one_level)
 
 
 def clean_text(text: str, limit: int = 8_192) -> str:

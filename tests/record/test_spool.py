@@ -1,0 +1,238 @@
+"""The spool keeps executions while the database is away: all of them, once each, in order."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollguard.record import Spool
+from tests.conftest import NOW
+from tests.registry.helpers import finished, python
+
+
+def row(number: int, **more: Any) -> dict[str, Any]:
+    return {"execution_id": f"e{number}", "executed_at": NOW + timedelta(seconds=number), "n": number, **more}
+
+
+def drained(spool: Spool) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    assert spool.drain(rows.extend) == len(rows)
+    return rows
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "deep" / "down" / "spool.jsonl")
+
+
+def test_round_trip(spool: Spool) -> None:
+    """Rows come back as they were, in order, and once; the folder is made when it is needed."""
+    assert not spool.pending
+    assert drained(spool) == []
+    rows = [row(n, text="é\0\ud800\n\r\u2028") for n in range(5)]
+    for one in rows:
+        spool.append(one)
+    assert spool.pending
+    assert drained(spool) == rows
+    assert not spool.pending
+    assert drained(spool) == []
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.dictionaries(
+                st.text(st.characters(exclude_categories=())),
+                st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=())),
+            ),
+            st.datetimes(
+                min_value=datetime(1970, 1, 2),  # noqa: DTZ001
+                max_value=datetime(2100, 1, 1),  # noqa: DTZ001
+                timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30))]),
+            ),
+        ),
+        max_size=8,
+    )
+)
+def test_any_rows_come_back(tmp_path: Path, rows: list[tuple[dict[str, Any], datetime]]) -> None:
+    """Whatever text and moments rows hold, they come back equal."""
+    spool = Spool(tmp_path / "spool.jsonl")
+    whole = [{**values, "executed_at": moment} for values, moment in rows]
+    for one in whole:
+        spool.append(one)
+    assert drained(spool) == whole
+
+
+def test_many_rows_in_batches(spool: Spool) -> None:
+    """A long spool is handed over some rows at a time."""
+    spool.append(row(0))
+    line = spool.path.read_bytes()
+    spool.path.write_bytes(line * 2_500)
+    sizes: list[int] = []
+    assert spool.drain(lambda rows: sizes.append(len(rows))) == 2_500
+    assert sum(sizes) == 2_500
+    assert max(sizes) <= 1_000
+
+
+def test_nothing_is_forgotten_when_the_database_is_away(spool: Spool) -> None:
+    """When the rows cannot be written they stay, to be written later."""
+    for n in range(3):
+        spool.append(row(n))
+
+    def refuse(_rows: list[dict[str, Any]]) -> None:
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        spool.drain(refuse)
+    assert drained(spool) == [row(n) for n in range(3)]
+
+
+def test_rows_that_come_during_a_drain(spool: Spool) -> None:
+    """What is appended while the rows before it are being written waits for the next drain."""
+    spool.append(row(1))
+    taken: list[dict[str, Any]] = []
+
+    def write(rows: list[dict[str, Any]]) -> None:
+        taken.extend(rows)
+        spool.append(row(2))
+        assert spool.drain(taken.extend) == 0  # somebody is at it already
+
+    assert spool.drain(write) == 1
+    assert taken == [row(1)]
+    assert drained(spool) == [row(2)]
+
+
+@pytest.mark.parametrize("cut", [1, 5, 20, -1])
+def test_torn_last_line(spool: Spool, caplog: pytest.LogCaptureFixture, cut: int) -> None:
+    """A line that a crash cut short is skipped and reported; those before and after it are kept."""
+    spool.append(row(1))
+    whole = spool.path.read_bytes()
+    spool.append(row(2))
+    torn = spool.path.read_bytes()[: len(whole) + cut] if cut > 0 else spool.path.read_bytes()[:-2]
+    spool.path.write_bytes(torn)
+    spool.append(row(3))
+    with caplog.at_level(logging.WARNING):
+        assert drained(spool) == [row(1), row(3)]
+    assert "line 2 is damaged" in caplog.text
+    assert not spool.pending
+
+
+@given(st.data())
+def test_any_damage(tmp_path: Path, data: st.DataObject) -> None:
+    """Whatever bytes are changed, cut or added, what comes back are rows that were kept, in their order."""
+    spool = Spool(tmp_path / "spool.jsonl")
+    spool.path.unlink(missing_ok=True)
+    for n in range(4):
+        spool.append(row(n))
+    content = bytearray(spool.path.read_bytes())
+    start = data.draw(st.integers(0, len(content)))
+    end = data.draw(st.integers(start, min(len(content), start + 20)))
+    content[start:end] = data.draw(st.binary(max_size=20))
+    spool.path.write_bytes(content)
+    numbers = [one["n"] for one in drained(spool)]
+    assert numbers == sorted(set(numbers))
+    assert set(numbers) <= set(range(4))
+    assert len(numbers) >= 1  # the damage reaches over two lines at most, and touches a third at its edge
+
+
+KILLED = """
+import os, signal, sys
+from rollguard.record import Spool
+from tests.record.test_spool import row
+spool = Spool(sys.argv[1])
+for n in range(3):
+    spool.append(row(n))
+if sys.argv[2] == "drain":
+    spool.drain(lambda rows: os.kill(os.getpid(), signal.SIGKILL))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("moment", ["append", "drain"])
+def test_killed(spool: Spool, moment: str) -> None:
+    """Rows survive the kill of the process that kept them, also in the midst of handing them over."""
+    process = python(KILLED, spool.path, moment)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    assert drained(spool) == [row(n) for n in range(3)]
+
+
+SHARING = """
+import sys
+from rollguard.record import Spool
+from tests.record.test_spool import row
+spool, start, out = Spool(sys.argv[1]), int(sys.argv[2]), open(sys.argv[3], "a")
+taken = []
+print("ready", flush=True)
+sys.stdin.readline()
+for n in range(start, start + 60):
+    spool.append(row(n))
+    if n % 7 == 0:
+        spool.drain(lambda rows: taken.extend(one["n"] for one in rows))
+print(taken)
+"""
+
+
+def test_processes_share_a_spool(spool: Spool, tmp_path: Path) -> None:
+    """Processes that append and drain at once lose no row and double none, and keep each one's order."""
+    starts = (0, 1_000, 2_000)
+    sharing = [python(SHARING, spool.path, str(start), tmp_path / "out") for start in starts]
+    for process in sharing:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in sharing:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    taken = [json.loads(finished(process)) for process in sharing]
+    taken.append([one["n"] for one in drained(spool)])
+    everything = [n for numbers in taken for n in numbers]
+    assert sorted(everything) == [n for start in starts for n in range(start, start + 60)]
+    for numbers in taken:
+        for start in starts:
+            own = [n for n in numbers if start <= n < start + 60]
+            assert own == sorted(own)
+
+
+def test_a_forked_child_does_not_keep_the_lock(spool: Spool) -> None:
+    """A child that is forked while the spool is locked, and lives on, keeps nobody from using it."""
+    reading, writing = os.pipe()
+    children = []
+
+    def fork_in_the_midst(_rows: list[dict[str, Any]]) -> None:
+        pid = os.fork()
+        if pid == 0:
+            os.close(writing)
+            os.read(reading, 1)  # lives until the parent closes its end
+            os._exit(0)
+        children.append(pid)
+
+    spool.append(row(1))
+    try:
+        spool.drain(fork_in_the_midst)
+        spool.append(row(2))
+        assert drained(spool) == [row(2)]
+    finally:
+        os.close(writing)
+        os.close(reading)
+        for pid in children:
+            os.waitpid(pid, 0)
+
+
+def test_a_spool_that_cannot_be_written(tmp_path: Path) -> None:
+    """A spool in an impossible place says so when it is written, and holds nothing."""
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "spool.jsonl", tmp_path):
+        spool = Spool(path)
+        with pytest.raises(OSError):  # noqa: PT011 - which one depends on the system
+            spool.append(row(1))
+    assert not Spool(tmp_path / "file" / "spool.jsonl").pending

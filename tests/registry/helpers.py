@@ -1,0 +1,53 @@
+"""What the tests of the registry share."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from rollguard import ExecutionStore
+from rollguard.store.schema import tool_executions
+
+
+def executions(store: ExecutionStore, tool_name: str | None = None) -> list[dict[str, Any]]:
+    """Every stored execution in the order of writing, parameters and results decoded."""
+    query = sa.select(tool_executions).order_by(tool_executions.c.id)
+    if tool_name is not None:
+        query = query.where(tool_executions.c.tool_name == tool_name)
+    with store.database.read() as connection:
+        rows = [dict(row._mapping) for row in connection.execute(query)]
+    for row in rows:
+        for column in ("parameters", "result"):
+            if row[column] is not None:
+                row[column] = json.loads(row[column])
+    return rows
+
+
+def python(script: str, *arguments: str | Path) -> subprocess.Popen[str]:
+    """A real Python process that runs `script`."""
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+
+
+def finished(process: subprocess.Popen[str], timeout: float = 60) -> str:
+    """What the process printed, once it has ended well."""
+    try:
+        out, err = process.communicate(timeout=timeout)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    assert process.returncode == 0, err
+    return out
