@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from rich.console import Console
+
 from examples.demo.__main__ import main
 from examples.demo.agent import Agent, tasks_for
 from examples.demo.candidates import invoice_total as candidate
@@ -29,8 +31,6 @@ from examples.demo.tools_v1 import document_outline as documents
 from examples.demo.tools_v1 import invoice_total as invoices
 from examples.demo.tools_v1 import log_summary as logs
 from examples.demo.workspace import CANDIDATE, CHANGED, HERE, TOOLS, make_workspace
-from rich.console import Console
-
 from rollguard import ExecutionStore, ToolRegistry
 from rollguard.store.records import Rollback
 

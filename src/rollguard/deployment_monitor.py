@@ -179,6 +179,7 @@ class DeploymentMonitor:
             StoreUnavailable: the database cannot be reached, so that not even the sessions are known.
         """
         moment = _now(now)
+        self.registry.recorder.flush()  # what waited for the database belongs into the counts
         results: list[dict[str, Any] | Exception] = []
         sessions = iter(self.get_active_sessions())
         while some := list(islice(sessions, _AT_ONCE)):

@@ -178,6 +178,8 @@ def _settings(values: dict[str, Any], file: Path | None) -> Settings:
     for url in sections["notify"].webhook_urls:
         if not url.startswith(("http://", "https://")):
             raise InvalidSetting("notify.webhook_urls", f"{url!r} does not begin with http:// or https://")
+        if sections["notify"].webhook_urls.count(url) > 1:
+            raise InvalidSetting("notify.webhook_urls", f"{url!r} stands in it twice")
     return Settings(
         database=values.get("database", Settings.database),
         tools_dir=Path(values.get("tools_dir", Settings.tools_dir)),

@@ -450,3 +450,16 @@ def test_folder_swap_of_a_new_name(tmp_path: Path) -> None:
     folder.remove("a")
     folder.remove("a")
     assert folder.read("a") is None
+
+
+def test_a_broken_file_is_never_what_a_rollback_restores(store: ExecutionStore, tools_dir: Path) -> None:
+    """A file that could not be loaded when it was first seen is kept as a version, and is no version to go back to."""
+    (tools_dir / "my_tool.py").write_text("def my_tool(:")
+    registry = ToolRegistry(tools_dir, store=store)
+    good = registry.deploy("my_tool", "def my_tool():\n    return 1\n")
+    assert [(v.version_number, v.kind, v.created_by) for v in store.versions.history("my_tool")] == [
+        (2, "initial", "human"),
+        (1, "edit", "unknown"),
+    ]
+    assert good == 2
+    assert store.versions.previous_good("my_tool") is None

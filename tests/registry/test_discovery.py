@@ -271,7 +271,7 @@ def test_problem_is_a_failed_call(registry: ToolRegistry, store: ExecutionStore,
         registry.call("unknown")
     rows = executions(store)
     assert [(r["tool_name"], r["success"], r["error_type"], r["version_number"]) for r in rows] == [
-        ("my_tool", False, "ToolLoadError", 1)
+        ("my_tool", False, "ToolLoadError", None)
     ] * 2
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 
-from rollguard.errors import DeploymentConflict, ToolFileError
+from rollguard.errors import DeploymentConflict, ToolFileError, ToolLoadError
 from rollguard.registry.folder import Folder
+from rollguard.registry.source import load
 from rollguard.store import ExecutionStore, Version, digest
 
 logger = logging.getLogger(__name__)
@@ -30,11 +31,19 @@ def adopt_all(folder: Folder, store: ExecutionStore) -> None:
 
 
 def adopt(folder: Folder, store: ExecutionStore, name: str) -> None:
-    """Make the file of a tool that has no live version a version, and live, so that it can be restored."""
+    """Make the file of a tool that has no live version a version, and live, so that it can be restored.
+
+    One that cannot be loaded is left alone: a rollback must never bring it back.
+    """
     if store.versions.live(name) is not None:
         return
     code = folder.read(name)
     if code is None:
+        return
+    try:
+        load(name, code, folder.file(name), digest(code))
+    except ToolLoadError as error:
+        logger.info("%s is not adopted yet: %s", name, error)
         return
     now = datetime.now(UTC)
     reason = "found in the folder when Rollguard first saw it"

@@ -59,14 +59,15 @@ class ToolRegistry:
         self._serving = Serving(self.folder, store)
         self._swapping = Swapping(self.folder, store, self._serving)
         self.folder.remove_leftovers()
-        self.refresh()
+        self._adopt()
         self.recorder.flush()
 
     # --- looking ---------------------------------------------------------------------------------------------------
 
     @property
     def problems(self) -> dict[str, str]:
-        """Why a file of the folder is not served, by the tool's name. Empty when all of them are."""
+        """Why a file of the folder is not served, by the tool's name, as it is now. Empty when all of them are."""
+        self._serving.refresh()
         misnamed = {
             name: f"{name}.py cannot be a tool's file: a letter first, then letters, digits, '_' and '-'"
             for name in self.folder.misnamed()
@@ -115,12 +116,14 @@ class ToolRegistry:
         Raises:
             ToolFileError: the folder cannot be read.
         """
+        self._adopt()
+        return self.problems
+
+    def _adopt(self) -> None:
         try:
             adopt_all(self.folder, self.store)
         except StoreUnavailable as error:  # what is known is served; the next refresh adopts
             logger.warning("new files are not adopted yet: %s", error)
-        self._serving.refresh()
-        return self.problems
 
     # --- calling ---------------------------------------------------------------------------------------------------
 
