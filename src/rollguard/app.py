@@ -54,7 +54,14 @@ class Rollguard:
             busy_timeout=settings.record.busy_timeout_seconds,
         )
         try:
-            self.registry = ToolRegistry(settings.tools_dir, store=self.store, failure_rules=settings.failure_rules)
+            self.registry = ToolRegistry(
+                settings.tools_dir,
+                store=self.store,
+                failure_rules=settings.failure_rules,
+                durable=settings.record.durable,
+                flush_interval=settings.record.flush_interval_seconds,
+                buffer_size=settings.record.buffer_size,
+            )
             self.monitor = _monitor(settings, self.store, self.registry)
         except BaseException:
             self.store.close()

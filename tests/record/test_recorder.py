@@ -68,7 +68,9 @@ def away_store(outage: Outage) -> Iterator[ExecutionStore]:
 def registry_of(store: ExecutionStore, folder: Path, retry_after: float = 0.0) -> ToolRegistry:
     registry = ToolRegistry(folder, store=store)
     registry.deploy("my_tool", TOOL)
-    registry.recorder = Recorder(store, Spool(folder / ".rollguard" / "spool.jsonl"), retry_after=retry_after)
+    registry.recorder = Recorder(
+        store, Spool(folder / ".rollguard" / "spool.jsonl"), durable=True, retry_after=retry_after
+    )
     return registry
 
 
@@ -108,7 +110,7 @@ def test_one_asks_for_all(store: ExecutionStore, tmp_path: Path) -> None:
 
     write = store.executions.write
     store.executions.write = slowly_refuse  # type: ignore[method-assign]
-    recorder._away_until = 0.001  # it went away long ago
+    recorder._delivery._away_until = 0.001  # it went away long ago
     first = threading.Thread(target=recorder.record, kwargs={"tool_name": "t", "success": True})
     first.start()
     assert asked.wait(30)
@@ -135,7 +137,7 @@ def test_flush_while_away(outage: Outage, away_store: ExecutionStore, tools_dir:
 KILLED = """
 import os, signal, sys
 from rollguard import ExecutionStore, ToolRegistry
-registry = ToolRegistry(sys.argv[2], store=ExecutionStore(sys.argv[1], busy_timeout=0.05))
+registry = ToolRegistry(sys.argv[2], store=ExecutionStore(sys.argv[1], busy_timeout=0.05), durable=True)
 registry.call("my_tool", x=1)
 print("ready", flush=True)
 sys.stdin.readline()
@@ -210,12 +212,12 @@ def test_neither_database_nor_spool(
     """Where not even the spool can be written, the call still returns; the loss is logged and counted."""
     registry = registry_of(away_store, tools_dir)
     (tmp_path / "file").write_text("")
-    registry.recorder = Recorder(away_store, Spool(tmp_path / "file" / "spool.jsonl"), retry_after=0)
+    registry.recorder = Recorder(away_store, Spool(tmp_path / "file" / "spool.jsonl"), durable=True, retry_after=0)
     outage.away()
     with caplog.at_level(logging.ERROR):
         assert registry.call("my_tool", x=1) == 1
     assert registry.recorder.lost == 1
-    assert "an execution of my_tool is lost" in caplog.text
+    assert "executions of my_tool are lost" in caplog.text
     outage.back()
     assert registry.call("my_tool", x=2) == 2
     assert registry.recorder.lost == 1

@@ -61,8 +61,8 @@ def test_the_page_names_real_things(store: ExecutionStore, tools_dir: Path) -> N
     """The files and limits that the page names are those of the code."""
     text = PAGE.read_text()
     registry = ToolRegistry(tools_dir, store=store)
-    spool = registry.recorder._spool.path
-    refused = registry.recorder._refused.path
+    spool = registry.recorder.spool.path
+    refused = registry.recorder.refused.path
     assert str(spool.relative_to(tools_dir)) in text
     assert str(refused.relative_to(tools_dir)) in text
     assert f"{16_384:,} bytes" in text

@@ -112,7 +112,7 @@ while not stop.is_set():
     registry.call("my_tool")
     calls += 1
 waiting.join()
-assert registry.recorder.lost == 0 and not registry.recorder._spool.pending
+assert registry.recorder.lost == 0 and not registry.recorder.spool.pending
 print(calls)
 """
 

@@ -31,6 +31,9 @@ tools_dir = "tools"
 # store_payloads = true          # false keeps no parameters and no results
 # payload_limit = 16384          # bytes of JSON that are kept whole
 # busy_timeout_seconds = 5.0     # how long to wait for another process's lock (SQLite)
+# durable = false                # true writes every execution through before its call returns
+# flush_interval_seconds = 0.1   # how long an execution waits in memory at most
+# buffer_size = 50000            # how many wait there at most; further ones wait on disk
 
 # Who is told of rollbacks and slowdowns.
 [notify]

@@ -1,6 +1,6 @@
-"""A call of a tool becomes a stored execution, even while the database is away."""
+"""A call of a tool becomes a stored execution, without its caller waiting, and even while the database is away."""
 
-from rollguard.record.recorder import Recorder
+from rollguard.record.recorder import Note, Recorder
 from rollguard.record.spool import Spool
 
-__all__ = ["Recorder", "Spool"]
+__all__ = ["Note", "Recorder", "Spool"]

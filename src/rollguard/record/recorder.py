@@ -1,157 +1,274 @@
-"""Recording beside a tool's call: never raises into it, loses nothing while the database is away."""
+"""Recording beside a tool's call: the caller leaves a note in a buffer, one thread brings the notes to the database."""
 
 from __future__ import annotations
 
+import atexit
 import logging
+import multiprocessing.util
+import os
+import signal
 import threading
 import time
-from datetime import datetime
-from typing import Any
+import weakref
+from collections import deque
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Any, NamedTuple
 
-from rollguard.errors import InvalidInput, NotARollguardStore, StoreUnavailable
-from rollguard.record.forks import renew_after_fork
+from rollguard.errors import InvalidInput
+from rollguard.record.delivery import RETRY_AFTER, Delivery
 from rollguard.record.spool import Spool
 from rollguard.store import ExecutionStore
 
 logger = logging.getLogger(__name__)
 
-RETRY_AFTER = 5.0  # seconds for which an unreachable database is not asked again
 _SHOWN = 500  # characters of a result that are told of a failure
-_AWAY = (StoreUnavailable, NotARollguardStore)  # no row's fault: keep every one of them and try again later
+
+
+class Note(NamedTuple):
+    """One call as its caller leaves it: what the tool could still change is JSON already."""
+
+    tool_name: str
+    version_number: int | None
+    began: float
+    """Seconds since the epoch."""
+    duration_ms: float
+    success: bool
+    error: str | None = None
+    error_type: str | None = None
+    parameters: str | None = None
+    result: str | None = None
 
 
 class Recorder:
-    """Stores executions as they happen; while the database is away they go to the spool, and from there to it later.
+    """Records executions without making their callers wait.
 
-    An execution that the database refuses, though it is there, is set aside in a file beside the spool, so that it
-    does not hold up the others.
+    A caller leaves a note in a bounded buffer; a thread that starts with the first one stores them in batches. What
+    does not fit into the buffer, or finds the database away, goes to the spool, a file, and is stored from there once
+    the database is back. Nothing is raised into the caller. The buffer is emptied every `flush_interval`, before this
+    process reads from the store, at exit and on SIGTERM; a SIGKILL loses at most what came since then.
 
     Args:
         store: where executions belong.
-        spool: where they wait.
-        retry_after: seconds for which an unreachable database is not asked again, so that calls do not wait for it.
+        spool: where they wait while the database is away.
+        durable: True writes every execution through before its call returns.
+        flush_interval: seconds that a note waits at most before it is stored.
+        batch_size: notes stored in one transaction.
+        buffer_size: notes that wait at most; further ones go to the spool at once.
+        retry_after: seconds for which an unreachable database is not asked again.
     """
 
-    def __init__(self, store: ExecutionStore, spool: Spool, *, retry_after: float = RETRY_AFTER) -> None:
+    def __init__(
+        self,
+        store: ExecutionStore,
+        spool: Spool,
+        *,
+        durable: bool = False,
+        flush_interval: float = 0.1,
+        batch_size: int = 1_000,
+        buffer_size: int = 50_000,
+        retry_after: float = RETRY_AFTER,
+    ) -> None:
         self._store = store
-        self._spool = spool
-        self._refused = Spool(spool.path.with_name(f"{spool.path.stem}-refused{spool.path.suffix}"))
-        self._retry_after = retry_after
-        self._lock = threading.Lock()  # held for an instant only, never while a file or the database is asked
-        renew_after_fork(self, "_lock", threading.Lock)
-        self._away_until = 0.0
-        self.lost = 0
+        self._delivery = Delivery(store, spool, retry_after=retry_after)
+        self._durable = durable
+        self._flush_interval = flush_interval
+        self._batch_size = batch_size
+        self._buffer_size = buffer_size
+        self._begin_anew()
+        if not durable:
+            store.database.before_reading(self.empty)
+        _forks.add(self)
+
+    def __del__(self) -> None:
+        self.empty()
+
+    @property
+    def spool(self) -> Spool:
+        """Where executions wait while the database is away."""
+        return self._delivery.spool
+
+    @property
+    def refused(self) -> Spool:
+        """Where executions are set aside that the database refuses though it is there."""
+        return self._delivery.refused
+
+    @property
+    def lost(self) -> int:
         """Executions that could be neither stored nor spooled; each was logged as an error."""
+        return self._delivery.lost
+
+    # --- recording -------------------------------------------------------------------------------------------------
+
+    def note(self, note: Note) -> None:
+        """Record one call. Raises nothing, and waits for nothing but, with a full buffer, the spool."""
+        if self._durable:
+            self._delivery.deliver([self._row(note)])
+            return
+        buffer = self._buffer
+        if len(buffer) >= self._buffer_size:
+            self._delivery.keep([self._row(note)])
+            return
+        buffer.append(note)
+        if self._resting:
+            self._wake()
 
     def record(self, **execution: Any) -> None:
-        """Store one execution, given as to `ExecutionStore.store_tool_execution`. Raises nothing."""
+        """Record one execution, given as to `ExecutionStore.store_tool_execution`. Raises nothing."""
         try:
             row = self._store.executions.row(**execution)
         except InvalidInput:
             logger.exception("an execution of %r could not be recorded", execution.get("tool_name"))
-            self._count_lost()
+            self._delivery.count_lost()
         else:
-            self.record_row(row)
+            self.empty()
+            self._delivery.deliver([row])
 
-    def begin(
-        self, tool_name: str, parameters: dict[str, Any], *, executed_at: datetime, version_number: int | None
-    ) -> dict[str, Any]:
-        """The row of a call that begins, with its parameters as they are now: the tool may change them."""
-        return self._store.executions.row(
-            tool_name=tool_name,
-            success=False,
-            parameters=parameters,
-            executed_at=executed_at,
-            version_number=version_number,
-        )
-
-    def end(self, row: dict[str, Any], *, success: bool, duration_ms: float, **outcome: Any) -> None:
-        """Store the call that `begin` began; `outcome` is its error, error_type and result. Raises nothing."""
-        ended = self._store.executions.row(
-            tool_name=row["tool_name"], success=success, duration_ms=duration_ms, **outcome
-        )
-        known = ("parameters", "executed_at", "version_number", "execution_id")
-        self.record_row({**ended, **{name: row[name] for name in known}})
-
-    def record_row(self, row: dict[str, Any]) -> None:
-        """Store one checked row. Raises nothing."""
-        if not self._worth_asking():
-            self._keep(row)
-            return
-        try:
-            self.flush()
-            self._write([row])
-        except _AWAY as error:
-            with self._lock:
-                first, self._away_until = not self._away_until, time.monotonic() + self._retry_after
-            if first:
-                logger.warning("executions go to %s until the database is back: %s", self._spool.path, error)
-            self._keep(row)
-        except Exception:  # an error in here must not become the tool's
-            logger.exception("an execution of %s was not stored, so it waits in the spool", row["tool_name"])
-            self._keep(row)
-        else:
-            with self._lock:
-                self._away_until = 0.0
-
-    def flush(self) -> int:
-        """Store what waits in the spool.
-
-        Returns:
-            How many executions were handed to the database.
-
-        Raises:
-            StoreUnavailable: the database is still away; nothing was forgotten.
-        """
-        try:
-            handed = self._spool.drain(self._write)
-        except OSError:  # what waits goes on waiting; that must not keep new executions from the database
-            logger.exception("%s cannot be read, so what waits in it is not stored yet", self._spool.path)
-            return 0
-        if handed:
-            logger.warning("%d executions that waited in %s are stored", handed, self._spool.path)
-        return handed
+    def encoded(self, tool_name: str, what: str, value: Any) -> str | None:
+        """Parameters or a result as they are kept: as they are now, since the tool or its caller may change them."""
+        return self._store.executions.encoded(tool_name, what, value)
 
     def shown(self, tool_name: str, result: Any) -> str:
         """A result as it may be shown in an error: as it is kept, redacted or left out, and not too long."""
-        kept = self._store.executions.row(tool_name=tool_name, success=False, result=result)["result"]
-        text = "null" if result is None else "a result that counts as a failure" if kept is None else str(kept)
+        kept = self.encoded(tool_name, "result", result)
+        text = "null" if result is None else "a result that counts as a failure" if kept is None else kept
         return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
-    def _worth_asking(self) -> bool:
-        """Whether the database is thought to be there; of those who call while it is away, one asks now and then."""
-        with self._lock:
-            now = time.monotonic()
-            if now < self._away_until:
-                return False
-            if self._away_until:
-                self._away_until = now + self._retry_after
-            return True
+    # --- storing ---------------------------------------------------------------------------------------------------
 
-    def _write(self, rows: list[dict[str, Any]]) -> None:
-        """Write rows, all in one go or, when one of them is refused, each on its own."""
-        try:
-            self._store.executions.write(rows)
-        except _AWAY:
-            raise
-        except Exception as refusal:
-            if len(rows) > 1:
-                for row in rows:
-                    self._write([row])
-                return
-            logger.exception("the database refused an execution; it is set aside in %s", self._refused.path)
-            try:
-                self._refused.append(rows[0])
-            except OSError:
-                raise refusal from None
+    def flush(self) -> int:
+        """Store everything that waits, in the buffer and in the spool.
 
-    def _keep(self, row: dict[str, Any]) -> None:
-        try:
-            self._spool.append(row)
-        except Exception:  # a full disk, a read-only folder, ...
-            logger.exception("an execution of %s is lost: neither stored nor spooled", row["tool_name"])
-            self._count_lost()
+        Returns:
+            How many executions were waiting.
 
-    def _count_lost(self) -> None:
-        with self._lock:
-            self.lost += 1
+        Raises:
+            StoreUnavailable: the database is away; nothing was forgotten.
+        """
+        return self._empty() + self._delivery.flush()
+
+    def empty(self) -> None:
+        """Bring what is in the buffer to the database or, while it is away, to the spool. Raises nothing."""
+        self._empty()
+
+    def _empty(self) -> int:
+        buffer, emptied = self._buffer, 0
+        if self._emptying.owned():
+            return 0
+        with self._emptying:  # also where nothing is left: what another thread is just storing counts as waiting
+            while buffer:
+                notes = [buffer.popleft() for _ in range(min(len(buffer), self._batch_size))]
+                emptied += len(notes) + self._delivery.deliver([self._row(note) for note in notes])
+        return emptied
+
+    def _row(self, note: Note) -> dict[str, Any]:
+        return self._store.executions.row_of_call(
+            **{**note._asdict(), "began": datetime.fromtimestamp(note.began, UTC)}
+        )
+
+    # --- the thread ------------------------------------------------------------------------------------------------
+
+    def _begin_anew(self) -> None:
+        """Empty and without a thread, as at the start and in a forked child, whose parent stores what it noted."""
+        self._buffer: deque[Note] = deque()
+        self._emptying = _Owned()
+        self._work = threading.Event()
+        self._resting = True
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+
+    def _wake(self) -> None:
+        self._resting = False
+        if self._thread is None:
+            self._start()
+        self._work.set()
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None:
+                ours = weakref.ref(self)
+                self._thread = threading.Thread(
+                    target=_store_notes, args=(ours,), name="rollguard-recorder", daemon=True
+                )
+                self._thread.start()
+                _empty_at_the_end(ours)
+
+    def _rest(self) -> threading.Event:
+        """Called by the thread: nothing is left; wait for more. A note left in this moment wakes it at once."""
+        self._work.clear()
+        self._resting = True
+        if self._buffer:
+            self._wake()
+        return self._work
+
+
+class _Owned:
+    """A lock that can tell whether the asking thread holds it: storing reads, and reading would store again."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._owner: int | None = None
+
+    def owned(self) -> bool:
+        return self._owner == threading.get_ident()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self._owner = threading.get_ident()
+
+    def __exit__(self, *_exception: object) -> None:
+        self._owner = None
+        self._lock.release()
+
+
+def _store_notes(ours: weakref.ref[Recorder]) -> None:
+    """The thread. It keeps nothing alive: when its recorder is gone, so is it."""
+    while (recorder := ours()) is not None:
+        work, interval = recorder._rest(), recorder._flush_interval
+        del recorder
+        if not work.wait(timeout=60):
+            continue
+        time.sleep(interval)  # so that what comes together is stored together
+        if (recorder := ours()) is not None:
+            recorder.empty()
+            del recorder
+
+
+# --- the end of a process, and forks ---------------------------------------------------------------------------------
+
+_forks: weakref.WeakSet[Recorder] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for recorder in list(_forks):
+        recorder._begin_anew()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _empty_at_the_end(ours: weakref.ref[Recorder]) -> None:
+    """Empty the buffer when the process ends: by itself, as a child of multiprocessing, or by SIGTERM."""
+
+    def empty() -> None:
+        recorder = ours()
+        if recorder is not None:
+            recorder.empty()
+
+    atexit.register(empty)
+    multiprocessing.util.Finalize(None, empty, exitpriority=100)  # its forked children run no atexit
+    weakref.finalize(ours(), atexit.unregister, empty)
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _end)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    """SIGTERM, where nobody else answers it: empty every buffer, then end as the signal would have ended us."""
+    signal.signal(number, signal.SIG_DFL)
+
+    def finish() -> None:  # in a thread: the main one may be interrupted in the middle of just that
+        for recorder in list(_forks):
+            recorder.empty()
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=finish, name="rollguard-end").start()

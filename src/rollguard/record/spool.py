@@ -41,13 +41,13 @@ class Spool:
         except OSError:
             return False
 
-    def append(self, row: dict[str, Any]) -> None:
-        """Keep one checked row.
+    def append(self, *rows: dict[str, Any]) -> None:
+        """Keep checked rows, all of them or, when the disk fails half-way, the first ones.
 
         Raises:
             OSError: the file cannot be written.
         """
-        line = _line(row)
+        line = b"".join(_line(row) for row in rows)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._locked(".lock"), self.path.open("ab+") as file:
             end = file.seek(0, os.SEEK_END)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
-from rollguard.record import Recorder
+from rollguard.record import Note, Recorder
 from rollguard.registry.serving import Served
 from rollguard.registry.source import LoadedTool
+from rollguard.store import text_of
 
 FailureIn = Callable[[str, LoadedTool | None, Any], str | None]
 
@@ -18,36 +18,42 @@ FailureIn = Callable[[str, LoadedTool | None, Any], str | None]
 class Call:
     """One call under way: with what it began, when, and on which version."""
 
-    __slots__ = ("_began", "_failure_in", "_recorder", "_row", "_tool")
+    __slots__ = ("_began", "_clock", "_failure_in", "_name", "_parameters", "_recorder", "_served")
 
     def __init__(
         self, recorder: Recorder, failure_in: FailureIn, served: Served, name: str, parameters: dict[str, Any]
     ) -> None:
-        self._recorder, self._failure_in, self._tool = recorder, failure_in, served.tool
-        self._row = recorder.begin(
-            name, parameters, executed_at=datetime.now(UTC), version_number=served.version_number
-        )
-        self._began = time.perf_counter()
+        self._recorder, self._failure_in, self._served, self._name = recorder, failure_in, served, name
+        # As they are now: the tool may change them.
+        self._parameters = recorder.encoded(name, "parameters", parameters) if parameters else None
+        self._began = time.time()
+        self._clock = time.perf_counter()
 
     def returned(self, result: Any) -> None:
         """The tool returned `result`."""
-        duration_ms = self._duration_ms()
-        failure = self._failure_in(self._row["tool_name"], self._tool, result)
-        self._recorder.end(
-            self._row,
-            success=failure is None,
-            duration_ms=duration_ms,
-            error=failure,
-            error_type="ReturnedFailure" if failure else None,
-            result=result,
-        )
+        duration_ms = (time.perf_counter() - self._clock) * 1000.0
+        failure = self._failure_in(self._name, self._served.tool, result)
+        kept = None if result is None else self._recorder.encoded(self._name, "result", result)
+        self._note(duration_ms, failure, None if failure is None else "ReturnedFailure", kept)
 
     def failed(self, error: BaseException) -> None:
         """The tool raised `error`."""
-        self._recorder.end(self._row, success=False, duration_ms=self._duration_ms(), error=error)
+        self._note((time.perf_counter() - self._clock) * 1000.0, text_of(error), type(error).__name__, None)
 
-    def _duration_ms(self) -> float:
-        return (time.perf_counter() - self._began) * 1000.0
+    def _note(self, duration_ms: float, error: str | None, error_type: str | None, result: str | None) -> None:
+        self._recorder.note(
+            Note(
+                self._name,
+                self._served.version_number,
+                self._began,
+                duration_ms,
+                error_type is None,
+                error,
+                error_type,
+                self._parameters,
+                result,
+            )
+        )
 
 
 async def run_in_thread(tool: LoadedTool, parameters: dict[str, Any]) -> tuple[Any, BaseException | None]:

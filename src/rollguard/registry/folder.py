@@ -10,8 +10,8 @@ import re
 import stat
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from rollguard.errors import InvalidToolName, ToolFileError
 
@@ -37,8 +37,7 @@ def checked_file_name(name: object) -> str:
     return name
 
 
-@dataclass(frozen=True, slots=True)
-class FileStamp:
+class FileStamp(NamedTuple):
     """What changes whenever a file is swapped or edited, read in one cheap call."""
 
     inode: int

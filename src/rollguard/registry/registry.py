@@ -38,6 +38,9 @@ class ToolRegistry:
         store: where versions and executions are kept.
         failure_rules: for a tool's name, which returned results count as failures.
         spool: where executions wait while the database is away; by default a file in the folder.
+        durable: True writes every execution through before its call returns.
+        flush_interval: seconds that an execution waits at most before it is stored, where it is not written through.
+        buffer_size: executions that wait in memory at most; further ones wait in the spool.
 
     Raises:
         ToolFileError: the folder cannot be used.
@@ -51,10 +54,19 @@ class ToolRegistry:
         *,
         failure_rules: Mapping[str, IsFailure] | None = None,
         spool: Spool | None = None,
+        durable: bool = False,
+        flush_interval: float = 0.1,
+        buffer_size: int = 50_000,
     ) -> None:
         self.store = store
         self.folder = Folder(path)
-        self.recorder = Recorder(store, spool or Spool(self.folder.path / ".rollguard" / "spool.jsonl"))
+        self.recorder = Recorder(
+            store,
+            spool or Spool(self.folder.path / ".rollguard" / "spool.jsonl"),
+            durable=durable,
+            flush_interval=flush_interval,
+            buffer_size=buffer_size,
+        )
         self._failure_rules = dict(failure_rules or {})
         self._serving = Serving(self.folder, store)
         self._swapping = Swapping(self.folder, store, self._serving)

@@ -1,5 +1,6 @@
 """The only code that knows SQL. `ExecutionStore` is its door; `records` are the rows the others see."""
 
+from rollguard.store.executions import text_of
 from rollguard.store.names import checked_tool_name
 from rollguard.store.records import Deployment, Failure, PendingNotification, Rollback, Session, Version
 from rollguard.store.rollbacks import Intention
@@ -17,4 +18,5 @@ __all__ = [
     "Version",
     "checked_tool_name",
     "digest",
+    "text_of",
 ]

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ class Database:
         self.busy_timeout = busy_timeout
         # Threads share the only connection of a database in memory, so they take turns.
         self._turn = threading.RLock() if self._in_memory else contextlib.nullcontext()
+        self._before_reading: list[weakref.WeakMethod[Callable[[], None]]] = []
         self._engine = self._sqlite() if self.dialect == "sqlite" else self._postgresql(connect_timeout)
         if hasattr(os, "register_at_fork"):
             ours = weakref.ref(self._engine)
@@ -78,7 +79,8 @@ class Database:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
-        """A read transaction: one consistent view of the data."""
+        """A read transaction: one consistent view of the data, with everything this process has recorded."""
+        self._say_reading()
         with self._turn, self._translated(), self._engine.connect() as connection, connection.begin():
             yield connection
 
@@ -98,6 +100,16 @@ class Database:
         ):
             yield connection
 
+    def before_reading(self, call: Callable[[], None]) -> None:
+        """Call a method, for as long as its object lives, before this process reads from the database or closes it."""
+        self._before_reading.append(weakref.WeakMethod(call))
+
+    def _say_reading(self) -> None:
+        for method in self._before_reading:
+            call = method()
+            if call is not None:
+                call()
+
     def lock_tool(self, connection: Connection, tool_name: str) -> None:
         """Hold all other changes of this tool's state until the transaction ends (SQLite has one writer anyway)."""
         if self.dialect == "postgresql":
@@ -108,6 +120,7 @@ class Database:
 
     def close(self) -> None:
         """Close every connection. The next use opens new ones."""
+        self._say_reading()
         self._engine.dispose()
 
     # --- engines ---------------------------------------------------------------------------------------------------

@@ -72,7 +72,7 @@ class Executions:
             raise InvalidInput(f"success: {success!r} is not True or False")
         if isinstance(error, BaseException):
             error_type = error_type or type(error).__name__
-            error = _text_of(error)
+            error = text_of(error)
         elif error is not None:
             error_type = error_type or _type_named_in(str(error))
         return {
@@ -87,6 +87,37 @@ class Executions:
             "version_number": _checked_version(version_number),
             "execution_id": uuid.uuid4().hex if execution_id is None else checked_id("execution_id", execution_id),
         }
+
+    def row_of_call(
+        self,
+        *,
+        tool_name: str,
+        version_number: int | None,
+        began: datetime,
+        duration_ms: float,
+        success: bool,
+        error: str | None,
+        error_type: str | None,
+        parameters: str | None,
+        result: str | None,
+    ) -> dict[str, Any]:
+        """The row of a call that we made ourselves: what is `encoded` and checked already is not looked at again."""
+        return {
+            "tool_name": tool_name,
+            "success": success,
+            "duration_ms": duration_ms,
+            "error_type": None if error_type is None else clean_text(error_type, 200),
+            "error": None if error is None else clean_text(error),
+            "parameters": parameters,
+            "result": result,
+            "executed_at": began,
+            "version_number": version_number,
+            "execution_id": uuid.uuid4().hex,
+        }
+
+    def encoded(self, tool_name: str, what: str, value: Any) -> str | None:
+        """Parameters or a result as they are kept: JSON, redacted, cut to the limit; None for nothing."""
+        return self._payloads.encode(tool_name, what, value)
 
     def row_from(self, execution: Mapping[str, Any]) -> dict[str, Any]:
         """The checked row of an execution given as a mapping with the fields of `row`.
@@ -181,7 +212,8 @@ def _failures(connection: Connection, condition: sa.ColumnElement[bool], limit: 
     return [Failure(*row) for row in rows]
 
 
-def _text_of(error: BaseException) -> str:
+def text_of(error: BaseException) -> str:
+    """What an exception says of itself, even where it fails to."""
     try:
         return str(error)
     except Exception as second:  # noqa: BLE001 - a tool's own exception may fail to describe itself
