@@ -125,7 +125,7 @@ def _count(result: dict[str, Any] | Exception, cycle: dict[str, int]) -> None:
     if result["rollback_performed"]:
         cycle["rollbacks_triggered"] += 1
         logger.warning("AUTO-ROLLBACK: %s: %s", result["tool_name"], result["reason"])
-    elif result["needs_rollback"]:
+    elif result["needs_rollback"] and not result["rollback_result"]["refused"]:
         cycle["rollbacks_failed"] += 1
         logger.error("%s needs a rollback that could not be made: %s", result["tool_name"], result["reason"])
     if result["session_status"] == "completed":

@@ -315,10 +315,8 @@ class DeploymentMonitor:
             rollback = self._runner.roll_back(intention, now)
         except RollbackRefused as refusal:
             logger.info("session %d: %s", session.session_id, refusal)
-            return {
-                "reason": str(refusal),
-                "rollback_result": {"rollback_successful": False, "error": str(refusal)},
-            }
+            refused = {"rollback_successful": False, "refused": True, "error": str(refusal)}
+            return {"reason": str(refusal), "rollback_result": refused}
         if rollback.to_version is None and now >= session.window_end:
             self._complete(session, judgement, now)
         return {
@@ -326,6 +324,7 @@ class DeploymentMonitor:
             "rollback_type": rollback.rollback_type if rollback.rollback_successful else None,
             "reason": rollback.reason if rollback.rollback_successful else rollback.error,
             "rollback_result": {
+                "refused": False,
                 "rollback_id": rollback.rollback_id,
                 "rollback_successful": rollback.rollback_successful,
                 "from_version": rollback.from_version,

@@ -81,6 +81,15 @@ async def test_one_sessions_failure_does_not_stop_the_others(guard: Guard, fails
     assert (await AutonomousLoop(guard.monitor).check_deployment_health(now=LATER))["errors"] == 0
 
 
+async def test_a_rollback_that_another_watcher_makes_is_no_failure(guard: Guard) -> None:
+    """Loops that find the same regression at once count one rollback and no failure."""
+    _watched(guard, "bad", 10, 10)
+    loops = [AutonomousLoop(guard.monitor) for _ in range(4)]
+    cycles = await asyncio.gather(*(loop.check_deployment_health(now=LATER) for loop in loops))
+    assert sum(cycle["rollbacks_triggered"] for cycle in cycles) == 1
+    assert [(cycle["rollbacks_failed"], cycle["errors"]) for cycle in cycles] == [(0, 0)] * 4
+
+
 async def test_a_needed_rollback_that_fails_is_counted(guard: Guard) -> None:
     """A regression without an earlier version counts as a failed rollback."""
     guard.deploy(1)
