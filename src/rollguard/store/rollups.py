@@ -126,26 +126,48 @@ _VERSION = "(r.only IS NULL OR {version} = r.only) AND (r.but IS NULL OR {versio
 _OURS = _VERSION.format(version="x.version_number")
 _RAW = _VERSION.format(version="COALESCE(x.version_number, 0)")
 
-_ROLLED = f"""
-SELECT r.k, x.bucket, SUM(x.executions), SUM(x.successes), SUM(x.duration_sum_ms)
-FROM r {{join}} tool_execution_rollups x
-    ON x.tool_name = r.tool AND x.width = r.width AND x.start_at >= r.a AND x.start_at < r.b AND {_OURS}
-WHERE r.width > 0
-GROUP BY 1, 2
-UNION ALL
-SELECT r.k, x.bucket, SUM(x.executions), SUM(x.successes), SUM(x.duration_sum_ms)
-FROM r {{join}} tool_execution_deltas x
-    ON x.tool_name = r.tool AND x.minute >= r.a AND x.minute < r.b AND {_OURS}
-WHERE r.width > 0
-GROUP BY 1, 2"""
+# Range by range: without a GROUP BY of its own inside, a planner may start from the rows, of which there are many.
+_BY_RANGE = {
+    "sqlite": "SELECT r.k, {bucket}, {counts} FROM r CROSS JOIN {table} x WHERE {where} GROUP BY r.k, 2",
+    "postgresql": """
+SELECT r.k, s.* FROM r CROSS JOIN LATERAL (
+    SELECT {bucket} AS bucket, {counts} FROM {table} x WHERE {where} GROUP BY 1
+) s""",
+}
+_SUMS = "SUM(x.executions), SUM(x.successes), SUM(x.duration_sum_ms)"
+_RAW_SUMS = "COUNT(*), SUM(CASE WHEN x.success THEN 1 ELSE 0 END), COALESCE(SUM(x.duration_ms), 0)"
 
-_COUNT_RAW = f"""
-UNION ALL
-SELECT r.k, {{bucket}}, COUNT(*), SUM(CASE WHEN x.success THEN 1 ELSE 0 END), COALESCE(SUM(x.duration_ms), 0)
-FROM r {{join}} tool_executions x
-    ON x.tool_name = r.tool AND x.executed_at >= r.a AND x.executed_at < r.b AND {_RAW}
-WHERE {{where}}
-GROUP BY 1, 2"""
+
+def _count_sql(dialect: str, bucket: str) -> str:
+    by_range = _BY_RANGE[dialect]
+    parts = [
+        by_range.format(
+            bucket="x.bucket",
+            counts=_SUMS,
+            table="tool_execution_rollups",
+            where="r.width > 0 AND x.tool_name = r.tool AND x.width = r.width "
+            f"AND x.start_at >= r.a AND x.start_at < r.b AND {_OURS}",
+        ),
+        by_range.format(
+            bucket=bucket,
+            counts=_RAW_SUMS,
+            table="tool_executions",
+            where=f"r.width = 0 AND x.tool_name = r.tool AND x.executed_at >= r.a AND x.executed_at < r.b AND {_RAW}",
+        ),
+    ]
+    if dialect == "postgresql":  # what is noted and not folded yet
+        parts.append(
+            f"SELECT r.k, x.bucket, {_SUMS} FROM tool_execution_deltas x JOIN r ON r.width > 0 "
+            f"AND x.tool_name = r.tool AND x.minute >= r.a AND x.minute < r.b AND {_OURS} GROUP BY 1, 2"
+        )
+    else:  # what lies beyond the last id that was rolled up: from the rows, of which there are few
+        parts.append(
+            f"SELECT r.k, {bucket}, {_RAW_SUMS} FROM tool_executions x CROSS JOIN r "
+            "WHERE x.id > (SELECT rolled_to FROM rollup_state) AND r.width > 0 AND r.tool = +x.tool_name "
+            f"AND +x.executed_at >= r.a AND +x.executed_at < r.b AND {_RAW} GROUP BY 1, 2"
+        )
+    return _RANGES[dialect] + "\nUNION ALL\n".join(parts)
+
 
 _FOLD = """
 INSERT INTO tool_execution_rollups
@@ -162,14 +184,7 @@ _ALONE = "SELECT pg_try_advisory_xact_lock(hashtextextended('rollguard:fold', 0)
 
 _SQL = {
     "sqlite": _Statements(
-        count=_RANGES["sqlite"]
-        + _ROLLED.format(join="CROSS JOIN")
-        + _COUNT_RAW.format(join="CROSS JOIN", bucket=BUCKET_SQLITE, where="r.width = 0")
-        + _COUNT_RAW.format(
-            join="CROSS JOIN",
-            bucket=BUCKET_SQLITE,
-            where="r.width > 0 AND x.id > (SELECT rolled_to FROM rollup_state)",
-        ),
+        count=_count_sql("sqlite", BUCKET_SQLITE),
         waiting="SELECT (SELECT MAX(id) FROM tool_executions) - rolled_to FROM rollup_state",
         fold=(
             f"""
@@ -187,9 +202,7 @@ GROUP BY 1, 2, 3, 4""",
         ),
     ),
     "postgresql": _Statements(
-        count=_RANGES["postgresql"]
-        + _ROLLED.format(join="JOIN")
-        + _COUNT_RAW.format(join="JOIN", bucket=BUCKET_POSTGRESQL, where="r.width = 0"),
+        count=_count_sql("postgresql", BUCKET_POSTGRESQL),
         waiting=f"SELECT COUNT(*) FROM (SELECT 1 FROM tool_execution_deltas LIMIT {WORTH_FOLDING}) AS few",
         fold=(
             f"""
