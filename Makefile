@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format clean
+.PHONY: help setup demo test check bench format clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,16 @@ check: $(STAMP) ## format, lint, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: .venv-bench/.installed ## measure what it costs, beside its peers: make bench ARGS="NAME --full --write"
+	@.venv-bench/bin/python -W ignore -m benchmarks $(or $(ARGS),--write)
+
+.venv-bench/.installed: pyproject.toml
+	@$(PYTHON) -m venv .venv-bench
+	@echo '*' > .venv-bench/.gitignore
+	@echo "installing into .venv-bench ..."
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
 
 format: $(STAMP) ## put the code into its format
 	$(BIN)/ruff format .

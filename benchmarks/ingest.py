@@ -1,0 +1,167 @@
+"""Durable bulk ingest with rollups, `store.store_tool_executions`, against the bare bulk insert of the same rows.
+
+The bare insert writes finished tuples into the same table with the same indexes and the same durability, its
+triggers disabled, in one transaction: `executemany` of sqlite3, COPY and `executemany` of psycopg. Ours begins with
+what a caller has, mappings, so it checks every value, makes an id, encodes parameters and results as JSON, ignores
+repeated ids and keeps the rollups; with folding, every row is in the minutes and hours of the rollups at the end.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from benchmarks.databases import Plain, fold, rolled_up, urls
+from benchmarks.harness import Aim, Options, Result, duration, medians, number, profile, ratio, seconds, versions
+from rollguard import ExecutionStore
+
+AIMS = {"SQLite": 0.6, "PostgreSQL": 0.8}
+_BEGAN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+_COLUMNS = (
+    "execution_id",
+    "tool_name",
+    "version_number",
+    "success",
+    "duration_ms",
+    "error_type",
+    "error",
+    "parameters",
+    "result",
+    "executed_at",
+)
+_NAMES = ", ".join(_COLUMNS)
+
+
+def run(options: Options) -> Result:
+    """Measure."""
+    count = 500 if options.tiny else 200_000 if options.full else 50_000
+    executions = [_execution(i) for i in range(count)]
+    result = Result(
+        name="ingest",
+        title="Ingest",
+        about=__doc__,
+        columns=["", "time", "rows/s", "of the bare insert's rate"],
+        notes=[
+            f"{number(count)} rows of 20 tools over an hour, each with small parameters and a result.",
+            "The aims are held against the rate with everything folded, and on PostgreSQL against COPY.",
+            "From finished rows: checked and encoded before, like for like with the bare insert.",
+            versions("psycopg", "SQLAlchemy"),
+        ],
+    )
+    with urls(*AIMS) as (make, servers):
+        result.machine = servers
+        for kind in AIMS:
+            _measure(kind, make(kind), executions, options, result)
+    return result
+
+
+def _measure(kind: str, url: str, executions: list[dict[str, Any]], options: Options, result: Result) -> None:
+    count = len(executions)
+    plain = Plain(url)
+    with ExecutionStore(url) as store:
+        finished = [store.executions.row_from(execution) for execution in executions]
+        rows = _tuples(executions, text_times=kind == "SQLite")
+
+        def empty() -> None:
+            for table in ("tool_executions", "tool_execution_rollups", "tool_execution_deltas"):
+                plain.execute(f"{'TRUNCATE' if kind == 'PostgreSQL' else 'DELETE FROM'} {table}")
+            plain.execute("UPDATE rollup_state SET rolled_to = 0")
+            plain.settle()
+
+        def timed(write: Callable[[], object], rolled: int) -> Callable[[], float]:
+            def once() -> float:
+                empty()
+                took = seconds(write)
+                assert plain.ask("SELECT COUNT(*) FROM tool_executions")[0][0] == count
+                assert rolled_up(plain) == rolled
+                return took
+
+            return once
+
+        def ours() -> None:
+            store.store_tool_executions(executions)
+
+        def ours_folded() -> None:
+            store.store_tool_executions(executions)
+            fold(store)
+
+        def ours_finished() -> None:
+            store.executions.write(finished)
+            fold(store)
+
+        actions = {f"bare {name}": timed(write, 0) for name, write in _bare(plain, rows).items()}
+        if kind == "PostgreSQL":
+            actions["Rollguard, not folded yet"] = timed(ours, count)
+        actions["Rollguard, all folded"] = timed(ours_folded, count)
+        actions["Rollguard, all folded, from finished rows"] = timed(ours_finished, count)
+        figures = medians(actions, options.runs)
+        best = min(took for name, took in figures.items() if name.startswith("bare"))
+        for name, took in figures.items():
+            result.rows.append([f"{kind}: {name}", duration(took), number(count / took), ratio(best / took)])
+        for words, name, action in (
+            ("", "Rollguard, all folded", ours_folded),
+            (" from finished rows", "Rollguard, all folded, from finished rows", ours_finished),
+        ):
+            share = best / figures[name]
+            aim = Aim(f"{kind}: at least {AIMS[kind]} of the bare insert{words}", ratio(share), share >= AIMS[kind])
+            if not aim.met:
+                empty()
+                aim.profile = profile(action)
+            result.aims.append(aim)
+    plain.close()
+
+
+def _bare(plain: Plain, rows: list[tuple[Any, ...]]) -> dict[str, Callable[[], None]]:
+    if plain.sqlite is not None:
+        connection = plain.sqlite
+
+        def many() -> None:
+            connection.execute("BEGIN IMMEDIATE")
+            marks = ", ".join("?" * len(_COLUMNS))
+            connection.executemany(f"INSERT INTO tool_executions ({_NAMES}) VALUES ({marks})", rows)
+            connection.execute("COMMIT")
+
+        return {"executemany": many}
+    postgres = plain.postgres
+    assert postgres is not None
+    postgres.execute("SET session_replication_role = replica")  # no triggers
+
+    def copy() -> None:
+        with postgres.transaction(), postgres.cursor().copy(f"COPY tool_executions ({_NAMES}) FROM STDIN") as sink:
+            for row in rows:
+                sink.write_row(row)
+
+    def many_rows() -> None:
+        marks = ", ".join(["%s"] * len(_COLUMNS))
+        with postgres.transaction():
+            postgres.cursor().executemany(f"INSERT INTO tool_executions ({_NAMES}) VALUES ({marks})".encode(), rows)
+
+    return {"COPY": copy, "executemany": many_rows}
+
+
+def _execution(i: int) -> dict[str, Any]:
+    return {
+        "tool_name": f"tool_{i % 20}",
+        "success": i % 50 != 0,
+        "duration_ms": 20.0 + (i * 7919 % 1000) / 10,
+        "error": "ValueError: no such customer" if i % 50 == 0 else None,
+        "parameters": {"customer": i, "query": "latest invoices"},
+        "result": None if i % 50 == 0 else {"found": i % 7},
+        "executed_at": _BEGAN + timedelta(milliseconds=i * 3_600_000 // 50_000),
+        "version_number": 3,
+        "execution_id": f"{i:032x}",
+    }
+
+
+def _tuples(executions: list[dict[str, Any]], *, text_times: bool) -> list[tuple[Any, ...]]:
+    """The same rows as the bare insert takes them, finished before the clock runs."""
+    rows = []
+    for e in executions:
+        moment = e["executed_at"].strftime("%Y-%m-%d %H:%M:%S.%f") if text_times else e["executed_at"]
+        error_type = "ValueError" if e["error"] else None
+        given = (json.dumps(e["parameters"]), None if e["result"] is None else json.dumps(e["result"]))
+        head = (e["execution_id"], e["tool_name"], e["version_number"], e["success"], e["duration_ms"])
+        rows.append((*head, error_type, e["error"], *given, moment))
+    return rows
