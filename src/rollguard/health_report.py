@@ -60,14 +60,9 @@ def health_report(session: Session, judgement: Judgement, until: datetime, now: 
 def check_row(session: Session, judgement: Judgement, now: datetime) -> dict[str, Any]:
     """The columns of `deployment_health_checks` for one check."""
     comparison = judgement.comparison
-    sides = (("baseline", comparison.baseline), ("current", comparison.current))
-    percentiles = {
-        f"{side}_p{percent}_ms": window.percentile_ms(percent / 100)
-        for side, window in sides
-        for percent in PERCENTILES
-    }
     return {
-        **percentiles,
+        **_percentiles(comparison.baseline, "baseline_p{}_ms"),
+        **_percentiles(comparison.current, "current_p{}_ms"),
         "tool_name": session.tool_name,
         "checked_at": now,
         "baseline_success_rate": comparison.baseline.success_rate,
@@ -107,6 +102,11 @@ def _period(words: str, start: datetime, end: datetime, window: Window, min_exec
         "successes": window.successes,
         "success_rate": window.success_rate,
         "avg_duration_ms": window.avg_duration_ms,
-        **{f"p{percent}_ms": window.percentile_ms(percent / 100) for percent in PERCENTILES},
+        **_percentiles(window, "p{}_ms"),
         "sufficient_data": window.total >= min_executions,
     }
+
+
+def _percentiles(window: Window, name: str) -> dict[str, float | None]:
+    found = window.percentiles_ms([percent / 100 for percent in PERCENTILES])
+    return {name.format(percent): value for percent, value in zip(PERCENTILES, found, strict=True)}

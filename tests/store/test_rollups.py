@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from rollguard import ExecutionStore
 from rollguard.judge import Window
-from rollguard.judge.histogram import EDGES, RELATIVE_ERROR, bucket_of, count_above, percentile
+from rollguard.judge.histogram import EDGES, RELATIVE_ERROR, bucket_of, count_above, percentiles
 from rollguard.store.rollups import Rollups, fold
 from rollguard.store.spans import HOUR, MINUTE, RAW, spans
 from rollguard.store.stretches import Stretch
@@ -174,14 +174,15 @@ def test_percentiles_are_within_the_stated_error(durations: list[float], share: 
     for duration in durations:
         histogram[bucket_of(duration)] = histogram.get(bucket_of(duration), 0) + 1
     exact = sorted(durations)[max(1, math.ceil(share * len(durations))) - 1]
-    assert percentile(histogram, share) == pytest.approx(exact, rel=RELATIVE_ERROR)
+    found = percentiles(sorted(histogram.items()), [share, 1.0])
+    assert found == pytest.approx([exact, max(durations)], rel=RELATIVE_ERROR)
 
 
 def test_no_durations_have_no_percentile() -> None:
     """Without durations there is no percentile, and executions recorded without one do not count."""
-    assert percentile({}, 0.5) is None
-    assert percentile({-1: 10}, 0.5) is None
-    assert percentile({-1: 10, bucket_of(5.0): 1}, 0.5) == pytest.approx(5.0, rel=RELATIVE_ERROR)
+    assert percentiles([], [0.5]) == [None]
+    assert percentiles([(-1, 10)], [0.5, 0.9]) == [None, None]
+    assert percentiles([(-1, 10), (bucket_of(5.0), 1)], [0.5]) == pytest.approx([5.0], rel=RELATIVE_ERROR)
 
 
 @pytest.mark.parametrize("edge", [0, 1, 48, 300, len(EDGES) - 1])

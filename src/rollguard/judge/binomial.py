@@ -10,6 +10,7 @@ import math
 
 _TINY = 1e-300
 _EPS = 1e-16
+_SETTLED = 1e-14  # relative
 
 
 def binomial_cdf(n: int, p: float, k: int) -> float:
@@ -28,14 +29,25 @@ def clopper_pearson_upper(n: int, k: int, level: float) -> float:
     if k == 0:
         return -math.expm1(math.log(level) / n)
     low, high = 0.0, 1.0  # from 0, not from k/n: at levels above one half the bound lies below the rate
+    p = (k + 1) / (n + 1)
+    log_ways = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k)
     while True:
-        mid = (low + high) / 2
-        if mid in (low, high):
-            return high
-        if binomial_cdf(n, mid, k) > level:
-            low = mid
+        tail = binomial_cdf(n, p, k)
+        if tail > level:
+            low = p
         else:
-            high = mid
+            high = p
+        # Newton on the log of the tail, whose slope is -(n - k) C(n, k) p^k (1 - p)^(n - k - 1) / tail; where a step
+        # would leave the bracket, halve it instead.
+        following = (low + high) / 2
+        if tail > 0.0:
+            slope = math.exp(log_ways + k * math.log(p) + (n - k - 1) * math.log1p(-p)) / tail
+            newton = p + (math.log(tail) - math.log(level)) / slope if slope > 0.0 else following
+            if low < newton < high:
+                following = newton
+        if abs(following - p) <= _SETTLED * p or following in (low, high):
+            return following
+        p = following
 
 
 def _incomplete_beta(a: float, b: float, x: float, y: float) -> float:

@@ -85,7 +85,7 @@ def _check_counts(side: str, calls: int, failures: int) -> None:
         raise InvalidInput(f"{side} counts need 0 <= failures <= calls, not {failures} of {calls}")
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16_384)
 def _levels(nb: int, fb: int, alpha: float, delta: float) -> tuple[tuple[float, float], ...]:
     """(theta_k, log h_k) for k = 0…K-1. Steps 1 to 4 of the rule, done once a session."""
     # 1. Confidence levels, from certainty down to alpha/8.

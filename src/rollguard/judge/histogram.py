@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 _PER_DECADE = 48
 _DECADES = range(-3, 8)  # from 0.001 ms to 10^8 ms
@@ -33,23 +33,29 @@ def bucket_of(duration_ms: float | None) -> int:
     return NO_DURATION if duration_ms is None else bisect_left(EDGES, duration_ms)
 
 
-def percentile(histogram: Mapping[int, int], share: float) -> float | None:
-    """The duration in milliseconds that `share` (0 to 1) of the executions do not exceed; None without durations.
+def percentiles(histogram: Sequence[tuple[int, int]], shares: Sequence[float]) -> list[float | None]:
+    """The durations in milliseconds that the given, rising shares (0 to 1) of the executions do not exceed.
 
-    The rank is ceil(share * n), as in the definition of the inverse of the empirical distribution. The answer is off
-    by at most `RELATIVE_ERROR`.
+    The rank of a share is ceil(share * n), as in the inverse of the empirical distribution. An answer is off by at
+    most `RELATIVE_ERROR`; without durations it is None.
+
+    Args:
+        histogram: (bucket, executions), in the order of the buckets.
     """
-    total = sum(count for bucket, count in histogram.items() if bucket != NO_DURATION)
+    timed = [(bucket, count) for bucket, count in histogram if bucket != NO_DURATION]
+    total = sum(count for _bucket, count in timed)
     if not total:
-        return None
-    rank = max(1, math.ceil(share * total))
-    for bucket in sorted(histogram):
-        if bucket == NO_DURATION:
-            continue
-        rank -= histogram[bucket]
-        if rank <= 0:
-            return _middle(bucket)
-    raise AssertionError("the counts of a histogram add up to their total")  # pragma: no cover
+        return [None for _share in shares]
+    answers: list[float | None] = []
+    buckets = iter(timed)
+    bucket, seen = next(buckets)
+    for share in shares:
+        rank = max(1, math.ceil(share * total))
+        while seen < rank:
+            bucket, count = next(buckets)
+            seen += count
+        answers.append(_middle(bucket))
+    return answers
 
 
 def count_above(histogram: Mapping[int, int], edge: int) -> int:

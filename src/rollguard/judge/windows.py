@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Self
 
 from rollguard.errors import InvalidInput
-from rollguard.judge.histogram import percentile
+from rollguard.judge.histogram import percentiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +46,22 @@ class Window:
             tuple(sorted((Counter(dict(self.histogram)) + Counter(dict(other.histogram))).items())),
         )
 
-    def percentile_ms(self, share: float) -> float | None:
-        """The duration in milliseconds that `share` of the executions do not exceed, to within 2.5 %; None without."""
-        return percentile(dict(self.histogram), share)
+    def percentiles_ms(self, shares: Sequence[float]) -> list[float | None]:
+        """The durations in milliseconds that these shares of the executions do not exceed, to within 2.5 %.
+
+        None for each where no duration is known. The shares must rise.
+        """
+        return percentiles(self.histogram, shares)
 
     def to_dict(self) -> dict[str, Any]:
         """The window as a JSON-safe mapping, to be kept with what was decided from it."""
-        return {**asdict(self), "histogram": [list(pair) for pair in self.histogram]}
+        return {
+            "total": self.total,
+            "successes": self.successes,
+            "timed": self.timed,
+            "duration_sum_ms": self.duration_sum_ms,
+            "histogram": [list(pair) for pair in self.histogram],
+        }
 
     @classmethod
     def from_dict(cls, kept: Mapping[str, Any]) -> Self:

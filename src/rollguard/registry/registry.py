@@ -152,18 +152,18 @@ class ToolRegistry:
             Exception: whatever the tool raised, unchanged; recorded as a failed execution.
         """
         served = self._serving.current(tool_name)
-        looping = in_event_loop()
-        if looping and served.tool is not None and served.tool.is_async:
+        if served.tool is not None and served.tool.is_async and in_event_loop():
             raise needs_acall(tool_name)
         call = Call(self.recorder, self.failure_in, served, tool_name, parameters)
         try:
             result = served.loaded().run(parameters)
+            looping = inspect.iscoroutine(result) and in_event_loop()
             if inspect.iscoroutine(result) and not looping:
                 result = asyncio.run(result)
         except (Exception, SystemExit) as error:
             call.failed(error)
             raise
-        if inspect.iscoroutine(result):  # of a plain function around an async one: nothing has run yet
+        if looping:  # of a plain function around an async one: nothing has run yet
             result.close()
             raise needs_acall(tool_name)
         call.returned(result)

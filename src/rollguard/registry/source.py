@@ -45,8 +45,11 @@ class LoadedTool:
 
     def run(self, parameters: Mapping[str, Any]) -> Any:
         """Call the function with parameters by name; also those that it takes by position only."""
+        by_position = _positional_only(self.function)
+        if not by_position:
+            return self.function(**parameters)
         positional, rest = [], dict(parameters)
-        for parameter in _positional_only(self.function):
+        for parameter in by_position:
             if parameter.name in rest:
                 positional.append(rest.pop(parameter.name))
             elif parameter.default is not inspect.Parameter.empty:
