@@ -34,11 +34,12 @@ class WatchSettings(_Section):
 
 
 class RecordSettings(_Section):
-    """`[record]`: what is kept of a call."""
+    """`[record]`: what is kept of a call, and for how long."""
 
     store_payloads: bool = True
     payload_limit: int = Field(default=16_384, ge=64, le=16_777_216)
     busy_timeout_seconds: float = Field(default=5.0, ge=0, le=600)
+    retention_days: int = Field(default=30, ge=0, le=3_650)
 
 
 class NotifySettings(_Section):

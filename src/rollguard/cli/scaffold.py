@@ -31,6 +31,7 @@ tools_dir = "tools"
 # store_payloads = true          # false keeps no parameters and no results
 # payload_limit = 16384          # bytes of JSON that are kept whole
 # busy_timeout_seconds = 5.0     # how long to wait for another process's lock (SQLite)
+# retention_days = 30            # how long each call is kept; its counts stay. 0 is for ever
 
 # Who is told of rollbacks and slowdowns.
 [notify]
