@@ -89,6 +89,8 @@ def test_the_file_is_found_above(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("[watch]\ncheck_interval_seconds = 0", r"watch\.check_interval_seconds: 0: .*greater than or equal to 1"),
         ("[watch]\nevery = 5", r"watch\.every: unknown setting; the known ones are check_interval_seconds"),
         ("[record]\npayload_limit = 1", r"record\.payload_limit: 1: .*64"),
+        ("[record]\nretention_days = 3651", r"record\.retention_days: 3651: .*less than or equal to 3650"),
+        ("[record]\nretention_days = -1", r"record\.retention_days: -1: .*greater than or equal to 0"),
         ("[notify]\nwebhook_urls = ['ftp://x']", r"notify\.webhook_urls: 'ftp://x'"),
         ("this is not toml", r"rollguard\.toml: is not valid TOML"),
     ],

@@ -52,6 +52,7 @@ class Rollguard:
             store_payloads=settings.record.store_payloads,
             payload_limit=settings.record.payload_limit,
             busy_timeout=settings.record.busy_timeout_seconds,
+            retention_days=settings.record.retention_days,
         )
         try:
             self.registry = ToolRegistry(

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from rollguard.deployment_monitor import DeploymentMonitor
-from rollguard.errors import InvalidSetting
+from rollguard.errors import InvalidSetting, StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -53,9 +53,10 @@ class AutonomousLoop:
         self.stats: dict[str, int] = dict.fromkeys(("cycles", *_COUNTERS), 0)
 
     async def check_deployment_health(self, *, now: datetime | None = None) -> dict[str, int]:
-        """One cycle: finish what a crash left, then check every active session and roll back what needs it.
+        """One cycle: finish what a crash left, check every active session and roll back what needs it, then tidy up.
 
-        One session's failure is recorded and never stops another's check.
+        One session's failure is recorded and never stops another's check. Executions that could not be removed are
+        an error of the cycle, and removed by a later one.
 
         Returns:
             This cycle's checks, rollbacks_triggered, rollbacks_failed, sessions_completed and errors.
@@ -68,6 +69,11 @@ class AutonomousLoop:
         await asyncio.to_thread(self._monitor.recover, now=now)
         for result in await asyncio.to_thread(self._monitor.look_after_all, now=now):
             _count(result, cycle)
+        try:
+            await asyncio.to_thread(self._monitor.tidy, now=now)
+        except StoreError as error:
+            cycle["errors"] += 1
+            logger.error("old executions could not be removed, which is tried again: %s", error)
         for name, count in cycle.items():
             self.stats[name] += count
         return cycle

@@ -14,7 +14,7 @@ from rollguard.judge import Judgement, Rules, as_float, judge
 from rollguard.notify import Dispatcher, Event, EventKind, Level, LogNotifier, Notifier
 from rollguard.registry import ToolRegistry
 from rollguard.rollback import RollbackRunner, investigation_of
-from rollguard.store import ExecutionStore, Intention, Rollback, Session
+from rollguard.store import ExecutionStore, Intention, Rollback, Session, Tidied
 
 logger = logging.getLogger(__name__)
 
@@ -229,6 +229,10 @@ class DeploymentMonitor:
     def deliver_notifications(self, *, now: datetime | None = None) -> int:
         """Tell people what they were not told yet; how many events were delivered everywhere is returned."""
         return self._dispatcher.deliver(_now(now))
+
+    def tidy(self, *, now: datetime | None = None) -> Tidied:
+        """Remove executions that are older than the store keeps them. See `ExecutionStore.tidy`."""
+        return self.store.tidy(now=_now(now))
 
     # --- inside ----------------------------------------------------------------------------------------------------
 

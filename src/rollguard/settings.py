@@ -34,7 +34,7 @@ class WatchSettings(_Section):
 
 
 class RecordSettings(_Section):
-    """`[record]`: what is kept of a call."""
+    """`[record]`: what is kept of a call, and for how long."""
 
     store_payloads: bool = True
     payload_limit: int = Field(default=16_384, ge=64, le=16_777_216)
@@ -42,6 +42,7 @@ class RecordSettings(_Section):
     durable: bool = False
     flush_interval_seconds: float = Field(default=0.1, ge=0.001, le=60)
     buffer_size: int = Field(default=50_000, ge=1, le=10_000_000)
+    retention_days: int = Field(default=30, ge=0, le=3_650)
 
 
 class NotifySettings(_Section):

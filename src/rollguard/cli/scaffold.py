@@ -34,6 +34,7 @@ tools_dir = "tools"
 # durable = false                # true writes every execution through before its call returns
 # flush_interval_seconds = 0.1   # how long an execution waits in memory at most
 # buffer_size = 50000            # how many wait there at most; further ones wait on disk
+# retention_days = 30            # how long each call is kept; its counts stay. 0 is for ever
 
 # Who is told of rollbacks and slowdowns.
 [notify]

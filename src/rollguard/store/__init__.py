@@ -3,6 +3,7 @@
 from rollguard.store.executions import text_of
 from rollguard.store.names import checked_tool_name
 from rollguard.store.records import Deployment, Failure, PendingNotification, Rollback, Session, Version
+from rollguard.store.retention import Tidied
 from rollguard.store.rollbacks import Intention
 from rollguard.store.store import ExecutionStore
 from rollguard.store.versions import digest
@@ -15,6 +16,7 @@ __all__ = [
     "PendingNotification",
     "Rollback",
     "Session",
+    "Tidied",
     "Version",
     "checked_tool_name",
     "digest",

@@ -49,11 +49,11 @@ class Rollups:
             counted += [_window(rows[number]) for number, _stretches in chunk]
         return counted
 
-    def fold_if_worth_it(self) -> None:
-        """Fold what is counted and not folded yet, where there is enough of it that reading it costs more."""
+    def fold_if_worth_it(self, worth: int = WORTH_FOLDING) -> None:
+        """Fold what is counted and not folded yet, where there is so much of it that reading it costs more."""
         with self._database.read() as connection:
             waiting = connection.execute(sa.text(self._sql.waiting)).scalar_one() or 0
-        if waiting >= WORTH_FOLDING:
+        if waiting >= worth:
             with self._database.write(durable=False) as connection:
                 fold(connection, self._database.dialect)
 

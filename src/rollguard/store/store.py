@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Self
 
 from rollguard.store.engine import Database
@@ -12,6 +12,7 @@ from rollguard.store.migrate import migrate
 from rollguard.store.outbox import Outbox
 from rollguard.store.payloads import Payloads, Redact
 from rollguard.store.reports import Reports
+from rollguard.store.retention import Retention, Tidied
 from rollguard.store.rollbacks import Rollbacks
 from rollguard.store.sessions import Sessions
 from rollguard.store.versions import Versions
@@ -29,9 +30,11 @@ class ExecutionStore:
         payload_limit: the largest JSON, in bytes, of parameters or a result that is kept whole.
         redact: called as `redact(tool_name, "parameters" or "result", value)`; what it returns is kept.
         busy_timeout: seconds to wait for another process's lock on SQLite.
+        retention_days: how long `tidy` keeps raw executions, 1 to 3650; 0 is for ever. Rollups and history stay.
 
     Raises:
         InvalidInput: the URL cannot be understood.
+        InvalidSetting: `retention_days` is out of its range.
         SchemaTooNew: a newer Rollguard has written the database.
         NotARollguardStore: the file or the database holds something else.
         StoreUnavailable: the database cannot be reached or written.
@@ -45,8 +48,10 @@ class ExecutionStore:
         payload_limit: int = 16_384,
         redact: Redact | None = None,
         busy_timeout: float = 5.0,
+        retention_days: int = 30,
     ) -> None:
         self.database = Database(url, busy_timeout=busy_timeout)
+        self.retention = Retention(self.database, retention_days)
         try:
             migrate(self.database)
         except BaseException:
@@ -123,6 +128,22 @@ class ExecutionStore:
             StoreUnavailable: the database cannot be reached or written; nothing was written.
         """
         return self.executions.write(self.executions.row_from(execution) for execution in executions)
+
+    def tidy(self, *, now: datetime | None = None) -> Tidied:
+        """Remove executions that are older than `retention_days`; see `Retention`. The loop does it once a cycle.
+
+        A call does a bounded amount of work, in small steps that other writers need not wait for.
+
+        Args:
+            now: the present moment, if it is to be another than the clock's. A naive datetime is local time.
+
+        Returns:
+            What was done.
+
+        Raises:
+            StoreUnavailable: the database cannot be reached or written.
+        """
+        return self.retention.tidy(datetime.now(UTC) if now is None else now)
 
     def close(self) -> None:
         """Close every connection. The next use opens new ones."""

@@ -1,0 +1,38 @@
+"""Which raw rows of a tool a session still reads, and so which may be removed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from rollguard.store.records import Session
+from rollguard.store.spans import RAW, spans
+from rollguard.store.stretches import baseline_of, current_of
+
+Interval = tuple[datetime, datetime]  # [start, end)
+
+
+def needed_by(session: Session) -> Iterator[Interval]:
+    """The times whose raw rows an active session reads: rollups cannot stand for them.
+
+    They are the parts of a minute at the ends of its windows and, as long as its baseline is not kept, the whole of
+    that. Rows of every version count as needed; the few that are kept in vain are removed when the session ends.
+    """
+    if session.baseline is None:
+        yield from ((stretch.start, stretch.end) for stretch in baseline_of(session))
+    for stretch in current_of(session, session.window_end):
+        yield from ((span.start, span.end) for span in spans(stretch.start, stretch.end) if span.width == RAW)
+
+
+def free_before(cutoff: datetime, needed: Iterable[Interval]) -> Iterator[tuple[datetime | None, datetime]]:
+    """What lies before `cutoff` and is not needed, as intervals in order. The first begins at None: whenever."""
+    begin: datetime | None = None
+    for start, end in sorted(needed):
+        if start >= cutoff:
+            break
+        if start < end:
+            if begin is None or begin < start:
+                yield begin, start
+            begin = end if begin is None else max(begin, end)
+    if begin is None or begin < cutoff:
+        yield begin, cutoff
