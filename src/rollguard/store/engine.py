@@ -34,7 +34,12 @@ _URL_HELP = "use sqlite:///rollguard.db or postgresql://user:password@host/datab
 # What a driver says (the beginning of an SQLSTATE, or words of SQLite's), and what that means to the caller.
 _MEANINGS: tuple[tuple[type[StoreError], tuple[str, ...], tuple[str, ...], str], ...] = (
     (NotARollguardStore, (), ("file is not a database", "malformed"), "is not a SQLite database, or is damaged"),
-    (StoreBusy, ("55P03",), ("database is locked", "table is locked"), "is locked by another process for too long"),
+    (
+        StoreBusy,
+        ("55P03", "57014"),
+        ("database is locked", "table is locked"),
+        "is locked by another process for too long",
+    ),
     (StoreReadOnly, ("25006",), ("readonly database",), "is read-only; make it writable, its folder too"),
     (StoreFull, ("53100",), ("disk is full",), "has no disk space left; free some"),
     (StoreUnavailable, (), ("unable to open database file",), "cannot be opened; check that its folder exists"),

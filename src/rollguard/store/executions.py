@@ -11,11 +11,12 @@ from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Connection
 
 from rollguard.errors import InvalidInput
 from rollguard.judge import Window
+from rollguard.store.bulk import write_once
 from rollguard.store.engine import Database
 from rollguard.store.names import checked_id, checked_tool_name
 from rollguard.store.payloads import Payloads, clean_text
@@ -153,8 +154,9 @@ class Executions:
         return new
 
     def _write_batch(self, connection: Connection, batch: list[dict[str, Any]]) -> int:
-        insert: Any = sqlite.insert(t) if self._database.dialect == "sqlite" else postgresql.insert(t)
-        once = insert.on_conflict_do_nothing(index_elements=["execution_id"])
+        if self._database.dialect == "postgresql":
+            return write_once(connection, batch)
+        once = sqlite.insert(t).on_conflict_do_nothing(index_elements=["execution_id"])
         return len(connection.execute(once.returning(t.c.id), batch).all())
 
     # --- counting --------------------------------------------------------------------------------------------------

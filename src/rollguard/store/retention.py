@@ -15,7 +15,9 @@ from sqlalchemy.engine import Connection
 from rollguard.errors import InvalidSetting
 from rollguard.store.engine import Database
 from rollguard.store.needed import free_before, needed_by
+from rollguard.store.partitions import DEFAULT, Partitions
 from rollguard.store.rollups import Rollups
+from rollguard.store.schema import execution_keys as k
 from rollguard.store.schema import rollup_state
 from rollguard.store.schema import tool_executions as t
 from rollguard.store.sessions import Sessions
@@ -35,10 +37,14 @@ class Tidied:
     Attributes:
         rows: how many executions it removed one by one.
         finished: False where there was more to remove than one call removes; the next call goes on.
+        made: the partitions it made (PostgreSQL).
+        dropped: the partitions it dropped, with all their executions (PostgreSQL).
     """
 
     rows: int = 0
     finished: bool = True
+    made: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
 
 
 class Retention:
@@ -70,6 +76,7 @@ class Retention:
         self._database = database
         self._rollups = Rollups(database)
         self._sessions = Sessions(database)
+        self._partitions = Partitions(database) if database.dialect == "postgresql" else None
 
     def tidy(self, now: datetime, *, steps: int = STEPS) -> Tidied:
         """Remove executions that are old at `now`, in at most so many steps. Call it again and again.
@@ -79,27 +86,45 @@ class Retention:
         Raises:
             StoreUnavailable: the database cannot be reached or written. What was removed before is gone.
         """
-        if self.days == FOR_EVER:
+        cutoff = None if self.days == FOR_EVER else now.astimezone(UTC) - timedelta(days=self.days)
+        if self._partitions is not None:
+            return self._tidy_partitions(self._partitions, now, cutoff, steps)
+        if cutoff is None:
             return Tidied()
-        return self._remove_rows("tool_executions", now.astimezone(UTC) - timedelta(days=self.days), steps)
+        rows, left = self._remove_rows("tool_executions", cutoff, steps)
+        return Tidied(rows, finished=left > 0)
+
+    def _tidy_partitions(self, partitions: Partitions, now: datetime, cutoff: datetime | None, steps: int) -> Tidied:
+        made = partitions.make_ahead(now)
+        if cutoff is None:
+            return Tidied(made=tuple(made))
+        needed = ((s.tool_name, interval) for s in self._sessions.active() for interval in needed_by(s))
+        dropped = partitions.drop_before(cutoff, needed)
+        rows, left = 0, steps
+        for table in partitions.row_by_row():
+            removed, left = self._remove_rows(table, cutoff, left)
+            rows += removed
+        bounded = partitions.bounded()
+        if not bounded or bounded[0].start is not None:
+            left = self._forget_keys(bounded[0].start or cutoff if bounded else cutoff, left)
+        return Tidied(rows, finished=left > 0, made=tuple(made), dropped=tuple(dropped))
 
     # --- row by row ------------------------------------------------------------------------------------------------
 
-    def _remove_rows(self, table: str, cutoff: datetime, steps: int) -> Tidied:
+    def _remove_rows(self, table: str, cutoff: datetime, steps: int) -> tuple[int, int]:
+        """Remove old rows of a table; (how many, how many steps are left: 0 where there may be more)."""
         with self._database.read() as connection:
             tools = list(connection.scalars(_tools_before(table), {"cutoff": cutoff}))
-        if not tools:
-            return Tidied()
-        if self._database.dialect == "sqlite":
+        if tools and self._database.dialect == "sqlite":
             self._rollups.fold_if_worth_it(1)  # a small store may never have had enough of them to be folded
-        rows = 0
-        chunks = self._chunks(table, tools, cutoff)
-        for _ in range(steps):
+        rows, chunks = 0, self._chunks(table, tools, cutoff)
+        while steps > 0:
             ids = next(chunks, None)
             if ids is None:
-                return Tidied(rows)
+                break
             rows += self._remove(table, ids)
-        return Tidied(rows, finished=False)
+            steps -= 1
+        return rows, steps
 
     def _chunks(self, table: str, tools: list[str], cutoff: datetime) -> Iterator[list[int]]:
         """The ids of the rows that may be removed, a step's at a time. They are found without a lock."""
@@ -117,26 +142,60 @@ class Retention:
     def _remove(self, table: str, ids: list[int]) -> int:
         began = time.monotonic()
         with self._database.write(durable=False) as connection:
-            leaf = sa.table(table, sa.column("id"))
-            removed = connection.execute(sa.delete(leaf).where(leaf.c.id.in_(ids))).rowcount
+            leaf = sa.table(table, sa.column("id"), sa.column("execution_id"))
+            rows = sa.delete(leaf).where(leaf.c.id.in_(ids))
+            if self._partitions is None:
+                removed = connection.execute(rows).rowcount
+            else:
+                keys = connection.scalars(rows.returning(leaf.c.execution_id)).all()
+                connection.execute(sa.delete(k).where(k.c.execution_id.in_([key for key in keys if key is not None])))
+                removed = len(keys)
         if self._database.dialect == "sqlite":
             # Writers who wait for the lock ask for it now and then; without a rest as long they might never get it.
             time.sleep(min(time.monotonic() - began, 0.25))
         return removed
 
+    def _forget_keys(self, before: datetime, steps: int) -> int:
+        """Forget the ids of dropped rows; how many steps are left is returned, 0 where there may be more."""
+        while steps > 0:
+            steps -= 1
+            with self._database.write(durable=False) as connection:
+                if connection.execute(_FORGET, {"before": before}).rowcount < STEP:
+                    break
+        return steps
 
-def _tools_before(table: str) -> sa.TextClause:
-    """The tools with an execution before `:cutoff`, by two looks at the index for each, whatever their number."""
-    return sa.text(f"""
+
+def _tools(table: str) -> str:
+    """`tools(tool_name)`, all there are, by one look at the index for each, however many executions it has."""
+    return f"""
 WITH RECURSIVE tools(tool_name) AS (
     SELECT MIN(tool_name) FROM {table}
     UNION ALL
     SELECT (SELECT MIN(x.tool_name) FROM {table} x WHERE x.tool_name > tools.tool_name)
     FROM tools WHERE tools.tool_name IS NOT NULL
-)
+)"""
+
+
+def _tools_before(table: str) -> sa.TextClause:
+    """The tools with an execution before `:cutoff`."""
+    return sa.text(f"""{_tools(table)}
 SELECT tool_name FROM tools
 WHERE EXISTS (SELECT 1 FROM {table} x WHERE x.tool_name = tools.tool_name AND x.executed_at < :cutoff)
 ORDER BY 1""").bindparams(sa.bindparam("cutoff", type_=UTCDateTime))
+
+
+# An id is forgotten when no partition of its time is left and nothing as old is in the default one. Both are seen at
+# the same moment, so that the id of a row that arrives just now is not forgotten.
+_FORGET = sa.text(f"""{_tools(DEFAULT)},
+oldest AS (
+    SELECT MIN((SELECT MIN(x.executed_at) FROM {DEFAULT} x WHERE x.tool_name = tools.tool_name)) AS executed_at
+    FROM tools
+)
+DELETE FROM execution_keys WHERE execution_id IN (
+    SELECT execution_id FROM execution_keys
+    WHERE executed_at < LEAST(:before, (SELECT executed_at FROM oldest))
+    ORDER BY executed_at LIMIT {STEP}
+)""").bindparams(sa.bindparam("before", type_=UTCDateTime))
 
 
 def _removable(connection: Connection, table: str, tool: str, start: datetime | None, end: datetime) -> list[int]:

@@ -59,6 +59,8 @@ metadata = MetaData(
     }
 )
 
+ONLY_ON = "only_on"  # in the info of what one database alone has: its dialect
+
 tool_executions = Table(
     "tool_executions",
     metadata,
@@ -73,9 +75,21 @@ tool_executions = Table(
     Column("parameters", Text, comment="JSON"),
     Column("result", Text, comment="JSON"),
     Column("executed_at", UTCDateTime, nullable=False, server_default=utc_now(), comment="when the call began"),
-    UniqueConstraint("execution_id"),
+    UniqueConstraint("execution_id", info={ONLY_ON: "sqlite"}),
     CheckConstraint("duration_ms >= 0", name="duration"),
     Index("ix_tool_executions_tool_name_executed_at", "tool_name", "executed_at"),
+    postgresql_partition_by="RANGE (executed_at)",  # where the primary key is (id, executed_at), as it has to be
+)
+
+# A unique constraint cannot reach across partitions, so this table says which ids are stored.
+execution_keys = Table(
+    "execution_keys",
+    metadata,
+    Column("execution_id", String(255), primary_key=True),
+    Column("executed_at", UTCDateTime, nullable=False),
+    Index("ix_execution_keys_executed_at", "executed_at"),
+    info={ONLY_ON: "postgresql"},
+    comment="every execution_id that is stored, across the partitions",
 )
 
 tool_versions = Table(
