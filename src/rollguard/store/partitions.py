@@ -91,10 +91,9 @@ class Partitions:
         Returns:
             Those that were dropped.
         """
-        needed, dropped = list(needed), []
-        for partition in self.bounded():
-            if partition.end > cutoff:
-                break
+        old = [partition for partition in self.bounded() if partition.end <= cutoff]
+        needed, dropped = list(needed) if old else [], []
+        for partition in old:
             with self._database.read() as connection:
                 if any(_holds(connection, partition, tool, interval) for tool, interval in needed):
                     continue

@@ -1,4 +1,8 @@
-"""Retention: raw executions are kept for some days and then removed, in small steps. Rollups and history stay."""
+"""Retention: raw executions are kept for some days and then removed, in small steps. Rollups and history stay.
+
+On SQLite rows are deleted. On PostgreSQL the partitions they lie in are dropped, and only what lies in a partition of
+no single week is deleted row by row.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from sqlalchemy.engine import Connection
 
 from rollguard.errors import InvalidSetting
 from rollguard.store.engine import Database
-from rollguard.store.needed import free_before, needed_by
+from rollguard.store.needed import Interval, free_before, needed_by
 from rollguard.store.partitions import DEFAULT, Partitions
 from rollguard.store.rollups import Rollups
 from rollguard.store.schema import execution_keys as k
@@ -62,6 +66,9 @@ class Retention:
     windows reach back past what is kept: its baseline then begins with the next whole minute. An investigation looks
     at the failures that are still there.
 
+    On PostgreSQL a week is dropped when its last day is old enough, so a row may stay up to a week longer; and it stays
+    whole while anything in it is needed.
+
     Args:
         days: how long executions are kept, 1 to 3650; 0 is for ever.
 
@@ -79,9 +86,10 @@ class Retention:
         self._partitions = Partitions(database) if database.dialect == "postgresql" else None
 
     def tidy(self, now: datetime, *, steps: int = STEPS) -> Tidied:
-        """Remove executions that are old at `now`, in at most so many steps. Call it again and again.
+        """Make partitions ahead, and remove executions that are old at `now` in at most so many steps.
 
-        Each step is a short transaction of its own, and writers have their turn between two of them.
+        Each step is a short transaction of its own, and writers have their turn between two of them. What is left is
+        the next call's.
 
         Raises:
             StoreUnavailable: the database cannot be reached or written. What was removed before is gone.
@@ -98,16 +106,20 @@ class Retention:
         made = partitions.make_ahead(now)
         if cutoff is None:
             return Tidied(made=tuple(made))
-        needed = ((s.tool_name, interval) for s in self._sessions.active() for interval in needed_by(s))
-        dropped = partitions.drop_before(cutoff, needed)
+        dropped = partitions.drop_before(cutoff, self._needed())
         rows, left = 0, steps
         for table in partitions.row_by_row():
             removed, left = self._remove_rows(table, cutoff, left)
             rows += removed
         bounded = partitions.bounded()
-        if not bounded or bounded[0].start is not None:
-            left = self._forget_keys(bounded[0].start or cutoff if bounded else cutoff, left)
+        oldest = bounded[0].start if bounded else cutoff
+        if oldest is not None:
+            left = self._forget_keys(oldest, left)
         return Tidied(rows, finished=left > 0, made=tuple(made), dropped=tuple(dropped))
+
+    def _needed(self) -> Iterator[tuple[str, Interval]]:
+        for session in self._sessions.active():
+            yield from ((session.tool_name, interval) for interval in needed_by(session))
 
     # --- row by row ------------------------------------------------------------------------------------------------
 
