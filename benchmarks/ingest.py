@@ -65,7 +65,8 @@ def _measure(kind: str, url: str, executions: list[dict[str, Any]], options: Opt
         rows = _tuples(executions, text_times=kind == "SQLite")
 
         def empty() -> None:
-            for table in ("tool_executions", "tool_execution_rollups", "tool_execution_deltas"):
+            keys = ("execution_keys",) if kind == "PostgreSQL" else ()
+            for table in ("tool_executions", "tool_execution_rollups", "tool_execution_deltas", *keys):
                 plain.execute(f"{'TRUNCATE' if kind == 'PostgreSQL' else 'DELETE FROM'} {table}")
             plain.execute("UPDATE rollup_state SET rolled_to = 0")
             plain.settle()

@@ -150,6 +150,16 @@ def test_ids_of_rows_in_the_default_partition_go_with_them(store: ExecutionStore
     assert set(_where(url)) == _keys(url) == {"young", "ahead"}
 
 
+def test_ids_of_young_rows_in_the_default_partition_are_kept(store: ExecutionStore, url: str) -> None:
+    """A row from before the first partition, which is in the default one, keeps its id as long as it stays itself."""
+    _record(store, recent=NOW - 10 * DAY, old=NOW - 31 * DAY)
+    tidied = store.tidy(now=NOW)
+    assert (len(tidied.made), tidied.rows) == (3, 1)
+    assert _keys(url) == {"recent"}
+    assert _record(store, recent=NOW) == 0
+    assert _record(store, old=NOW) == 1
+
+
 def test_a_repeated_id_is_stored_once_across_partitions(store: ExecutionStore, url: str, weeks: list[str]) -> None:
     """An id is stored once whatever the times beside it: one by one, in bulk, and twice in one bulk."""
     assert _record(store, a=NOW, b=NOW - 20 * DAY) == 2
