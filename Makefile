@@ -1,4 +1,4 @@
-# Everything goes into .venv; nothing else on the machine is touched (but for `make browsers`-like targets, which say so).
+# Everything goes into .venv (the benchmarks' peers into .venv-bench); nothing else on the machine is touched.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -48,4 +48,4 @@ format: $(STAMP) ## put the code into its format
 	$(BIN)/ruff check --fix .
 
 clean: ## remove what these targets made
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-bench dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
