@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -203,3 +205,15 @@ def test_named_settings_are_used_from_anywhere(empty: Shell, with_env: Callable[
     with_env("ROLLGUARD_CONFIG", str(file))
     assert empty.ok("--json", "tools").json[0]["name"] == "calculate"
     assert not (empty.folder / "rollguard.db").exists()
+
+
+def test_the_page_of_errors_shows_this_table() -> None:
+    """docs/errors.md lists each kind of bad input with what is typed, its exit code and its message, row by row."""
+    page = (Path(__file__).parents[2] / "docs" / "errors.md").read_text("utf-8")
+    section = page.partition("## Command line\n")[2].partition("\n## ")[0]
+    assert [line for line in section.splitlines() if line.startswith("| ")][1:] == [_row(bad) for bad in TABLE]
+
+
+def _row(bad: Bad) -> str:
+    words = " ".join(shlex.quote(word) for word in bad.words).encode("ascii", "backslashreplace").decode()
+    return f"| {bad.name} | `rollguard {words}` | {bad.exit_code} | {bad.says} |"
