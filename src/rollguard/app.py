@@ -128,16 +128,10 @@ class Rollguard:
 
 
 def _monitor(settings: Settings, store: ExecutionStore, registry: ToolRegistry) -> DeploymentMonitor:
-    rules = settings.monitor
     return DeploymentMonitor(
         execution_store=store,
         tool_registry=registry,
-        monitoring_window_hours=rules.monitoring_window_hours,
-        baseline_window_days=rules.baseline_window_days,
-        regression_threshold=rules.regression_threshold,
-        min_executions=rules.min_executions,
-        alpha=rules.alpha,
-        delta=rules.delta,
+        **settings.monitor.to_dict(),
         tool_overrides=settings.tools,
         notifiers=_notifiers(settings),
     )

@@ -13,10 +13,13 @@ from typing import Any
 
 from rollguard.deployment_monitor import DeploymentMonitor
 from rollguard.errors import InvalidSetting, StoreError
+from rollguard.store.arrivals import Arrivals
 
 logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 15.0  # after a cycle that could not even list the sessions, at the latest
+_LISTEN_SECONDS = 60.0
+_SHORTEST_REST = 0.05  # between two looks at what arrives
 _COUNTERS = ("checks", "rollbacks_triggered", "rollbacks_failed", "sessions_completed", "errors")
 
 
@@ -31,8 +34,8 @@ class AutonomousLoop:
         check_interval_seconds: time between the starts of two cycles (1 to 86400).
 
     Attributes:
-        stats: totals since the start: cycles, checks, rollbacks_triggered, rollbacks_failed, sessions_completed and
-            errors.
+        stats: totals since the start: cycles, checks, rollbacks_triggered, rollbacks_failed, sessions_completed,
+            errors, and looks: how often a session was looked at between two cycles because executions arrived.
 
     Raises:
         InvalidSetting: the interval is out of its range.
@@ -50,7 +53,8 @@ class AutonomousLoop:
         self._monitor = deployment_monitor
         self._interval = float(interval)
         self._stopped = asyncio.Event()
-        self.stats: dict[str, int] = dict.fromkeys(("cycles", *_COUNTERS), 0)
+        self._turn = asyncio.Lock()  # cycles and looks do not overlap
+        self.stats: dict[str, int] = dict.fromkeys(("cycles", *_COUNTERS, "looks"), 0)
 
     async def check_deployment_health(self, *, now: datetime | None = None) -> dict[str, int]:
         """One cycle: finish what a crash left, check every active session and roll back what needs it, then tidy up.
@@ -83,24 +87,73 @@ class AutonomousLoop:
     async def run(self, *, handle_signals: bool = True) -> None:
         """Check now and then every interval, until `stop` is called.
 
+        Between two cycles tools that were just executed are looked at, by what may act at any moment: the evidence
+        rule and the triggers. The cycles find what these looks might miss.
+
         Args:
             handle_signals: stop on SIGTERM and SIGINT too, after the checks under way (in the main thread only).
         """
-        with self._stopping_on_signals() if handle_signals else contextlib.nullcontext():
-            while not self._stopped.is_set():
-                started = asyncio.get_running_loop().time()
-                pause = self._interval
-                try:
-                    cycle = await self.check_deployment_health()
-                    logger.info("cycle %d: %s", self.stats["cycles"], cycle)
-                except Exception as error:  # noqa: BLE001 - whatever it is, the watch goes on
-                    self.stats["errors"] += 1
-                    pause = min(pause, _RETRY_SECONDS)
-                    logger.error("the cycle could not be made and is tried again in %.0f s: %s", pause, error)
-                elapsed = asyncio.get_running_loop().time() - started
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopped.wait(), timeout=max(0.0, pause - elapsed))
-        self._stopped.clear()  # so that it can run again; a stop before the start is kept
+        arrivals = self._monitor.store.arrivals()
+        looking = None
+        try:
+            with self._stopping_on_signals() if handle_signals else contextlib.nullcontext():
+                if not self._stopped.is_set():
+                    await self._wait_for_arrivals(arrivals, 0.0)  # from here on none is missed
+                    looking = asyncio.create_task(self._look_when_they_arrive(arrivals))
+                while not self._stopped.is_set():
+                    started = asyncio.get_running_loop().time()
+                    pause = self._interval
+                    try:
+                        async with self._turn:
+                            cycle = await self.check_deployment_health()
+                        logger.info("cycle %d: %s", self.stats["cycles"], cycle)
+                    except Exception as error:  # noqa: BLE001 - whatever it is, the watch goes on
+                        self.stats["errors"] += 1
+                        pause = min(pause, _RETRY_SECONDS)
+                        logger.error("the cycle could not be made and is tried again in %.0f s: %s", pause, error)
+                    elapsed = asyncio.get_running_loop().time() - started
+                    await self._rest(max(0.0, pause - elapsed))
+        finally:
+            arrivals.interrupt()
+            self._stopped.set()
+            if looking is not None:
+                await looking
+            arrivals.close()
+            self._stopped.clear()  # so that it can run again; a stop before the start is kept
+
+    async def _look_when_they_arrive(self, arrivals: Arrivals) -> None:
+        while not self._stopped.is_set():
+            tools = await self._wait_for_arrivals(arrivals, _LISTEN_SECONDS)
+            if not tools:
+                continue
+            started = asyncio.get_running_loop().time()
+            counted = dict.fromkeys(_COUNTERS, 0)
+            try:
+                async with self._turn:
+                    results = await asyncio.to_thread(self._monitor.look_after, tools)
+                for result in results:
+                    _count(result, counted)
+                counted["looks"] = counted.pop("checks")
+            except Exception as error:  # noqa: BLE001 - the next cycle looks at the same executions
+                counted = {"errors": 1}
+                logger.error("what arrived could not be looked at, which the next cycle does: %s", error)
+            for name, count in counted.items():
+                self.stats[name] += count
+            spent = asyncio.get_running_loop().time() - started
+            await self._rest(max(_SHORTEST_REST, 4 * spent))  # so that looks never take more than a fifth of the time
+
+    async def _wait_for_arrivals(self, arrivals: Arrivals, seconds: float) -> set[str]:
+        try:
+            return await asyncio.to_thread(arrivals.wait, seconds)
+        except Exception as error:  # noqa: BLE001 - the cycles go on without
+            self.stats["errors"] += 1
+            logger.error("new executions are not listened to for %.0f s: %s", _RETRY_SECONDS, error)
+            await self._rest(_RETRY_SECONDS if seconds else 0.0)
+            return set()
+
+    async def _rest(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopped.wait(), timeout=seconds)
 
     def stop(self) -> None:
         """End `run` after the checks under way. Call it in the event loop's own thread."""

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from rollguard.errors import InvalidInput, RollbackRefused, StoreError, StoreUnavailable
-from rollguard.health_report import check_row, failed_check_row, health_report
-from rollguard.judge import Judgement, Rules, as_float, judge
-from rollguard.notify import Dispatcher, Event, EventKind, Level, LogNotifier, Notifier
+from rollguard.checking import Checked, Checker
+from rollguard.errors import InvalidInput, RollbackRefused, StoreError
+from rollguard.health_report import failed_check_row
+from rollguard.judge import Judgement, Rules, Verdict, as_float
+from rollguard.notify import Dispatcher, LogNotifier, Notifier
 from rollguard.registry import ToolRegistry
 from rollguard.rollback import RollbackRunner, investigation_of
 from rollguard.store import ExecutionStore, Intention, Rollback, Session, Tidied
+from rollguard.surroundings import notes_on_baseline
 
 logger = logging.getLogger(__name__)
 
 _FUTURE = timedelta(minutes=5)  # how far ahead of ours another machine's clock may be
-_STRAGGLERS = timedelta(minutes=15)  # how long executions from before a deployment may be on their way
 _AT_ONCE = 500  # sessions checked together
-
-_Checked = tuple[dict[str, Any], Judgement]
 
 
 class DeploymentMonitor:
@@ -39,9 +38,9 @@ class DeploymentMonitor:
         baseline_window_days: how far before the deployment the baseline reaches.
         regression_threshold: drop of the success rate that triggers a rollback; 0.15 is 15 percentage points.
         min_executions: executions that both windows need before they are compared.
-        alpha, delta: of the evidence rule, see `rollguard.judge.Evidence`.
-        tool_overrides: for a tool's name, any of the settings above that differ for it.
-        notifiers: channels that are told of rollbacks and slowdowns; by default the log.
+        tool_overrides: for a tool's name, any of the rules that differ for it.
+        notifiers: channels that are told of rollbacks and of what is odd; by default the log.
+        rules: any further field of `rollguard.judge.Rules`, as `decision="evidence"` or `alpha=0.01`.
 
     Raises:
         InvalidSetting: a setting is out of its range; the message names both.
@@ -56,17 +55,17 @@ class DeploymentMonitor:
         regression_threshold: float = 0.15,
         min_executions: int = 10,
         *,
-        alpha: float = 0.05,
-        delta: float = 0.0,
         tool_overrides: Mapping[str, Mapping[str, Any]] | None = None,
         notifiers: Sequence[Notifier] | None = None,
+        **rules: Any,
     ) -> None:
         self.store = execution_store
         self.registry = tool_registry
         self.rules = Rules(
-            monitoring_window_hours, baseline_window_days, regression_threshold, min_executions, alpha, delta
-        )
+            monitoring_window_hours, baseline_window_days, regression_threshold, min_executions
+        ).with_overrides(rules)
         self._rules_of = {name: self.rules.with_overrides(values) for name, values in (tool_overrides or {}).items()}
+        self._checker = Checker(execution_store)
         self._runner = RollbackRunner(execution_store, tool_registry)
         self._dispatcher = Dispatcher(execution_store, [LogNotifier()] if notifiers is None else notifiers)
 
@@ -89,8 +88,7 @@ class DeploymentMonitor:
             deployment_time: when; an execution at exactly this time is current. A naive datetime is local time.
             version: the version to watch; by default the one that is live.
             notes: anything worth remembering.
-            overrides: `monitoring_window_hours`, `baseline_window_days`, `regression_threshold`, `min_executions`,
-                `alpha` or `delta` for this session alone.
+            overrides: any field of `rollguard.judge.Rules`, for this session alone.
 
         Returns:
             The session's id.
@@ -103,6 +101,9 @@ class DeploymentMonitor:
         deployed = _checked_time(deployment_time, moment)
         rules = self.rules_for(tool_name).with_overrides(overrides)
         session = self.store.sessions.start(tool_name, deployed, rules, version_number=version, notes=notes, now=moment)
+        if mixed := notes_on_baseline(self.store, session):
+            self.store.sessions.note_baselines({session.session_id: mixed})
+            logger.warning("%s, session %d: %s", tool_name, session.session_id, "; ".join(mixed))
         return session.session_id
 
     def rules_for(self, tool_name: str) -> Rules:
@@ -145,7 +146,7 @@ class DeploymentMonitor:
             InvalidInput: the session is of another tool.
             StoreUnavailable: the database cannot be reached or written.
         """
-        return self._check([self._session_of(tool_name, session_id)], _now(now))[0][0]
+        return self._checker.check([self._session_of(tool_name, session_id)], _now(now))[0].report
 
     def auto_rollback_if_needed(
         self, tool_name: str, session_id: int, *, now: datetime | None = None
@@ -162,8 +163,8 @@ class DeploymentMonitor:
         """
         moment = _now(now)
         session = self._session_of(tool_name, session_id)
-        ((report, judgement),) = self._check([session], moment)
-        result = self._act(session, report, judgement, moment)
+        (checked,) = self._checker.check([session], moment)
+        result = self._act(checked, moment)
         self.deliver_notifications(now=moment)
         return result
 
@@ -180,13 +181,23 @@ class DeploymentMonitor:
         """
         moment = _now(now)
         self.registry.recorder.flush()  # what waited for the database belongs into the counts
-        results: list[dict[str, Any] | Exception] = []
-        sessions = iter(self.get_active_sessions())
-        while some := list(islice(sessions, _AT_ONCE)):
-            for session, checked in zip(some, self._check_each(some, moment), strict=True):
-                results.append(self._look_after(session, checked, moment))
-        self.deliver_notifications(now=moment)
-        return results
+        return self._look_after_some(self.get_active_sessions(), moment, scheduled=True)
+
+    def look_after(
+        self, tool_names: Collection[str], *, now: datetime | None = None
+    ) -> list[dict[str, Any] | Exception]:
+        """Look at sessions of tools that were just executed, between the scheduled checks.
+
+        Only the evidence rule and the triggers may act then; the threshold rule waits for its schedule, since looking
+        more often would make its false alarms more frequent. A look that calls for nothing is not kept.
+
+        Returns and raises as `look_after_all` does.
+        """
+        moment = _now(now)
+        sessions = [
+            s for s in self.get_active_sessions() if s.tool_name in tool_names and s.rules.looks_at_every_arrival
+        ]
+        return self._look_after_some(sessions, moment, scheduled=False)
 
     def record_failed_check(self, session: Session, error: Exception, *, now: datetime | None = None) -> None:
         """Keep that a check could not be made and why, so that it is seen; the next check tries again."""
@@ -242,49 +253,30 @@ class DeploymentMonitor:
             raise InvalidInput(f"session {session_id} watches {session.tool_name}, not {tool_name}")
         return session
 
-    def _check(self, sessions: Sequence[Session], now: datetime) -> list[_Checked]:
-        """Check sessions with a few statements for all of them, and keep the checks of those that are active."""
-        ends = [max(s.deployment_time, min(now, s.window_end, s.completed_at or now)) for s in sessions]
-        windows = self.store.executions.windows_of(list(zip(sessions, ends, strict=True)))
-        checked: list[_Checked] = []
-        for session, until, (baseline, current) in zip(sessions, ends, windows, strict=True):
-            judgement = judge(baseline, current, session.rules)
-            report = health_report(session, judgement, until, now)
-            report["needs_rollback"] = judgement.needs_rollback and session.active
-            checked.append((report, judgement))
-        active = [(s, judgement) for s, (_, judgement) in zip(sessions, checked, strict=True) if s.active]
-        for session, judgement in active:
-            if judgement.comparison.performance_degradation:
-                self._alert_slowdown(session, judgement, now)
-        self.store.sessions.record_checks([(s.session_id, check_row(s, judgement, now)) for s, judgement in active])
-        settled = {s.session_id: j.comparison.baseline for s, j in active if _baseline_is_settled(s, j, now)}
-        if settled:
-            self.store.sessions.keep_baselines(settled)
-        return checked
+    def _look_after_some(
+        self, sessions: Sequence[Session], now: datetime, *, scheduled: bool
+    ) -> list[dict[str, Any] | Exception]:
+        results: list[dict[str, Any] | Exception] = []
+        waiting = iter(sessions)
+        while some := list(islice(waiting, _AT_ONCE)):
+            for session, checked in zip(some, self._checker.check_each(some, now, scheduled=scheduled), strict=True):
+                results.append(self._look_after(session, checked, now))
+        self.deliver_notifications(now=now)
+        return results
 
-    def _check_each(self, sessions: Sequence[Session], now: datetime) -> list[_Checked | Exception]:
-        """`_check`, where a session that cannot be checked does not keep the others from it."""
-        try:
-            return list(self._check(sessions, now))
-        except StoreUnavailable:
-            raise
-        except Exception as error:  # noqa: BLE001 - which session's fault it is shows when each is checked alone
-            if len(sessions) == 1:
-                return [error]
-            return [checked for session in sessions for checked in self._check_each([session], now)]
-
-    def _look_after(self, session: Session, checked: _Checked | Exception, now: datetime) -> dict[str, Any] | Exception:
+    def _look_after(self, session: Session, checked: Checked | Exception, now: datetime) -> dict[str, Any] | Exception:
         try:
             if isinstance(checked, Exception):
                 raise checked
-            return self._act(session, *checked, now)
+            return self._act(checked, now)
         except Exception as error:  # noqa: BLE001 - one session's failure never stops another's check
             logger.error("session %d of %s: %s", session.session_id, session.tool_name, error)
             self.record_failed_check(session, error, now=now)
             return error
 
-    def _act(self, session: Session, report: dict[str, Any], judgement: Judgement, now: datetime) -> dict[str, Any]:
+    def _act(self, checked: Checked, now: datetime) -> dict[str, Any]:
         """Answer a check: roll back, complete the session, or leave it be."""
+        session, judgement, report = checked.session, checked.judgement, checked.report
         result: dict[str, Any] = {
             **report,
             "rollback_performed": False,
@@ -295,7 +287,7 @@ class DeploymentMonitor:
         }
         if report["needs_rollback"]:
             result.update(self._answer_regression(session, judgement, now))
-        elif session.active and now >= session.window_end:
+        elif session.active and judgement.scheduled and now >= _end_of_watch(session, judgement):
             self._complete(session, judgement, now)
         else:
             return result
@@ -309,7 +301,7 @@ class DeploymentMonitor:
             from_version=session.version_number,
             to_version=None,
             reason=judgement.reasons[0],
-            rollback_type="threshold",
+            rollback_type=str(judgement.rollback_type),
             requested_by="rollguard",
             success_rate_drop=as_float(judgement.comparison.success_rate_drop),
             regression_severity=str(judgement.comparison.regression_severity),
@@ -338,37 +330,20 @@ class DeploymentMonitor:
         }
 
     def _complete(self, session: Session, judgement: Judgement, now: datetime) -> None:
-        comparison = judgement.comparison
-        if comparison.regression_detected:
+        if judgement.verdict is Verdict.REGRESSED:
             outcome, notes = "regressed", f"regressed and could not be rolled back: {judgement.reasons[0]}"
-        elif comparison.has_sufficient_data:
+        elif judgement.verdict is Verdict.HEALTHY:
             outcome, notes = "healthy", f"healthy: {judgement.reasons[0]}"
+        elif judgement.verdict is Verdict.EXTERNAL:
+            outcome, notes = "unproven", f"unproven, something else failed too: {judgement.alert}"
         else:
             outcome, notes = "unproven", f"unproven: {judgement.warning}"
         self.store.sessions.complete(session.session_id, outcome=outcome, notes=notes, now=now)
 
-    def _alert_slowdown(self, session: Session, judgement: Judgement, now: datetime) -> None:
-        """Tell of a slowdown once, when it begins, and not at every check while it lasts."""
-        latest = self.store.sessions.checks(session.session_id, limit=1)
-        if latest and latest[0]["performance_degradation"]:
-            return
-        event = Event(
-            EventKind.SLOWDOWN,
-            Level.WARNING,
-            session.tool_name,
-            session.session_id,
-            f"{session.tool_name}: version {session.version_number} is much slower than before",
-            judgement.reasons,
-            now.isoformat(),
-            {"duration_change": as_float(judgement.comparison.duration_change)},
-        )
-        self.store.outbox.add(event.to_dict(), now)
 
-
-def _baseline_is_settled(session: Session, judgement: Judgement, now: datetime) -> bool:
-    """Whether the baseline can be kept: it is enough, and what was on its way at the deployment has arrived."""
-    enough = judgement.comparison.baseline.total >= session.rules.min_executions
-    return session.baseline is None and enough and now >= session.deployment_time + _STRAGGLERS
+def _end_of_watch(session: Session, judgement: Judgement) -> datetime:
+    """When the watch is over: later, where it may be extended for want of data."""
+    return session.last_end if judgement.verdict is Verdict.INSUFFICIENT_DATA else session.window_end
 
 
 def _now(now: datetime | None) -> datetime:

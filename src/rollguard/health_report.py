@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from rollguard.judge import Judgement, Verdict, Window, as_float
+from rollguard.judge import Judgement, Verdict, Window, as_float, executions_needed
 from rollguard.store import Session
 
 PERCENTILES = (50, 95, 99)
@@ -14,8 +15,10 @@ PERCENTILES = (50, 95, 99)
 def health_report(session: Session, judgement: Judgement, until: datetime, now: datetime) -> dict[str, Any]:
     """The report of one check. Times are ISO 8601 in UTC; rates and drops are shares (0.15 is 15 points)."""
     rules, comparison, evidence = judgement.rules, judgement.comparison, judgement.evidence
+    slow, around = judgement.slowdown, judgement.surroundings
+    which = "" if rules.baseline == "before" else ", the same hours of the week"
     baseline = _period(
-        f"{rules.baseline_window_days} days before deployment",
+        f"{rules.baseline_window_days} days before deployment{which}",
         session.baseline_start,
         session.deployment_time,
         comparison.baseline,
@@ -44,6 +47,7 @@ def health_report(session: Session, judgement: Judgement, until: datetime, now: 
             "regression_severity": str(comparison.regression_severity),
             "warning": judgement.warning,
         },
+        "slowdown": None if slow is None else asdict(slow) | {"present": slow.present},
         "evidence": {
             "alpha": evidence.alpha,
             "delta": evidence.delta,
@@ -51,6 +55,11 @@ def health_report(session: Session, judgement: Judgement, until: datetime, now: 
             "required": evidence.required,
             "present": evidence.present,
         },
+        "decision": rules.decision,
+        "trigger": None if judgement.trigger is None else judgement.trigger.name,
+        "explanations": [] if around is None else [w.sentence for w in around.witnesses if w.testifies],
+        "executions_needed": executions_needed(judgement),
+        "baseline_notes": list(session.baseline_notes),
         "verdict": str(judgement.verdict),
         "reasons": list(judgement.reasons),
         "needs_rollback": judgement.needs_rollback,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 import pytest
 
 from rollguard import AutonomousLoop, DeploymentMonitor
+from rollguard.checking import Checked, Checker
 from rollguard.errors import InvalidSetting, StoreUnavailable
 from rollguard.store import Session
 from tests.conftest import NOW, Guard
@@ -46,7 +48,17 @@ async def test_one_cycle_looks_after_every_session(guard: Guard) -> None:
         "rollbacks_failed": 0,
         "sessions_completed": 1,
         "errors": 0,
+        "looks": 0,
     }
+
+
+class OneFails(Checker):
+    """A checker to which one tool's session is a fault."""
+
+    def check(self, sessions: Sequence[Session], now: datetime, *, scheduled: bool = True) -> list[Checked]:
+        if any(session.tool_name == "broken" for session in sessions):
+            raise RuntimeError("boom")
+        return super().check(sessions, now, scheduled=scheduled)
 
 
 class OneSessionFails(DeploymentMonitor):
@@ -55,16 +67,13 @@ class OneSessionFails(DeploymentMonitor):
     def __init__(self, *args: object, fails_at: str, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         self.fails_at = fails_at
+        if fails_at == "check":
+            self._checker = OneFails(self.store)
 
-    def _check(self, sessions: list[Session], now: object) -> object:
-        if self.fails_at == "check" and any(session.tool_name == "broken" for session in sessions):
+    def _act(self, checked: Checked, now: datetime) -> object:
+        if self.fails_at == "act" and checked.session.tool_name == "broken":
             raise RuntimeError("boom")
-        return super()._check(sessions, now)
-
-    def _act(self, session: Session, *rest: object) -> object:
-        if self.fails_at == "act" and session.tool_name == "broken":
-            raise RuntimeError("boom")
-        return super()._act(session, *rest)
+        return super()._act(checked, now)
 
 
 @pytest.mark.parametrize("fails_at", ["check", "act"])

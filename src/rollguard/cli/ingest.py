@@ -207,4 +207,5 @@ COLUMNS: Mapping[str, Callable[[str], Any]] = {
     "executed_at": inputs.time_of,
     "version_number": _whole,
     "execution_id": str,
+    "request_id": str,
 }

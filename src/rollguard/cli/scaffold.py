@@ -21,6 +21,14 @@ tools_dir = "tools"
 # min_executions = 10            # calls that are needed before and after it
 # alpha = 0.05                   # the evidence rule: how often it may be wrong about an unchanged tool
 # delta = 0.0                    # the evidence rule: the rise of the failure rate that is forgiven
+# decision = "threshold"         # "evidence": rolls back when an anytime-valid test says so, false alarms below alpha
+# fast_triggers = "with_evidence"  # 3 failures in a row and the like; "alone" asks for no evidence; "off"
+# rollback_on_slowdown = false   # true rolls back on evidence of a slowdown too
+# caller_errors = []             # error types that are the caller's fault, as ["ValidationError"]
+# collapse_retries = 0.0         # seconds: a failed call made again so soon with the same parameters does not count
+# baseline = "before"            # "same_hours" compares with the same hours of the week only
+# extend_until_sufficient = 0    # hours that the watch goes on when its time ends without enough calls
+# (hold_on_external, true or false: wait while an outage explains the failures. By default with "evidence" only.)
 
 # How often `rollguard watch` looks.
 [watch]

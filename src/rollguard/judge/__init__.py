@@ -1,24 +1,45 @@
 """Judging a deployment: counts and rules in, a verdict with reasons out. Pure: no clock, no I/O, no database.
 
-The order of the modules is the order of the data: `windows` → `comparison` and `evidence` → `verdict`.
+The order of the modules is the order of the data: `windows` → `comparison`, `evidence`, `slowdown`, `triggers` and
+`external` → `verdict` → `replay` and `outlook`.
 """
 
 from rollguard.judge.comparison import Comparison, Severity, as_float, compare, grade
 from rollguard.judge.evidence import Evidence
+from rollguard.judge.external import Surroundings, Witness, worst_stretch
+from rollguard.judge.mixed import change_point
+from rollguard.judge.outlook import executions_needed
+from rollguard.judge.replay import differences, replay
 from rollguard.judge.rules import Rules
-from rollguard.judge.verdict import Judgement, Verdict, judge
+from rollguard.judge.slowdown import Slowdown, slowdown
+from rollguard.judge.triggers import Outcome, Trigger, trigger_in
+from rollguard.judge.verdict import RULE_VERSION, Judgement, RollbackType, Verdict, judge
 from rollguard.judge.windows import Window
 
 __all__ = [
+    "RULE_VERSION",
     "Comparison",
     "Evidence",
     "Judgement",
+    "Outcome",
+    "RollbackType",
     "Rules",
     "Severity",
+    "Slowdown",
+    "Surroundings",
+    "Trigger",
     "Verdict",
     "Window",
+    "Witness",
     "as_float",
+    "change_point",
     "compare",
+    "differences",
+    "executions_needed",
     "grade",
     "judge",
+    "replay",
+    "slowdown",
+    "trigger_in",
+    "worst_stretch",
 ]

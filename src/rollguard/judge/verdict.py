@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
-from rollguard.judge.comparison import Comparison, as_float, compare
+from rollguard.judge import words
+from rollguard.judge.comparison import CRITICAL_DROP, Comparison, compare
 from rollguard.judge.evidence import Evidence
+from rollguard.judge.external import Surroundings
 from rollguard.judge.rules import Rules
+from rollguard.judge.slowdown import Slowdown, slowdown
+from rollguard.judge.triggers import Outcome, Trigger, trigger_in
 from rollguard.judge.windows import Window
 
-RULE_VERSION = 1  # written into every decision record; changes whenever the same counts could judge differently
+RULE_VERSION = 2  # written into every decision record; changes whenever the same counts could judge differently
+
+FEWEST_FOR_CRITICAL = 5  # calls since the deployment, where the drop is 30 points or more
 
 
 class Verdict(StrEnum):
@@ -24,6 +30,16 @@ class Verdict(StrEnum):
     INSUFFICIENT_DATA = "insufficient_data"
     EXTERNAL = "external"
     ERROR = "error"
+
+
+class RollbackType(StrEnum):
+    """What called for a rollback."""
+
+    THRESHOLD = "threshold"
+    EVIDENCE = "evidence"
+    FAST = "fast"
+    SLOWDOWN = "slowdown"
+    MANUAL = "manual"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,111 +55,181 @@ class EvidenceFound:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """One decision. It follows from `comparison`'s windows and `rules` alone, so it can be made again from them."""
+    """One decision. It follows from its `record` alone, so it can be made again from that.
+
+    Attributes:
+        scheduled: whether the look was one of the schedule's; only then the threshold rule acts.
+        outcomes: the latest executions of the deployed version, where triggers were looked for.
+        surroundings: what else happened, where it was looked at.
+        rollback_type: what calls for a rollback; None where nothing does.
+        warning: what should be known beside the verdict.
+        alert: what people should be told although nothing is done.
+        needs_rollback: whether to act.
+    """
 
     rules: Rules
+    scheduled: bool
     comparison: Comparison
     evidence: EvidenceFound
+    slowdown: Slowdown | None
+    outcomes: tuple[Outcome, ...]
+    trigger: Trigger | None
+    surroundings: Surroundings | None
+    rollback_type: RollbackType | None
     verdict: Verdict
     reasons: tuple[str, ...]
     warning: str | None
+    alert: str | None
     needs_rollback: bool
 
+    @property
+    def wants_surroundings(self) -> bool:
+        """Whether it would act and nobody has looked yet at what else happened."""
+        return self.needs_rollback and self.surroundings is None
+
     def record(self) -> dict[str, Any]:
-        """The decision record: all that is needed to make the same decision again."""
-        return {
+        """The decision record: all that is needed to make the same decision again, see `rollguard.judge.replay`."""
+        record: dict[str, Any] = {
             "rule_version": RULE_VERSION,
-            "rules": {name: getattr(self.rules, name) for name in Rules.__dataclass_fields__},
+            "rules": self.rules.to_dict(),
+            "scheduled": self.scheduled,
             "baseline": self.comparison.baseline.to_dict(),
             "current": self.comparison.current.to_dict(),
             "verdict": str(self.verdict),
+            "rollback_type": None if self.rollback_type is None else str(self.rollback_type),
             "needs_rollback": self.needs_rollback,
+            "log_e": self.evidence.log_e,
+            "reasons": list(self.reasons),
         }
+        if self.outcomes:
+            record["outcomes"] = [outcome.to_list() for outcome in self.outcomes]
+        if self.surroundings is not None:
+            record["surroundings"] = self.surroundings.to_dict()
+        return record
 
 
-def judge(baseline: Window, current: Window, rules: Rules) -> Judgement:
-    """Judge a deployment by the contract's threshold rule; the evidence is computed beside it."""
-    comparison = compare(baseline, current, rules)
-    test = Evidence(baseline.total, baseline.failures, rules.alpha, rules.delta)
-    log_e = test.log_e(current.total, current.failures)
-    evidence = EvidenceFound(rules.alpha, rules.delta, log_e, test.required, log_e >= test.required)
-    reasons = [_describe(comparison, rules), _describe_evidence(evidence)]
-    warning = None
+def judge(
+    baseline: Window,
+    current: Window,
+    rules: Rules,
+    *,
+    scheduled: bool = True,
+    outcomes: Sequence[Outcome] = (),
+    surroundings: Surroundings | None = None,
+) -> Judgement:
+    """Judge a deployment.
+
+    Args:
+        baseline: what was counted before the deployment.
+        current: what was counted since.
+        rules: what to judge by.
+        scheduled: False for a look between the schedule's, at which the threshold rule does not act: more looks would
+            make its false alarms more frequent.
+        outcomes: the latest executions of the deployed version, the oldest first, to look for triggers in.
+        surroundings: what else happened, where the judgement without it would act.
+    """
+    found = _look(baseline, current, rules)
+    comparison, evidence = found.comparison, found.evidence
+    trigger = trigger_in(outcomes) if outcomes and rules.fast_triggers != "off" else None
+    acting = _acting(found, rules, scheduled, trigger)
+    reasons = [words.compared(comparison, rules), words.evidence(evidence.log_e, evidence.required)]
+    warning = alert = None
+    if trigger is not None:
+        reasons.append(f"{trigger.name}: {trigger.reason}")
     if not comparison.has_sufficient_data:
         verdict = Verdict.INSUFFICIENT_DATA
-        warning = _what_is_missing(comparison, rules)
+        warning = words.missing(comparison, rules)
         reasons.append(warning)
-    elif comparison.regression_detected:
-        verdict = Verdict.REGRESSED
-    else:
+    elif not comparison.regression_detected:
         verdict = Verdict.HEALTHY
+        if evidence.present:
+            warning = "there is evidence that more calls fail than before, by less than the threshold"
+    elif rules.decision == "evidence":
+        verdict = Verdict.INSUFFICIENT_DATA
+        warning = alert = "the drop reaches the threshold, but it may be chance: there is no evidence yet"
+        reasons.append(alert)
+    else:
+        verdict = Verdict.REGRESSED
     if comparison.performance_degradation:
-        slow = _describe_slowdown(comparison)
+        slow = words.slower(comparison, found.slowdown)
         reasons.append(slow)
         warning = slow if warning is None else f"{warning}; {slow}"
+    needs_rollback = acting is not None
+    if needs_rollback:
+        verdict, alert = Verdict.REGRESSED, None
+        told, explained = _explained(surroundings, rules, scheduled)
+        reasons += told
+        if explained and rules.holds_on_external:
+            verdict, needs_rollback, alert = Verdict.EXTERNAL, False, "; ".join(told)
+        elif told:
+            warning = "; ".join(told) if warning is None else f"{warning}; {'; '.join(told)}"
     return Judgement(
         rules=rules,
+        scheduled=scheduled,
         comparison=comparison,
         evidence=evidence,
+        slowdown=found.slowdown,
+        outcomes=tuple(outcomes),
+        trigger=trigger,
+        surroundings=surroundings,
+        rollback_type=acting,
         verdict=verdict,
         reasons=tuple(reasons),
         warning=warning,
-        needs_rollback=comparison.regression_detected,
+        alert=alert,
+        needs_rollback=needs_rollback,
     )
 
 
-def _describe(comparison: Comparison, rules: Rules) -> str:
-    now, before = comparison.current, comparison.baseline
-    if not now.total or not before.total or comparison.success_rate_change is None:
-        return f"{now.total} calls since the deployment, {before.total} in the baseline: nothing to compare"
-    counts = f"{_failed(now)} since the deployment, {_failed(before)} before"
-    if comparison.success_rate_change > 0:
-        return f"{counts}: success rate up {points(comparison.success_rate_change)} points"
-    reached = "≥" if (comparison.success_rate_drop or 0) >= rules.threshold else "<"
-    drop = points(comparison.success_rate_drop or Fraction(0))
-    graded = f" ({comparison.regression_severity})" if comparison.regression_detected else ""
-    return f"{counts}: drop {drop} points {reached} {points(rules.threshold)}{graded}"
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What two windows say, before anything is decided. The slowdown is looked at where the mean ratio asks for it."""
+
+    comparison: Comparison
+    evidence: EvidenceFound
+    slowdown: Slowdown | None
 
 
-def _failed(window: Window) -> str:
-    return f"{window.failures} of {window.total} calls failed ({points(1 - (window.rate or Fraction(0)))} %)"
+def _look(baseline: Window, current: Window, rules: Rules) -> _Found:
+    comparison = compare(baseline, current, rules)
+    test = Evidence(baseline.total, baseline.failures, rules.success_alpha, rules.delta)
+    log_e = test.log_e(current.total, current.failures)
+    evidence = EvidenceFound(rules.success_alpha, rules.delta, log_e, test.required, log_e >= test.required)
+    slow = slowdown(baseline, current, rules.slowdown_alpha) if comparison.performance_degradation else None
+    return _Found(comparison, evidence, slow)
 
 
-def _describe_evidence(evidence: EvidenceFound) -> str:
-    sign = "≥" if evidence.present else "<"
-    return f"evidence {_e_value(evidence.log_e)} {sign} {_e_value(evidence.required)}"
+def _acting(found: _Found, rules: Rules, scheduled: bool, trigger: Trigger | None) -> RollbackType | None:
+    """What calls for a rollback: step 7 of the rule. Every way but the threshold's needs evidence, so one alpha covers
+    them all; `fast_triggers = "alone"` is the exception that people choose with open eyes."""
+    comparison, present = found.comparison, found.evidence.present
+    if rules.decision == "threshold" and comparison.regression_detected and scheduled:
+        return RollbackType.THRESHOLD
+    if rules.decision == "evidence" and present and (comparison.regression_detected or _critical(comparison, rules)):
+        return RollbackType.EVIDENCE
+    enough_before = comparison.baseline.total >= rules.min_executions
+    if trigger is not None and (rules.fast_triggers == "alone" or (present and enough_before)):
+        return RollbackType.FAST
+    slow = found.slowdown is not None and found.slowdown.present
+    return RollbackType.SLOWDOWN if rules.rollback_on_slowdown and slow else None
 
 
-def _e_value(log_e: float) -> str:
-    return f"{math.exp(log_e):.4g}" if log_e < 30 else f"e^{log_e:.1f}"
+def _critical(comparison: Comparison, rules: Rules) -> bool:
+    """A drop so large that fewer calls are enough."""
+    drop = comparison.success_rate_drop or Fraction(0)
+    enough = comparison.baseline.total >= rules.min_executions
+    fewest = min(FEWEST_FOR_CRITICAL, rules.min_executions)
+    return enough and comparison.current.total >= fewest and drop >= max(CRITICAL_DROP, rules.threshold)
 
 
-def _what_is_missing(comparison: Comparison, rules: Rules) -> str:
-    short = [
-        f"{rules.min_executions - window.total} more {where}"
-        for window, where in (
-            (comparison.baseline, "in the baseline"),
-            (comparison.current, "since the deployment"),
-        )
-        if window.total < rules.min_executions
-    ]
-    return f"insufficient data: {rules.min_executions} executions are needed on both sides, {' and '.join(short)}"
-
-
-def _describe_slowdown(comparison: Comparison) -> str:
-    before, now = comparison.baseline.avg_duration_ms, comparison.current.avg_duration_ms
-    return f"slower: {now:.4g} ms on average, {before:.4g} ms before ({_times(comparison)} as long)"
-
-
-def _times(comparison: Comparison) -> str:
-    return f"{(as_float(comparison.duration_change) or 0.0) + 1:.3g} times"
-
-
-def points(share: Fraction) -> str:
-    """A share (0 or more) as percentage points with up to two decimals: 0.15 → '15', 1/3 → '33.33'.
-
-    Cut, not rounded, so that a drop just below a threshold never reads as if it had reached it.
-    """
-    hundredths = math.floor(share * 10_000)
-    text = f"{hundredths // 100}.{hundredths % 100:02d}"
-    return text.rstrip("0").rstrip(".")
+def _explained(surroundings: Surroundings | None, rules: Rules, scheduled: bool) -> tuple[list[str], bool]:
+    """What the witnesses say, and whether without what they explain there would be nothing to act upon."""
+    if surroundings is None:
+        return [], False
+    told = [witness.sentence for witness in surroundings.witnesses if witness.testifies]
+    if not told:
+        return [], False
+    rest = _look(surroundings.baseline, surroundings.rest, rules)
+    if _acting(rest, rules, scheduled, None) is None:
+        return told, True
+    return [*told, f"which does not explain the rest: {words.compared(rest.comparison, rules)}"], False

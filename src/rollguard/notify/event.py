@@ -14,6 +14,8 @@ class EventKind(StrEnum):
     ROLLED_BACK = "rolled_back"
     ROLLBACK_FAILED = "rollback_failed"
     SLOWDOWN = "slowdown"
+    EXTERNAL = "external"
+    UNPROVEN_DROP = "unproven_drop"
 
 
 class Level(StrEnum):

@@ -18,6 +18,9 @@ RETRY_AFTER = 5.0  # seconds for which an unreachable database is not asked agai
 _AWAY = (StoreUnavailable, NotARollguardStore)  # no row's fault: keep every one of them and try again later
 
 
+_NEWER = {"request_id": None}  # what a line lacks that an older version spooled
+
+
 class Delivery:
     """Brings rows to the database; while it is away they go to the spool, and from there to it later.
 
@@ -78,7 +81,7 @@ class Delivery:
             StoreUnavailable: the database is still away; nothing was forgotten.
         """
         try:
-            handed = self.spool.drain(self._write)
+            handed = self.spool.drain(lambda rows: self._write([{**_NEWER, **row} for row in rows]))
         except OSError:  # what waits goes on waiting; that must not keep new executions from the database
             logger.exception("%s cannot be read, so what waits in it is not stored yet", self.spool.path)
             return 0

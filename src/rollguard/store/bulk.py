@@ -21,6 +21,7 @@ _TYPES = {
     "parameters": "text",
     "result": "text",
     "executed_at": "timestamptz",
+    "request_id": "text",
 }
 _COLUMNS = ", ".join(_TYPES)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -22,8 +22,9 @@ from rollguard.store.names import checked_id, checked_tool_name
 from rollguard.store.payloads import Payloads, clean_text
 from rollguard.store.records import Failure, Session
 from rollguard.store.rollups import WORTH_FOLDING, Rollups, fold
+from rollguard.store.schema import superseded_executions as s
 from rollguard.store.schema import tool_executions as t
-from rollguard.store.stretches import Stretch, baseline_of, current_of, rows_in
+from rollguard.store.stretches import Stretch, baseline_of, current_of, rows_in, since
 
 _BATCH = 1_000
 _ERROR_TYPE = re.compile(r"([A-Za-z_][\w.]*(?:Error|Exception|Warning|Timeout|Interrupt|Exit))\b")
@@ -38,6 +39,7 @@ _FIELDS = (
     "executed_at",
     "version_number",
     "execution_id",
+    "request_id",
 )
 
 
@@ -62,6 +64,7 @@ class Executions:
         executed_at: datetime | None = None,
         version_number: int | None = None,
         execution_id: str | None = None,
+        request_id: str | None = None,
     ) -> dict[str, Any]:
         """The checked row of one execution, ready to be written now or later.
 
@@ -87,6 +90,7 @@ class Executions:
             "executed_at": _checked_moment(executed_at),
             "version_number": _checked_version(version_number),
             "execution_id": uuid.uuid4().hex if execution_id is None else checked_id("execution_id", execution_id),
+            "request_id": None if request_id is None else checked_id("request_id", request_id),
         }
 
     def row_of_call(
@@ -101,6 +105,7 @@ class Executions:
         error_type: str | None,
         parameters: str | None,
         result: str | None,
+        request_id: str | None = None,
     ) -> dict[str, Any]:
         """The row of a call that we made ourselves: what is `encoded` and checked already is not looked at again."""
         return {
@@ -114,6 +119,7 @@ class Executions:
             "executed_at": began,
             "version_number": version_number,
             "execution_id": uuid.uuid4().hex,
+            "request_id": request_id,
         }
 
     def encoded(self, tool_name: str, what: str, value: Any) -> str | None:
@@ -175,25 +181,71 @@ class Executions:
         self._rollups.fold_if_worth_it()
         asked: list[Sequence[Stretch]] = []
         for session, until in sessions:
-            asked += [() if session.baseline else baseline_of(session), current_of(session, until)]
+            asked += [() if session.baseline else baseline_of(session, until), current_of(session, until)]
         counted = self._rollups.count(asked)
         return [
             (session.baseline or counted[2 * number], counted[2 * number + 1])
             for number, (session, _until) in enumerate(sessions)
         ]
 
+    def count(self, windows: Sequence[Sequence[Stretch]]) -> list[Window]:
+        """The executions of each window, a window being the sum of its stretches."""
+        self._rollups.fold_if_worth_it()
+        return self._rollups.count(windows)
+
+    def latest(
+        self, session: Session, after: datetime, until: datetime, limit: int
+    ) -> list[tuple[datetime, bool, str | None]]:
+        """(executed_at, success, error_type) of the session's latest current executions, the oldest first.
+
+        Only those in (after, until], and only the last of each request.
+        """
+        start = max(session.deployment_time, after)
+        stretches = since(session, start, until + timedelta(microseconds=1))
+        superseded = sa.exists().where(s.c.id == t.c.id)
+        query = (
+            sa.select(t.c.executed_at, t.c.success, t.c.error_type)
+            .where(rows_in(stretches), t.c.executed_at >= start, ~superseded)
+            .order_by(t.c.executed_at.desc(), t.c.id.desc())
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [(row[0], row[1], row[2]) for row in connection.execute(query)][::-1]
+
+    def failures_in(self, stretches: Sequence[Stretch], limit: int) -> list[Failure]:
+        """The latest failed executions of some stretches, as far as their rows are kept."""
+        with self._database.read() as connection:
+            return [
+                failure for some in batched(stretches, 50) for failure in _failures(connection, rows_in(some), limit)
+            ][:limit]
+
     def failures(self, session: Session, until: datetime, limit: int) -> tuple[list[Failure], list[Failure]]:
         """The latest failed executions of the baseline and of the current window, at most `limit` of each."""
         with self._database.read() as connection:
             return (
-                _failures(connection, rows_in(baseline_of(session)), limit),
+                _failures(connection, rows_in(baseline_of(session, until)), limit),
                 _failures(connection, rows_in(current_of(session, until)), limit),
             )
 
     def tool_names(self) -> list[str]:
-        """Every tool that has an execution, by name."""
+        """Every tool that has an execution, by name; by one look at the index for each."""
         with self._database.read() as connection:
-            return list(connection.scalars(sa.select(t.c.tool_name).distinct().order_by(t.c.tool_name)))
+            return list(connection.scalars(_TOOLS))
+
+
+_TOOLS = sa.text("""
+WITH RECURSIVE tools(tool_name) AS (
+    SELECT MIN(tool_name) FROM tool_executions
+    UNION ALL
+    SELECT (SELECT MIN(x.tool_name) FROM tool_executions x WHERE x.tool_name > tools.tool_name)
+    FROM tools WHERE tools.tool_name IS NOT NULL
+)
+SELECT tool_name FROM tools WHERE tool_name IS NOT NULL ORDER BY 1""")
+
+
+def batched(items: Sequence[Stretch], size: int) -> Iterator[Sequence[Stretch]]:
+    """The items in pieces of at most `size`."""
+    return (items[i : i + size] for i in range(0, len(items), size))
 
 
 def _failures(connection: Connection, condition: sa.ColumnElement[bool], limit: int) -> list[Failure]:

@@ -19,8 +19,8 @@ def needed_by(session: Session) -> Iterator[Interval]:
     that. Rows of every version count as needed; the few that are kept in vain are removed when the session ends.
     """
     if session.baseline is None:
-        yield from ((stretch.start, stretch.end) for stretch in baseline_of(session))
-    for stretch in current_of(session, session.window_end):
+        yield from ((stretch.start, stretch.end) for stretch in baseline_of(session, session.window_end))
+    for stretch in current_of(session, session.last_end):
         yield from ((span.start, span.end) for span in spans(stretch.start, stretch.end) if span.width == RAW)
 
 

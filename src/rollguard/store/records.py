@@ -49,6 +49,7 @@ class Session:
         live_before: when that version was last live before this deployment, if it ever was.
         rules: what it is judged by, fixed when the session began.
         baseline: the counts of its baseline, once they no longer change; None until then.
+        baseline_notes: what is mixed in its baseline, as sentences.
     """
 
     session_id: int
@@ -63,6 +64,7 @@ class Session:
     outcome: str | None
     rules: Rules
     baseline: Window | None = None
+    baseline_notes: tuple[str, ...] = ()
 
     @property
     def active(self) -> bool:
@@ -76,8 +78,13 @@ class Session:
 
     @property
     def window_end(self) -> datetime:
-        """When the watch ends."""
+        """When the watch ends, if it has enough data by then."""
         return self.deployment_time + timedelta(hours=self.rules.monitoring_window_hours)
+
+    @property
+    def last_end(self) -> datetime:
+        """When the watch ends at the latest."""
+        return self.window_end + timedelta(hours=self.rules.extend_until_sufficient)
 
 
 @dataclass(frozen=True, slots=True)

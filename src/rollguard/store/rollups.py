@@ -1,7 +1,8 @@
 """Rollups: what a stretch of time holds, exactly, at a cost that does not grow with the history.
 
 Three sources are added up, and no execution is in two of them: rollups of whole hours and minutes; what was counted and
-is not folded into them yet; and, for the parts of a minute at the ends of the stretch, the raw rows.
+is not folded into them yet; and, for the parts of a minute at the ends of the stretch, the raw rows. Executions whose
+request was tried again later are in these, and are taken off.
 """
 
 from __future__ import annotations
@@ -42,26 +43,30 @@ class Rollups:
         while chunk := list(islice(numbered, _CHUNK)):
             ranges = [_range(number, stretch) for number, stretches in chunk for stretch in stretches]
             rows: dict[int, list[Any]] = defaultdict(list)
+            collapsing = any(stretch.collapse for _number, stretches in chunk for stretch in stretches)
             with self._database.read() as connection:
-                statement = sa.text(self._sql.count)
+                statement = sa.text(self._sql.count + (self._sql.collapsed if collapsing else ""))
                 for row in connection.execute(statement, {"ranges": json.dumps([r for rs in ranges for r in rs])}):
                     rows[row[0]].append(row)
             counted += [_window(rows[number]) for number, _stretches in chunk]
         return counted
 
     def fold_if_worth_it(self, worth: int = WORTH_FOLDING) -> None:
-        """Fold what is counted and not folded yet, where there is so much of it that reading it costs more."""
+        """Fold what is counted and not folded yet, where there is so much of it that reading it costs more.
+
+        Also where requests are to be looked through: what was tried again is known only then.
+        """
         with self._database.read() as connection:
-            waiting = connection.execute(sa.text(self._sql.waiting)).scalar_one() or 0
-        if waiting >= worth:
+            waiting, requests = connection.execute(sa.text(self._sql.waiting)).one()
+        if (waiting or 0) >= worth or requests:
             with self._database.write(durable=False) as connection:
                 fold(connection, self._database.dialect)
 
 
 def fold(connection: Connection, dialect: str) -> None:
     """Fold everything that is counted into the rollups, in the caller's write transaction."""
-    if dialect == "postgresql" and not connection.execute(sa.text(_ALONE)).scalar_one():
-        return  # another process is at it
+    if dialect == "postgresql":
+        connection.execute(sa.text(_ALONE))
     for statement in _SQL[dialect].fold:
         connection.execute(sa.text(statement))
 
@@ -76,6 +81,8 @@ def _range(number: int, stretch: Stretch) -> Iterator[list[Any]]:
             _text(span.end),
             stretch.only,
             stretch.but,
+            list(stretch.leave_out) or None,
+            stretch.collapse,
         ]
 
 
@@ -91,8 +98,11 @@ def _window(rows: Sequence[Any]) -> Window:
         histogram[int(bucket)] += int(executions)
         successes += int(succeeded)
         duration += float(duration_sum)
-    total = sum(histogram.values())
-    return Window(total, successes, total - histogram.get(NO_DURATION, 0), duration, tuple(sorted(histogram.items())))
+    # Below zero comes what is to be taken off where the raw rows of a part of a minute are not kept any more.
+    counts = tuple((bucket, count) for bucket, count in sorted(histogram.items()) if count > 0)
+    total = sum(count for _bucket, count in counts)
+    timed = total - max(0, histogram.get(NO_DURATION, 0))
+    return Window(total, min(max(0, successes), total), timed, max(0.0, duration) if timed else 0.0, counts)
 
 
 # --- the statements --------------------------------------------------------------------------------------------------
@@ -101,6 +111,7 @@ def _window(rows: Sequence[Any]) -> Window:
 @dataclass(frozen=True, slots=True)
 class _Statements:
     count: str
+    collapsed: str
     waiting: str
     fold: tuple[str, ...]
 
@@ -110,21 +121,35 @@ _RANGES = {
 WITH r AS (
     SELECT json_extract(value, '$[0]') AS k, json_extract(value, '$[1]') AS tool, json_extract(value, '$[2]') AS width,
            json_extract(value, '$[3]') AS a, json_extract(value, '$[4]') AS b,
-           json_extract(value, '$[5]') AS only, json_extract(value, '$[6]') AS but
+           json_extract(value, '$[5]') AS only, json_extract(value, '$[6]') AS but,
+           json_extract(value, '$[7]') AS leave_out, json_extract(value, '$[8]') AS collapse
     FROM json_each(:ranges)
 )""",
     "postgresql": """
 WITH r AS (
     SELECT (j ->> 0)::int AS k, j ->> 1 AS tool, (j ->> 2)::int AS width, (j ->> 3)::timestamptz AS a,
-           (j ->> 4)::timestamptz AS b, (j ->> 5)::int AS only, (j ->> 6)::int AS but
+           (j ->> 4)::timestamptz AS b, (j ->> 5)::int AS only, (j ->> 6)::int AS but,
+           CASE WHEN j ->> 7 IS NULL THEN NULL ELSE ARRAY(SELECT json_array_elements_text(j -> 7)) END AS leave_out,
+           (j ->> 8)::float8 AS collapse
     FROM json_array_elements(CAST(:ranges AS json)) AS j
 )""",
 }
 
 # {version} is the source's version number, 0 where an execution named none.
 _VERSION = "(r.only IS NULL OR {version} = r.only) AND (r.but IS NULL OR {version} <> r.but)"
-_OURS = _VERSION.format(version="x.version_number")
-_RAW = _VERSION.format(version="COALESCE(x.version_number, 0)")
+_LEFT_OUT = {  # {error} is the source's error type, or '' for a success
+    "sqlite": "(r.leave_out IS NULL OR {error} NOT IN (SELECT value FROM json_each(r.leave_out)))",
+    "postgresql": "(r.leave_out IS NULL OR {error} <> ALL (r.leave_out))",
+}
+_ERROR = "CASE WHEN x.success THEN '' ELSE COALESCE(x.error_type, '') END"
+
+# The first hour in which a version ran, for a range that asks for one version: there is nothing before.
+_START = {
+    "sqlite": "MAX(r.a, {first})",
+    "postgresql": "GREATEST(r.a, {first})",
+}
+_FIRST = """CASE WHEN r.only IS NULL THEN r.a ELSE COALESCE((
+    SELECT s.first_hour FROM tool_version_starts s WHERE s.tool_name = r.tool AND s.version_number = r.only), r.b) END"""
 
 # Range by range: without a GROUP BY of its own inside, a planner may start from the rows, of which there are many.
 _BY_RANGE = {
@@ -136,79 +161,155 @@ SELECT r.k, s.* FROM r CROSS JOIN LATERAL (
 }
 _SUMS = "SUM(x.executions), SUM(x.successes), SUM(x.duration_sum_ms)"
 _RAW_SUMS = "COUNT(*), SUM(CASE WHEN x.success THEN 1 ELSE 0 END), COALESCE(SUM(x.duration_ms), 0)"
+_TAKEN_OFF = "-COUNT(*), -SUM(CASE WHEN x.success THEN 1 ELSE 0 END), -COALESCE(SUM(x.duration_ms), 0)"
+
+
+def _ours(dialect: str) -> str:
+    return f"{_VERSION.format(version='x.version_number')} AND {_LEFT_OUT[dialect].format(error='x.error_type')}"
+
+
+def _raw(dialect: str) -> str:
+    version = _VERSION.format(version="COALESCE(x.version_number, 0)")
+    return f"{version} AND {_LEFT_OUT[dialect].format(error=_ERROR)}"
+
+
+_IN_RANGE = "x.tool_name = r.tool AND x.executed_at >= r.a AND x.executed_at < r.b"
 
 
 def _count_sql(dialect: str, bucket: str) -> str:
-    by_range = _BY_RANGE[dialect]
+    by_range, ours, raw = _BY_RANGE[dialect], _ours(dialect), _raw(dialect)
+    start = _START[dialect].format(first=_FIRST)
     parts = [
         by_range.format(
             bucket="x.bucket",
             counts=_SUMS,
             table="tool_execution_rollups",
             where="r.width > 0 AND x.tool_name = r.tool AND x.width = r.width "
-            f"AND x.start_at >= r.a AND x.start_at < r.b AND {_OURS}",
+            f"AND x.start_at >= {start} AND x.start_at < r.b AND {ours}",
         ),
         by_range.format(
-            bucket=bucket,
-            counts=_RAW_SUMS,
-            table="tool_executions",
-            where=f"r.width = 0 AND x.tool_name = r.tool AND x.executed_at >= r.a AND x.executed_at < r.b AND {_RAW}",
+            bucket=bucket, counts=_RAW_SUMS, table="tool_executions", where=f"r.width = 0 AND {_IN_RANGE} AND {raw}"
+        ),
+        by_range.format(
+            bucket=bucket, counts=_TAKEN_OFF, table="superseded_executions", where=f"{_IN_RANGE} AND {raw}"
         ),
     ]
     if dialect == "postgresql":  # what is noted and not folded yet
         parts.append(
             f"SELECT r.k, x.bucket, {_SUMS} FROM tool_execution_deltas x JOIN r ON r.width > 0 "
-            f"AND x.tool_name = r.tool AND x.minute >= r.a AND x.minute < r.b AND {_OURS} GROUP BY 1, 2"
+            f"AND x.tool_name = r.tool AND x.minute >= r.a AND x.minute < r.b AND {ours} GROUP BY 1, 2"
         )
     else:  # what lies beyond the last id that was rolled up: from the rows, of which there are few
         parts.append(
             f"SELECT r.k, {bucket}, {_RAW_SUMS} FROM tool_executions x CROSS JOIN r "
             "WHERE x.id > (SELECT rolled_to FROM rollup_state) AND r.width > 0 AND r.tool = +x.tool_name "
-            f"AND +x.executed_at >= r.a AND +x.executed_at < r.b AND {_RAW} GROUP BY 1, 2"
+            f"AND +x.executed_at >= r.a AND +x.executed_at < r.b AND {raw} GROUP BY 1, 2"
         )
     return _RANGES[dialect] + "\nUNION ALL\n".join(parts)
 
 
+# A failed call that names no request, and soon after it another one with the same parameters.
+_MOMENT = "'%Y-%m-%d %H\\:%M\\:%f999'"
+_SOON_AFTER = {
+    "sqlite": f"y.executed_at <= strftime({_MOMENT}, x.executed_at, '+' || r.collapse || ' seconds')",
+    "postgresql": "y.executed_at <= x.executed_at + make_interval(secs => r.collapse)",
+}
+_COLLAPSED = """r.collapse > 0 AND {in_range} AND NOT x.success AND {raw}
+    AND x.request_id IS NULL AND x.parameters IS NOT NULL AND EXISTS (
+        SELECT 1 FROM tool_executions y
+        WHERE y.tool_name = x.tool_name AND y.executed_at >= x.executed_at AND {soon_after}
+        AND (y.executed_at > x.executed_at OR y.id > x.id)
+        AND y.request_id IS NULL AND y.parameters = x.parameters)"""
+
+
+def _collapsed_sql(dialect: str, bucket: str) -> str:
+    where = _COLLAPSED.format(in_range=_IN_RANGE, raw=_raw(dialect), soon_after=_SOON_AFTER[dialect])
+    if dialect == "sqlite":
+        where = where.replace("NOT x.success", "x.success = 0")  # as the index of failures says it
+    part = _BY_RANGE[dialect].format(bucket=bucket, counts=_TAKEN_OFF, table="tool_executions", where=where)
+    return f"\nUNION ALL\n{part}"
+
+
 _FOLD = """
 INSERT INTO tool_execution_rollups
-    (tool_name, width, start_at, version_number, bucket, executions, successes, duration_sum_ms)
-SELECT tool_name, {width}, {start}, version_number, bucket, SUM(executions), SUM(successes), SUM(duration_sum_ms)
+    (tool_name, width, start_at, version_number, bucket, error_type, executions, successes, duration_sum_ms)
+SELECT tool_name, {width}, {start}, version_number, bucket, error_type,
+       SUM(executions), SUM(successes), SUM(duration_sum_ms)
 FROM {source} WHERE TRUE
-GROUP BY 1, 2, 3, 4, 5
-ON CONFLICT (tool_name, width, start_at, version_number, bucket) DO UPDATE SET
+GROUP BY 1, 2, 3, 4, 5, 6
+ON CONFLICT (tool_name, width, start_at, version_number, bucket, error_type) DO UPDATE SET
     executions = tool_execution_rollups.executions + excluded.executions,
     successes = tool_execution_rollups.successes + excluded.successes,
     duration_sum_ms = tool_execution_rollups.duration_sum_ms + excluded.duration_sum_ms"""
 
-_ALONE = "SELECT pg_try_advisory_xact_lock(hashtextextended('rollguard:fold', 0))"
+_STARTS = """
+INSERT INTO tool_version_starts (tool_name, version_number, first_hour)
+SELECT tool_name, version_number, MIN({hour}) FROM {source} WHERE TRUE GROUP BY 1, 2
+ON CONFLICT (tool_name, version_number) DO UPDATE SET first_hour = excluded.first_hour
+WHERE excluded.first_hour < tool_version_starts.first_hour"""
+
+# Of the executions of a request all but the last, {asked} being the requests that are looked through.
+_SUPERSEDED = """
+INSERT INTO superseded_executions (id, tool_name, version_number, success, duration_ms, error_type, executed_at)
+SELECT x.id, x.tool_name, x.version_number, x.success, x.duration_ms, x.error_type, x.executed_at
+FROM {asked} q JOIN tool_executions x ON x.tool_name = q.tool_name AND x.request_id = q.request_id
+WHERE x.request_id IS NOT NULL AND EXISTS (
+    SELECT 1 FROM tool_executions y
+    WHERE y.tool_name = x.tool_name AND y.request_id = x.request_id AND y.request_id IS NOT NULL
+    AND (y.executed_at > x.executed_at OR (y.executed_at = x.executed_at AND y.id > x.id)))
+ON CONFLICT (id) DO NOTHING"""
+
+_ALONE = "SELECT pg_advisory_xact_lock(hashtextextended('rollguard:fold', 0))"
+_HOUR = {
+    "sqlite": "substr(minute, 1, 13) || '\\:00\\:00.000000'",
+    "postgresql": "date_trunc('hour', minute, 'UTC')",
+}
+_BEYOND = "x.id > (SELECT rolled_to FROM rollup_state)"
 
 _SQL = {
     "sqlite": _Statements(
         count=_count_sql("sqlite", BUCKET_SQLITE),
-        waiting="SELECT (SELECT MAX(id) FROM tool_executions) - rolled_to FROM rollup_state",
+        collapsed=_collapsed_sql("sqlite", BUCKET_SQLITE),
+        waiting=f"""
+SELECT (SELECT MAX(id) FROM tool_executions) - rolled_to,
+       EXISTS (SELECT 1 FROM tool_executions x WHERE {_BEYOND} AND +x.request_id IS NOT NULL)
+FROM rollup_state""",
         fold=(
             f"""
-INSERT INTO tool_execution_deltas (tool_name, version_number, minute, bucket, executions, successes, duration_sum_ms)
+INSERT INTO tool_execution_deltas
+    (tool_name, version_number, minute, bucket, error_type, executions, successes, duration_sum_ms)
 SELECT x.tool_name, COALESCE(x.version_number, 0), substr(x.executed_at, 1, 16) || '\\:00.000000', {BUCKET_SQLITE},
-       COUNT(*), SUM(x.success), TOTAL(x.duration_ms)
-FROM tool_executions x WHERE x.id > (SELECT rolled_to FROM rollup_state)
-GROUP BY 1, 2, 3, 4""",
+       {_ERROR}, COUNT(*), SUM(x.success), TOTAL(x.duration_ms)
+FROM tool_executions x WHERE {_BEYOND}
+GROUP BY 1, 2, 3, 4, 5""",
+            _SUPERSEDED.format(
+                asked="(SELECT DISTINCT x.tool_name, x.request_id FROM tool_executions x "
+                f"WHERE {_BEYOND} AND +x.request_id IS NOT NULL)"
+            ),
             "UPDATE rollup_state SET rolled_to = COALESCE((SELECT MAX(id) FROM tool_executions), rolled_to)",
             _FOLD.format(width=60, start="minute", source="tool_execution_deltas"),
-            _FOLD.format(
-                width=3600, start="substr(minute, 1, 13) || '\\:00\\:00.000000'", source="tool_execution_deltas"
-            ),
+            _FOLD.format(width=3600, start=_HOUR["sqlite"], source="tool_execution_deltas"),
+            _STARTS.format(hour=_HOUR["sqlite"], source="tool_execution_deltas"),
             "DELETE FROM tool_execution_deltas",
         ),
     ),
     "postgresql": _Statements(
         count=_count_sql("postgresql", BUCKET_POSTGRESQL),
-        waiting=f"SELECT COUNT(*) FROM (SELECT 1 FROM tool_execution_deltas LIMIT {WORTH_FOLDING}) AS few",
+        collapsed=_collapsed_sql("postgresql", BUCKET_POSTGRESQL),
+        waiting=f"""
+SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM tool_execution_deltas LIMIT {WORTH_FOLDING}) AS few),
+       EXISTS (SELECT 1 FROM request_arrivals)""",
         fold=(
             f"""
 WITH taken AS (DELETE FROM tool_execution_deltas RETURNING *),
 minutes AS ({_FOLD.format(width=60, start="minute", source="taken")}),
-hours AS ({_FOLD.format(width=3600, start="date_trunc('hour', minute, 'UTC')", source="taken")})
+hours AS ({_FOLD.format(width=3600, start=_HOUR["postgresql"], source="taken")}),
+starts AS ({_STARTS.format(hour=_HOUR["postgresql"], source="taken")})
+SELECT 1""",
+            f"""
+WITH taken AS (DELETE FROM request_arrivals RETURNING tool_name, request_id),
+asked AS (SELECT DISTINCT tool_name, request_id FROM taken),
+superseded AS ({_SUPERSEDED.format(asked="asked")})
 SELECT 1""",
         ),
     ),

@@ -75,9 +75,24 @@ tool_executions = Table(
     Column("parameters", Text, comment="JSON"),
     Column("result", Text, comment="JSON"),
     Column("executed_at", UTCDateTime, nullable=False, server_default=utc_now(), comment="when the call began"),
+    Column("request_id", String(255), comment="executions that share one count once, with the last outcome"),
     UniqueConstraint("execution_id", info={ONLY_ON: "sqlite"}),
     CheckConstraint("duration_ms >= 0", name="duration"),
     Index("ix_tool_executions_tool_name_executed_at", "tool_name", "executed_at"),
+    Index(
+        "ix_tool_executions_request_id",
+        "tool_name",
+        "request_id",
+        sqlite_where=text("request_id IS NOT NULL"),
+        postgresql_where=text("request_id IS NOT NULL"),
+    ),
+    Index(
+        "ix_tool_executions_failed",
+        "tool_name",
+        "executed_at",
+        sqlite_where=text("success = 0"),
+        postgresql_where=text("NOT success"),
+    ),
     postgresql_partition_by="RANGE (executed_at)",  # where the primary key is (id, executed_at), as it has to be
 )
 
@@ -90,6 +105,30 @@ execution_keys = Table(
     Index("ix_execution_keys_executed_at", "executed_at"),
     info={ONLY_ON: "postgresql"},
     comment="every execution_id that is stored, across the partitions",
+)
+
+# What is counted in the rollups and to be taken off: all executions of a request but the last.
+superseded_executions = Table(
+    "superseded_executions",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=False, comment="of the row in tool_executions"),
+    Column("tool_name", String(255), nullable=False),
+    Column("version_number", Integer),
+    Column("success", Boolean, nullable=False),
+    Column("duration_ms", Float),
+    Column("error_type", String(255)),
+    Column("executed_at", UTCDateTime, nullable=False),
+    Index("ix_superseded_executions_tool_name", "tool_name", "executed_at"),
+    comment="executions whose request was tried again later: counted in the rollups, and taken off the counts",
+)
+
+request_arrivals = Table(
+    "request_arrivals",
+    metadata,
+    Column("tool_name", String(255), nullable=False),
+    Column("request_id", String(255), nullable=False),
+    info={ONLY_ON: "postgresql"},
+    comment="requests whose executions arrived and were not looked through yet",
 )
 
 tool_versions = Table(
@@ -155,6 +194,15 @@ deployment_monitoring = Table(
     Column("live_before", UTCDateTime, comment="when that version was last live before this deployment, if ever"),
     Column("outcome", String(20), comment="of a completed session: healthy, unproven or regressed"),
     Column("baseline", JsonText, comment="JSON: the baseline's counts, once they no longer change"),
+    Column("decision", String(20), nullable=False, server_default="threshold"),
+    Column("fast_triggers", String(20), nullable=False, server_default="with_evidence"),
+    Column("rollback_on_slowdown", Boolean, nullable=False, server_default=false()),
+    Column("hold_on_external", Boolean),
+    Column("caller_errors", JsonText, nullable=False, server_default="[]"),
+    Column("collapse_retries", Float, nullable=False, server_default=text("0")),
+    Column("baseline_rule", String(20), nullable=False, server_default="before"),
+    Column("extend_until_sufficient", Integer, nullable=False, server_default=text("0")),
+    Column("baseline_notes", JsonText, comment="JSON list: what is mixed in the baseline"),
     CheckConstraint("status IN ('active', 'completed', 'rolled_back', 'superseded', 'cancelled')", name="status"),
     CheckConstraint("(status = 'active') = (completed_at IS NULL)", name="closed"),
     CheckConstraint("monitoring_window_hours BETWEEN 1 AND 8760", name="monitoring_window_hours"),
@@ -163,6 +211,14 @@ deployment_monitoring = Table(
     CheckConstraint("min_executions BETWEEN 1 AND 1000000", name="min_executions"),
     CheckConstraint("alpha > 0 AND alpha < 0.5", name="alpha"),
     CheckConstraint("delta >= 0 AND delta < 1", name="delta"),
+    CheckConstraint("decision IN ('threshold', 'evidence')", name="decision"),
+    CheckConstraint("fast_triggers IN ('with_evidence', 'alone', 'off')", name="fast_triggers"),
+    CheckConstraint("rollback_on_slowdown IN (FALSE, TRUE)", name="rollback_on_slowdown"),
+    CheckConstraint("hold_on_external IN (FALSE, TRUE)", name="hold_on_external"),
+    CheckConstraint("caller_errors LIKE '[%]'", name="caller_errors"),
+    CheckConstraint("collapse_retries >= 0 AND collapse_retries <= 3600", name="collapse_retries"),
+    CheckConstraint("baseline_rule IN ('before', 'same_hours')", name="baseline_rule"),
+    CheckConstraint("extend_until_sufficient BETWEEN 0 AND 8760", name="extend_until_sufficient"),
     CheckConstraint("outcome IS NULL OR status = 'completed'", name="outcome"),
     CheckConstraint("outcome IN ('healthy', 'unproven', 'regressed')", name="outcome_value"),
     Index("ix_deployment_monitoring_tool_name", "tool_name", "session_id"),
@@ -243,7 +299,7 @@ deployment_rollbacks = Table(
     ),
 )
 
-# Executions counted per tool, version, minute and hour. Exact, whoever inserts them.
+# Executions counted per tool, version, error, minute and hour. Exact, whoever inserts them.
 tool_execution_rollups = Table(
     "tool_execution_rollups",
     metadata,
@@ -255,6 +311,17 @@ tool_execution_rollups = Table(
     Column("executions", BigInteger, nullable=False),
     Column("successes", BigInteger, nullable=False),
     Column("duration_sum_ms", Float, nullable=False),
+    Column("error_type", String(255), primary_key=True, server_default=""),
+    sqlite_with_rowid=False,
+)
+
+# Where counting a version may begin: it need not read the rollups of the time before.
+tool_version_starts = Table(
+    "tool_version_starts",
+    metadata,
+    Column("tool_name", String(255), primary_key=True),
+    Column("version_number", Integer, primary_key=True, autoincrement=False, comment="0 where none was named"),
+    Column("first_hour", UTCDateTime, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -268,6 +335,7 @@ tool_execution_deltas = Table(
     Column("executions", BigInteger, nullable=False),
     Column("successes", BigInteger, nullable=False),
     Column("duration_sum_ms", Float, nullable=False),
+    Column("error_type", String(255), nullable=False, server_default=""),
     comment="counted and not yet folded into the rollups",
 )
 

@@ -19,7 +19,7 @@ from rollguard.store.schema import deployment_health_checks as c
 from rollguard.store.schema import deployment_monitoring as m
 from rollguard.store.schema import deployment_rollbacks as r
 
-_RULES = tuple(Rules.__dataclass_fields__)
+_RULES = {name: {"baseline": "baseline_rule"}.get(name, name) for name in Rules.__dataclass_fields__}  # → its column
 
 
 class Sessions:
@@ -99,7 +99,7 @@ class Sessions:
                     version_number=version_number,
                     live_before=live_before,
                     notes=notes,
-                    **{name: getattr(rules, name) for name in _RULES},
+                    **{_RULES[name]: value for name, value in rules.to_dict().items()},
                 )
                 .returning(m)
             ).one()
@@ -160,6 +160,14 @@ class Sessions:
                     .values(baseline=window.to_dict())
                 )
 
+    def note_baselines(self, notes: Mapping[int, Sequence[str]]) -> None:
+        """Keep what is mixed in sessions' baselines: sentences, none where nothing is."""
+        with self._database.write(durable=False) as connection:
+            for session_id, sentences in notes.items():
+                connection.execute(
+                    sa.update(m).where(m.c.session_id == session_id).values(baseline_notes=list(sentences))
+                )
+
     def checks(self, session_id: int, limit: int | None = None) -> list[dict[str, Any]]:
         """The session's health checks, newest first."""
         with self._database.read() as connection:
@@ -209,6 +217,7 @@ def _session(row: Row[Any]) -> Session:
         version_number=row.version_number,
         live_before=row.live_before,
         outcome=row.outcome,
-        rules=Rules(**{name: getattr(row, name) for name in _RULES}),
+        rules=Rules(**{name: getattr(row, column) for name, column in _RULES.items()}),
         baseline=None if row.baseline is None else Window.from_dict(row.baseline),
+        baseline_notes=tuple(row.baseline_notes or ()),
     )

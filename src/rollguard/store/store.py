@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Self
 
+from rollguard.store.arrivals import Arrivals, arrivals_in
 from rollguard.store.engine import Database
 from rollguard.store.executions import Executions
 from rollguard.store.migrate import migrate
@@ -77,6 +78,7 @@ class ExecutionStore:
         executed_at: datetime | None = None,
         version_number: int | None = None,
         execution_id: str | None = None,
+        request_id: str | None = None,
     ) -> str:
         """Record one call of a tool.
 
@@ -91,6 +93,7 @@ class ExecutionStore:
             executed_at: when the call began; now by default. A naive datetime is local time.
             version_number: the version that ran; without it the execution counts by its time.
             execution_id: the caller's id of this call; writing the same id again changes nothing.
+            request_id: what the call was made for; calls of a tool that share one count once, with the last outcome.
 
         Returns:
             The execution's id: the given one, or a new one.
@@ -110,6 +113,7 @@ class ExecutionStore:
             executed_at=executed_at,
             version_number=version_number,
             execution_id=execution_id,
+            request_id=request_id,
         )
         self.executions.write([row])
         return str(row["execution_id"])
@@ -128,6 +132,10 @@ class ExecutionStore:
             StoreUnavailable: the database cannot be reached or written; nothing was written.
         """
         return self.executions.write(self.executions.row_from(execution) for execution in executions)
+
+    def arrivals(self) -> Arrivals:
+        """What tells at once which tools were executed, by whatever process; see `rollguard.store.arrivals`."""
+        return arrivals_in(self.database)
 
     def tidy(self, *, now: datetime | None = None) -> Tidied:
         """Remove executions that are older than `retention_days`; see `Retention`. The loop does it once a cycle.

@@ -1,0 +1,55 @@
+"""Making a decision again from its record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rollguard.errors import InvalidInput
+from rollguard.judge.external import Surroundings
+from rollguard.judge.rules import Rules
+from rollguard.judge.triggers import Outcome
+from rollguard.judge.verdict import RULE_VERSION, Judgement, judge
+from rollguard.judge.windows import Window
+
+_DECIDED = ("verdict", "rollback_type", "needs_rollback", "log_e", "reasons")
+
+
+def replay(record: Mapping[str, Any], rules: Rules | None = None) -> Judgement:
+    """Judge again what a decision record holds.
+
+    Args:
+        record: as `Judgement.record` made it.
+        rules: judge by these instead, to see what they would have decided.
+
+    Raises:
+        InvalidInput: the record cannot be read, or was made by another version of the rule.
+    """
+    version = record.get("rule_version")
+    if version != RULE_VERSION:
+        raise InvalidInput(
+            f"the decision was made by version {version} of the rule and this Rollguard has version {RULE_VERSION}; "
+            "to make it again use the Rollguard that made it"
+        )
+    try:
+        surroundings = record.get("surroundings")
+        return judge(
+            Window.from_dict(record["baseline"]),
+            Window.from_dict(record["current"]),
+            rules or Rules(**record["rules"]),
+            scheduled=record["scheduled"],
+            outcomes=[Outcome.from_list(outcome) for outcome in record.get("outcomes", ())],
+            surroundings=None if surroundings is None else Surroundings.from_dict(surroundings),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidInput(f"the decision's record cannot be read: {error!r}") from error
+
+
+def differences(record: Mapping[str, Any], again: Judgement) -> list[str]:
+    """Where a decision that was made again differs from its record, bit for bit; empty where it does not."""
+    made = again.record()
+    return [
+        f"{name}: recorded {record.get(name)!r}, now {made[name]!r}"
+        for name in _DECIDED
+        if record.get(name) != made[name]
+    ]

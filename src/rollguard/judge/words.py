@@ -1,0 +1,74 @@
+"""The sentences of a verdict: what was counted, in numbers that never say more than is so."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+from rollguard.judge.comparison import Comparison, as_float
+from rollguard.judge.rules import Rules
+from rollguard.judge.slowdown import Slowdown
+from rollguard.judge.windows import Window
+
+
+def compared(comparison: Comparison, rules: Rules) -> str:
+    """Both windows and the drop: '9 of 30 calls failed (30 %) since the deployment, …: drop 25 points ≥ 15 (high)'."""
+    now, before = comparison.current, comparison.baseline
+    if not now.total or not before.total or comparison.success_rate_change is None:
+        return f"{now.total} calls since the deployment, {before.total} in the baseline: nothing to compare"
+    counts = f"{_failed(now)} since the deployment, {_failed(before)} before"
+    if comparison.success_rate_change > 0:
+        return f"{counts}: success rate up {points(comparison.success_rate_change)} points"
+    reached = "≥" if (comparison.success_rate_drop or 0) >= rules.threshold else "<"
+    drop = points(comparison.success_rate_drop or Fraction(0))
+    graded = f" ({comparison.regression_severity})" if comparison.regression_detected else ""
+    return f"{counts}: drop {drop} points {reached} {points(rules.threshold)}{graded}"
+
+
+def evidence(log_e: float, required: float) -> str:
+    """'evidence 1796 ≥ 20'."""
+    sign = "≥" if log_e >= required else "<"
+    return f"evidence {e_value(log_e)} {sign} {e_value(required)}"
+
+
+def missing(comparison: Comparison, rules: Rules) -> str:
+    """How many executions the comparison lacks, and where."""
+    short = [
+        f"{rules.min_executions - window.total} more {where}"
+        for window, where in (
+            (comparison.baseline, "in the baseline"),
+            (comparison.current, "since the deployment"),
+        )
+        if window.total < rules.min_executions
+    ]
+    return f"insufficient data: {rules.min_executions} executions are needed on both sides, {' and '.join(short)}"
+
+
+def slower(comparison: Comparison, found: Slowdown | None) -> str:
+    """How much longer the mean call takes, and the evidence for it."""
+    before, now = comparison.baseline.avg_duration_ms, comparison.current.avg_duration_ms
+    times = f"{(as_float(comparison.duration_change) or 0.0) + 1:.3g} times"
+    sentence = f"slower: {now:.4g} ms on average, {before:.4g} ms before ({times} as long)"
+    if found is None:
+        return sentence
+    share = f"{found.slow} of {found.timed} calls above {found.limit_ms:.4g} ms"
+    return f"{sentence}; {share}, {evidence(found.log_e, found.required)}"
+
+
+def e_value(log_e: float) -> str:
+    """An e-value from its natural log, short."""
+    return f"{math.exp(log_e):.4g}" if log_e < 30 else f"e^{log_e:.1f}"
+
+
+def points(share: Fraction) -> str:
+    """A share (0 or more) as percentage points with up to two decimals: 0.15 → '15', 1/3 → '33.33'.
+
+    Cut, not rounded, so that a drop just below a threshold never reads as if it had reached it.
+    """
+    hundredths = math.floor(share * 10_000)
+    text = f"{hundredths // 100}.{hundredths % 100:02d}"
+    return text.rstrip("0").rstrip(".")
+
+
+def _failed(window: Window) -> str:
+    return f"{window.failures} of {window.total} calls failed ({points(1 - (window.rate or Fraction(0)))} %)"
