@@ -141,10 +141,7 @@ class _Look:
         names = [other for other in executions.tool_names() if other != name and other not in watched]
         if not names or not ours:
             return None, 0
-        before = (
-            max(self._session.baseline_start, self._session.deployment_time - _DAY),
-            self._session.deployment_time,
-        )
+        before = self._before()
         theirs = _signatures(executions.failures_in([Stretch(n, start, end) for n in names], _FAILURES))
         shared = [error for error, count in ours.most_common() if min(count, theirs[error]) >= _FEWEST_SHARED]
         if not shared:

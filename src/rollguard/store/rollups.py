@@ -149,7 +149,8 @@ _START = {
     "postgresql": "GREATEST(r.a, {first})",
 }
 _FIRST = """CASE WHEN r.only IS NULL THEN r.a ELSE COALESCE((
-    SELECT s.first_hour FROM tool_version_starts s WHERE s.tool_name = r.tool AND s.version_number = r.only), r.b) END"""
+    SELECT s.first_hour FROM tool_version_starts s
+    WHERE s.tool_name = r.tool AND s.version_number = r.only), r.b) END"""
 
 # Range by range: without a GROUP BY of its own inside, a planner may start from the rows, of which there are many.
 _BY_RANGE = {

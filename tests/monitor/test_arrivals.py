@@ -1,0 +1,132 @@
+"""Executions that arrive are looked at at once, whichever process recorded them."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from rollguard import AutonomousLoop, ExecutionStore
+from rollguard.errors import StoreUnavailable
+from rollguard.store.arrivals import Arrivals, arrivals_in
+from rollguard.store.engine import Database
+from tests.conftest import Guard
+
+LONG = 30.0  # seconds: what is waited for comes long before
+
+
+@pytest.fixture
+def watched(guard: Guard) -> Guard:
+    """A tool whose second version is under watch since just now, with a healthy baseline."""
+    now = datetime.now(UTC)
+    for version, days in ((1, 8), (2, 0)):
+        guard.deploy(version, at=now - timedelta(days=days))
+    guard.calls(95, 5, start=now - timedelta(days=2), hours=24)
+    guard.watch(at=now)
+    return guard
+
+
+@pytest.fixture
+def arrivals(watched: Guard) -> Iterator[Arrivals]:
+    """Listening already."""
+    found = watched.store.arrivals()
+    assert found.wait(0.0) == set()
+    yield found
+    found.interrupt()
+    found.close()
+
+
+def _fail(url: str, count: int = 3) -> None:
+    with ExecutionStore(url) as store:
+        store.store_tool_executions(
+            {"tool_name": "my_tool", "success": False, "error": "ValueError: no", "version_number": 2}
+            for _ in range(count)
+        )
+
+
+def test_arrivals_of_this_process_are_told(watched: Guard, arrivals: Arrivals) -> None:
+    """What this process stores wakes whoever waits, with the tool's name."""
+    watched.store.store_tool_execution(tool_name="my_tool", success=True)
+    assert arrivals.wait(LONG) == {"my_tool"}
+    assert arrivals.wait(0.0) == set()
+
+
+def test_arrivals_of_another_process_are_told(arrivals: Arrivals, url: str) -> None:
+    """What another process stores wakes as well."""
+    other = multiprocessing.get_context("spawn").Process(target=_fail, args=(url,))
+    other.start()
+    assert arrivals.wait(LONG) == {"my_tool"}
+    other.join()
+
+
+def test_waiting_can_be_interrupted(arrivals: Arrivals) -> None:
+    """An interruption ends the wait, and every later one."""
+    threading.Timer(0.05, arrivals.interrupt).start()
+    began = time.monotonic()
+    assert arrivals.wait(LONG) == set()
+    assert arrivals.wait(LONG) == set()
+    assert time.monotonic() - began < LONG
+
+
+def test_arrivals_in_memory_are_told() -> None:
+    """A store in memory tells too."""
+    with ExecutionStore("sqlite://") as store:
+        arrivals = store.arrivals()
+        arrivals.wait(0.0)
+        store.store_tool_execution(tool_name="t", success=True)
+        assert arrivals.wait(LONG) == {"t"}
+
+
+def test_a_database_that_is_away_is_said_so() -> None:
+    """Waiting on a server that is not there fails in our own words, and may be tried again."""
+    arrivals = arrivals_in(Database("postgresql://nobody@/nothing?host=/nowhere"))
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="cannot be listened to"):
+            arrivals.wait(1.0)
+
+
+async def test_a_running_loop_rolls_back_as_soon_as_the_third_call_fails(watched: Guard, url: str) -> None:
+    """The loop need not wait for its next cycle: three failures in a row, recorded by another process, are enough."""
+    loop = AutonomousLoop(watched.monitor, check_interval_seconds=86_400)
+    running = asyncio.create_task(loop.run(handle_signals=False))
+    while not loop.stats["checks"]:
+        await asyncio.sleep(0.01)
+    other = multiprocessing.get_context("spawn").Process(target=_fail, args=(url,))
+    other.start()
+    while not loop.stats["rollbacks_triggered"]:
+        assert not running.done()
+        await asyncio.sleep(0.01)
+    other.join()
+    loop.stop()
+    await running
+    assert loop.stats["cycles"] == 1
+    assert loop.stats["looks"] >= 1
+    (rollback,) = watched.store.rollbacks.recent()
+    assert (rollback.rollback_type, rollback.to_version) == ("fast", 1)
+    assert watched.registry.call("my_tool", x=1) == 2
+
+
+async def test_a_loop_that_cannot_listen_goes_on_checking(watched: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where arrivals cannot be learnt of, the cycles are made all the same, and it is counted as an error."""
+
+    class Broken:
+        def wait(self, timeout: float) -> set[str]:
+            raise StoreUnavailable("gone")
+
+        def interrupt(self) -> None: ...
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(watched.store, "arrivals", Broken)
+    loop = AutonomousLoop(watched.monitor)
+    running = asyncio.create_task(loop.run(handle_signals=False))
+    while not loop.stats["checks"]:
+        await asyncio.sleep(0.01)
+    loop.stop()
+    await running
+    assert loop.stats["errors"] >= 1
