@@ -10,6 +10,7 @@ from typing import Any
 
 from rollguard.checking import Checked, Checker
 from rollguard.errors import InvalidInput, RollbackRefused, StoreError
+from rollguard.explanation import explain
 from rollguard.health_report import failed_check_row
 from rollguard.judge import Judgement, Rules, Verdict, as_float
 from rollguard.notify import Dispatcher, LogNotifier, Notifier
@@ -198,6 +199,10 @@ class DeploymentMonitor:
             s for s in self.get_active_sessions() if s.tool_name in tool_names and s.rules.looks_at_every_arrival
         ]
         return self._look_after_some(sessions, moment, scheduled=False)
+
+    def explain(self, session_id: int) -> dict[str, Any]:
+        """Why a deployment was, or was not, rolled back; see `rollguard.explanation.explain`."""
+        return explain(self.store, _checked_session_id(session_id))
 
     def record_failed_check(self, session: Session, error: Exception, *, now: datetime | None = None) -> None:
         """Keep that a check could not be made and why, so that it is seen; the next check tries again."""

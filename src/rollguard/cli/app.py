@@ -10,6 +10,7 @@ from rollguard.cli import exits
 from rollguard.cli.commands import (
     call,
     deploy,
+    explain,
     health,
     history,
     init,
@@ -65,6 +66,7 @@ _PANELS = {
         ("sessions", sessions.sessions),
         ("history", history.history),
         ("rollbacks", rollbacks.rollbacks),
+        ("explain", explain.explain),
         ("stability", stability.stability),
     ),
 }

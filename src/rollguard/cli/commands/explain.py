@@ -1,0 +1,83 @@
+"""`rollguard explain`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from rollguard.cli import output
+from rollguard.cli.opening import opened
+from rollguard.cli.options import Config, Json
+from rollguard.cli.words import NOTHING, moment
+from rollguard.judge import Rules
+
+_DIFFERS = 1
+
+
+def explain(
+    session: Annotated[int, typer.Argument(metavar="SESSION", help="The session's number, as `sessions` lists it.")],
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Say why a deployment was, or was not, rolled back, and make its decisions again from their records.
+
+    The exit code is 1 when a decision made again differs from the recorded one.
+    """
+    from rollguard.explanation import explain as explained
+
+    with opened(config) as guard:
+        found = explained(guard.store, session)
+    if as_json:
+        output.emit_json(found)
+    else:
+        _show(found)
+    if found["checks"]["differing"]:
+        raise typer.Exit(_DIFFERS)
+
+
+def _show(found: dict[str, Any]) -> None:
+    session, now = found["session"], datetime.now(UTC)
+    version = NOTHING if session["version_number"] is None else session["version_number"]
+    status = session["status"] + (f", {session['outcome']}" if session["outcome"] else "")
+    output.emit(f"{session['tool_name']}, version {version}: session {session['session_id']} ({status})\n\nWhy\n")
+    output.emit("".join(f"  • {sentence}\n" for sentence in [*found["why"], *found["baseline_notes"]]))
+    if found["decision"] is not None and found["decision"]["record"] is not None:
+        output.emit("\nWhat was counted\n")
+        output.show(_windows(found["decision"]["record"]))
+    output.emit(f"\nRules\n  {_rules(found['rules'])}\n\nTime line\n")
+    output.show(
+        output.table(
+            ("When", "What~"),
+            [(moment(datetime.fromisoformat(entry["at"]), now), entry["what"]) for entry in found["timeline"]],
+        )
+    )
+    output.emit(f"\n{_replayed(found['checks'])}")
+
+
+def _windows(record: dict[str, Any]) -> Any:
+    rows = []
+    for name, window in (("Baseline", record["baseline"]), ("Current", record["current"])):
+        failed = window["total"] - window["successes"]
+        rows.append((name, f"{window['total']:,}", f"{window['successes']:,}", f"{failed:,}"))
+    return output.table(("", "Calls>", "Succeeded>", "Failed>"), rows)
+
+
+def _rules(rules: dict[str, Any]) -> str:
+    """The decision, and whatever else is not as it is by default."""
+    usual = Rules().to_dict()
+    told = [f"decision = {rules['decision']}"]
+    told += [f"{name} = {value}" for name, value in rules.items() if value != usual[name] and name != "decision"]
+    return ", ".join(told) + ("" if len(told) > 1 else "; everything else is as by default")
+
+
+def _replayed(checks: dict[str, Any]) -> str:
+    if not checks["differing"]:
+        return (
+            f"{checks['made_again']} of {checks['kept']} kept checks were decided again from their records: the same.\n"
+        )
+    lines = [f"{len(checks['differing'])} of {checks['kept']} kept checks are decided differently now:\n"]
+    for check in checks["differing"]:
+        lines += [f"  check {check['check_id']}: {difference}\n" for difference in check["differences"]]
+    return "".join(lines)

@@ -1,0 +1,76 @@
+"""`rollguard explain`: why it was rolled back, with the decision made again."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Shell
+
+
+def _rolled_back(shell: Shell) -> None:
+    shell.deploy(1)
+    shell.calls(20, 0)
+    shell.deploy(2)
+    shell.calls(6, 6)
+    shell.ok("watch", "--once")
+
+
+def test_explains_a_rollback(shell_on: Shell) -> None:
+    """Counts, rule, reasons, the rollback and the time line are told, and the decision is the same when made again."""
+    shell = shell_on
+    _rolled_back(shell)
+    told = shell.ok("explain", "2", "--json").json
+    assert told["why"][0].startswith("it was rolled back to version 1 (")
+    assert told["decision"]["record"]["current"]["total"] == 12
+    assert told["checks"] == {"kept": 1, "made_again": 1, "differing": []}
+    assert told["rollback"]["to_version"] == 1
+    assert [entry["what"].split(":")[0] for entry in told["timeline"]][-2:] == [
+        "rollback finished",
+        "the session ended",
+    ]
+    shown = shell.ok("explain", "2").out
+    for words in (
+        "it was rolled back to version 1",
+        "decision = threshold",
+        "Baseline",
+        "regressed: 6 of 12",
+        "the same",
+    ):
+        assert words in shown
+
+
+def test_explains_what_was_not_rolled_back(shell_on: Shell) -> None:
+    """A session that was not checked, and one that is healthy so far, say so."""
+    shell = shell_on
+    shell.deploy(1)
+    assert shell.ok("explain", "1", "--json").json["why"] == ["it was not checked yet"]
+    shell.calls(20, 0)
+    shell.deploy(2)
+    shell.calls(20, 0)
+    shell.ok("watch", "--once")
+    assert "it was not rolled back: the latest verdict is healthy" in shell.ok("explain", "2").out
+
+
+def test_a_changed_record_is_found(shell: Shell, tmp_path: Path) -> None:
+    """Where a record no longer leads to its decision, that is shown, and the exit code is 1."""
+    _rolled_back(shell)
+    (path,) = tmp_path.rglob("rollguard.db")
+    with sqlite3.connect(path) as connection:
+        (record,) = connection.execute("SELECT record FROM deployment_health_checks").fetchone()
+        changed = json.loads(record)
+        changed["current"]["successes"] = 12
+        connection.execute("UPDATE deployment_health_checks SET record = ?", (json.dumps(changed),))
+    connection.close()
+    shown = shell.run("explain", "2")
+    assert shown.exit_code == 1
+    assert "verdict: recorded 'regressed', now 'healthy'" in shown.out
+
+
+@pytest.mark.parametrize("session", ["99", "0"])
+def test_a_session_that_is_not_there(shell: Shell, session: str) -> None:
+    """An unknown session is refused with the way to list them."""
+    assert "error:" in shell.run("explain", session).err
