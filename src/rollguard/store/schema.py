@@ -78,10 +78,19 @@ tool_executions = Table(
     UniqueConstraint("execution_id", info={ONLY_ON: "sqlite"}),
     CheckConstraint("duration_ms >= 0", name="duration"),
     Index("ix_tool_executions_tool_name_executed_at", "tool_name", "executed_at"),
+    Index(
+        "uq_tool_executions_ours",
+        "execution_id",
+        "executed_at",
+        unique=True,
+        postgresql_where=text("execution_id LIKE 'rg%'"),
+        info={ONLY_ON: "postgresql"},
+    ),
     postgresql_partition_by="RANGE (executed_at)",  # where the primary key is (id, executed_at), as it has to be
 )
 
-# A unique constraint cannot reach across partitions, so this table says which ids are stored.
+# A unique constraint cannot reach across partitions, so this table says which of the callers' own ids are stored. An id
+# that Rollguard made holds its time, and so belongs into one partition only: `uq_tool_executions_ours` is enough.
 execution_keys = Table(
     "execution_keys",
     metadata,
@@ -89,7 +98,7 @@ execution_keys = Table(
     Column("executed_at", UTCDateTime, nullable=False),
     Index("ix_execution_keys_executed_at", "executed_at"),
     info={ONLY_ON: "postgresql"},
-    comment="every execution_id that is stored, across the partitions",
+    comment="every execution_id of the callers' own that is stored, across the partitions",
 )
 
 tool_versions = Table(

@@ -18,6 +18,11 @@ def utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
+def sqlite_text(moment: datetime) -> str:
+    """A moment in UTC as `UTCDateTime` stores it on SQLite, for statements that go straight to the driver."""
+    return moment.isoformat(" ", "microseconds")[:26]  # without the zone
+
+
 class UTCDateTime(TypeDecorator[datetime]):
     """A moment: TIMESTAMP WITH TIME ZONE on PostgreSQL, 'YYYY-MM-DD HH:MM:SS.ffffff' in UTC on SQLite."""
 
