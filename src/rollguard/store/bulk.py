@@ -75,8 +75,8 @@ def _write_sqlite(connection: Connection, rows: Iterable[Row]) -> int:
 
 # --- PostgreSQL ------------------------------------------------------------------------------------------------------
 
-# For any other INSERT or COPY a trigger holds each id once, row by row. For many rows that takes longer, so here it need
-# not; for one it takes less time than asking for that does.
+# For any other INSERT or COPY a trigger holds each id once, row by row. For many rows that takes longer, so here it
+# need not; for one it takes less time than asking for that does.
 _ONE = sa.text(
     f"INSERT INTO tool_executions ({_NAMES}) VALUES ({', '.join(f':{name}' for name in _TYPES)}) ON CONFLICT DO NOTHING"
 )
@@ -85,8 +85,8 @@ _COPY = f"COPY tool_executions ({_NAMES}) FROM STDIN (FORMAT BINARY)"
 _COPY_KEYS = "COPY execution_keys (execution_id, executed_at) FROM STDIN (FORMAT BINARY)"
 _KEY_TYPES = (_TYPES["execution_id"], _TYPES["executed_at"])
 
-# Where an id is stored already. The callers' ids go first and are waited for: of two who write the same one at once, the
-# second finds it stored. They go in their own order, so that two who write the same ids never wait for each other.
+# Where an id is stored already. The callers' ids go first and are waited for: of two who write the same one at once,
+# the second finds it stored. They go in their own order, so that two who write the same ids never wait for each other.
 _ONCE = sa.text(f"""
 WITH given AS (
     SELECT * FROM unnest({", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _TYPES.items())},

@@ -169,16 +169,23 @@ def _count_sql(dialect: str, bucket: str) -> str:
     return _RANGES[dialect] + "\nUNION ALL\n".join(parts)
 
 
-_FOLD = """
+_INTO = """
 INSERT INTO tool_execution_rollups
-    (tool_name, width, start_at, version_number, bucket, executions, successes, duration_sum_ms)
+    (tool_name, width, start_at, version_number, bucket, executions, successes, duration_sum_ms)"""
+
+_SUMMED = """
 SELECT tool_name, {width}, {start}, version_number, bucket, SUM(executions), SUM(successes), SUM(duration_sum_ms)
 FROM {source} WHERE TRUE
-GROUP BY 1, 2, 3, 4, 5
+GROUP BY 1, 2, 3, 4, 5"""
+
+_ADDED = """
 ON CONFLICT (tool_name, width, start_at, version_number, bucket) DO UPDATE SET
     executions = tool_execution_rollups.executions + excluded.executions,
     successes = tool_execution_rollups.successes + excluded.successes,
     duration_sum_ms = tool_execution_rollups.duration_sum_ms + excluded.duration_sum_ms"""
+
+_FOLD = _INTO + _SUMMED + _ADDED
+_HOUR_SQLITE = "substr(minute, 1, 13) || '\\:00\\:00.000000'"
 
 _ALONE = "SELECT pg_try_advisory_xact_lock(hashtextextended('rollguard:fold', 0))"
 
@@ -188,17 +195,19 @@ _SQL = {
         waiting="SELECT (SELECT MAX(id) FROM tool_executions) - rolled_to FROM rollup_state",
         fold=(
             f"""
-INSERT INTO tool_execution_deltas (tool_name, version_number, minute, bucket, executions, successes, duration_sum_ms)
-SELECT x.tool_name, COALESCE(x.version_number, 0), substr(x.executed_at, 1, 16) || '\\:00.000000', {BUCKET_SQLITE},
-       COUNT(*), SUM(x.success), TOTAL(x.duration_ms)
-FROM tool_executions x WHERE x.id > (SELECT rolled_to FROM rollup_state)
-GROUP BY 1, 2, 3, 4""",
+WITH counted AS MATERIALIZED (
+    SELECT x.tool_name, substr(x.executed_at, 1, 16) || '\\:00.000000' AS minute,
+           COALESCE(x.version_number, 0) AS version_number, {BUCKET_SQLITE} AS bucket,
+           COUNT(*) AS executions, SUM(x.success) AS successes, TOTAL(x.duration_ms) AS duration_sum_ms
+    FROM tool_executions x WHERE x.id > (SELECT rolled_to FROM rollup_state)
+    GROUP BY 1, 2, 3, 4
+)
+{_INTO}
+SELECT tool_name, 60, minute, version_number, bucket, executions, successes, duration_sum_ms FROM counted
+UNION ALL
+{_SUMMED.format(width=3600, start=_HOUR_SQLITE, source="counted")}
+{_ADDED}""",
             "UPDATE rollup_state SET rolled_to = COALESCE((SELECT MAX(id) FROM tool_executions), rolled_to)",
-            _FOLD.format(width=60, start="minute", source="tool_execution_deltas"),
-            _FOLD.format(
-                width=3600, start="substr(minute, 1, 13) || '\\:00\\:00.000000'", source="tool_execution_deltas"
-            ),
-            "DELETE FROM tool_execution_deltas",
         ),
     ),
     "postgresql": _Statements(

@@ -20,7 +20,16 @@ def utc(moment: datetime) -> datetime:
 
 def sqlite_text(moment: datetime) -> str:
     """A moment in UTC as `UTCDateTime` stores it on SQLite, for statements that go straight to the driver."""
-    return moment.isoformat(" ", "microseconds")[:26]  # without the zone
+    # Twice as fast as isoformat, and this is done for every execution.
+    return "%04d-%02d-%02d %02d:%02d:%02d.%06d" % (  # noqa: UP031
+        moment.year,
+        moment.month,
+        moment.day,
+        moment.hour,
+        moment.minute,
+        moment.second,
+        moment.microsecond,
+    )
 
 
 class UTCDateTime(TypeDecorator[datetime]):
