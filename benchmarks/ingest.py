@@ -44,7 +44,8 @@ def run(options: Options) -> Result:
         columns=["", "time", "rows/s", "of the bare insert's rate"],
         notes=[
             f"{number(count)} rows of 20 tools over an hour, each with small parameters and a result.",
-            "The aims are held against the rate with everything folded, and on PostgreSQL against COPY.",
+            "The aims are held against COPY on PostgreSQL, and against the rate with everything folded as well.",
+            "Not folded yet: every row is counted exactly, in the notes that the next check folds into the rollups.",
             "Callers' ids: every execution brings an `execution_id` of its own. Without one, Rollguard makes it.",
             "From finished rows: checked and encoded before, like for like with the bare insert.",
             versions("psycopg", "SQLAlchemy"),
@@ -104,21 +105,28 @@ def _measure_with(
 
     def ours_finished() -> None:
         store.executions.write(finished)
+
+    def ours_finished_folded() -> None:
+        store.executions.write(finished)
         fold(store)
 
     actions = {f"bare {name}": timed(write, 0) for name, write in _bare(plain, rows).items()}
     if kind == "PostgreSQL":
         actions["Rollguard, not folded yet"] = timed(ours, count)
+        actions["Rollguard, not folded yet, from finished rows"] = timed(ours_finished, count)
     actions["Rollguard, all folded"] = timed(ours_folded, count)
-    actions["Rollguard, all folded, from finished rows"] = timed(ours_finished, count)
+    actions["Rollguard, all folded, from finished rows"] = timed(ours_finished_folded, count)
     figures = medians(actions, options.runs)
     best = min(took for name, took in figures.items() if name.startswith("bare"))
     for name, took in figures.items():
         result.rows.append([f"{kind}: {name}{ids}", duration(took), number(count / took), ratio(best / took)])
     for words, name, action in (
         ("", "Rollguard, all folded", ours_folded),
-        (" from finished rows", "Rollguard, all folded, from finished rows", ours_finished),
+        (" from finished rows", "Rollguard, all folded, from finished rows", ours_finished_folded),
+        (" from finished rows, not folded yet", "Rollguard, not folded yet, from finished rows", ours_finished),
     ):
+        if name not in figures:
+            continue  # SQLite folds as it writes
         share = best / figures[name]
         aim = Aim(f"{kind}: at least {AIMS[kind]} of the bare insert{words}{ids}", ratio(share), share >= AIMS[kind])
         if not aim.met:
