@@ -17,8 +17,8 @@ def explain(store: ExecutionStore, session_id: int) -> dict[str, Any]:
     """Explain one session. Every kept check is decided again from its record.
 
     Returns:
-        A JSON-safe mapping: `session`, `rules`, `baseline_notes`, `why` (sentences), `decision` (the check that decided,
-        or the latest one), `checks` (`kept`, `made_again`, and `differing`: those whose record leads to something else
+        A JSON-safe mapping: `session`, `rules`, `baseline_notes`, `why` (sentences), `decision` (the check that
+        decided, or the latest one), `checks` (`kept`, `made_again`, and `differing`: those whose record leads to something else
         now, each with its `differences`), `rollback` and `timeline`.
 
     Raises:

@@ -300,9 +300,9 @@ def test_an_older_store_loses_nothing(new_url: Callable[[], str]) -> None:
         (window,) = Rollups(store.database).count([[Stretch("t", now - 200 * DAY, now + 50 * DAY)]])
         assert (window.total, window.successes) == (340, sum(row["success"] for row in before))
         assert window.duration_sum_ms == sum(range(340))
-        assert _record(store, **{f"id {i}": now - i * DAY for i in range(1, 340) if i % 10}) == 0
         assert _record(store, new=now) == 1
         assert _all(url)[-1]["id"] == before[-1]["id"] + 1
+        assert _record(store, **{f"id {i}": now - i * DAY for i in range(1, 340) if i % 10}) == 0
         assert set(_where(url).values()) == {"before", "default"}
 
 

@@ -163,7 +163,15 @@ class Recorder:
 
     def _row(self, note: Note) -> dict[str, Any]:
         return self._store.executions.row_of_call(
-            **{**note._asdict(), "began": datetime.fromtimestamp(note.began, UTC)}
+            tool_name=note.tool_name,
+            version_number=note.version_number,
+            began=datetime.fromtimestamp(note.began, UTC),
+            duration_ms=note.duration_ms,
+            success=note.success,
+            error=note.error,
+            error_type=note.error_type,
+            parameters=note.parameters,
+            result=note.result,
         )
 
     # --- the thread ------------------------------------------------------------------------------------------------

@@ -1,59 +1,180 @@
-"""PostgreSQL: many executions by one statement, each `execution_id` once, across all partitions."""
+"""Many executions at once, each `execution_id` once, by the fastest way that each driver has."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from rollguard.store.types import utc
+from rollguard.store.ids import moment_of
+from rollguard.store.types import sqlite_text
+
+Row = dict[str, Any]
 
 _TYPES = {
     "execution_id": "text",
     "tool_name": "text",
-    "version_number": "int",
+    "version_number": "int4",
     "success": "bool",
     "duration_ms": "float8",
     "error_type": "text",
     "error": "text",
     "parameters": "text",
     "result": "text",
-    "executed_at": "timestamptz",
     "request_id": "text",
+    "executed_at": "timestamptz",  # last, as the statement for SQLite has it
 }
-_COLUMNS = ", ".join(_TYPES)
+_NAMES = ", ".join(_TYPES)
+_values = itemgetter(*_TYPES)
+_texts = itemgetter("error", "parameters", "result")
 
-# The ids go first and are waited for: of two who write the same one at once, the second finds it stored. They go in
-# their own order, so that two who write the same ids never wait for each other.
+_BATCH = 10_000  # rows that are sent by one COPY, and kept meanwhile, in case it has to be done another way
+_BATCH_SIZE = 16 * 2**20  # characters of them, roughly
+
+
+def write_once(connection: Connection, rows: Iterable[Row]) -> int:
+    """Insert checked rows whose `execution_id` is not stored yet, in the caller's transaction.
+
+    Returns:
+        How many were inserted.
+    """
+    if connection.dialect.name == "sqlite":
+        return _write_sqlite(connection, rows)
+    return _Copying(connection).write(iter(rows))
+
+
+@contextlib.contextmanager
+def _driver(connection: Connection, statement: str) -> Iterator[Any]:
+    """The driver's own connection, for what it does faster than through SQLAlchemy; its errors as SQLAlchemy's."""
+    dbapi: Any = connection.dialect.loaded_dbapi
+    try:
+        yield connection.connection.driver_connection
+    except dbapi.Error as error:
+        raise sa.exc.DBAPIError.instance(statement, None, error, dbapi.Error, dialect=connection.dialect) from error
+
+
+# --- SQLite ----------------------------------------------------------------------------------------------------------
+
+_INSERT = (
+    f"INSERT INTO tool_executions ({_NAMES}) VALUES ({', '.join('?' * len(_TYPES))}) "
+    "ON CONFLICT (execution_id) DO NOTHING"
+)
+_but_time = itemgetter(*(name for name in _TYPES if name != "executed_at"))
+
+
+def _write_sqlite(connection: Connection, rows: Iterable[Row]) -> int:
+    with _driver(connection, _INSERT) as sqlite:
+        before: int = sqlite.total_changes
+        sqlite.executemany(_INSERT, ((*_but_time(row), sqlite_text(row["executed_at"])) for row in rows))
+        return int(sqlite.total_changes) - before
+
+
+# --- PostgreSQL ------------------------------------------------------------------------------------------------------
+
+# For any other INSERT or COPY a trigger holds each id once, row by row. For many rows that takes longer, so here it
+# need not; for one it takes less time than asking for that does.
+_ONE = sa.text(
+    f"INSERT INTO tool_executions ({_NAMES}) VALUES ({', '.join(f':{name}' for name in _TYPES)}) ON CONFLICT DO NOTHING"
+)
+_KEYED = sa.text("SELECT set_config('rollguard.keyed', 'on', true)")
+_COPY = f"COPY tool_executions ({_NAMES}) FROM STDIN (FORMAT BINARY)"
+_COPY_KEYS = "COPY execution_keys (execution_id, executed_at) FROM STDIN (FORMAT BINARY)"
+_KEY_TYPES = (_TYPES["execution_id"], _TYPES["executed_at"])
+
+# Where an id is stored already. The callers' ids go first and are waited for: of two who write the same one at once,
+# the second finds it stored. They go in their own order, so that two who write the same ids never wait for each other.
 _ONCE = sa.text(f"""
 WITH given AS (
-    SELECT * FROM unnest({", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _TYPES.items())})
-    WITH ORDINALITY AS g({_COLUMNS}, place)
+    SELECT * FROM unnest({", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _TYPES.items())},
+                         CAST(:keyed AS bool[])) WITH ORDINALITY AS g({_NAMES}, keyed, place)
 ),
 fresh AS (
     INSERT INTO execution_keys (execution_id, executed_at)
-    SELECT execution_id, executed_at FROM given ORDER BY execution_id
+    SELECT execution_id, executed_at FROM given WHERE keyed ORDER BY execution_id
     ON CONFLICT DO NOTHING RETURNING execution_id
 )
-INSERT INTO tool_executions ({_COLUMNS})
-SELECT {_COLUMNS} FROM given JOIN fresh USING (execution_id) ORDER BY place""")
-
-# For any other INSERT a trigger does the same row by row. For many rows that takes longer, so here it need not; for one
-# it takes less time than asking for that does.
-_ONE = sa.text(f"INSERT INTO tool_executions ({_COLUMNS}) VALUES ({', '.join(f':{name}' for name in _TYPES)})")
-_KEYED = sa.text("SELECT set_config('rollguard.keyed', 'on', true)")
+INSERT INTO tool_executions ({_NAMES})
+SELECT {_NAMES} FROM given WHERE NOT keyed OR execution_id IN (SELECT execution_id FROM fresh) ORDER BY place
+ON CONFLICT DO NOTHING""")
 
 
-def write_once(connection: Connection, rows: Sequence[dict[str, Any]]) -> int:
-    """Insert rows whose `execution_id` is not stored yet, in the caller's transaction; how many is returned."""
-    if len(rows) == 1:
-        return connection.execute(_ONE, {**rows[0], "executed_at": utc(rows[0]["executed_at"])}).rowcount
-    first: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        first.setdefault(row["execution_id"], row)
-    values: dict[str, list[Any]] = {name: [row[name] for row in first.values()] for name in _TYPES}
-    values["executed_at"] = [utc(moment) for moment in values["executed_at"]]
-    connection.execute(_KEYED)
-    return connection.execute(_ONCE, values).rowcount
+class _Copying:
+    """Writes by COPY; a batch in which an id is stored already is undone and written by a statement that leaves it out.
+
+    Rows are sent while they are being made, so that the server works beside us.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._repeating = False  # where one batch repeats ids, the next one probably does as well
+
+    def write(self, rows: Iterator[Row]) -> int:
+        first = list(islice(rows, 2))
+        if len(first) < 2:
+            return self._connection.execute(_ONE, first[0]).rowcount if first else 0
+        self._connection.execute(_KEYED)
+        new = 0
+        rows = chain(first, rows)
+        for row in rows:
+            new += self._write_batch(_batch(chain((row,), rows)))
+        return new
+
+    def _write_batch(self, batch: Iterator[Row]) -> int:
+        if self._repeating:
+            return self._insert(list(batch))
+        taken: list[Row] = []
+        try:
+            with self._connection.begin_nested():
+                self._copy(batch, taken)
+        except sa.exc.IntegrityError as error:
+            if getattr(error.orig, "sqlstate", None) != "23505":  # unique_violation
+                raise
+            self._repeating = True
+            return self._insert([*taken, *batch])
+        return len(taken)
+
+    def _copy(self, batch: Iterator[Row], taken: list[Row]) -> None:
+        """Send a batch; what was taken of it is put into `taken`."""
+        with _driver(self._connection, _COPY) as driver, driver.cursor() as cursor:
+            with cursor.copy(_COPY) as sink:
+                sink.set_types(tuple(_TYPES.values()))
+                for row in batch:
+                    taken.append(row)
+                    sink.write_row(_values(row))
+            keys = sorted((row["execution_id"], row["executed_at"]) for row in taken if _is_keyed(row))
+            if keys:
+                with cursor.copy(_COPY_KEYS) as sink:
+                    sink.set_types(_KEY_TYPES)
+                    for key in keys:
+                        sink.write_row(key)
+
+    def _insert(self, batch: list[Row]) -> int:
+        first: dict[str, Row] = {}
+        for row in batch:
+            first.setdefault(row["execution_id"], row)
+        values: dict[str, list[Any]] = {name: [row[name] for row in first.values()] for name in _TYPES}
+        values["keyed"] = [_is_keyed(row) for row in first.values()]
+        inserted = self._connection.execute(_ONCE, values).rowcount
+        self._repeating = inserted < len(batch)
+        return inserted
+
+
+def _is_keyed(row: Row) -> bool:
+    return moment_of(row["execution_id"]) is None
+
+
+def _batch(rows: Iterator[Row]) -> Iterator[Row]:
+    """The next rows, as many as are sent at once."""
+    room = _BATCH_SIZE
+    for row in islice(rows, _BATCH):
+        yield row
+        for text in _texts(row):
+            if text is not None:
+                room -= len(text)
+        if room <= 0:
+            return

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 import re
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Connection
 
 from rollguard.errors import InvalidInput
 from rollguard.judge import Window
 from rollguard.store.bulk import write_once
 from rollguard.store.engine import Database
+from rollguard.store.ids import moment_of, new_id
 from rollguard.store.names import checked_id, checked_tool_name
 from rollguard.store.payloads import Payloads, clean_text
 from rollguard.store.records import Failure, Session
@@ -25,8 +24,8 @@ from rollguard.store.rollups import WORTH_FOLDING, Rollups, fold
 from rollguard.store.schema import superseded_executions as s
 from rollguard.store.schema import tool_executions as t
 from rollguard.store.stretches import Stretch, baseline_of, current_of, rows_in, since
+from rollguard.store.types import utc
 
-_BATCH = 1_000
 _ERROR_TYPE = re.compile(r"([A-Za-z_][\w.]*(?:Error|Exception|Warning|Timeout|Interrupt|Exit))\b")
 _FIELDS = (
     "tool_name",
@@ -41,6 +40,7 @@ _FIELDS = (
     "execution_id",
     "request_id",
 )
+_KNOWN = frozenset(_FIELDS)
 
 
 class Executions:
@@ -72,24 +72,30 @@ class Executions:
             InvalidInput: a value cannot be meant; the message names the field.
         """
         name = checked_tool_name(tool_name)
-        if not isinstance(success, bool):
+        if success is not True and success is not False:
             raise InvalidInput(f"success: {success!r} is not True or False")
         if isinstance(error, BaseException):
             error_type = error_type or type(error).__name__
             error = text_of(error)
         elif error is not None:
             error_type = error_type or _type_named_in(str(error))
+        if execution_id is None:
+            moment = _checked_moment(executed_at)
+            execution_id = new_id(moment)
+        else:
+            moment = _moment_beside(checked_id("execution_id", execution_id), executed_at)
+        encode = self._payloads.encode
         return {
             "tool_name": name,
             "success": success,
-            "duration_ms": _checked_duration(duration_ms),
+            "duration_ms": None if duration_ms is None else _checked_duration(duration_ms),
             "error_type": None if error_type is None else clean_text(str(error_type), 200),
             "error": None if error is None else clean_text(str(error)),
-            "parameters": self._payloads.encode(name, "parameters", parameters),
-            "result": self._payloads.encode(name, "result", result),
-            "executed_at": _checked_moment(executed_at),
-            "version_number": _checked_version(version_number),
-            "execution_id": uuid.uuid4().hex if execution_id is None else checked_id("execution_id", execution_id),
+            "parameters": None if parameters is None else encode(name, "parameters", parameters),
+            "result": None if result is None else encode(name, "result", result),
+            "executed_at": moment,
+            "version_number": None if version_number is None else _checked_version(version_number),
+            "execution_id": execution_id,
             "request_id": None if request_id is None else checked_id("request_id", request_id),
         }
 
@@ -118,7 +124,7 @@ class Executions:
             "result": result,
             "executed_at": began,
             "version_number": version_number,
-            "execution_id": uuid.uuid4().hex,
+            "execution_id": new_id(began),
             "request_id": request_id,
         }
 
@@ -132,8 +138,8 @@ class Executions:
         Raises:
             InvalidInput: a field is unknown, missing or impossible.
         """
-        unknown = sorted(set(execution) - set(_FIELDS))
-        if unknown:
+        if not _KNOWN.issuperset(execution):
+            unknown = sorted(set(execution) - _KNOWN)
             raise InvalidInput(f"{unknown[0]}: unknown field of an execution; the known ones are {', '.join(_FIELDS)}")
         for needed in ("tool_name", "success"):
             if needed not in execution:
@@ -146,24 +152,15 @@ class Executions:
         Returns:
             How many rows were new.
         """
-        new = 0
         source = iter(rows)
-        batch = list(islice(source, _BATCH))
-        if not batch:
+        first = next(source, None)
+        if first is None:
             return 0
         with self._database.write(durable=False) as connection:
-            while batch:
-                new += self._write_batch(connection, batch)
-                batch = list(islice(source, _BATCH))
+            new = write_once(connection, chain((first,), source))
             if self._database.dialect == "sqlite" and new >= WORTH_FOLDING:
                 fold(connection, "sqlite")
         return new
-
-    def _write_batch(self, connection: Connection, batch: list[dict[str, Any]]) -> int:
-        if self._database.dialect == "postgresql":
-            return write_once(connection, batch)
-        once = sqlite.insert(t).on_conflict_do_nothing(index_elements=["execution_id"])
-        return len(connection.execute(once.returning(t.c.id), batch).all())
 
     # --- counting --------------------------------------------------------------------------------------------------
 
@@ -279,9 +276,7 @@ def _type_named_in(error: str) -> str | None:
     return match.group(1).rpartition(".")[2] if match else None
 
 
-def _checked_duration(value: object) -> float | None:
-    if value is None:
-        return None
+def _checked_duration(value: object) -> float:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or value < 0:  # type: ignore[arg-type, operator]
         raise InvalidInput(f"duration_ms: {value!r} is not a finite number of milliseconds, 0 or more")
@@ -293,10 +288,23 @@ def _checked_moment(value: object) -> datetime:
         return datetime.now(UTC)
     if not isinstance(value, datetime):
         raise InvalidInput(f"executed_at: {value!r} is not a datetime")
-    return value
+    return value if value.tzinfo is UTC else utc(value)
 
 
-def _checked_version(value: object) -> int | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**31):
+def _moment_beside(execution_id: str, executed_at: object) -> datetime:
+    """The time of an execution whose id is given: an id that Rollguard made holds it already."""
+    held = moment_of(execution_id)
+    if held is None:
+        return _checked_moment(executed_at)
+    if executed_at is not None and _checked_moment(executed_at) != held:
+        raise InvalidInput(
+            f"execution_id: {execution_id} is the id that Rollguard gave to an execution at {held.isoformat()}, not at "
+            f"{executed_at}; give that time, or an id of your own"
+        )
+    return held
+
+
+def _checked_version(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**31:
         raise InvalidInput(f"version_number: {value!r} is not a version's number, 1 or more")
     return value

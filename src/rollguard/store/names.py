@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from rollguard.errors import InvalidInput, InvalidToolName
 
 MAX_NAME = 255
@@ -13,13 +15,21 @@ def checked_tool_name(name: object) -> str:
     Raises:
         InvalidToolName: it cannot.
     """
+    if type(name) is str and _is_tool_name(name):
+        return name
     if not isinstance(name, str) or not name.strip():
         raise InvalidToolName(f"tool_name: {name!r} is not a tool's name; give a non-empty string")
     if len(name) > MAX_NAME:
         raise InvalidToolName(f"tool_name: {len(name)} characters are too many; at most {MAX_NAME}")
-    if not name.isprintable() or "/" in name or "\\" in name or name in (".", ".."):
+    if not _is_tool_name(name):
         raise InvalidToolName(f"tool_name: {name!r} is not a tool's name; it may not hold control characters or a path")
     return name
+
+
+@lru_cache(maxsize=1_024)  # the same few names come again and again
+def _is_tool_name(name: str) -> bool:
+    plain = name.isprintable() and "/" not in name and "\\" not in name and name not in (".", "..")
+    return plain and len(name) <= MAX_NAME and bool(name.strip())
 
 
 def checked_id(key: str, value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import json.encoder
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Set
@@ -61,9 +62,9 @@ class Payloads:
 
 def _json(value: Any) -> str:
     try:
-        return _ENCODER.encode(value)
+        return _encode(value)
     except Exception:  # noqa: BLE001 - NaN, a key that is no text, a circle, too deep, changed by another thread, ...
-        return _ENCODER.encode(_plain(value))
+        return _encode(_plain(value))
 
 
 def _beginning(text: str, max_bytes: int) -> str:
@@ -151,11 +152,28 @@ def _described(value: Any) -> str:
         return f"<{type(value).__name__}: repr failed with {type(error).__name__}>"
 
 
-# In ASCII: lone surrogates and NULs are legal in Python strings but not in PostgreSQL's text; their escapes are.
-_ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=True, separators=(",", ":"), default=_one_level)
+def _encoder() -> Callable[[Any], str]:
+    """JSON in ASCII: lone surrogates and NULs are legal in Python strings, not in PostgreSQL's text; their escapes are.
+
+    `JSONEncoder.encode` makes a C encoder anew for every value, which takes longer than encoding a small one, so ours
+    is made once. It does not look for circles, so that threads can share it: those end in a RecursionError.
+    """
+    encoder = json.JSONEncoder(
+        allow_nan=False, ensure_ascii=True, check_circular=False, separators=(",", ":"), default=_one_level
+    )
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:  # another Python than CPython
+        return encoder.encode
+    options = (None, ":", ",", False, False, False)  # indent, separators, sort_keys, skipkeys, allow_nan
+    chunks = make(None, _one_level, json.encoder.encode_basestring_ascii, *options)
+    return lambda value: "".join(chunks(value, 0))
+
+
+_encode = _encoder()
 
 
 def clean_text(text: str, limit: int = 8_192) -> str:
     """Text that every database takes: no NUL, no lone surrogate, at most `limit` characters."""
-    text = text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
+    if not text.isascii() or "\x00" in text:
+        text = text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"

@@ -231,17 +231,23 @@ def _collapsed_sql(dialect: str, bucket: str) -> str:
     return f"\nUNION ALL\n{part}"
 
 
-_FOLD = """
+_INTO = """
 INSERT INTO tool_execution_rollups
-    (tool_name, width, start_at, version_number, bucket, error_type, executions, successes, duration_sum_ms)
+    (tool_name, width, start_at, version_number, bucket, error_type, executions, successes, duration_sum_ms)"""
+
+_SUMMED = """
 SELECT tool_name, {width}, {start}, version_number, bucket, error_type,
        SUM(executions), SUM(successes), SUM(duration_sum_ms)
 FROM {source} WHERE TRUE
-GROUP BY 1, 2, 3, 4, 5, 6
+GROUP BY 1, 2, 3, 4, 5, 6"""
+
+_ADDED = """
 ON CONFLICT (tool_name, width, start_at, version_number, bucket, error_type) DO UPDATE SET
     executions = tool_execution_rollups.executions + excluded.executions,
     successes = tool_execution_rollups.successes + excluded.successes,
     duration_sum_ms = tool_execution_rollups.duration_sum_ms + excluded.duration_sum_ms"""
+
+_FOLD = _INTO + _SUMMED + _ADDED
 
 _STARTS = """
 INSERT INTO tool_version_starts (tool_name, version_number, first_hour)
@@ -277,21 +283,28 @@ SELECT (SELECT MAX(id) FROM tool_executions) - rolled_to,
 FROM rollup_state""",
         fold=(
             f"""
-INSERT INTO tool_execution_deltas
-    (tool_name, version_number, minute, bucket, error_type, executions, successes, duration_sum_ms)
-SELECT x.tool_name, COALESCE(x.version_number, 0), substr(x.executed_at, 1, 16) || '\\:00.000000', {BUCKET_SQLITE},
-       {_ERROR}, COUNT(*), SUM(x.success), TOTAL(x.duration_ms)
-FROM tool_executions x WHERE {_BEYOND}
-GROUP BY 1, 2, 3, 4, 5""",
+WITH counted AS MATERIALIZED (
+    SELECT x.tool_name, substr(x.executed_at, 1, 16) || '\\:00.000000' AS minute,
+           COALESCE(x.version_number, 0) AS version_number, {BUCKET_SQLITE} AS bucket, {_ERROR} AS error_type,
+           COUNT(*) AS executions, SUM(x.success) AS successes, TOTAL(x.duration_ms) AS duration_sum_ms
+    FROM tool_executions x WHERE {_BEYOND}
+    GROUP BY 1, 2, 3, 4, 5
+)
+{_INTO}
+SELECT tool_name, 60, minute, version_number, bucket, error_type, executions, successes, duration_sum_ms FROM counted
+UNION ALL
+{_SUMMED.format(width=3600, start=_HOUR["sqlite"], source="counted")}
+{_ADDED}""",
+            _STARTS.format(
+                hour="hour",
+                source="(SELECT x.tool_name, COALESCE(x.version_number, 0) AS version_number, "
+                f"substr(x.executed_at, 1, 13) || '\\:00\\:00.000000' AS hour FROM tool_executions x WHERE {_BEYOND})",
+            ),
             _SUPERSEDED.format(
                 asked="(SELECT DISTINCT x.tool_name, x.request_id FROM tool_executions x "
                 f"WHERE {_BEYOND} AND +x.request_id IS NOT NULL)"
             ),
             "UPDATE rollup_state SET rolled_to = COALESCE((SELECT MAX(id) FROM tool_executions), rolled_to)",
-            _FOLD.format(width=60, start="minute", source="tool_execution_deltas"),
-            _FOLD.format(width=3600, start=_HOUR["sqlite"], source="tool_execution_deltas"),
-            _STARTS.format(hour=_HOUR["sqlite"], source="tool_execution_deltas"),
-            "DELETE FROM tool_execution_deltas",
         ),
     ),
     "postgresql": _Statements(

@@ -93,10 +93,19 @@ tool_executions = Table(
         sqlite_where=text("success = 0"),
         postgresql_where=text("NOT success"),
     ),
+    Index(
+        "uq_tool_executions_ours",
+        "execution_id",
+        "executed_at",
+        unique=True,
+        postgresql_where=text("execution_id LIKE 'rg%'"),
+        info={ONLY_ON: "postgresql"},
+    ),
     postgresql_partition_by="RANGE (executed_at)",  # where the primary key is (id, executed_at), as it has to be
 )
 
-# A unique constraint cannot reach across partitions, so this table says which ids are stored.
+# A unique constraint cannot reach across partitions, so this table says which of the callers' own ids are stored. An id
+# that Rollguard made holds its time, and so belongs into one partition only: `uq_tool_executions_ours` is enough.
 execution_keys = Table(
     "execution_keys",
     metadata,
@@ -104,7 +113,7 @@ execution_keys = Table(
     Column("executed_at", UTCDateTime, nullable=False),
     Index("ix_execution_keys_executed_at", "executed_at"),
     info={ONLY_ON: "postgresql"},
-    comment="every execution_id that is stored, across the partitions",
+    comment="every execution_id of the callers' own that is stored, across the partitions",
 )
 
 # What is counted in the rollups and to be taken off: all executions of a request but the last.

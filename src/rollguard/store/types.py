@@ -18,6 +18,20 @@ def utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
+def sqlite_text(moment: datetime) -> str:
+    """A moment in UTC as `UTCDateTime` stores it on SQLite, for statements that go straight to the driver."""
+    # Twice as fast as isoformat, and this is done for every execution.
+    return "%04d-%02d-%02d %02d:%02d:%02d.%06d" % (  # noqa: UP031
+        moment.year,
+        moment.month,
+        moment.day,
+        moment.hour,
+        moment.minute,
+        moment.second,
+        moment.microsecond,
+    )
+
+
 class UTCDateTime(TypeDecorator[datetime]):
     """A moment: TIMESTAMP WITH TIME ZONE on PostgreSQL, 'YYYY-MM-DD HH:MM:SS.ffffff' in UTC on SQLite."""
 
