@@ -95,6 +95,7 @@ class Rollguard:
         created_by: str = "human",
         kind: str | None = None,
         deployed_at: datetime | None = None,
+        force: bool = False,
     ) -> Deployed:
         """`registry.deploy` and `start_monitoring` in one. Raises as they do.
 
@@ -102,7 +103,7 @@ class Rollguard:
         """
         before = self.store.versions.live(tool_name)
         version_number = self.registry.deploy(
-            tool_name, code, created_by=created_by, reason=reason, kind=kind, deployed_at=deployed_at
+            tool_name, code, created_by=created_by, reason=reason, kind=kind, deployed_at=deployed_at, force=force
         )
         if before is not None and before.version_number == version_number:
             watching = next(iter(self.store.sessions.active(tool_name)), None)
@@ -138,6 +139,8 @@ def _monitor(settings: Settings, store: ExecutionStore, registry: ToolRegistry) 
         min_executions=rules.min_executions,
         alpha=rules.alpha,
         delta=rules.delta,
+        mode=rules.mode,
+        max_rollbacks_per_day=rules.max_rollbacks_per_day,
         tool_overrides=settings.tools,
         notifiers=_notifiers(settings),
     )

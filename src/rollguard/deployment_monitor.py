@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import os
+import platform
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -13,7 +16,7 @@ from rollguard.health_report import check_row, failed_check_row, health_report
 from rollguard.judge import Judgement, Rules, as_float, judge
 from rollguard.notify import Dispatcher, Event, EventKind, Level, LogNotifier, Notifier
 from rollguard.registry import ToolRegistry
-from rollguard.rollback import RollbackRunner, investigation_of
+from rollguard.rollback import RollbackRunner, investigation_of, notice_quarantined_files, verify_all
 from rollguard.store import ExecutionStore, Intention, Rollback, Session, Tidied
 
 logger = logging.getLogger(__name__)
@@ -40,6 +43,8 @@ class DeploymentMonitor:
         regression_threshold: drop of the success rate that triggers a rollback; 0.15 is 15 percentage points.
         min_executions: executions that both windows need before they are compared.
         alpha, delta: of the evidence rule, see `rollguard.judge.Evidence`.
+        mode: "observe" decides, records and alerts, and never rolls back by itself.
+        max_rollbacks_per_day: automatic rollbacks of one tool in 24 hours; 0 is no limit.
         tool_overrides: for a tool's name, any of the settings above that differ for it.
         notifiers: channels that are told of rollbacks and slowdowns; by default the log.
 
@@ -58,16 +63,26 @@ class DeploymentMonitor:
         *,
         alpha: float = 0.05,
         delta: float = 0.0,
+        mode: str = "act",
+        max_rollbacks_per_day: int = 3,
         tool_overrides: Mapping[str, Mapping[str, Any]] | None = None,
         notifiers: Sequence[Notifier] | None = None,
     ) -> None:
         self.store = execution_store
         self.registry = tool_registry
         self.rules = Rules(
-            monitoring_window_hours, baseline_window_days, regression_threshold, min_executions, alpha, delta
+            monitoring_window_hours,
+            baseline_window_days,
+            regression_threshold,
+            min_executions,
+            alpha,
+            delta,
+            mode=mode,
+            max_rollbacks_per_day=max_rollbacks_per_day,
         )
         self._rules_of = {name: self.rules.with_overrides(values) for name, values in (tool_overrides or {}).items()}
         self._runner = RollbackRunner(execution_store, tool_registry)
+        self._watcher = f"{platform.node() or 'host'}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._dispatcher = Dispatcher(execution_store, [LogNotifier()] if notifiers is None else notifiers)
 
     # --- sessions --------------------------------------------------------------------------------------------------
@@ -90,7 +105,7 @@ class DeploymentMonitor:
             version: the version to watch; by default the one that is live.
             notes: anything worth remembering.
             overrides: `monitoring_window_hours`, `baseline_window_days`, `regression_threshold`, `min_executions`,
-                `alpha` or `delta` for this session alone.
+                `alpha`, `delta`, `mode` or `max_rollbacks_per_day` for this session alone.
 
         Returns:
             The session's id.
@@ -167,10 +182,16 @@ class DeploymentMonitor:
         self.deliver_notifications(now=moment)
         return result
 
-    def look_after_all(self, *, now: datetime | None = None) -> list[dict[str, Any] | Exception]:
+    def look_after_all(
+        self, *, now: datetime | None = None, lease: timedelta | None = None
+    ) -> list[dict[str, Any] | Exception]:
         """`auto_rollback_if_needed` for every active session, with a few statements for all of them together.
 
         One session's failure is recorded and never stops another's check.
+
+        Args:
+            lease: look only after sessions that no other watcher looks after, and keep them for so long; another one
+                takes them over when that is over. Without it every session is looked after.
 
         Returns:
             For each session its result, or the exception that kept it from being looked after.
@@ -181,12 +202,15 @@ class DeploymentMonitor:
         moment = _now(now)
         self.registry.recorder.flush()  # what waited for the database belongs into the counts
         results: list[dict[str, Any] | Exception] = []
-        sessions = iter(self.get_active_sessions())
-        while some := list(islice(sessions, _AT_ONCE)):
+        for some in self._all_sessions() if lease is None else self._our_sessions(moment, lease):
             for session, checked in zip(some, self._check_each(some, moment), strict=True):
                 results.append(self._look_after(session, checked, moment))
         self.deliver_notifications(now=moment)
         return results
+
+    def let_go(self) -> None:
+        """Leave the sessions that this monitor keeps to the other watchers, at once. Call it when it stops watching."""
+        self.store.sessions.let_go(self._watcher)
 
     def record_failed_check(self, session: Session, error: Exception, *, now: datetime | None = None) -> None:
         """Keep that a check could not be made and why, so that it is seen; the next check tries again."""
@@ -204,13 +228,19 @@ class DeploymentMonitor:
         to_version: int | None = None,
         reason: str,
         requested_by: str = "human",
+        quarantine: bool = False,
         now: datetime | None = None,
     ) -> Rollback:
         """Roll a tool back because a person says so, and tell people. See `RollbackRunner.roll_back_by_hand`."""
         moment = _now(now)
         try:
             return self._runner.roll_back_by_hand(
-                tool_name, to_version=to_version, reason=reason, requested_by=requested_by, now=moment
+                tool_name,
+                to_version=to_version,
+                reason=reason,
+                requested_by=requested_by,
+                quarantine=quarantine,
+                now=moment,
             )
         finally:
             self.deliver_notifications(now=moment)
@@ -226,6 +256,19 @@ class DeploymentMonitor:
         self.deliver_notifications(now=moment)
         return ended
 
+    def follow_up(self, *, now: datetime | None = None) -> list[tuple[int, bool | None]]:
+        """Say of finished rollbacks whether they helped, and tell of quarantined code that came back by hand.
+
+        Returns:
+            The id of each rollback that there is an answer for now: True where the restored version recovered, False
+            where it fails as well, None where it will never be known.
+        """
+        moment = _now(now)
+        answered = verify_all(self.store, moment)
+        notice_quarantined_files(self.store, self.registry, moment)
+        self.deliver_notifications(now=moment)
+        return answered
+
     def deliver_notifications(self, *, now: datetime | None = None) -> int:
         """Tell people what they were not told yet; how many events were delivered everywhere is returned."""
         return self._dispatcher.deliver(_now(now))
@@ -235,6 +278,18 @@ class DeploymentMonitor:
         return self.store.tidy(now=_now(now))
 
     # --- inside ----------------------------------------------------------------------------------------------------
+
+    def _all_sessions(self) -> Iterator[list[Session]]:
+        sessions = iter(self.get_active_sessions())
+        while some := list(islice(sessions, _AT_ONCE)):
+            yield some
+
+    def _our_sessions(self, now: datetime, lease: timedelta) -> Iterator[list[Session]]:
+        """Sessions that no other watcher looks after, some at a time, so that watchers who begin at once share."""
+        last = 0
+        while some := self.store.sessions.take(self._watcher, after=last, limit=_AT_ONCE, now=now, until=now + lease):
+            last = some[-1].session_id
+            yield some
 
     def _session_of(self, tool_name: str, session_id: int) -> Session:
         session = self.get_session(session_id)
@@ -303,6 +358,9 @@ class DeploymentMonitor:
         return result
 
     def _answer_regression(self, session: Session, judgement: Judgement, now: datetime) -> dict[str, Any]:
+        held = self.store.rollbacks.held(session.session_id, now)
+        if held is not None:
+            return self._answer_held(session, held, judgement, now)
         intention = Intention(
             tool_name=session.tool_name,
             session_id=session.session_id,
@@ -314,6 +372,8 @@ class DeploymentMonitor:
             success_rate_drop=as_float(judgement.comparison.success_rate_drop),
             regression_severity=str(judgement.comparison.regression_severity),
             investigation=investigation_of(self.store, session, min(now, session.window_end)),
+            mode=session.rules.mode,
+            max_per_day=session.rules.max_rollbacks_per_day,
         )
         try:
             rollback = self._runner.roll_back(intention, now)
@@ -321,14 +381,20 @@ class DeploymentMonitor:
             logger.info("session %d: %s", session.session_id, refusal)
             refused = {"rollback_successful": False, "refused": True, "error": str(refusal)}
             return {"reason": str(refusal), "rollback_result": refused}
-        if rollback.to_version is None and now >= session.window_end:
+        return self._answer_held(session, rollback, judgement, now)
+
+    def _answer_held(self, session: Session, rollback: Rollback, judgement: Judgement, now: datetime) -> dict[str, Any]:
+        """What to answer of a rollback; where none will be made, the session ends with its window."""
+        decided_not_to = rollback.state in ("observed", "capped")
+        if now >= session.window_end and (decided_not_to or rollback.to_version is None):
             self._complete(session, judgement, now)
         return {
             "rollback_performed": rollback.rollback_successful,
             "rollback_type": rollback.rollback_type if rollback.rollback_successful else None,
             "reason": rollback.reason if rollback.rollback_successful else rollback.error,
             "rollback_result": {
-                "refused": False,
+                "refused": decided_not_to,
+                "state": rollback.state,
                 "rollback_id": rollback.rollback_id,
                 "rollback_successful": rollback.rollback_successful,
                 "from_version": rollback.from_version,

@@ -14,7 +14,9 @@ _INT_RANGES = {
     "monitoring_window_hours": (1, 8760, "hours"),
     "baseline_window_days": (1, 365, "days"),
     "min_executions": (1, 1_000_000, "executions"),
+    "max_rollbacks_per_day": (0, 1_000, "rollbacks"),
 }
+_MODES = ("act", "observe")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,9 @@ class Rules:
         min_executions: executions that both windows need before they are compared (at least 1).
         alpha: bound on the probability that the evidence rule ever calls an unchanged tool worse (above 0, below 0.5).
         delta: rise of the failure rate that the evidence rule forgives (0 or more, below 1).
+        mode: "act" rolls a regression back; "observe" records and alerts what would be done, and does nothing.
+        max_rollbacks_per_day: automatic rollbacks of one tool in 24 hours (0 to 1000; 0 is no limit). Past it the
+            decision is recorded and people are told, and nothing is done.
 
     Raises:
         InvalidSetting: a value is of the wrong type or outside its range; the message names both.
@@ -40,6 +45,8 @@ class Rules:
     min_executions: int = 10
     alpha: float = 0.05
     delta: float = 0.0
+    mode: str = "act"
+    max_rollbacks_per_day: int = 3
 
     def __post_init__(self) -> None:
         for key, (low, high, unit) in _INT_RANGES.items():
@@ -50,6 +57,8 @@ class Rules:
         _check_share("alpha", self.alpha, 0.0, math.nextafter(0.5, 0.0), "above 0 and below 0.5")
         if self.delta != 0:
             _check_share("delta", self.delta, 0.0, math.nextafter(1.0, 0.0), "at least 0 and below 1")
+        if self.mode not in _MODES:
+            raise InvalidSetting("mode", f"{self.mode!r} is not one of {', '.join(_MODES)}")
         # Stored as floats so that a record of the rules reads back as it was written.
         object.__setattr__(self, "regression_threshold", float(self.regression_threshold))
         object.__setattr__(self, "alpha", float(self.alpha))

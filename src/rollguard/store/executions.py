@@ -20,10 +20,10 @@ from rollguard.store.bulk import write_once
 from rollguard.store.engine import Database
 from rollguard.store.names import checked_id, checked_tool_name
 from rollguard.store.payloads import Payloads, clean_text
-from rollguard.store.records import Failure, Session
+from rollguard.store.records import Failure, Session, Unverified
 from rollguard.store.rollups import WORTH_FOLDING, Rollups, fold
 from rollguard.store.schema import tool_executions as t
-from rollguard.store.stretches import Stretch, baseline_of, current_of, rows_in
+from rollguard.store.stretches import Stretch, baseline_of, current_of, restored_of, rows_in
 
 _BATCH = 1_000
 _ERROR_TYPE = re.compile(r"([A-Za-z_][\w.]*(?:Error|Exception|Warning|Timeout|Interrupt|Exit))\b")
@@ -180,6 +180,19 @@ class Executions:
         return [
             (session.baseline or counted[2 * number], counted[2 * number + 1])
             for number, (session, _until) in enumerate(sessions)
+        ]
+
+    def windows_after(self, rollbacks: Sequence[tuple[Unverified, datetime]]) -> list[tuple[Window, Window]]:
+        """(baseline of its session, calls of the restored version since) of each rollback, up to the time beside it."""
+        asked: list[Sequence[Stretch]] = []
+        for unverified, until in rollbacks:
+            session, rollback = unverified.session, unverified.rollback
+            asked.append(() if session.baseline else baseline_of(session))
+            asked.append(restored_of(rollback.tool_name, rollback.to_version or 0, rollback.rollback_time, until))
+        counted = self._rollups.count(asked)
+        return [
+            (unverified.session.baseline or counted[2 * number], counted[2 * number + 1])
+            for number, (unverified, _until) in enumerate(rollbacks)
         ]
 
     def failures(self, session: Session, until: datetime, limit: int) -> tuple[list[Failure], list[Failure]]:

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Self
 
+from rollguard.store.actuations import Actuations
 from rollguard.store.engine import Database
 from rollguard.store.executions import Executions
 from rollguard.store.migrate import migrate
 from rollguard.store.outbox import Outbox
 from rollguard.store.payloads import Payloads, Redact
+from rollguard.store.quarantine import Quarantine
 from rollguard.store.reports import Reports
 from rollguard.store.retention import Retention, Tidied
 from rollguard.store.rollbacks import Rollbacks
@@ -61,6 +63,8 @@ class ExecutionStore:
         self.versions = Versions(self.database)
         self.sessions = Sessions(self.database)
         self.rollbacks = Rollbacks(self.database)
+        self.quarantine = Quarantine(self.database)
+        self.actuations = Actuations(self.database)
         self.outbox = Outbox(self.database)
         self.reports = Reports(self.database)
 
