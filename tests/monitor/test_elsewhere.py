@@ -81,7 +81,7 @@ def test_sequence_numbers_rise(guard: Guard, place: Place) -> None:
 
 
 def test_it_is_retried_until_acknowledged(guard: Guard, place: Place, told: Told) -> None:
-    """Without an acknowledgement the claim stands, people are told once, and the same order comes with growing pauses."""
+    """Without an acknowledgement the claim stands, people are told once, and the order is repeated, ever less often."""
     session_id = regressed(guard)
     place.down = "the cluster is away"
     result = guard.monitor.auto_rollback_if_needed("my_tool", session_id, now=LATER)
@@ -147,9 +147,7 @@ def test_a_crash_after_the_acknowledgement_is_finished_without_asking_again(guar
     """What is restored outside and not in the books yet is finished by the next process, and not ordered again."""
     session_id = regressed(guard)
     rollback = claim(guard, session_id)
-    _, sequence = guard.store.rollbacks.attempt(
-        rollback.rollback_id, holder="dead", until=LATER + MINUTE, now=LATER
-    )
+    _, sequence = guard.store.rollbacks.attempt(rollback.rollback_id, holder="dead", until=LATER + MINUTE, now=LATER)
     place.runs = code(1)
     guard.store.rollbacks.restored(rollback.rollback_id, sequence=sequence, output=None, now=LATER)
     (ended,) = guard.monitor.recover(now=LATER)

@@ -1,5 +1,6 @@
 """The only code that knows SQL. `ExecutionStore` is its door; `records` are the rows the others see."""
 
+from rollguard.store.checkup import Checkup
 from rollguard.store.decisions import Intention
 from rollguard.store.executions import text_of
 from rollguard.store.names import checked_tool_name
@@ -19,6 +20,7 @@ from rollguard.store.store import ExecutionStore
 from rollguard.store.versions import digest
 
 __all__ = [
+    "Checkup",
     "Deployment",
     "ExecutionStore",
     "Failure",

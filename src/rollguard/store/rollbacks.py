@@ -14,6 +14,7 @@ from rollguard.store import actuations, decisions, journal, outbox, quarantine, 
 from rollguard.store.decisions import Intention
 from rollguard.store.engine import Database
 from rollguard.store.records import Rollback, Unverified, Version
+from rollguard.store.schema import deployment_monitoring as m
 from rollguard.store.schema import deployment_rollbacks as r
 from rollguard.store.schema import tool_deployments as d
 
@@ -57,6 +58,14 @@ class Rollbacks:
             return None
         waits = rollback.next_attempt_at is not None and now < rollback.next_attempt_at
         return rollback if waits or rollback.state == "observed" else None
+
+    def unfinished(self) -> list[Rollback]:
+        """Rollbacks that should have happened and have not: open, or held while their session is still active."""
+        active = sa.exists().where(m.c.session_id == r.c.session_id, m.c.status == "active")
+        held = sa.and_(r.c.state.in_(journal.HELD), active)
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(r).where(sa.or_(r.c.state.in_(journal.OPEN), held)))
+            return sorted(map(_rollback, rows), key=lambda rollback: rollback.rollback_id)
 
     def unverified(self) -> list[Unverified]:
         """Finished rollbacks of sessions, of which nobody has said yet whether they helped; oldest first."""
