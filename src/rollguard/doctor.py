@@ -66,7 +66,7 @@ def _settings(settings: Settings) -> Iterator[Finding]:
     if settings.file is None:
         yield _ok("settings", "from the environment alone; there is no rollguard.toml")
     else:
-        yield _ok("settings", f"{settings.file} is read")
+        yield _ok("settings", f"{settings.file.name} is read, from {settings.file.parent}")
     for name, actuator in settings.actuators.items():
         if actuator.kind == "command" and shutil.which(actuator.command[0]) is None:
             says = f"{name} is put in its place by {actuator.command[0]}, and there is no such program"

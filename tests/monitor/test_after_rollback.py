@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import resource
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
@@ -352,3 +355,68 @@ def test_without_a_lease_every_session_is_looked_after(guard: Guard) -> None:
     first, second = watchers(guard, 2)
     first.look_after_all(now=NOW, lease=LEASE)
     assert len(second.look_after_all(now=NOW)) == 1
+
+
+# --- files that cannot be written -----------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def full_disk(guard: Guard) -> Iterator[None]:
+    """No file of this process may grow beyond some bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@contextlib.contextmanager
+def file_for_the_folder(guard: Guard) -> Iterator[None]:
+    """Something that is no folder is in the place of the folder of tools."""
+    folder = guard.registry.folder.path
+    aside = folder.rename(folder.with_name("aside"))
+    folder.write_text("")
+    try:
+        yield
+    finally:
+        folder.unlink()
+        aside.rename(folder)
+
+
+@contextlib.contextmanager
+def folder_for_the_file(guard: Guard) -> Iterator[None]:
+    """A folder is in the place of the tool's file."""
+    path = guard.registry.folder.file("my_tool")
+    path.unlink()
+    path.mkdir()
+    try:
+        yield
+    finally:
+        path.rmdir()
+
+
+@pytest.mark.parametrize("trouble", [full_disk, file_for_the_folder, folder_for_the_file])
+def test_a_restore_that_fails_is_recorded_told_and_made_later(
+    guard: Guard, told: Told, dialect: str, trouble: Callable[[Guard], contextlib.AbstractContextManager[None]]
+) -> None:
+    """Whatever keeps the file from being written: the attempt is recorded with its reason, told once, the session stays
+    active, nothing is half done, and when the trouble is over the next check carries it out."""
+    if trouble is full_disk and dialect == "sqlite":
+        pytest.skip("the database would be out of disk as well, which is a StoreFull")
+    session_id = regressed(guard)
+    with trouble(guard):
+        for minutes in (0, 1, 3):
+            assert check(guard, session_id, LATER + minutes * MINUTE)["rollback_performed"] is False
+        rollback = journal(guard, session_id)
+        assert (rollback.state, rollback.attempts) == ("failed", 3)
+        assert str(guard.registry.folder.path) in (rollback.error or "")
+        assert guard.session(session_id).active
+        live = guard.store.versions.live("my_tool")
+        assert live is not None
+        assert live.version_number == 2
+        assert guard.store.quarantine.in_force() == []
+    assert told.kinds == ["rollback_failed"]
+    assert check(guard, session_id, LATER + 7 * MINUTE)["rollback_performed"] is True
+    assert (file(guard), told.kinds) == (code(1), ["rollback_failed", "rolled_back"])
+    assert [entry.name for entry in guard.registry.folder.path.iterdir() if entry.name.startswith(".rollguard-")] == []

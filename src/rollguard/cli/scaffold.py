@@ -21,6 +21,8 @@ tools_dir = "tools"
 # min_executions = 10            # calls that are needed before and after it
 # alpha = 0.05                   # the evidence rule: how often it may be wrong about an unchanged tool
 # delta = 0.0                    # the evidence rule: the rise of the failure rate that is forgiven
+# mode = "act"                   # "observe" records and alerts, and never rolls back
+# max_rollbacks_per_day = 3      # automatic rollbacks of one tool in 24 hours; 0 is no limit
 
 # How often `rollguard watch` looks.
 [watch]
