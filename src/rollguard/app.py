@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
+from rollguard.actuators import Actuator, CommandActuator, WebhookActuator
 from rollguard.autonomous_loop import AutonomousLoop
 from rollguard.deployment_monitor import DeploymentMonitor
 from rollguard.errors import DeploymentConflict
@@ -62,6 +63,7 @@ class Rollguard:
                 durable=settings.record.durable,
                 flush_interval=settings.record.flush_interval_seconds,
                 buffer_size=settings.record.buffer_size,
+                actuators=_actuators(settings),
             )
             self.monitor = _monitor(settings, self.store, self.registry)
         except BaseException:
@@ -95,18 +97,28 @@ class Rollguard:
         created_by: str = "human",
         kind: str | None = None,
         deployed_at: datetime | None = None,
+        force: bool = False,
+        watch: bool = True,
+        already_live: bool = False,
     ) -> Deployed:
         """`registry.deploy` and `start_monitoring` in one. Raises as they do.
 
         Code that is live already is not deployed again, and a session that watches it goes on.
+
+        Args:
+            watch: False deploys without watching.
+            already_live: somebody else deployed it elsewhere; see `ToolRegistry.note_deployment`.
         """
         before = self.store.versions.live(tool_name)
-        version_number = self.registry.deploy(
-            tool_name, code, created_by=created_by, reason=reason, kind=kind, deployed_at=deployed_at
+        go_live = self.registry.note_deployment if already_live else self.registry.deploy
+        version_number = go_live(
+            tool_name, code, created_by=created_by, reason=reason, kind=kind, deployed_at=deployed_at, force=force
         )
         if before is not None and before.version_number == version_number:
             watching = next(iter(self.store.sessions.active(tool_name)), None)
             return Deployed(tool_name, version_number, watching.session_id if watching else None, changed=False)
+        if not watch:
+            return Deployed(tool_name, version_number, None, changed=True)
         live = self.store.versions.live(tool_name)
         if live is None or live.version_number != version_number:
             raise DeploymentConflict(
@@ -135,6 +147,17 @@ def _monitor(settings: Settings, store: ExecutionStore, registry: ToolRegistry) 
         tool_overrides=settings.tools,
         notifiers=_notifiers(settings),
     )
+
+
+def _actuators(settings: Settings) -> dict[str, Actuator]:
+    actuators: dict[str, Actuator] = {}
+    for name, given in settings.actuators.items():
+        if given.kind == "command":
+            actuators[name] = CommandActuator(given.command, timeout=given.timeout_seconds)
+        elif given.kind == "webhook":
+            secret = given.secret.get_secret_value()
+            actuators[name] = WebhookActuator(given.url, secret, timeout=given.timeout_seconds)
+    return actuators
 
 
 def _notifiers(settings: Settings) -> list[Notifier]:

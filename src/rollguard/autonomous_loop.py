@@ -8,7 +8,7 @@ import logging
 import signal
 import threading
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from rollguard.deployment_monitor import DeploymentMonitor
@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 _RETRY_SECONDS = 15.0  # after a cycle that could not even list the sessions, at the latest
 _LISTEN_SECONDS = 60.0
 _SHORTEST_REST = 0.05  # between two looks at what arrives
+_LEASE = 1.5  # intervals that a watcher keeps a session for: it takes it again in time, even after a long cycle
 _COUNTERS = ("checks", "rollbacks_triggered", "rollbacks_failed", "sessions_completed", "errors")
 
 
@@ -56,11 +57,17 @@ class AutonomousLoop:
         self._turn = asyncio.Lock()  # cycles and looks do not overlap
         self.stats: dict[str, int] = dict.fromkeys(("cycles", *_COUNTERS, "looks"), 0)
 
-    async def check_deployment_health(self, *, now: datetime | None = None) -> dict[str, int]:
+    async def check_deployment_health(self, *, now: datetime | None = None, shared: bool = False) -> dict[str, int]:
         """One cycle: finish what a crash left, check every active session and roll back what needs it, then tidy up.
+
+        Rollbacks of earlier cycles are verified too: whether the restored version recovered.
 
         One session's failure is recorded and never stops another's check. Executions that could not be removed are
         an error of the cycle, and removed by a later one.
+
+        Args:
+            shared: leave sessions alone that another watcher looks after. One that dies is taken over from after one
+                and a half intervals, by whoever has its next cycle then.
 
         Returns:
             This cycle's checks, rollbacks_triggered, rollbacks_failed, sessions_completed and errors.
@@ -71,13 +78,18 @@ class AutonomousLoop:
         cycle = dict.fromkeys(_COUNTERS, 0)
         self.stats["cycles"] += 1
         await asyncio.to_thread(self._monitor.recover, now=now)
-        for result in await asyncio.to_thread(self._monitor.look_after_all, now=now):
+        lease = timedelta(seconds=_LEASE * self._interval) if shared else None
+        for result in await asyncio.to_thread(self._monitor.look_after_all, now=now, lease=lease):
             _count(result, cycle)
-        try:
-            await asyncio.to_thread(self._monitor.tidy, now=now)
-        except StoreError as error:
-            cycle["errors"] += 1
-            logger.error("old executions could not be removed, which is tried again: %s", error)
+        for afterwards, failed in (
+            (self._monitor.follow_up, "rollbacks could not be verified"),
+            (self._monitor.tidy, "old executions could not be removed"),
+        ):
+            try:
+                await asyncio.to_thread(afterwards, now=now)
+            except StoreError as error:
+                cycle["errors"] += 1
+                logger.error("%s, which is tried again: %s", failed, error)
         for name, count in cycle.items():
             self.stats[name] += count
         return cycle
@@ -105,7 +117,7 @@ class AutonomousLoop:
                     pause = self._interval
                     try:
                         async with self._turn:
-                            cycle = await self.check_deployment_health()
+                            cycle = await self.check_deployment_health(shared=True)
                         logger.info("cycle %d: %s", self.stats["cycles"], cycle)
                     except Exception as error:  # noqa: BLE001 - whatever it is, the watch goes on
                         self.stats["errors"] += 1
@@ -119,6 +131,7 @@ class AutonomousLoop:
             if looking is not None:
                 await looking
             arrivals.close()
+            await self._let_go()
             self._stopped.clear()  # so that it can run again; a stop before the start is kept
 
     async def _look_when_they_arrive(self, arrivals: Arrivals) -> None:
@@ -154,6 +167,12 @@ class AutonomousLoop:
     async def _rest(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopped.wait(), timeout=seconds)
+
+    async def _let_go(self) -> None:
+        try:
+            await asyncio.to_thread(self._monitor.let_go)
+        except StoreError as error:
+            logger.warning("other watchers take the sessions over only when their lease is over: %s", error)
 
     def stop(self) -> None:
         """End `run` after the checks under way. Call it in the event loop's own thread."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+import os
+import platform
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -15,7 +18,7 @@ from rollguard.health_report import failed_check_row
 from rollguard.judge import Judgement, Rules, Verdict, as_float
 from rollguard.notify import Dispatcher, LogNotifier, Notifier
 from rollguard.registry import ToolRegistry
-from rollguard.rollback import RollbackRunner, investigation_of
+from rollguard.rollback import RollbackRunner, investigation_of, notice_quarantined_files, verify_all
 from rollguard.store import ExecutionStore, Intention, Rollback, Session, Tidied
 from rollguard.surroundings import notes_on_baseline
 
@@ -68,6 +71,7 @@ class DeploymentMonitor:
         self._rules_of = {name: self.rules.with_overrides(values) for name, values in (tool_overrides or {}).items()}
         self._checker = Checker(execution_store)
         self._runner = RollbackRunner(execution_store, tool_registry)
+        self._watcher = f"{platform.node() or 'host'}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._dispatcher = Dispatcher(execution_store, [LogNotifier()] if notifiers is None else notifiers)
 
     # --- sessions --------------------------------------------------------------------------------------------------
@@ -169,10 +173,16 @@ class DeploymentMonitor:
         self.deliver_notifications(now=moment)
         return result
 
-    def look_after_all(self, *, now: datetime | None = None) -> list[dict[str, Any] | Exception]:
+    def look_after_all(
+        self, *, now: datetime | None = None, lease: timedelta | None = None
+    ) -> list[dict[str, Any] | Exception]:
         """`auto_rollback_if_needed` for every active session, with a few statements for all of them together.
 
         One session's failure is recorded and never stops another's check.
+
+        Args:
+            lease: look only after sessions that no other watcher looks after, and keep them for so long; another one
+                takes them over when that is over. Without it every session is looked after.
 
         Returns:
             For each session its result, or the exception that kept it from being looked after.
@@ -182,7 +192,9 @@ class DeploymentMonitor:
         """
         moment = _now(now)
         self.registry.recorder.flush()  # what waited for the database belongs into the counts
-        return self._look_after_some(self.get_active_sessions(), moment, scheduled=True)
+        return self._look_after_some(
+            self._all_sessions() if lease is None else self._our_sessions(moment, lease), moment, scheduled=True
+        )
 
     def look_after(
         self, tool_names: Collection[str], *, now: datetime | None = None
@@ -194,15 +206,19 @@ class DeploymentMonitor:
 
         Returns and raises as `look_after_all` does.
         """
-        moment = _now(now)
         sessions = [
             s for s in self.get_active_sessions() if s.tool_name in tool_names and s.rules.looks_at_every_arrival
         ]
-        return self._look_after_some(sessions, moment, scheduled=False)
+        pieces = (sessions[i : i + _AT_ONCE] for i in range(0, len(sessions), _AT_ONCE))
+        return self._look_after_some(pieces, _now(now), scheduled=False)
 
     def explain(self, session_id: int) -> dict[str, Any]:
         """Why a deployment was, or was not, rolled back; see `rollguard.explanation.explain`."""
         return explain(self.store, _checked_session_id(session_id))
+
+    def let_go(self) -> None:
+        """Leave the sessions that this monitor keeps to the other watchers, at once. Call it when it stops watching."""
+        self.store.sessions.let_go(self._watcher)
 
     def record_failed_check(self, session: Session, error: Exception, *, now: datetime | None = None) -> None:
         """Keep that a check could not be made and why, so that it is seen; the next check tries again."""
@@ -220,13 +236,19 @@ class DeploymentMonitor:
         to_version: int | None = None,
         reason: str,
         requested_by: str = "human",
+        quarantine: bool = False,
         now: datetime | None = None,
     ) -> Rollback:
         """Roll a tool back because a person says so, and tell people. See `RollbackRunner.roll_back_by_hand`."""
         moment = _now(now)
         try:
             return self._runner.roll_back_by_hand(
-                tool_name, to_version=to_version, reason=reason, requested_by=requested_by, now=moment
+                tool_name,
+                to_version=to_version,
+                reason=reason,
+                requested_by=requested_by,
+                quarantine=quarantine,
+                now=moment,
             )
         finally:
             self.deliver_notifications(now=moment)
@@ -242,6 +264,19 @@ class DeploymentMonitor:
         self.deliver_notifications(now=moment)
         return ended
 
+    def follow_up(self, *, now: datetime | None = None) -> list[tuple[int, bool | None]]:
+        """Say of finished rollbacks whether they helped, and tell of quarantined code that came back by hand.
+
+        Returns:
+            The id of each rollback that there is an answer for now: True where the restored version recovered, False
+            where it fails as well, None where it will never be known.
+        """
+        moment = _now(now)
+        answered = verify_all(self.store, moment)
+        notice_quarantined_files(self.store, self.registry, moment)
+        self.deliver_notifications(now=moment)
+        return answered
+
     def deliver_notifications(self, *, now: datetime | None = None) -> int:
         """Tell people what they were not told yet; how many events were delivered everywhere is returned."""
         return self._dispatcher.deliver(_now(now))
@@ -252,6 +287,18 @@ class DeploymentMonitor:
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
+    def _all_sessions(self) -> Iterator[list[Session]]:
+        sessions = iter(self.get_active_sessions())
+        while some := list(islice(sessions, _AT_ONCE)):
+            yield some
+
+    def _our_sessions(self, now: datetime, lease: timedelta) -> Iterator[list[Session]]:
+        """Sessions that no other watcher looks after, some at a time, so that watchers who begin at once share."""
+        last = 0
+        while some := self.store.sessions.take(self._watcher, after=last, limit=_AT_ONCE, now=now, until=now + lease):
+            last = some[-1].session_id
+            yield some
+
     def _session_of(self, tool_name: str, session_id: int) -> Session:
         session = self.get_session(session_id)
         if session.tool_name != tool_name:
@@ -259,11 +306,10 @@ class DeploymentMonitor:
         return session
 
     def _look_after_some(
-        self, sessions: Sequence[Session], now: datetime, *, scheduled: bool
+        self, pieces: Iterable[Sequence[Session]], now: datetime, *, scheduled: bool
     ) -> list[dict[str, Any] | Exception]:
         results: list[dict[str, Any] | Exception] = []
-        waiting = iter(sessions)
-        while some := list(islice(waiting, _AT_ONCE)):
+        for some in pieces:
             for session, checked in zip(some, self._checker.check_each(some, now, scheduled=scheduled), strict=True):
                 results.append(self._look_after(session, checked, now))
         self.deliver_notifications(now=now)
@@ -300,17 +346,22 @@ class DeploymentMonitor:
         return result
 
     def _answer_regression(self, session: Session, judgement: Judgement, now: datetime) -> dict[str, Any]:
+        held = self.store.rollbacks.held(session.session_id, now)
+        if held is not None:
+            return self._answer_held(session, held, judgement, now)
         intention = Intention(
             tool_name=session.tool_name,
             session_id=session.session_id,
             from_version=session.version_number,
             to_version=None,
-            reason=judgement.reasons[0],
+            reason=judgement.headline,
             rollback_type=str(judgement.rollback_type),
             requested_by="rollguard",
             success_rate_drop=as_float(judgement.comparison.success_rate_drop),
             regression_severity=str(judgement.comparison.regression_severity),
             investigation=investigation_of(self.store, session, min(now, session.window_end)),
+            mode=session.rules.mode,
+            max_per_day=session.rules.max_rollbacks_per_day,
         )
         try:
             rollback = self._runner.roll_back(intention, now)
@@ -318,14 +369,20 @@ class DeploymentMonitor:
             logger.info("session %d: %s", session.session_id, refusal)
             refused = {"rollback_successful": False, "refused": True, "error": str(refusal)}
             return {"reason": str(refusal), "rollback_result": refused}
-        if rollback.to_version is None and now >= session.window_end:
+        return self._answer_held(session, rollback, judgement, now)
+
+    def _answer_held(self, session: Session, rollback: Rollback, judgement: Judgement, now: datetime) -> dict[str, Any]:
+        """What to answer of a rollback; where none will be made, the session ends with its window."""
+        decided_not_to = rollback.state in ("observed", "capped")
+        if now >= session.window_end and (decided_not_to or rollback.to_version is None):
             self._complete(session, judgement, now)
         return {
             "rollback_performed": rollback.rollback_successful,
             "rollback_type": rollback.rollback_type if rollback.rollback_successful else None,
             "reason": rollback.reason if rollback.rollback_successful else rollback.error,
             "rollback_result": {
-                "refused": False,
+                "refused": decided_not_to,
+                "state": rollback.state,
                 "rollback_id": rollback.rollback_id,
                 "rollback_successful": rollback.rollback_successful,
                 "from_version": rollback.from_version,

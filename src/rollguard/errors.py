@@ -68,8 +68,20 @@ class RollbackRefused(RollguardError):
     """The rollback's claim was not granted: somebody decided first, or the version is no longer live."""
 
 
+class CodeQuarantined(RollguardError):
+    """The code was rolled back before and may not go live again, unless a person insists."""
+
+
+class ActuatorFailed(RollguardError):
+    """What puts a tool's version in its place elsewhere (a command, a webhook) did not acknowledge that it did."""
+
+    def __init__(self, problem: str, output: str | None = None) -> None:
+        super().__init__(problem)
+        self.output = output
+
+
 class NoEarlierVersion(RollguardError):
-    """There is no version to go back to: none was live before, or every one of them was itself rolled back."""
+    """There is no version to go back to: none was live before, or every one of them was rolled back itself."""
 
 
 # --- the store -----------------------------------------------------------------------------------------------------

@@ -18,8 +18,8 @@ def explain(store: ExecutionStore, session_id: int) -> dict[str, Any]:
 
     Returns:
         A JSON-safe mapping: `session`, `rules`, `baseline_notes`, `why` (sentences), `decision` (the check that
-        decided, or the latest one), `checks` (`kept`, `made_again`, and `differing`: those whose record leads to something else
-        now, each with its `differences`), `rollback` and `timeline`.
+        decided, or the latest one), `checks` (`kept`, `made_again`, and `differing`: those whose record leads to
+        something else now, each with its `differences`), `rollback` and `timeline`.
 
     Raises:
         UnknownSession: there is none with that id.

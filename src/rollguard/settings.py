@@ -10,9 +10,9 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from rollguard.errors import InvalidSetting
 from rollguard.judge import Rules
@@ -25,6 +25,9 @@ _CONFIG = "ROLLGUARD_CONFIG"
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+_AnySection = TypeVar("_AnySection", bound=_Section)
 
 
 class WatchSettings(_Section):
@@ -53,6 +56,20 @@ class NotifySettings(_Section):
     webhook_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
 
 
+class ActuatorSettings(_Section):
+    """`[tools.NAME.actuator]`: what puts a version of the tool in its place."""
+
+    kind: Literal["folder", "command", "webhook"] = "folder"
+    command: tuple[str, ...] = ()
+    url: str = ""
+    secret: SecretStr = SecretStr("")
+    secret_env: str = ""
+    timeout_seconds: float = Field(default=60.0, gt=0, le=3600)
+
+
+_OF_KIND = {"folder": set[str](), "command": {"command"}, "webhook": {"url", "secret", "secret_env"}}
+
+
 _SECTIONS: dict[str, type[_Section]] = {
     "watch": WatchSettings,
     "record": RecordSettings,
@@ -72,6 +89,7 @@ class Settings:
         monitor: what deployments are judged by (`[monitor]`).
         tools: for a tool's name, what differs for it (`[tools.NAME]`).
         failure_rules: for a tool's name, which returned results count as failures (`[tools.NAME.failure]`).
+        actuators: for a tool's name, what puts its versions in their place (`[tools.NAME.actuator]`).
         file: the file that was read, if there was one.
     """
 
@@ -83,6 +101,7 @@ class Settings:
     notify: NotifySettings = field(default_factory=NotifySettings)
     tools: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     failure_rules: Mapping[str, FailureRule] = field(default_factory=dict)
+    actuators: Mapping[str, ActuatorSettings] = field(default_factory=dict)
     file: Path | None = None
 
     @classmethod
@@ -103,7 +122,7 @@ class Settings:
         if file is not None:
             _from_the_files_folder(values, file.parent)
         _merge(values, _from_environment(environment))
-        return _settings(values, file)
+        return _settings(values, file, environment)
 
 
 def find_file(start: Path) -> Path | None:
@@ -169,7 +188,7 @@ def _merge(values: dict[str, Any], over: Mapping[str, Any]) -> None:
             values[key] = value
 
 
-def _settings(values: dict[str, Any], file: Path | None) -> Settings:
+def _settings(values: dict[str, Any], file: Path | None, environ: Mapping[str, str]) -> Settings:
     for key in values:
         if key not in _KNOWN:
             raise InvalidSetting(key, f"unknown setting; the known ones are {', '.join(_KNOWN)}")
@@ -177,6 +196,7 @@ def _settings(values: dict[str, Any], file: Path | None) -> Settings:
         if key in values and (not isinstance(values[key], str) or not values[key]):
             raise InvalidSetting(key, f"{values[key]!r} is not a non-empty string")
     monitor = _rules("monitor", Rules(), _table("monitor", values))
+    actuators = _actuators(_table("tools", values), environ)
     tools, failure_rules = _tools(_table("tools", values), monitor)
     sections: dict[str, Any] = {name: _section(name, _table(name, values)) for name in _SECTIONS}
     for url in sections["notify"].webhook_urls:
@@ -190,6 +210,7 @@ def _settings(values: dict[str, Any], file: Path | None) -> Settings:
         monitor=monitor,
         tools=tools,
         failure_rules=failure_rules,
+        actuators=actuators,
         file=file,
         **sections,
     )
@@ -217,13 +238,45 @@ def _tools(tables: Mapping[str, Any], monitor: Rules) -> tuple[dict[str, dict[st
         if "failure" in table:
             failure_rules[name] = FailureRule.from_settings(f"tools.{name}.failure", _table("failure", table))
             del table["failure"]
+        table.pop("actuator", None)
         _rules(f"tools.{name}", monitor, table)
         tools[name] = table
     return tools, failure_rules
 
 
+def _actuators(tables: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, ActuatorSettings]:
+    actuators = {}
+    for name in tables:
+        tool = _table(name, tables)
+        if "actuator" in tool:
+            key = f"tools.{name}.actuator"
+            actuators[name] = _whole(key, _checked(key, _table("actuator", tool), ActuatorSettings), environ)
+    return actuators
+
+
+def _whole(key: str, actuator: ActuatorSettings, environ: Mapping[str, str]) -> ActuatorSettings:
+    """The actuator with its secret, if it has all that its kind needs and nothing of another."""
+    for other in sorted(actuator.model_fields_set - _OF_KIND[actuator.kind] - {"kind", "timeout_seconds"}):
+        raise InvalidSetting(f"{key}.{other}", f'has no meaning where kind is "{actuator.kind}"')
+    if actuator.kind == "command" and not actuator.command:
+        raise InvalidSetting(f"{key}.command", 'missing; give a list, such as ["./deploy.sh", "{tool}", "{file}"]')
+    if actuator.kind != "webhook":
+        return actuator
+    if not actuator.url.startswith(("http://", "https://")):
+        raise InvalidSetting(f"{key}.url", f"{actuator.url!r} does not begin with http:// or https://")
+    if actuator.secret_env:
+        actuator = actuator.model_copy(update={"secret": SecretStr(environ.get(actuator.secret_env, ""))})
+    if not actuator.secret.get_secret_value():
+        where = f"the variable {actuator.secret_env} is not set" if actuator.secret_env else "missing"
+        raise InvalidSetting(f"{key}.secret", f"{where}; give a secret, or secret_env, which names a variable with it")
+    return actuator
+
+
 def _section(name: str, table: Mapping[str, Any]) -> _Section:
-    model = _SECTIONS[name]
+    return _checked(name, table, _SECTIONS[name])
+
+
+def _checked(name: str, table: Mapping[str, Any], model: type[_AnySection]) -> _AnySection:
     try:
         return model(**table)
     except ValidationError as error:

@@ -63,6 +63,13 @@ def deployed(shell: Shell) -> None:
     shell.deploy(1)
 
 
+def rolled_back(shell: Shell) -> None:
+    shell.deploy(1)
+    shell.deploy(2)
+    shell.ok("rollback", "my_tool", "--reason", "x", "--quarantine")
+
+
+NOTE = ("deploy", "-", "--tool", "my_tool")
 RECORD = ("record", "--tool", "t", "--success")
 ROLL_BACK = ("rollback", "my_tool", "--reason", "x")
 TABLE = [
@@ -124,6 +131,10 @@ TABLE = [
     Bad("record without an outcome", ("record", "--tool", "t"), "--success or --failure", 2),
     Bad("unknown version", (*ROLL_BACK, "--to", "9"), "has no version 9", prepare=deployed),
     Bad("nothing to go back to", ROLL_BACK, "no earlier good version", prepare=deployed),
+    Bad("rolled-back code", ("deploy", "-", "--tool", "my_tool"), "--force", stdin=code(2), prepare=rolled_back),
+    Bad("version in no quarantine", ("quarantine", "--lift", "my_tool", "1"), "not in quarantine", prepare=deployed),
+    Bad("--lift without a version", ("quarantine", "--lift", "my_tool"), "2 arguments", 2),
+    Bad("deployed elsewhere, in the folder", (*NOTE, "--already-live"), "has no actuator", stdin=code(1)),
     Bad("rollback without a reason", ("rollback", "my_tool"), "--reason", 2),
     Bad("rollback with an empty reason", ("rollback", "my_tool", "--reason", " "), "say why", 2),
     Bad("cancel without a reason", ("cancel", "1"), "--reason", 2),
@@ -178,6 +189,7 @@ COMMANDS = [
     ("history", "calculate"),
     ("rollbacks",),
     ("stability",),
+    ("quarantine",),
 ]
 
 

@@ -19,12 +19,20 @@ from tests.contract.stories import (
 )
 
 PAGE = "sql.md"
-TABLES = ("deployment_monitoring", "deployment_health_checks", "deployment_rollbacks", "tool_executions")
+TABLES = (
+    "deployment_monitoring",
+    "deployment_health_checks",
+    "deployment_rollbacks",
+    "quarantined_code",
+    "tool_actuations",
+    "tool_executions",
+)
 VIEWS = ("active_monitoring", "tool_health_history", "deployment_stability")
 TYPES = {
     "SERIAL": "integer",
     "BIGSERIAL": "bigint",
     "INT": "integer",
+    "BIGINT": "bigint",
     "FLOAT": "double precision",
     "TEXT": "text",
     "BOOLEAN": "boolean",

@@ -132,7 +132,7 @@ def test_many_monitors_roll_back_once(guard: Guard, told: Told) -> None:
 def _claim(guard: Guard, session_id: int) -> int:
     """A rollback that was decided by a process that then died."""
     intention = Intention("my_tool", session_id, 2, None, "50 points", "threshold", "rollguard")
-    return guard.store.rollbacks.claim(intention, event_if_failed=lambda _r: {}, now=LATER).rollback_id
+    return guard.store.rollbacks.claim(intention, event_if_held=lambda _r: {}, now=LATER).rollback_id
 
 
 def test_a_claim_of_a_dead_process_is_carried_out_once(guard: Guard, told: Told) -> None:
@@ -194,8 +194,8 @@ def test_a_file_that_cannot_be_written_is_retried(guard: Guard, told: Told) -> N
     path = guard.registry.folder.file("my_tool")
     path.unlink()
     path.mkdir()
-    for attempt in (1, 2):
-        result = guard.monitor.auto_rollback_if_needed("my_tool", session_id, now=LATER)
+    for attempt, later in ((1, LATER), (2, LATER + timedelta(minutes=1))):
+        result = guard.monitor.auto_rollback_if_needed("my_tool", session_id, now=later)
         assert (result["rollback_performed"], result["session_status"]) == (False, "active")
         rollback = guard.store.rollbacks.of_session(session_id)
         assert rollback is not None
@@ -206,7 +206,8 @@ def test_a_file_that_cannot_be_written_is_retried(guard: Guard, told: Told) -> N
     assert live is not None
     assert live.version_number == 2
     path.rmdir()
-    assert guard.monitor.auto_rollback_if_needed("my_tool", session_id, now=LATER)["rollback_performed"] is True
+    later = LATER + timedelta(minutes=3)
+    assert guard.monitor.auto_rollback_if_needed("my_tool", session_id, now=later)["rollback_performed"] is True
     assert _file(guard) == code(1)
     assert len(guard.store.rollbacks.recent()) == 1
 

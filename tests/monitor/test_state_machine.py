@@ -26,7 +26,8 @@ from hypothesis.stateful import (
 )
 
 from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry
-from rollguard.errors import NoEarlierVersion, SessionClosed
+from rollguard.errors import CodeQuarantined, NoEarlierVersion, SessionClosed
+from rollguard.store import digest
 from tests.conftest import NOW, PostgresServer, code
 
 TOOL = "my_tool"
@@ -42,6 +43,8 @@ class Model:
     session: tuple[int, int, datetime] | None = None  # id, version, deployment time
     closed: dict[int, str] = field(default_factory=dict)
     lives: dict[int, datetime] = field(default_factory=dict)  # when a version last stopped being live
+    quarantined: set[int] = field(default_factory=set)
+    rolled_back_at: list[datetime] = field(default_factory=list)  # by Rollguard itself
 
     @property
     def live(self) -> int | None:
@@ -55,7 +58,7 @@ class Model:
         self.deployments.append((version, None))
 
     def previous_good(self) -> int | None:
-        seen = {self.live}
+        seen = {self.live, *self.quarantined}
         for version, ended_by in reversed(self.deployments):
             if version not in seen:
                 seen.add(version)
@@ -91,10 +94,17 @@ class Sessions(RuleBasedStateMachine):
 
     # --- what may happen --------------------------------------------------------------------------------------------
 
-    @rule(version=st.integers(1, 4))
-    def deploy(self, version: int) -> None:
+    @rule(version=st.integers(1, 4), force=st.booleans())
+    def deploy(self, version: int, force: bool) -> None:
         before = self.model.live
-        number = self.registry.deploy(TOOL, code(version), deployed_at=self.now)
+        known = self.store.versions.find(TOOL, digest(code(version).encode()))
+        if known is not None and known.version_number in self.model.quarantined and known.version_number != before:
+            if not force:
+                with pytest.raises(CodeQuarantined):
+                    self.registry.deploy(TOOL, code(version), deployed_at=self.now)
+                return
+            self.model.quarantined.discard(known.version_number)
+        number = self.registry.deploy(TOOL, code(version), deployed_at=self.now, force=force)
         if number != before:
             self.model.go_live(number, "deployment", self.now)
             if self.model.session is not None:
@@ -135,7 +145,10 @@ class Sessions(RuleBasedStateMachine):
         regressed = enough and Fraction(sb, nb) - Fraction(s, n) >= THRESHOLD
         assert result["needs_rollback"] is regressed
         target = self.model.previous_good()
-        if regressed and target is not None:
+        day = [at for at in self.model.rolled_back_at if at > self.now - timedelta(hours=24)]
+        if regressed and target is not None and len(day) < 3:
+            self.model.rolled_back_at.append(self.now)
+            self.model.quarantined.add(version)
             assert result["rollback_performed"] is True
             assert result["rollback_result"]["to_version"] == target
             self.model.go_live(target, "rollback", self.now)

@@ -13,7 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from rollguard import ExecutionStore
-from rollguard.errors import InvalidInput, NotARollguardStore, SchemaTooNew, StoreUnavailable
+from rollguard.errors import InvalidInput, NotARollguardStore, SchemaTooNew, StoreConflict, StoreUnavailable
 from rollguard.store import migrate
 from rollguard.store.engine import Database
 from rollguard.store.schema import ONLY_ON, metadata
@@ -71,6 +71,38 @@ def test_an_older_store_is_migrated_with_its_rows(new_url: Callable[[], str], re
     with ExecutionStore(url) as store:
         assert migrate.current(store.database) == migrate.head()
         assert store.executions.tool_names() == ["t"]
+
+
+def test_rollbacks_of_an_older_store_are_kept(new_url: Callable[[], str]) -> None:
+    """Rollbacks, their constraints and the views over them outlive the migration that changes their table."""
+    url = new_url()
+    old = Database(url)
+    migrate.migrate(old, "0005")
+    with old.write() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO deployment_monitoring (tool_name, deployment_time, status, completed_at) "
+                "VALUES ('t', :at, 'rolled_back', :at)"
+            ),
+            {"at": NOW if old.dialect == "postgresql" else "2026-03-01 12:00:00.000000"},
+        )
+        connection.execute(
+            sa.text(
+                "INSERT INTO deployment_rollbacks (tool_name, session_id, reason, rollback_successful, from_version, "
+                "to_version) VALUES ('t', 1, 'kept', :yes, 2, 1)"
+            ),
+            {"yes": True},
+        )
+    old.close()
+    with ExecutionStore(url) as store:
+        (kept,) = store.rollbacks.recent()
+        assert (kept.reason, kept.state, kept.actuator, kept.quarantines) == ("kept", "finished", "folder", False)
+        (session,) = store.sessions.recent()
+        assert (session.rules.mode, session.rules.max_rollbacks_per_day) == ("act", 3)
+        assert store.reports.deployment_stability()[0]["total_rollbacks"] == 1
+        for refused in ("UPDATE deployment_rollbacks SET state = 'odd'", "UPDATE deployment_monitoring SET mode = 'x'"):
+            with pytest.raises(StoreConflict), store.database.write() as connection:
+                connection.execute(sa.text(refused))
 
 
 def test_a_newer_store_is_refused(url: str) -> None:

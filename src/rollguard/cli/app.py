@@ -10,10 +10,12 @@ from rollguard.cli import exits
 from rollguard.cli.commands import (
     call,
     deploy,
+    doctor,
     explain,
     health,
     history,
     init,
+    quarantine,
     record,
     rollback,
     rollbacks,
@@ -60,8 +62,12 @@ def _rollguard(
 _PANELS = {
     "Begin": (("init", init.init), ("tools", tools.tools), ("deploy", deploy.deploy)),
     "Run and record": (("call", call.call), ("record", record.record)),
-    "Watch": (("watch", watch.watch), ("status", status.status), ("health", health.health)),
-    "Decide yourself": (("rollback", rollback.rollback), ("cancel", rollback.cancel)),
+    "Watch": (("watch", watch.watch), ("status", status.status), ("health", health.health), ("doctor", doctor.doctor)),
+    "Decide yourself": (
+        ("rollback", rollback.rollback),
+        ("cancel", rollback.cancel),
+        ("quarantine", quarantine.quarantine),
+    ),
     "Look back": (
         ("sessions", sessions.sessions),
         ("history", history.history),

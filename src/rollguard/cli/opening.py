@@ -34,7 +34,7 @@ def opened(config: Path | None, *, logs: logging.Handler | None = None) -> Itera
     """
     from rollguard.app import Rollguard
 
-    settings = _settings(config)
+    settings = settings_for(config)
     _log_to(logs or _warnings())
     with tools_print_to_stderr():
         guard = Rollguard(settings)
@@ -42,7 +42,8 @@ def opened(config: Path | None, *, logs: logging.Handler | None = None) -> Itera
         yield guard
 
 
-def _settings(config: Path | None) -> Settings:
+def settings_for(config: Path | None) -> Settings:
+    """The settings that are meant. Raises `InvalidSetting` where there are none, or they cannot be meant."""
     from rollguard.settings import FILE_NAME, Settings
 
     settings = Settings.load(config)

@@ -33,6 +33,8 @@ _STYLES = {
     "healthy": "green",
     "live": "bold green",
     "active": "cyan",
+    "observed": "yellow",
+    "capped": "red",
 }
 
 

@@ -29,6 +29,8 @@ tools_dir = "tools"
 # baseline = "before"            # "same_hours" compares with the same hours of the week only
 # extend_until_sufficient = 0    # hours that the watch goes on when its time ends without enough calls
 # (hold_on_external, true or false: wait while an outage explains the failures. By default with "evidence" only.)
+# mode = "act"                   # "observe" records and alerts, and never rolls back
+# max_rollbacks_per_day = 3      # automatic rollbacks of one tool in 24 hours; 0 is no limit
 
 # How often `rollguard watch` looks.
 [watch]

@@ -15,12 +15,14 @@ _INT_RANGES = {
     "baseline_window_days": (1, 365, "days"),
     "min_executions": (1, 1_000_000, "executions"),
     "extend_until_sufficient": (0, 8760, "hours"),
+    "max_rollbacks_per_day": (0, 1_000, "rollbacks"),
 }
 
 _WORDS = {
     "decision": ("threshold", "evidence"),
     "fast_triggers": ("with_evidence", "alone", "off"),
     "baseline": ("before", "same_hours"),
+    "mode": ("act", "observe"),
 }
 
 
@@ -49,6 +51,9 @@ class Rules:
         baseline: `before` takes everything before the deployment, `same_hours` only the hours of the week that the
             watch falls into; then `baseline_window_days` must be 7 or more.
         extend_until_sufficient: hours (0 to 8760) for which the watch goes on when its time ends without enough data.
+        mode: "act" rolls a regression back; "observe" records and alerts what would be done, and does nothing.
+        max_rollbacks_per_day: automatic rollbacks of one tool in 24 hours (0 to 1000; 0 is no limit). Past it the
+            decision is recorded and people are told, and nothing is done.
 
     Raises:
         InvalidSetting: a value is of the wrong type or outside its range; the message names both.
@@ -68,6 +73,8 @@ class Rules:
     collapse_retries: float = 0.0
     baseline: str = "before"
     extend_until_sufficient: int = 0
+    mode: str = "act"
+    max_rollbacks_per_day: int = 3
 
     def __post_init__(self) -> None:
         for key, (low, high, unit) in _INT_RANGES.items():

@@ -87,6 +87,16 @@ class Judgement:
         """Whether it would act and nobody has looked yet at what else happened."""
         return self.needs_rollback and self.surroundings is None
 
+    @property
+    def headline(self) -> str:
+        """Why a rollback is called for, in one line; without one, what was counted."""
+        counted, evidence = self.reasons[0], self.reasons[1]
+        if self.rollback_type is RollbackType.FAST and self.trigger is not None:
+            return f"{self.trigger.name}: {self.trigger.reason}; {counted}; {evidence}"
+        if self.rollback_type is RollbackType.SLOWDOWN:
+            return words.slower(self.comparison, self.slowdown)
+        return f"{counted}; {evidence}" if self.rollback_type is RollbackType.EVIDENCE else counted
+
     def record(self) -> dict[str, Any]:
         """The decision record: all that is needed to make the same decision again, see `rollguard.judge.replay`."""
         record: dict[str, Any] = {

@@ -13,6 +13,11 @@ class EventKind(StrEnum):
 
     ROLLED_BACK = "rolled_back"
     ROLLBACK_FAILED = "rollback_failed"
+    ROLLBACK_OBSERVED = "rollback_observed"
+    ROLLBACK_CAPPED = "rollback_capped"
+    RECOVERED = "recovered"
+    NOT_THE_CAUSE = "not_the_cause"
+    QUARANTINED_CODE = "quarantined_code"
     SLOWDOWN = "slowdown"
     EXTERNAL = "external"
     UNPROVEN_DROP = "unproven_drop"

@@ -1,6 +1,7 @@
 """A call of a tool becomes a stored execution, without its caller waiting, and even while the database is away."""
 
+from rollguard.record.delivery import refused_beside
 from rollguard.record.recorder import Note, Recorder
 from rollguard.record.spool import Spool
 
-__all__ = ["Note", "Recorder", "Spool"]
+__all__ = ["Note", "Recorder", "Spool", "refused_beside"]

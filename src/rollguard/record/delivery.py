@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from rollguard.errors import NotARollguardStore, StoreUnavailable
@@ -36,7 +37,7 @@ class Delivery:
     def __init__(self, store: ExecutionStore, spool: Spool, *, retry_after: float = RETRY_AFTER) -> None:
         self._store = store
         self.spool = spool
-        self.refused = Spool(spool.path.with_name(f"{spool.path.stem}-refused{spool.path.suffix}"))
+        self.refused = Spool(refused_beside(spool.path))
         self._retry_after = retry_after
         self._lock = threading.Lock()  # held for an instant only, never while a file or the database is asked
         renew_after_fork(self, "_lock", threading.Lock)
@@ -128,6 +129,11 @@ class Delivery:
         """So many executions are lost; each was logged."""
         with self._lock:
             self.lost += number
+
+
+def refused_beside(spool: Path) -> Path:
+    """Where executions are set aside that the database refuses."""
+    return spool.with_name(f"{spool.stem}-refused{spool.suffix}")
 
 
 def _tools(rows: list[dict[str, Any]]) -> str:

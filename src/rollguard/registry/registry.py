@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from rollguard.errors import StoreUnavailable, ToolLoadError
+from rollguard.actuators import Actuator
+from rollguard.errors import InvalidInput, StoreUnavailable, ToolLoadError
 from rollguard.record import Recorder, Spool
 from rollguard.registry.adoption import adopt, adopt_all, keep_hand_edit
 from rollguard.registry.calling import Call, in_event_loop, needs_acall, run_in_thread
 from rollguard.registry.definitions import definition_of
+from rollguard.registry.elsewhere import Elsewhere
 from rollguard.registry.folder import Folder, checked_file_name
 from rollguard.registry.marks import IsFailure
 from rollguard.registry.serving import Served, Serving
@@ -41,6 +43,7 @@ class ToolRegistry:
         durable: True writes every execution through before its call returns.
         flush_interval: seconds that an execution waits at most before it is stored, where it is not written through.
         buffer_size: executions that wait in memory at most; further ones wait in the spool.
+        actuators: for the name of a tool that does not live in the folder, what puts its versions in their place.
 
     Raises:
         ToolFileError: the folder cannot be used.
@@ -57,6 +60,7 @@ class ToolRegistry:
         durable: bool = False,
         flush_interval: float = 0.1,
         buffer_size: int = 50_000,
+        actuators: Mapping[str, Actuator] | None = None,
     ) -> None:
         self.store = store
         self.folder = Folder(path)
@@ -70,6 +74,7 @@ class ToolRegistry:
         self._failure_rules = dict(failure_rules or {})
         self._serving = Serving(self.folder, store)
         self._swapping = Swapping(self.folder, store, self._serving)
+        self.elsewhere = Elsewhere(store, actuators or {})
         self.folder.remove_leftovers()
         self._adopt()
         self.recorder.flush()
@@ -223,11 +228,13 @@ class ToolRegistry:
         reason: str | None = None,
         kind: str | None = None,
         deployed_at: datetime | None = None,
+        force: bool = False,
     ) -> int:
         """Keep `code` as a version of the tool and make it live.
 
         Code that cannot be loaded is refused and changes nothing. Code that is live already stays live: nothing is
         deployed again, and a session that watches it goes on. A session of the version before becomes `superseded`.
+        A tool with an actuator is deployed by it; its code may be anything that the actuator understands.
 
         Args:
             tool_name: a letter first, then letters, digits, '_' and '-'; at most 100 characters.
@@ -236,12 +243,15 @@ class ToolRegistry:
             reason: why.
             kind: initial, bugfix, enhancement or improvement; by default initial for the first, else improvement.
             deployed_at: when it went live; now by default.
+            force: deploy code that was rolled back all the same, and lift its quarantine.
 
         Returns:
             The version's number.
 
         Raises:
             InvalidToolName, InvalidInput: a value cannot be meant.
+            CodeQuarantined: the code was rolled back, and is not forced.
+            ActuatorFailed: the tool's actuator did not acknowledge; what was live is put back by the next cycle.
             ToolLoadError: the code is not a tool that can be loaded.
             ToolFileError: the file cannot be written; the version is kept, but not live.
             DeploymentConflict: something else was deployed at the same moment, and it won.
@@ -250,36 +260,88 @@ class ToolRegistry:
         path = self.folder.file(tool_name)
         content = bytes_of(code)
         check(created_by=created_by, reason=reason, moment=deployed_at)
+        actuator = self.elsewhere.of(tool_name)
+        if actuator is not None:
+            version = self._kept(tool_name, content, kind, created_by, reason)
+            self.elsewhere.go_live(actuator, version, created_by, reason, deployed_at, force=force)
+            return version.version_number
         load(tool_name, content, path, digest(content))
         adopt(self.folder, self.store, tool_name)
         if self.folder.read(tool_name) != content:  # before the new version, so that the numbers tell the order
             self.keep_hand_edit(tool_name)
+        version = self._kept(tool_name, content, kind, created_by, reason)
+        self._swapping.go_live(version, created_by, reason, deployed_at, force=force)
+        return version.version_number
+
+    def note_deployment(
+        self,
+        tool_name: str,
+        code: str | bytes,
+        *,
+        created_by: str = "human",
+        reason: str | None = None,
+        kind: str | None = None,
+        deployed_at: datetime | None = None,
+        force: bool = False,
+    ) -> int:
+        """Keep what somebody else deployed elsewhere as the tool's live version, so that it can be watched.
+
+        Nothing is changed outside the books. Later versions that regress are rolled back to it by the tool's actuator.
+        The parameters, and what is returned, are those of `deploy`.
+
+        Raises:
+            InvalidToolName, InvalidInput: a value cannot be meant, or the tool lives in the folder.
+            CodeQuarantined, DeploymentConflict, StoreUnavailable: as for `deploy`.
+        """
+        checked_file_name(tool_name)
+        content = bytes_of(code)
+        check(created_by=created_by, reason=reason, moment=deployed_at)
+        if self.elsewhere.of(tool_name) is None:
+            raise InvalidInput(
+                f"{tool_name} has no actuator, so it lives in the folder; deploy it, or give it one in "
+                f"[tools.{tool_name}.actuator]"
+            )
+        version = self._kept(tool_name, content, kind, created_by, reason)
+        live = self.store.versions.live(tool_name)
+        if live is None or live.version_number != version.version_number:
+            self.elsewhere.say_live(version, created_by, reason, deployed_at, force=force)
+        return version.version_number
+
+    def _kept(self, tool_name: str, code: bytes, kind: str | None, created_by: str, reason: str | None) -> Version:
         first = self.store.versions.live(tool_name) is None
-        version = self.store.versions.add(
+        return self.store.versions.add(
             tool_name,
-            content,
+            code,
             kind=kind or ("initial" if first else "improvement"),
             created_by=created_by,
             reason=reason,
             now=datetime.now(UTC),
         )
-        self._swapping.go_live(version, created_by, reason, deployed_at)
-        return version.version_number
 
     def restore(
-        self, tool_name: str, version_number: int, *, restored_by: str = "human", reason: str | None = None
+        self,
+        tool_name: str,
+        version_number: int,
+        *,
+        restored_by: str = "human",
+        reason: str | None = None,
+        force: bool = False,
     ) -> None:
         """Make a version that is already kept live again, file and books alike.
 
         Raises:
             InvalidToolName, InvalidInput: a value cannot be meant.
             UnknownVersion: there is no version of that number.
-            ToolFileError, DeploymentConflict, StoreUnavailable: as for `deploy`.
+            CodeQuarantined, ActuatorFailed, ToolFileError, DeploymentConflict, StoreUnavailable: as for `deploy`.
         """
         checked_file_name(tool_name)
         check(created_by=restored_by, reason=reason, moment=None)
         version = self.store.versions.get(tool_name, version_number)
-        self._swapping.go_live(version, restored_by, reason, None)
+        actuator = self.elsewhere.of(tool_name)
+        if actuator is not None:
+            self.elsewhere.go_live(actuator, version, restored_by, reason, None, force=force)
+        else:
+            self._swapping.go_live(version, restored_by, reason, None, force=force)
 
     def put(self, version: Version) -> None:
         """Swap a version's code into its tool's file, and serve it from the next call on. Touches no database.

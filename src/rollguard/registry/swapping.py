@@ -27,7 +27,9 @@ class Swapping:
         self._folder.swap(version.tool_name, version.code)
         self._serving.forget(version.tool_name)
 
-    def go_live(self, version: Version, by: str, reason: str | None, at: datetime | None) -> None:
+    def go_live(
+        self, version: Version, by: str, reason: str | None, at: datetime | None, *, force: bool = False
+    ) -> None:
         """Make a kept version live, file and books alike, or neither. Raises as `ToolRegistry.deploy` does."""
         name = version.tool_name
         keep_hand_edit(self._folder, self._store, name)
@@ -55,6 +57,7 @@ class Swapping:
                 reason=reason,
                 deployed_at=at or datetime.now(UTC),
                 expected_live=live.deployment_id if live else None,
+                force=force,
             )
         except StoreError:
             if swapped:  # the books did not take it, so the file does not either

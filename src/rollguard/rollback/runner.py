@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
-from typing import Any
 
-from rollguard.errors import NoEarlierVersion, RollbackRefused, ToolFileError, UnknownTool
-from rollguard.notify import Event, EventKind, Level
-from rollguard.registry import ToolRegistry
+from rollguard.actuators import Actuator, Order, carry_out
+from rollguard.errors import (
+    ActuatorFailed,
+    NoEarlierVersion,
+    RollbackRefused,
+    RollguardError,
+    ToolFileError,
+    UnknownTool,
+)
+from rollguard.registry import ToolRegistry, pause_after
+from rollguard.rollback.events import failed_event, finished_event, held_event
 from rollguard.rollback.investigation import investigation_of
 from rollguard.store import ExecutionStore, Intention, Rollback
 
@@ -21,7 +28,7 @@ class RollbackRunner:
 
     Args:
         store: where the journal is kept.
-        registry: whose folder holds the tools.
+        registry: whose folder, or whose actuators, hold the tools.
     """
 
     def __init__(self, store: ExecutionStore, registry: ToolRegistry) -> None:
@@ -32,22 +39,31 @@ class RollbackRunner:
         """Claim the rollback and carry it out.
 
         Returns:
-            The rollback: finished, or failed with its `error`.
+            The rollback: finished; failed, observed or capped with its `error`; or still claimed, where what restores
+            it has not acknowledged and is asked again.
 
         Raises:
             RollbackRefused: somebody decided first, or the version is no longer live.
             StoreUnavailable: the database went away; what was claimed is carried out by `recover`.
         """
-        claimed = self._store.rollbacks.claim(intention, event_if_failed=partial(_failed_event, now=now), now=now)
-        return self._carry_out(claimed, now) if claimed.state == "claimed" else claimed
+        decided = self.claim(intention, now)
+        return self.carry_out(decided, now) if decided.state == "claimed" else decided
 
     def roll_back_by_hand(
-        self, tool_name: str, *, to_version: int | None, reason: str, requested_by: str, now: datetime
+        self,
+        tool_name: str,
+        *,
+        to_version: int | None,
+        reason: str,
+        requested_by: str,
+        now: datetime,
+        quarantine: bool = False,
     ) -> Rollback:
         """Roll a tool back because a person says so; a session that watches it is closed by it.
 
         Args:
             to_version: the version to restore; None takes the last good one.
+            quarantine: quarantine the code that is taken away.
 
         Returns:
             The finished rollback.
@@ -57,7 +73,9 @@ class RollbackRunner:
             UnknownVersion: it has no such version.
             NoEarlierVersion: there is nothing to go back to; that is recorded.
             RollbackRefused: another rollback of it is under way, or the version is live already.
+            CodeQuarantined: the version to restore is in quarantine.
             ToolFileError: the file could not be written; that is recorded.
+            ActuatorFailed: the tool's actuator did not acknowledge; that is recorded, and it is asked again.
         """
         live = self._store.versions.live(tool_name)
         if live is None:
@@ -73,16 +91,18 @@ class RollbackRunner:
                 rollback_type="manual",
                 requested_by=requested_by,
                 investigation=investigation_of(self._store, session, now) if session else None,
+                quarantine=quarantine,
             ),
             now,
         )
         if rollback.state != "finished":
-            failure = NoEarlierVersion if rollback.to_version is None else ToolFileError
-            raise failure(rollback.error or f"{tool_name} could not be rolled back")
+            raise _why_not(rollback)
         return rollback
 
     def recover(self, now: datetime) -> list[Rollback]:
         """Carry out what was claimed by a process that is no more, or is at it this moment: it happens once.
+
+        What is not known to run outside, since a call's end is not known, is asked for again.
 
         Returns:
             The rollbacks that this call brought to an end.
@@ -90,53 +110,118 @@ class RollbackRunner:
         ended = []
         for claimed in self._store.rollbacks.open():
             try:
-                ended.append(self._carry_out(claimed, now))
+                done = self.carry_out(claimed, now)
             except RollbackRefused as refusal:
                 logger.info("nothing to recover: %s", refusal)
+                continue
+            if not done.open:
+                ended.append(done)
+        self._registry.elsewhere.settle(now)
         return ended
 
-    def _carry_out(self, claimed: Rollback, now: datetime) -> Rollback:
+    # --- the steps -------------------------------------------------------------------------------------------------
+
+    def claim(self, intention: Intention, now: datetime) -> Rollback:
+        """Step 1: write down what is about to be done. Changes nothing else."""
+        actuator = self._registry.elsewhere.of(intention.tool_name)
+        return self._store.rollbacks.claim(
+            intention,
+            event_if_held=partial(held_event, now=now),
+            now=now,
+            **({} if actuator is None else {"actuator": actuator.kind}),
+        )
+
+    def carry_out(self, claimed: Rollback, now: datetime) -> Rollback:
+        """Steps 2 and 3 of a rollback that is claimed or restored, wherever its tool lives.
+
+        Raises:
+            RollbackRefused: it is over, another process is at it, it is not due, or it is not ours to restore.
+        """
+        actuator = self._registry.elsewhere.of(claimed.tool_name)
+        kind = "folder" if actuator is None else actuator.kind
+        if claimed.actuator != kind:
+            raise RollbackRefused(
+                f"{claimed.tool_name} is to be restored by a {claimed.actuator}, and here it has a {kind}; "
+                f"that is set in [tools.{claimed.tool_name}.actuator]"
+            )
+        if actuator is None:
+            return self._restore_and_finish(claimed, now)
+        if claimed.state == "claimed":
+            claimed = self._restore_outside(actuator, claimed, now)
+        return self._finish_outside(claimed, now) if claimed.state == "restored" else claimed
+
+    def _restore_and_finish(self, claimed: Rollback, now: datetime) -> Rollback:
+        """In the folder both are one: the file is swapped in the transaction that writes the books."""
         try:
             self._registry.keep_hand_edit(claimed.tool_name)
             finished = self._store.rollbacks.finish(
-                claimed.rollback_id,
-                restore=self._registry.put,
-                event=partial(_finished_event, now=now),
-                now=now,
+                claimed.rollback_id, restore=self._registry.put, event=partial(finished_event, now=now), now=now
             )
         except ToolFileError as error:
-            # Told once: the retries of the same rollback would only repeat it.
-            event = _failed_event(claimed, now=now, error=str(error)) if claimed.attempts == 1 else None
-            return self._store.rollbacks.fail(claimed.rollback_id, str(error), event=event, now=now)
+            return self._fail(claimed, error, now)
         self._registry.refresh()
         return finished
 
+    def _fail(self, claimed: Rollback, error: ToolFileError, now: datetime) -> Rollback:
+        """The file is as it was: the next check that is due decides again."""
+        return self._store.rollbacks.fail(
+            claimed.rollback_id,
+            str(error),
+            # Told once: the retries of the same rollback would only repeat it.
+            event=failed_event(claimed, now, str(error)) if claimed.attempts == 1 else None,
+            next_attempt_at=now + pause_after(claimed.attempts),
+            now=now,
+        )
 
-def _finished_event(rollback: Rollback, now: datetime) -> dict[str, Any]:
-    title = f"{rollback.tool_name}: rolled back from version {rollback.from_version} to {rollback.to_version}"
-    level = Level.CRITICAL if rollback.regression_severity == "critical" else Level.WARNING
-    return _event(EventKind.ROLLED_BACK, level, rollback, title, (rollback.reason,), now)
+    def _restore_outside(self, actuator: Actuator, claimed: Rollback, now: datetime) -> Rollback:
+        """Step 2 where the tool lives elsewhere: no transaction is open while the actuator is at work."""
+        outside, store = self._registry.elsewhere, self._store
+        claimed, sequence = store.rollbacks.attempt(
+            claimed.rollback_id, holder=outside.holder, until=outside.until(actuator, now), now=now
+        )
+        try:
+            order = self._order(claimed, sequence)
+            said = carry_out(actuator, order)
+            return store.rollbacks.restored(claimed.rollback_id, sequence=sequence, output=said, now=now)
+        except ActuatorFailed as error:
+            store.actuations.release(claimed.tool_name, holder=outside.holder)
+            return self._postpone(claimed, error, now)
+        except BaseException:  # overtaken, or interrupted: what runs there now is to be put right
+            store.actuations.release(claimed.tool_name, holder=outside.holder)
+            raise
+
+    def _order(self, claimed: Rollback, sequence: int) -> Order:
+        version = self._store.versions.get(claimed.tool_name, claimed.to_version or 0)
+        claimed_at = claimed.claimed_at.isoformat() if claimed.claimed_at else ""
+        # The same at every repetition of this claim, and never that of another.
+        key = f"{claimed.tool_name}:rollback:{claimed.rollback_id}:{claimed_at}"
+        return Order(version, "rollback", key, sequence)
+
+    def _postpone(self, claimed: Rollback, error: ActuatorFailed, now: datetime) -> Rollback:
+        """Nobody knows whether it happened, so the claim stands and the actuator is asked again."""
+        return self._store.rollbacks.postpone(
+            claimed.rollback_id,
+            error=str(error),
+            output=error.output,
+            next_attempt_at=now + pause_after(claimed.attempts),
+            event=failed_event(claimed, now, str(error)) if claimed.attempts == 1 else None,
+            now=now,
+        )
+
+    def _finish_outside(self, restored: Rollback, now: datetime) -> Rollback:
+        """Step 3 where the tool lives elsewhere."""
+        return self._store.rollbacks.finish(
+            restored.rollback_id, restore=None, event=partial(finished_event, now=now), now=now
+        )
 
 
-def _failed_event(rollback: Rollback, now: datetime, error: str | None = None) -> dict[str, Any]:
-    judged = "" if rollback.rollback_type == "manual" else " regressed and"
-    title = f"{rollback.tool_name}: version {rollback.from_version}{judged} could not be rolled back"
-    reasons = (error or rollback.error or "", rollback.reason)
-    return _event(EventKind.ROLLBACK_FAILED, Level.CRITICAL, rollback, title, reasons, now)
-
-
-def _event(
-    kind: EventKind, level: Level, rollback: Rollback, title: str, reasons: tuple[str, ...], now: datetime
-) -> dict[str, Any]:
-    details = {
-        "rollback_id": rollback.rollback_id,
-        "rollback_type": rollback.rollback_type,
-        "from_version": rollback.from_version,
-        "to_version": rollback.to_version,
-        "success_rate_drop": rollback.success_rate_drop,
-        "regression_severity": rollback.regression_severity,
-        "requested_by": rollback.requested_by,
-        "investigation": rollback.investigation,
-    }
-    moment = now.astimezone(UTC).isoformat()
-    return Event(kind, level, rollback.tool_name, rollback.session_id, title, reasons, moment, details).to_dict()
+def _why_not(rollback: Rollback) -> RollguardError:
+    """The error that tells a person why what was asked for has not happened."""
+    said = rollback.error or f"{rollback.tool_name} could not be rolled back"
+    if rollback.open:
+        return ActuatorFailed(
+            f"{rollback.tool_name}: {said}; it is tried again by rollguard watch, until it is acknowledged or "
+            "another version is deployed",
+            rollback.output,
+        )
+    return NoEarlierVersion(said) if rollback.to_version is None else ToolFileError(said)

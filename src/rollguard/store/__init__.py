@@ -1,22 +1,37 @@
 """The only code that knows SQL. `ExecutionStore` is its door; `records` are the rows the others see."""
 
+from rollguard.store.checkup import Checkup
+from rollguard.store.decisions import Intention
 from rollguard.store.executions import text_of
 from rollguard.store.names import checked_tool_name
-from rollguard.store.records import Deployment, Failure, PendingNotification, Rollback, Session, Version
+from rollguard.store.records import (
+    Deployment,
+    Failure,
+    PendingNotification,
+    Quarantined,
+    Rollback,
+    Session,
+    Unsettled,
+    Unverified,
+    Version,
+)
 from rollguard.store.retention import Tidied
-from rollguard.store.rollbacks import Intention
 from rollguard.store.store import ExecutionStore
 from rollguard.store.versions import digest
 
 __all__ = [
+    "Checkup",
     "Deployment",
     "ExecutionStore",
     "Failure",
     "Intention",
     "PendingNotification",
+    "Quarantined",
     "Rollback",
     "Session",
     "Tidied",
+    "Unsettled",
+    "Unverified",
     "Version",
     "checked_tool_name",
     "digest",

@@ -19,11 +19,11 @@ from rollguard.store.engine import Database
 from rollguard.store.ids import moment_of, new_id
 from rollguard.store.names import checked_id, checked_tool_name
 from rollguard.store.payloads import Payloads, clean_text
-from rollguard.store.records import Failure, Session
+from rollguard.store.records import Failure, Session, Unverified
 from rollguard.store.rollups import WORTH_FOLDING, Rollups, fold
 from rollguard.store.schema import superseded_executions as s
 from rollguard.store.schema import tool_executions as t
-from rollguard.store.stretches import Stretch, baseline_of, current_of, rows_in, since
+from rollguard.store.stretches import Stretch, baseline_of, current_of, restored_of, rows_in, since
 from rollguard.store.types import utc
 
 _ERROR_TYPE = re.compile(r"([A-Za-z_][\w.]*(?:Error|Exception|Warning|Timeout|Interrupt|Exit))\b")
@@ -215,6 +215,19 @@ class Executions:
             return [
                 failure for some in batched(stretches, 50) for failure in _failures(connection, rows_in(some), limit)
             ][:limit]
+
+    def windows_after(self, rollbacks: Sequence[tuple[Unverified, datetime]]) -> list[tuple[Window, Window]]:
+        """(baseline of its session, calls of the restored version since) of each rollback, up to the time beside it."""
+        asked: list[Sequence[Stretch]] = []
+        for unverified, until in rollbacks:
+            session, rollback = unverified.session, unverified.rollback
+            asked.append(() if session.baseline else baseline_of(session, session.last_end))
+            asked.append(restored_of(rollback.tool_name, rollback.to_version or 0, rollback.rollback_time, until))
+        counted = self._rollups.count(asked)
+        return [
+            (unverified.session.baseline or counted[2 * number], counted[2 * number + 1])
+            for number, (unverified, _until) in enumerate(rollbacks)
+        ]
 
     def failures(self, session: Session, until: datetime, limit: int) -> tuple[list[Failure], list[Failure]]:
         """The latest failed executions of the baseline and of the current window, at most `limit` of each."""

@@ -63,6 +63,14 @@ class Outbox:
                 sa.select(sa.func.count()).select_from(n).where(n.c.delivered_at.is_(None))
             ).scalar_one()
 
+    def failing(self) -> tuple[int, str | None]:
+        """How many events a channel has refused and not taken yet, and what went wrong with the oldest of them."""
+        refused = sa.and_(n.c.delivered_at.is_(None), n.c.last_error.is_not(None))
+        with self._database.read() as connection:
+            count = connection.scalar(sa.select(sa.func.count()).select_from(n).where(refused)) or 0
+            oldest = sa.select(n.c.last_error).where(refused).order_by(n.c.notification_id).limit(1)
+            return count, connection.scalar(oldest)
+
     def _set(self, notification_id: int, **values: Any) -> None:
         with self._database.write() as connection:
             connection.execute(sa.update(n).where(n.c.notification_id == notification_id).values(**values))

@@ -1,9 +1,8 @@
-"""The rollback's journal: claimed → finished, or failed, or overtaken by a person. See docs/rollback.md."""
+"""The rollback's journal: each step in one transaction that holds the tool's lock. See docs/rollback.md."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -11,34 +10,17 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from rollguard.errors import RollbackRefused
-from rollguard.store import outbox, sessions, versions
+from rollguard.store import actuations, decisions, journal, outbox, quarantine, sessions, versions
+from rollguard.store.decisions import Intention
 from rollguard.store.engine import Database
-from rollguard.store.records import Rollback, Version
+from rollguard.store.records import Rollback, Unverified, Version
+from rollguard.store.schema import deployment_monitoring as m
 from rollguard.store.schema import deployment_rollbacks as r
+from rollguard.store.schema import tool_deployments as d
 
-_OPEN = ("claimed", "restored")
+FOLDER = "folder"
 
-
-@dataclass(frozen=True, slots=True)
-class Intention:
-    """What a rollback is about to do and why, as its claim writes it down.
-
-    Attributes:
-        session_id: the session that decided it, or None for one that a person asks for outside any session.
-        from_version: the version that must still be live.
-        to_version: the version to restore; None takes the last good one.
-    """
-
-    tool_name: str
-    session_id: int | None
-    from_version: int | None
-    to_version: int | None
-    reason: str
-    rollback_type: str
-    requested_by: str
-    success_rate_drop: float | None = None
-    regression_severity: str | None = None
-    investigation: dict[str, Any] | None = None
+Told = Callable[[Rollback], dict[str, Any]]  # what people are to be told of a rollback
 
 
 class Rollbacks:
@@ -66,182 +48,308 @@ class Rollbacks:
     def open(self) -> list[Rollback]:
         """Rollbacks that were claimed and not carried out yet: by someone at this moment, or by nobody any more."""
         with self._database.read() as connection:
-            rows = connection.execute(sa.select(r).where(r.c.state.in_(_OPEN)).order_by(r.c.rollback_id))
+            rows = connection.execute(sa.select(r).where(r.c.state.in_(journal.OPEN)).order_by(r.c.rollback_id))
             return [_rollback(row) for row in rows]
+
+    def held(self, session_id: int, now: datetime) -> Rollback | None:
+        """The session's rollback, where it is decided, held back, and not to be decided again yet."""
+        rollback = self.of_session(session_id)
+        if rollback is None or rollback.state not in journal.HELD:
+            return None
+        waits = rollback.next_attempt_at is not None and now < rollback.next_attempt_at
+        return rollback if waits or rollback.state == "observed" else None
+
+    def unfinished(self) -> list[Rollback]:
+        """Rollbacks that should have happened and have not: open, or held while their session is still active."""
+        active = sa.exists().where(m.c.session_id == r.c.session_id, m.c.status == "active")
+        held = sa.and_(r.c.state.in_(journal.HELD), active)
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(r).where(sa.or_(r.c.state.in_(journal.OPEN), held)))
+            return sorted(map(_rollback, rows), key=lambda rollback: rollback.rollback_id)
+
+    def unverified(self) -> list[Unverified]:
+        """Finished rollbacks of sessions, of which nobody has said yet whether they helped; oldest first."""
+        after = sa.and_(d.c.tool_name == r.c.tool_name, d.c.version_number == r.c.to_version)
+        query = (
+            sa.select(r, d.c.ended_at)
+            .outerjoin(d, sa.and_(after, d.c.deployed_at == r.c.rollback_time))
+            .where(r.c.state == "finished", r.c.verification_note.is_(None))
+            .where(r.c.session_id.is_not(None), r.c.to_version.is_not(None))
+            .order_by(r.c.rollback_id)
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+            watched = sessions.get_all(connection, [row.session_id for row in rows])
+            return [Unverified(_rollback(row), watched[row.session_id], row.ended_at) for row in rows]
 
     # --- changing --------------------------------------------------------------------------------------------------
 
-    def claim(
-        self, intention: Intention, *, event_if_failed: Callable[[Rollback], dict[str, Any]], now: datetime
-    ) -> Rollback:
+    def claim(self, intention: Intention, *, event_if_held: Told, now: datetime, actuator: str = FOLDER) -> Rollback:
         """Write the intention down, if its session is still active, its version still live and nobody else did.
 
-        With nothing to go back to, what is written is a failed rollback that says so. A rollback that failed before is
-        claimed again.
+        Where it is not to be carried out (nothing to go back to, a session that only observes, too many rollbacks in a
+        day), what is written says so. One that was held before is claimed again, or stays as it is.
 
         Args:
-            event_if_failed: what people are to be told, once, when there is nothing to go back to.
+            event_if_held: what people are to be told, once, when it is not to be carried out.
+            actuator: what will restore the version.
 
         Raises:
             RollbackRefused: somebody decided first, or the version is no longer live.
+            CodeQuarantined: the version to restore is in quarantine.
+            UnknownVersion: there is no such version.
         """
         with self._database.write() as connection:
             self._database.lock_tool(connection, intention.tool_name)
-            from_version = _refuse_stale(connection, intention)
-            to_version = intention.to_version
-            if to_version is None and from_version is not None:
-                to_version = versions.previous_good(connection, intention.tool_name, from_version)
-            elif to_version is not None:
-                versions.get(connection, intention.tool_name, to_version)
-            state = "failed" if to_version is None else "claimed"
-            values = {
-                "tool_name": intention.tool_name,
-                "session_id": intention.session_id,
-                "reason": intention.reason,
-                "success_rate_drop": intention.success_rate_drop,
-                "regression_severity": intention.regression_severity,
-                "rollback_type": intention.rollback_type,
-                "requested_by": intention.requested_by,
-                "investigation": intention.investigation,
-                "rollback_time": now,
-                "claimed_at": now,
-                "from_version": from_version,
-                "to_version": to_version,
-                "rollback_successful": False,
-                "state": state,
-                "error": None if to_version is not None else _why_nothing(intention.tool_name, from_version),
-            }
-            claimed, told_before = _write_claim(connection, intention, values)
-            if claimed.state == "failed" and not told_before:
-                outbox.add(connection, event_if_failed(claimed), now)
-            return claimed
+            decision = decisions.decide(connection, intention, now)
+            decisions.refuse_under_way(connection, intention.tool_name)
+            earlier = decisions.earlier_of_session(connection, intention)
+            values = _values(intention, decision, actuator, now)
+            if earlier is None:
+                written = _rollback(connection.execute(sa.insert(r).values(**values).returning(r)).one())
+                if written.state != "claimed":
+                    outbox.add(connection, event_if_held(written), now)
+                return written
+            if decision.state != "claimed":
+                return _rollback(earlier)
+            del values["state"]
+            values["attempts"] = earlier.attempts + int(earlier.state == "failed")
+            return _moved(connection, journal.CLAIM_AGAIN, _rollback(earlier), **values)
 
-    def finish(
+    def attempt(self, rollback_id: int, *, holder: str, until: datetime, now: datetime) -> tuple[Rollback, int]:
+        """claimed → claimed: about to call the outside. From here on it is unsettled what is live there.
+
+        Args:
+            holder: who calls; nobody else does before `until`.
+
+        Returns:
+            The rollback and the call's sequence number.
+
+        Raises:
+            RollbackRefused: it is no longer claimed, another process is at it, or it is not due yet.
+        """
+        with self._database.write() as connection:
+            claimed = self._locked(connection, rollback_id)
+            if claimed.next_attempt_at is not None and now < claimed.next_attempt_at:
+                raise RollbackRefused(f"{_name(claimed)} is tried again at {claimed.next_attempt_at.isoformat()}")
+            _refuse_no_longer_live(connection, claimed)
+            again = 0 if claimed.next_attempt_at is None else 1
+            attempted = _moved(
+                connection, journal.ATTEMPT, claimed, attempts=claimed.attempts + again, next_attempt_at=None
+            )
+            sequence = actuations.take(connection, claimed.tool_name, holder=holder, until=until, now=now)
+            if sequence is None:
+                raise RollbackRefused(f"{_name(claimed)} is being carried out by another process")
+            return attempted, sequence
+
+    def restored(self, rollback_id: int, *, sequence: int, output: str | None, now: datetime) -> Rollback:
+        """claimed → restored: the outside has acknowledged that it runs the version.
+
+        Raises:
+            RollbackRefused: a person overtook it meanwhile; what is live outside is to be put right.
+        """
+        with self._database.write() as connection:
+            claimed = self._locked(connection, rollback_id)
+            values = {"restored_at": now, "sequence": sequence, "output": output}
+            return _moved(connection, journal.RESTORE, claimed, **values)
+
+    def postpone(
         self,
         rollback_id: int,
         *,
-        restore: Callable[[Version], None],
-        event: Callable[[Rollback], dict[str, Any]],
+        error: str,
+        output: str | None,
+        next_attempt_at: datetime,
+        event: dict[str, Any] | None,
         now: datetime,
     ) -> Rollback:
-        """Carry a claimed rollback out: restore the file, move the live pointer, close the session, say so.
+        """claimed → claimed: the outside did not acknowledge, so nobody knows what it runs; it is asked again.
+
+        Raises:
+            RollbackRefused: a person overtook it meanwhile.
+        """
+        with self._database.write() as connection:
+            claimed = self._locked(connection, rollback_id)
+            values = {"error": error, "output": output, "next_attempt_at": next_attempt_at}
+            postponed = _moved(connection, journal.POSTPONE, claimed, **values)
+            if event is not None:
+                outbox.add(connection, event, now)
+            return postponed
+
+    def finish(
+        self, rollback_id: int, *, restore: Callable[[Version], None] | None, event: Told, now: datetime
+    ) -> Rollback:
+        """Make a rollback true in the books: move the live pointer, close the session, quarantine, and say so.
 
         All in one transaction that holds the tool's lock. Run again after a crash it does the same thing; run twice at
         once it happens once.
 
         Args:
-            restore: puts the version's code where it is run; the transaction fails with it.
+            restore: puts the version's code into the folder, as the last act; the transaction fails with it. None where
+                the version was restored outside before.
             event: what people are to be told of the finished rollback.
 
+        Returns:
+            The rollback: finished; or claimed again, where somebody called the outside since it acknowledged.
+
         Raises:
-            RollbackRefused: it is no longer claimed: another process finished it, or a person overtook it.
+            RollbackRefused: another process finished it, or a person overtook it.
         """
         with self._database.write() as connection:
-            claimed = _get(connection, rollback_id)
-            self._database.lock_tool(connection, claimed.tool_name)
-            claimed = _get(connection, rollback_id)
-            if claimed.state not in _OPEN or claimed.to_version is None:
-                raise RollbackRefused(f"rollback {rollback_id} of {claimed.tool_name} is already {claimed.state}")
-            live = versions.live(connection, claimed.tool_name)
-            if (live.version_number if live else None) != claimed.from_version:
-                raise RollbackRefused(f"{claimed.tool_name}: version {claimed.from_version} is no longer live")
-            versions.move_pointer(
+            going = self._locked(connection, rollback_id)
+            if restore is None and going.state != "restored":
+                raise RollbackRefused(f"{_name(going)} is {going.state}, and not restored outside")
+            if restore is None and actuations.sequence_of(connection, going.tool_name) != going.sequence:
+                return _moved(connection, journal.REPEAT, going, sequence=None)
+            _refuse_no_longer_live(connection, going)
+            version = versions.get(connection, going.tool_name, going.to_version or 0)
+            finished = _moved(
                 connection,
-                claimed.tool_name,
-                claimed.to_version,
-                at=now,
-                by=claimed.requested_by or "rollguard",
-                reason=claimed.reason,
-                ended_by="rollback",
-            )
-            if claimed.session_id is not None and not sessions.close(
-                connection, claimed.session_id, now, status="rolled_back", notes=claimed.reason
-            ):
-                raise RollbackRefused(f"session {claimed.session_id} of {claimed.tool_name} is no longer active")
-            finished = _set(
-                connection,
-                rollback_id,
-                state="finished",
+                journal.FINISH,
+                going,
                 rollback_successful=True,
                 rollback_time=now,
-                restored_at=now,
+                restored_at=going.restored_at or now,
                 finished_at=now,
+                next_attempt_at=None,
                 error=None,
+                verification_note=None if going.session_id else "made outside any session: there is no baseline",
             )
+            _move_pointer(connection, finished, now)
+            _close_session(connection, finished, now)
+            _quarantine(connection, finished, now)
             outbox.add(connection, event(finished), now)
-            restore(versions.get(connection, claimed.tool_name, claimed.to_version))
+            if restore is None:
+                actuations.settled(connection, finished.tool_name)
+            else:
+                restore(version)
             return finished
 
-    def fail(self, rollback_id: int, error: str, *, event: dict[str, Any] | None, now: datetime) -> Rollback:
-        """claimed → failed: the version could not be restored. The session stays active, and a later check retries.
+    def fail(
+        self,
+        rollback_id: int,
+        error: str,
+        *,
+        event: dict[str, Any] | None,
+        now: datetime,
+        next_attempt_at: datetime | None = None,
+    ) -> Rollback:
+        """claimed → failed: the file could not be written, and is as it was. The session stays active.
+
+        Args:
+            next_attempt_at: a check that still finds the regression tries again, but not before.
 
         Raises:
             RollbackRefused: it is no longer claimed.
         """
         with self._database.write() as connection:
-            claimed = _get(connection, rollback_id)
-            self._database.lock_tool(connection, claimed.tool_name)
-            claimed = _get(connection, rollback_id)
-            if claimed.state not in _OPEN:
-                raise RollbackRefused(f"rollback {rollback_id} of {claimed.tool_name} is already {claimed.state}")
+            claimed = self._locked(connection, rollback_id)
+            values = {"finished_at": now, "error": error, "next_attempt_at": next_attempt_at}
+            failed = _moved(connection, journal.FAIL, claimed, **values)
             if event is not None:
                 outbox.add(connection, event, now)
-            return _set(connection, rollback_id, state="failed", finished_at=now, error=error)
+            return failed
+
+    def verify(
+        self, rollback_id: int, *, success: bool | None, note: str, event: dict[str, Any] | None, now: datetime
+    ) -> bool:
+        """finished → finished: say whether it helped, or, with None, that it will never be known. Once.
+
+        Returns:
+            Whether this call said so.
+        """
+        with self._database.write() as connection:
+            values = {"verified_at": None if success is None else now, "verification_success": success}
+            unsaid = r.c.verification_note.is_(None)
+            said = journal.move(connection, journal.VERIFY, rollback_id, unsaid, verification_note=note, **values)
+            if said is not None and event is not None:
+                outbox.add(connection, event, now)
+            return said is not None
+
+    def _locked(self, connection: Connection, rollback_id: int) -> Rollback:
+        """The rollback as it is once the tool's lock is held."""
+        self._database.lock_tool(connection, _get(connection, rollback_id).tool_name)
+        return _get(connection, rollback_id)
 
 
-def _refuse_stale(connection: Connection, intention: Intention) -> int | None:
-    """The version that is live and is meant; refused when the world has moved on since the decision."""
-    live = versions.live(connection, intention.tool_name)
-    live_version = live.version_number if live else None
-    if intention.session_id is not None:
-        session = sessions.get(connection, intention.session_id)
-        if not session.active:
-            raise RollbackRefused(f"session {session.session_id} of {session.tool_name} is {session.status}")
-    if intention.from_version is not None and intention.from_version != live_version:
-        raise RollbackRefused(
-            f"{intention.tool_name}: version {intention.from_version} is no longer live, {live_version} is"
-        )
-    if intention.to_version is not None and intention.to_version == live_version:
-        raise RollbackRefused(f"{intention.tool_name}: version {live_version} is already live")
-    return live_version
+# --- steps of the finishing transaction ------------------------------------------------------------------------------
 
 
-def _write_claim(connection: Connection, intention: Intention, values: dict[str, Any]) -> tuple[Rollback, bool]:
-    """The written claim, and whether an earlier attempt had nothing to go back to either."""
-    under_way = connection.execute(
-        sa.select(r).where(r.c.tool_name == intention.tool_name, r.c.state.in_(_OPEN))
-    ).one_or_none()
-    if under_way is not None:
-        raise RollbackRefused(f"{intention.tool_name}: rollback {under_way.rollback_id} is already under way")
-    earlier = None
-    if intention.session_id is not None:
-        earlier = connection.execute(sa.select(r).where(r.c.session_id == intention.session_id)).one_or_none()
-    if earlier is None:
-        return _rollback(connection.execute(sa.insert(r).values(**values).returning(r)).one()), False
-    if earlier.state != "failed":
-        raise RollbackRefused(f"{intention.tool_name}: rollback {earlier.rollback_id} is already {earlier.state}")
-    nothing_new = earlier.to_version is None and values["to_version"] is None
-    attempts = earlier.attempts if nothing_new else earlier.attempts + 1
-    return _set(connection, earlier.rollback_id, **{**values, "attempts": attempts}), nothing_new
-
-
-def _why_nothing(tool_name: str, from_version: int | None) -> str:
-    if from_version is None:
-        return f"{tool_name} has no version in the registry, so there is nothing to go back to"
-    return (
-        f"{tool_name} has no earlier good version than {from_version} to go back to; "
-        "deploy a mended one, or name a version with: rollguard rollback --to N"
+def _move_pointer(connection: Connection, finished: Rollback, now: datetime) -> None:
+    versions.move_pointer(
+        connection,
+        finished.tool_name,
+        finished.to_version or 0,
+        at=now,
+        by=finished.requested_by or "rollguard",
+        reason=finished.reason,
+        ended_by="rollback",
     )
+
+
+def _close_session(connection: Connection, finished: Rollback, now: datetime) -> None:
+    if finished.session_id is not None and not sessions.close(
+        connection, finished.session_id, now, status="rolled_back", notes=finished.reason
+    ):
+        raise RollbackRefused(f"session {finished.session_id} of {finished.tool_name} is no longer active")
+
+
+def _quarantine(connection: Connection, finished: Rollback, now: datetime) -> None:
+    if finished.quarantines and finished.from_version is not None:
+        bad = versions.get(connection, finished.tool_name, finished.from_version)
+        quarantine.add(connection, bad, reason=finished.reason, rollback_id=finished.rollback_id, now=now)
+
+
+def _refuse_no_longer_live(connection: Connection, going: Rollback) -> None:
+    if going.state not in journal.OPEN:
+        return  # the transition itself refuses, and says by what it is over
+    live = versions.live(connection, going.tool_name)
+    if (live.version_number if live else None) != going.from_version:
+        raise RollbackRefused(f"{going.tool_name}: version {going.from_version} is no longer live")
+
+
+# --- rows ------------------------------------------------------------------------------------------------------------
+
+
+def _values(intention: Intention, decision: decisions.Decision, actuator: str, now: datetime) -> dict[str, Any]:
+    quarantines = not intention.manual if intention.quarantine is None else intention.quarantine
+    return {
+        "tool_name": intention.tool_name,
+        "session_id": intention.session_id,
+        "reason": intention.reason,
+        "success_rate_drop": intention.success_rate_drop,
+        "regression_severity": intention.regression_severity,
+        "rollback_type": intention.rollback_type,
+        "requested_by": intention.requested_by,
+        "investigation": intention.investigation,
+        "rollback_time": now,
+        "claimed_at": now,
+        "finished_at": None,
+        "from_version": decision.from_version,
+        "to_version": decision.to_version,
+        "rollback_successful": False,
+        "state": decision.state,
+        "error": decision.error,
+        "next_attempt_at": decision.next_attempt_at,
+        "actuator": actuator,
+        "output": None,
+        "quarantines": quarantines,
+    }
+
+
+def _moved(connection: Connection, transition: journal.Transition, rollback: Rollback, **values: Any) -> Rollback:
+    row = journal.move(connection, transition, rollback.rollback_id, **values)
+    if row is None:
+        raise RollbackRefused(f"{_name(rollback)} is already {rollback.state}")
+    return _rollback(row)
+
+
+def _name(rollback: Rollback) -> str:
+    return f"rollback {rollback.rollback_id} of {rollback.tool_name}"
 
 
 def _get(connection: Connection, rollback_id: int) -> Rollback:
     return _rollback(connection.execute(sa.select(r).where(r.c.rollback_id == rollback_id)).one())
-
-
-def _set(connection: Connection, rollback_id: int, **values: Any) -> Rollback:
-    return _rollback(
-        connection.execute(sa.update(r).where(r.c.rollback_id == rollback_id).values(**values).returning(r)).one()
-    )
 
 
 def _rollback(row: Row[Any]) -> Rollback:

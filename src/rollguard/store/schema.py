@@ -212,6 +212,16 @@ deployment_monitoring = Table(
     Column("baseline_rule", String(20), nullable=False, server_default="before"),
     Column("extend_until_sufficient", Integer, nullable=False, server_default=text("0")),
     Column("baseline_notes", JsonText, comment="JSON list: what is mixed in the baseline"),
+    Column("mode", String(10), nullable=False, server_default="act", comment="act or observe"),
+    Column(
+        "max_rollbacks_per_day",
+        Integer,
+        nullable=False,
+        server_default=text("3"),
+        comment="automatic rollbacks of the tool in 24 hours; 0 is no limit",
+    ),
+    Column("watched_by", String(255), comment="the watcher that looks after it"),
+    Column("watched_until", UTCDateTime, comment="when another watcher may take it over"),
     CheckConstraint("status IN ('active', 'completed', 'rolled_back', 'superseded', 'cancelled')", name="status"),
     CheckConstraint("(status = 'active') = (completed_at IS NULL)", name="closed"),
     CheckConstraint("monitoring_window_hours BETWEEN 1 AND 8760", name="monitoring_window_hours"),
@@ -228,6 +238,8 @@ deployment_monitoring = Table(
     CheckConstraint("collapse_retries >= 0 AND collapse_retries <= 3600", name="collapse_retries"),
     CheckConstraint("baseline_rule IN ('before', 'same_hours')", name="baseline_rule"),
     CheckConstraint("extend_until_sufficient BETWEEN 0 AND 8760", name="extend_until_sufficient"),
+    CheckConstraint("mode IN ('act', 'observe')", name="mode"),
+    CheckConstraint("max_rollbacks_per_day BETWEEN 0 AND 1000", name="max_rollbacks_per_day"),
     CheckConstraint("outcome IS NULL OR status = 'completed'", name="outcome"),
     CheckConstraint("outcome IN ('healthy', 'unproven', 'regressed')", name="outcome_value"),
     Index("ix_deployment_monitoring_tool_name", "tool_name", "session_id"),
@@ -272,7 +284,7 @@ deployment_health_checks = Table(
     Index("ix_deployment_health_checks_tool_name", "tool_name", "checked_at"),
 )
 
-# One row a rollback: first its journal (claimed → restored → finished | failed), in the end its history.
+# One row a rollback: first its journal, in the end its history. `store/journal.py` has the transitions of `state`.
 deployment_rollbacks = Table(
     "deployment_rollbacks",
     metadata,
@@ -295,9 +307,20 @@ deployment_rollbacks = Table(
     Column("finished_at", UTCDateTime),
     Column("error", Text),
     Column("investigation", JsonText, comment="JSON: error signatures since the deployment against before"),
+    Column("actuator", String(20), nullable=False, server_default="folder", comment="folder, command or webhook"),
+    Column("sequence", BigInteger, comment="of the call outside that was acknowledged"),
+    Column("output", Text, comment="what the actuator said, its end"),
+    Column("next_attempt_at", UTCDateTime, comment="not tried again before"),
+    Column("quarantines", Boolean, nullable=False, server_default=false(), comment="whether its end quarantines"),
+    Column("verified_at", UTCDateTime, comment="when enough calls of the restored version were seen"),
+    Column("verification_success", Boolean, comment="whether the restored version recovered"),
+    Column("verification_note", Text, comment="what was seen of it, or why nothing could be"),
     UniqueConstraint("session_id"),
-    CheckConstraint("state IN ('claimed', 'restored', 'finished', 'failed', 'overtaken')", name="state"),
+    CheckConstraint(
+        "state IN ('claimed', 'restored', 'finished', 'failed', 'observed', 'capped', 'overtaken')", name="state"
+    ),
     CheckConstraint("NOT rollback_successful OR state = 'finished'", name="successful"),
+    CheckConstraint("(verified_at IS NULL) = (verification_success IS NULL)", name="verified"),
     Index("ix_deployment_rollbacks_tool_name", "tool_name", "rollback_time"),
     Index(
         "uq_deployment_rollbacks_open",
@@ -306,6 +329,51 @@ deployment_rollbacks = Table(
         sqlite_where=text("state IN ('claimed', 'restored')"),
         postgresql_where=text("state IN ('claimed', 'restored')"),
     ),
+    Index(
+        "ix_deployment_rollbacks_unverified",
+        "rollback_time",
+        sqlite_where=text("state = 'finished' AND verification_note IS NULL"),
+        postgresql_where=text("state = 'finished' AND verification_note IS NULL"),
+    ),
+)
+
+# Code that was rolled back and may not go live again. A row that is not lifted is in force.
+quarantined_code = Table(
+    "quarantined_code",
+    metadata,
+    Column("quarantine_id", Integer, primary_key=True),
+    Column("tool_name", String(255), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("version_number", Integer, nullable=False),
+    Column("rollback_id", Integer, nullable=False, comment="the rollback that quarantined it"),
+    Column("reason", Text, nullable=False),
+    Column("quarantined_at", UTCDateTime, nullable=False),
+    Column("noticed_at", UTCDateTime, comment="since when the tool's file holds it all the same"),
+    Column("lifted_at", UTCDateTime),
+    Column("lifted_by", String(255)),
+    CheckConstraint("(lifted_at IS NULL) = (lifted_by IS NULL)", name="lifted"),
+    Index(
+        "uq_quarantined_code_in_force",
+        "tool_name",
+        "sha256",
+        unique=True,
+        sqlite_where=text("lifted_at IS NULL"),
+        postgresql_where=text("lifted_at IS NULL"),
+    ),
+)
+
+# Tools that live elsewhere: who calls the outside for one at this moment, and whether it is known what is live there.
+tool_actuations = Table(
+    "tool_actuations",
+    metadata,
+    Column("tool_name", String(255), primary_key=True),
+    Column("sequence", BigInteger, nullable=False, comment="of the latest call; it only rises"),
+    Column("held_by", String(255)),
+    Column("held_until", UTCDateTime),
+    Column("unsettled_since", UTCDateTime, comment="a call was begun then, and the books do not tell its end"),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("next_attempt_at", UTCDateTime),
+    Column("last_error", Text),
 )
 
 # Executions counted per tool, version, error, minute and hour. Exact, whoever inserts them.

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection, Row
 
 from rollguard.errors import SessionClosed, UnknownSession
 from rollguard.judge import Rules, Window
-from rollguard.store import versions
+from rollguard.store import journal, versions
 from rollguard.store.engine import Database
 from rollguard.store.names import checked_tool_name
 from rollguard.store.records import Session
@@ -54,6 +54,28 @@ class Sessions:
             query = query.where(m.c.status == status)
         with self._database.read() as connection:
             return [_session(row) for row in connection.execute(query)]
+
+    def take(self, watcher: str, *, after: int, limit: int, now: datetime, until: datetime) -> list[Session]:
+        """Take active sessions that no other watcher looks after, or none that lives, by their ids from `after` on.
+
+        A watcher keeps what it took by taking it again in time; what it does not is free for the others at `until`.
+        Nothing but the amount of work depends on this: sessions that two watchers look after are rolled back once.
+        """
+        free = sa.or_(m.c.watched_by.is_(None), m.c.watched_by == watcher, m.c.watched_until <= now)
+        wanted = sa.and_(m.c.status == "active", m.c.session_id > after, free)
+        some = sa.select(m.c.session_id).where(wanted).order_by(m.c.session_id).limit(limit)
+        with self._database.write(durable=False) as connection:
+            ids = some.with_for_update(skip_locked=True) if self._database.dialect == "postgresql" else some
+            rows = connection.execute(
+                sa.update(m).where(m.c.session_id.in_(ids)).values(watched_by=watcher, watched_until=until).returning(m)
+            ).all()
+        return sorted((_session(row) for row in rows), key=lambda session: session.session_id)
+
+    def let_go(self, watcher: str) -> None:
+        """Leave the sessions that a watcher looks after to the others, at once."""
+        with self._database.write(durable=False) as connection:
+            mine = sa.and_(m.c.watched_by == watcher, m.c.status == "active")
+            connection.execute(sa.update(m).where(mine).values(watched_by=None, watched_until=None))
 
     # --- changing --------------------------------------------------------------------------------------------------
 
@@ -107,7 +129,7 @@ class Sessions:
 
     def complete(self, session_id: int, *, outcome: str, notes: str, now: datetime) -> bool:
         """active → completed. False when it was no longer active, or a rollback of it is being carried out."""
-        under_way = sa.exists().where(r.c.session_id == session_id, r.c.state.in_(("claimed", "restored")))
+        under_way = sa.exists().where(r.c.session_id == session_id, r.c.state.in_(journal.OPEN))
         return self._close(session_id, now, ~under_way, status="completed", outcome=outcome, notes=notes)
 
     def cancel(self, session_id: int, *, notes: str, now: datetime) -> Session:
@@ -123,11 +145,7 @@ class Sessions:
             if not close(connection, session_id, now, status="cancelled", notes=notes):
                 session = get(connection, session_id)
                 raise SessionClosed(f"session {session_id} of {session.tool_name} is already {session.status}")
-            connection.execute(
-                sa.update(r)
-                .where(r.c.session_id == session_id, r.c.state.in_(("claimed", "restored")))
-                .values(state="overtaken", finished_at=now, error="the session was cancelled first")
-            )
+            journal.overtake(connection, r.c.session_id == session_id, at=now, error="the session was cancelled first")
             return get(connection, session_id)
 
     def record_check(self, session_id: int, check: dict[str, Any]) -> int:
@@ -191,6 +209,12 @@ def get(connection: Connection, session_id: int) -> Session:
     if row is None:
         raise UnknownSession(f"there is no monitoring session {session_id}; list them with: rollguard sessions")
     return _session(row)
+
+
+def get_all(connection: Connection, session_ids: Sequence[int]) -> dict[int, Session]:
+    """Those of the sessions that there are, by id."""
+    rows = connection.execute(sa.select(m).where(m.c.session_id.in_(session_ids)))
+    return {row.session_id: _session(row) for row in rows}
 
 
 def close(

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Self
 
+from rollguard.store.actuations import Actuations
 from rollguard.store.arrivals import Arrivals, arrivals_in
 from rollguard.store.engine import Database
 from rollguard.store.executions import Executions
 from rollguard.store.migrate import migrate
 from rollguard.store.outbox import Outbox
 from rollguard.store.payloads import Payloads, Redact
+from rollguard.store.quarantine import Quarantine
 from rollguard.store.reports import Reports
 from rollguard.store.retention import Retention, Tidied
 from rollguard.store.rollbacks import Rollbacks
@@ -62,6 +64,8 @@ class ExecutionStore:
         self.versions = Versions(self.database)
         self.sessions = Sessions(self.database)
         self.rollbacks = Rollbacks(self.database)
+        self.quarantine = Quarantine(self.database)
+        self.actuations = Actuations(self.database)
         self.outbox = Outbox(self.database)
         self.reports = Reports(self.database)
 

@@ -98,6 +98,12 @@ def _before(session: Session, until: datetime) -> list[tuple[datetime, datetime]
     return [(begin, end) for begin, end in times if begin < end]
 
 
+def restored_of(tool_name: str, version: int, restored_at: datetime, until: datetime) -> list[Stretch]:
+    """Calls of a restored version since its rollback, up to and including `until`; those that name none count too."""
+    end = until + timedelta(microseconds=1)
+    return [Stretch(tool_name, restored_at, end, only=version), Stretch(tool_name, restored_at, end, only=0)]
+
+
 def rows_in(stretches: Sequence[Stretch]) -> sa.ColumnElement[bool]:
     """The condition for a raw row to lie in one of the stretches."""
     version = sa.func.coalesce(t.c.version_number, 0)

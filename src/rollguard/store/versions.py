@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from rollguard.errors import DeploymentConflict, InvalidInput, UnknownVersion
+from rollguard.store import journal, quarantine
 from rollguard.store.engine import Database
 from rollguard.store.names import checked_tool_name
 from rollguard.store.records import Deployment, Version
@@ -130,14 +131,17 @@ class Versions:
         reason: str | None,
         deployed_at: datetime,
         expected_live: int | None,
+        force: bool = False,
     ) -> Deployment:
         """Make a version live. A session that watched what was live before becomes `superseded`.
 
         Args:
             swap: puts the version's code where it is run; called inside the transaction, which fails with it.
             expected_live: the deployment the caller saw live; None where it saw none.
+            force: lift the quarantine of the version's code, if it is in one.
 
         Raises:
+            CodeQuarantined: the version's code was rolled back, and is not forced.
             DeploymentConflict: something else went live in the meantime.
             UnknownVersion: there is no version of that number.
         """
@@ -150,6 +154,7 @@ class Versions:
                     f"so version {version_number} was not deployed; look at it and deploy again if you still want to"
                 )
             version = _get(connection, tool_name, version_number)
+            quarantine.refuse_or_lift(connection, version, force=force, by=deployed_by, now=deployed_at)
             after = move_pointer(
                 connection,
                 tool_name,
@@ -184,8 +189,8 @@ def deployments(connection: Connection, tool_name: str) -> list[Deployment]:
 
 
 def previous_good(connection: Connection, tool_name: str, version_number: int) -> int | None:
-    """The last version that was live before `version_number` and was not, when it last was live, rolled back."""
-    seen = {version_number}
+    """The last version that was live before `version_number`, was not rolled back then, and is in no quarantine."""
+    seen = {version_number, *quarantine.versions_in(connection, tool_name)}
     for deployment in deployments(connection, tool_name):
         if deployment.version_number in seen:
             continue
@@ -300,12 +305,9 @@ def _supersede(connection: Connection, tool_name: str, deployment: Deployment, a
             notes=f"version {deployment.version_number} was deployed by {deployment.deployed_by}",
         )
     )
-    connection.execute(
-        sa.update(r)
-        .where(r.c.tool_name == tool_name, r.c.state.in_(("claimed", "restored")))
-        .values(
-            state="overtaken",
-            finished_at=at,
-            error=f"{deployment.deployed_by} deployed version {deployment.version_number} first",
-        )
+    journal.overtake(
+        connection,
+        r.c.tool_name == tool_name,
+        at=at,
+        error=f"{deployment.deployed_by} deployed version {deployment.version_number} first",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,9 +11,6 @@ from rollguard.cli import inputs, output
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
 from rollguard.errors import InvalidToolName
-
-if TYPE_CHECKING:
-    from rollguard.app import Deployed, Rollguard
 
 
 def deploy(
@@ -40,6 +37,13 @@ def deploy(
         ),
     ] = None,
     no_watch: Annotated[bool, typer.Option("--no-watch", help="Do not watch the deployment.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Deploy code that was rolled back all the same; its quarantine is lifted.")
+    ] = False,
+    already_live: Annotated[
+        bool,
+        typer.Option("--already-live", help="It was deployed elsewhere: write that down and watch it, do no more."),
+    ] = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -53,7 +57,16 @@ def deploy(
         code = inputs.code_of(file)
         with output.tools_print_to_stderr():
             try:
-                done = _deploy(guard, tool or file.stem, code, reason, by or inputs.who(), kind, watch=not no_watch)
+                done = guard.deploy(
+                    tool or file.stem,
+                    code,
+                    reason=reason,
+                    created_by=by or inputs.who(),
+                    kind=kind,
+                    force=force,
+                    watch=not no_watch,
+                    already_live=already_live,
+                )
             except InvalidToolName as error:
                 advice = "" if tool else "; name the tool with --tool"
                 raise InvalidToolName(f"{error}{advice}") from error
@@ -70,17 +83,3 @@ def deploy(
         output.emit(
             f"Version {done.version_number} of {done.tool_name} is live. Session {done.session_id} watches it.\n"
         )
-
-
-def _deploy(
-    guard: Rollguard, tool: str, code: bytes, reason: str | None, by: str, kind: str | None, *, watch: bool
-) -> Deployed:
-    if watch:
-        return guard.deploy(tool, code, reason=reason, created_by=by, kind=kind)
-    from rollguard.app import Deployed
-
-    before = guard.store.versions.live(tool)
-    number = guard.registry.deploy(tool, code, created_by=by, reason=reason, kind=kind)
-    changed = before is None or before.version_number != number
-    watching = None if changed else next(iter(guard.store.sessions.active(tool)), None)
-    return Deployed(tool, number, watching.session_id if watching else None, changed)

@@ -34,6 +34,9 @@ def rollback(
         str | None,
         typer.Option("--by", metavar="NAME", help="Who; by default your login name.", show_default=False),
     ] = None,
+    quarantine: Annotated[
+        bool, typer.Option("--quarantine", help="Do not let the code that is taken away be deployed again.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     config: Config = None,
     as_json: Json = False,
@@ -47,7 +50,9 @@ def rollback(
             output.note("error: not confirmed; nothing was changed")
             raise typer.Exit(exits.ERROR)
         with output.tools_print_to_stderr():
-            done = guard.monitor.roll_back(tool, to_version=to, reason=reason, requested_by=by or inputs.who())
+            done = guard.monitor.roll_back(
+                tool, to_version=to, reason=reason, requested_by=by or inputs.who(), quarantine=quarantine
+            )
     if as_json:
         output.emit_json(done)
     else:

@@ -1,0 +1,68 @@
+"""The rollback's state machine: its transitions, each one conditional UPDATE. docs/rollback.md draws it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from rollguard.store.schema import deployment_rollbacks as r
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A change of state that happens from the states it leaves, and from no other.
+
+    Attributes:
+        name: what it is called, here and in docs/rollback.md.
+        leaves: the states it may leave.
+        enters: the state it leads to.
+    """
+
+    name: str
+    leaves: tuple[str, ...]
+    enters: str
+
+
+OPEN = ("claimed", "restored")  # decided and not over: at most one a tool, held by a unique index
+HELD = ("failed", "observed", "capped")  # decided and not carried out: nothing was changed
+
+BEGINNINGS = ("claimed", *HELD)  # what the row of a decision may begin as
+CLAIM_AGAIN = Transition("claim again", HELD, "claimed")
+ATTEMPT = Transition("attempt", ("claimed",), "claimed")
+POSTPONE = Transition("postpone", ("claimed",), "claimed")
+RESTORE = Transition("restore", ("claimed",), "restored")
+REPEAT = Transition("repeat", ("restored",), "claimed")
+FINISH = Transition("finish", OPEN, "finished")
+FAIL = Transition("fail", ("claimed",), "failed")
+OVERTAKE = Transition("overtake", OPEN, "overtaken")
+VERIFY = Transition("verify", ("finished",), "finished")
+TRANSITIONS = (CLAIM_AGAIN, ATTEMPT, POSTPONE, RESTORE, REPEAT, FINISH, FAIL, OVERTAKE, VERIFY)
+
+
+def move(
+    connection: Connection,
+    transition: Transition,
+    rollback_id: int,
+    *conditions: sa.ColumnElement[bool],
+    **values: Any,
+) -> Row[Any] | None:
+    """Make a transition of one rollback; None where it is in none of the states that the transition leaves."""
+    return connection.execute(
+        sa.update(r)
+        .where(r.c.rollback_id == rollback_id, r.c.state.in_(transition.leaves), *conditions)
+        .values(state=transition.enters, **values)
+        .returning(r)
+    ).one_or_none()
+
+
+def overtake(connection: Connection, whose: sa.ColumnElement[bool], *, at: datetime, error: str) -> None:
+    """Call off what is decided and not over, because a person decided otherwise."""
+    connection.execute(
+        sa.update(r)
+        .where(whose, r.c.state.in_(OVERTAKE.leaves))
+        .values(state=OVERTAKE.enters, finished_at=at, next_attempt_at=None, error=error)
+    )

@@ -1,0 +1,191 @@
+"""The doctor finds what is wrong before a rollback would, says what mends it, and changes nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from rollguard import Rollguard, Settings
+from rollguard.doctor import Finding, Health, examine
+from rollguard.notify import Event, EventKind, Level
+from rollguard.record import Spool, refused_beside
+from rollguard.settings import ActuatorSettings
+from rollguard.store import Intention, migrate
+from rollguard.store.engine import Database
+from tests.cli.conftest import empty, shell  # noqa: F401 - fixtures
+from tests.conftest import code
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def settings(url: str, tmp_path: Path) -> Settings:
+    return Settings(database=url, tools_dir=tmp_path / "tools", file=tmp_path / "rollguard.toml")
+
+
+@pytest.fixture
+def guard(settings: Settings) -> Iterator[Rollguard]:
+    """Two versions of one tool, deployed and under watch."""
+    with Rollguard(settings) as opened:
+        opened.deploy("my_tool", code(1))
+        opened.deploy("my_tool", code(2))
+        yield opened
+
+
+def wrong(settings: Settings, now: datetime | None = None) -> list[Finding]:
+    """What the doctor finds that is not in order."""
+    return [finding for finding in examine(settings, now or datetime.now(UTC)) if finding.health is not Health.OK]
+
+
+def only(settings: Settings) -> Finding:
+    (finding,) = wrong(settings)
+    assert finding.mend
+    return finding
+
+
+def test_everything_is_in_order(guard: Rollguard) -> None:
+    """Of a sound installation nothing is said but that it is sound, for every check."""
+    findings = examine(guard.settings, datetime.now(UTC))
+    assert {finding.health for finding in findings} == {Health.OK}
+    checks = {"settings", "folder", "disk", "database", "clock", "tools", "rollbacks", "watch", "notifications"}
+    assert {finding.check for finding in findings} == checks
+
+
+def test_files_that_are_not_what_is_live(guard: Rollguard) -> None:
+    """A file that is gone, edited, in quarantine or cannot be loaded is named, with the version that should be live."""
+    file = guard.registry.folder.file("my_tool")
+    file.write_text(code(9))
+    assert (only(guard.settings).health, "edited by hand" in only(guard.settings).says) == (Health.WARNING, True)
+    file.write_text("def my_tool(:")
+    assert {finding.health for finding in wrong(guard.settings)} == {Health.BROKEN, Health.WARNING}
+    assert "every call of it fails" in wrong(guard.settings)[0].says
+    file.unlink()
+    assert "version 2 is live, and its file is gone" in only(guard.settings).says
+    file.mkdir()
+    assert "is not a file" in only(guard.settings).says
+    file.rmdir()
+    guard.registry.restore("my_tool", 2)
+    guard.monitor.roll_back("my_tool", reason="it deletes files", quarantine=True)
+    file.write_text(code(2))
+    assert "holds code that is in quarantine" in only(guard.settings).says
+    assert only(guard.settings).health is Health.BROKEN
+
+
+def test_what_mends_it_mends_it(guard: Rollguard) -> None:
+    """The advice for a file that is gone brings it back."""
+    guard.registry.folder.file("my_tool").unlink()
+    mend = only(guard.settings).mend or ""
+    call = mend.partition("Rollguard.from_settings().")[2]
+    eval(f"guard.{call}", {"guard": guard})
+    assert wrong(guard.settings) == []
+
+
+def test_rollbacks_that_wait(guard: Rollguard) -> None:
+    """A claim that nobody carries out, an attempt that failed, and what is held back are told apart."""
+    session = guard.monitor.get_active_sessions()[0].session_id
+    intention = Intention("my_tool", session, 2, None, "50 points", "threshold", "rollguard")
+    claimed = guard.store.rollbacks.claim(intention, event_if_held=lambda _r: {}, now=NOW)
+    assert "rollback 1 is claimed and not finished" in only(guard.settings).says
+    guard.store.rollbacks.fail(claimed.rollback_id, "the disk is full", event=None, now=NOW)
+    assert "rollback 1 is failed after 1 attempts: the disk is full" in only(guard.settings).says
+    assert only(guard.settings).health is Health.BROKEN
+    guard.monitor.cancel_monitoring(session)
+    assert wrong(guard.settings) == []
+
+
+def test_executions_that_wait(guard: Rollguard) -> None:
+    """Executions in the spool, and those that the database refused, are pointed out."""
+    spool = guard.registry.recorder.spool.path
+    row = guard.store.executions.row(tool_name="t", success=True)
+    Spool(spool).append(row)
+    assert "wait in" in only(guard.settings).says
+    spool.unlink()
+    Spool(refused_beside(spool)).append(row)
+    assert "set aside in" in only(guard.settings).says
+
+
+def test_people_who_could_not_be_told(guard: Rollguard) -> None:
+    """Events that a channel has refused are counted, with what went wrong."""
+    event = Event(EventKind.SLOWDOWN, Level.WARNING, "my_tool", None, "t", (), NOW.isoformat())
+    guard.store.outbox.add(event.to_dict(), NOW)
+    (pending,) = guard.store.outbox.take_due(NOW)
+    guard.store.outbox.retry(pending.notification_id, [], "webhook: 503", NOW + timedelta(hours=1))
+    assert "1 events could not be told everywhere: webhook: 503" in only(guard.settings).says
+
+
+def test_nobody_watches_and_clocks_differ(guard: Rollguard) -> None:
+    """Deployments that nobody checks, and a clock that is far off, are broken."""
+    found = {finding.check: finding for finding in wrong(guard.settings, datetime.now(UTC) + timedelta(hours=1))}
+    assert set(found) == {"watch", "clock"}
+    assert found["watch"].mend == "start: rollguard watch"
+    assert "behind ours" in found["clock"].says
+    assert {finding.health for finding in found.values()} == {Health.BROKEN}
+
+
+def test_a_folder_that_is_not_there(settings: Settings) -> None:
+    """A missing folder, and a file in its place, are named; nothing is made by looking."""
+    Rollguard(settings).close()
+    settings.tools_dir.joinpath(".rollguard").rmdir() if settings.tools_dir.joinpath(".rollguard").exists() else None
+    settings.tools_dir.rmdir()
+    assert "is not there" in only(settings).says
+    assert not settings.tools_dir.exists()
+    settings.tools_dir.write_text("")
+    assert "is not a folder" in only(settings).says
+
+
+@pytest.mark.parametrize("revision", ["0003", "9999"])
+def test_a_schema_of_another_time(settings: Settings, revision: str) -> None:
+    """An older schema is a warning and is not migrated by looking; a newer one is broken."""
+    settings.tools_dir.mkdir()
+    database = Database(settings.database)
+    migrate.migrate(database)
+    with database.write() as connection:
+        connection.execute(sa.text(f"UPDATE {migrate.VERSION_TABLE} SET version_num = '{revision}'"))
+    finding = only(settings)
+    assert f"has schema {revision}" in finding.says
+    assert finding.health is (Health.WARNING if revision == "0003" else Health.BROKEN)
+    assert migrate.current(database) == revision
+    database.close()
+
+
+def test_a_database_that_is_not_there(tmp_path: Path) -> None:
+    """Of a database that does not answer that is said; a file that is not there is not made by looking."""
+    (tmp_path / "tools").mkdir()
+    away = Settings(database="postgresql://u@127.0.0.1:1/d", tools_dir=tmp_path / "tools", file=tmp_path / "x.toml")
+    assert (only(away).check, only(away).health) == ("database", Health.BROKEN)
+    missing = Settings(database=f"sqlite:///{tmp_path}/no.db", tools_dir=tmp_path / "tools", file=tmp_path / "x.toml")
+    assert (only(missing).check, only(missing).health) == ("database", Health.WARNING)
+    assert not (tmp_path / "no.db").exists()
+    (tmp_path / "no.db").write_text("my notes " * 1000)
+    assert "is not a SQLite database" in only(missing).says
+
+
+def test_a_command_that_is_not_there(settings: Settings) -> None:
+    """An actuator whose program cannot be found is broken, before it is needed."""
+    Rollguard(settings).close()
+    for program, found in ((sys.executable, 0), ("no-such-program", 1)):
+        actuators = {"my_tool": ActuatorSettings(kind="command", command=(program,))}
+        changed = Settings(settings.database, settings.tools_dir, actuators=actuators, file=settings.file)
+        assert len(wrong(changed)) == found
+
+
+def test_the_command(shell: object) -> None:  # noqa: F811 - the fixture
+    """`rollguard doctor` ends with 1 when something is broken, 0 otherwise, and `--json` has every finding."""
+    shell.ok("tools")
+    assert shell.ok("doctor").out.startswith("ok       settings: rollguard.toml is read")
+    (shell.folder / "tools/calculate.py").unlink()
+    ran = shell.run("doctor")
+    assert ran.exit_code == 1
+    assert ran.out.startswith(
+        "broken   tools: calculate: version 1 is live, and its file is gone\n         to mend it: "
+    )
+    ran = shell.run("doctor", "--json")
+    assert (ran.exit_code, ran.json[0]["check"], ran.json[0]["health"]) == (1, "tools", "broken")
+    shell.write("rollguard.toml", "colour = 1\n")
+    ran = shell.run("doctor", "--json")
+    assert (ran.exit_code, ran.json[0]["check"]) == (1, "settings")
