@@ -21,6 +21,7 @@ from rollguard import Rollguard, Settings
 from rollguard.actuators import CommandActuator, Order, WebhookActuator, carry_out, signature_of
 from rollguard.errors import ActuatorFailed, InvalidInput, InvalidSetting
 from rollguard.store import Version, digest
+from tests.cli.conftest import Shell, empty, shell  # noqa: F401 - fixtures
 from tests.conftest import NOW
 
 CODE = b"def my_tool(): ...\n"
@@ -246,6 +247,32 @@ def test_a_command_from_the_settings_deploys_and_rolls_back(tmp_path: Path) -> N
         assert place.read_text() == "deploy: image:2"
         guard.monitor.roll_back("my_tool", reason="by hand")
         assert place.read_text() == "rollback: image:1"
+
+
+def test_the_command_line_with_a_tool_that_lives_elsewhere(shell: Shell) -> None:  # noqa: F811 - the fixture
+    """`deploy`, `deploy --already-live` and `tools` know of tools that a command puts in their place."""
+    place = shell.folder / "place"
+    program = f"import sys; open({str(place)!r}, 'w').write(sys.stdin.read())"
+    command = json.dumps([sys.executable, "-c", program])
+    shell.write("rollguard.toml", f'[tools.remote.actuator]\nkind = "command"\ncommand = {command}\n')
+    remote = ("deploy", "-", "--tool", "remote", "--json")
+    assert shell.ok(*remote, stdin="image:1").json["version_number"] == 1
+    assert place.read_text() == "image:1"
+    noted = shell.ok(*remote, "--already-live", stdin="image:2").json
+    assert (noted["version_number"], noted["changed"], place.read_text()) == (2, True, "image:1")
+    assert noted["session_id"] is not None
+    shell.ok("rollback", "remote", "--reason", "worse", "--quarantine")
+    refused = shell.run(*remote, stdin="image:2")
+    assert (refused.exit_code, "is in quarantine" in refused.err) == (1, True)
+    assert [held["version_number"] for held in shell.ok("quarantine", "--json").json] == [2]
+    assert shell.ok(*remote, "--force", stdin="image:2").json["version_number"] == 2
+    assert place.read_text() == "image:2"
+    (tool,) = (tool for tool in shell.ok("tools", "--json").json if tool["name"] == "remote")
+    assert (tool["problem"], tool["live_version"]) == (None, 2)
+    shell.write("put.sh", "exit 1")
+    shell.write("rollguard.toml", '[tools.remote.actuator]\nkind = "command"\ncommand = ["sh", "put.sh"]\n')
+    refused = shell.run(*remote, stdin="image:3")
+    assert (refused.exit_code, "sh ended with exit code 1" in refused.err) == (1, True)
 
 
 def test_a_secret_comes_from_the_environment(tmp_path: Path) -> None:

@@ -153,10 +153,10 @@ def _actuators(settings: Settings) -> dict[str, Actuator]:
     actuators: dict[str, Actuator] = {}
     for name, given in settings.actuators.items():
         if given.kind == "command":
-            actuators[name] = CommandActuator(given.command, timeout=given.timeout_seconds)
+            actuators[name] = CommandActuator(given.command, timeout=given.timeout_seconds or 60.0)
         elif given.kind == "webhook":
             secret = given.secret.get_secret_value()
-            actuators[name] = WebhookActuator(given.url, secret, timeout=given.timeout_seconds)
+            actuators[name] = WebhookActuator(given.url, secret, timeout=given.timeout_seconds or 10.0)
     return actuators
 
 

@@ -64,7 +64,7 @@ class ActuatorSettings(_Section):
     url: str = ""
     secret: SecretStr = SecretStr("")
     secret_env: str = ""
-    timeout_seconds: float = Field(default=60.0, gt=0, le=3600)
+    timeout_seconds: float | None = Field(default=None, gt=0, le=3600)
 
 
 _OF_KIND = {"folder": set[str](), "command": {"command"}, "webhook": {"url", "secret", "secret_env"}}

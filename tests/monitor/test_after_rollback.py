@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import resource
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry
+from rollguard import AutonomousLoop, DeploymentMonitor, ExecutionStore, ToolRegistry
 from rollguard.errors import CodeQuarantined, UnknownVersion
 from rollguard.store import Rollback
 from tests.conftest import NOW, Guard, code
@@ -347,6 +348,20 @@ def test_a_watcher_that_stops_lets_go_at_once(guard: Guard) -> None:
     first.look_after_all(now=NOW, lease=LEASE)
     first.let_go()
     assert len(second.look_after_all(now=NOW, lease=LEASE)) == 1
+
+
+async def test_the_loop_keeps_its_sessions_while_it_runs_and_lets_go_when_it_stops(guard: Guard) -> None:
+    """`run` shares the sessions with other watchers, and a stopped loop leaves its own to them at once."""
+    session_id = guard.monitor.start_monitoring("my_tool", datetime.now(UTC))
+    first, second = watchers(guard, 2)
+    loop = AutonomousLoop(first)
+    running = asyncio.create_task(loop.run(handle_signals=False))
+    while not guard.store.sessions.checks(session_id):
+        await asyncio.sleep(0)
+    assert second.look_after_all(lease=LEASE) == []
+    loop.stop()
+    await running
+    assert len(second.look_after_all(lease=LEASE)) == 1
 
 
 def test_without_a_lease_every_session_is_looked_after(guard: Guard) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry
 from rollguard.errors import ActuatorFailed, CodeQuarantined, InvalidInput, RollbackRefused
 from rollguard.store import Intention, Rollback
+from rollguard.store.schema import deployment_monitoring
 from tests.conftest import Guard, code
 from tests.monitor.helpers import LATER, Place, Told, regressed
 
@@ -277,3 +279,26 @@ def test_by_hand(guard: Guard, place: Place) -> None:
     place.down = None
     assert [r.state for r in guard.monitor.recover(now=LATER + MINUTE)] == ["finished"]
     assert place.runs == code(1)
+
+
+def test_a_new_session_overtakes_what_the_one_before_decided(guard: Guard, place: Place) -> None:
+    """Starting to watch anew calls a decided rollback off; the outside never hears of it, and later ones are free."""
+    session_id = regressed(guard)
+    claim(guard, session_id)
+    guard.watch(at=LATER)
+    assert guard.monitor.recover(now=LATER) == []
+    assert (journal(guard, session_id).state, place.runs) == ("overtaken", code(2))
+    assert guard.monitor.roll_back("my_tool", reason="by hand", now=LATER).state == "finished"
+
+
+def test_a_session_that_another_program_closed_does_not_block_the_tool(guard: Guard, place: Place) -> None:
+    """A claim whose session is over, whoever ended it, is called off instead of being tried for ever."""
+    session_id = regressed(guard)
+    claim(guard, session_id)
+    with guard.store.database.write() as connection:
+        closed = {"status": "cancelled", "completed_at": LATER}
+        connection.execute(sa.update(deployment_monitoring).values(**closed))
+    (ended,) = guard.monitor.recover(now=LATER)
+    assert (ended.state, ended.error) == ("overtaken", f"session {session_id} is cancelled")
+    assert place.asked == [("deploy", 1), ("deploy", 2)]
+    assert guard.store.rollbacks.open() == []

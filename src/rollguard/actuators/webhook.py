@@ -75,10 +75,10 @@ class WebhookActuator:
         }
         try:
             with httpx.stream("POST", self._url, content=body, headers=headers, timeout=self._timeout) as answer:
-                said = b""
+                said, until = b"", time.monotonic() + self._timeout
                 for part in answer.iter_raw():  # an answer without end would never be done
                     said += part
-                    if len(said) >= _ANSWER:
+                    if len(said) >= _ANSWER or time.monotonic() >= until:
                         break
                 status, phrase = answer.status_code, answer.reason_phrase
         except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -110,7 +110,8 @@ class RollbackRunner:
         ended = []
         for claimed in self._store.rollbacks.open():
             try:
-                done = self.carry_out(claimed, now)
+                stale = self._store.rollbacks.overtake_if_stale(claimed.rollback_id, now)
+                done = stale or self.carry_out(claimed, now)
             except RollbackRefused as refusal:
                 logger.info("nothing to recover: %s", refusal)
                 continue

@@ -116,6 +116,20 @@ class Rollbacks:
             values["attempts"] = earlier.attempts + int(earlier.state == "failed")
             return _moved(connection, journal.CLAIM_AGAIN, _rollback(earlier), **values)
 
+    def overtake_if_stale(self, rollback_id: int, now: datetime) -> Rollback | None:
+        """claimed or restored → overtaken, where its session is over or its version no longer live, whoever did that.
+
+        Returns:
+            The overtaken rollback; None where it is not stale, or not open any more.
+        """
+        with self._database.write() as connection:
+            going = self._locked(connection, rollback_id)
+            stale = _why_stale(connection, going)
+            if stale is None or going.state not in journal.OPEN:
+                return None
+            journal.overtake(connection, r.c.rollback_id == rollback_id, at=now, error=stale)
+            return _get(connection, rollback_id)
+
     def attempt(self, rollback_id: int, *, holder: str, until: datetime, now: datetime) -> tuple[Rollback, int]:
         """claimed → claimed: about to call the outside. From here on it is unsettled what is live there.
 
@@ -132,7 +146,7 @@ class Rollbacks:
             claimed = self._locked(connection, rollback_id)
             if claimed.next_attempt_at is not None and now < claimed.next_attempt_at:
                 raise RollbackRefused(f"{_name(claimed)} is tried again at {claimed.next_attempt_at.isoformat()}")
-            _refuse_no_longer_live(connection, claimed)
+            _refuse_stale(connection, claimed)
             again = 0 if claimed.next_attempt_at is None else 1
             attempted = _moved(
                 connection, journal.ATTEMPT, claimed, attempts=claimed.attempts + again, next_attempt_at=None
@@ -201,7 +215,7 @@ class Rollbacks:
                 raise RollbackRefused(f"{_name(going)} is {going.state}, and not restored outside")
             if restore is None and actuations.sequence_of(connection, going.tool_name) != going.sequence:
                 return _moved(connection, journal.REPEAT, going, sequence=None)
-            _refuse_no_longer_live(connection, going)
+            _refuse_stale(connection, going)
             version = versions.get(connection, going.tool_name, going.to_version or 0)
             finished = _moved(
                 connection,
@@ -300,12 +314,22 @@ def _quarantine(connection: Connection, finished: Rollback, now: datetime) -> No
         quarantine.add(connection, bad, reason=finished.reason, rollback_id=finished.rollback_id, now=now)
 
 
-def _refuse_no_longer_live(connection: Connection, going: Rollback) -> None:
-    if going.state not in journal.OPEN:
-        return  # the transition itself refuses, and says by what it is over
+def _refuse_stale(connection: Connection, going: Rollback) -> None:
+    """Raise `RollbackRefused` where what was decided is no longer what would be done."""
+    stale = _why_stale(connection, going)
+    if stale is not None and going.state in journal.OPEN:  # else the transition itself refuses, and says its state
+        raise RollbackRefused(f"{going.tool_name}: {stale}")
+
+
+def _why_stale(connection: Connection, going: Rollback) -> str | None:
     live = versions.live(connection, going.tool_name)
     if (live.version_number if live else None) != going.from_version:
-        raise RollbackRefused(f"{going.tool_name}: version {going.from_version} is no longer live")
+        return f"version {going.from_version} is no longer live"
+    if going.session_id is not None:
+        session = sessions.get(connection, going.session_id)
+        if not session.active:
+            return f"session {session.session_id} is {session.status}"
+    return None
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------

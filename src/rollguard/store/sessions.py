@@ -107,10 +107,14 @@ class Sessions:
                 versions.get(connection, tool_name, version_number)
             watched_is_live = live is not None and live.version_number == version_number
             live_before = versions.last_life_ended(connection, live) if live and watched_is_live else None
-            connection.execute(
+            superseded = connection.scalars(
                 sa.update(m)
                 .where(m.c.tool_name == tool_name, m.c.status == "active")
                 .values(status="superseded", completed_at=now, notes="a new session of this tool was started")
+                .returning(m.c.session_id)
+            ).all()
+            journal.overtake(
+                connection, r.c.session_id.in_(superseded), at=now, error="a new session of the tool was started first"
             )
             row = connection.execute(
                 sa.insert(m)
