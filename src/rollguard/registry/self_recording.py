@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from pathlib import Path
+from types import CoroutineType
 from typing import Any, TypeVar, cast
 
 from rollguard.errors import InvalidInput
@@ -81,27 +82,27 @@ def self_recording(
     return cast("F", wrapper)
 
 
-def recorded_by_registry(invoke: Callable[..., Any], function: object, *, is_async: bool) -> Callable[..., Any]:
+def recorded_by_registry(invoke: Callable[..., Any], function: object) -> Callable[..., Any]:
     """`invoke`, which the registry records: `function`, which it ends in, leaves that one call to the registry."""
-    if is_async:
 
-        async def invoke_async(**parameters: Any) -> Any:
-            before = _recorded_by_registry.set(function)
-            try:
-                return await invoke(**parameters)
-            finally:
-                _recorded_by_registry.reset(before)
-
-        return invoke_async
-
-    def invoke_plainly(**parameters: Any) -> Any:
+    def invoked(**parameters: Any) -> Any:
         before = _recorded_by_registry.set(function)
         try:
-            return invoke(**parameters)
+            result = invoke(**parameters)
+            if isinstance(result, CoroutineType) and _recorded_by_registry.get() is function:
+                return later(result)
+            return result
         finally:
             _recorded_by_registry.reset(before)
 
-    return invoke_plainly
+    async def later(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        before = _recorded_by_registry.set(function)
+        try:
+            return await coroutine
+        finally:
+            _recorded_by_registry.reset(before)
+
+    return invoked
 
 
 # --- the recorder of a store -----------------------------------------------------------------------------------------

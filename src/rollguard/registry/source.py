@@ -50,7 +50,7 @@ class LoadedTool:
     def __post_init__(self) -> None:
         invoke, mark = _by_name(self.function), mark_of(self.function)
         if mark is not None and mark.recorded is not None:
-            invoke = recorded_by_registry(invoke, mark.recorded, is_async=self.is_async)
+            invoke = recorded_by_registry(invoke, mark.recorded)
         object.__setattr__(self, "invoke", invoke)
 
     def run(self, parameters: Mapping[str, Any]) -> Any:
