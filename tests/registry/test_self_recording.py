@@ -350,6 +350,17 @@ def test_a_registry_records_it_once(store: ExecutionStore, tools_dir: Path, form
     assert sorted(rows, key=str) == sorted([("my_tool", 1), ("helper", None), *again] * 2, key=str)
 
 
+@pytest.mark.parametrize("form", ["async", "wrapped async"])
+async def test_an_async_one_inside_a_loop(store: ExecutionStore, registry: ToolRegistry, form: str) -> None:
+    """`call` of it while an event loop runs is refused, and nothing of it has run."""
+    OPEN[:] = [store]
+    registry.deploy("my_tool", HEAD + FORMS[form])
+    with pytest.raises(RuntimeError, match=r"await registry\.acall"):
+        registry.call("my_tool", x=5)
+    OPEN.clear()
+    assert executions(store) == []
+
+
 def test_a_registrys_recorder(store: ExecutionStore, tools_dir: Path) -> None:
     """`recorder=` records beside a registry's own calls, as durably."""
     registry = ToolRegistry(tools_dir, store=store, durable=True)

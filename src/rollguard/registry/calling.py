@@ -26,11 +26,13 @@ class Subject:
         name: what its calls are recorded under.
         invoke: runs it.
         judges: each says of a returned result whether it is a failure.
+        is_async: whether it says of itself that it is async.
     """
 
     name: str
     invoke: Callable[..., Any]
     judges: tuple[IsFailure, ...] = ()
+    is_async: bool = False
 
 
 class Call:

@@ -13,7 +13,16 @@ from typing import Any
 from rollguard.errors import InvalidInput, StoreUnavailable, ToolLoadError
 from rollguard.record import Recorder, Spool
 from rollguard.registry.adoption import adopt, adopt_all, keep_hand_edit
-from rollguard.registry.calling import Call, IsFailure, awaited_here, failure_in, run, run_in_thread
+from rollguard.registry.calling import (
+    Call,
+    IsFailure,
+    awaited_here,
+    failure_in,
+    in_event_loop,
+    needs_acall,
+    run,
+    run_in_thread,
+)
 from rollguard.registry.definitions import definition_of
 from rollguard.registry.folder import Folder, checked_file_name
 from rollguard.registry.serving import Served, Serving, judges_of
@@ -158,6 +167,8 @@ class ToolRegistry:
             Exception: whatever the tool raised, unchanged; recorded as a failed execution.
         """
         served = self._serving.serve(tool_name)
+        if served.subject.is_async and in_event_loop():
+            raise needs_acall(tool_name)
         recorder = self.recorder
         given = recorder.encoded(tool_name, "parameters", parameters) if parameters else None
         return run(recorder, served.subject, served.version_number, given, (), parameters, awaited_here)

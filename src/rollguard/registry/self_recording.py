@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 from rollguard.errors import InvalidInput
 from rollguard.record import Recorder, Spool
 from rollguard.record.forks import renew_after_fork
-from rollguard.registry.calling import Call, IsFailure, Subject, awaited, run, told
+from rollguard.registry.calling import Call, IsFailure, Subject, awaited, in_event_loop, run, told
 from rollguard.store import ExecutionStore
 from rollguard.store.names import checked_tool_name
 
@@ -82,16 +82,23 @@ def self_recording(
     return cast("F", wrapper)
 
 
-def recorded_by_registry(invoke: Callable[..., Any], function: object) -> Callable[..., Any]:
-    """`invoke`, which the registry records: `function`, which it ends in, leaves that one call to the registry."""
+def recorded_by_registry(invoke: Callable[..., Any], function: object, *, is_async: bool) -> Callable[..., Any]:
+    """`invoke`, which the registry records: `function`, which it ends in, leaves that one call to the registry.
+
+    Args:
+        invoke: what the registry runs.
+        function: the one inside that records itself.
+        is_async: whether `invoke` says of itself that it is async. Where it does not, but returns a coroutine inside
+            an event loop, the registry refuses the call and closes that coroutine unseen.
+    """
 
     def invoked(**parameters: Any) -> Any:
         before = _recorded_by_registry.set(function)
         try:
             result = invoke(**parameters)
-            if isinstance(result, CoroutineType) and _recorded_by_registry.get() is function:
-                return later(result)
-            return result
+            if not isinstance(result, CoroutineType) or _recorded_by_registry.get() is not function:
+                return result
+            return later(result) if is_async or not in_event_loop() else result
         finally:
             _recorded_by_registry.reset(before)
 

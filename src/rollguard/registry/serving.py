@@ -207,7 +207,7 @@ class Serving:
         except ToolLoadError as error:
             logger.error("%s", error)
             return error, Subject(name, partial(_refuse, error))
-        return tool, Subject(name, tool.invoke, judges_of(name, tool, self._failure_rules))
+        return tool, Subject(name, tool.invoke, judges_of(name, tool, self._failure_rules), tool.is_async)
 
     def _look_up_version(self, name: str, served: Served) -> None:
         """Ask the store which version this code is. While it is none or not known, calls do not wait for the answer."""

@@ -8,7 +8,7 @@ import linecache
 import sys
 import types
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -50,12 +50,8 @@ class LoadedTool:
     def __post_init__(self) -> None:
         invoke, mark = _by_name(self.function), mark_of(self.function)
         if mark is not None and mark.recorded is not None:
-            invoke = recorded_by_registry(invoke, mark.recorded)
+            invoke = recorded_by_registry(invoke, mark.recorded, is_async=self.is_async)
         object.__setattr__(self, "invoke", invoke)
-
-    def run(self, parameters: Mapping[str, Any]) -> Any:
-        """`invoke` with the parameters of a mapping."""
-        return self.invoke(**parameters)
 
 
 def load(name: str, code: bytes, path: Path, sha256: str) -> LoadedTool:
