@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
+from typing import Any, Self, TypeVar, overload
 
 from rollguard.actuators import Actuator, CommandActuator, WebhookActuator
 from rollguard.autonomous_loop import AutonomousLoop
 from rollguard.deployment_monitor import DeploymentMonitor
 from rollguard.errors import DeploymentConflict
 from rollguard.notify import LogNotifier, Notifier, WebhookNotifier
-from rollguard.registry import ToolRegistry
+from rollguard.registry import IsFailure, ToolRegistry, VersionNumber, either, tool
 from rollguard.settings import Settings
 from rollguard.store import ExecutionStore
 from rollguard.version_manager import ToolVersionManager
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,47 @@ class Rollguard:
             )
         session_id = self.monitor.start_monitoring(tool_name, live.deployed_at, version=version_number)
         return Deployed(tool_name, version_number, session_id, changed=True)
+
+    @overload
+    def tool(self, function: F) -> F: ...
+    @overload
+    def tool(
+        self,
+        *,
+        name: str | None = None,
+        version: VersionNumber | None = None,
+        is_failure: IsFailure | None = None,
+        description: str | None = None,
+    ) -> Callable[[F], F]: ...
+    def tool(
+        self,
+        function: F | None = None,
+        *,
+        name: str | None = None,
+        version: VersionNumber | None = None,
+        is_failure: IsFailure | None = None,
+        description: str | None = None,
+    ) -> F | Callable[[F], F]:
+        """`@tool` that records into this system: for a function of the program's own, outside the folder of tools.
+
+        It is recorded as `[record]` says, and what `[tools.NAME.failure]` says of failures holds for it too. The
+        arguments are those of `rollguard.tool`.
+
+        Raises:
+            InvalidInput: a value cannot be meant.
+        """
+
+        def record(recorded: F) -> F:
+            rule = self.settings.failure_rules.get(name or str(getattr(recorded, "__name__", "")))
+            return tool(
+                recorder=self.registry.recorder,
+                name=name,
+                version=version,
+                is_failure=either(is_failure, rule),
+                description=description,
+            )(recorded)
+
+        return record if function is None else record(function)
 
     def close(self) -> None:
         """Close the store's connections."""

@@ -17,12 +17,12 @@ import pytest
 
 from rollguard import ExecutionStore, ToolRegistry
 from rollguard.errors import InvalidSetting
-from rollguard.registry import FailureRule
+from rollguard.registry import FailureRule, Folder
 from tests.registry.helpers import executions, finished, python
 
 
 def write(folder: Path, code: str, name: str = "my_tool") -> None:
-    (folder / f"{name}.py").write_text(code)
+    Folder(folder).swap(name, code.encode())
 
 
 def only(store: ExecutionStore) -> dict[str, Any]:

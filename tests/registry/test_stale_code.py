@@ -1,4 +1,4 @@
-"""A changed file is served from the next call on, however little the change shows."""
+"""A swapped file is served from the next call on, an edited one from the next look on, however little it shows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_many_swaps_within_a_second(registry: ToolRegistry) -> None:
 WATCHER = """
 import sys
 from rollguard import ExecutionStore, ToolRegistry
-registry = ToolRegistry(sys.argv[2], store=ExecutionStore(sys.argv[1]))
+registry = ToolRegistry(sys.argv[2], store=ExecutionStore(sys.argv[1]), look_every=3600)  # only what is announced
 print("ready", flush=True)
 for line in sys.stdin:
     print(registry.call("my_tool"), flush=True)
@@ -123,8 +123,9 @@ def test_unchanged_tools_are_loaded_once(registry: ToolRegistry, tools_dir: Path
     assert counts == [1, 2, 3]
 
 
-def test_deleted_tool(registry: ToolRegistry, store: ExecutionStore, tools_dir: Path) -> None:
-    """A tool whose file is gone is unknown from the next call on, and back when the file is."""
+def test_deleted_tool(store: ExecutionStore, tools_dir: Path) -> None:
+    """A tool whose file is gone is unknown from the next look on, and back at the next call when it is restored."""
+    registry = ToolRegistry(tools_dir, store=store, look_every=0)
     registry.deploy("my_tool", code(1))
     assert registry.call("my_tool") == 1
     (tools_dir / "my_tool.py").unlink()
@@ -136,8 +137,9 @@ def test_deleted_tool(registry: ToolRegistry, store: ExecutionStore, tools_dir: 
     assert [row["version_number"] for row in executions(store)] == [1, 1]
 
 
-def test_broken_and_mended_by_hand(registry: ToolRegistry, tools_dir: Path) -> None:
-    """A file that is broken by an edit fails from the next call on, and works again once it is mended."""
+def test_broken_and_mended_by_hand(store: ExecutionStore, tools_dir: Path) -> None:
+    """A file that is broken by an edit fails from the next look on, and works again once it is mended."""
+    registry = ToolRegistry(tools_dir, store=store, look_every=0)
     path = tools_dir / "my_tool.py"
     path.write_text(code(1))
     assert registry.call("my_tool") == 1

@@ -40,6 +40,10 @@ class Note(NamedTuple):
     result: str | None = None
 
 
+Noted = tuple[str, int | None, float, float, bool, str | None, str | None, str | None, str | None]
+"""A `Note`, or a plain tuple of its fields, which takes a third of the time to make."""
+
+
 class Recorder:
     """Records executions without making their callers wait.
 
@@ -100,7 +104,7 @@ class Recorder:
 
     # --- recording -------------------------------------------------------------------------------------------------
 
-    def note(self, note: Note) -> None:
+    def note(self, note: Noted) -> None:
         """Record one call. Raises nothing, and waits for nothing but, with a full buffer, the spool."""
         if self._durable:
             self._delivery.deliver([self._row(note)])
@@ -161,24 +165,24 @@ class Recorder:
                 emptied += len(notes) + self._delivery.deliver([self._row(note) for note in notes])
         return emptied
 
-    def _row(self, note: Note) -> dict[str, Any]:
+    def _row(self, note: Noted) -> dict[str, Any]:
         return self._store.executions.row_of_call(
-            tool_name=note.tool_name,
-            version_number=note.version_number,
-            began=datetime.fromtimestamp(note.began, UTC),
-            duration_ms=note.duration_ms,
-            success=note.success,
-            error=note.error,
-            error_type=note.error_type,
-            parameters=note.parameters,
-            result=note.result,
+            tool_name=note[0],
+            version_number=note[1],
+            began=datetime.fromtimestamp(note[2], UTC),
+            duration_ms=note[3],
+            success=note[4],
+            error=note[5],
+            error_type=note[6],
+            parameters=note[7],
+            result=note[8],
         )
 
     # --- the thread ------------------------------------------------------------------------------------------------
 
     def _begin_anew(self) -> None:
         """Empty and without a thread, as at the start and in a forked child, whose parent stores what it noted."""
-        self._buffer: deque[Note] = deque()
+        self._buffer: deque[Noted] = deque()
         self._emptying = _Owned()
         self._work = threading.Event()
         self._resting = True

@@ -3,65 +3,166 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from types import CoroutineType
 from typing import Any
 
-from rollguard.record import Note, Recorder
-from rollguard.registry.serving import Served
-from rollguard.registry.source import LoadedTool
+from rollguard.record import Recorder
 from rollguard.store import text_of
 
-FailureIn = Callable[[str, LoadedTool | None, Any], str | None]
+logger = logging.getLogger(__name__)
+
+IsFailure = Callable[[Any], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is called.
+
+    Attributes:
+        name: what its calls are recorded under.
+        invoke: runs it.
+        judges: each says of a returned result whether it is a failure.
+        is_async: whether it says of itself that it is async.
+    """
+
+    name: str
+    invoke: Callable[..., Any]
+    judges: tuple[IsFailure, ...] = ()
+    is_async: bool = False
 
 
 class Call:
     """One call under way: with what it began, when, and on which version."""
 
-    __slots__ = ("_began", "_clock", "_failure_in", "_name", "_parameters", "_recorder", "_served")
+    __slots__ = ("_began", "_clock", "_given", "_recorder", "_version", "subject")
 
-    def __init__(
-        self, recorder: Recorder, failure_in: FailureIn, served: Served, name: str, parameters: dict[str, Any]
-    ) -> None:
-        self._recorder, self._failure_in, self._served, self._name = recorder, failure_in, served, name
-        # As they are now: the tool may change them.
-        self._parameters = recorder.encoded(name, "parameters", parameters) if parameters else None
-        self._began = time.time()
-        self._clock = time.perf_counter()
+    def __init__(self, recorder: Recorder, subject: Subject, version: int | None, given: str | None) -> None:
+        self._recorder, self.subject, self._version, self._given = recorder, subject, version, given
+        self.begin()
 
-    def returned(self, result: Any) -> None:
-        """The tool returned `result`."""
-        duration_ms = (time.perf_counter() - self._clock) * 1000.0
-        failure = self._failure_in(self._name, self._served.tool, result)
-        kept = None if result is None else self._recorder.encoded(self._name, "result", result)
+    def begin(self) -> None:
+        """It begins now."""
+        self._began, self._clock = time.time(), time.perf_counter()
+
+    def began_at(self, began: float, clock: float) -> None:
+        """It began then, by the time of day and by the clock that durations are measured with."""
+        self._began, self._clock = began, clock
+
+    def returned(self, result: Any, duration_ms: float | None = None) -> None:
+        """The tool returned `result`, now or after `duration_ms`."""
+        if duration_ms is None:
+            duration_ms = (time.perf_counter() - self._clock) * 1000.0
+        name, judges, recorder = self.subject.name, self.subject.judges, self._recorder
+        failure = failure_in(name, judges, recorder, result) if judges else None
+        kept = None if result is None else recorder.encoded(name, "result", result)
         self._note(duration_ms, failure, None if failure is None else "ReturnedFailure", kept)
 
-    def failed(self, error: BaseException) -> None:
-        """The tool raised `error`."""
-        self._note((time.perf_counter() - self._clock) * 1000.0, text_of(error), type(error).__name__, None)
+    def failed(self, error: BaseException, duration_ms: float | None = None) -> None:
+        """The tool raised `error`, now or after `duration_ms`."""
+        if duration_ms is None:
+            duration_ms = (time.perf_counter() - self._clock) * 1000.0
+        self._note(duration_ms, text_of(error), type(error).__name__, None)
 
     def _note(self, duration_ms: float, error: str | None, error_type: str | None, result: str | None) -> None:
         self._recorder.note(
-            Note(
-                self._name,
-                self._served.version_number,
+            (
+                self.subject.name,
+                self._version,
                 self._began,
                 duration_ms,
                 error_type is None,
                 error,
                 error_type,
-                self._parameters,
+                self._given,
                 result,
             )
         )
 
 
-async def run_in_thread(tool: LoadedTool, parameters: dict[str, Any]) -> tuple[Any, BaseException | None]:
+def run(
+    recorder: Recorder,
+    subject: Subject,
+    version: int | None,
+    given: str | None,
+    args: tuple[Any, ...],
+    parameters: dict[str, Any],
+    finish: Callable[[Call, Coroutine[Any, Any, Any]], Any],
+) -> Any:
+    """Run a subject and record the call, on the shortest way where it returns nothing.
+
+    Args:
+        recorder: takes the note.
+        subject: what is called.
+        version: the version that runs, where it is known.
+        given: the parameters as they are kept, encoded before the call: it may change them.
+        args: what it is given by position.
+        parameters: what it is given by name.
+        finish: takes over where the subject returned a coroutine: nothing of it has run yet.
+    """
+    began, clock = time.time(), time.perf_counter()
+    try:
+        result = subject.invoke(*args, **parameters)
+    except (Exception, SystemExit) as error:
+        duration_ms = (time.perf_counter() - clock) * 1000.0
+        call = Call(recorder, subject, version, given)
+        call.began_at(began, clock)
+        call.failed(error, duration_ms)
+        raise
+    duration_ms = (time.perf_counter() - clock) * 1000.0
+    if result is None and not subject.judges:
+        recorder.note((subject.name, version, began, duration_ms, True, None, None, given, None))
+        return None
+    call = Call(recorder, subject, version, given)
+    call.began_at(began, clock)
+    if isinstance(result, CoroutineType):
+        return finish(call, result)
+    call.returned(result, duration_ms)
+    return result
+
+
+async def awaited(call: Call, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Await what a call returned and record it then. One that is cancelled is neither success nor failure."""
+    call.begin()
+    try:
+        result = await coroutine
+    except (Exception, SystemExit) as error:
+        call.failed(error)
+        raise
+    call.returned(result)
+    return result
+
+
+def awaited_here(call: Call, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Await it in an event loop of its own; where one runs already, that is the caller's to do."""
+    if in_event_loop():
+        coroutine.close()
+        raise needs_acall(call.subject.name)
+    return asyncio.run(awaited(call, coroutine))
+
+
+def failure_in(name: str, judges: tuple[IsFailure, ...], recorder: Recorder, result: Any) -> str | None:
+    """What is wrong with a returned result; None when nothing is. It is told as it is kept: redacted, or not at all."""
+    for is_failure in judges:
+        try:
+            failed = bool(is_failure(result))
+        except Exception as error:  # noqa: BLE001 - the tool's own code; its caller must still get the result
+            logger.error("is_failure of %s raised %s", name, told(error))
+            return f"is_failure raised {told(error)}"
+        if failed:
+            return f"returned {recorder.shown(name, result)}"
+    return None
+
+
+async def run_in_thread(invoke: Callable[..., Any], parameters: dict[str, Any]) -> tuple[Any, BaseException | None]:
     """Run a tool in a thread, so that the event loop goes on: what it returned, or what it raised."""
 
     def run() -> tuple[Any, BaseException | None]:
         try:
-            return tool.run(parameters), None
+            return invoke(**parameters), None
         except (Exception, SystemExit) as error:  # noqa: BLE001 - handed over as a value: a future takes no StopIteration
             return None, error
 
@@ -80,3 +181,11 @@ def in_event_loop() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def told(error: BaseException) -> str:
+    """An exception's type and message, even when it fails to describe itself."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - a tool's own exception
+        return type(error).__name__

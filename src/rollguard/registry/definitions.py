@@ -14,7 +14,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticSerializationError
 
 from rollguard.errors import ToolLoadError
-from rollguard.registry.source import LoadedTool, told
+from rollguard.registry.calling import told
+from rollguard.registry.source import LoadedTool
 
 _ANYTHING = ConfigDict(arbitrary_types_allowed=True)
 

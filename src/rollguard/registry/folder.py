@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rollguard.errors import InvalidToolName, ToolFileError
+from rollguard.registry.generation import announce_swap
 
 logger = logging.getLogger(__name__)
 
@@ -129,6 +130,7 @@ class Folder:
                     _keep_mode_and_owner(descriptor, before, path)
                     os.fsync(descriptor)
                     temporary.replace(path)
+                    announce_swap(self.path)  # after it: who sees the news sees the new file
                 self._settle(folder, name)
             finally:
                 os.close(folder)
@@ -144,6 +146,7 @@ class Folder:
         path = self.file(name)
         try:
             path.unlink(missing_ok=True)
+            announce_swap(self.path)
         except OSError as error:
             raise ToolFileError(f"{path} cannot be removed: {error.strerror or error}") from error
 

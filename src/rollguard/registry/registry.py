@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import CoroutineType
 from typing import Any
 
 from rollguard.actuators import Actuator
 from rollguard.errors import InvalidInput, StoreUnavailable, ToolLoadError
 from rollguard.record import Recorder, Spool
 from rollguard.registry.adoption import adopt, adopt_all, keep_hand_edit
-from rollguard.registry.calling import Call, in_event_loop, needs_acall, run_in_thread
+from rollguard.registry.calling import (
+    Call,
+    IsFailure,
+    awaited_here,
+    failure_in,
+    in_event_loop,
+    needs_acall,
+    run,
+    run_in_thread,
+)
 from rollguard.registry.definitions import definition_of
 from rollguard.registry.elsewhere import Elsewhere
 from rollguard.registry.folder import Folder, checked_file_name
-from rollguard.registry.marks import IsFailure
-from rollguard.registry.serving import Served, Serving
-from rollguard.registry.source import LoadedTool, load, told
+from rollguard.registry.serving import Served, Serving, judges_of
+from rollguard.registry.source import LoadedTool, load
 from rollguard.registry.swapping import Swapping, bytes_of, check
 from rollguard.store import ExecutionStore, Version, digest
 
@@ -32,8 +40,9 @@ class ToolRegistry:
 
     A file holds a function named like the file or marked `@tool`, or a class with `execute` and
     `get_tool_definition`. A file without a version becomes version 1 when the registry first sees it, so that what was
-    there before Rollguard can be restored. A changed file is served from the next call on; calls in flight finish on
-    the version they began with.
+    there before Rollguard can be restored. What a registry or a rollback swaps in, in whatever process of the machine,
+    is served from the next call on, and a file that was edited by hand after `look_every` at most; calls in flight
+    finish on the version they began with.
 
     Args:
         path: the folder; made if it is not there.
@@ -44,8 +53,11 @@ class ToolRegistry:
         flush_interval: seconds that an execution waits at most before it is stored, where it is not written through.
         buffer_size: executions that wait in memory at most; further ones wait in the spool.
         actuators: for the name of a tool that does not live in the folder, what puts its versions in their place.
+        look_every: seconds after which a call looks at its tool's file though no swap was announced; 0 looks at each
+            call.
 
     Raises:
+        InvalidInput: `look_every` is no number of seconds.
         ToolFileError: the folder cannot be used.
         StoreUnavailable: the database cannot be reached.
     """
@@ -61,7 +73,10 @@ class ToolRegistry:
         flush_interval: float = 0.1,
         buffer_size: int = 50_000,
         actuators: Mapping[str, Actuator] | None = None,
+        look_every: float = 0.05,
     ) -> None:
+        if isinstance(look_every, bool) or not isinstance(look_every, int | float) or not look_every >= 0:
+            raise InvalidInput(f"look_every: {look_every!r} is not a number of seconds, 0 or more")
         self.store = store
         self.folder = Folder(path)
         self.recorder = Recorder(
@@ -72,7 +87,7 @@ class ToolRegistry:
             buffer_size=buffer_size,
         )
         self._failure_rules = dict(failure_rules or {})
-        self._serving = Serving(self.folder, store)
+        self._serving = Serving(self.folder, store, self._failure_rules, look_every=look_every)
         self._swapping = Swapping(self.folder, store, self._serving)
         self.elsewhere = Elsewhere(store, actuators or {})
         self.folder.remove_leftovers()
@@ -156,23 +171,12 @@ class ToolRegistry:
             RuntimeError: the tool is async and an event loop is running; use `await registry.acall(...)`.
             Exception: whatever the tool raised, unchanged; recorded as a failed execution.
         """
-        served = self._serving.current(tool_name)
-        if served.tool is not None and served.tool.is_async and in_event_loop():
+        served = self._serving.serve(tool_name)
+        if served.subject.is_async and in_event_loop():
             raise needs_acall(tool_name)
-        call = Call(self.recorder, self.failure_in, served, tool_name, parameters)
-        try:
-            result = served.loaded().run(parameters)
-            looping = inspect.iscoroutine(result) and in_event_loop()
-            if inspect.iscoroutine(result) and not looping:
-                result = asyncio.run(result)
-        except (Exception, SystemExit) as error:
-            call.failed(error)
-            raise
-        if looping:  # of a plain function around an async one: nothing has run yet
-            result.close()
-            raise needs_acall(tool_name)
-        call.returned(result)
-        return result
+        recorder = self.recorder
+        given = recorder.encoded(tool_name, "parameters", parameters) if parameters else None
+        return run(recorder, served.subject, served.version_number, given, (), parameters, awaited_here)
 
     async def acall(self, tool_name: str, /, **parameters: Any) -> Any:
         """`call` from async code: an async tool is awaited, any other runs in a thread. Raises as `call` does.
@@ -183,12 +187,12 @@ class ToolRegistry:
         try:
             tool = served.loaded()
             if tool.is_async:
-                result = await tool.run(parameters)
+                result = await tool.invoke(**parameters)
             else:
-                result, raised = await run_in_thread(tool, parameters)
+                result, raised = await run_in_thread(tool.invoke, parameters)
                 if raised is not None:
                     raise raised
-                if inspect.iscoroutine(result):
+                if isinstance(result, CoroutineType):
                     result = await result
         except (Exception, SystemExit) as error:
             await asyncio.to_thread(call.failed, error)
@@ -197,25 +201,16 @@ class ToolRegistry:
         return result
 
     def _begin(self, tool_name: str, parameters: dict[str, Any]) -> tuple[Served, Call]:
-        served = self._serving.current(tool_name)
-        return served, Call(self.recorder, self.failure_in, served, tool_name, parameters)
+        served = self._serving.serve(tool_name)
+        given = self.recorder.encoded(tool_name, "parameters", parameters) if parameters else None
+        return served, Call(self.recorder, served.subject, served.version_number, given)
 
     def failure_in(self, tool_name: str, tool: LoadedTool | None, result: Any) -> str | None:
         """What is wrong with a returned result, by the tool's own say or a setting's; None when nothing is.
 
         The result is told as it is kept: redacted, or not at all.
         """
-        for is_failure in (tool.is_failure if tool else None, self._failure_rules.get(tool_name)):
-            if is_failure is None:
-                continue
-            try:
-                failed = bool(is_failure(result))
-            except Exception as error:  # noqa: BLE001 - the tool's own code; its caller must still get the result
-                logger.error("is_failure of %s raised %s", tool_name, told(error))
-                return f"is_failure raised {told(error)}"
-            if failed:
-                return f"returned {self.recorder.shown(tool_name, result)}"
-        return None
+        return failure_in(tool_name, judges_of(tool_name, tool, self._failure_rules), self.recorder, result)
 
     # --- changing --------------------------------------------------------------------------------------------------
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, NoReturn
 
 from rollguard.errors import StoreError, ToolFileError, ToolLoadError, UnknownTool
 from rollguard.record.forks import renew_after_fork
+from rollguard.registry.calling import IsFailure, Subject
 from rollguard.registry.folder import FileStamp, Folder, checked_file_name
+from rollguard.registry.generation import Generation
 from rollguard.registry.source import LoadedTool, load
 from rollguard.store import ExecutionStore, digest
 
@@ -28,16 +34,22 @@ class Served:
         settled: whether every later change of the file shows in its stamp. One that was made a moment before it was
             read may not: the clock of the file system has moved on too little, and a freed inode is used again.
         held: the tool, or the error that made it none.
+        subject: what a call of it runs.
         version_number: the version the file's code is; None while it is not known, or where it is none.
         ask_at: when to ask for a version that is not known (by the monotonic clock).
+        generation: the folder's when the file was last looked at.
+        look_at: when to look at the file though the generation is still the same (by the monotonic clock).
     """
 
     stamp: FileStamp
     settled: bool
     sha256: str
     held: LoadedTool | ToolLoadError
+    subject: Subject
     version_number: int | None = None
     ask_at: float = 0.0
+    generation: float = math.nan
+    look_at: float = 0.0
 
     @property
     def tool(self) -> LoadedTool | None:
@@ -52,17 +64,34 @@ class Served:
     def loaded(self) -> LoadedTool:
         """The tool, or its `ToolLoadError`."""
         if isinstance(self.held, ToolLoadError):
-            # A new one each time: one that is raised again and again would collect the frames of every call.
-            raise ToolLoadError(str(self.held)) from self.held.__cause__
+            _refuse(self.held)
         return self.held
 
 
 class Serving:
-    """The tools of a folder as this process serves them. Safe to use from many threads, and in a forked child."""
+    """The tools of a folder as this process serves them. Safe to use from many threads, and in a forked child.
 
-    def __init__(self, folder: Folder, store: ExecutionStore) -> None:
+    Args:
+        folder: the folder.
+        store: knows the versions.
+        failure_rules: for a tool's name, which returned results count as failures.
+        look_every: seconds after which `serve` looks at a file though no swap was announced; 0 looks each time.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        store: ExecutionStore,
+        failure_rules: Mapping[str, IsFailure] | None = None,
+        *,
+        look_every: float = 0.0,
+    ) -> None:
         self._folder = folder
         self._store = store
+        self._failure_rules = failure_rules or {}
+        self._look_every = look_every
+        self._generation = Generation(folder.path) if look_every else None
+        self._map_at = 0.0
         self._served: dict[str, Served] = {}
         self._unreadable: dict[str, str] = {}
         self._lock = threading.RLock()
@@ -88,6 +117,35 @@ class Serving:
                 served = self._load(name)
         if served.version_number is None and time.monotonic() >= served.ask_at:
             self._look_up_version(name, served)
+        return served
+
+    def serve(self, name: str) -> Served:
+        """`current`, without a look at the file while no swap was announced and the last look is recent.
+
+        Raises:
+            InvalidToolName, UnknownTool, ToolFileError: as `current` does.
+        """
+        generation = self._generation
+        if generation is None:
+            return self.current(name)
+        try:
+            served = self._served[name]
+            if served.generation == generation.value[0] and time.monotonic() < served.look_at:
+                return served
+        except (KeyError, TypeError):  # TypeError: no name, but a list or the like
+            pass
+        return self._look(name, generation)
+
+    def _look(self, name: str, generation: Generation) -> Served:
+        now = time.monotonic()
+        if now >= self._map_at:
+            self._map_at = now + self._look_every
+            generation.look()
+        value = generation.value[0]  # before the file: a swap after this line shows at the next call
+        served = self.current(name)
+        served.generation, served.look_at = value, now + self._look_every
+        if served.version_number is None:
+            served.look_at = min(served.look_at, served.ask_at)
         return served
 
     def refresh(self) -> None:
@@ -139,16 +197,17 @@ class Serving:
         if known is not None and known.sha256 == sha256:
             known.stamp, known.settled = stamp, settled
             return known
-        served = Served(stamp, settled, sha256, self._try(name, code, sha256))
+        served = Served(stamp, settled, sha256, *self._try(name, code, sha256))
         self._served[name] = served
         return served
 
-    def _try(self, name: str, code: bytes, sha256: str) -> LoadedTool | ToolLoadError:
+    def _try(self, name: str, code: bytes, sha256: str) -> tuple[LoadedTool | ToolLoadError, Subject]:
         try:
-            return load(name, code, self._folder.file(name), sha256)
+            tool = load(name, code, self._folder.file(name), sha256)
         except ToolLoadError as error:
             logger.error("%s", error)
-            return error
+            return error, Subject(name, partial(_refuse, error))
+        return tool, Subject(name, tool.invoke, judges_of(name, tool, self._failure_rules), tool.is_async)
 
     def _look_up_version(self, name: str, served: Served) -> None:
         """Ask the store which version this code is. While it is none or not known, calls do not wait for the answer."""
@@ -159,3 +218,14 @@ class Serving:
             version = None
         served.ask_at = time.monotonic() + _ASK_AGAIN
         served.version_number = version.version_number if version else None
+
+
+def judges_of(name: str, tool: LoadedTool | None, failure_rules: Mapping[str, IsFailure]) -> tuple[IsFailure, ...]:
+    """Who says which results of a tool are failures: the tool itself, then the settings."""
+    both = (tool.is_failure if tool else None, failure_rules.get(name))
+    return tuple(judge for judge in both if judge is not None)
+
+
+def _refuse(error: ToolLoadError, /, **_parameters: Any) -> NoReturn:
+    """Raise the error anew: one that is raised again and again would collect the frames of every call."""
+    raise ToolLoadError(str(error)) from error.__cause__

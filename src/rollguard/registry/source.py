@@ -8,13 +8,15 @@ import linecache
 import sys
 import types
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from rollguard.errors import ToolLoadError
-from rollguard.registry.marks import IsFailure, mark_of
+from rollguard.registry.calling import IsFailure, told
+from rollguard.registry.marks import mark_of
+from rollguard.registry.self_recording import recorded_by_registry
 
 _serial = itertools.count(1)
 
@@ -32,6 +34,7 @@ class LoadedTool:
         description: what `@tool` says the tool does.
         definition: the tool's own definition, where it brings one; asked for when needed.
         module: the module it was found in.
+        invoke: runs the function with parameters by name; also those that it takes by position only.
     """
 
     name: str
@@ -42,21 +45,13 @@ class LoadedTool:
     description: str | None = None
     definition: Callable[[], Any] | None = field(default=None, repr=False)
     module: types.ModuleType | None = field(default=None, repr=False, compare=False)
+    invoke: Callable[..., Any] = field(init=False, repr=False, compare=False)
 
-    def run(self, parameters: Mapping[str, Any]) -> Any:
-        """Call the function with parameters by name; also those that it takes by position only."""
-        by_position = _positional_only(self.function)
-        if not by_position:
-            return self.function(**parameters)
-        positional, rest = [], dict(parameters)
-        for parameter in by_position:
-            if parameter.name in rest:
-                positional.append(rest.pop(parameter.name))
-            elif parameter.default is not inspect.Parameter.empty:
-                positional.append(parameter.default)
-            else:
-                break  # the function itself says what is missing
-        return self.function(*positional, **rest)
+    def __post_init__(self) -> None:
+        invoke, mark = _by_name(self.function), mark_of(self.function)
+        if mark is not None and mark.recorded is not None:
+            invoke = recorded_by_registry(invoke, mark.recorded, is_async=self.is_async)
+        object.__setattr__(self, "invoke", invoke)
 
 
 def load(name: str, code: bytes, path: Path, sha256: str) -> LoadedTool:
@@ -82,14 +77,6 @@ def load(name: str, code: bytes, path: Path, sha256: str) -> LoadedTool:
         raise ToolLoadError(f"{path} cannot be loaded: {told(error)}") from error
     weakref.finalize(tool, sys.modules.pop, module.__name__, None).atexit = False
     return tool
-
-
-def told(error: BaseException) -> str:
-    """An exception's type and message, even when it fails to describe itself."""
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:  # noqa: BLE001 - a tool's own exception
-        return type(error).__name__
 
 
 def _tool_in(module: types.ModuleType, name: str, sha256: str, path: Path) -> LoadedTool:
@@ -171,11 +158,27 @@ def _judge(is_failure: Any, path: Path) -> IsFailure | None:
     return cast("IsFailure", is_failure)
 
 
+def _by_name(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, made to take by name what it takes by position only."""
+    by_position = _positional_only(function)
+    if not by_position:
+        return function
+
+    def invoke(**parameters: Any) -> Any:
+        positional = []
+        for parameter in by_position:
+            if parameter.name in parameters:
+                positional.append(parameters.pop(parameter.name))
+            elif parameter.default is not inspect.Parameter.empty:
+                positional.append(parameter.default)
+            else:
+                break  # the function itself says what is missing
+        return function(*positional, **parameters)
+
+    return invoke
+
+
 def _positional_only(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    # Nearly every function takes none, and asking for its signature takes longer.
-    code = getattr(function, "__code__", None)
-    if code is not None and not code.co_posonlyargcount and not hasattr(function, "__wrapped__"):
-        return []
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # some that are written in C do not tell
