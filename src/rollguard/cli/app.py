@@ -17,6 +17,7 @@ from rollguard.cli.commands import (
     rollback,
     rollbacks,
     sessions,
+    simulate,
     stability,
     status,
     tools,
@@ -60,6 +61,7 @@ _PANELS = {
     "Begin": (("init", init.init), ("tools", tools.tools), ("deploy", deploy.deploy)),
     "Run and record": (("call", call.call), ("record", record.record)),
     "Watch": (("watch", watch.watch), ("status", status.status), ("health", health.health)),
+    "Try the rules": (("simulate", simulate.simulate),),
     "Decide yourself": (("rollback", rollback.rollback), ("cancel", rollback.cancel)),
     "Look back": (
         ("sessions", sessions.sessions),

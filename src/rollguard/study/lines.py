@@ -15,7 +15,7 @@ from rollguard.judge import Evidence, Rules
 from rollguard.judge.comparison import CRITICAL_DROP
 
 IN_A_ROW = 3  # failures in a row that are a fast trigger
-_SOONER = 5  # calls after which a critical drop that is proved need not wait for `min_executions`
+SOONER_CALLS, SOONER_DROP = 5, CRITICAL_DROP  # a critical drop that is proved need not wait for `min_executions`
 
 Line = list[int]
 
@@ -75,7 +75,7 @@ def lines_of(
     run = evidence if triggers else None
     if decision is Decision.THRESHOLD:
         return Lines(dropped, run)
-    sooner = drop_line(nb, fb, max(CRITICAL_DROP, rules.threshold), horizon, least_calls=_SOONER)
+    sooner = drop_line(nb, fb, max(SOONER_DROP, rules.threshold), horizon, least_calls=SOONER_CALLS)
     either = [min(a, b) for a, b in zip(dropped, sooner, strict=True)]
     return Lines([max(a, b) for a, b in zip(evidence, either, strict=True)], run)
 
