@@ -117,7 +117,7 @@ def others(size: Size) -> Table:
             low, high = interval(outcome.wrong, outcome.deployments)
             wrong = f"{_percent(outcome.wrong / outcome.deployments)} ({100 * low:.0f}–{100 * high:.0f})"
             worse = scenario.worse_from is not None
-            right = _percent(outcome.right / outcome.deployments) if worse else NOT_MEASURED
+            right = _percent(outcome.right / outcome.worse) if worse else NOT_MEASURED
             rows.append([title, rule, NOT_MEASURED if worse else wrong, right, _minutes(outcome)])
             title = ""  # noqa: PLW2901 - named once
     return Table(["scenario", "rule", "wrongly rolled back", "found", "half within"], rows)
@@ -140,12 +140,11 @@ def _scenarios(size: Size) -> Iterator[tuple[str, Scenario]]:
 def _acts_of_all(scenario: Scenario) -> dict[str, list[Act | None]]:
     minutes = scenario.traffic.watched_hours * 60
     own = max(0.0, scenario.success.before - 0.15)
-    control_scenario = scenario.model_copy(update={"success": scenario.success.model_copy(update={"after": None})})
     found: dict[str, list[Act | None]] = {}
     for tool in range(scenario.tools):
         calls = calls_of(scenario, tool)
         canary = peers.Minutes.of(calls, minutes)
-        control = peers.Minutes.of(calls_of(control_scenario, tool, run=1), minutes)
+        control = peers.Minutes.of(calls_of(scenario.unchanged(), tool, run=1), minutes)
         acts: dict[str, Act | None] = {
             f"Rollguard, {decision}": replay(calls, decision, Rules(), every=300.0, until=minutes * 60.0)
             for decision in Decision

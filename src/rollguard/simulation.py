@@ -17,7 +17,7 @@ from rollguard.registry import ToolRegistry
 from rollguard.store import ExecutionStore
 from rollguard.study.lines import Decision
 from rollguard.study.replay import Act
-from rollguard.study.scenario import Durations, Scenario, Success
+from rollguard.study.scenario import Scenario
 from rollguard.study.streams import HOUR, Call, calls_of
 
 _NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)  # of the deployments; a time long past, so that none lies in the future
@@ -124,13 +124,8 @@ class _Stage:
         )
 
     def _go_on_as_before(self, name: str, at: float) -> None:
-        old = {"success": Success(before=self.scenario.success.before), "durations": self._old_durations()}
-        number = self.names.index(name)
-        calls = calls_of(self.scenario.model_copy(update=old), number, self.run)
+        calls = calls_of(self.scenario.unchanged(), self.names.index(name), self.run)
         self._following[name] = [call for call in calls if call.at > at]
-
-    def _old_durations(self) -> Durations:
-        return self.scenario.durations.model_copy(update={"factor_after": 1.0})
 
     def _row(self, name: str, call: Call, *, version: int) -> dict[str, Any]:
         given: dict[str, Any] = {

@@ -13,7 +13,8 @@ SMALL = "tools = 2\n[traffic]\ncalls_per_hour = 20\nbaseline_days = 1\nwatched_h
 def test_ready_made_scenarios_are_listed(empty: Shell) -> None:
     """Without a scenario, those that come with Rollguard are listed, each with what happens in it."""
     listed = empty.ok("simulate", "--json").json
-    assert [each["name"] for each in listed] == ["daily", "drop20", "low_traffic", "outage30", "retries", "steady"]
+    names = ["daily", "drop20", "low_traffic", "one_bad", "outage30", "retries", "steady"]
+    assert [each["name"] for each in listed] == names
     said = " ".join(empty.ok("simulate").out.split())
     for scenario in ready_made().values():
         assert scenario.about

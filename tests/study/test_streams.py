@@ -64,6 +64,14 @@ def test_rates_change_when_said() -> None:
     assert rate(6, 24) == pytest.approx(0.5, abs=0.02)
 
 
+def test_only_some_tools_change() -> None:
+    """Of `changed_tools` the first get worse; the others are called as if nothing had been changed."""
+    values = {"success": {"before": 0.9, "after": 0.1}, "durations": {"factor_after": 9.0}}
+    told = scenario(changed_tools=1, **values)
+    assert calls_of(told, 0) == calls_of(scenario(**values), 0)
+    assert calls_of(told, 1) == calls_of(scenario(success={"before": 0.9}), 1)
+
+
 def test_days_have_a_rhythm() -> None:
     """With a daily rhythm of 1 there are hardly calls at midnight, twelve hours after the deployment at noon."""
     calls = calls_of(scenario(traffic={"calls_per_hour": 500, "daily": 1.0}), 0)
@@ -147,6 +155,9 @@ def test_a_drop_is_found_and_nothing_else() -> None:
     assert (outcome.deployments, outcome.wrong, outcome.right) == (4, 1, 2)
     assert (outcome.delays, outcome.calls) == ((60.0, HOUR), (30, 50))
     assert Outcome.of(scenario(), [Act(HOUR, 9), None]).wrong == 1
+    one = scenario(tools=2, changed_tools=1, success={"after": 0.5})
+    some = Outcome.of(one, [Act(60, 9), Act(60, 9), None, None])
+    assert (some.deployments, some.worse, some.wrong, some.right) == (4, 2, 1, 1)
     found = Outcome.of(
         scenario(success={"after": 0.4}),
         play(scenario(success={"after": 0.4}), Decision.EVIDENCE, Rules(), runs=1, every=300),
@@ -165,7 +176,7 @@ def test_intervals_and_quantiles() -> None:
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"colour": 1}, "x.toml: colour: unknown key; the known ones are about, seed, tools, traffic"),
+        ({"colour": 1}, "x.toml: colour: unknown key; the known ones are about, seed, tools, changed_tools"),
         (
             {"outage": {"minutes": 5, "after_hours": 1, "hours": 1}},
             "outage.hours: unknown key; the known ones are after",

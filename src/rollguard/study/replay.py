@@ -124,27 +124,32 @@ class Outcome:
 
     Attributes:
         deployments: how many there were.
+        worse: how many of them became worse at some time.
         wrong: how many were rolled back although, until then, nothing was worse than before.
         delays: of those that were rolled back rightly, each delay in seconds after it became worse.
         calls: of the same, each number of calls since the deployment.
     """
 
     deployments: int
+    worse: int
     wrong: int
     delays: tuple[float, ...]
     calls: tuple[int, ...]
 
     @classmethod
     def of(cls, scenario: Scenario, acts: Iterable[Act | None]) -> Self:
-        """Tell the right rollbacks from the wrong ones."""
-        worse = math.inf if scenario.worse_from is None else scenario.worse_from * HOUR
+        """Tell the right rollbacks from the wrong ones, given those of tool after tool, in run after run."""
         every = list(acts)
-        right = [act for act in every if act is not None and act.at >= worse]
+        tools = [scenario.of_tool(number % scenario.tools).worse_from for number in range(len(every))]
+        since = [math.inf if hours is None else hours * HOUR for hours in tools]
+        made = [(act, worse) for act, worse in zip(every, since, strict=True) if act is not None]
+        right = [(act, worse) for act, worse in made if act.at >= worse]
         return cls(
             deployments=len(every),
-            wrong=sum(act is not None and act.at < worse for act in every),
-            delays=tuple(sorted(act.at - worse for act in right)),
-            calls=tuple(sorted(act.calls for act in right)),
+            worse=sum(hours is not None for hours in tools),
+            wrong=len(made) - len(right),
+            delays=tuple(sorted(act.at - worse for act, worse in right)),
+            calls=tuple(sorted(act.calls for act, _ in right)),
         )
 
     @property

@@ -98,12 +98,14 @@ class Scenario(_Part):
         about: what it is for, in one line.
         seed: the same seed gives the same calls.
         tools: how many tools, all alike; each is deployed at the same moment.
+        changed_tools: how many of the new versions, the first ones, differ from the old; all where it is left out.
         errors: kinds of errors, and how often each comes beside the others.
     """
 
     about: str = ""
     seed: int = 1
     tools: int = Field(default=20, ge=1, le=10_000)
+    changed_tools: int | None = Field(default=None, ge=1, le=10_000)
     traffic: Traffic = Traffic()
     success: Success = Success()
     durations: Durations = Durations()
@@ -127,6 +129,16 @@ class Scenario(_Part):
                 raise InvalidInput(f"{source}: {key}: unknown key; {_known(first['loc'][:-1])}") from error
             said = f"{first['msg'][0].lower()}{first['msg'][1:]}"
             raise InvalidInput(f"{source}: {key}: {first['input']!r}: {said}") from error
+
+    def of_tool(self, tool: int) -> Self:
+        """The scenario as it is for one tool, counted from 0."""
+        return self if self.changed_tools is None or tool < self.changed_tools else self.unchanged()
+
+    def unchanged(self) -> Self:
+        """The scenario with new versions that are as good, and as quick, as the old ones."""
+        success = self.success.model_copy(update={"after": None})
+        durations = self.durations.model_copy(update={"factor_after": 1.0})
+        return self.model_copy(update={"success": success, "durations": durations})
 
     @property
     def worse_from(self) -> float | None:

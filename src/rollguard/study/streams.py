@@ -37,6 +37,7 @@ def calls_of(scenario: Scenario, tool: int, run: int = 0) -> list[Call]:
 
     The calls of a tool are the same whatever other tools there are and however the rest is judged.
     """
+    scenario = scenario.of_tool(tool)
     chance = Random(f"{scenario.seed}/{run}/{tool}")  # noqa: S311 - a simulation, nothing is kept secret with it
     calls = [call for n, at in enumerate(_times(scenario, chance)) for call in _request(scenario, chance, n, at)]
     end = scenario.traffic.watched_hours * HOUR
