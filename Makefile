@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench format clean
+.PHONY: help setup demo test check bench study format clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ check: $(STAMP) ## format, lint, types and the direction of imports
 
 bench: .venv-bench/.installed ## measure what it costs, beside its peers: make bench ARGS="NAME --full --write"
 	@.venv-bench/bin/python -W ignore -m benchmarks $(or $(ARGS),--write)
+
+study: $(STAMP) ## work out what the rules risk, beside those of others: make study ARGS="risks outage"
+	@$(BIN)/python -m studies $(ARGS)
 
 .venv-bench/.installed: pyproject.toml
 	@$(PYTHON) -m venv .venv-bench

@@ -53,6 +53,11 @@ def toml(name: str, content: str | bytes, says: str) -> Bad:
     return Bad(name, ("tools",), says, files={"rollguard.toml": content})
 
 
+def scenario(name: str, content: str | bytes, says: str) -> Bad:
+    """A file that is no scenario."""
+    return Bad(f"scenario {name}", ("simulate", "a.toml"), says, files={"a.toml": content})
+
+
 def newer_schema(shell: Shell) -> None:
     shell.ok("tools")
     with contextlib.closing(sqlite3.connect(shell.folder / "rollguard.db")) as database, database:
@@ -141,6 +146,17 @@ TABLE = [
     Bad("unknown status", ("sessions", "--status", "odd"), "odd", 2),
     Bad("impossible limit", ("rollbacks", "--limit", "0"), "limit", 2),
     Bad("impossible interval", ("watch", "--once", "--interval", "0"), "check_interval_seconds: 0.0"),
+    Bad("unknown scenario", ("simulate", "nope"), "no such scenario; give a file, or one of daily, drop20"),
+    Bad("missing file: simulate", ("simulate", "nope.toml"), "nope.toml cannot be read: No such file"),
+    Bad("folder for a file: simulate", ("simulate", "tools"), "tools cannot be read: Is a directory"),
+    scenario("that is no TOML", "tools", "a.toml is not valid TOML"),
+    scenario("that is not UTF-8", b"# \xff\n", "a.toml is not valid TOML"),
+    scenario("with an unknown key", "[traffic]\ncalls = 1\n", "traffic.calls: unknown key; the known ones are calls"),
+    scenario("with an unknown table", "[weather]\n", "weather: unknown key; the known ones are about, seed"),
+    scenario("with a rate above 1", "[success]\nbefore = 95\n", "success.before: 95: input should be less than or"),
+    scenario("with text for a number", 'tools = "many"\n', "tools: 'many': input should be a valid integer"),
+    scenario("with no kind of error", "[errors]\n", "errors: {}: "),
+    Bad("impossible number of runs", ("simulate", "steady", "--runs", "0"), "--runs", 2),
     Bad("live status as JSON", ("status", "--watch", "--json"), "for people", 2),
     Bad("word that is not UTF-8", ("history", "caf\udce9"), "'caf\\udce9' is not UTF-8 text", 2),
     Bad("unknown command", ("statsu",), "statsu", 2),

@@ -20,6 +20,7 @@ from rollguard.cli.commands import (
     rollback,
     rollbacks,
     sessions,
+    simulate,
     stability,
     status,
     tools,
@@ -63,6 +64,7 @@ _PANELS = {
     "Begin": (("init", init.init), ("tools", tools.tools), ("deploy", deploy.deploy)),
     "Run and record": (("call", call.call), ("record", record.record)),
     "Watch": (("watch", watch.watch), ("status", status.status), ("health", health.health), ("doctor", doctor.doctor)),
+    "Try the rules": (("simulate", simulate.simulate),),
     "Decide yourself": (
         ("rollback", rollback.rollback),
         ("cancel", rollback.cancel),

@@ -79,6 +79,37 @@ class Evidence:
         """Whether the current counts are evidence that the tool became worse."""
         return self.log_e(calls, failures) >= self.required
 
+    def boundary(self, horizon: int) -> list[int]:
+        """The fewest failures of n calls that are evidence, for n = 0 … `horizon`; n + 1 where not even n of n are.
+
+        It never falls, and rises by at most one a call: a success never adds evidence, a failure never takes any away.
+        """
+        levels = list(self._levels)
+        fewest = [1]
+        f = 0
+        while len(fewest) <= horizon:
+            f += 1
+            start = max(f, len(fewest))
+            last = self._last_with(levels, f, start, horizon)
+            fewest += [f] * (last - start + 1)
+            if last < start == f:
+                fewest.append(f + 1)
+        return fewest
+
+    def _last_with(self, levels: list[tuple[float, float]], f: int, start: int, stop: int) -> int:
+        """The most calls, up to `stop`, of which f failures are evidence; start - 1 where they are not of `start`."""
+        last, held = stop, 0
+        for number, (theta, log_h) in enumerate(levels):
+            required = self.required + math.log(self.alpha) + log_h
+            if theta >= 1.0:
+                last = last if required <= 0.0 else start - 1
+            elif _log_m(theta, last, f) < required:
+                last, held = _last_crossed(theta, required, f, start, last), number
+            if last < start:
+                break
+        levels.insert(0, levels.pop(held))  # what held back now most likely does so next time
+        return last
+
 
 def _check_counts(side: str, calls: int, failures: int) -> None:
     if not 0 <= failures <= calls:
@@ -109,3 +140,23 @@ def _log_m(theta: float, n: int, f: int) -> float:
     terms = [f * math.log1p(v * odds) + (n - f) * keep for v, keep in zip(_BETS, _LOG_KEEP, strict=True)]
     top = max(terms)
     return top + math.log(sum(math.exp(t - top) for t in terms)) - math.log(len(_BETS))
+
+
+def _last_crossed(theta: float, required: float, f: int, start: int, stop: int) -> int:
+    """The last n from `start` to before `stop` with log M >= required; start - 1 where there is none.
+
+    At f failures, log M falls with n and is convex, so a step along its tangent never goes too far.
+    """
+    n = start
+    odds = (1.0 - theta) / theta
+    gains = [f * math.log1p(v * odds) for v in _BETS]
+    while n < stop:
+        terms = [gain + (n - f) * keep for gain, keep in zip(gains, _LOG_KEEP, strict=True)]
+        top = max(terms)
+        weights = [math.exp(t - top) for t in terms]
+        spare = top + math.log(sum(weights)) - math.log(len(_BETS)) - required
+        if spare < 0.0:
+            break
+        slope = sum(weight * keep for weight, keep in zip(weights, _LOG_KEEP, strict=True)) / sum(weights)
+        n += max(1, int(spare / -slope))
+    return min(n, stop) - 1

@@ -1,0 +1,216 @@
+"""`rollguard simulate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rollguard.cli import output
+from rollguard.cli.options import Config, Json
+from rollguard.cli.words import NOTHING, percent, span
+
+if TYPE_CHECKING:
+    from rollguard.judge import Rules
+    from rollguard.study.replay import Act, Outcome
+    from rollguard.study.scenario import Scenario
+
+_MINUTE = 60.0
+
+
+class Which(StrEnum):
+    """The rules to try."""
+
+    threshold = "threshold"
+    evidence = "evidence"
+    both = "both"
+
+
+def simulate(
+    scenario: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SCENARIO",
+            help="A file of TOML, or the name of a ready-made scenario; without it those are listed.",
+            show_default=False,
+        ),
+    ] = None,
+    decision: Annotated[Which, typer.Option("--decision", help="Which rule decides.")] = Which.both,
+    runs: Annotated[int, typer.Option("--runs", min=1, metavar="N", help="How often the scenario is played.")] = 1,
+    every: Annotated[
+        float, typer.Option("--every", min=0.1, max=1440, metavar="MIN", help="Minutes between checks.")
+    ] = 5,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", metavar="N", help="Other chances than the scenario's own.", show_default=False),
+    ] = None,
+    through_monitor: Annotated[
+        bool,
+        typer.Option("--through-monitor", help="Play it on a real store with the real monitor: slower, and all of it."),
+    ] = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Try the rules on simulated calls: how often a good version is rolled back, and how soon a bad one.
+
+    What [monitor] in rollguard.toml says is what the rules are tried with; without it, the defaults.
+    """
+    from rollguard.cli.scenarios import ready_made, scenario_of
+    from rollguard.settings import Settings
+
+    if scenario is None:
+        _list(ready_made(), as_json=as_json)
+        return
+    name, played = scenario_of(scenario)
+    if seed is not None:
+        played = played.model_copy(update={"seed": seed})
+    rules = Settings.load(config).monitor
+    with _progress(name) as advance:
+        outcomes = _outcomes(played, decision, rules, runs, every * _MINUTE, advance, through_monitor=through_monitor)
+    told = {
+        "scenario": name,
+        "about": played.about,
+        "seed": played.seed,
+        "runs": runs,
+        "check_every_minutes": every,
+        "through_monitor": through_monitor,
+        "worse_from_hours": played.worse_from,
+        "results": [_result(decided, outcome) for decided, outcome in outcomes.items()],
+    }
+    if as_json:
+        output.emit_json(told)
+    else:
+        _tell(told)
+
+
+def _list(scenarios: dict[str, Scenario], *, as_json: bool) -> None:
+    if as_json:
+        output.emit_json([{"name": name, **scenario.model_dump()} for name, scenario in scenarios.items()])
+        return
+    rows = [(name, scenario.about) for name, scenario in scenarios.items()]
+    output.listing(("Scenario", "What happens~"), rows, nothing="There are none.")
+
+
+def _outcomes(
+    scenario: Scenario,
+    which: Which,
+    rules: Rules,
+    runs: int,
+    every: float,
+    advance: Callable[[float], object],
+    *,
+    through_monitor: bool,
+) -> dict[str, Outcome]:
+    from rollguard.study.lines import Decision
+    from rollguard.study.replay import Outcome
+
+    decisions = list(Decision) if which is Which.both else [Decision(which.value)]
+    found = {}
+    for number, decision in enumerate(decisions):
+
+        def told(share: float, done: int = number) -> None:
+            advance((done + share) / len(decisions))
+
+        play = _through_monitor if through_monitor else _by_counts
+        found[decision.value] = Outcome.of(scenario, play(scenario, decision, rules, runs, every, told))
+    return found
+
+
+def _by_counts(
+    scenario: Scenario, decision: Any, rules: Rules, runs: int, every: float, advance: Callable[[float], object]
+) -> list[Act | None]:
+    from rollguard.study.replay import play
+
+    acts = []
+    for number, act in enumerate(play(scenario, decision, rules, runs=runs, every=every), start=1):
+        acts.append(act)
+        advance(number / (runs * scenario.tools))
+    return acts
+
+
+def _through_monitor(
+    scenario: Scenario, decision: Any, rules: Rules, runs: int, every: float, advance: Callable[[float], object]
+) -> list[Act | None]:
+    from rollguard.simulation import overrides_of, through_monitor
+
+    acts: list[Act | None] = []
+    for run in range(runs):
+
+        def told(share: float, done: int = run) -> None:
+            advance((done + share) / runs)
+
+        acts += through_monitor(scenario, overrides_of(rules, decision), run=run, every=every, advance=told)
+    return acts
+
+
+def _result(decision: str, outcome: Outcome) -> dict[str, Any]:
+    from rollguard.study.replay import interval, within
+
+    low, high = interval(outcome.wrong, outcome.deployments)
+    return {
+        "decision": decision,
+        "deployments": outcome.deployments,
+        "wrongly_rolled_back": outcome.wrong,
+        "wrongly_share": outcome.wrong / outcome.deployments,
+        "wrongly_interval": [low, high],
+        "rightly_rolled_back": outcome.right,
+        "worse": outcome.worse,
+        "rightly_share": outcome.right / outcome.worse if outcome.worse else None,
+        "median_delay_seconds": within(outcome.delays, 0.5),
+        "p90_delay_seconds": within(outcome.delays, 0.9),
+        "median_calls": within(outcome.calls, 0.5),
+    }
+
+
+def _tell(told: dict[str, Any]) -> None:
+    if told["about"]:
+        output.emit(f"{told['about']}\n")
+    results, worse = told["results"], told["worse_from_hours"] is not None
+    how = "through the monitor" if told["through_monitor"] else "by the counts"
+    output.emit(
+        f"{results[0]['deployments']} deployments, judged {how} every {told['check_every_minutes']:g} min, "
+        f"seed {told['seed']}\n\n"
+    )
+    columns = ["Rule", "Wrong>", "Share>", "95 % interval>"]
+    columns += ["Found>", "Half in>", "90 % in>", "Calls, half>"] if worse else []
+    output.listing(columns, [_row(result)[: len(columns)] for result in results], nothing="")
+
+
+def _row(result: dict[str, Any]) -> list[object]:
+    low, high = result["wrongly_interval"]
+    calls = result["median_calls"]
+    return [
+        result["decision"],
+        result["wrongly_rolled_back"],
+        percent(result["wrongly_share"]),
+        f"{100 * low:.1f}–{100 * high:.1f} %",
+        percent(result["rightly_share"]),
+        _span(result["median_delay_seconds"]),
+        _span(result["p90_delay_seconds"]),
+        NOTHING if calls is None else calls,
+    ]
+
+
+def _span(seconds: float | None) -> str:
+    return NOTHING if seconds is None else span(timedelta(seconds=seconds))
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[Callable[[float], object]]:
+    """A progress bar on stderr, where stderr is a terminal; what is yielded is told the share that is done."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _share: None
+        return
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(name, total=1.0)
+        yield lambda share: bar.update(task, completed=share)

@@ -1,0 +1,48 @@
+"""Scenarios from files: one's own, or those that come with Rollguard."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rollguard.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from rollguard.study.scenario import Scenario
+
+
+def ready_made() -> dict[str, Scenario]:
+    """The scenarios that come with Rollguard, by name."""
+    from rollguard.study.scenario import Scenario
+
+    folder = files("rollguard") / "scenarios"
+    names = sorted(file.name for file in folder.iterdir() if file.name.endswith(".toml"))
+    return {
+        name.removesuffix(".toml"): Scenario.from_mapping(tomllib.loads((folder / name).read_text("utf-8")), name)
+        for name in names
+    }
+
+
+def scenario_of(word: str) -> tuple[str, Scenario]:
+    """(name, scenario) of a file, or of a name of those that come with Rollguard.
+
+    Raises:
+        InvalidInput: it cannot be read, or is no scenario.
+    """
+    from rollguard.study.scenario import Scenario
+
+    file = Path(word)
+    if file.suffix != ".toml" and not file.exists():
+        known = ready_made()
+        if word not in known:
+            raise InvalidInput(f"{word}: no such scenario; give a file, or one of {', '.join(known)}")
+        return word, known[word]
+    try:
+        values = tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise InvalidInput(f"{word} cannot be read: {error.strerror}; give a file of TOML") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{word} is not valid TOML: {error}") from error
+    return file.stem, Scenario.from_mapping(values, word)

@@ -1,0 +1,214 @@
+"""The tables of docs/deciding.md: each a function that works one out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rollguard.judge import Evidence, Rules
+from rollguard.simulation import overrides_of, through_monitor
+from rollguard.study.exact import delay, false_rollback
+from rollguard.study.lines import Decision, Lines, lines_of, sprt_line
+from rollguard.study.replay import Act, Outcome, interval, replay, within
+from rollguard.study.scenario import Scenario
+from rollguard.study.streams import calls_of
+from studies import peers
+
+NOT_MEASURED = "–"
+_UNSEEN = 1e-5  # far below what the tables show
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is worked out: `full` for the page, tiny only to try whether it runs."""
+
+    horizon: int = 2000
+    baselines: tuple[int, ...] = (20, 100, 1000, 10_000)
+    tools: int = 100
+    outage_tools: int = 20
+    hours: int = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table, ready to be read."""
+
+    columns: list[str]
+    rows: list[list[str]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The table as JSON-safe values."""
+        return asdict(self)
+
+
+# --- exact -----------------------------------------------------------------------------------------------------------
+
+
+def risks(size: Size) -> Table:
+    """How often a tool that did not change is rolled back."""
+    rows = []
+    for nb in size.baselines[1:3]:
+        for success in (0.99, 0.95, 0.90, 0.70, 0.54):
+            cells = [f"{100 * success:g} %", f"{nb:,}"]
+            for looks in (None, _day(size.horizon)):
+                for decision in Decision:
+                    chance = false_rollback(decision, nb, 1 - success, size.horizon, looks=looks, unseen=_UNSEEN)
+                    cells.append(_percent(chance))
+            rows.append(cells)
+    whens = (f"each of {size.horizon:,} calls", f"288 looks at {size.horizon:,} calls")
+    rules = ("threshold", "evidence")
+    return Table(["success rate", "calls before", *(f"{rule}: {when}" for when in whens for rule in rules)], rows)
+
+
+def _day(calls: int) -> Callable[[int], bool]:
+    """The numbers of calls that have come at the looks of a day, one every five minutes."""
+    return {-(-calls * i // 288) for i in range(1, 289)}.__contains__
+
+
+def delays(size: Size) -> Table:
+    """How many calls it takes until a worse version is rolled back."""
+    names = ("threshold", "evidence", "evidence, triggers", "evidence alone", "SPRT")
+    rows = []
+    for after in (1.0, 0.4, 0.25, 0.2, 0.15):
+        rules = (
+            lines_of(Decision.THRESHOLD, 1000, 50, Rules(), size.horizon),
+            lines_of(Decision.EVIDENCE, 1000, 50, Rules(), size.horizon),
+            lines_of(Decision.EVIDENCE, 1000, 50, Rules(), size.horizon, triggers=True),
+            Lines(Evidence(1000, 50).boundary(size.horizon)),
+            Lines(sprt_line(0.05, after, 0.05, size.horizon)),
+        )
+        rows.append([f"95 % → {100 * (1 - after):g} %", *(_delay(lines, after) for lines in rules)])
+    return Table(["success rate", *names], rows)
+
+
+def _delay(lines: Lines, rate: float) -> str:
+    found = delay(lines, rate)
+    if found.mean is None:
+        return "never"
+    late = "" if found.found > 0.9995 else f" ({_percent(found.found)} found)"
+    return f"{found.mean:.1f}, 90 % by {NOT_MEASURED if found.p90 is None else found.p90}{late}"
+
+
+def choices(size: Size) -> Table:
+    """What alpha and the number of calls before the deployment change."""
+    rows = []
+    for alpha in (0.01, 0.05, 0.1):
+        for nb in size.baselines:
+            rules = Rules(alpha=alpha)
+            wrong = false_rollback(Decision.EVIDENCE, nb, 0.05, size.horizon, rules=rules, unseen=_UNSEEN)
+            before = round(0.05 * nb)
+            found = [_delay(lines_of(Decision.EVIDENCE, nb, before, rules, size.horizon), q) for q in (1.0, 0.25)]
+            rows.append([f"{alpha:g}", f"{nb:,}", _percent(wrong), *found])
+    return Table(["alpha", "calls before", "wrongly rolled back", "95 % → 0 %", "95 % → 75 %"], rows)
+
+
+# --- simulated -------------------------------------------------------------------------------------------------------
+
+
+def others(size: Size) -> Table:
+    """The rules of others on the same streams of calls."""
+    rows = []
+    for title, scenario in _scenarios(size):
+        found = _acts_of_all(scenario)
+        for rule, acts in found.items():
+            outcome = Outcome.of(scenario, acts)
+            low, high = interval(outcome.wrong, outcome.deployments)
+            wrong = f"{_percent(outcome.wrong / outcome.deployments)} ({100 * low:.0f}–{100 * high:.0f})"
+            worse = scenario.worse_from is not None
+            right = _percent(outcome.right / outcome.worse) if worse else NOT_MEASURED
+            rows.append([title, rule, NOT_MEASURED if worse else wrong, right, _minutes(outcome)])
+            title = ""  # noqa: PLW2901 - named once
+    return Table(["scenario", "rule", "wrongly rolled back", "found", "half within"], rows)
+
+
+def _scenarios(size: Size) -> Iterator[tuple[str, Scenario]]:
+    for title, success, more in (
+        ("nothing changes, 99 %", {"before": 0.99}, {}),
+        ("nothing changes, 95 %", {"before": 0.95}, {}),
+        ("nothing changes, 70 %", {"before": 0.7}, {}),
+        ("95 % → 75 %", {"before": 0.95, "after": 0.75}, {}),
+        ("95 % → 40 %", {"before": 0.95, "after": 0.4}, {}),
+        ("10 minutes of outage, 97 %", {"before": 0.97}, {"outage": {"after_hours": 0.1, "minutes": 10.0}}),
+    ):
+        traffic = {"calls_per_hour": 200.0, "baseline_days": 5 / 24, "watched_hours": size.hours}
+        values = {"seed": 20, "tools": size.tools, "traffic": traffic, "success": success, **more}
+        yield title, Scenario.from_mapping(values, title)
+
+
+def _acts_of_all(scenario: Scenario) -> dict[str, list[Act | None]]:
+    minutes = scenario.traffic.watched_hours * 60
+    own = max(0.0, scenario.success.before - 0.15)
+    found: dict[str, list[Act | None]] = {}
+    for tool in range(scenario.tools):
+        calls = calls_of(scenario, tool)
+        canary = peers.Minutes.of(calls, minutes)
+        control = peers.Minutes.of(calls_of(scenario.unchanged(), tool, run=1), minutes)
+        acts: dict[str, Act | None] = {
+            f"Rollguard, {decision}": replay(calls, decision, Rules(), every=300.0, until=minutes * 60.0)
+            for decision in Decision
+        }
+        acts["Argo Rollouts, 95 %"] = peers.argo(canary)
+        acts["Argo Rollouts, 15 points below"] = peers.argo(canary, least=own)
+        acts["Flagger, 99 %"] = peers.flagger(canary)
+        acts["Flagger, 15 points below"] = peers.flagger(canary, least=own)
+        acts["Kayenta"] = peers.kayenta(canary, control)
+        acts["GrowthBook"] = peers.growthbook(canary, control)
+        for rule, act in acts.items():
+            found.setdefault(rule, []).append(act)
+    return found
+
+
+def outage(size: Size) -> Table:
+    """What an outage that hits every tool does, through the real monitor."""
+    values = {
+        "seed": 13,
+        "tools": size.outage_tools,
+        "traffic": {"calls_per_hour": 60.0, "watched_hours": min(size.hours, 6)},
+        "success": {"before": 0.97},
+        "errors": {"ConnectionError": 4.0, "TimeoutError": 1.0},
+        "outage": {"after_hours": 1.0, "minutes": 30.0, "success": 0.1},
+    }
+    scenario = Scenario.from_mapping(values, "outage")
+    return Table(
+        ["rule", "holds: no", "holds: yes", "as it is by default"],
+        [[str(decision), *(_held(scenario, decision, hold) for hold in (False, True, None))] for decision in Decision],
+    )
+
+
+def _held(scenario: Scenario, decision: Decision, hold: bool | None) -> str:
+    """The share rolled back where a rollback is held, or not, while an outage explains the failures."""
+    known = Rules.__dataclass_fields__
+    if (hold is not None and "hold_on_external" not in known) or (
+        decision is Decision.EVIDENCE and "decision" not in known
+    ):
+        return NOT_MEASURED
+    overrides = overrides_of(Rules(), decision)
+    if hold is not None:
+        overrides["hold_on_external"] = hold
+    acts = through_monitor(scenario, overrides)
+    return f"{_percent(sum(act is not None for act in acts) / len(acts))} of {len(acts)}"
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+
+def _percent(share: float) -> str:
+    if 0.0 < share < 0.0005:
+        return "< 0.1 %"
+    return f"{100 * share:.1f} %" if 0.0 < share < 0.9995 else f"{round(100 * share)} %"
+
+
+def _minutes(outcome: Outcome) -> str:
+    half = within(outcome.delays, 0.5)
+    return NOT_MEASURED if half is None else f"{math.ceil(half / 60):,} min"
+
+
+ALL: dict[str, Callable[[Size], Table]] = {
+    "risks": risks,
+    "delays": delays,
+    "choices": choices,
+    "others": others,
+    "outage": outage,
+}

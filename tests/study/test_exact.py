@@ -1,0 +1,184 @@
+"""Exact probabilities: against every path, against the published figures, and below alpha on a grid of rates."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rollguard.errors import InvalidInput
+from rollguard.judge import Evidence, Rules, Window, judge
+from rollguard.study.exact import delay, false_rollback, mixed_over_baselines, stopping
+from rollguard.study.lines import IN_A_ROW, Decision, Lines, lines_of, sprt_line
+
+RATES = st.floats(0.0, 1.0)
+
+
+def _by_paths(lines: Lines, q: float) -> list[float]:
+    """The same by following each of the 2^n paths on its own."""
+    acted = [0.0] * (lines.horizon + 1)
+    for path in itertools.product((0, 1), repeat=lines.horizon):
+        failures = in_a_row = 0
+        for n, failed in enumerate(path, start=1):
+            failures += failed
+            in_a_row = in_a_row + 1 if failed else 0
+            by_run = lines.run is not None and in_a_row >= IN_A_ROW and failures >= lines.run[n]
+            if failures >= lines.counts[n] or by_run:
+                acted[n] += math.prod(q if step else 1 - q for step in path)
+                break
+    return acted
+
+
+@given(st.lists(st.integers(0, 9), min_size=9, max_size=9), st.lists(st.integers(0, 9), min_size=9, max_size=9), RATES)
+@settings(max_examples=25)
+def test_paths_agree(counts: list[int], run: list[int], q: float) -> None:
+    """For any line, with and without triggers, the probability of acting at n calls is that of its paths."""
+    for lines in (Lines(counts), Lines(counts, run)):
+        assert stopping(lines, q) == pytest.approx(_by_paths(lines, q), abs=1e-12)
+
+
+@given(st.integers(0, 300), st.data())
+@settings(max_examples=30)
+def test_threshold_lines_are_what_the_judge_decides(nb: int, data: st.DataObject) -> None:
+    """A count on the contract's line needs a rollback, and one failure fewer does not."""
+    fb = data.draw(st.integers(0, nb))
+    n = data.draw(st.integers(1, 60))
+    rules = Rules(regression_threshold=data.draw(st.sampled_from([0.05, 0.15, 0.3, 1.0])))
+    least = lines_of(Decision.THRESHOLD, nb, fb, rules, n).counts[n]
+    baseline = Window(nb, nb - fb)
+    if least <= n:
+        assert judge(baseline, Window(n, n - least), rules).needs_rollback
+    if least > 0:
+        assert not judge(baseline, Window(n, n - min(n, least - 1)), rules).needs_rollback
+
+
+@given(st.integers(0, 3000), st.sampled_from([0.01, 0.05, 0.2, 0.49]), st.sampled_from([0.0, 0.05]), st.data())
+@settings(max_examples=30)
+def test_evidence_boundary_is_where_evidence_begins(nb: int, alpha: float, delta: float, data: st.DataObject) -> None:
+    """On the boundary there is evidence, one failure below there is none, at any number of calls."""
+    test = Evidence(nb, data.draw(st.integers(0, nb)), alpha, delta)
+    boundary = test.boundary(120)
+    for n in data.draw(st.lists(st.integers(0, 120), max_size=8)):
+        assert boundary[n] == next((f for f in range(n + 1) if test.present(n, f)), n + 1)
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (lines_of(Decision.EVIDENCE, 1000, 50, Rules(), 500), {1.0: (5, 5), 0.4: (9.3, 17), 0.25: (25.0, 48)}),
+        (lines_of(Decision.THRESHOLD, 1000, 50, Rules(), 500), {1.0: (10, 10), 0.4: (10.3, 10), 0.25: (17.1, 28)}),
+    ],
+    ids=["evidence", "threshold"],
+)
+def test_delays(lines: Lines, says: dict[float, tuple[float, int]]) -> None:
+    """With 1,000 baseline calls at 95 %: total failure, a drop of 35 points and one of 20, mean and nine tenths."""
+    for rate, (mean, p90) in says.items():
+        found = delay(lines, rate)
+        assert found.found > 0.999
+        assert found.mean == pytest.approx(mean, abs=0.06)
+        assert found.p90 == p90
+
+
+@pytest.mark.parametrize("after", [0.25, 0.4])
+def test_evidence_is_close_to_the_fastest_test_there_is(after: float) -> None:
+    """Evidence takes at most 1.3 times as long as the test that knows both rates."""
+    evidence = delay(Lines(Evidence(1000, 50).boundary(500)), after).mean
+    fastest = delay(Lines(sprt_line(0.05, after, 0.05, 500)), after).mean
+    assert evidence is not None
+    assert fastest is not None
+    assert 1.2 <= evidence / fastest <= 1.3
+
+
+def test_fastest_test_keeps_its_alpha() -> None:
+    """The sequential probability ratio test is wrong with probability alpha at most."""
+    assert 0.01 < math.fsum(stopping(Lines(sprt_line(0.05, 0.25, 0.05, 2000)), 0.05)) <= 0.05
+    assert math.fsum(stopping(Lines(sprt_line(0.05, 1.0, 0.05, 2000)), 0.05)) <= 0.05
+
+
+@pytest.mark.parametrize(("rate", "chance"), [(0.01, 0.007), (0.05, 0.08), (0.10, 0.14), (0.30, 0.30)])
+def test_threshold_rolls_unchanged_tools_back(rate: float, chance: float) -> None:
+    """The contract's rule, looked at after each of 2,000 calls, 100 calls before: its published risks."""
+    digits = 3 if chance < 0.01 else 2
+    assert round(false_rollback(Decision.THRESHOLD, 100, rate, 2000), digits) == chance
+
+
+def test_threshold_at_its_worst() -> None:
+    """At the worst rates the contract's rule rolls back a third of unchanged tools; 42 % with ten calls before."""
+    assert false_rollback(Decision.THRESHOLD, 100, 0.46, 2000, unseen=1e-4) == pytest.approx(0.33, abs=0.005)
+    assert false_rollback(Decision.THRESHOLD, 10, 0.45, 2000, unseen=1e-4) == pytest.approx(0.42, abs=0.005)
+
+
+@pytest.mark.parametrize(("rate", "chance"), [(0.05, 0.07), (0.30, 0.27)])
+def test_threshold_looked_at_288_times_a_day(rate: float, chance: float) -> None:
+    """A check each five minutes of a tool called as often, with 1,000 calls before: 7 % at 95 % and 27 % at 70 %."""
+    assert round(false_rollback(Decision.THRESHOLD, 1000, rate, 288, unseen=1e-4), 2) == chance
+
+
+@pytest.mark.parametrize(("rate", "chance"), [(0.01, 0.001), (0.05, 0.006), (0.10, 0.009)])
+def test_evidence_seldom_rolls_unchanged_tools_back(rate: float, chance: float) -> None:
+    """The evidence rule on the same calls: its published risks."""
+    assert round(false_rollback(Decision.EVIDENCE, 100, rate, 2000, unseen=1e-4), 3) == chance
+
+
+# Rates where few failures, or few successes, decide, and rates at which a drop is reached exactly.
+GRID = [
+    (alpha, baseline, rate)
+    for alpha in (0.01, 0.05, 0.2)
+    for baseline in (10, 13, 60)
+    for rate in (0.005, 0.0123, 0.05, 1 / 9, 0.15, 0.3, 0.5)
+] + [(alpha, baseline, rate) for alpha in (0.01, 0.05) for baseline in (1000, 10_000) for rate in (0.005, 0.05)]
+
+
+@pytest.mark.parametrize("alpha", sorted({alpha for alpha, _, _ in GRID}))
+def test_evidence_keeps_its_alpha(alpha: float) -> None:
+    """Whatever the rate and the baseline, an unchanged tool is rolled back with probability alpha at most.
+
+    Each way to act, triggers too, needs evidence; so it is evidence, looked at after every call, that has to keep it.
+    """
+    for _, baseline, rate in (each for each in GRID if each[0] == alpha):
+
+        def evident(failures: int, nb: int = baseline, q: float = rate) -> float:
+            return math.fsum(stopping(Lines(Evidence(nb, failures, alpha).boundary(120)), q))
+
+        chance = mixed_over_baselines(baseline, rate, evident, unseen=alpha / 100)
+        assert chance <= alpha, (baseline, rate)
+
+
+@pytest.mark.parametrize("decision", list(Decision))
+def test_triggers_add_less_than_alpha(decision: Decision) -> None:
+    """Three failures in a row act only together with evidence, so that they add little in both modes."""
+    without = false_rollback(decision, 100, 0.04, 60)
+    with_triggers = false_rollback(decision, 100, 0.04, 60, triggers=True)
+    assert without < with_triggers < without + 0.005
+
+
+@pytest.mark.parametrize("decision", list(Decision))
+def test_fewer_looks_are_fewer_rollbacks(decision: Decision) -> None:
+    """Looking after every 25th call alone rolls back less often than after each; without looks nothing is."""
+    every = false_rollback(decision, 50, 0.2, 200)
+    assert false_rollback(decision, 50, 0.2, 200, looks=lambda n: n % 25 == 0) < every
+    assert false_rollback(decision, 50, 0.2, 200, looks=lambda n: False) <= 1e-9
+
+
+@pytest.mark.parametrize("decision", list(Decision))
+def test_nothing_acts_on_too_few_calls(decision: Decision) -> None:
+    """Below `min_executions` before the deployment, and without failures, nothing is ever rolled back."""
+    assert false_rollback(decision, 9, 0.5, 100, triggers=True) <= 1e-9
+    assert false_rollback(decision, 100, 0.0, 100) == 0.0
+    assert false_rollback(decision, 100, 1.0, 100) == 0.0
+
+
+def test_delay_of_a_rule_that_never_acts() -> None:
+    """Where nothing is found there is no delay, rather than one of 0 calls."""
+    found = delay(lines_of(Decision.EVIDENCE, 100, 5, Rules(), 50), 0.0)
+    assert (found.found, found.mean, found.median, found.p90) == (0.0, None, None, None)
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.1, math.nan])
+def test_impossible_rates_are_refused(rate: float) -> None:
+    """A failure rate lies between 0 and 1."""
+    with pytest.raises(InvalidInput, match="rate"):
+        false_rollback(Decision.THRESHOLD, 10, rate, 10)
