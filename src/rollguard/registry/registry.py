@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rollguard.errors import StoreUnavailable, ToolLoadError
+from rollguard.interface import Change
 from rollguard.record import Recorder, Spool
 from rollguard.registry.adoption import adopt, adopt_all, keep_hand_edit
+from rollguard.registry.breaking import changes_of, refuse_breaking, warn_of
 from rollguard.registry.calling import Call, in_event_loop, needs_acall, run_in_thread
 from rollguard.registry.definitions import definition_of
 from rollguard.registry.folder import Folder, checked_file_name
@@ -223,8 +225,9 @@ class ToolRegistry:
         reason: str | None = None,
         kind: str | None = None,
         deployed_at: datetime | None = None,
+        strict: bool = False,
     ) -> int:
-        """Keep `code` as a version of the tool and make it live.
+        """Keep `code` as a version of the tool and make it live. What breaks callers in it is logged as a warning.
 
         Code that cannot be loaded is refused and changes nothing. Code that is live already stays live: nothing is
         deployed again, and a session that watches it goes on. A session of the version before becomes `superseded`.
@@ -234,8 +237,10 @@ class ToolRegistry:
             code: the file's whole content.
             created_by: who wrote it.
             reason: why.
-            kind: initial, bugfix, enhancement or improvement; by default initial for the first, else improvement.
+            kind: initial, bugfix, enhancement, improvement or rollback; by default initial for the first, else
+                improvement.
             deployed_at: when it went live; now by default.
+            strict: True refuses code that breaks callers; see `changes`.
 
         Returns:
             The version's number.
@@ -243,28 +248,77 @@ class ToolRegistry:
         Raises:
             InvalidToolName, InvalidInput: a value cannot be meant.
             ToolLoadError: the code is not a tool that can be loaded.
+            BreakingChange: it is `strict`, and the code breaks callers; nothing was changed.
             ToolFileError: the file cannot be written; the version is kept, but not live.
             DeploymentConflict: something else was deployed at the same moment, and it won.
             StoreUnavailable: the database cannot be reached or written; nothing was changed.
         """
-        path = self.folder.file(tool_name)
-        content = bytes_of(code)
+        path, content = self.folder.file(tool_name), bytes_of(code)
         check(created_by=created_by, reason=reason, moment=deployed_at)
         load(tool_name, content, path, digest(content))
+        found = changes_of(self.folder, self.store, tool_name, content)
+        if strict:
+            refuse_breaking(tool_name, found)
+        version = self._keep(tool_name, content, kind, created_by, reason)
+        self._swapping.go_live(version, created_by, reason, deployed_at)
+        warn_of(tool_name, found)
+        return version.version_number
+
+    def keep(
+        self,
+        tool_name: str,
+        code: str | bytes,
+        *,
+        created_by: str = "human",
+        reason: str | None = None,
+        kind: str | None = None,
+        parent_version: int | None = None,
+    ) -> Version:
+        """Keep `code` as a version of the tool without making it live. What is live stays so.
+
+        Args:
+            parent_version: the version it was made from; by default the one that is live.
+
+        Returns:
+            The version; where the same code is kept already, that one as it is.
+
+        Raises:
+            InvalidToolName, InvalidInput, ToolLoadError, StoreUnavailable: as for `deploy`.
+            UnknownVersion: there is no such parent.
+        """
+        path, content = self.folder.file(tool_name), bytes_of(code)
+        check(created_by=created_by, reason=reason, moment=None)
+        load(tool_name, content, path, digest(content))
+        return self._keep(tool_name, content, kind, created_by, reason, parent_version)
+
+    def changes(self, tool_name: str, code: str | bytes) -> tuple[Change, ...]:
+        """What callers of the tool would notice if `code` were deployed, the breaking changes first.
+
+        It is compared with the tool's file as it is now, and read only, never run.
+        """
+        return changes_of(self.folder, self.store, checked_file_name(tool_name), bytes_of(code))
+
+    def _keep(
+        self,
+        tool_name: str,
+        content: bytes,
+        kind: str | None,
+        created_by: str,
+        reason: str | None,
+        parent_version: int | None = None,
+    ) -> Version:
         adopt(self.folder, self.store, tool_name)
         if self.folder.read(tool_name) != content:  # before the new version, so that the numbers tell the order
             self.keep_hand_edit(tool_name)
-        first = self.store.versions.live(tool_name) is None
-        version = self.store.versions.add(
+        return self.store.versions.add(
             tool_name,
             content,
-            kind=kind or ("initial" if first else "improvement"),
+            kind=kind,
             created_by=created_by,
             reason=reason,
+            parent_version=parent_version,
             now=datetime.now(UTC),
         )
-        self._swapping.go_live(version, created_by, reason, deployed_at)
-        return version.version_number
 
     def restore(
         self, tool_name: str, version_number: int, *, restored_by: str = "human", reason: str | None = None

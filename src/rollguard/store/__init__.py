@@ -2,7 +2,7 @@
 
 from rollguard.store.executions import text_of
 from rollguard.store.names import checked_tool_name
-from rollguard.store.records import Deployment, Failure, PendingNotification, Rollback, Session, Version
+from rollguard.store.records import Deployment, Failure, PendingNotification, Rollback, Session, Version, VersionRecord
 from rollguard.store.retention import Tidied
 from rollguard.store.rollbacks import Intention
 from rollguard.store.store import ExecutionStore
@@ -18,6 +18,7 @@ __all__ = [
     "Session",
     "Tidied",
     "Version",
+    "VersionRecord",
     "checked_tool_name",
     "digest",
     "text_of",

@@ -14,6 +14,7 @@ from rollguard.store.payloads import Payloads, Redact
 from rollguard.store.reports import Reports
 from rollguard.store.retention import Retention, Tidied
 from rollguard.store.rollbacks import Rollbacks
+from rollguard.store.rollups import Rollups
 from rollguard.store.sessions import Sessions
 from rollguard.store.versions import Versions
 
@@ -63,6 +64,7 @@ class ExecutionStore:
         self.rollbacks = Rollbacks(self.database)
         self.outbox = Outbox(self.database)
         self.reports = Reports(self.database)
+        self._rollups = Rollups(self.database)
 
     def store_tool_execution(
         self,
@@ -144,6 +146,14 @@ class ExecutionStore:
             StoreUnavailable: the database cannot be reached or written.
         """
         return self.retention.tidy(datetime.now(UTC) if now is None else now)
+
+    def fold(self) -> None:
+        """Fold what is counted into the rollups now, so that what is read next costs less. Changes no count.
+
+        Raises:
+            StoreUnavailable: the database cannot be reached or written.
+        """
+        self._rollups.fold_if_worth_it(1)
 
     def close(self) -> None:
         """Close every connection. The next use opens new ones."""

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from rollguard.cli import inputs, output
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
+from rollguard.cli.words import printable
 from rollguard.errors import InvalidToolName
-
-if TYPE_CHECKING:
-    from rollguard.app import Deployed, Rollguard
 
 
 def deploy(
@@ -34,18 +32,19 @@ def deploy(
         typer.Option(
             "--kind",
             metavar="KIND",
-            help="initial, bugfix, enhancement, improvement or edit; by default initial for the first version, else "
-            "improvement.",
+            help="initial, bugfix, enhancement, improvement, rollback or edit; by default initial for the first "
+            "version, else improvement.",
             show_default=False,
         ),
     ] = None,
     no_watch: Annotated[bool, typer.Option("--no-watch", help="Do not watch the deployment.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse code that would break callers.")] = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Make a file's code the live version of a tool, and watch how it does.
 
-    Code that is live already is not deployed again.
+    Code that is live already is not deployed again. What breaks callers of the tool is listed.
     """
     if tool is None and file == inputs.STDIN:
         raise typer.BadParameter("code from stdin has no name; give one with --tool")
@@ -53,7 +52,15 @@ def deploy(
         code = inputs.code_of(file)
         with output.tools_print_to_stderr():
             try:
-                done = _deploy(guard, tool or file.stem, code, reason, by or inputs.who(), kind, watch=not no_watch)
+                done = guard.deploy(
+                    tool or file.stem,
+                    code,
+                    reason=reason,
+                    created_by=by or inputs.who(),
+                    kind=kind,
+                    strict=strict,
+                    watch=not no_watch,
+                )
             except InvalidToolName as error:
                 advice = "" if tool else "; name the tool with --tool"
                 raise InvalidToolName(f"{error}{advice}") from error
@@ -71,16 +78,6 @@ def deploy(
             f"Version {done.version_number} of {done.tool_name} is live. Session {done.session_id} watches it.\n"
         )
 
-
-def _deploy(
-    guard: Rollguard, tool: str, code: bytes, reason: str | None, by: str, kind: str | None, *, watch: bool
-) -> Deployed:
-    if watch:
-        return guard.deploy(tool, code, reason=reason, created_by=by, kind=kind)
-    from rollguard.app import Deployed
-
-    before = guard.store.versions.live(tool)
-    number = guard.registry.deploy(tool, code, created_by=by, reason=reason, kind=kind)
-    changed = before is None or before.version_number != number
-    watching = None if changed else next(iter(guard.store.sessions.active(tool)), None)
-    return Deployed(tool, number, watching.session_id if watching else None, changed)
+    breaking = [change.sentence for change in done.changes if change.breaking]
+    if breaking:
+        output.emit("This breaks callers:\n" + "".join(f"  • {printable(sentence)}\n" for sentence in breaking))
