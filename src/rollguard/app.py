@@ -12,6 +12,7 @@ from rollguard.actuators import Actuator, CommandActuator, WebhookActuator
 from rollguard.autonomous_loop import AutonomousLoop
 from rollguard.deployment_monitor import DeploymentMonitor
 from rollguard.errors import DeploymentConflict
+from rollguard.interface import Change
 from rollguard.notify import LogNotifier, Notifier, WebhookNotifier
 from rollguard.registry import IsFailure, ToolRegistry, VersionNumber, either, tool
 from rollguard.settings import Settings
@@ -30,12 +31,14 @@ class Deployed:
         version_number: the version that is live now.
         session_id: the session that watches it; None where the code was live already and nothing watches it.
         changed: False where the code was live already, so that nothing was deployed.
+        changes: what callers of the tool notice of it, the breaking changes first.
     """
 
     tool_name: str
     version_number: int
     session_id: int | None
     changed: bool
+    changes: tuple[Change, ...] = ()
 
 
 class Rollguard:
@@ -100,6 +103,7 @@ class Rollguard:
         kind: str | None = None,
         deployed_at: datetime | None = None,
         force: bool = False,
+        strict: bool = False,
         watch: bool = True,
         already_live: bool = False,
     ) -> Deployed:
@@ -108,19 +112,27 @@ class Rollguard:
         Code that is live already is not deployed again, and a session that watches it goes on.
 
         Args:
+            strict: True refuses code that breaks callers.
             watch: False deploys without watching.
             already_live: somebody else deployed it elsewhere; see `ToolRegistry.note_deployment`.
         """
         before = self.store.versions.live(tool_name)
+        changes = self.registry.changes(tool_name, code)
+        about: dict[str, Any] = {
+            "created_by": created_by,
+            "reason": reason,
+            "kind": kind,
+            "deployed_at": deployed_at,
+            "force": force,
+            "strict": strict,
+        }
         go_live = self.registry.note_deployment if already_live else self.registry.deploy
-        version_number = go_live(
-            tool_name, code, created_by=created_by, reason=reason, kind=kind, deployed_at=deployed_at, force=force
-        )
+        version_number = go_live(tool_name, code, **about)
         if before is not None and before.version_number == version_number:
             watching = next(iter(self.store.sessions.active(tool_name)), None)
             return Deployed(tool_name, version_number, watching.session_id if watching else None, changed=False)
         if not watch:
-            return Deployed(tool_name, version_number, None, changed=True)
+            return Deployed(tool_name, version_number, None, changed=True, changes=changes)
         live = self.store.versions.live(tool_name)
         if live is None or live.version_number != version_number:
             raise DeploymentConflict(
@@ -128,7 +140,7 @@ class Rollguard:
                 "that is what is watched"
             )
         session_id = self.monitor.start_monitoring(tool_name, live.deployed_at, version=version_number)
-        return Deployed(tool_name, version_number, session_id, changed=True)
+        return Deployed(tool_name, version_number, session_id, changed=True, changes=changes)
 
     @overload
     def tool(self, function: F) -> F: ...

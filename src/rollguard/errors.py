@@ -57,6 +57,11 @@ class DeploymentConflict(RollguardError):
     """Another deployment of the tool was made at the same moment, and it won; look at the live version and decide."""
 
 
+class BreakingChange(RollguardError):
+    """A deployment that had to break no caller would break some; nothing was changed. Deploy it without `strict`, or
+    keep what callers use."""
+
+
 # --- sessions and rollbacks ----------------------------------------------------------------------------------------
 
 

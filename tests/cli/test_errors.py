@@ -76,11 +76,13 @@ def rolled_back(shell: Shell) -> None:
 
 NOTE = ("deploy", "-", "--tool", "my_tool")
 RECORD = ("record", "--tool", "t", "--success")
+STRICT = ("deploy", "-", "--tool", "my_tool", "--strict")
 ROLL_BACK = ("rollback", "my_tool", "--reason", "x")
 TABLE = [
     Bad("unknown tool: call", ("call", "nope"), "there is no tool 'nope'"),
     Bad("unknown tool: health", ("health", "nope"), "nope has no monitoring session"),
     Bad("unknown tool: history", ("history", "nope"), "nope has no versions"),
+    Bad("unknown tool: versions", ("versions", "nope"), "nope has no versions"),
     Bad("unknown tool: rollback", ("rollback", "nope", "--reason", "x"), "nope was never deployed"),
     Bad("impossible tool name", ("call", "../etc"), "cannot name a tool's file"),
     Bad("unknown session: cancel", ("cancel", "99", "--reason", "x"), "no monitoring session 99"),
@@ -107,6 +109,7 @@ TABLE = [
     deploy("code that is not UTF-8", b"def t():\n  '\xff'\n", "cannot be loaded"),
     Bad("file name that no tool may have", ("deploy", "9.py"), "with --tool", files={"9.py": code(1)}),
     Bad("unknown kind", ("deploy", "-", "--tool", "t", "--kind", "x"), "kind: 'x'", stdin=code(1, "t")),
+    Bad("code that breaks callers", STRICT, "would break callers", 5, stdin="def my_tool(y): 0", prepare=deployed),
     json_line("that is no JSON", '{"tool_name": "t", "success": true}\n{\n', "stdin, line 2: not JSON"),
     json_line("that is no object", "[]\n", "line 1: it is not a JSON object"),
     json_line("with NaN", '{"duration_ms": NaN}', "not JSON: NaN"),
@@ -135,6 +138,10 @@ TABLE = [
     Bad("impossible version", (*RECORD, "--version", "0"), "version_number: 0"),
     Bad("record without an outcome", ("record", "--tool", "t"), "--success or --failure", 2),
     Bad("unknown version", (*ROLL_BACK, "--to", "9"), "has no version 9", prepare=deployed),
+    Bad("unknown version: show", ("show", "my_tool", "9"), "has no version 9; it has 1", prepare=deployed),
+    Bad("unknown version: diff", ("diff", "my_tool", "1", "9"), "has no version 9; it has 1", prepare=deployed),
+    Bad("version that is no number", ("show", "my_tool", "one"), "valid integer", 2),
+    Bad("code as JSON", ("show", "my_tool", "1", "--code", "--json"), "leave out one of", 2, prepare=deployed),
     Bad("nothing to go back to", ROLL_BACK, "no earlier good version", prepare=deployed),
     Bad("rolled-back code", ("deploy", "-", "--tool", "my_tool"), "--force", stdin=code(2), prepare=rolled_back),
     Bad("version in no quarantine", ("quarantine", "--lift", "my_tool", "1"), "not in quarantine", prepare=deployed),
@@ -203,6 +210,9 @@ COMMANDS = [
     ("cancel", "1", "--reason", "x"),
     ("sessions",),
     ("history", "calculate"),
+    ("versions", "calculate"),
+    ("show", "calculate", "1"),
+    ("diff", "calculate", "1", "1"),
     ("rollbacks",),
     ("stability",),
     ("quarantine",),

@@ -20,14 +20,13 @@ from tests.contract.stories import (
 
 PAGE = "sql.md"
 TABLES = (
-    "deployment_monitoring",
-    "deployment_health_checks",
-    "deployment_rollbacks",
-    "quarantined_code",
-    "tool_actuations",
-    "tool_executions",
+    *("deployment_monitoring", "deployment_health_checks", "deployment_rollbacks", "quarantined_code"),
+    *("tool_actuations", "tool_versions", "tool_deployments", "tool_executions"),
 )
-VIEWS = ("active_monitoring", "tool_health_history", "deployment_stability")
+VIEWS = (
+    *("active_monitoring", "tool_health_history", "deployment_stability"),
+    *("version_history_with_metrics", "version_stability"),
+)
 TYPES = {
     "SERIAL": "integer",
     "BIGSERIAL": "bigint",
@@ -35,6 +34,7 @@ TYPES = {
     "BIGINT": "bigint",
     "FLOAT": "double precision",
     "TEXT": "text",
+    "BYTEA": "bytea",
     "BOOLEAN": "boolean",
     "TIMESTAMPTZ": "timestamp with time zone",
 }
@@ -114,6 +114,25 @@ def test_tools_needing_attention_on_both(guard: Guard, url: str, dialect: str) -
     tools_that_need_attention(guard, present())
     rows = ask(url, form("Tools needing attention", dialect))
     assert [row["tool_name"] for row in rows] == ["never_checked", "other_tool", "hardly_checked"]
+
+
+def test_rolled_back_versions_are_told_with_their_reason(guard: Guard, url: str, dialect: str) -> None:
+    """The query shows each version that was rolled back, with how it did and why it was."""
+    rollbacks_of_two_weeks(guard, present())
+    rows = ask(url, form("Versions that were rolled back, and why", dialect))
+    assert [row["tool_name"] for row in rows] == ["two_hours", "three_days", "nearly_seven", "over_seven", "fourteen"]
+    assert (rows[0]["version_number"], rows[0]["success_rate"]) == (2, 0.7)
+    assert rows[0]["rolled_back_reason"].startswith("6 of 20 calls failed (30 %)")
+
+
+def test_the_version_that_did_best(guard: Guard, url: str, dialect: str) -> None:
+    """The query puts the version with the highest success rate first."""
+    two_tools_under_watch(guard, present())
+    rows = ask(url, form("The version that did best", dialect))
+    assert [(row["version_number"], row["executions"], row["success_rate"]) for row in rows] == [
+        (1, 100, 0.9),
+        (2, 25, 0.88),
+    ]
 
 
 @pytest.mark.parametrize(("heading", "part"), [("Baseline metrics", "baseline"), ("Current metrics", "current")])

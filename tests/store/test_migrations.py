@@ -19,7 +19,10 @@ from rollguard.store.engine import Database
 from rollguard.store.schema import ONLY_ON, metadata
 from tests.conftest import NOW
 
-VIEWS = {"active_monitoring", "tool_health_history", "deployment_stability"}
+VIEWS = {
+    *("active_monitoring", "tool_health_history", "deployment_stability"),
+    *("version_history_with_metrics", "version_stability"),
+}
 
 
 def _is_on(obj: sa.schema.SchemaItem, dialect: str) -> bool:

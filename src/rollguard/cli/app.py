@@ -24,6 +24,7 @@ from rollguard.cli.commands import (
     stability,
     status,
     tools,
+    versions,
     watch,
 )
 from rollguard.cli.options import Config, Given, Json
@@ -73,6 +74,9 @@ _PANELS = {
     "Look back": (
         ("sessions", sessions.sessions),
         ("history", history.history),
+        ("versions", versions.versions),
+        ("show", versions.show),
+        ("diff", versions.diff),
         ("rollbacks", rollbacks.rollbacks),
         ("explain", explain.explain),
         ("stability", stability.stability),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from rollguard.errors import (
+    BreakingChange,
     DeploymentConflict,
     NotARollguardStore,
     RollguardError,
@@ -21,6 +22,7 @@ ERROR = 1
 USAGE = 2
 REGRESSION = 3
 TOOL_FAILED = 4
+BREAKING = 5
 INTERRUPTED = 130
 READER_GONE = 141  # what a shell makes of SIGPIPE
 
@@ -30,6 +32,7 @@ MEANINGS = {
     USAGE: "wrong usage",
     REGRESSION: "health: a regression was found",
     TOOL_FAILED: "call: the tool failed",
+    BREAKING: "deploy --strict: it would break callers",
     INTERRUPTED: "interrupted by Ctrl-C",
     READER_GONE: "the reader of the output went away",
 }
@@ -55,7 +58,7 @@ def report(error: Exception) -> int:
     hint = next((text for kind, text in _HINTS if isinstance(error, kind)), None)
     if hint is not None and "rollguard " not in str(error):
         print(f"hint: {hint}", file=sys.stderr)
-    return ERROR
+    return BREAKING if isinstance(error, BreakingChange) else ERROR
 
 
 def usage(problem: str) -> int:

@@ -69,8 +69,8 @@ def _warnings() -> logging.Handler:
     handler = logging.StreamHandler(sys.stderr)
     handler.setLevel(logging.WARNING)
     handler.setFormatter(_Plain())
-    # A broken file concerns the commands that name its tool, and `tools`; they say so themselves.
-    handler.addFilter(lambda line: line.name != "rollguard.registry.serving")
+    # A broken file concerns the commands that name its tool, and `tools`; what breaks callers `deploy` says itself.
+    handler.addFilter(lambda line: line.name not in ("rollguard.registry.serving", "rollguard.registry.breaking"))
     return handler
 
 

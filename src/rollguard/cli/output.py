@@ -37,6 +37,8 @@ _STYLES = {
     "capped": "red",
 }
 
+_DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
+
 
 class ReaderGone(Exception):
     """Whoever read stdout stopped reading, as `| head` does."""
@@ -54,6 +56,17 @@ def emit(text: str) -> None:
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_stdout()
+        raise ReaderGone from None
+
+
+def emit_bytes(content: bytes) -> None:
+    """Write bytes to stdout as they are."""
+    flush()
+    try:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
     except BrokenPipeError:
         _forget_stdout()
         raise ReaderGone from None
@@ -87,6 +100,22 @@ def show(*renderables: RenderableType) -> None:
     if not console.is_terminal:  # a file need not keep what pads a table's cells
         text = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
     emit(text)
+
+
+def diff(text: str) -> None:
+    """Write a unified diff, each line whole; coloured at a terminal."""
+    from rich.text import Text
+
+    lines = ["\t".join(map(printable, line.split("\t"))) for line in text.removesuffix("\n").split("\n")]
+    console = stdout_console()
+    if not console.is_terminal:
+        emit("".join(f"{line}\n" for line in lines))
+        return
+    styles = ["bold", "bold", *(_DIFF_STYLES.get(line[:1], "") for line in lines[2:])]
+    with console.capture() as captured:
+        for line, style in zip(lines, styles, strict=True):
+            console.print(Text(line, style=style), soft_wrap=True)
+    emit(captured.get())
 
 
 def stdout_console() -> Console:

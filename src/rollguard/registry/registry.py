@@ -12,8 +12,10 @@ from typing import Any
 
 from rollguard.actuators import Actuator
 from rollguard.errors import InvalidInput, StoreUnavailable, ToolLoadError
+from rollguard.interface import Change
 from rollguard.record import Recorder, Spool
 from rollguard.registry.adoption import adopt, adopt_all, keep_hand_edit
+from rollguard.registry.breaking import changes_of, refuse_breaking, warn_of
 from rollguard.registry.calling import (
     Call,
     IsFailure,
@@ -224,8 +226,9 @@ class ToolRegistry:
         kind: str | None = None,
         deployed_at: datetime | None = None,
         force: bool = False,
+        strict: bool = False,
     ) -> int:
-        """Keep `code` as a version of the tool and make it live.
+        """Keep `code` as a version of the tool and make it live. What breaks callers in it is logged as a warning.
 
         Code that cannot be loaded is refused and changes nothing. Code that is live already stays live: nothing is
         deployed again, and a session that watches it goes on. A session of the version before becomes `superseded`.
@@ -236,9 +239,11 @@ class ToolRegistry:
             code: the file's whole content.
             created_by: who wrote it.
             reason: why.
-            kind: initial, bugfix, enhancement or improvement; by default initial for the first, else improvement.
+            kind: initial, bugfix, enhancement, improvement or rollback; by default initial for the first, else
+                improvement.
             deployed_at: when it went live; now by default.
             force: deploy code that was rolled back all the same, and lift its quarantine.
+            strict: True refuses code that breaks callers; see `changes`.
 
         Returns:
             The version's number.
@@ -248,25 +253,77 @@ class ToolRegistry:
             CodeQuarantined: the code was rolled back, and is not forced.
             ActuatorFailed: the tool's actuator did not acknowledge; what was live is put back by the next cycle.
             ToolLoadError: the code is not a tool that can be loaded.
+            BreakingChange: it is `strict`, and the code breaks callers; nothing was changed.
             ToolFileError: the file cannot be written; the version is kept, but not live.
             DeploymentConflict: something else was deployed at the same moment, and it won.
             StoreUnavailable: the database cannot be reached or written; nothing was changed.
         """
-        path = self.folder.file(tool_name)
-        content = bytes_of(code)
+        path, content = self.folder.file(tool_name), bytes_of(code)
         check(created_by=created_by, reason=reason, moment=deployed_at)
         actuator = self.elsewhere.of(tool_name)
-        if actuator is not None:
+        if actuator is None:
+            load(tool_name, content, path, digest(content))
+        found = changes_of(self.folder, self.store, tool_name, content)
+        if strict:
+            refuse_breaking(tool_name, found)
+        if actuator is None:
+            version = self._keep(tool_name, content, kind, created_by, reason)
+            self._swapping.go_live(version, created_by, reason, deployed_at, force=force)
+        else:
             version = self._kept(tool_name, content, kind, created_by, reason)
             self.elsewhere.go_live(actuator, version, created_by, reason, deployed_at, force=force)
-            return version.version_number
+        warn_of(tool_name, found)
+        return version.version_number
+
+    def keep(
+        self,
+        tool_name: str,
+        code: str | bytes,
+        *,
+        created_by: str = "human",
+        reason: str | None = None,
+        kind: str | None = None,
+        parent_version: int | None = None,
+    ) -> Version:
+        """Keep `code` as a version of the tool without making it live. What is live stays so.
+
+        Args:
+            parent_version: the version it was made from; by default the one that is live.
+
+        Returns:
+            The version; where the same code is kept already, that one as it is.
+
+        Raises:
+            InvalidToolName, InvalidInput, ToolLoadError, StoreUnavailable: as for `deploy`.
+            UnknownVersion: there is no such parent.
+        """
+        path, content = self.folder.file(tool_name), bytes_of(code)
+        check(created_by=created_by, reason=reason, moment=None)
+        if self.elsewhere.of(tool_name) is not None:
+            return self._kept(tool_name, content, kind, created_by, reason, parent_version)
         load(tool_name, content, path, digest(content))
+        return self._keep(tool_name, content, kind, created_by, reason, parent_version)
+
+    def changes(self, tool_name: str, code: str | bytes) -> tuple[Change, ...]:
+        """What callers of the tool would notice if `code` were deployed, the breaking changes first.
+
+        It is compared with the tool's file as it is now, and read only, never run.
+        """
+        return changes_of(self.folder, self.store, checked_file_name(tool_name), bytes_of(code))
+
+    def _keep(
+        self,
+        tool_name: str,
+        content: bytes,
+        kind: str | None,
+        created_by: str,
+        reason: str | None,
+        parent_version: int | None = None,
+    ) -> Version:
         adopt(self.folder, self.store, tool_name)
         if self.folder.read(tool_name) != content:  # before the new version, so that the numbers tell the order
             self.keep_hand_edit(tool_name)
-        version = self._kept(tool_name, content, kind, created_by, reason)
-        self._swapping.go_live(version, created_by, reason, deployed_at, force=force)
-        return version.version_number
+        return self._kept(tool_name, content, kind, created_by, reason, parent_version)
 
     def note_deployment(
         self,
@@ -278,6 +335,7 @@ class ToolRegistry:
         kind: str | None = None,
         deployed_at: datetime | None = None,
         force: bool = False,
+        strict: bool = False,
     ) -> int:
         """Keep what somebody else deployed elsewhere as the tool's live version, so that it can be watched.
 
@@ -286,7 +344,7 @@ class ToolRegistry:
 
         Raises:
             InvalidToolName, InvalidInput: a value cannot be meant, or the tool lives in the folder.
-            CodeQuarantined, DeploymentConflict, StoreUnavailable: as for `deploy`.
+            BreakingChange, CodeQuarantined, DeploymentConflict, StoreUnavailable: as for `deploy`.
         """
         checked_file_name(tool_name)
         content = bytes_of(code)
@@ -296,20 +354,32 @@ class ToolRegistry:
                 f"{tool_name} has no actuator, so it lives in the folder; deploy it, or give it one in "
                 f"[tools.{tool_name}.actuator]"
             )
+        found = changes_of(self.folder, self.store, tool_name, content)
+        if strict:
+            refuse_breaking(tool_name, found)
         version = self._kept(tool_name, content, kind, created_by, reason)
         live = self.store.versions.live(tool_name)
         if live is None or live.version_number != version.version_number:
             self.elsewhere.say_live(version, created_by, reason, deployed_at, force=force)
+        warn_of(tool_name, found)
         return version.version_number
 
-    def _kept(self, tool_name: str, code: bytes, kind: str | None, created_by: str, reason: str | None) -> Version:
-        first = self.store.versions.live(tool_name) is None
+    def _kept(
+        self,
+        tool_name: str,
+        content: bytes,
+        kind: str | None,
+        created_by: str,
+        reason: str | None,
+        parent_version: int | None = None,
+    ) -> Version:
         return self.store.versions.add(
             tool_name,
-            code,
-            kind=kind or ("initial" if first else "improvement"),
+            content,
+            kind=kind,
             created_by=created_by,
             reason=reason,
+            parent_version=parent_version,
             now=datetime.now(UTC),
         )
 

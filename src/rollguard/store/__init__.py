@@ -14,6 +14,7 @@ from rollguard.store.records import (
     Unsettled,
     Unverified,
     Version,
+    VersionRecord,
 )
 from rollguard.store.retention import Tidied
 from rollguard.store.store import ExecutionStore
@@ -33,6 +34,7 @@ __all__ = [
     "Unsettled",
     "Unverified",
     "Version",
+    "VersionRecord",
     "checked_tool_name",
     "digest",
     "text_of",

@@ -1,4 +1,4 @@
-"""The contract's views, read as rows."""
+"""The views, read as rows."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import sqlalchemy as sa
 from rollguard.store.engine import Database
 from rollguard.store.types import UTCDateTime
 
-_TIMES = ("deployment_time", "monitoring_started_at", "latest_check_at", "checked_at")
-_FLAGS = ("regression_detected", "performance_degradation", "needs_rollback")
+_TIMES = (
+    *("deployment_time", "monitoring_started_at", "latest_check_at", "checked_at"),
+    *("created_at", "first_deployed_at", "last_deployed_at", "current_since"),
+)
+_FLAGS = ("regression_detected", "performance_degradation", "needs_rollback", "is_live", "was_rolled_back")
 
 
 class Reports:
-    """Rows of the views `active_monitoring`, `tool_health_history` and `deployment_stability`."""
+    """Rows of the views: `active_monitoring`, `tool_health_history`, `deployment_stability` and those of versions."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -35,6 +38,20 @@ class Reports:
     def deployment_stability(self) -> list[dict[str, Any]]:
         """Every tool's deployments and how many were rolled back, the most troubled first."""
         return self._rows("SELECT * FROM deployment_stability ORDER BY rollback_rate DESC, tool_name")
+
+    def version_history(self, tool_name: str, version_number: int | None = None) -> list[dict[str, Any]]:
+        """The tool's versions with what became of each, newest first; only one of them where its number is given."""
+        return self._rows(
+            "SELECT * FROM version_history_with_metrics WHERE tool_name = :tool_name "
+            f"{'' if version_number is None else 'AND version_number = :version_number '}"
+            "ORDER BY version_number DESC",
+            tool_name=tool_name,
+            **({} if version_number is None else {"version_number": version_number}),
+        )
+
+    def version_stability(self) -> list[dict[str, Any]]:
+        """Every tool's versions, deployments and rollbacks, the most troubled first."""
+        return self._rows("SELECT * FROM version_stability ORDER BY COALESCE(rollback_rate, 0) DESC, tool_name")
 
     def _rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
         with self._database.read() as connection:

@@ -156,7 +156,7 @@ tool_versions = Table(
     UniqueConstraint("tool_name", "version_number"),
     UniqueConstraint("tool_name", "sha256"),
     CheckConstraint("version_number >= 1", name="number"),
-    CheckConstraint("kind IN ('initial', 'bugfix', 'enhancement', 'improvement', 'edit')", name="kind"),
+    CheckConstraint("kind IN ('initial', 'bugfix', 'enhancement', 'improvement', 'edit', 'rollback')", name="kind"),
 )
 
 # Every time a version went live. The row that is not ended is the live pointer.
@@ -171,8 +171,10 @@ tool_deployments = Table(
     Column("reason", Text),
     Column("ended_at", UTCDateTime),
     Column("ended_by", String(20), comment="what took its place: a deployment or a rollback"),
+    Column("kind", String(20), nullable=False, server_default="deployment"),
     CheckConstraint("(ended_at IS NULL) = (ended_by IS NULL)", name="ended"),
     CheckConstraint("ended_by IN ('deployment', 'rollback')", name="ended_by"),
+    CheckConstraint("kind IN ('deployment', 'rollback')", name="kind"),
     Index("ix_tool_deployments_tool_name", "tool_name", "deployment_id"),
     Index(
         "uq_tool_deployments_live",

@@ -17,6 +17,7 @@ from rollguard.store.quarantine import Quarantine
 from rollguard.store.reports import Reports
 from rollguard.store.retention import Retention, Tidied
 from rollguard.store.rollbacks import Rollbacks
+from rollguard.store.rollups import Rollups
 from rollguard.store.sessions import Sessions
 from rollguard.store.versions import Versions
 
@@ -68,6 +69,7 @@ class ExecutionStore:
         self.actuations = Actuations(self.database)
         self.outbox = Outbox(self.database)
         self.reports = Reports(self.database)
+        self._rollups = Rollups(self.database)
 
     def store_tool_execution(
         self,
@@ -156,6 +158,14 @@ class ExecutionStore:
             StoreUnavailable: the database cannot be reached or written.
         """
         return self.retention.tidy(datetime.now(UTC) if now is None else now)
+
+    def fold(self) -> None:
+        """Fold what is counted into the rollups now, so that what is read next costs less. Changes no count.
+
+        Raises:
+            StoreUnavailable: the database cannot be reached or written.
+        """
+        self._rollups.fold_if_worth_it(1)
 
     def close(self) -> None:
         """Close every connection. The next use opens new ones."""

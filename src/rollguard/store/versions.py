@@ -22,7 +22,7 @@ from rollguard.store.schema import deployment_monitoring, deployment_rollbacks
 from rollguard.store.schema import tool_deployments as d
 from rollguard.store.schema import tool_versions as v
 
-KINDS = ("initial", "bugfix", "enhancement", "improvement", "edit")
+KINDS = ("initial", "bugfix", "enhancement", "improvement", "edit", "rollback")
 
 _VERSION = (
     v.c.tool_name,
@@ -44,6 +44,7 @@ _DEPLOYMENT = (
     d.c.reason,
     d.c.ended_at,
     d.c.ended_by,
+    d.c.kind,
 )
 
 
@@ -107,19 +108,46 @@ class Versions:
     # --- changing --------------------------------------------------------------------------------------------------
 
     def add(
-        self, tool_name: str, code: bytes, *, kind: str, created_by: str, reason: str | None, now: datetime
+        self,
+        tool_name: str,
+        code: bytes,
+        *,
+        kind: str | None,
+        created_by: str,
+        reason: str | None,
+        now: datetime,
+        parent_version: int | None = None,
     ) -> Version:
         """Keep a version without making it live. Code that is already kept is that same version.
 
+        Args:
+            kind: one of `KINDS`; None is `initial` for a tool's first version, else `improvement`.
+            parent_version: the version it was made from; None is the one that is live.
+
         Raises:
             InvalidInput: the kind is unknown.
+            UnknownVersion: there is no such parent.
         """
         checked_tool_name(tool_name)
-        if kind not in KINDS:
+        if kind is not None and kind not in KINDS:
             raise InvalidInput(f"kind: {kind!r} is not one of {', '.join(KINDS)}")
         with self._database.write() as connection:
             self._database.lock_tool(connection, tool_name)
-            return _add(connection, tool_name, code, kind=kind, created_by=created_by, reason=reason, now=now)
+            if parent_version is None:
+                now_live = live(connection, tool_name)
+                parent_version = now_live.version_number if now_live else None
+            else:
+                _get(connection, tool_name, parent_version)
+            return _add(
+                connection,
+                tool_name,
+                code,
+                kind=kind,
+                created_by=created_by,
+                reason=reason,
+                parent_version=parent_version,
+                now=now,
+            )
 
     def go_live(
         self,
@@ -210,13 +238,24 @@ def move_pointer(
     reason: str | None,
     ended_by: str,
 ) -> Deployment:
-    """End what is live, if anything is, and make `version_number` live. The caller holds the tool's lock."""
+    """End what is live, if anything is, and make `version_number` live. The caller holds the tool's lock.
+
+    Args:
+        ended_by: what does it, a `deployment` or a `rollback`; the new deployment is of that kind.
+    """
     connection.execute(
         sa.update(d).where(d.c.tool_name == tool_name, d.c.ended_at.is_(None)).values(ended_at=at, ended_by=ended_by)
     )
     row = connection.execute(
         sa.insert(d)
-        .values(tool_name=tool_name, version_number=version_number, deployed_at=at, deployed_by=by, reason=reason)
+        .values(
+            tool_name=tool_name,
+            version_number=version_number,
+            deployed_at=at,
+            deployed_by=by,
+            reason=reason,
+            kind=ended_by,
+        )
         .returning(*_DEPLOYMENT)
     ).one()
     return Deployment(*row)
@@ -259,14 +298,21 @@ def _find(connection: Connection, tool_name: str, sha256: str) -> Version | None
     return None if row is None else Version(*row)
 
 
+def _has_versions(connection: Connection, tool_name: str) -> bool:
+    """Whether anybody made a version of the tool; files that were only found make none the first."""
+    made = sa.select(v.c.version_id).where(v.c.tool_name == tool_name, v.c.kind != "edit").limit(1)
+    return connection.scalar(made) is not None
+
+
 def _add(
     connection: Connection,
     tool_name: str,
     code: bytes,
     *,
-    kind: str,
+    kind: str | None,
     created_by: str,
     reason: str | None,
+    parent_version: int | None,
     now: datetime,
 ) -> Version:
     sha256 = digest(code)
@@ -274,7 +320,6 @@ def _add(
     if known is not None:
         return known
     newest = connection.scalar(sa.select(sa.func.max(v.c.version_number)).where(v.c.tool_name == tool_name)) or 0
-    now_live = live(connection, tool_name)
     row = connection.execute(
         sa.insert(v)
         .values(
@@ -282,10 +327,10 @@ def _add(
             version_number=newest + 1,
             code=code,
             sha256=sha256,
-            kind=kind,
+            kind=kind or ("improvement" if _has_versions(connection, tool_name) else "initial"),
             created_by=created_by,
             reason=reason,
-            parent_version=now_live.version_number if now_live else None,
+            parent_version=parent_version,
             created_at=now,
         )
         .returning(*_VERSION)

@@ -10,6 +10,7 @@ import typer
 from rollguard.cli import inputs, output
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
+from rollguard.cli.words import printable
 from rollguard.errors import InvalidToolName
 
 
@@ -31,8 +32,8 @@ def deploy(
         typer.Option(
             "--kind",
             metavar="KIND",
-            help="initial, bugfix, enhancement, improvement or edit; by default initial for the first version, else "
-            "improvement.",
+            help="initial, bugfix, enhancement, improvement, rollback or edit; by default initial for the first "
+            "version, else improvement.",
             show_default=False,
         ),
     ] = None,
@@ -44,12 +45,13 @@ def deploy(
         bool,
         typer.Option("--already-live", help="It was deployed elsewhere: write that down and watch it, do no more."),
     ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse code that would break callers.")] = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Make a file's code the live version of a tool, and watch how it does.
 
-    Code that is live already is not deployed again.
+    Code that is live already is not deployed again. What breaks callers of the tool is listed.
     """
     if tool is None and file == inputs.STDIN:
         raise typer.BadParameter("code from stdin has no name; give one with --tool")
@@ -64,6 +66,7 @@ def deploy(
                     created_by=by or inputs.who(),
                     kind=kind,
                     force=force,
+                    strict=strict,
                     watch=not no_watch,
                     already_live=already_live,
                 )
@@ -83,3 +86,7 @@ def deploy(
         output.emit(
             f"Version {done.version_number} of {done.tool_name} is live. Session {done.session_id} watches it.\n"
         )
+
+    breaking = [change.sentence for change in done.changes if change.breaking]
+    if breaking:
+        output.emit("This breaks callers:\n" + "".join(f"  • {printable(sentence)}\n" for sentence in breaking))

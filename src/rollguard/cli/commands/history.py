@@ -19,7 +19,7 @@ def history(
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Show a tool's versions and deployments: who, when and why, and which is live."""
+    """Show a tool's versions and deployments: who, when and why, and which is live. How each did: `versions`."""
     with opened(config) as guard:
         versions = guard.versions.get_version_history(tool)
         deployments = guard.versions.get_deployments(tool)
@@ -43,6 +43,7 @@ def history(
     lived = [
         (
             d.version_number,
+            d.kind,
             moment(d.deployed_at, now),
             "live" if d.ended_at is None else moment(d.ended_at, now),
             d.ended_by,
@@ -54,5 +55,7 @@ def history(
     output.show(
         output.table(("Version>", "Kind", "Made", "By~", "SHA-256", "Reason~"), made, title=f"Versions of {tool}"),
         "",
-        output.table(("Version>", "Live from", "Until", "Ended by", "By~", "Reason~"), lived, title="Deployments"),
+        output.table(
+            ("Version>", "Begun by", "Live from", "Until", "Ended by", "By~", "Reason~"), lived, title="Deployments"
+        ),
     )

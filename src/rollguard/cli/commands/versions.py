@@ -1,0 +1,174 @@
+"""`rollguard versions`, `rollguard show` and `rollguard diff`: every version, what is in it, and what changed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rollguard.cli import output
+from rollguard.cli.opening import opened
+from rollguard.cli.options import Config, Json
+from rollguard.cli.words import NOTHING, change_points, exactly, milliseconds, moment, percent, printable
+from rollguard.errors import UnknownTool
+
+if TYPE_CHECKING:
+    from rollguard.store import VersionRecord
+    from rollguard.version_manager import VersionComparison
+
+Tool = Annotated[str, typer.Argument(metavar="TOOL", help="The tool.")]
+
+
+def versions(tool: Tool, config: Config = None, as_json: Json = False) -> None:
+    """List a tool's versions, newest first: what each is for, how often it went live, and how it did.
+
+    What went live when is told by `history`.
+    """
+    with opened(config) as guard:
+        found = guard.versions.update_version_metrics(tool)
+    if not found:
+        raise UnknownTool(f"{tool} has no versions: it was never deployed; list the tools with: rollguard tools")
+    if as_json:
+        output.emit_json({"tool_name": tool, "versions": [output.record(v, "code", "tool_name") for v in found]})
+        return
+    now = datetime.now(UTC)
+    output.show(
+        output.table(
+            ("Version>", "Kind", "Made", "State", "Lives>", "Calls>", "Success>", "Mean time>"),
+            [
+                (
+                    v.version_number,
+                    v.kind,
+                    moment(v.created_at, now),
+                    _state(v),
+                    v.times_deployed,
+                    v.executions,
+                    percent(v.success_rate),
+                    milliseconds(v.avg_duration_ms),
+                )
+                for v in found
+            ],
+        )
+    )
+
+
+def show(
+    tool: Tool,
+    version: Annotated[int, typer.Argument(metavar="N", help="The version.")],
+    code_only: Annotated[bool, typer.Option("--code", help="Print the code alone, byte for byte.")] = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Show a version: its code, who made it and why, and how it did."""
+    if code_only and as_json:
+        raise typer.BadParameter("--code prints the code as it is; leave out one of --code and --json")
+    with opened(config) as guard:
+        found = guard.versions.get_version(tool, version)
+    if code_only:
+        output.emit_bytes(found.code)
+        return
+    if as_json:
+        output.emit_json({**output.record(found, "code"), "code": found.code.decode("utf-8", "backslashreplace")})
+        return
+    now = datetime.now(UTC)
+    rows = [("Kind", found.kind), ("Made", f"{moment(found.created_at, now)} by {found.created_by}")]
+    rows += [("Reason", found.reason)] if found.reason else []
+    rows += [("Made from", f"version {found.parent_version}")] if found.parent_version else []
+    rows += [("SHA-256", found.sha256), ("State", _state(found)), ("Went live", _times(found, now))]
+    rows += [("Rolled back", found.rolled_back_reason)] if found.rolled_back_reason else []
+    rows += [("Calls", _calls(found))]
+    width = max(len(name) for name, _ in rows) + 2
+    facts = "".join(f"{name:{width}}{printable(str(value))}\n" for name, value in rows)
+    code = printable(found.code.decode("utf-8", "backslashreplace").replace("\t", "    "))
+    ending = "" if code.endswith("\n") else "\n"
+    output.emit(f"{printable(tool)}, version {found.version_number}\n\n{facts}\n{code}{ending}")
+
+
+def diff(
+    tool: Tool,
+    before: Annotated[int, typer.Argument(metavar="A", help="The one version.")],
+    after: Annotated[int, typer.Argument(metavar="B", help="The other version.")],
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Compare two versions: the code, what breaks callers, and how each did."""
+    with opened(config) as guard:
+        guard.store.fold()
+        found = guard.versions.compare_versions(tool, before, after)
+    if as_json:
+        output.emit_json(_as_json(found))
+        return
+    if found.diff:
+        output.diff(found.diff)
+    else:
+        output.emit(f"Versions {before} and {after} are the same code.\n")
+    output.show(
+        "",
+        f"{found.lines_added} lines added, {found.lines_removed} removed.",
+        *_told(found),
+        "",
+        output.table(
+            ("", f"Version {before}>", f"Version {after}>", "Change>"),
+            [
+                ("Calls", found.before.executions, found.after.executions, ""),
+                (
+                    "Success rate",
+                    percent(found.before.success_rate),
+                    percent(found.after.success_rate),
+                    change_points(exactly(found.success_rate_change)),
+                ),
+                (
+                    "Mean duration",
+                    milliseconds(found.before.avg_duration_ms),
+                    milliseconds(found.after.avg_duration_ms),
+                    NOTHING if found.duration_change is None else f"{found.duration_change:+.0%}".replace("%", " %"),
+                ),
+                ("Deployed", found.before.times_deployed, found.after.times_deployed, ""),
+                ("State", _state(found.before), _state(found.after), ""),
+            ],
+        ),
+    )
+
+
+def _state(version: VersionRecord) -> str:
+    if version.is_live:
+        return "live"
+    if version.was_rolled_back:
+        return "rolled_back"
+    return "replaced" if version.times_deployed else "never live"
+
+
+def _times(version: VersionRecord, now: datetime) -> str:
+    if not version.times_deployed:
+        return "never"
+    times = "once" if version.times_deployed == 1 else f"{version.times_deployed} times"
+    restored = f", {version.times_restored} by a rollback" if version.times_restored else ""
+    return f"{times}{restored}, last {moment(version.last_deployed_at, now)}"
+
+
+def _calls(version: VersionRecord) -> str:
+    if not version.executions:
+        return "none"
+    return f"{version.executions}, {percent(version.success_rate)} succeeded, {milliseconds(version.avg_duration_ms)}"
+
+
+def _told(found: VersionComparison) -> list[Any]:
+    from rich.text import Text
+
+    lines: list[Any] = []
+    for title, style, breaking in (("This breaks callers:", "bold red", True), ("Callers may notice:", "", False)):
+        sentences = [change.sentence for change in found.changes if change.breaking is breaking]
+        if sentences:
+            lines += ["", Text(title, style=style), *(Text(f"  • {printable(s)}") for s in sentences)]
+    return lines or ["Callers notice nothing of it."]
+
+
+def _as_json(found: VersionComparison) -> dict[str, Any]:
+    return {
+        **output.record(found, "before", "after", "changes"),
+        "before": output.record(found.before, "code", "tool_name"),
+        "after": output.record(found.after, "code", "tool_name"),
+        "breaking": bool(found.breaking),
+        "changes": list(found.changes),
+    }
