@@ -12,7 +12,7 @@ from rollguard.health_report import check_row, health_report
 from rollguard.judge import Judgement, Outcome, Verdict, Window, as_float, judge
 from rollguard.notify import Event, EventKind, Level
 from rollguard.store import ExecutionStore, Session
-from rollguard.surroundings import notes_on_baseline, surroundings_of
+from rollguard.surroundings import surroundings_of
 
 STRAGGLERS = timedelta(minutes=15)  # how long executions from before a deployment may be on their way
 _PATTERN = timedelta(minutes=10)  # how far back triggers are looked for: two of their stretches
@@ -135,9 +135,6 @@ class Checker:
         if settled:
             self._store.sessions.keep_baselines(
                 {found.session.session_id: found.judgement.comparison.baseline for found in settled}
-            )
-            self._store.sessions.note_baselines(
-                {found.session.session_id: notes_on_baseline(self._store, found.session) for found in settled}
             )
 
     def _tell(self, active: Sequence[Checked], now: datetime) -> dict[int, bool]:

@@ -10,6 +10,7 @@ from rollguard.judge import Judgement, Verdict, Window, as_float, executions_nee
 from rollguard.store import Session
 
 PERCENTILES = (50, 95, 99)
+_SHARES = tuple(percent / 100 for percent in PERCENTILES)
 
 
 def health_report(session: Session, judgement: Judgement, until: datetime, now: datetime) -> dict[str, Any]:
@@ -117,5 +118,5 @@ def _period(words: str, start: datetime, end: datetime, window: Window, min_exec
 
 
 def _percentiles(window: Window, name: str) -> dict[str, float | None]:
-    found = window.percentiles_ms([percent / 100 for percent in PERCENTILES])
+    found = window.percentiles_ms(_SHARES)
     return {name.format(percent): value for percent, value in zip(PERCENTILES, found, strict=True)}

@@ -302,7 +302,7 @@ def test_a_decision_can_be_made_again_from_its_record(number: int) -> None:
     record = json.loads(json.dumps(made.record()))
     again = replay(record)
     assert differences(record, again) == []
-    assert again == made
+    assert (again.reasons, again.alert, again.warning) == (made.reasons, made.alert, made.warning)
 
 
 def test_a_tampered_record_is_found() -> None:

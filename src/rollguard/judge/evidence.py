@@ -30,6 +30,8 @@ from rollguard.judge.binomial import clopper_pearson_upper
 _LEVELS = 20  # K
 _BETS = tuple(0.08 * (0.95 / 0.08) ** (j / 7) for j in range(8))  # v_j
 _LOG_KEEP = tuple(math.log1p(-v) for v in _BETS)
+_BETS_KEPT = tuple(zip(_BETS, _LOG_KEEP, strict=True))
+_LOG_BETS = math.log(len(_BETS))
 
 
 @dataclass(frozen=True)
@@ -136,10 +138,10 @@ def _log_m(theta: float, n: int, f: int) -> float:
     """Step 5: log of the mixture of betting martingales against a failure rate of at most `theta`."""
     if theta >= 1.0:
         return 0.0
-    odds = (1.0 - theta) / theta
-    terms = [f * math.log1p(v * odds) + (n - f) * keep for v, keep in zip(_BETS, _LOG_KEEP, strict=True)]
+    odds, log1p, exp = (1.0 - theta) / theta, math.log1p, math.exp
+    terms = [f * log1p(v * odds) + (n - f) * keep for v, keep in _BETS_KEPT]
     top = max(terms)
-    return top + math.log(sum(math.exp(t - top) for t in terms)) - math.log(len(_BETS))
+    return top + math.log(sum([exp(t - top) for t in terms])) - _LOG_BETS
 
 
 def _last_crossed(theta: float, required: float, f: int, start: int, stop: int) -> int:

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import lru_cache
 
 _PER_DECADE = 48
 _DECADES = range(-3, 8)  # from 0.001 ms to 10^8 ms
@@ -33,7 +34,8 @@ def bucket_of(duration_ms: float | None) -> int:
     return NO_DURATION if duration_ms is None else bisect_left(EDGES, duration_ms)
 
 
-def percentiles(histogram: Sequence[tuple[int, int]], shares: Sequence[float]) -> list[float | None]:
+@lru_cache(maxsize=2_048)  # a report and the row that is kept of it ask for the same ones
+def percentiles(histogram: tuple[tuple[int, int], ...], shares: tuple[float, ...]) -> tuple[float | None, ...]:
     """The durations in milliseconds that the given, rising shares (0 to 1) of the executions do not exceed.
 
     The rank of a share is ceil(share * n), as in the inverse of the empirical distribution. An answer is off by at
@@ -45,7 +47,7 @@ def percentiles(histogram: Sequence[tuple[int, int]], shares: Sequence[float]) -
     timed = [(bucket, count) for bucket, count in histogram if bucket != NO_DURATION]
     total = sum(count for _bucket, count in timed)
     if not total:
-        return [None for _share in shares]
+        return tuple(None for _share in shares)
     answers: list[float | None] = []
     buckets = iter(timed)
     bucket, seen = next(buckets)
@@ -55,7 +57,7 @@ def percentiles(histogram: Sequence[tuple[int, int]], shares: Sequence[float]) -
             bucket, count = next(buckets)
             seen += count
         answers.append(_middle(bucket))
-    return answers
+    return tuple(answers)
 
 
 def count_above(histogram: Mapping[int, int], edge: int) -> int:

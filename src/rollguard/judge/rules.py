@@ -130,8 +130,9 @@ class Rules:
 
     def to_dict(self) -> dict[str, Any]:
         """The rules as a JSON-safe mapping, to be kept with what was decided by them."""
-        kept = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {**kept, "caller_errors": list(self.caller_errors)}
+        kept = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        kept["caller_errors"] = list(self.caller_errors)
+        return kept
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> Self:
         """The same rules with some values replaced.

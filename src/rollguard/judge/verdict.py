@@ -98,13 +98,16 @@ class Judgement:
         return f"{counted}; {evidence}" if self.rollback_type is RollbackType.EVIDENCE else counted
 
     def record(self) -> dict[str, Any]:
-        """The decision record: all that is needed to make the same decision again, see `rollguard.judge.replay`."""
+        """The decision record: all that is needed to make the same decision again, see `rollguard.judge.replay`.
+
+        Histograms are in it where a slowdown was looked at; nothing else is decided from them.
+        """
         record: dict[str, Any] = {
             "rule_version": RULE_VERSION,
             "rules": self.rules.to_dict(),
             "scheduled": self.scheduled,
-            "baseline": self.comparison.baseline.to_dict(),
-            "current": self.comparison.current.to_dict(),
+            "baseline": self.comparison.baseline.to_dict(histogram=self.slowdown is not None),
+            "current": self.comparison.current.to_dict(histogram=self.slowdown is not None),
             "verdict": str(self.verdict),
             "rollback_type": None if self.rollback_type is None else str(self.rollback_type),
             "needs_rollback": self.needs_rollback,

@@ -46,21 +46,25 @@ class Window:
             tuple(sorted((Counter(dict(self.histogram)) + Counter(dict(other.histogram))).items())),
         )
 
-    def percentiles_ms(self, shares: Sequence[float]) -> list[float | None]:
+    def percentiles_ms(self, shares: Sequence[float]) -> tuple[float | None, ...]:
         """The durations in milliseconds that these shares of the executions do not exceed, to within 2.5 %.
 
         None for each where no duration is known. The shares must rise.
         """
-        return percentiles(self.histogram, shares)
+        return percentiles(self.histogram, tuple(shares))
 
-    def to_dict(self) -> dict[str, Any]:
-        """The window as a JSON-safe mapping, to be kept with what was decided from it."""
+    def to_dict(self, *, histogram: bool = True) -> dict[str, Any]:
+        """The window as a JSON-safe mapping, to be kept with what was decided from it.
+
+        Args:
+            histogram: False leaves the durations' histogram out, where nothing was decided from it.
+        """
         return {
             "total": self.total,
             "successes": self.successes,
             "timed": self.timed,
             "duration_sum_ms": self.duration_sum_ms,
-            "histogram": [list(pair) for pair in self.histogram],
+            "histogram": list(self.histogram) if histogram else [],
         }
 
     @classmethod

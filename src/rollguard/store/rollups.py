@@ -24,6 +24,7 @@ from rollguard.store.buckets import BUCKET_POSTGRESQL, BUCKET_SQLITE
 from rollguard.store.engine import Database
 from rollguard.store.spans import spans
 from rollguard.store.stretches import Stretch
+from rollguard.store.types import sqlite_text
 
 _CHUNK = 500  # windows counted by one statement
 WORTH_FOLDING = 500  # rows beyond the last that was rolled up; fewer are as quickly read raw
@@ -88,7 +89,7 @@ def _range(number: int, stretch: Stretch) -> Iterator[list[Any]]:
 
 def _text(moment: datetime) -> str:
     """A moment as SQLite stores it, which PostgreSQL reads as well (our sessions there are in UTC)."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+    return sqlite_text(moment.astimezone(UTC))
 
 
 def _window(rows: Sequence[Any]) -> Window:
