@@ -179,11 +179,6 @@ def outage(size: Size) -> Table:
 
 def _held(scenario: Scenario, decision: Decision, hold: bool | None) -> str:
     """The share rolled back where a rollback is held, or not, while an outage explains the failures."""
-    known = Rules.__dataclass_fields__
-    if (hold is not None and "hold_on_external" not in known) or (
-        decision is Decision.EVIDENCE and "decision" not in known
-    ):
-        return NOT_MEASURED
     overrides = overrides_of(Rules(), decision)
     if hold is not None:
         overrides["hold_on_external"] = hold

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rollguard.errors import InvalidInput, InvalidSetting
+from rollguard.errors import InvalidSetting
 from rollguard.judge import Rules
 from rollguard.simulation import overrides_of, through_monitor
 from rollguard.study.lines import Decision
@@ -14,30 +14,20 @@ from rollguard.study.replay import Act, play
 from rollguard.study.scenario import Scenario
 
 SMALL = {"tools": 3, "traffic": {"calls_per_hour": 40.0, "baseline_days": 1.0, "watched_hours": 3}}
-KNOWN = Rules.__dataclass_fields__
-DECISIONS = [decision for decision in Decision if decision is Decision.THRESHOLD or "decision" in KNOWN]
 
 
 def scenario(**values: Any) -> Scenario:
     return Scenario.from_mapping({**SMALL, **values}, "test")
 
 
-@pytest.mark.parametrize("decision", DECISIONS)
+@pytest.mark.parametrize("decision", list(Decision))
 @pytest.mark.parametrize("after", [None, 0.7, 0.3])
 def test_the_monitor_decides_as_the_counts_do(decision: Decision, after: float | None) -> None:
     """Where nothing but a tool's own counts matters, the monitor rolls back at the same look after the same calls."""
     told = scenario(changed_tools=1, success={"before": 0.9, "after": after})
-    triggers = "fast_triggers" in KNOWN
-    by_counts = list(play(told, decision, Rules(), runs=1, every=600.0, triggers=triggers))
+    by_counts = list(play(told, decision, Rules(), runs=1, every=600.0, triggers=True))
     assert through_monitor(told, overrides_of(Rules(), decision), every=600.0) == by_counts
     assert [act is not None for act in by_counts] == [after is not None, False, False]
-
-
-@pytest.mark.skipif("decision" in KNOWN, reason="the monitor knows both")
-def test_a_decision_that_the_monitor_does_not_know_is_refused() -> None:
-    """Rather than judge by another rule, it is refused."""
-    with pytest.raises(InvalidInput, match="--decision threshold"):
-        overrides_of(Rules(), Decision.EVIDENCE)
 
 
 def test_progress_is_told() -> None:

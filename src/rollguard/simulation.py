@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from rollguard.deployment_monitor import DeploymentMonitor
-from rollguard.errors import InvalidInput
 from rollguard.judge import Rules
 from rollguard.registry import ToolRegistry
 from rollguard.store import ExecutionStore
@@ -24,17 +21,9 @@ _NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)  # of the deployments; a time long 
 
 
 def overrides_of(rules: Rules, decision: Decision) -> dict[str, Any]:
-    """The rules as what a session overrides, with another decision; how long it is watched is the scenario's to say.
-
-    Raises:
-        InvalidInput: the monitor does not know that decision.
-    """
-    values = {field.name: getattr(rules, field.name) for field in fields(rules)}
+    """The rules as what a session overrides, with another decision; how long it is watched is the scenario's to say."""
+    values = {**rules.to_dict(), "decision": str(decision.value)}
     del values["monitoring_window_hours"]
-    if "decision" in values:
-        values["decision"] = decision.value
-    elif decision is not Decision.THRESHOLD:
-        raise InvalidInput(f"the monitor does not decide by {decision}; give --decision threshold")
     return values
 
 
@@ -87,7 +76,6 @@ class _Stage:
         self.acts: dict[str, Act] = {}
         self._monitor = DeploymentMonitor(store, registry, notifiers=[])
         self._following = {name: calls_of(scenario, number, run) for number, name in enumerate(self.names)}
-        self._says_request = "request_id" in inspect.signature(store.executions.row).parameters
 
     @property
     def under_watch(self) -> bool:
@@ -137,7 +125,7 @@ class _Stage:
             "executed_at": _moment(call.at),
             "version_number": version,
         }
-        if self._says_request and call.request is not None:
+        if call.request is not None:
             given["request_id"] = f"{name}-{call.request}"
         return self.store.executions.row(**given)
 
