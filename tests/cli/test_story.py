@@ -17,6 +17,7 @@ def test_bad_deployment_is_found_and_rolled_back(shell_on: Shell) -> None:
         "version_number": 2,
         "session_id": 2,
         "changed": True,
+        "changes": [],
     }
     shell.calls(6, 6)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import copy
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -180,19 +179,28 @@ def _source(annotation: ast.expr) -> str:
 def _fingerprint(node: Definition | ast.ClassDef, own_name: str) -> str:
     """What a definition is and does, without its name, its documentation and its places in the file."""
     try:
-        bare = copy.deepcopy(node)
+        return "".join(_told(node, own_name))
     except RecursionError:  # a sum of a thousand terms: it is like nothing but itself
         return own_name
-    bare.name = ""
-    for inner in ast.walk(bare):
-        if isinstance(inner, ast.Name) and inner.id == own_name:
-            inner.id = ""  # it calls itself
-        if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            inner.body = _undocumented(inner.body)
-    try:
-        return ast.dump(bare)
-    except RecursionError:
-        return own_name
+
+
+def _told(node: Any, own_name: str) -> Iterator[str]:
+    if isinstance(node, list):
+        yield "["
+        for item in node:
+            yield from _told(item, own_name)
+        yield "]"
+    elif isinstance(node, ast.AST):
+        yield f"{type(node).__name__}("
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if name == "body" and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                value = _undocumented(node.body)
+            # It may call itself, and then by its own name.
+            yield from _told("" if name in ("id", "name") and value == own_name else value, own_name)
+        yield ")"
+    else:
+        yield f"{node!r},"
 
 
 def _undocumented(body: list[ast.stmt]) -> list[ast.stmt]:

@@ -54,7 +54,7 @@ ROLLED = (
 )
 RAW = "COUNT(*), SUM(CASE WHEN x.success THEN 1 ELSE 0 END), COUNT(x.duration_ms), SUM(x.duration_ms)"
 
-# Where what is counted and not folded into the rollups yet is found; `:named` or not is said by the condition.
+# Where that is found which is counted and not folded into the rollups yet.
 UNFOLDED = {
     "postgresql": {
         "table": "tool_execution_deltas x",
@@ -64,7 +64,7 @@ UNFOLDED = {
         "at": "x.minute",
     },
     "sqlite": {
-        "table": "tool_executions x",
+        "table": "tool_executions x NOT INDEXED",  # by the id alone: an index would lead through every row there is
         "sums": RAW,
         "named": "x.id > (SELECT rolled_to FROM rollup_state) AND x.version_number IS NOT NULL",
         "unnamed": "x.id > (SELECT rolled_to FROM rollup_state) AND x.version_number IS NULL",
@@ -97,7 +97,7 @@ COUNTED = """
      AND x.version_number = 0 GROUP BY 1, 2
     UNION ALL
     SELECT l.tool_name, l.version_number, {unfolded_sums}
-    FROM lives l JOIN {unfolded_table} ON x.tool_name = l.tool_name
+    FROM {unfolded_table} CROSS JOIN lives l WHERE x.tool_name = l.tool_name
      AND {unfolded_at} >= l.from_minute AND {unfolded_at} < l.to_minute AND {unfolded_unnamed} GROUP BY 1, 2
     UNION ALL
     SELECT l.tool_name, l.version_number, {raw}
