@@ -70,7 +70,8 @@ def _show(report: dict[str, Any], threshold: float) -> None:
     output.show(_periods(report))
     output.emit("\n")
     output.show(_findings(report, threshold))
-    output.emit("\nReasons\n" + "".join(f"  • {reason}\n" for reason in report["reasons"]))
+    told = [*report["reasons"], *report["baseline_notes"]]
+    output.emit("\nReasons\n" + "".join(f"  • {reason}\n" for reason in told))
 
 
 def _periods(report: dict[str, Any]) -> Any:
@@ -110,10 +111,25 @@ def _findings(report: dict[str, Any], threshold: float) -> Any:
         ("Drop", drop, f"a regression is {drop_points(threshold)} or more"),
         ("Severity", comparison["regression_severity"], ""),
         ("Evidence", present, f"{_e_value(evidence['log_e'])}; {_e_value(evidence['required'])} or more is evidence"),
-        ("Rollback", rollback, ""),
+        ("Rollback", rollback, f"decided by the {report['decision']} rule"),
+        *_missing(report),
     ):
         grid.add_row(output.cell(name), output.cell(value), output.cell(beside))
     return grid
+
+
+def _missing(report: dict[str, Any]) -> list[tuple[str, str, str]]:
+    more = report["executions_needed"]
+    if more == 0:
+        return []
+    words = "more calls since the deployment give a verdict, at the present rates"
+    return [
+        (
+            "Needed",
+            "–" if more is None else f"{more:,}",
+            "no number of calls would give a verdict" if more is None else words,
+        )
+    ]
 
 
 def _rate(period: dict[str, Any]) -> Fraction | None:
