@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -130,8 +131,7 @@ def test_nobody_watches_and_clocks_differ(guard: Rollguard) -> None:
 def test_a_folder_that_is_not_there(settings: Settings) -> None:
     """A missing folder, and a file in its place, are named; nothing is made by looking."""
     Rollguard(settings).close()
-    settings.tools_dir.joinpath(".rollguard").rmdir() if settings.tools_dir.joinpath(".rollguard").exists() else None
-    settings.tools_dir.rmdir()
+    shutil.rmtree(settings.tools_dir)
     assert "is not there" in only(settings).says
     assert not settings.tools_dir.exists()
     settings.tools_dir.write_text("")

@@ -162,6 +162,7 @@ def test_retention_keeps_every_version_and_the_way_back(guard: Guard, versions: 
         assert connection.execute(sa.text("SELECT COUNT(*) FROM tool_executions")).scalar_one() <= 1
     assert kept() == before
     assert versions.get_version_history("my_tool") == history
+    guard.store.quarantine.lift("my_tool", 2, by="ada", now=NOW)
     for number in (3, 2, 1):
         versions.rollback_to_version("my_tool", number, reason="r", now=NOW)
         assert served(guard) == code(number).encode()
