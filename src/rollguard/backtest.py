@@ -172,10 +172,12 @@ def false_alarms(
 def _risk(name: str, deployments: Sequence[Deployment], present: Rules, every: timedelta, work: int) -> ToolRisk | None:
     baselines = [d.history.baselines[-1][1] for d in deployments]
     known = [window for window in baselines if window.total]
-    hours = [(d.history.calls, (d.history.end(d.rules) - d.history.deployed) / _HOUR) for d in deployments]
-    hourly = [calls / length for calls, length in hours if length > 0]
-    if not known or not hourly:
+    if not known:
         return None
+    hours = [(d.history.calls, (d.history.end(d.rules) - d.history.deployed) / _HOUR) for d in deployments]
+    hourly = [calls / length for calls, length in hours if length >= 1]  # a shorter time says little
+    if not hourly:
+        hourly = [window.total / (24 * deployments[0].rules.baseline_window_days) for window in known]
     rate = statistics.median(window.failures / window.total for window in known)
     before = int(statistics.median(window.total for window in known))
     per_hour = statistics.median(hourly)

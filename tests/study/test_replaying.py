@@ -80,7 +80,7 @@ def test_replaying_is_judging_at_each_look(
 
 @given(MINUTES, RULES, st.integers(0, 59), st.integers(1, 125))
 def test_every_look_of_the_schedule_is_made(minutes: dict[int, Window], rules: Rules, offset: int, seen: int) -> None:
-    """Each step of the schedule is a look, and the last look is when the deployment was last seen or its watch ended."""
+    """Each step of the schedule is a look, and the last is at the end of what was seen or of the watch."""
     history = _history(minutes, Window(), offset, seen, looked=True)
     made = dict(looks(history, rules, EVERY))
     end = history.end(rules)
