@@ -101,7 +101,7 @@ def test_what_ended_is_not_called_healthy(guard: Guard) -> None:
     assert at is not None
     (stricter,) = replayed(guard, Rules(regression_threshold=0.9))
     assert stricter.compared is Compared.NOT_SEEN
-    assert stricter.history.seen_until == at
+    assert stricter.seen_until == at
     guard.calls(0, 5, start=at + timedelta(minutes=3), hours=0.1)  # of the version before: no longer ours
     assert replayed(guard, Rules(regression_threshold=0.9))[0].replayed.current == stricter.replayed.current
 
@@ -207,7 +207,7 @@ def test_a_rollback_by_hand_is_nobodys_decision(guard: Guard) -> None:
     (found,) = replayed(guard)
     assert found.decided_at is None
     assert found.compared is Compared.NOT_SEEN
-    assert found.history.seen_until == NOW + timedelta(hours=1)
+    assert found.seen_until == NOW + timedelta(hours=1)
 
 
 def test_an_outage_holds_the_candidate(guard: Guard) -> None:

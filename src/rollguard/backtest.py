@@ -48,7 +48,8 @@ class Deployment:
     Attributes:
         rollback: the rollback that was decided for it, if there was one.
         rules: the candidate.
-        history: what it was replayed from.
+        seen_until: until when the candidate could have looked at it.
+        calls: executions since the deployment that are known until then.
         replayed: what the candidate would have decided.
         compared: that against what happened. `same` is to within one look of the schedule; `not_seen` is where its
             executions end before the candidate decides, so that nobody can know.
@@ -57,7 +58,8 @@ class Deployment:
     session: Session
     rollback: Rollback | None
     rules: Rules
-    history: History
+    seen_until: datetime
+    calls: int
     replayed: Replayed
     compared: Compared
 
@@ -170,11 +172,11 @@ def false_alarms(
 
 
 def _risk(name: str, deployments: Sequence[Deployment], present: Rules, every: timedelta, work: int) -> ToolRisk | None:
-    baselines = [d.history.baselines[-1][1] for d in deployments]
+    baselines = [d.replayed.baseline for d in deployments]
     known = [window for window in baselines if window.total]
     if not known:
         return None
-    hours = [(d.history.calls, (d.history.end(d.rules) - d.history.deployed) / _HOUR) for d in deployments]
+    hours = [(d.calls, (d.seen_until - d.session.deployment_time) / _HOUR) for d in deployments]
     hourly = [calls / length for calls, length in hours if length >= 1]  # a shorter time says little
     if not hourly:
         hourly = [window.total / (24 * deployments[0].rules.baseline_window_days) for window in known]
@@ -266,7 +268,9 @@ class _Replaying:
         )
         rollback = self.rollbacks.get(session.session_id)
         compared = self._compared(session, rollback, history, replayed)
-        return Deployment(session, rollback, session.rules, history, replayed, compared)
+        return Deployment(
+            session, rollback, session.rules, history.end(session.rules), history.calls, replayed, compared
+        )
 
     def _outcomes(self, session: Session, history: History, at: datetime) -> Sequence[Outcome] | None:
         """The executions in which triggers are looked for; None where they are not kept any more."""

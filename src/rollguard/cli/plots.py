@@ -81,11 +81,11 @@ def _legend(axes: Any, *, with_risks: bool) -> list[Any]:
 
 
 def _timeline(axes: Any, deployments: Sequence[Deployment]) -> None:
-    longest = max(deployment.history.end(deployment.rules) - deployment.history.deployed for deployment in deployments)
+    longest = max(deployment.seen_until - deployment.session.deployment_time for deployment in deployments)
     unit, name = (_HOUR, "hours") if longest >= 2 * _HOUR else (_MINUTE, "minutes")
     for row, deployment in enumerate(deployments):
-        deployed = deployment.history.deployed
-        axes.barh(row, (deployment.history.end(deployment.rules) - deployed) / unit, color=_GREY, height=0.5, zorder=1)
+        deployed = deployment.session.deployment_time
+        axes.barh(row, (deployment.seen_until - deployed) / unit, color=_GREY, height=0.5, zorder=1)
         if deployment.decided_at is not None:
             axes.plot((deployment.decided_at - deployed) / unit, row, "x", color=_ORANGE, ms=8, mew=2, zorder=3)
         if deployment.replayed.at is not None:

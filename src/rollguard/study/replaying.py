@@ -137,6 +137,7 @@ class _Replay:
         self.total, self.failures = history.before.total, history.before.failures
         self.recent: list[tuple[datetime, int]] = []  # (minute, failures), where there were some
         self._window, self._summed = history.before, 0
+        self._drop = rules.threshold
 
     def run(self) -> Replayed:
         history, rules = self.history, self.rules
@@ -193,7 +194,7 @@ class _Replay:
         """The judgement, if there can be anything to act upon."""
         triggered = self._may_trigger(at, baseline)
         acts = scheduled or self.rules.decision == "evidence"
-        dropped = acts and _dropped(baseline, self.total, self.failures, self.rules)
+        dropped = acts and self._dropped(baseline)
         if not (triggered or dropped or self.rules.rollback_on_slowdown):
             return None
         judged = partial(judge, baseline, self.current, self.rules, scheduled=scheduled)
@@ -221,11 +222,11 @@ class _Replay:
         # There is no evidence before more calls fail than failed in the baseline.
         return how == "alone" or self.failures * baseline.total > baseline.failures * self.total or not baseline.total
 
-
-def _dropped(baseline: Window, total: int, failures: int, rules: Rules) -> bool:
-    """Whether the success rate fell so far that a rule may act, in integers: fast, and exact at every edge."""
-    if baseline.total < rules.min_executions or total < min(rules.min_executions, FEWEST_FOR_CRITICAL):
-        return False
-    drop = rules.threshold if total >= rules.min_executions else max(CRITICAL_DROP, rules.threshold)
-    lost = failures * baseline.total - baseline.failures * total
-    return lost * drop.denominator >= drop.numerator * total * baseline.total
+    def _dropped(self, baseline: Window) -> bool:
+        """Whether the success rate fell so far that a rule may act, in integers: fast, and exact at every edge."""
+        least = self.rules.min_executions
+        if baseline.total < least or self.total < min(least, FEWEST_FOR_CRITICAL):
+            return False
+        drop = self._drop if self.total >= least else max(CRITICAL_DROP, self._drop)
+        lost = self.failures * baseline.total - baseline.failures * self.total
+        return lost * drop.denominator >= drop.numerator * self.total * baseline.total

@@ -191,7 +191,7 @@ def _deployment(deployment: Deployment) -> dict[str, Any]:
         "happened": deployment.happened,
         "rolled_back_at": deployment.decided_at,
         "rollback_type": None if rollback is None else rollback.rollback_type,
-        "seen_until": deployment.history.end(deployment.rules),
+        "seen_until": deployment.seen_until,
         "compared": deployment.compared.value,
         "candidate": {
             "rules": deployment.rules.to_dict(),
