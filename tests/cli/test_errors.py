@@ -164,6 +164,22 @@ TABLE = [
     scenario("with text for a number", 'tools = "many"\n', "tools: 'many': input should be a valid integer"),
     scenario("with no kind of error", "[errors]\n", "errors: {}: "),
     Bad("impossible number of runs", ("simulate", "steady", "--runs", "0"), "--runs", 2),
+    Bad(
+        "backtest without a deployment", ("backtest",), "no deployment was ever watched, so there is nothing to replay"
+    ),
+    Bad("backtest of an unknown tool", ("backtest", "nope"), "nope has no monitoring session"),
+    Bad(
+        "backtest since too late", ("backtest", "--since", "2999-01-01T00:00Z"), "no deployment since", prepare=deployed
+    ),
+    Bad("backtest since no time", ("backtest", "--since", "monday"), "'monday' is not a time in ISO 8601", 2),
+    Bad("impossible candidate", ("backtest", "--alpha", "2"), "alpha: 2.0 is not a number above 0 and below 0.5"),
+    Bad("unknown rule", ("backtest", "--decision", "gut"), "decision: 'gut' is not one of"),
+    Bad("unknown setting of a candidate", ("backtest", "--set", "colour=1"), "colour: unknown setting; the known ones"),
+    Bad("candidate's setting without value", ("backtest", "--set", "delta"), "'delta' is not of the form KEY=VALUE", 2),
+    Bad("candidate's setting given twice", ("backtest", "--delta", "0", "--set", "delta=1"), "delta is given twice", 2),
+    Bad("plot of unknown suffix", ("backtest", "--plot", "a.pdf"), "a.pdf ends with neither .png nor .svg"),
+    Bad("plot in a missing folder", ("backtest", "--plot", "no/a.png"), "the folder no does not exist; make it first"),
+    Bad("plot over a folder", ("backtest", "--plot", "a.png"), "a.png cannot be written", files={"a.png/x": ""}),
     Bad("live status as JSON", ("status", "--watch", "--json"), "for people", 2),
     Bad("word that is not UTF-8", ("history", "caf\udce9"), "'caf\\udce9' is not UTF-8 text", 2),
     Bad("unknown command", ("statsu",), "statsu", 2),
@@ -216,6 +232,7 @@ COMMANDS = [
     ("rollbacks",),
     ("stability",),
     ("quarantine",),
+    ("backtest",),
 ]
 
 

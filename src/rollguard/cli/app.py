@@ -8,6 +8,7 @@ import typer
 
 from rollguard.cli import exits
 from rollguard.cli.commands import (
+    backtest,
     call,
     deploy,
     doctor,
@@ -65,7 +66,7 @@ _PANELS = {
     "Begin": (("init", init.init), ("tools", tools.tools), ("deploy", deploy.deploy)),
     "Run and record": (("call", call.call), ("record", record.record)),
     "Watch": (("watch", watch.watch), ("status", status.status), ("health", health.health), ("doctor", doctor.doctor)),
-    "Try the rules": (("simulate", simulate.simulate),),
+    "Try the rules": (("simulate", simulate.simulate), ("backtest", backtest.backtest)),
     "Decide yourself": (
         ("rollback", rollback.rollback),
         ("cancel", rollback.cancel),

@@ -17,6 +17,7 @@ from rollguard.judge import Window
 from rollguard.store.bulk import write_once
 from rollguard.store.engine import Database
 from rollguard.store.ids import moment_of, new_id
+from rollguard.store.minutes import Minutes, Series
 from rollguard.store.names import checked_id, checked_tool_name
 from rollguard.store.payloads import Payloads, clean_text
 from rollguard.store.records import Failure, Session, Unverified
@@ -50,6 +51,7 @@ class Executions:
         self._database = database
         self._payloads = payloads
         self._rollups = Rollups(database)
+        self._minutes = Minutes(database)
 
     def row(
         self,
@@ -189,6 +191,11 @@ class Executions:
         """The executions of each window, a window being the sum of its stretches."""
         self._rollups.fold_if_worth_it()
         return self._rollups.count(windows)
+
+    def by_minute(self, windows: Sequence[Sequence[Stretch]], *, durations: bool = False) -> list[Series]:
+        """The executions of each window, minute by minute; see `Minutes.of`."""
+        self._rollups.fold_if_worth_it()
+        return self._minutes.of(windows, durations=durations)
 
     def latest(
         self, session: Session, after: datetime, until: datetime, limit: int

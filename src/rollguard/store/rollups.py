@@ -22,7 +22,7 @@ from rollguard.judge import Window
 from rollguard.judge.histogram import NO_DURATION
 from rollguard.store.buckets import BUCKET_POSTGRESQL, BUCKET_SQLITE
 from rollguard.store.engine import Database
-from rollguard.store.spans import spans
+from rollguard.store.spans import HOUR, spans
 from rollguard.store.stretches import Stretch
 from rollguard.store.types import sqlite_text
 
@@ -42,7 +42,7 @@ class Rollups:
         counted: list[Window] = []
         numbered = iter(enumerate(windows))
         while chunk := list(islice(numbered, _CHUNK)):
-            ranges = [_range(number, stretch) for number, stretches in chunk for stretch in stretches]
+            ranges = [ranges_of(number, stretch) for number, stretches in chunk for stretch in stretches]
             rows: dict[int, list[Any]] = defaultdict(list)
             collapsing = any(stretch.collapse for _number, stretches in chunk for stretch in stretches)
             with self._database.read() as connection:
@@ -72,8 +72,9 @@ def fold(connection: Connection, dialect: str) -> None:
         connection.execute(sa.text(statement))
 
 
-def _range(number: int, stretch: Stretch) -> Iterator[list[Any]]:
-    for span in spans(stretch.start, stretch.end):
+def ranges_of(number: int, stretch: Stretch, *, widest: int = HOUR) -> Iterator[list[Any]]:
+    """A stretch of the window of that number, as the statements take it."""
+    for span in spans(stretch.start, stretch.end, widest=widest):
         yield [
             number,
             stretch.tool_name,
@@ -155,10 +156,10 @@ _FIRST = """CASE WHEN r.only IS NULL THEN r.a ELSE COALESCE((
 
 # Range by range: without a GROUP BY of its own inside, a planner may start from the rows, of which there are many.
 _BY_RANGE = {
-    "sqlite": "SELECT r.k, {bucket}, {counts} FROM r CROSS JOIN {table} x WHERE {where} GROUP BY r.k, 2",
+    "sqlite": "SELECT r.k, {keys}, {counts} FROM r CROSS JOIN {table} x WHERE {where} GROUP BY r.k, {keys}",
     "postgresql": """
 SELECT r.k, s.* FROM r CROSS JOIN LATERAL (
-    SELECT {bucket} AS bucket, {counts} FROM {table} x WHERE {where} GROUP BY 1
+    SELECT {keys}, {counts} FROM {table} x WHERE {where} GROUP BY {keys}
 ) s""",
 }
 _SUMS = "SUM(x.executions), SUM(x.successes), SUM(x.duration_sum_ms)"
@@ -178,34 +179,44 @@ def _raw(dialect: str) -> str:
 _IN_RANGE = "x.tool_name = r.tool AND x.executed_at >= r.a AND x.executed_at < r.b"
 
 
-def _count_sql(dialect: str, bucket: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What is counted apart: the expressions for it in rollups, in raw rows, and in what is not folded yet."""
+
+    rolled: str
+    raw: str
+    unfolded: str
+
+
+def counting_sql(dialect: str, keys: Keys) -> str:
+    """The statement that counts windows: (number, keys, executions, successes, sum of durations) to be added up."""
     by_range, ours, raw = _BY_RANGE[dialect], _ours(dialect), _raw(dialect)
     start = _START[dialect].format(first=_FIRST)
     parts = [
         by_range.format(
-            bucket="x.bucket",
+            keys=keys.rolled,
             counts=_SUMS,
             table="tool_execution_rollups",
             where="r.width > 0 AND x.tool_name = r.tool AND x.width = r.width "
             f"AND x.start_at >= {start} AND x.start_at < r.b AND {ours}",
         ),
         by_range.format(
-            bucket=bucket, counts=_RAW_SUMS, table="tool_executions", where=f"r.width = 0 AND {_IN_RANGE} AND {raw}"
+            keys=keys.raw, counts=_RAW_SUMS, table="tool_executions", where=f"r.width = 0 AND {_IN_RANGE} AND {raw}"
         ),
         by_range.format(
-            bucket=bucket, counts=_TAKEN_OFF, table="superseded_executions", where=f"{_IN_RANGE} AND {raw}"
+            keys=keys.raw, counts=_TAKEN_OFF, table="superseded_executions", where=f"{_IN_RANGE} AND {raw}"
         ),
     ]
     if dialect == "postgresql":  # what is noted and not folded yet
         parts.append(
-            f"SELECT r.k, x.bucket, {_SUMS} FROM tool_execution_deltas x JOIN r ON r.width > 0 "
-            f"AND x.tool_name = r.tool AND x.minute >= r.a AND x.minute < r.b AND {ours} GROUP BY 1, 2"
+            f"SELECT r.k, {keys.unfolded}, {_SUMS} FROM tool_execution_deltas x JOIN r ON r.width > 0 AND x.tool_name "
+            f"= r.tool AND x.minute >= r.a AND x.minute < r.b AND {ours} GROUP BY r.k, {keys.unfolded}"
         )
     else:  # what lies beyond the last id that was rolled up: from the rows, of which there are few
         parts.append(
-            f"SELECT r.k, {bucket}, {_RAW_SUMS} FROM tool_executions x CROSS JOIN r "
+            f"SELECT r.k, {keys.unfolded}, {_RAW_SUMS} FROM tool_executions x CROSS JOIN r "
             "WHERE x.id > (SELECT rolled_to FROM rollup_state) AND r.width > 0 AND r.tool = +x.tool_name "
-            f"AND +x.executed_at >= r.a AND +x.executed_at < r.b AND {raw} GROUP BY 1, 2"
+            f"AND +x.executed_at >= r.a AND +x.executed_at < r.b AND {raw} GROUP BY r.k, {keys.unfolded}"
         )
     return _RANGES[dialect] + "\nUNION ALL\n".join(parts)
 
@@ -224,13 +235,19 @@ _COLLAPSED = """r.collapse > 0 AND {in_range} AND NOT x.success AND {raw}
         AND y.request_id IS NULL AND y.parameters = x.parameters)"""
 
 
-def _collapsed_sql(dialect: str, bucket: str) -> str:
+def collapsed_sql(dialect: str, keys: Keys) -> str:
+    """The end of that statement where a stretch asks for retries to be taken off."""
     where = _COLLAPSED.format(in_range=_IN_RANGE, raw=_raw(dialect), soon_after=_SOON_AFTER[dialect])
     if dialect == "sqlite":
         where = where.replace("NOT x.success", "x.success = 0")  # as the index of failures says it
-    part = _BY_RANGE[dialect].format(bucket=bucket, counts=_TAKEN_OFF, table="tool_executions", where=where)
+    part = _BY_RANGE[dialect].format(keys=keys.raw, counts=_TAKEN_OFF, table="tool_executions", where=where)
     return f"\nUNION ALL\n{part}"
 
+
+BUCKETS = {
+    "sqlite": Keys("x.bucket", BUCKET_SQLITE, BUCKET_SQLITE),
+    "postgresql": Keys("x.bucket", BUCKET_POSTGRESQL, "x.bucket"),
+}
 
 _INTO = """
 INSERT INTO tool_execution_rollups
@@ -276,8 +293,8 @@ _BEYOND = "x.id > (SELECT rolled_to FROM rollup_state)"
 
 _SQL = {
     "sqlite": _Statements(
-        count=_count_sql("sqlite", BUCKET_SQLITE),
-        collapsed=_collapsed_sql("sqlite", BUCKET_SQLITE),
+        count=counting_sql("sqlite", BUCKETS["sqlite"]),
+        collapsed=collapsed_sql("sqlite", BUCKETS["sqlite"]),
         waiting=f"""
 SELECT (SELECT MAX(id) FROM tool_executions) - rolled_to,
        EXISTS (SELECT 1 FROM tool_executions x WHERE {_BEYOND} AND +x.request_id IS NOT NULL)
@@ -309,8 +326,8 @@ UNION ALL
         ),
     ),
     "postgresql": _Statements(
-        count=_count_sql("postgresql", BUCKET_POSTGRESQL),
-        collapsed=_collapsed_sql("postgresql", BUCKET_POSTGRESQL),
+        count=counting_sql("postgresql", BUCKETS["postgresql"]),
+        collapsed=collapsed_sql("postgresql", BUCKETS["postgresql"]),
         waiting=f"""
 SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM tool_execution_deltas LIMIT {WORTH_FOLDING}) AS few),
        EXISTS (SELECT 1 FROM request_arrivals)""",

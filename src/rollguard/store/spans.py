@@ -22,8 +22,8 @@ class Span:
     end: datetime
 
 
-def spans(start: datetime, end: datetime) -> Iterator[Span]:
-    """[start, end) in the fewest, widest spans: together they cover it exactly, and none overlaps another.
+def spans(start: datetime, end: datetime, *, widest: int = HOUR) -> Iterator[Span]:
+    """[start, end) in the fewest spans, none wider than `widest`: they cover it exactly, and none overlaps another.
 
     Times are UTC, so every minute has 60 seconds and every hour 60 minutes.
     """
@@ -36,7 +36,7 @@ def spans(start: datetime, end: datetime) -> Iterator[Span]:
     if start < first:
         yield Span(RAW, start, first)
     first_hour, last_hour = _ceil(first, _HOUR), _floor(last, _HOUR)
-    if first_hour >= last_hour:
+    if first_hour >= last_hour or widest == MINUTE:
         yield from _rolled(MINUTE, first, last)
     else:
         yield from _rolled(MINUTE, first, first_hour)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from rollguard.store.records import Session
 from rollguard.store.schema import tool_executions as t
 
+_MINUTE = timedelta(minutes=1)
 _HOUR = timedelta(hours=1)
 _WEEK = timedelta(days=7)
 
@@ -77,6 +78,22 @@ def since(session: Session, start: datetime, end: datetime) -> list[Stretch]:
         # A clock may be behind, but not by more than the baseline, and not back into the version's earlier life.
         earliest = min(deployed, max(session.baseline_start, session.live_before or session.baseline_start))
     return [Stretch(name, earliest, end, only=version, **counted), Stretch(name, start, end, only=0, **counted)]
+
+
+def replayed_of(session: Session, until: datetime) -> tuple[list[Stretch], list[Stretch]]:
+    """`current_of` in two parts: what came before the minute of the deployment, and from there on.
+
+    The second is made to be told minute by minute. Where the watched version's time is over, its last minute is taken
+    whole, which needs no raw rows: nothing of it comes afterwards.
+    """
+    minute = session.deployment_time.replace(second=0, microsecond=0)
+    current = current_of(session, until)
+    early = [replace(stretch, end=min(stretch.end, minute)) for stretch in current if stretch.start < minute]
+    rest = [replace(stretch, start=max(stretch.start, minute)) for stretch in current if stretch.end > minute]
+    if session.status in ("rolled_back", "superseded"):
+        over = until.replace(second=0, microsecond=0) + _MINUTE
+        rest = [replace(s, end=max(s.end, over)) if s.only == session.version_number else s for s in rest]
+    return early, rest
 
 
 def _counted(session: Session) -> dict[str, Any]:

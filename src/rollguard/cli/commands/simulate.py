@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +11,7 @@ import typer
 
 from rollguard.cli import output
 from rollguard.cli.options import Config, Json
+from rollguard.cli.progress import progress
 from rollguard.cli.words import NOTHING, percent, span
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def simulate(
     if seed is not None:
         played = played.model_copy(update={"seed": seed})
     rules = Settings.load(config).monitor
-    with _progress(name) as advance:
+    with progress(name) as advance:
         outcomes = _outcomes(played, decision, rules, runs, every * _MINUTE, advance, through_monitor=through_monitor)
     told = {
         "scenario": name,
@@ -197,20 +197,3 @@ def _row(result: dict[str, Any]) -> list[object]:
 
 def _span(seconds: float | None) -> str:
     return NOTHING if seconds is None else span(timedelta(seconds=seconds))
-
-
-@contextmanager
-def _progress(name: str) -> Iterator[Callable[[float], object]]:
-    """A progress bar on stderr, where stderr is a terminal; what is yielded is told the share that is done."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda _share: None
-        return
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(name, total=1.0)
-        yield lambda share: bar.update(task, completed=share)
