@@ -70,7 +70,9 @@ def test_replaying_is_judging_at_each_look(
         current = sum(counted, Window())
         judgement = judge(baseline, current, rules, scheduled=scheduled, outcomes=_outcomes(history, at))
         if judgement.needs_rollback:
-            assert (replayed.at, replayed.current, replayed.decision) == (at, current, judgement)
+            decision = replayed.judgement
+            assert (replayed.at, replayed.current, decision.needs_rollback) == (at, current, True)
+            assert (decision.rollback_type, decision.evidence) == (judgement.rollback_type, judgement.evidence)
             return
         if at == whole and judgement.verdict != "insufficient_data":
             break
