@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import threading
 import time
 import weakref
@@ -125,8 +124,7 @@ def test_within_a_second(there: ToolRegistry, here: ToolRegistry, folder: Path) 
         here.deploy("my_tool", code(number))
         began = time.monotonic()
         until(lambda number=number: (folder / "my_tool.py").read_text() == code(number))  # type: ignore[misc]
-        if "CI" not in os.environ:
-            assert time.monotonic() - began < 5  # a loaded machine; the benchmark of it is in docs/rollback.md
+        assert time.monotonic() - began < 5  # a second is promised; the machine of a test may be busy
         assert there.call("my_tool") == number
 
 
@@ -330,6 +328,30 @@ def test_several_processes_of_a_machine(store: ExecutionStore, url: str, here: T
     for process in serving:
         finished(process)
     assert [version.version_number for version in store.versions.history("my_tool")] == [2, 1]
+
+
+def test_moves_while_the_database_is_opened_anew(
+    there: ToolRegistry, here: ToolRegistry, other: ExecutionStore, folder: Path
+) -> None:
+    """A store that is closed ends the thread of its registries; the next call follows what moved meanwhile."""
+    before = following()
+    other.close()
+    until(lambda: not following() & before)
+    here.deploy("my_tool", code(2))
+    there.call("my_tool")
+    until(lambda: there.call("my_tool") == 2)
+
+
+def test_another_database(there: ToolRegistry, here: ToolRegistry, folder: Path, new_url: Callable[[], str]) -> None:
+    """What a folder followed in one database means nothing in another."""
+    there.close()
+    with ExecutionStore(new_url()) as store:
+        elsewhere = ToolRegistry(folder.parent / "third", store)
+        elsewhere.deploy("my_tool", code(1))
+        elsewhere.deploy("my_tool", code(2))
+        moved = ToolRegistry(folder, store)
+        moved.call("my_tool")
+        until(lambda: moved.call("my_tool") == 2)
 
 
 def test_closing(there: ToolRegistry, here: ToolRegistry, folder: Path) -> None:
