@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from rollguard.autonomous_loop import AutonomousLoop
     from rollguard.deployment_monitor import DeploymentMonitor
     from rollguard.errors import RollguardError
+    from rollguard.record import request
     from rollguard.registry import ToolRegistry, tool
     from rollguard.settings import Settings
     from rollguard.store import ExecutionStore
@@ -28,6 +29,7 @@ _HOMES = {
     "Settings": "settings",
     "ToolRegistry": "registry",
     "ToolVersionManager": "version_manager",
+    "request": "record",
     "tool": "registry",
 }
 
@@ -41,6 +43,7 @@ __all__ = [
     "Settings",
     "ToolRegistry",
     "ToolVersionManager",
+    "request",
     "tool",
 ]
 

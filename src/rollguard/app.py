@@ -184,7 +184,8 @@ class Rollguard:
         return record if function is None else record(function)
 
     def close(self) -> None:
-        """Close the store's connections."""
+        """Bring what was recorded to the database, and close the store's connections."""
+        self.registry.close()
         self.store.close()
 
     def __enter__(self) -> Self:

@@ -196,7 +196,11 @@ def _tool(
     if (name, sha256) in quarantined:
         says = f"{name}: version {number} is live, and its file holds code that is in quarantine"
         yield _broken("tools", says, f"{put_back}; or insist with: rollguard deploy --force")
-    elif sha256 != store.versions.get(name, number).sha256:
+    elif (held := store.versions.find(name, sha256)) is not None and held.version_number != number:
+        says = f"{name}: version {number} is live, and its file holds version {held.version_number}"
+        follow = "a process that serves the folder follows within a second: see its log, and whether it may write here"
+        yield _broken("tools", says, f"{follow}; or {put_back}")
+    elif held is None:
         says = f"{name}: version {number} is live, and its file was edited by hand, so that nothing watches it"
         yield _warning("tools", says, f"deploy it with: rollguard deploy {folder.file(name)}; or {put_back}")
     try:

@@ -78,6 +78,16 @@ def test_tool_that_raises_exits_4_and_is_recorded(shell: Shell) -> None:
     assert (report["current"]["total_executions"], report["current"]["successes"]) == (2, 0)
 
 
+def test_a_request_that_is_tried_again_counts_once(shell: Shell) -> None:
+    """--request names what calls are made for: together they are one execution; what is no id is refused."""
+    shell.ok("deploy", "-", "--tool", "fails", stdin=FAILS)
+    shell.run("call", "fails", "--request", "r-1")
+    shell.run("call", "fails", "kind=exit", "--request", "r-1")
+    assert shell.ok("health", "fails", "--json").json["current"]["total_executions"] == 1
+    refused = shell.run("call", "fails", "--request", "")
+    assert (refused.exit_code, "request_id: '' is not an id" in refused.err) == (1, True)
+
+
 def test_returned_failure_exits_4_and_prints_the_result(shell: Shell) -> None:
     """A result that the settings call a failure is printed, and the exit code is 4."""
     shell.write("rollguard.toml", '[tools.soft.failure]\nkeys = ["error"]\n')

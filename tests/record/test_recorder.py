@@ -15,7 +15,7 @@ import pytest
 
 from rollguard import ExecutionStore, ToolRegistry
 from rollguard.errors import StoreUnavailable
-from rollguard.record import Recorder, Spool
+from rollguard.record import Recorder, Spool, request
 from tests.conftest import NOW, PostgresServer
 from tests.registry.helpers import executions, finished, python
 
@@ -96,6 +96,18 @@ def test_away_and_back(
     assert all(row["success"] and row["version_number"] == 1 for row in executions(away_store))
     assert registry.recorder.lost == 0
     assert registry.recorder.flush() == 0
+
+
+def test_a_request_waits_too(outage: Outage, away_store: ExecutionStore, tools_dir: Path) -> None:
+    """A call that was made for a request while the database was away is stored with that request."""
+    registry = registry_of(away_store, tools_dir)
+    outage.away()
+    with request("r-1"):
+        registry.call("my_tool", x=1)
+    assert registry.recorder.spool.pending
+    outage.back()
+    assert registry.recorder.flush() == 1
+    assert [row["request_id"] for row in executions(away_store)] == ["r-1"]
 
 
 def test_one_asks_for_all(store: ExecutionStore, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import CoroutineType
 from typing import Any
 
-from rollguard.record import Recorder
+from rollguard.record import Recorder, request_id
 from rollguard.store import text_of
 
 logger = logging.getLogger(__name__)
@@ -36,12 +36,13 @@ class Subject:
 
 
 class Call:
-    """One call under way: with what it began, when, and on which version."""
+    """One call under way: with what it began, when, on which version, and for which request."""
 
-    __slots__ = ("_began", "_clock", "_given", "_recorder", "_version", "subject")
+    __slots__ = ("_began", "_clock", "_given", "_recorder", "_request", "_version", "subject")
 
     def __init__(self, recorder: Recorder, subject: Subject, version: int | None, given: str | None) -> None:
         self._recorder, self.subject, self._version, self._given = recorder, subject, version, given
+        self._request = request_id()
         self.begin()
 
     def begin(self) -> None:
@@ -79,6 +80,7 @@ class Call:
                 error_type,
                 self._given,
                 result,
+                self._request,
             )
         )
 
@@ -114,7 +116,7 @@ def run(
         raise
     duration_ms = (time.perf_counter() - clock) * 1000.0
     if result is None and not subject.judges:
-        recorder.note((subject.name, version, began, duration_ms, True, None, None, given, None))
+        recorder.note((subject.name, version, began, duration_ms, True, None, None, given, None, request_id()))
         return None
     call = Call(recorder, subject, version, given)
     call.began_at(began, clock)

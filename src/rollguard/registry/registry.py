@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import weakref
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import CoroutineType
@@ -29,6 +30,7 @@ from rollguard.registry.calling import (
 from rollguard.registry.definitions import definition_of
 from rollguard.registry.elsewhere import Elsewhere
 from rollguard.registry.folder import Folder, checked_file_name
+from rollguard.registry.following import Following
 from rollguard.registry.serving import Served, Serving, judges_of
 from rollguard.registry.source import LoadedTool, load
 from rollguard.registry.swapping import Swapping, bytes_of, check
@@ -57,6 +59,8 @@ class ToolRegistry:
         actuators: for the name of a tool that does not live in the folder, what puts its versions in their place.
         look_every: seconds after which a call looks at its tool's file though no swap was announced; 0 looks at each
             call.
+        follow: whether what is deployed or rolled back on another machine, whose folder is another one, is written into
+            this folder too. It begins with the first call, and is done within a second.
 
     Raises:
         InvalidInput: `look_every` is no number of seconds.
@@ -76,6 +80,7 @@ class ToolRegistry:
         buffer_size: int = 50_000,
         actuators: Mapping[str, Actuator] | None = None,
         look_every: float = 0.05,
+        follow: bool = True,
     ) -> None:
         if isinstance(look_every, bool) or not isinstance(look_every, int | float) or not look_every >= 0:
             raise InvalidInput(f"look_every: {look_every!r} is not a number of seconds, 0 or more")
@@ -89,9 +94,14 @@ class ToolRegistry:
             buffer_size=buffer_size,
         )
         self._failure_rules = dict(failure_rules or {})
+        self.elsewhere = elsewhere = Elsewhere(store, actuators or {})
         self._serving = Serving(self.folder, store, self._failure_rules, look_every=look_every)
         self._swapping = Swapping(self.folder, store, self._serving)
-        self.elsewhere = Elsewhere(store, actuators or {})
+        self._following: Following | None = None
+        if follow:
+            served_anew = weakref.WeakMethod(self._serving.forget)
+            self._following = Following(self.folder, store, lambda name: elsewhere.of(name) is not None, served_anew)
+            self._serving.looking = self._following.start
         self.folder.remove_leftovers()
         self._adopt()
         self.recorder.flush()
@@ -107,6 +117,11 @@ class ToolRegistry:
             for name in self.folder.misnamed()
         }
         return {**misnamed, **self._serving.problems()}
+
+    @property
+    def behind(self) -> dict[str, str]:
+        """Why a tool's file could not be brought to what went live elsewhere, by name. Empty when all of them were."""
+        return self._following.behind if self._following is not None else {}
 
     def get_tool(self, tool_name: str) -> LoadedTool:
         """The tool as it is on disk now.
@@ -151,6 +166,8 @@ class ToolRegistry:
             ToolFileError: the folder cannot be read.
         """
         self._adopt()
+        if self._following is not None:
+            self._following.start()
         return self.problems
 
     def _adopt(self) -> None:
@@ -268,7 +285,7 @@ class ToolRegistry:
             refuse_breaking(tool_name, found)
         if actuator is None:
             version = self._keep(tool_name, content, kind, created_by, reason)
-            self._swapping.go_live(version, created_by, reason, deployed_at, force=force)
+            self._go_live(version, created_by, reason, deployed_at, force=force)
         else:
             version = self._kept(tool_name, content, kind, created_by, reason)
             self.elsewhere.go_live(actuator, version, created_by, reason, deployed_at, force=force)
@@ -406,7 +423,12 @@ class ToolRegistry:
         if actuator is not None:
             self.elsewhere.go_live(actuator, version, restored_by, reason, None, force=force)
         else:
-            self._swapping.go_live(version, restored_by, reason, None, force=force)
+            self._go_live(version, restored_by, reason, None, force=force)
+
+    def _go_live(self, version: Version, by: str, reason: str | None, at: datetime | None, *, force: bool) -> None:
+        deployment_id = self._swapping.go_live(version, by, reason, at, force=force)
+        if self._following is not None:
+            self._following.made_here(version.tool_name, deployment_id)
 
     def put(self, version: Version) -> None:
         """Swap a version's code into its tool's file, and serve it from the next call on. Touches no database.
@@ -419,3 +441,11 @@ class ToolRegistry:
     def keep_hand_edit(self, tool_name: str) -> Version | None:
         """Keep the tool's file as a version of its own if it is none yet, so that restoring over it loses nothing."""
         return keep_hand_edit(self.folder, self.store, tool_name)
+
+    # --- the end ---------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Stop following and bring what was recorded to the database. The next call begins anew."""
+        if self._following is not None:
+            self._following.stop()
+        self.recorder.empty()

@@ -6,7 +6,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NoReturn
@@ -76,6 +76,9 @@ class Serving:
         store: knows the versions.
         failure_rules: for a tool's name, which returned results count as failures.
         look_every: seconds after which `serve` looks at a file though no swap was announced; 0 looks each time.
+
+    Attributes:
+        looking: called before each look; None calls nothing.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class Serving:
         self._store = store
         self._failure_rules = failure_rules or {}
         self._look_every = look_every
+        self.looking: Callable[[], None] | None = None
         self._generation = Generation(folder.path) if look_every else None
         self._map_at = 0.0
         self._served: dict[str, Served] = {}
@@ -127,6 +131,8 @@ class Serving:
         """
         generation = self._generation
         if generation is None:
+            if self.looking is not None:
+                self.looking()
             return self.current(name)
         try:
             served = self._served[name]
@@ -137,6 +143,8 @@ class Serving:
         return self._look(name, generation)
 
     def _look(self, name: str, generation: Generation) -> Served:
+        if self.looking is not None:
+            self.looking()
         now = time.monotonic()
         if now >= self._map_at:
             self._map_at = now + self._look_every

@@ -29,8 +29,12 @@ class Swapping:
 
     def go_live(
         self, version: Version, by: str, reason: str | None, at: datetime | None, *, force: bool = False
-    ) -> None:
-        """Make a kept version live, file and books alike, or neither. Raises as `ToolRegistry.deploy` does."""
+    ) -> int:
+        """Make a kept version live, file and books alike, or neither. Raises as `ToolRegistry.deploy` does.
+
+        Returns:
+            The id of the deployment that is live then.
+        """
         name = version.tool_name
         keep_hand_edit(self._folder, self._store, name)
         live = self._store.versions.live(name)
@@ -38,7 +42,7 @@ class Swapping:
         if live is not None and live.version_number == version.version_number:
             if present != version.code:
                 self._put_live_again(version)
-            return
+            return live.deployment_id
         swapped = False
 
         def swap(version: Version) -> None:
@@ -49,7 +53,7 @@ class Swapping:
             swapped = True
 
         try:
-            self._store.versions.go_live(
+            after = self._store.versions.go_live(
                 name,
                 version.version_number,
                 swap=swap,
@@ -63,6 +67,7 @@ class Swapping:
             if swapped:  # the books did not take it, so the file does not either
                 self._put_back(version, present)
             raise
+        return after.deployment_id
 
     def _put_live_again(self, version: Version) -> None:
         """The books say that it is live, and the file does not: unless a deployment under way has just changed it."""

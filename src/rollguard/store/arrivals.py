@@ -49,7 +49,7 @@ class Arrivals(Protocol):
 
 def arrivals_in(database: Database) -> Arrivals:
     """What tells of arrivals in this database."""
-    return _Listening(database) if database.dialect == "postgresql" else _Looking(database)
+    return Listening(database, CHANNEL, "executions") if database.dialect == "postgresql" else _Looking(database)
 
 
 class _Looking:
@@ -114,18 +114,25 @@ class _Looking:
         return {row[0] for row in found}
 
 
-class _Listening:
-    """PostgreSQL."""
+class Listening:
+    """PostgreSQL.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: whose notifications.
+        channel: what is listened to.
+        what: what is notified of, in words.
+    """
+
+    def __init__(self, database: Database, channel: str, what: str) -> None:
         import psycopg
 
-        self._database = database
+        self._database, self._channel, self._what = database, channel, what
         self._errors = psycopg.Error
         self._connection: psycopg.Connection[Any] | None = None
         self._interrupted = threading.Event()
 
     def wait(self, timeout: float) -> set[str]:
+        """See `Arrivals`; what is returned are the notes."""
         end = time.monotonic() + timeout
         try:
             connection = self._listening()
@@ -135,13 +142,15 @@ class _Listening:
                     return tools
         except self._errors as error:
             self.close()
-            raise StoreUnavailable(f"{self._database} cannot be listened to for new executions: {error}") from error
+            raise StoreUnavailable(f"{self._database} cannot be listened to for new {self._what}: {error}") from error
         return set()
 
     def interrupt(self) -> None:
+        """See `Arrivals`."""
         self._interrupted.set()
 
     def close(self) -> None:
+        """See `Arrivals`."""
         if self._connection is not None:
             with contextlib.suppress(self._errors):
                 self._connection.close()
@@ -156,5 +165,5 @@ class _Listening:
                 autocommit=True,
                 connect_timeout=5,
             )
-            self._connection.execute(f"LISTEN {CHANNEL}")
+            self._connection.execute(f"LISTEN {self._channel}")
         return self._connection

@@ -67,6 +67,7 @@ class Database:
         # Threads share the only connection of a database in memory, so they take turns.
         self._turn = threading.RLock() if self._in_memory else contextlib.nullcontext()
         self._before_reading: list[weakref.WeakMethod[Callable[[], None]]] = []
+        self._before_closing: list[weakref.WeakMethod[Callable[[], None]]] = []
         self._engine = self._sqlite() if self.dialect == "sqlite" else self._postgresql(connect_timeout)
         if hasattr(os, "register_at_fork"):
             ours = weakref.ref(self._engine)
@@ -109,11 +110,12 @@ class Database:
         """Call a method, for as long as its object lives, before this process reads from the database or closes it."""
         self._before_reading.append(weakref.WeakMethod(call))
 
+    def before_closing(self, call: Callable[[], None]) -> None:
+        """Call a method, for as long as its object lives, before this process closes the database."""
+        self._before_closing.append(weakref.WeakMethod(call))
+
     def _say_reading(self) -> None:
-        for method in self._before_reading:
-            call = method()
-            if call is not None:
-                call()
+        _call(self._before_reading)
 
     def lock_tool(self, connection: Connection, tool_name: str) -> None:
         """Hold all other changes of this tool's state until the transaction ends (SQLite has one writer anyway)."""
@@ -126,6 +128,7 @@ class Database:
     def close(self) -> None:
         """Close every connection. The next use opens new ones."""
         self._say_reading()
+        _call(self._before_closing)
         self._engine.dispose()
 
     # --- engines ---------------------------------------------------------------------------------------------------
@@ -200,6 +203,13 @@ class Database:
         if not state or isinstance(error, sqlite3.OperationalError):
             return StoreUnavailable(f"{self} does not answer; check that it runs and may be reached ({text})")
         return StoreError(f"{self}: {text}")
+
+
+def _call(methods: list[weakref.WeakMethod[Callable[[], None]]]) -> None:
+    for method in methods:
+        call = method()
+        if call is not None:
+            call()
 
 
 def _parse_url(url: str) -> URL:

@@ -13,6 +13,7 @@ from rollguard.store.executions import Executions
 from rollguard.store.migrate import migrate
 from rollguard.store.outbox import Outbox
 from rollguard.store.payloads import Payloads, Redact
+from rollguard.store.pointers import Pointers
 from rollguard.store.quarantine import Quarantine
 from rollguard.store.reports import Reports
 from rollguard.store.retention import Retention, Tidied
@@ -63,6 +64,7 @@ class ExecutionStore:
             raise
         self.executions = Executions(self.database, Payloads(store_payloads, payload_limit, redact))
         self.versions = Versions(self.database)
+        self.pointers = Pointers(self.database)
         self.sessions = Sessions(self.database)
         self.rollbacks = Rollbacks(self.database)
         self.quarantine = Quarantine(self.database)

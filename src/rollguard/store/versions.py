@@ -22,6 +22,9 @@ from rollguard.store.schema import deployment_monitoring, deployment_rollbacks
 from rollguard.store.schema import tool_deployments as d
 from rollguard.store.schema import tool_versions as v
 
+CHANNEL = "rollguard_deployments"
+"""What PostgreSQL notifies of moved pointers on, with the tool's name."""
+
 KINDS = ("initial", "bugfix", "enhancement", "improvement", "edit", "rollback")
 
 _VERSION = (
@@ -258,6 +261,8 @@ def move_pointer(
         )
         .returning(*_DEPLOYMENT)
     ).one()
+    if connection.dialect.name == "postgresql":  # told when the transaction commits
+        connection.execute(sa.select(sa.func.pg_notify(CHANNEL, tool_name)))
     return Deployment(*row)
 
 

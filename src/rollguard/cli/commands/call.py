@@ -28,6 +28,15 @@ def call(
         str | None,
         typer.Option("--params", metavar="JSON", help="Parameters as a JSON object.", show_default=False),
     ] = None,
+    request: Annotated[
+        str | None,
+        typer.Option(
+            "--request",
+            metavar="ID",
+            help="What it is called for; calls that share an ID count once, with the last outcome.",
+            show_default=False,
+        ),
+    ] = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -35,7 +44,9 @@ def call(
 
     The exit code is 4 when the tool failed. What the tool prints itself goes to stderr.
     """
-    given = inputs.parameters(words or [], params)
+    from rollguard.record import request as made_for
+
+    given, called_for = inputs.parameters(words or [], params), made_for(request)
     with opened(config) as guard:
         error: BaseException | None = None
         failure: str | None
@@ -43,7 +54,8 @@ def call(
         with output.tools_print_to_stderr():
             began = time.perf_counter()
             try:
-                result = guard.registry.call(tool, **given)
+                with called_for:
+                    result = guard.registry.call(tool, **given)
             except (UnknownTool, InvalidToolName, ToolFileError, StoreError):  # there was no call
                 raise
             except (Exception, SystemExit) as raised:  # noqa: BLE001 - a tool may raise anything; it is told, not hidden
