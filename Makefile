@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench study format clean
+.PHONY: help setup demo test soak check bench study format clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,10 @@ demo: $(STAMP) ## watch a bad deployment being found and rolled back, live, in u
 
 test: $(STAMP) ## run every test, on SQLite and on a real PostgreSQL
 	$(BIN)/pytest
+
+soak: $(STAMP) ## strike at every step, then watch and deploy in many processes at once: make soak SECONDS=60
+	ROLLGUARD_FAULTS=all $(BIN)/pytest tests/faults
+	$(BIN)/python -W ignore -m benchmarks.soak --seconds $(or $(SECONDS),60)
 
 check: $(STAMP) ## format, lint, types and the direction of imports
 	$(BIN)/ruff format --check .

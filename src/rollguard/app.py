@@ -11,7 +11,6 @@ from typing import Any, Self, TypeVar, overload
 from rollguard.actuators import Actuator, CommandActuator, WebhookActuator
 from rollguard.autonomous_loop import AutonomousLoop
 from rollguard.deployment_monitor import DeploymentMonitor
-from rollguard.errors import DeploymentConflict
 from rollguard.interface import Change
 from rollguard.notify import LogNotifier, Notifier, WebhookNotifier
 from rollguard.registry import IsFailure, ToolRegistry, VersionNumber, either, tool
@@ -107,7 +106,7 @@ class Rollguard:
         watch: bool = True,
         already_live: bool = False,
     ) -> Deployed:
-        """`registry.deploy` and `start_monitoring` in one. Raises as they do.
+        """`registry.deploy` and `start_monitoring` in one transaction. Raises as they do.
 
         Code that is live already is not deployed again, and a session that watches it goes on.
 
@@ -116,31 +115,29 @@ class Rollguard:
             watch: False deploys without watching.
             already_live: somebody else deployed it elsewhere; see `ToolRegistry.note_deployment`.
         """
-        before = self.store.versions.live(tool_name)
         changes = self.registry.changes(tool_name, code)
-        about: dict[str, Any] = {
-            "created_by": created_by,
-            "reason": reason,
-            "kind": kind,
-            "deployed_at": deployed_at,
-            "force": force,
-            "strict": strict,
-        }
+        # Begun in the transaction that makes the version live: a crash in between leaves nothing live unwatched.
+        beginning = self.monitor.watch(tool_name, deployed_at)
+        before = self.store.versions.live(tool_name)
         go_live = self.registry.note_deployment if already_live else self.registry.deploy
-        version_number = go_live(tool_name, code, **about)
+        version_number = go_live(
+            tool_name,
+            code,
+            created_by=created_by,
+            reason=reason,
+            kind=kind,
+            deployed_at=deployed_at,
+            force=force,
+            strict=strict,
+            watch=beginning if watch else None,
+        )
+        if beginning.session is not None:
+            self.monitor.note_baseline(beginning.session)
+            return Deployed(tool_name, version_number, beginning.session.session_id, changed=True, changes=changes)
         if before is not None and before.version_number == version_number:
             watching = next(iter(self.store.sessions.active(tool_name)), None)
             return Deployed(tool_name, version_number, watching.session_id if watching else None, changed=False)
-        if not watch:
-            return Deployed(tool_name, version_number, None, changed=True, changes=changes)
-        live = self.store.versions.live(tool_name)
-        if live is None or live.version_number != version_number:
-            raise DeploymentConflict(
-                f"{tool_name}: version {version_number} was deployed, and at once something else after it; "
-                "that is what is watched"
-            )
-        session_id = self.monitor.start_monitoring(tool_name, live.deployed_at, version=version_number)
-        return Deployed(tool_name, version_number, session_id, changed=True, changes=changes)
+        return Deployed(tool_name, version_number, None, changed=True, changes=changes)
 
     @overload
     def tool(self, function: F) -> F: ...

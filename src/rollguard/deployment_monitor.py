@@ -19,7 +19,7 @@ from rollguard.judge import Judgement, Rules, Verdict, as_float
 from rollguard.notify import Dispatcher, LogNotifier, Notifier
 from rollguard.registry import ToolRegistry
 from rollguard.rollback import RollbackRunner, investigation_of, notice_quarantined_files, verify_all
-from rollguard.store import ExecutionStore, Intention, Rollback, Session, Tidied
+from rollguard.store import Beginning, ExecutionStore, Intention, Rollback, Session, Tidied
 from rollguard.surroundings import notes_on_baseline
 
 logger = logging.getLogger(__name__)
@@ -106,10 +106,38 @@ class DeploymentMonitor:
         deployed = _checked_time(deployment_time, moment)
         rules = self.rules_for(tool_name).with_overrides(overrides)
         session = self.store.sessions.start(tool_name, deployed, rules, version_number=version, notes=notes, now=moment)
-        if mixed := notes_on_baseline(self.store, session):
-            self.store.sessions.note_baselines({session.session_id: mixed})
-            logger.warning("%s, session %d: %s", tool_name, session.session_id, "; ".join(mixed))
+        self.note_baseline(session)
         return session.session_id
+
+    def watch(
+        self, tool_name: str, deployment_time: datetime | None = None, *, now: datetime | None = None
+    ) -> Beginning:
+        """A watch over a deployment that is about to be made, for `ToolRegistry.deploy` to begin with it.
+
+        Both happen in one transaction, so that a process that dies in between leaves no version live unwatched.
+
+        Args:
+            deployment_time: when the version goes live; now by default.
+
+        Raises:
+            InvalidInput: the time cannot be meant.
+        """
+        moment = _now(now)
+        if deployment_time is not None:
+            _checked_time(deployment_time, moment)
+        return Beginning(self.rules_for(tool_name), moment)
+
+    def note_baseline(self, session: Session) -> None:
+        """Keep with a session that has just begun what is mixed in its baseline, if anything is."""
+        try:
+            mixed = notes_on_baseline(self.store, session)
+            if mixed:
+                self.store.sessions.note_baselines({session.session_id: mixed})
+        except StoreError as error:  # the watch has begun, and nothing in here may deny it
+            logger.error("session %d: what is mixed in its baseline is not noted: %s", session.session_id, error)
+            return
+        if mixed:
+            logger.warning("%s, session %d: %s", session.tool_name, session.session_id, "; ".join(mixed))
 
     def rules_for(self, tool_name: str) -> Rules:
         """What deployments of this tool are judged by."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from rollguard.errors import RollguardError, ToolFileError, ToolLoadError
 from rollguard.record import Spool, refused_beside
 from rollguard.registry import Folder
+from rollguard.registry.notes import notes_in
 from rollguard.registry.source import load
 from rollguard.settings import Settings
 from rollguard.store import Checkup, Deployment, ExecutionStore, Rollback, digest
@@ -168,7 +169,11 @@ def _tools(settings: Settings, store: ExecutionStore) -> Iterator[Finding]:
     quarantined = {(held.tool_name, held.sha256) for held in store.quarantine.in_force()}
     wrong = [finding for name, at in live.items() for finding in _tool(folder, store, name, at, quarantined)]
     yield from wrong
-    if not wrong:
+    cut_short = sorted({note.tool_name for note in notes_in(settings.tools_dir)})
+    if cut_short:
+        says = f"a swap of a file is under way, or was cut short: {', '.join(cut_short)}"
+        yield _warning("tools", says, "rollguard watch puts it right, and so does whatever opens the folder next")
+    if not wrong and not cut_short:
         yield _ok("tools", f"{len(live)} tools are in the folder as the books say")
     for unsettled in store.actuations.unsettled():
         says = (

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from rollguard.actuators import Actuator, Order, carry_out
 from rollguard.errors import ActuatorFailed, DeploymentConflict
-from rollguard.store import Deployment, ExecutionStore, Version
+from rollguard.store import Beginning, Deployment, ExecutionStore, Version
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,15 @@ class Elsewhere:
         return now + timedelta(seconds=actuator.patience)
 
     def go_live(
-        self, actuator: Actuator, version: Version, by: str, reason: str | None, at: datetime | None, *, force: bool
+        self,
+        actuator: Actuator,
+        version: Version,
+        by: str,
+        reason: str | None,
+        at: datetime | None,
+        *,
+        force: bool,
+        watch: Beginning | None = None,
     ) -> None:
         """Have a kept version run, then say so in the books. Raises as `ToolRegistry.deploy` does."""
         live = self._store.versions.live(version.tool_name)
@@ -59,14 +67,21 @@ class Elsewhere:
         order = Order(version, "deploy", f"{version.tool_name}:deploy:{sequence}", sequence)
         try:
             carry_out(actuator, order)
-            after = self.say_live(version, by, reason, at, force=force)
+            after = self.say_live(version, by, reason, at, force=force, watch=watch)
         except BaseException:  # what runs there now is not known: the next cycle asks for what is live
             self._store.actuations.release(version.tool_name, holder=self.holder)
             raise
         self._store.actuations.settle(version.tool_name, holder=self.holder, deployment_id=after.deployment_id)
 
     def say_live(
-        self, version: Version, by: str, reason: str | None, at: datetime | None, *, force: bool
+        self,
+        version: Version,
+        by: str,
+        reason: str | None,
+        at: datetime | None,
+        *,
+        force: bool,
+        watch: Beginning | None = None,
     ) -> Deployment:
         """Say in the books that a version is live, whoever made it so."""
         live = self._store.versions.live(version.tool_name)
@@ -79,6 +94,7 @@ class Elsewhere:
             deployed_at=at or datetime.now(UTC),
             expected_live=live.deployment_id if live else None,
             force=force,
+            begin=watch.begin if watch else None,
         )
 
     def settle(self, now: datetime) -> list[str]:

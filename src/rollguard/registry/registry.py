@@ -6,13 +6,14 @@ import asyncio
 import logging
 import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from types import CoroutineType
 from typing import Any
 
 from rollguard.actuators import Actuator
-from rollguard.errors import InvalidInput, StoreUnavailable, ToolLoadError
+from rollguard.errors import InvalidInput, StoreUnavailable, ToolFileError, ToolLoadError
 from rollguard.interface import Change
 from rollguard.record import Recorder, Spool
 from rollguard.registry.adoption import adopt, adopt_all, keep_hand_edit
@@ -34,7 +35,7 @@ from rollguard.registry.following import Following
 from rollguard.registry.serving import Served, Serving, judges_of
 from rollguard.registry.source import LoadedTool, load
 from rollguard.registry.swapping import Swapping, bytes_of, check
-from rollguard.store import ExecutionStore, Version, digest
+from rollguard.store import Beginning, ExecutionStore, Version, digest
 
 logger = logging.getLogger(__name__)
 
@@ -172,6 +173,7 @@ class ToolRegistry:
 
     def _adopt(self) -> None:
         try:
+            self.settle_swaps()  # first: what a crash left of a deployment is no file to adopt
             adopt_all(self.folder, self.store)
         except StoreUnavailable as error:  # what is known is served; the next refresh adopts
             logger.warning("new files are not adopted yet: %s", error)
@@ -244,6 +246,7 @@ class ToolRegistry:
         deployed_at: datetime | None = None,
         force: bool = False,
         strict: bool = False,
+        watch: Beginning | None = None,
     ) -> int:
         """Keep `code` as a version of the tool and make it live. What breaks callers in it is logged as a warning.
 
@@ -261,6 +264,7 @@ class ToolRegistry:
             deployed_at: when it went live; now by default.
             force: deploy code that was rolled back all the same, and lift its quarantine.
             strict: True refuses code that breaks callers; see `changes`.
+            watch: begins to watch the deployment in the transaction that makes it live; see `DeploymentMonitor.watch`.
 
         Returns:
             The version's number.
@@ -285,10 +289,10 @@ class ToolRegistry:
             refuse_breaking(tool_name, found)
         if actuator is None:
             version = self._keep(tool_name, content, kind, created_by, reason)
-            self._go_live(version, created_by, reason, deployed_at, force=force)
+            self._go_live(version, created_by, reason, deployed_at, force=force, watch=watch)
         else:
             version = self._kept(tool_name, content, kind, created_by, reason)
-            self.elsewhere.go_live(actuator, version, created_by, reason, deployed_at, force=force)
+            self.elsewhere.go_live(actuator, version, created_by, reason, deployed_at, force=force, watch=watch)
         warn_of(tool_name, found)
         return version.version_number
 
@@ -337,6 +341,7 @@ class ToolRegistry:
         reason: str | None,
         parent_version: int | None = None,
     ) -> Version:
+        self.settle_swaps(tool_name)
         adopt(self.folder, self.store, tool_name)
         if self.folder.read(tool_name) != content:  # before the new version, so that the numbers tell the order
             self.keep_hand_edit(tool_name)
@@ -353,6 +358,7 @@ class ToolRegistry:
         deployed_at: datetime | None = None,
         force: bool = False,
         strict: bool = False,
+        watch: Beginning | None = None,
     ) -> int:
         """Keep what somebody else deployed elsewhere as the tool's live version, so that it can be watched.
 
@@ -377,7 +383,7 @@ class ToolRegistry:
         version = self._kept(tool_name, content, kind, created_by, reason)
         live = self.store.versions.live(tool_name)
         if live is None or live.version_number != version.version_number:
-            self.elsewhere.say_live(version, created_by, reason, deployed_at, force=force)
+            self.elsewhere.say_live(version, created_by, reason, deployed_at, force=force, watch=watch)
         warn_of(tool_name, found)
         return version.version_number
 
@@ -425,8 +431,17 @@ class ToolRegistry:
         else:
             self._go_live(version, restored_by, reason, None, force=force)
 
-    def _go_live(self, version: Version, by: str, reason: str | None, at: datetime | None, *, force: bool) -> None:
-        deployment_id = self._swapping.go_live(version, by, reason, at, force=force)
+    def _go_live(
+        self,
+        version: Version,
+        by: str,
+        reason: str | None,
+        at: datetime | None,
+        *,
+        force: bool,
+        watch: Beginning | None = None,
+    ) -> None:
+        deployment_id = self._swapping.go_live(version, by, reason, at, force=force, watch=watch)
         if self._following is not None:
             self._following.made_here(version.tool_name, deployment_id)
 
@@ -437,6 +452,30 @@ class ToolRegistry:
             ToolFileError: the file cannot be written.
         """
         self._swapping.put(version)
+
+    def swapping(self, tool_name: str) -> AbstractContextManager[Callable[[Version], None]]:
+        """`put` for the length of a transaction that makes a version of the tool live; see `Swapping.noted`."""
+        return self._swapping.noted(tool_name)
+
+    def settle_swaps(self, tool_name: str | None = None) -> list[str]:
+        """Put right the files of swaps that a crash or the database cut short.
+
+        A process that dies between the swap of a file and the commit of the books leaves the one without the other.
+        This is called when a registry is opened, before a deployment, and in every cycle of a loop.
+
+        Returns:
+            The tools whose file was put right.
+
+        Raises:
+            StoreUnavailable: the database cannot be reached; it is settled when it is back.
+        """
+        settled = []
+        for name in self._swapping.unsettled(tool_name):
+            try:
+                settled += self._swapping.settle(name)
+            except ToolFileError as error:  # one file never hides the others
+                logger.error("%s is not put right yet: %s", name, error)
+        return settled
 
     def keep_hand_edit(self, tool_name: str) -> Version | None:
         """Keep the tool's file as a version of its own if it is none yet, so that restoring over it loses nothing."""

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from rollguard.errors import DeploymentConflict, InvalidInput, StoreError
+from rollguard.errors import DeploymentConflict, InvalidInput, StoreError, ToolFileError
 from rollguard.registry.adoption import keep_hand_edit
 from rollguard.registry.folder import Folder
+from rollguard.registry.notes import SwapNote, notes_in, write_note
 from rollguard.registry.serving import Serving
-from rollguard.store import ExecutionStore, Version, versions
+from rollguard.store import Beginning, ExecutionStore, Standing, Version, digest, versions
 from rollguard.store.names import checked_id
 from rollguard.store.payloads import clean_text
+
+logger = logging.getLogger(__name__)
 
 
 class Swapping:
@@ -27,8 +32,56 @@ class Swapping:
         self._folder.swap(version.tool_name, version.code)
         self._serving.forget(version.tool_name)
 
+    @contextlib.contextmanager
+    def noted(self, tool_name: str) -> Iterator[Callable[[Version], None]]:
+        """`put`, for a transaction that makes a version live, as its last act.
+
+        A note stands in the folder until it is known whether the transaction was committed. Where that is never
+        learned, since the process died or the database went away, `settle` puts the file right afterwards.
+        """
+        notes: list[SwapNote] = []
+
+        def put(version: Version) -> None:
+            notes.append(self._note(version))
+            self.put(version)
+
+        try:
+            yield put
+        except BaseException:
+            if notes:
+                self._try_settling(tool_name)
+            raise
+        for note in notes:
+            note.remove()
+
+    def settle(self, tool_name: str | None = None) -> list[str]:
+        """Put right the files of swaps that were cut short: those whose transaction was never committed.
+
+        A file that holds anything else than what the swap left is a person's, and stays. A tool with a rollback under
+        way is left to it, which makes the same swap again.
+
+        Returns:
+            The tools whose file was put right.
+
+        Raises:
+            StoreUnavailable: the database cannot be reached; the notes stay.
+            ToolFileError: the folder cannot be read or written; the notes stay.
+        """
+        return [name for name in self.unsettled(tool_name) if self._settle(name)]
+
+    def unsettled(self, tool_name: str | None = None) -> list[str]:
+        """The tools that have a swap under way, or one that was cut short."""
+        return sorted({note.tool_name for note in notes_in(self._folder.path, tool_name)})
+
     def go_live(
-        self, version: Version, by: str, reason: str | None, at: datetime | None, *, force: bool = False
+        self,
+        version: Version,
+        by: str,
+        reason: str | None,
+        at: datetime | None,
+        *,
+        force: bool = False,
+        watch: Beginning | None = None,
     ) -> int:
         """Make a kept version live, file and books alike, or neither. Raises as `ToolRegistry.deploy` does.
 
@@ -36,6 +89,7 @@ class Swapping:
             The id of the deployment that is live then.
         """
         name = version.tool_name
+        self.settle(name)
         keep_hand_edit(self._folder, self._store, name)
         live = self._store.versions.live(name)
         present = self._folder.read(name)
@@ -43,16 +97,13 @@ class Swapping:
             if present != version.code:
                 self._put_live_again(version)
             return live.deployment_id
-        swapped = False
+        with self._noted_deployment(version, present) as put:
 
-        def swap(version: Version) -> None:
-            nonlocal swapped
-            if self._folder.read(name) != present:
-                raise DeploymentConflict(f"{name}: its file changed at this moment; look at it and deploy again")
-            self.put(version)
-            swapped = True
+            def swap(version: Version) -> None:
+                if self._folder.read(name) != present:
+                    raise DeploymentConflict(f"{name}: its file changed at this moment; look at it and deploy again")
+                put(version)
 
-        try:
             after = self._store.versions.go_live(
                 name,
                 version.version_number,
@@ -62,12 +113,80 @@ class Swapping:
                 deployed_at=at or datetime.now(UTC),
                 expected_live=live.deployment_id if live else None,
                 force=force,
+                begin=watch.begin if watch else None,
             )
-        except StoreError:
-            if swapped:  # the books did not take it, so the file does not either
-                self._put_back(version, present)
-            raise
         return after.deployment_id
+
+    # --- inside ----------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _noted_deployment(self, version: Version, before: bytes | None) -> Iterator[Callable[[Version], None]]:
+        """`noted`; where the database went away, the file is as it was at once, and settled when it is back."""
+        try:
+            with self.noted(version.tool_name) as put:
+                yield put
+        except StoreError:
+            if any(note.before != note.after for note in notes_in(self._folder.path, version.tool_name)):
+                self._put_back(version, before)
+            raise
+
+    def _note(self, version: Version) -> SwapNote:
+        """Write down what the file holds and is to hold; after a swap that was cut short, what it held before that."""
+        name, path = version.tool_name, self._folder.path
+        present = self._sha256(name)
+        earlier = notes_in(path, name)
+        before = next((note.before for note in earlier if note.after is not None and note.after == present), present)
+        note = write_note(path, name, before=before, after=version.sha256)
+        for known in earlier:
+            known.remove()
+        return note
+
+    def _try_settling(self, name: str) -> None:
+        try:
+            self.settle(name)
+        except (StoreError, ToolFileError) as error:
+            logger.warning("%s: whether its file and the books agree is found out later: %s", name, error)
+
+    def _settle(self, name: str) -> bool:
+        with self._store.versions.held(name) as standing:
+            notes = notes_in(self._folder.path, name)  # of dead processes: a living one would hold the lock
+            present, live = self._sha256(name), standing.live
+            settled = False
+            if present != (live.sha256 if live else None):
+                if standing.rollback_under_way:
+                    return False
+                settled = self._put_right(standing, notes, present)
+            for note in notes:
+                note.remove()
+            return settled
+
+    def _put_right(self, standing: Standing, notes: list[SwapNote], present: str | None) -> bool:
+        live = standing.live
+        for note in reversed(notes):
+            if live is not None and (note.before, note.after) == (present, live.sha256):
+                logger.warning("%s: version %d is live, and is put into its file", live.tool_name, live.version_number)
+                self.put(live)  # the books took it after all
+                return True
+            if note.after is not None and note.after == present:
+                logger.warning("%s: a swap of its file was cut short, and is taken back", note.tool_name)
+                self._take_back(standing, note)
+                return True
+        return False
+
+    def _take_back(self, standing: Standing, note: SwapNote) -> None:
+        if note.before is None:
+            self._folder.remove(note.tool_name)
+            self._serving.forget(note.tool_name)
+            return
+        before = standing.find(note.before)
+        if before is None:
+            logger.error("%s: what its file held before is not known", note.tool_name)
+        else:
+            self.put(before)
+
+    def _sha256(self, name: str) -> str | None:
+        code = self._folder.read(name)
+        return None if code is None else digest(code)
 
     def _put_live_again(self, version: Version) -> None:
         """The books say that it is live, and the file does not: unless a deployment under way has just changed it."""
@@ -83,10 +202,6 @@ class Swapping:
 
     def _put_back(self, version: Version, before: bytes | None) -> None:
         name = version.tool_name
-        with contextlib.suppress(StoreError):
-            live = self._store.versions.live(name)
-            if live is not None and live.version_number == version.version_number:
-                return  # the books did take it: only the answer was lost
         if self._folder.read(name) != version.code:
             return  # somebody else was here since
         if before is None:

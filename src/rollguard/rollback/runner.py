@@ -102,7 +102,8 @@ class RollbackRunner:
     def recover(self, now: datetime) -> list[Rollback]:
         """Carry out what was claimed by a process that is no more, or is at it this moment: it happens once.
 
-        What is not known to run outside, since a call's end is not known, is asked for again.
+        A file whose swap was cut short is put right. What is not known to run outside, since a call's end is not known,
+        is asked for again.
 
         Returns:
             The rollbacks that this call brought to an end.
@@ -117,6 +118,7 @@ class RollbackRunner:
                 continue
             if not done.open:
                 ended.append(done)
+        self._registry.settle_swaps()
         self._registry.elsewhere.settle(now)
         return ended
 
@@ -154,10 +156,12 @@ class RollbackRunner:
     def _restore_and_finish(self, claimed: Rollback, now: datetime) -> Rollback:
         """In the folder both are one: the file is swapped in the transaction that writes the books."""
         try:
+            self._registry.settle_swaps(claimed.tool_name)
             self._registry.keep_hand_edit(claimed.tool_name)
-            finished = self._store.rollbacks.finish(
-                claimed.rollback_id, restore=self._registry.put, event=partial(finished_event, now=now), now=now
-            )
+            with self._registry.swapping(claimed.tool_name) as put:
+                finished = self._store.rollbacks.finish(
+                    claimed.rollback_id, restore=put, event=partial(finished_event, now=now), now=now
+                )
         except ToolFileError as error:
             return self._fail(claimed, error, now)
         self._registry.refresh()

@@ -18,10 +18,12 @@ from rollguard.store.records import (
     VersionRecord,
 )
 from rollguard.store.retention import Tidied
+from rollguard.store.sessions import Beginning
 from rollguard.store.store import ExecutionStore
-from rollguard.store.versions import digest
+from rollguard.store.versions import Standing, digest
 
 __all__ = [
+    "Beginning",
     "Checkup",
     "Deployment",
     "ExecutionStore",
@@ -33,6 +35,7 @@ __all__ = [
     "Quarantined",
     "Rollback",
     "Session",
+    "Standing",
     "Tidied",
     "Unsettled",
     "Unverified",

@@ -66,3 +66,9 @@ def overtake(connection: Connection, whose: sa.ColumnElement[bool], *, at: datet
         .where(whose, r.c.state.in_(OVERTAKE.leaves))
         .values(state=OVERTAKE.enters, finished_at=at, next_attempt_at=None, error=error)
     )
+
+
+def is_under_way(connection: Connection, tool_name: str) -> bool:
+    """Whether a rollback of the tool is decided and not over."""
+    under_way = sa.exists().where(r.c.tool_name == tool_name, r.c.state.in_(OPEN))
+    return bool(connection.scalar(sa.select(under_way)))

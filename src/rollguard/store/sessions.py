@@ -14,12 +14,40 @@ from rollguard.judge import Rules, Window
 from rollguard.store import journal, versions
 from rollguard.store.engine import Database
 from rollguard.store.names import checked_tool_name
-from rollguard.store.records import Session
+from rollguard.store.records import Deployment, Session
 from rollguard.store.schema import deployment_health_checks as c
 from rollguard.store.schema import deployment_monitoring as m
 from rollguard.store.schema import deployment_rollbacks as r
 
 _RULES = {name: {"baseline": "baseline_rule"}.get(name, name) for name in Rules.__dataclass_fields__}  # → its column
+
+
+class Beginning:
+    """A session that begins in the transaction that makes a version live, so that none is ever live unwatched.
+
+    Args:
+        rules: what the deployment is judged by.
+        now: when the watch begins.
+
+    Attributes:
+        session: the session; None while it has not begun.
+    """
+
+    def __init__(self, rules: Rules, now: datetime) -> None:
+        self._rules, self._now = rules, now
+        self.session: Session | None = None
+
+    def begin(self, connection: Connection, deployment: Deployment) -> None:
+        """Begin to watch a deployment; the caller holds the tool's lock."""
+        self.session = start(
+            connection,
+            deployment.tool_name,
+            deployment.deployed_at,
+            self._rules,
+            version_number=deployment.version_number,
+            notes=None,
+            now=self._now,
+        )
 
 
 class Sessions:
@@ -100,36 +128,9 @@ class Sessions:
         checked_tool_name(tool_name)
         with self._database.write() as connection:
             self._database.lock_tool(connection, tool_name)
-            live = versions.live(connection, tool_name)
-            if version_number is None:
-                version_number = live.version_number if live else None
-            else:
-                versions.get(connection, tool_name, version_number)
-            watched_is_live = live is not None and live.version_number == version_number
-            live_before = versions.last_life_ended(connection, live) if live and watched_is_live else None
-            superseded = connection.scalars(
-                sa.update(m)
-                .where(m.c.tool_name == tool_name, m.c.status == "active")
-                .values(status="superseded", completed_at=now, notes="a new session of this tool was started")
-                .returning(m.c.session_id)
-            ).all()
-            journal.overtake(
-                connection, r.c.session_id.in_(superseded), at=now, error="a new session of the tool was started first"
+            return start(
+                connection, tool_name, deployment_time, rules, version_number=version_number, notes=notes, now=now
             )
-            row = connection.execute(
-                sa.insert(m)
-                .values(
-                    tool_name=tool_name,
-                    deployment_time=deployment_time,
-                    monitoring_started_at=now,
-                    version_number=version_number,
-                    live_before=live_before,
-                    notes=notes,
-                    **{_RULES[name]: value for name, value in rules.to_dict().items()},
-                )
-                .returning(m)
-            ).one()
-            return _session(row)
 
     def complete(self, session_id: int, *, outcome: str, notes: str, now: datetime) -> bool:
         """active → completed. False when it was no longer active, or a rollback of it is being carried out."""
@@ -219,6 +220,49 @@ def get_all(connection: Connection, session_ids: Sequence[int]) -> dict[int, Ses
     """Those of the sessions that there are, by id."""
     rows = connection.execute(sa.select(m).where(m.c.session_id.in_(session_ids)))
     return {row.session_id: _session(row) for row in rows}
+
+
+def start(
+    connection: Connection,
+    tool_name: str,
+    deployment_time: datetime,
+    rules: Rules,
+    *,
+    version_number: int | None,
+    notes: str | None,
+    now: datetime,
+) -> Session:
+    """`Sessions.start`; the caller holds the tool's lock."""
+    live = versions.live(connection, tool_name)
+    if version_number is None:
+        version_number = live.version_number if live else None
+    else:
+        versions.get(connection, tool_name, version_number)
+    watched_is_live = live is not None and live.version_number == version_number
+    live_before = versions.last_life_ended(connection, live) if live and watched_is_live else None
+    superseded = connection.scalars(
+        sa.update(m)
+        .where(m.c.tool_name == tool_name, m.c.status == "active")
+        .values(status="superseded", completed_at=now, notes="a new session of this tool was started")
+        .returning(m.c.session_id)
+    ).all()
+    journal.overtake(
+        connection, r.c.session_id.in_(superseded), at=now, error="a new session of the tool was started first"
+    )
+    row = connection.execute(
+        sa.insert(m)
+        .values(
+            tool_name=tool_name,
+            deployment_time=deployment_time,
+            monitoring_started_at=now,
+            version_number=version_number,
+            live_before=live_before,
+            notes=notes,
+            **{_RULES[name]: value for name, value in rules.to_dict().items()},
+        )
+        .returning(m)
+    ).one()
+    return _session(row)
 
 
 def close(

@@ -6,8 +6,10 @@ it: nobody ever sees the pointer say one thing and a finished deployment another
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -56,6 +58,21 @@ def digest(code: bytes) -> str:
     return hashlib.sha256(code).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a tool stands while its lock is held.
+
+    Attributes:
+        live: the version that is live; None where the tool was never deployed.
+        rollback_under_way: whether a rollback of it is decided and not over.
+        find: the version with a given SHA-256, if there is one.
+    """
+
+    live: Version | None
+    rollback_under_way: bool
+    find: Callable[[str], Version | None]
+
+
 class Versions:
     """The tables `tool_versions` and `tool_deployments`."""
 
@@ -76,7 +93,7 @@ class Versions:
     def find(self, tool_name: str, sha256: str) -> Version | None:
         """The version with exactly this code, if there is one."""
         with self._database.read() as connection:
-            return _find(connection, tool_name, sha256)
+            return find(connection, tool_name, sha256)
 
     def history(self, tool_name: str) -> list[Version]:
         """Every version of the tool, newest first."""
@@ -107,6 +124,18 @@ class Versions:
         with self._database.read() as connection:
             now = live(connection, tool_name)
             return None if now is None else previous_good(connection, tool_name, now.version_number)
+
+    @contextlib.contextmanager
+    def held(self, tool_name: str) -> Iterator[Standing]:
+        """How the tool stands, with its lock held: nothing goes live meanwhile."""
+        with self._database.write() as connection:
+            self._database.lock_tool(connection, tool_name)
+            now_live = live(connection, tool_name)
+            yield Standing(
+                None if now_live is None else _get(connection, tool_name, now_live.version_number),
+                journal.is_under_way(connection, tool_name),
+                lambda sha256: find(connection, tool_name, sha256),
+            )
 
     # --- changing --------------------------------------------------------------------------------------------------
 
@@ -163,6 +192,7 @@ class Versions:
         deployed_at: datetime,
         expected_live: int | None,
         force: bool = False,
+        begin: Callable[[Connection, Deployment], None] | None = None,
     ) -> Deployment:
         """Make a version live. A session that watched what was live before becomes `superseded`.
 
@@ -170,6 +200,7 @@ class Versions:
             swap: puts the version's code where it is run; called inside the transaction, which fails with it.
             expected_live: the deployment the caller saw live; None where it saw none.
             force: lift the quarantine of the version's code, if it is in one.
+            begin: begins to watch the deployment, in the same transaction.
 
         Raises:
             CodeQuarantined: the version's code was rolled back, and is not forced.
@@ -196,6 +227,8 @@ class Versions:
                 ended_by="deployment",
             )
             _supersede(connection, tool_name, after, deployed_at)
+            if begin is not None:
+                begin(connection, after)
             swap(version)
             return after
 
@@ -298,7 +331,8 @@ def _get(connection: Connection, tool_name: str, version_number: int) -> Version
     return Version(*row)
 
 
-def _find(connection: Connection, tool_name: str, sha256: str) -> Version | None:
+def find(connection: Connection, tool_name: str, sha256: str) -> Version | None:
+    """The version with exactly this code, if there is one."""
     row = connection.execute(sa.select(*_VERSION).where(v.c.tool_name == tool_name, v.c.sha256 == sha256)).one_or_none()
     return None if row is None else Version(*row)
 
@@ -321,7 +355,7 @@ def _add(
     now: datetime,
 ) -> Version:
     sha256 = digest(code)
-    known = _find(connection, tool_name, sha256)
+    known = find(connection, tool_name, sha256)
     if known is not None:
         return known
     newest = connection.scalar(sa.select(sa.func.max(v.c.version_number)).where(v.c.tool_name == tool_name)) or 0

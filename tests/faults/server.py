@@ -1,0 +1,139 @@
+"""`python -m tests.faults.server`: strikes a story at every step, each time in a forked child with a fresh store.
+
+Everything is imported once, here, and neither a thread nor a connection is opened before a fork. One child is struck,
+a second one recovers and looks at what is left. Prints what was found as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rollguard.errors import RollguardError
+from tests.faults import stories
+from tests.faults.tracer import Tracer
+
+UNHARMED, REFUSED, FAULTY = 0, 3, 4
+
+
+class Databases:
+    """Fresh copies of a prepared store."""
+
+    def __init__(self, server: str | None, folder: Path, name: str) -> None:
+        self._server, self._folder, self._base = server, folder, f"{name}_base"
+
+    def base(self) -> str:
+        """The URL of the store to prepare."""
+        if self._server is None:
+            return f"sqlite:///{self._folder}/base/store.db"
+        self._execute(f'CREATE DATABASE "{self._base}" TEMPLATE rollguard_template')
+        return self._url(self._base)
+
+    def copy(self, folder: Path) -> str:
+        """The URL of a copy of it; the SQLite file is a part of the folder that was copied."""
+        if self._server is None:
+            return f"sqlite:///{folder}/store.db"
+        self._execute(f'DROP DATABASE IF EXISTS "{self._base}_run" WITH (FORCE)')
+        self._execute(f'CREATE DATABASE "{self._base}_run" TEMPLATE "{self._base}"')
+        return self._url(f"{self._base}_run")
+
+    def _url(self, name: str) -> str:
+        return f"postgresql://postgres:@/{name}?host={self._server}"
+
+    def _execute(self, sql: str) -> None:
+        import psycopg
+
+        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+            connection.execute(sql.encode())
+
+
+def main(given: dict[str, Any]) -> dict[str, Any]:
+    """Strike every `stride`-th step, beginning with the one numbered `first`, until a child is not struck any more."""
+    story, fault, dialect = given["story"], given["fault"], given["dialect"]
+    folder = Path(given["folder"])
+    (folder / "base").mkdir(parents=True)
+    databases = Databases(given.get("server"), folder, f"{story}_{fault}")
+    url = databases.base()
+    _child(lambda: stories.prepare(story, url, folder / "base"))
+    problems: list[str] = []
+    at, runs, here = given.get("first", 1), 0, folder / "run"
+    while True:
+        shutil.rmtree(here, ignore_errors=True)
+        shutil.copytree(folder / "base", here)
+        url = databases.copy(here)
+        status, said = _child(partial(_struck, story, url, here, Tracer(at, fault, dialect)))
+        runs += 1
+        told = json.loads(said) if said else {}
+        if os.WIFEXITED(status) and os.WEXITSTATUS(status) == FAULTY:
+            problems.append(f"{at}: {told.get('error')}")
+        if os.WIFSIGNALED(status) and (os.WTERMSIG(status), fault) != (signal.SIGKILL, "kill"):
+            problems.append(f"{at}: ended by signal {os.WTERMSIG(status)}")
+        _, found = _child(partial(_look, story, url, here, killed=fault == "kill", returned=status == UNHARMED))
+        where = told.get("struck") or "killed"
+        problems += [f"{at} ({where}): {problem}" for problem in json.loads(found or '["it could not be looked at"]')]
+        if told and told["struck"] is None:
+            return {"points": sum(told["reached"].values()), "runs": runs, "steps": told["reached"], "wrong": problems}
+        at += given.get("stride", 1)
+
+
+def _struck(story: str, url: str, folder: Path, tracer: Tracer) -> tuple[int, Any]:
+    tracer.install()
+    guard = stories.opened(story, url, folder, tracer)
+    status, error = UNHARMED, None
+    tracer.arm()
+    try:
+        stories.act(story, guard)
+    except RollguardError as refused:
+        status, error = REFUSED, repr(refused)
+    except BaseException:  # noqa: BLE001 - it is what was looked for
+        status, error = FAULTY, traceback.format_exc()
+    tracer.disarm()
+    return status, {"struck": tracer.struck, "reached": tracer.reached, "error": error}
+
+
+def _look(story: str, url: str, folder: Path, *, killed: bool, returned: bool) -> tuple[int, list[str]]:
+    try:
+        with stories.opened(story, url, folder) as guard:
+            stories.recover(story, guard)
+            found = list(stories.wrong(story, guard, folder, killed=killed, returned=returned))
+            found += stories.afterwards(guard, out=story.endswith("_out"))
+    except BaseException:  # noqa: BLE001 - it is what was looked for
+        return UNHARMED, [traceback.format_exc()]
+    return UNHARMED, found
+
+
+def _child(work: Callable[[], Any]) -> tuple[int, str]:
+    """Run in a forked child; its exit status and what it has to say."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status, said = FAULTY, ""
+        try:
+            os.close(reading)
+            done = work()
+            status, result = done if isinstance(done, tuple) else (UNHARMED, None)
+            said = json.dumps(result)
+        except BaseException:  # noqa: BLE001 - the parent is told by the status
+            traceback.print_exc()
+        finally:
+            with os.fdopen(writing, "w") as pipe:
+                pipe.write(said)
+            os._exit(status)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        said = pipe.read()
+    return os.waitpid(child, 0)[1], said
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("error")
+    print(json.dumps(main(json.loads(sys.argv[1]))))
