@@ -32,7 +32,7 @@ _CANDIDATE = Rules(decision="evidence", alpha=0.01)
 
 def run(options: Options) -> Result:
     """Measure."""
-    sizes = [2] if options.tiny else [10, 100, *([1_000] if options.full else [])]
+    sizes = [2] if options.tiny else [10, 50, *([1_000] if options.full else [])]
     result = Result(
         name="backtest",
         title="A backtest",
