@@ -248,6 +248,8 @@ def _follow(ours: weakref.ref[Following], run: _Run) -> None:
             asked = run.moves.wait(pause)
             pause = _look(ours, run, asked=asked)
         except Exception as error:
+            if run.stopping.is_set():  # nobody waits for it any more
+                break
             if isinstance(error, RollguardError) and str(error) != told:
                 logger.warning("deployments that are made elsewhere are not seen here now: %s", error)
             elif not isinstance(error, RollguardError):
