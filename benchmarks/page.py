@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.harness import Result, table
 
-ALL = ("caller_overhead", "ingest", "check_cost", "many_sessions", "recorder_memory", "decision")
+ALL = ("caller_overhead", "ingest", "check_cost", "many_sessions", "recorder_memory", "decision", "rollback_latency")
 
 KEPT = Path(__file__).parent / "results.json"
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"

@@ -19,6 +19,7 @@ SAYS = {
     "many_sessions": ("SQLite: 6 sessions", "PostgreSQL: 6 sessions", "in under 5 s"),
     "recorder_memory": ("SQLite", "PostgreSQL away", "nothing lost: 0"),
     "decision": ("1,000,000 + 100,000", "cold", "warm"),
+    "rollback_latency": ("SQLite", "PostgreSQL", "median", "p99", "half a second"),
 }
 
 
