@@ -8,7 +8,16 @@ from pathlib import Path
 
 from benchmarks.harness import Result, table
 
-ALL = ("caller_overhead", "ingest", "check_cost", "many_sessions", "recorder_memory", "decision", "backtest")
+ALL = (
+    "caller_overhead",
+    "ingest",
+    "check_cost",
+    "many_sessions",
+    "recorder_memory",
+    "decision",
+    "backtest",
+    "rollback_latency",
+)
 
 KEPT = Path(__file__).parent / "results.json"
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"

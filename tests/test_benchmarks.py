@@ -20,6 +20,7 @@ SAYS = {
     "recorder_memory": ("SQLite", "PostgreSQL away", "nothing lost: 0"),
     "decision": ("1,000,000 + 100,000", "cold", "warm"),
     "backtest": ("SQLite: 2 tools", "PostgreSQL: 2 tools", "one decision"),
+    "rollback_latency": ("SQLite", "PostgreSQL", "median", "p99", "half a second"),
 }
 
 

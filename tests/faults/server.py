@@ -57,15 +57,24 @@ class Databases:
 
 
 def main(given: dict[str, Any]) -> dict[str, Any]:
-    """Strike every `stride`-th step, beginning with the one numbered `first`, until a child is not struck any more."""
-    story, fault, dialect = given["story"], given["fault"], given["dialect"]
-    folder = Path(given["folder"])
+    """Strike a story with each of the faults, for which a stride and a first step are given."""
+    story, folder = given["story"], Path(given["folder"])
     (folder / "base").mkdir(parents=True)
-    databases = Databases(given.get("server"), folder, f"{story}_{fault}")
+    databases = Databases(given.get("server"), folder, story)
     url = databases.base()
-    _child(lambda: stories.prepare(story, url, folder / "base"))
+    _child(partial(stories.prepare, story, url, folder / "base"))
+    return {
+        fault: strike(story, fault, given["dialect"], folder, databases, stride=stride, first=first)
+        for fault, (stride, first) in given["faults"].items()
+    }
+
+
+def strike(
+    story: str, fault: str, dialect: str, folder: Path, databases: Databases, *, stride: int, first: int
+) -> dict[str, Any]:
+    """Strike every `stride`-th step, beginning with the one numbered `first`, until a child is not struck any more."""
     problems: list[str] = []
-    at, runs, here = given.get("first", 1), 0, folder / "run"
+    at, runs, here = first, 0, folder / "run"
     while True:
         shutil.rmtree(here, ignore_errors=True)
         shutil.copytree(folder / "base", here)
@@ -82,7 +91,7 @@ def main(given: dict[str, Any]) -> dict[str, Any]:
         problems += [f"{at} ({where}): {problem}" for problem in json.loads(found or '["it could not be looked at"]')]
         if told and told["struck"] is None:
             return {"points": sum(told["reached"].values()), "runs": runs, "steps": told["reached"], "wrong": problems}
-        at += given.get("stride", 1)
+        at += stride
 
 
 def _struck(story: str, url: str, folder: Path, tracer: Tracer) -> tuple[int, Any]:

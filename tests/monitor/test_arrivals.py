@@ -130,3 +130,18 @@ async def test_a_loop_that_cannot_listen_goes_on_checking(watched: Guard, monkey
     loop.stop()
     await running
     assert loop.stats["errors"] >= 1
+
+
+def test_waiting_is_no_work(guard: Guard) -> None:
+    """After a look that waited for a lock the loop rests about as long; four times as long only after work."""
+
+    def wait(_tools: object) -> list[object]:
+        threading.Event().wait(0.2)
+        return []
+
+    guard.monitor.look_after = wait  # type: ignore[method-assign, assignment]
+    loop = AutonomousLoop(guard.monitor)
+    began = time.monotonic()
+    results, rest = loop._look({"my_tool"})
+    assert results == []
+    assert 0.2 <= rest <= time.monotonic() - began
