@@ -180,8 +180,8 @@ def test_percentiles_are_within_the_stated_error(durations: list[float], share: 
 
 def test_no_durations_have_no_percentile() -> None:
     """Without durations there is no percentile, and executions recorded without one do not count."""
-    assert percentiles([], [0.5]) == [None]
-    assert percentiles([(-1, 10)], [0.5, 0.9]) == [None, None]
+    assert percentiles([], [0.5]) == (None,)
+    assert percentiles([(-1, 10)], [0.5, 0.9]) == (None, None)
     assert percentiles([(-1, 10), (bucket_of(5.0), 1)], [0.5]) == pytest.approx([5.0], rel=RELATIVE_ERROR)
 
 

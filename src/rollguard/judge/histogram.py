@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 _PER_DECADE = 48
@@ -34,8 +34,7 @@ def bucket_of(duration_ms: float | None) -> int:
     return NO_DURATION if duration_ms is None else bisect_left(EDGES, duration_ms)
 
 
-@lru_cache(maxsize=2_048)  # a report and the row that is kept of it ask for the same ones
-def percentiles(histogram: tuple[tuple[int, int], ...], shares: tuple[float, ...]) -> tuple[float | None, ...]:
+def percentiles(histogram: Iterable[tuple[int, int]], shares: Iterable[float]) -> tuple[float | None, ...]:
     """The durations in milliseconds that the given, rising shares (0 to 1) of the executions do not exceed.
 
     The rank of a share is ceil(share * n), as in the inverse of the empirical distribution. An answer is off by at
@@ -44,6 +43,11 @@ def percentiles(histogram: tuple[tuple[int, int], ...], shares: tuple[float, ...
     Args:
         histogram: (bucket, executions), in the order of the buckets.
     """
+    return _percentiles(tuple(histogram), tuple(shares))
+
+
+@lru_cache(maxsize=2_048)  # a report and the row that is kept of it ask for the same ones
+def _percentiles(histogram: tuple[tuple[int, int], ...], shares: tuple[float, ...]) -> tuple[float | None, ...]:
     timed = [(bucket, count) for bucket, count in histogram if bucket != NO_DURATION]
     total = sum(count for _bucket, count in timed)
     if not total:
