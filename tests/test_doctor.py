@@ -72,6 +72,7 @@ def test_files_that_are_not_what_is_live(guard: Rollguard) -> None:
     file.rmdir()
     guard.registry.restore("my_tool", 2)
     guard.monitor.roll_back("my_tool", reason="it deletes files", quarantine=True)
+    guard.registry.close()  # which follows the rollback, and would put the file right
     file.write_text(code(2))
     assert "holds code that is in quarantine" in only(guard.settings).says
     assert only(guard.settings).health is Health.BROKEN

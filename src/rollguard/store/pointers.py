@@ -115,7 +115,7 @@ class _Looking:
         end = time.monotonic() + timeout
         while not self._interrupted.is_set():
             try:
-                with _inside_sqlite:
+                with inside_sqlite:
                     moved = self._moved()
             except sqlite3.Error as error:
                 self.close()
@@ -153,9 +153,9 @@ def _opened(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, timeout=0.05, check_same_thread=False, isolation_level=None)
 
 
-# A child that is forked while a thread is inside of SQLite inherits a lock that nobody opens: forks wait for our look.
-_inside_sqlite = threading.Lock()
+# A child that is forked while a thread is inside of SQLite inherits a lock that nobody opens: forks wait for ours.
+inside_sqlite = threading.Lock()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_inside_sqlite.acquire, after_in_parent=_inside_sqlite.release, after_in_child=_inside_sqlite.release
+        before=inside_sqlite.acquire, after_in_parent=inside_sqlite.release, after_in_child=inside_sqlite.release
     )
