@@ -287,10 +287,10 @@ def test_what_cannot_be_written(
     assert there.call("my_tool") == 2
 
 
-def test_a_deployment_under_way_is_not_undone(
+def test_deployments_made_in_turn_are_not_undone(
     there: ToolRegistry, here: ToolRegistry, folder: Path, other: ExecutionStore
 ) -> None:
-    """While the other machine deploys into its own folder, an earlier move elsewhere is not written over it."""
+    """Where both machines deploy in turn, an earlier move elsewhere is not written over what was just deployed."""
     here.deploy("my_tool", code(2))
     until(lambda: there.call("my_tool") == 2)
     for number in range(3, 13):

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,10 +35,8 @@ def check_plot(file: Path) -> None:
         raise InvalidInput(f"--plot: the folder {file.parent} does not exist; make it first")
     if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
         raise InvalidInput(f"--plot: {file} cannot be written; choose a file and a folder that can be")
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise InvalidInput("--plot: needs matplotlib: pip install 'rollguard[plot]'") from error
+    if find_spec("matplotlib") is None:
+        raise InvalidInput("--plot: needs matplotlib: pip install 'rollguard[plot]'")
 
 
 def plot_backtest(file: Path, deployments: Sequence[Deployment], risks: Sequence[ToolRisk]) -> int:

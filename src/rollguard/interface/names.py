@@ -103,8 +103,9 @@ class Names:
                 self._forget(name)
                 self.aliases[name] = value
             case _ if type(statement).__name__ == "TypeAlias":  # `type X = ...`, since Python 3.12
-                self._forget(statement.name.id)  # type: ignore[attr-defined]
-                self.aliases[statement.name.id] = statement.value  # type: ignore[attr-defined]
+                alias: Any = statement  # a class that Python 3.11 does not know
+                self._forget(alias.name.id)
+                self.aliases[alias.name.id] = alias.value
             case _:
                 pass
 

@@ -204,9 +204,10 @@ def _told(node: Any, own_name: str) -> Iterator[str]:
 
 
 def _undocumented(body: list[ast.stmt]) -> list[ast.stmt]:
-    first = body[0] if body else None
-    documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
-    return body[1:] if documented and isinstance(first.value.value, str) else body  # type: ignore[union-attr]
+    match body:
+        case [ast.Expr(value=ast.Constant(value=str())), *rest]:
+            return rest
+    return body
 
 
 # --- a tool class's own definition -----------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ class Generation:
     def _make(self) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            folder = os.stat(self._folder)  # noqa: PTH116
+            folder = Path(self._folder).stat()
             descriptor = os.open(self._path, flags, 0o600)
         except OSError:  # read-only, gone, or another process was faster: the next look tells
             return
@@ -95,7 +95,7 @@ class Generation:
     def _trusted(self, file: os.stat_result) -> bool:
         """Whether the file is whole, and everybody who may write the folder may write it too."""
         try:
-            folder = os.stat(self._folder)  # noqa: PTH116
+            folder = Path(self._folder).stat()
         except OSError:
             return False
         may_write = folder.st_mode & 0o222
