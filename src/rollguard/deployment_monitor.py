@@ -219,7 +219,7 @@ class DeploymentMonitor:
             StoreUnavailable: the database cannot be reached, so that not even the sessions are known.
         """
         moment = _now(now)
-        self.registry.recorder.flush()  # what waited for the database belongs into the counts
+        self.registry.recorder.flush(wait=False)  # what waited for the database belongs into the counts
         return self._look_after_some(
             self._all_sessions() if lease is None else self._our_sessions(moment, lease), moment, scheduled=True
         )

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import signal
+import threading
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -226,6 +227,32 @@ def test_a_forked_child_does_not_keep_the_lock(spool: Spool) -> None:
         os.close(reading)
         for pid in children:
             os.waitpid(pid, 0)
+
+
+def test_waiting_for_a_drain(spool: Spool) -> None:
+    """Who waits for a drain under way hands over what it left, and returns only when all is handed over."""
+    spool.append(row(1))
+    begun, go_on = threading.Event(), threading.Event()
+    taken: list[dict[str, Any]] = []
+
+    def write(rows: list[dict[str, Any]]) -> None:
+        begun.set()
+        assert go_on.wait(60)
+        taken.extend(rows)
+
+    other = threading.Thread(target=spool.drain, args=(write,))
+    other.start()
+    assert begun.wait(60)
+    spool.append(row(2))
+    waiting = threading.Thread(target=spool.drain, args=(taken.extend,), kwargs={"wait": True})
+    waiting.start()
+    waiting.join(0.1)
+    assert waiting.is_alive()
+    go_on.set()
+    waiting.join(60)
+    assert taken == [row(1), row(2)]
+    assert not spool.pending
+    other.join(60)
 
 
 def test_a_spool_that_cannot_be_written(tmp_path: Path) -> None:

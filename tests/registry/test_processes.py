@@ -112,8 +112,8 @@ while not stop.is_set():
     registry.call("my_tool")
     calls += 1
 waiting.join()
-registry.recorder.flush()  # more calls than the buffer holds are possible: some wait in the spool
-assert registry.recorder.lost == 0 and not registry.recorder.spool.pending
+registry.recorder.flush()  # more calls than the buffer holds are possible: some wait in the spool, which both share
+assert registry.recorder.lost == 0
 print(calls)
 """
 
@@ -138,6 +138,7 @@ def test_deploying_and_calling_at_once(store: ExecutionStore, url: str, tools_di
         process.stdin.write("\n")
         process.stdin.flush()
     calls = sum(int(finished(process)) for process in callers)
+    assert not registry.recorder.spool.pending
     marks = {
         version.version_number: int(version.code.decode().splitlines()[0].removeprefix("MARK = "))
         for version in store.versions.history("my_tool")

@@ -72,8 +72,11 @@ class Delivery:
                 self._away_until = 0.0
         return handed
 
-    def flush(self) -> int:
+    def flush(self, *, wait: bool = False) -> int:
         """Store what waits in the spool.
+
+        Args:
+            wait: whether to wait for another thread or process that is at it; otherwise it is left to them.
 
         Returns:
             How many executions were handed to the database.
@@ -82,7 +85,7 @@ class Delivery:
             StoreUnavailable: the database is still away; nothing was forgotten.
         """
         try:
-            handed = self.spool.drain(lambda rows: self._write([{**_NEWER, **row} for row in rows]))
+            handed = self.spool.drain(lambda rows: self._write([{**_NEWER, **row} for row in rows]), wait=wait)
         except OSError:  # what waits goes on waiting; that must not keep new executions from the database
             logger.exception("%s cannot be read, so what waits in it is not stored yet", self.spool.path)
             return 0

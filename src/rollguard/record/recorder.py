@@ -142,16 +142,21 @@ class Recorder:
 
     # --- storing ---------------------------------------------------------------------------------------------------
 
-    def flush(self) -> int:
+    def flush(self, *, wait: bool = True) -> int:
         """Store everything that waits, in the buffer and in the spool.
 
+        Args:
+            wait: whether to wait for another process that is storing what waits in the spool. Afterwards all that was
+                noted before the call is in the database. False leaves to the other process what it has begun, so that
+                nobody is held up by one that is slow or stopped.
+
         Returns:
-            How many executions were waiting.
+            How many executions were waiting, less those that another process stored.
 
         Raises:
             StoreUnavailable: the database is away; nothing was forgotten.
         """
-        return self._empty() + self._delivery.flush()
+        return self._empty() + self._delivery.flush(wait=wait)
 
     def empty(self) -> None:
         """Bring what is in the buffer to the database or, while it is away, to the spool. Raises nothing."""

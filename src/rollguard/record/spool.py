@@ -61,11 +61,15 @@ class Spool:
             if not end:
                 _sync(self.path.parent)
 
-    def drain(self, write: Callable[[list[dict[str, Any]]], object]) -> int:
+    def drain(self, write: Callable[[list[dict[str, Any]]], object], *, wait: bool = False) -> int:
         """Hand every kept row, in order, to `write`, some at a time, and forget them once it has taken them all.
 
-        A crash before the end makes the next drain write them again; their `execution_id` makes that harmless. While
-        another process drains, this one leaves it to it.
+        A crash before the end makes the next drain write them again; their `execution_id` makes that harmless.
+
+        Args:
+            write: takes some rows; what it raises ends the drain, and nothing is forgotten.
+            wait: while somebody else drains, True waits until that is done and hands over what is left; False leaves
+                everything to them.
 
         Returns:
             How many rows were handed over.
@@ -75,11 +79,13 @@ class Spool:
         """
         if not self.pending:
             return 0
-        with self._locked(".drain.lock", wait=False) as alone:
+        with self._locked(".drain.lock", wait=wait) as alone:
             if not alone:
                 return 0
             with self._locked(".lock"):
                 end = self.path.stat().st_size
+            if not end:  # whom we waited for has handed over everything
+                return 0
             rows = self._rows(end)
             handed = 0
             while batch := list(islice(rows, _BATCH)):

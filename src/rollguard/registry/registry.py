@@ -105,7 +105,7 @@ class ToolRegistry:
             self._serving.looking = self._following.start
         self.folder.remove_leftovers()
         self._adopt()
-        self.recorder.flush()
+        self.recorder.flush(wait=False)
 
     # --- looking ---------------------------------------------------------------------------------------------------
 
