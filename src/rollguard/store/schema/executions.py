@@ -1,0 +1,99 @@
+"""The tables of executions, and of what is known of their ids and requests."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from rollguard.store.schema.base import ONLY_ON, metadata, utc_now
+from rollguard.store.types import BigId, UTCDateTime
+
+tool_executions = Table(
+    "tool_executions",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("execution_id", String(255), comment="the caller's id of the call; a repeated one is stored once"),
+    Column("tool_name", String(255), nullable=False),
+    Column("version_number", Integer, comment="the version that ran; NULL counts by time"),
+    Column("success", Boolean, nullable=False),
+    Column("duration_ms", Float),
+    Column("error_type", String(255)),
+    Column("error", Text),
+    Column("parameters", Text, comment="JSON"),
+    Column("result", Text, comment="JSON"),
+    Column("executed_at", UTCDateTime, nullable=False, server_default=utc_now(), comment="when the call began"),
+    Column("request_id", String(255), comment="executions that share one count once, with the last outcome"),
+    UniqueConstraint("execution_id", info={ONLY_ON: "sqlite"}),
+    CheckConstraint("duration_ms >= 0", name="duration"),
+    Index("ix_tool_executions_tool_name_executed_at", "tool_name", "executed_at"),
+    Index(
+        "ix_tool_executions_request_id",
+        "tool_name",
+        "request_id",
+        sqlite_where=text("request_id IS NOT NULL"),
+        postgresql_where=text("request_id IS NOT NULL"),
+    ),
+    Index(
+        "ix_tool_executions_failed",
+        "tool_name",
+        "executed_at",
+        sqlite_where=text("success = 0"),
+        postgresql_where=text("NOT success"),
+    ),
+    Index(
+        "uq_tool_executions_ours",
+        "execution_id",
+        "executed_at",
+        unique=True,
+        postgresql_where=text("execution_id LIKE 'rg%'"),
+        info={ONLY_ON: "postgresql"},
+    ),
+    postgresql_partition_by="RANGE (executed_at)",  # where the primary key is (id, executed_at), as it has to be
+)
+
+# A unique constraint cannot reach across partitions, so this table says which of the callers' own ids are stored. An id
+# that Rollguard made holds its time, and so belongs into one partition only: `uq_tool_executions_ours` is enough.
+execution_keys = Table(
+    "execution_keys",
+    metadata,
+    Column("execution_id", String(255), primary_key=True),
+    Column("executed_at", UTCDateTime, nullable=False),
+    Index("ix_execution_keys_executed_at", "executed_at"),
+    info={ONLY_ON: "postgresql"},
+    comment="every execution_id of the callers' own that is stored, across the partitions",
+)
+
+# What is counted in the rollups and to be taken off: all executions of a request but the last.
+superseded_executions = Table(
+    "superseded_executions",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=False, comment="of the row in tool_executions"),
+    Column("tool_name", String(255), nullable=False),
+    Column("version_number", Integer),
+    Column("success", Boolean, nullable=False),
+    Column("duration_ms", Float),
+    Column("error_type", String(255)),
+    Column("executed_at", UTCDateTime, nullable=False),
+    Index("ix_superseded_executions_tool_name", "tool_name", "executed_at"),
+    comment="executions whose request was tried again later: counted in the rollups, and taken off the counts",
+)
+
+request_arrivals = Table(
+    "request_arrivals",
+    metadata,
+    Column("tool_name", String(255), nullable=False),
+    Column("request_id", String(255), nullable=False),
+    info={ONLY_ON: "postgresql"},
+    comment="requests whose executions arrived and were not looked through yet",
+)

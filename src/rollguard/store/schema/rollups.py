@@ -1,0 +1,64 @@
+"""The tables that executions are counted in."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Float,
+    Integer,
+    String,
+    Table,
+)
+
+from rollguard.store.schema.base import metadata
+from rollguard.store.types import UTCDateTime
+
+# Executions counted per tool, version, error, minute and hour. Exact, whoever inserts them.
+tool_execution_rollups = Table(
+    "tool_execution_rollups",
+    metadata,
+    Column("tool_name", String(255), primary_key=True),
+    Column("width", Integer, primary_key=True, autoincrement=False, comment="seconds: 60 or 3600"),
+    Column("start_at", UTCDateTime, primary_key=True),
+    Column("version_number", Integer, primary_key=True, autoincrement=False, comment="0 where none was named"),
+    Column("bucket", Integer, primary_key=True, autoincrement=False, comment="of the duration; -1 without one"),
+    Column("executions", BigInteger, nullable=False),
+    Column("successes", BigInteger, nullable=False),
+    Column("duration_sum_ms", Float, nullable=False),
+    Column("error_type", String(255), primary_key=True, server_default=""),
+    sqlite_with_rowid=False,
+)
+
+# Where counting a version may begin: it need not read the rollups of the time before.
+tool_version_starts = Table(
+    "tool_version_starts",
+    metadata,
+    Column("tool_name", String(255), primary_key=True),
+    Column("version_number", Integer, primary_key=True, autoincrement=False, comment="0 where none was named"),
+    Column("first_hour", UTCDateTime, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+tool_execution_deltas = Table(
+    "tool_execution_deltas",
+    metadata,
+    Column("tool_name", String(255), nullable=False),
+    Column("version_number", Integer, nullable=False),
+    Column("minute", UTCDateTime, nullable=False),
+    Column("bucket", Integer, nullable=False),
+    Column("executions", BigInteger, nullable=False),
+    Column("successes", BigInteger, nullable=False),
+    Column("duration_sum_ms", Float, nullable=False),
+    Column("error_type", String(255), nullable=False, server_default=""),
+    comment="counted and not yet folded into the rollups",
+)
+
+rollup_state = Table(
+    "rollup_state",
+    metadata,
+    Column("only_row", Integer, primary_key=True, autoincrement=False),
+    Column("rolled_to", BigInteger, nullable=False, comment="SQLite: the last id that was rolled up"),
+    CheckConstraint("only_row = 1", name="only_row"),
+)

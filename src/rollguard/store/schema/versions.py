@@ -1,0 +1,104 @@
+"""The tables of versions: when each was live, which may not be again, and who puts one in place elsewhere."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from rollguard.store.schema.base import metadata, utc_now
+from rollguard.store.types import UTCDateTime
+
+tool_versions = Table(
+    "tool_versions",
+    metadata,
+    Column("version_id", Integer, primary_key=True),
+    Column("tool_name", String(255), nullable=False),
+    Column("version_number", Integer, nullable=False),
+    Column("code", LargeBinary, nullable=False, comment="the file's bytes, exactly"),
+    Column("sha256", String(64), nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("created_by", String(255), nullable=False),
+    Column("reason", Text),
+    Column("parent_version", Integer),
+    Column("created_at", UTCDateTime, nullable=False, server_default=utc_now()),
+    UniqueConstraint("tool_name", "version_number"),
+    UniqueConstraint("tool_name", "sha256"),
+    CheckConstraint("version_number >= 1", name="number"),
+    CheckConstraint("kind IN ('initial', 'bugfix', 'enhancement', 'improvement', 'edit', 'rollback')", name="kind"),
+)
+
+# Every time a version went live. The row that is not ended is the live pointer.
+tool_deployments = Table(
+    "tool_deployments",
+    metadata,
+    Column("deployment_id", Integer, primary_key=True),
+    Column("tool_name", String(255), nullable=False),
+    Column("version_number", Integer, nullable=False),
+    Column("deployed_at", UTCDateTime, nullable=False),
+    Column("deployed_by", String(255), nullable=False),
+    Column("reason", Text),
+    Column("ended_at", UTCDateTime),
+    Column("ended_by", String(20), comment="what took its place: a deployment or a rollback"),
+    Column("kind", String(20), nullable=False, server_default="deployment"),
+    CheckConstraint("(ended_at IS NULL) = (ended_by IS NULL)", name="ended"),
+    CheckConstraint("ended_by IN ('deployment', 'rollback')", name="ended_by"),
+    CheckConstraint("kind IN ('deployment', 'rollback')", name="kind"),
+    Index("ix_tool_deployments_tool_name", "tool_name", "deployment_id"),
+    Index(
+        "uq_tool_deployments_live",
+        "tool_name",
+        unique=True,
+        sqlite_where=text("ended_at IS NULL"),
+        postgresql_where=text("ended_at IS NULL"),
+    ),
+)
+
+# Code that was rolled back and may not go live again. A row that is not lifted is in force.
+quarantined_code = Table(
+    "quarantined_code",
+    metadata,
+    Column("quarantine_id", Integer, primary_key=True),
+    Column("tool_name", String(255), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("version_number", Integer, nullable=False),
+    Column("rollback_id", Integer, nullable=False, comment="the rollback that quarantined it"),
+    Column("reason", Text, nullable=False),
+    Column("quarantined_at", UTCDateTime, nullable=False),
+    Column("noticed_at", UTCDateTime, comment="since when the tool's file holds it all the same"),
+    Column("lifted_at", UTCDateTime),
+    Column("lifted_by", String(255)),
+    CheckConstraint("(lifted_at IS NULL) = (lifted_by IS NULL)", name="lifted"),
+    Index(
+        "uq_quarantined_code_in_force",
+        "tool_name",
+        "sha256",
+        unique=True,
+        sqlite_where=text("lifted_at IS NULL"),
+        postgresql_where=text("lifted_at IS NULL"),
+    ),
+)
+
+# Tools that live elsewhere: who calls the outside for one at this moment, and whether it is known what is live there.
+tool_actuations = Table(
+    "tool_actuations",
+    metadata,
+    Column("tool_name", String(255), primary_key=True),
+    Column("sequence", BigInteger, nullable=False, comment="of the latest call; it only rises"),
+    Column("held_by", String(255)),
+    Column("held_until", UTCDateTime),
+    Column("unsettled_since", UTCDateTime, comment="a call was begun then, and the books do not tell its end"),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("next_attempt_at", UTCDateTime),
+    Column("last_error", Text),
+)
