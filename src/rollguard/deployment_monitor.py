@@ -11,15 +11,16 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
+from rollguard.answering import Answering
 from rollguard.checking import Checked, Checker
-from rollguard.errors import InvalidInput, RollbackRefused, StoreError
+from rollguard.errors import InvalidInput, StoreError
 from rollguard.explanation import explain
 from rollguard.health_report import failed_check_row
-from rollguard.judge import Judgement, Rules, Verdict, as_float
+from rollguard.judge import Rules
 from rollguard.notify import Dispatcher, LogNotifier, Notifier
 from rollguard.registry import ToolRegistry
-from rollguard.rollback import RollbackRunner, investigation_of, notice_quarantined_files, verify_all
-from rollguard.store import Beginning, ExecutionStore, Intention, Rollback, Session, Tidied
+from rollguard.rollback import RollbackRunner, notice_quarantined_files, verify_all
+from rollguard.store import Beginning, ExecutionStore, Rollback, Session, Tidied
 from rollguard.surroundings import notes_on_baseline
 
 logger = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class DeploymentMonitor:
         self._rules_of = {name: self.rules.with_overrides(values) for name, values in (tool_overrides or {}).items()}
         self._checker = Checker(execution_store)
         self._runner = RollbackRunner(execution_store, tool_registry)
+        self._answering = Answering(execution_store, self._runner)
         self._watcher = f"{platform.node() or 'host'}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._dispatcher = Dispatcher(execution_store, [LogNotifier()] if notifiers is None else notifiers)
 
@@ -197,7 +199,7 @@ class DeploymentMonitor:
         moment = _now(now)
         session = self._session_of(tool_name, session_id)
         (checked,) = self._checker.check([session], moment)
-        result = self._act(checked, moment)
+        result = self._answering.answer(checked, moment)
         self.deliver_notifications(now=moment)
         return result
 
@@ -347,93 +349,11 @@ class DeploymentMonitor:
         try:
             if isinstance(checked, Exception):
                 raise checked
-            return self._act(checked, now)
+            return self._answering.answer(checked, now)
         except Exception as error:  # noqa: BLE001 - one session's failure never stops another's check
             logger.error("session %d of %s: %s", session.session_id, session.tool_name, error)
             self.record_failed_check(session, error, now=now)
             return error
-
-    def _act(self, checked: Checked, now: datetime) -> dict[str, Any]:
-        """Answer a check: roll back, complete the session, or leave it be."""
-        session, judgement, report = checked.session, checked.judgement, checked.report
-        result: dict[str, Any] = {
-            **report,
-            "rollback_performed": False,
-            "rollback_type": None,
-            "reason": judgement.reasons[0],
-            "success_rate_drop": report["comparison"]["success_rate_drop"],
-            "rollback_result": None,
-        }
-        if report["needs_rollback"]:
-            result.update(self._answer_regression(session, judgement, now))
-        elif session.active and judgement.scheduled and now >= _end_of_watch(session, judgement):
-            self._complete(session, judgement, now)
-        else:
-            return result
-        result["session_status"] = self.store.sessions.get(session.session_id).status
-        return result
-
-    def _answer_regression(self, session: Session, judgement: Judgement, now: datetime) -> dict[str, Any]:
-        held = self.store.rollbacks.held(session.session_id, now)
-        if held is not None:
-            return self._answer_held(session, held, judgement, now)
-        intention = Intention(
-            tool_name=session.tool_name,
-            session_id=session.session_id,
-            from_version=session.version_number,
-            to_version=None,
-            reason=judgement.headline,
-            rollback_type=str(judgement.rollback_type),
-            requested_by="rollguard",
-            success_rate_drop=as_float(judgement.comparison.success_rate_drop),
-            regression_severity=str(judgement.comparison.regression_severity),
-            investigation=investigation_of(self.store, session, min(now, session.window_end)),
-            mode=session.rules.mode,
-            max_per_day=session.rules.max_rollbacks_per_day,
-        )
-        try:
-            rollback = self._runner.roll_back(intention, now)
-        except RollbackRefused as refusal:
-            logger.info("session %d: %s", session.session_id, refusal)
-            refused = {"rollback_successful": False, "refused": True, "error": str(refusal)}
-            return {"reason": str(refusal), "rollback_result": refused}
-        return self._answer_held(session, rollback, judgement, now)
-
-    def _answer_held(self, session: Session, rollback: Rollback, judgement: Judgement, now: datetime) -> dict[str, Any]:
-        """What to answer of a rollback; where none will be made, the session ends with its window."""
-        decided_not_to = rollback.state in ("observed", "capped")
-        if now >= session.window_end and (decided_not_to or rollback.to_version is None):
-            self._complete(session, judgement, now)
-        return {
-            "rollback_performed": rollback.rollback_successful,
-            "rollback_type": rollback.rollback_type if rollback.rollback_successful else None,
-            "reason": rollback.reason if rollback.rollback_successful else rollback.error,
-            "rollback_result": {
-                "refused": decided_not_to,
-                "state": rollback.state,
-                "rollback_id": rollback.rollback_id,
-                "rollback_successful": rollback.rollback_successful,
-                "from_version": rollback.from_version,
-                "to_version": rollback.to_version,
-                "error": rollback.error,
-            },
-        }
-
-    def _complete(self, session: Session, judgement: Judgement, now: datetime) -> None:
-        if judgement.verdict is Verdict.REGRESSED:
-            outcome, notes = "regressed", f"regressed and could not be rolled back: {judgement.reasons[0]}"
-        elif judgement.verdict is Verdict.HEALTHY:
-            outcome, notes = "healthy", f"healthy: {judgement.reasons[0]}"
-        elif judgement.verdict is Verdict.EXTERNAL:
-            outcome, notes = "unproven", f"unproven, something else failed too: {judgement.alert}"
-        else:
-            outcome, notes = "unproven", f"unproven: {judgement.warning}"
-        self.store.sessions.complete(session.session_id, outcome=outcome, notes=notes, now=now)
-
-
-def _end_of_watch(session: Session, judgement: Judgement) -> datetime:
-    """When the watch is over: later, where it may be extended for want of data."""
-    return session.last_end if judgement.verdict is Verdict.INSUFFICIENT_DATA else session.window_end
 
 
 def _now(now: datetime | None) -> datetime:

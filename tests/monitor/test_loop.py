@@ -7,12 +7,15 @@ import os
 import signal
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from rollguard import AutonomousLoop, DeploymentMonitor
+from rollguard.answering import Answering
 from rollguard.checking import Checked, Checker
 from rollguard.errors import InvalidSetting, StoreUnavailable
+from rollguard.rollback import RollbackRunner
 from rollguard.store import Session
 from tests.conftest import NOW, Guard
 
@@ -61,19 +64,24 @@ class OneFails(Checker):
         return super().check(sessions, now, scheduled=scheduled)
 
 
+class OneIsNotAnswered(Answering):
+    """What follows from a check; for one tool's session it is a fault."""
+
+    def answer(self, checked: Checked, now: datetime) -> dict[str, Any]:
+        if checked.session.tool_name == "broken":
+            raise RuntimeError("boom")
+        return super().answer(checked, now)
+
+
 class OneSessionFails(DeploymentMonitor):
     """A monitor to which one tool's session is a fault, in its check or in what follows from it."""
 
-    def __init__(self, *args: object, fails_at: str, **kwargs: object) -> None:
+    def __init__(self, *args: Any, fails_at: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fails_at = fails_at
         if fails_at == "check":
             self._checker = OneFails(self.store)
-
-    def _act(self, checked: Checked, now: datetime) -> object:
-        if self.fails_at == "act" and checked.session.tool_name == "broken":
-            raise RuntimeError("boom")
-        return super()._act(checked, now)
+        else:
+            self._answering = OneIsNotAnswered(self.store, RollbackRunner(self.store, self.registry))
 
 
 @pytest.mark.parametrize("fails_at", ["check", "act"])
