@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast, get_type_hints
 
 import docstring_parser
@@ -16,6 +17,8 @@ from pydantic_core import CoreSchema, PydanticSerializationError
 from rollguard.errors import ToolLoadError
 from rollguard.registry.calling import told
 from rollguard.registry.source import LoadedTool
+
+logger = logging.getLogger(__name__)
 
 _ANYTHING = ConfigDict(arbitrary_types_allowed=True)
 
@@ -64,6 +67,17 @@ def definition_of(tool: LoadedTool) -> dict[str, Any]:
         part for part in (documented.short_description, documented.long_description) if part
     )
     return {"name": tool.name, "description": description, "parameters": schema}
+
+
+def definitions_of(tools: Mapping[str, LoadedTool]) -> list[dict[str, Any]]:
+    """The definition of each tool, given by name. One that cannot be described is logged and left out."""
+    definitions = []
+    for name, tool in tools.items():
+        try:
+            definitions.append(definition_of(tool))
+        except ToolLoadError as error:
+            logger.error("%s is left out of the definitions: %s", name, error)
+    return definitions
 
 
 def _own_definition(name: str, ask: Callable[[], Any]) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 from rollguard.actuators import Actuator, Order, carry_out
 from rollguard.errors import ActuatorFailed, DeploymentConflict
-from rollguard.store import Beginning, Deployment, ExecutionStore, Version
+from rollguard.registry.release import Release
+from rollguard.store import Deployment, ExecutionStore, Version
 
 logger = logging.getLogger(__name__)
 
@@ -46,55 +47,36 @@ class Elsewhere:
         """Until when a call that begins now holds the lease."""
         return now + timedelta(seconds=actuator.patience)
 
-    def go_live(
-        self,
-        actuator: Actuator,
-        version: Version,
-        by: str,
-        reason: str | None,
-        at: datetime | None,
-        *,
-        force: bool,
-        watch: Beginning | None = None,
-    ) -> None:
+    def go_live(self, actuator: Actuator, version: Version, release: Release) -> None:
         """Have a kept version run, then say so in the books. Raises as `ToolRegistry.deploy` does."""
         live = self._store.versions.live(version.tool_name)
         if live is not None and live.version_number == version.version_number:
             return
-        if not force:
+        if not release.force:
             self._store.quarantine.refuse(version)
         sequence = self._wait_for_the_lease(actuator, version.tool_name)
         order = Order(version, "deploy", f"{version.tool_name}:deploy:{sequence}", sequence)
         try:
             carry_out(actuator, order)
-            after = self.say_live(version, by, reason, at, force=force, watch=watch)
+            after = self.say_live(version, release)
         except BaseException:  # what runs there now is not known: the next cycle asks for what is live
             self._store.actuations.release(version.tool_name, holder=self.holder)
             raise
         self._store.actuations.settle(version.tool_name, holder=self.holder, deployment_id=after.deployment_id)
 
-    def say_live(
-        self,
-        version: Version,
-        by: str,
-        reason: str | None,
-        at: datetime | None,
-        *,
-        force: bool,
-        watch: Beginning | None = None,
-    ) -> Deployment:
+    def say_live(self, version: Version, release: Release) -> Deployment:
         """Say in the books that a version is live, whoever made it so."""
         live = self._store.versions.live(version.tool_name)
         return self._store.versions.go_live(
             version.tool_name,
             version.version_number,
             swap=_nothing_in_the_folder,
-            deployed_by=by,
-            reason=reason,
-            deployed_at=at or datetime.now(UTC),
+            deployed_by=release.by,
+            reason=release.reason,
+            deployed_at=release.moment,
             expected_live=live.deployment_id if live else None,
-            force=force,
-            begin=watch.begin if watch else None,
+            force=release.force,
+            begin=release.watch.begin if release.watch else None,
         )
 
     def settle(self, now: datetime) -> list[str]:

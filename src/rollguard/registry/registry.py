@@ -8,16 +8,16 @@ import os
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
+from datetime import datetime
 from types import CoroutineType
 from typing import Any
 
 from rollguard.actuators import Actuator
-from rollguard.errors import InvalidInput, StoreUnavailable, ToolFileError, ToolLoadError
+from rollguard.errors import InvalidInput, StoreUnavailable
 from rollguard.interface import Change
 from rollguard.record import Recorder, Spool
-from rollguard.registry.adoption import adopt, adopt_all, keep_hand_edit
-from rollguard.registry.breaking import changes_of, refuse_breaking, warn_of
+from rollguard.registry.adoption import adopt_all, keep_hand_edit
+from rollguard.registry.breaking import changes_of
 from rollguard.registry.calling import (
     Call,
     IsFailure,
@@ -28,14 +28,16 @@ from rollguard.registry.calling import (
     run,
     run_in_thread,
 )
-from rollguard.registry.definitions import definition_of
+from rollguard.registry.definitions import definition_of, definitions_of
 from rollguard.registry.elsewhere import Elsewhere
 from rollguard.registry.folder import Folder, checked_file_name
 from rollguard.registry.following import Following
+from rollguard.registry.release import Release
+from rollguard.registry.releasing import Code, Releasing, bytes_of
 from rollguard.registry.serving import Served, Serving, judges_of
-from rollguard.registry.source import LoadedTool, load
-from rollguard.registry.swapping import Swapping, bytes_of, check
-from rollguard.store import Beginning, ExecutionStore, Version, digest
+from rollguard.registry.source import LoadedTool
+from rollguard.registry.swapping import Swapping
+from rollguard.store import Beginning, ExecutionStore, Version
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +100,7 @@ class ToolRegistry:
         self.elsewhere = elsewhere = Elsewhere(store, actuators or {})
         self._serving = Serving(self.folder, store, self._failure_rules, look_every=look_every)
         self._swapping = Swapping(self.folder, store, self._serving)
+        self._releasing = Releasing(self.folder, store, self._swapping, elsewhere, self._made_here)
         self._following: Following | None = None
         if follow:
             served_anew = weakref.WeakMethod(self._serving.forget)
@@ -149,13 +152,7 @@ class ToolRegistry:
 
     def get_tool_definitions(self) -> list[dict[str, Any]]:
         """The definitions of every tool that can be served. One that cannot be described is logged and left out."""
-        definitions = []
-        for name, tool in self.get_all_tools().items():
-            try:
-                definitions.append(definition_of(tool))
-            except ToolLoadError as error:
-                logger.error("%s is left out of the definitions: %s", name, error)
-        return definitions
+        return definitions_of(self.get_all_tools())
 
     def refresh(self) -> dict[str, str]:
         """Look at every file again, and adopt those that have no version yet.
@@ -279,22 +276,8 @@ class ToolRegistry:
             DeploymentConflict: something else was deployed at the same moment, and it won.
             StoreUnavailable: the database cannot be reached or written; nothing was changed.
         """
-        path, content = self.folder.file(tool_name), bytes_of(code)
-        check(created_by=created_by, reason=reason, moment=deployed_at)
-        actuator = self.elsewhere.of(tool_name)
-        if actuator is None:
-            load(tool_name, content, path, digest(content))
-        found = changes_of(self.folder, self.store, tool_name, content)
-        if strict:
-            refuse_breaking(tool_name, found)
-        if actuator is None:
-            version = self._keep(tool_name, content, kind, created_by, reason)
-            self._go_live(version, created_by, reason, deployed_at, force=force, watch=watch)
-        else:
-            version = self._kept(tool_name, content, kind, created_by, reason)
-            self.elsewhere.go_live(actuator, version, created_by, reason, deployed_at, force=force, watch=watch)
-        warn_of(tool_name, found)
-        return version.version_number
+        release = Release(created_by, reason, deployed_at, force, watch)
+        return self._releasing.deploy(Code.of(tool_name, code, kind), release, strict=strict).version_number
 
     def keep(
         self,
@@ -318,12 +301,7 @@ class ToolRegistry:
             InvalidToolName, InvalidInput, ToolLoadError, StoreUnavailable: as for `deploy`.
             UnknownVersion: there is no such parent.
         """
-        path, content = self.folder.file(tool_name), bytes_of(code)
-        check(created_by=created_by, reason=reason, moment=None)
-        if self.elsewhere.of(tool_name) is not None:
-            return self._kept(tool_name, content, kind, created_by, reason, parent_version)
-        load(tool_name, content, path, digest(content))
-        return self._keep(tool_name, content, kind, created_by, reason, parent_version)
+        return self._releasing.keep(Code.of(tool_name, code, kind, parent_version), Release(created_by, reason))
 
     def changes(self, tool_name: str, code: str | bytes) -> tuple[Change, ...]:
         """What callers of the tool would notice if `code` were deployed, the breaking changes first.
@@ -331,21 +309,6 @@ class ToolRegistry:
         It is compared with the tool's file as it is now, and read only, never run.
         """
         return changes_of(self.folder, self.store, checked_file_name(tool_name), bytes_of(code))
-
-    def _keep(
-        self,
-        tool_name: str,
-        content: bytes,
-        kind: str | None,
-        created_by: str,
-        reason: str | None,
-        parent_version: int | None = None,
-    ) -> Version:
-        self.settle_swaps(tool_name)
-        adopt(self.folder, self.store, tool_name)
-        if self.folder.read(tool_name) != content:  # before the new version, so that the numbers tell the order
-            self.keep_hand_edit(tool_name)
-        return self._kept(tool_name, content, kind, created_by, reason, parent_version)
 
     def note_deployment(
         self,
@@ -369,42 +332,8 @@ class ToolRegistry:
             InvalidToolName, InvalidInput: a value cannot be meant, or the tool lives in the folder.
             BreakingChange, CodeQuarantined, DeploymentConflict, StoreUnavailable: as for `deploy`.
         """
-        checked_file_name(tool_name)
-        content = bytes_of(code)
-        check(created_by=created_by, reason=reason, moment=deployed_at)
-        if self.elsewhere.of(tool_name) is None:
-            raise InvalidInput(
-                f"{tool_name} has no actuator, so it lives in the folder; deploy it, or give it one in "
-                f"[tools.{tool_name}.actuator]"
-            )
-        found = changes_of(self.folder, self.store, tool_name, content)
-        if strict:
-            refuse_breaking(tool_name, found)
-        version = self._kept(tool_name, content, kind, created_by, reason)
-        live = self.store.versions.live(tool_name)
-        if live is None or live.version_number != version.version_number:
-            self.elsewhere.say_live(version, created_by, reason, deployed_at, force=force, watch=watch)
-        warn_of(tool_name, found)
-        return version.version_number
-
-    def _kept(
-        self,
-        tool_name: str,
-        content: bytes,
-        kind: str | None,
-        created_by: str,
-        reason: str | None,
-        parent_version: int | None = None,
-    ) -> Version:
-        return self.store.versions.add(
-            tool_name,
-            content,
-            kind=kind,
-            created_by=created_by,
-            reason=reason,
-            parent_version=parent_version,
-            now=datetime.now(UTC),
-        )
+        release = Release(created_by, reason, deployed_at, force, watch)
+        return self._releasing.note(Code.of(tool_name, code, kind), release, strict=strict).version_number
 
     def restore(
         self,
@@ -422,28 +351,12 @@ class ToolRegistry:
             UnknownVersion: there is no version of that number.
             CodeQuarantined, ActuatorFailed, ToolFileError, DeploymentConflict, StoreUnavailable: as for `deploy`.
         """
-        checked_file_name(tool_name)
-        check(created_by=restored_by, reason=reason, moment=None)
-        version = self.store.versions.get(tool_name, version_number)
-        actuator = self.elsewhere.of(tool_name)
-        if actuator is not None:
-            self.elsewhere.go_live(actuator, version, restored_by, reason, None, force=force)
-        else:
-            self._go_live(version, restored_by, reason, None, force=force)
+        release = Release(restored_by, reason, force=force)
+        self._releasing.go_live(self.store.versions.get(checked_file_name(tool_name), version_number), release)
 
-    def _go_live(
-        self,
-        version: Version,
-        by: str,
-        reason: str | None,
-        at: datetime | None,
-        *,
-        force: bool,
-        watch: Beginning | None = None,
-    ) -> None:
-        deployment_id = self._swapping.go_live(version, by, reason, at, force=force, watch=watch)
+    def _made_here(self, tool_name: str, deployment_id: int) -> None:
         if self._following is not None:
-            self._following.made_here(version.tool_name, deployment_id)
+            self._following.made_here(tool_name, deployment_id)
 
     def put(self, version: Version) -> None:
         """Swap a version's code into its tool's file, and serve it from the next call on. Touches no database.
@@ -469,13 +382,7 @@ class ToolRegistry:
         Raises:
             StoreUnavailable: the database cannot be reached; it is settled when it is back.
         """
-        settled = []
-        for name in self._swapping.unsettled(tool_name):
-            try:
-                settled += self._swapping.settle(name)
-            except ToolFileError as error:  # one file never hides the others
-                logger.error("%s is not put right yet: %s", name, error)
-        return settled
+        return self._releasing.settle(tool_name)
 
     def keep_hand_edit(self, tool_name: str) -> Version | None:
         """Keep the tool's file as a version of its own if it is none yet, so that restoring over it loses nothing."""

@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 
-from rollguard.errors import DeploymentConflict, InvalidInput, StoreError, ToolFileError
+from rollguard.errors import DeploymentConflict, StoreError, ToolFileError
 from rollguard.registry.adoption import keep_hand_edit
 from rollguard.registry.folder import Folder
 from rollguard.registry.notes import SwapNote, notes_in, write_note
+from rollguard.registry.release import Release
 from rollguard.registry.serving import Serving
-from rollguard.store import Beginning, ExecutionStore, Standing, Version, digest, versions
-from rollguard.store.names import checked_id
-from rollguard.store.payloads import clean_text
+from rollguard.store import ExecutionStore, Standing, Version, digest, versions
 
 logger = logging.getLogger(__name__)
 
@@ -73,16 +71,7 @@ class Swapping:
         """The tools that have a swap under way, or one that was cut short."""
         return sorted({note.tool_name for note in notes_in(self._folder.path, tool_name)})
 
-    def go_live(
-        self,
-        version: Version,
-        by: str,
-        reason: str | None,
-        at: datetime | None,
-        *,
-        force: bool = False,
-        watch: Beginning | None = None,
-    ) -> int:
+    def go_live(self, version: Version, release: Release) -> int:
         """Make a kept version live, file and books alike, or neither. Raises as `ToolRegistry.deploy` does.
 
         Returns:
@@ -108,12 +97,12 @@ class Swapping:
                 name,
                 version.version_number,
                 swap=swap,
-                deployed_by=by,
-                reason=reason,
-                deployed_at=at or datetime.now(UTC),
+                deployed_by=release.by,
+                reason=release.reason,
+                deployed_at=release.moment,
                 expected_live=live.deployment_id if live else None,
-                force=force,
-                begin=watch.begin if watch else None,
+                force=release.force,
+                begin=release.watch.begin if release.watch else None,
             )
         return after.deployment_id
 
@@ -209,24 +198,3 @@ class Swapping:
         else:
             self._folder.swap(name, before)
         self._serving.forget(name)
-
-
-def bytes_of(code: object) -> bytes:
-    """The bytes of a file's code. Raises `InvalidInput` where it is none."""
-    if isinstance(code, bytes):
-        return code
-    if not isinstance(code, str):
-        raise InvalidInput(f"code: {type(code).__name__} is not the text or the bytes of a file")
-    try:
-        return code.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidInput(f"code: its text has no UTF-8: {error}") from error
-
-
-def check(*, created_by: object, reason: object, moment: object) -> None:
-    """Raise `InvalidInput` where what is said of a deployment cannot be meant."""
-    checked_id("created_by", created_by)
-    if reason is not None and (not isinstance(reason, str) or clean_text(reason) != reason):
-        raise InvalidInput("reason: give text of at most 8192 characters, without NUL")
-    if moment is not None and not isinstance(moment, datetime):
-        raise InvalidInput(f"deployed_at: {moment!r} is not a datetime")
