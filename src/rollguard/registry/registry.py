@@ -100,12 +100,12 @@ class ToolRegistry:
         self.elsewhere = elsewhere = Elsewhere(store, actuators or {})
         self._serving = Serving(self.folder, store, self._failure_rules, look_every=look_every)
         self._swapping = Swapping(self.folder, store, self._serving)
-        self._releasing = Releasing(self.folder, store, self._swapping, elsewhere, self._made_here)
         self._following: Following | None = None
         if follow:
             served_anew = weakref.WeakMethod(self._serving.forget)
             self._following = Following(self.folder, store, lambda name: elsewhere.of(name) is not None, served_anew)
             self._serving.looking = self._following.start
+        self._releasing = Releasing(self.folder, store, self._swapping, elsewhere, self._following)
         self.folder.remove_leftovers()
         self._adopt()
         self.recorder.flush(wait=False)
@@ -353,10 +353,6 @@ class ToolRegistry:
         """
         release = Release(restored_by, reason, force=force)
         self._releasing.go_live(self.store.versions.get(checked_file_name(tool_name), version_number), release)
-
-    def _made_here(self, tool_name: str, deployment_id: int) -> None:
-        if self._following is not None:
-            self._following.made_here(tool_name, deployment_id)
 
     def put(self, version: Version) -> None:
         """Swap a version's code into its tool's file, and serve it from the next call on. Touches no database.

@@ -12,6 +12,7 @@ from rollguard.registry.adoption import adopt, keep_hand_edit
 from rollguard.registry.breaking import changes_of, refuse_breaking, warn_of
 from rollguard.registry.elsewhere import Elsewhere
 from rollguard.registry.folder import Folder, checked_file_name
+from rollguard.registry.following import Following
 from rollguard.registry.release import Release
 from rollguard.registry.source import load
 from rollguard.registry.swapping import Swapping
@@ -55,7 +56,7 @@ class Releasing:
         store: where the books are.
         swapping: puts versions into the folder.
         elsewhere: the tools that do not live in it.
-        made_here: told of each deployment made in the folder: the tool's name and the deployment's id.
+        following: told of each deployment made in the folder, where the folder follows those made elsewhere.
     """
 
     def __init__(
@@ -64,13 +65,13 @@ class Releasing:
         store: ExecutionStore,
         swapping: Swapping,
         elsewhere: Elsewhere,
-        made_here: Callable[[str, int], object],
+        following: Following | None,
     ) -> None:
         self._folder = folder
         self._store = store
         self._swapping = swapping
         self._elsewhere = elsewhere
-        self._made_here = made_here
+        self._following = following
 
     def deploy(self, code: Code, release: Release, *, strict: bool) -> Version:
         """Keep the code and make it live. Raises as `ToolRegistry.deploy` does."""
@@ -97,8 +98,10 @@ class Releasing:
         actuator = self._elsewhere.of(version.tool_name)
         if actuator is not None:
             self._elsewhere.go_live(actuator, version, release)
-        else:
-            self._made_here(version.tool_name, self._swapping.go_live(version, release))
+            return
+        deployment_id = self._swapping.go_live(version, release)
+        if self._following is not None:
+            self._following.made_here(version.tool_name, deployment_id)
 
     def settle(self, tool_name: str | None = None) -> list[str]:
         """Put right the files of swaps that were cut short. See `ToolRegistry.settle_swaps`."""
