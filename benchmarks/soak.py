@@ -39,7 +39,9 @@ from rollguard.judge import Rules
 from rollguard.settings import NotifySettings, RecordSettings, Settings, WatchSettings
 from rollguard.store.schema import notifications, tool_executions
 
-WATCHERS, WORKERS, TOOLS = 8, 4, 6
+WATCHERS, WORKERS, TOOLS = 8, 4, 12
+# How often a worker does something else than to call. Rarely: most bad versions shall live long enough to be found.
+DEPLOYS, ROLLS_BACK, CANCELS = 0.0006, 0.0001, 0.0001
 REFUSALS = (CodeQuarantined, DeploymentConflict, NoEarlierVersion, RollbackRefused, SessionClosed, StoreBusy)
 
 
@@ -139,20 +141,20 @@ def work(url: str, folder: str, worker: int, seconds: float, said: Any) -> None:
         while time.monotonic() < end:
             number, dice = chance.randrange(TOOLS), chance.random()
             try:
-                if dice < 0.992:
-                    _call(guard, number, done)
-                elif dice < 0.997:
+                if dice < DEPLOYS:
                     serial += 1
                     good = chance.random() < 0.5
                     guard.deploy(name_of(number), code_of(number, (worker + 1) * 1_000_000 + serial, good=good))
                     done["good versions deployed" if good else "bad versions deployed"] += 1
-                elif dice < 0.9985:
+                elif dice < DEPLOYS + ROLLS_BACK:
                     guard.monitor.roll_back(name_of(number), reason="by hand")
                     done["rolled back by hand"] += 1
-                else:
+                elif dice < DEPLOYS + ROLLS_BACK + CANCELS:
                     for session in guard.monitor.get_active_sessions()[:1]:
                         guard.monitor.cancel_monitoring(session.session_id)
                         done["cancelled by hand"] += 1
+                else:
+                    _call(guard, number, done)
             except REFUSALS as refusal:
                 done[f"refused: {type(refusal).__name__}"] += 1
         guard.registry.recorder.flush()
