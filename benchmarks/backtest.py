@@ -124,15 +124,17 @@ def _fill(plain: Plain, tools: int) -> None:
         f"SELECT {name}, d, {at('0')} FROM {names} CROSS JOIN {deployments}"
     )
     bad = "(k + d) % 10 = 0"
-    for width, first, end, step, version, counts in (
-        (3600, -7 * 24, 0, 3600, "d - 1", "20, 19"),
-        (3600, 0, 24, 3600, "d", f"24, CASE WHEN {bad} THEN 12 ELSE 23 END"),
-        (60, 0, 288, 300, "d", f"2, CASE WHEN {bad} OR i % 10 = 0 THEN 1 ELSE 2 END"),
+    for width, first, end, step, version, executions, successes in (
+        (3600, -7 * 24, 0, 3600, "d - 1", 20, "19"),
+        (3600, 0, 24, 3600, "d", 24, f"CASE WHEN {bad} THEN 12 ELSE 23 END"),
+        (60, 0, 288, 300, "d", 2, f"CASE WHEN {bad} OR i % 10 = 0 THEN 1 ELSE 2 END"),
     ):
+        histogram = f"""'{{"180":{executions}}}'""" if sqlite else f"ARRAY[ARRAY[180], ARRAY[{executions}]]"
         plain.execute(
-            "INSERT INTO tool_execution_rollups (tool_name, width, start_at, version_number, bucket, error_type, "
-            f"executions, successes, duration_sum_ms) SELECT {name}, {width}, {at(f'i * {step}')}, {version}, 180, '', "
-            f"{counts}, 100.0 FROM {names} CROSS JOIN {deployments} "
+            "INSERT INTO tool_execution_rollups (tool_name, width, start_at, version_number, error_type, executions, "
+            "successes, timed, duration_sum_ms, histogram) "
+            f"SELECT {name}, {width}, {at(f'i * {step}')}, {version}, '', "
+            f"{executions}, {successes}, {executions}, 100.0, {histogram} FROM {names} CROSS JOIN {deployments} "
             f"CROSS JOIN {_numbers('i', first, end, sqlite=sqlite)}"
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,9 @@ from rollguard.errors import InvalidInput, NotARollguardStore, SchemaTooNew, Sto
 from rollguard.store import migrate
 from rollguard.store.engine import Database
 from rollguard.store.schema import ONLY_ON, metadata
+from rollguard.store.stretches import Stretch
 from tests.conftest import NOW
+from tests.contract.sql import ask
 
 VIEWS = {
     *("active_monitoring", "tool_health_history", "deployment_stability"),
@@ -106,6 +109,42 @@ def test_rollbacks_of_an_older_store_are_kept(new_url: Callable[[], str]) -> Non
         for refused in ("UPDATE deployment_rollbacks SET state = 'odd'", "UPDATE deployment_monitoring SET mode = 'x'"):
             with pytest.raises(StoreConflict), store.database.write() as connection:
                 connection.execute(sa.text(refused))
+
+
+def test_rollups_of_an_older_store_are_kept(new_url: Callable[[], str]) -> None:
+    """What was counted bucket by bucket, folded or not, is counted the same in histograms, and so does the view."""
+    url = new_url()
+    old = Database(url)
+    migrate.migrate(old, "0009")
+    columns = "tool_name, version_number, bucket, error_type, executions, successes, duration_sum_ms"
+    counted = [("", -1, 1, 1, 0.0), ("", 200, 3, 2, 6.5), ("", 210, 4, 4, 9.0), ("KeyError", 210, 2, 0, 4.0)]
+    at = NOW if old.dialect == "postgresql" else "2026-03-01 12:00:00.000000"
+    with old.write() as connection:
+        for error, bucket, executions, successes, duration in counted:
+            values = f"'t', 1, {bucket}, '{error}', {executions}, {successes}, {duration}"
+            widths = [("tool_execution_rollups", "start_at, width", f":at, {width}") for width in (60, 3600)]
+            notes = ("tool_execution_deltas", "minute", ":at")
+            for table, more, given in (*widths, *([notes] * 2 if old.dialect == "postgresql" else [])):
+                insert = f"INSERT INTO {table} ({columns}, {more}) VALUES ({values}, {given})"
+                connection.execute(sa.text(insert), {"at": at})
+        connection.execute(
+            sa.text(
+                "INSERT INTO tool_versions (tool_name, version_number, code, sha256, kind, created_by) "
+                "VALUES ('t', 1, :code, 'x', 'initial', 'me')"
+            ),
+            {"code": b""},
+        )
+    old.close()
+    times = 3 if old.dialect == "postgresql" else 1
+    with ExecutionStore(url) as store:
+        for length in (timedelta(minutes=1), timedelta(hours=1)):
+            (window,) = store.executions.count([[Stretch("t", NOW, NOW + length)]])
+            assert (window.total, window.successes, window.timed) == (10 * times, 7 * times, 9 * times)
+            assert window.duration_sum_ms == 19.5 * times
+            assert window.histogram == ((-1, times), (200, 3 * times), (210, 6 * times))
+        (shown,) = ask(url, "SELECT executions, successes, avg_duration_ms FROM version_history_with_metrics")
+        assert (shown["executions"], shown["successes"]) == (10 * times, 7 * times)
+        assert shown["avg_duration_ms"] == pytest.approx(19.5 / 9)
 
 
 def test_a_newer_store_is_refused(url: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +17,9 @@ from hypothesis import strategies as st
 from rollguard import ExecutionStore
 from rollguard.judge import Window
 from rollguard.judge.histogram import EDGES, RELATIVE_ERROR, bucket_of, count_above, percentiles
-from rollguard.store.rollups import Rollups, fold
+from rollguard.store import bulk
+from rollguard.store.folding import fold
+from rollguard.store.rollups import Rollups
 from rollguard.store.spans import HOUR, MINUTE, RAW, spans
 from rollguard.store.stretches import Stretch
 from tests.conftest import NOW, PostgresServer
@@ -32,6 +35,7 @@ EXECUTIONS = st.fixed_dictionaries(
     {
         "tool_name": st.sampled_from(["a", "b"]),
         "success": st.booleans(),
+        "error_type": st.sampled_from([None, "KeyError", "OSError"]),
         "duration_ms": DURATIONS,
         "executed_at": MOMENTS,
         "version_number": st.sampled_from([None, 1, 2]),
@@ -52,11 +56,12 @@ STRETCHES = st.builds(
     MOMENTS,
     only=st.sampled_from([None, 0, 1]),
     but=st.sampled_from([None, 0, 2]),
+    leave_out=st.sampled_from([(), ("KeyError",)]),
 )
 
 INSERT = sa.text(
-    "INSERT INTO tool_executions (tool_name, success, duration_ms, executed_at, version_number) "
-    "VALUES (:tool_name, :success, :duration_ms, :executed_at, :version_number)"
+    "INSERT INTO tool_executions (tool_name, success, error_type, duration_ms, executed_at, version_number) "
+    "VALUES (:tool_name, :success, :error_type, :duration_ms, :executed_at, :version_number)"
 ).bindparams(sa.bindparam("executed_at", type_=sa.DateTime(timezone=True)))
 
 
@@ -77,6 +82,7 @@ def _expected(rows: list[dict[str, Any]], stretch: Stretch) -> list[dict[str, An
         and stretch.start <= row["executed_at"] < stretch.end
         and stretch.only in (None, row["version_number"] or 0)
         and (stretch.but is None or (row["version_number"] or 0) != stretch.but)
+        and (row["success"] or row["error_type"] not in stretch.leave_out)
     ]
 
 
@@ -97,6 +103,12 @@ def _check(store: ExecutionStore, steps: list[tuple[str, Any]], stretches: list[
         windows = Rollups(store.database).count([[stretch] for stretch in stretches])
         for stretch, window in zip(stretches, windows, strict=True):
             _same(window, _expected(stored, stretch))
+        for series, stretch in zip(store.executions.by_minute([[s] for s in stretches]), stretches, strict=True):
+            expected = _expected(stored, stretch)
+            assert sum(window.total for _minute, window in series) == len(expected)
+            assert {minute for minute, _window in series} == {
+                row["executed_at"].replace(second=0, microsecond=0) for row in expected
+            }
 
 
 def _same(window: Window, rows: list[dict[str, Any]]) -> None:
@@ -116,7 +128,12 @@ def _same(window: Window, rows: list[dict[str, Any]]) -> None:
 @given(STEPS, st.lists(STRETCHES, min_size=1, max_size=4))
 def test_rollups_agree_with_raw_rows_on_sqlite(steps: list[tuple[str, Any]], stretches: list[Stretch]) -> None:
     """Late, out of order, in bulk, by another program, or repeated: every window holds what the raw rows hold."""
-    with tempfile.TemporaryDirectory() as folder, ExecutionStore(f"sqlite:///{folder}/rollguard.db") as store:
+    with (
+        pytest.MonkeyPatch.context() as patched,
+        tempfile.TemporaryDirectory() as folder,
+        ExecutionStore(f"sqlite:///{folder}/rollguard.db") as store,
+    ):
+        patched.setattr(bulk, "WORTH_FOLDING", 6)  # so that some of the writes fold, others leave it
         _check(store, steps, stretches)
 
 
@@ -143,7 +160,7 @@ def test_an_older_stores_executions_are_counted(store: ExecutionStore) -> None:
     """More executions than are read raw are folded by the check that finds them, and counted once."""
     rows = [{"tool_name": "a", "success": i % 3 != 0, "executed_at": NOW + timedelta(seconds=i)} for i in range(1_200)]
     for row in rows[:600]:
-        _insert(store, {**row, "duration_ms": 1.0, "version_number": None})
+        _insert(store, {**row, "duration_ms": 1.0, "version_number": None, "error_type": None})
     store.store_tool_executions(rows[600:])
     rollups = Rollups(store.database)
     rollups.fold_if_worth_it()
@@ -192,8 +209,39 @@ def test_an_edge_belongs_to_the_bucket_below(store: ExecutionStore, edge: int) -
     store.store_tool_executions(
         {"tool_name": "a", "success": True, "duration_ms": d, "executed_at": NOW} for d in durations
     )
+    row = {"tool_name": "a", "success": True, "error_type": None, "executed_at": NOW, "version_number": None}
+    for duration in durations:
+        _insert(store, {**row, "duration_ms": duration})
     (window,) = Rollups(store.database).count([[Stretch("a", NOW, NOW + timedelta(hours=1))]])
-    assert [bucket for bucket, _count in window.histogram] == [edge, edge + 1] == [bucket_of(d) for d in durations]
+    assert window.histogram == ((edge, 2), (edge + 1, 2))
+    assert [bucket_of(duration) for duration in durations] == [edge, edge + 1]
+
+
+def test_what_is_written_at_once_is_folded_exactly(store: ExecutionStore) -> None:
+    """Large writes are in the rollups as they are in the rows, after small ones, with and without repeated ids."""
+    rows = [
+        {
+            "tool_name": f"tool {i % 3}",
+            "success": i % 7 != 0,
+            "error_type": f"Error{i % 2}" if i % 7 == 0 and i % 3 else None,
+            "duration_ms": None if i % 11 == 0 else i * 7919 % 1000 / 3,
+            "executed_at": NOW + timedelta(seconds=i * 13 % 9_000),
+            "version_number": i % 2 or None,
+            "execution_id": f"call {i}",
+        }
+        for i in range(3_000)
+    ]
+    for row in rows[:10]:
+        store.store_tool_execution(**row)
+    assert store.store_tool_executions(rows[10:1_500]) == 1_490
+    assert store.store_tool_executions(rows[1_000:]) == 1_500
+    store.fold()
+    for tool in range(3):
+        stretch = Stretch(f"tool {tool}", NOW + timedelta(minutes=1), NOW + timedelta(minutes=140))
+        (window,) = Rollups(store.database).count([[stretch]])
+        expected = _expected(rows, stretch)
+        _same(window, expected)
+        assert window.histogram == tuple(sorted(Counter(bucket_of(row["duration_ms"]) for row in expected).items()))
 
 
 def test_many_who_fold_at_once_are_safe(store: ExecutionStore) -> None:

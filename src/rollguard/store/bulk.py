@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import chain, islice
 from operator import itemgetter
 from typing import Any
@@ -11,7 +12,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from rollguard.store.ids import moment_of
+from rollguard.store.driver import driver
+from rollguard.store.folding import WORTH_FOLDING, fold, fold_counted, last_id, note
+from rollguard.store.ids import is_ours
+from rollguard.store.tally import Tally
 from rollguard.store.types import sqlite_text
 
 Row = dict[str, Any]
@@ -38,52 +42,70 @@ _BATCH_SIZE = 16 * 2**20  # characters of them, roughly
 
 
 def write_once(connection: Connection, rows: Iterable[Row]) -> int:
-    """Insert checked rows whose `execution_id` is not stored yet, in the caller's transaction.
+    """Insert checked rows whose `execution_id` is not stored yet, in the caller's transaction, and count them.
 
     Returns:
         How many were inserted.
     """
     if connection.dialect.name == "sqlite":
-        return _write_sqlite(connection, rows)
+        return _write_sqlite(connection, iter(rows))
     return _Copying(connection).write(iter(rows))
-
-
-@contextlib.contextmanager
-def _driver(connection: Connection, statement: str) -> Iterator[Any]:
-    """The driver's own connection, for what it does faster than through SQLAlchemy; its errors as SQLAlchemy's."""
-    dbapi: Any = connection.dialect.loaded_dbapi
-    try:
-        yield connection.connection.driver_connection
-    except dbapi.Error as error:
-        raise sa.exc.DBAPIError.instance(statement, None, error, dbapi.Error, dialect=connection.dialect) from error
 
 
 # --- SQLite ----------------------------------------------------------------------------------------------------------
 
-_INSERT = (
-    f"INSERT INTO tool_executions ({_NAMES}) VALUES ({', '.join('?' * len(_TYPES))}) "
-    "ON CONFLICT (execution_id) DO NOTHING"
-)
+# Each statement keeps a journal of its own, in case the table's trigger refuses a row, so many rows go in one. It also
+# lets other threads run while it does, and waits for them afterwards: once, and not for every row.
+_ROWS = 200
+
+
+@lru_cache(maxsize=_ROWS)
+def _insert(rows: int) -> str:
+    values = ", ".join([f"({', '.join('?' * len(_TYPES))})"] * rows)
+    return f"INSERT INTO tool_executions ({_NAMES}) VALUES {values} ON CONFLICT (execution_id) DO NOTHING"
+
+
 _but_time = itemgetter(*(name for name in _TYPES if name != "executed_at"))
 
 
-def _write_sqlite(connection: Connection, rows: Iterable[Row]) -> int:
-    with _driver(connection, _INSERT) as sqlite:
-        before: int = sqlite.total_changes
-        sqlite.executemany(_INSERT, ((*_but_time(row), sqlite_text(row["executed_at"])) for row in rows))
-        return int(sqlite.total_changes) - before
+def _write_sqlite(connection: Connection, rows: Iterator[Row]) -> int:
+    return sum(_write_sqlite_batch(connection, _batch(chain((row,), rows))) for row in rows)
+
+
+def _write_sqlite_batch(connection: Connection, batch: Iterator[Row]) -> int:
+    """Write some rows and, where they are many, fold them: as they are counted here, or, if an id repeats, anew."""
+    tally: Tally[str] = Tally()
+    with driver(connection, _insert(1)) as sqlite:
+        last, before = last_id(sqlite), sqlite.total_changes
+        while rows := list(islice(batch, _ROWS)):
+            values: list[Any] = []
+            for row in rows:
+                moment = sqlite_text(row["executed_at"])
+                tally.add(moment[:16], row)
+                values += _but_time(row)
+                values.append(moment)
+            sqlite.execute(_insert(len(rows)), values)
+        new: int = sqlite.total_changes - before
+        if new >= WORTH_FOLDING:
+            if new == len(tally):
+                fold_counted(sqlite, tally, last)
+            else:
+                fold(connection, "sqlite")
+    return new
 
 
 # --- PostgreSQL ------------------------------------------------------------------------------------------------------
 
-# For any other INSERT or COPY a trigger holds each id once, row by row. For many rows that takes longer, so here it
-# need not; for one it takes less time than asking for that does.
+# For any other INSERT or COPY a trigger holds each id once, row by row, and another one notes what was inserted. For
+# many rows that takes longer, so here they need not; for one it takes less time than asking for that does.
 _ONE = sa.text(
     f"INSERT INTO tool_executions ({_NAMES}) VALUES ({', '.join(f':{name}' for name in _TYPES)}) ON CONFLICT DO NOTHING"
 )
-_KEYED = sa.text("SELECT set_config('rollguard.keyed', 'on', true)")
+_WHO = sa.text("SELECT set_config('rollguard.keyed', 'on', true), set_config('rollguard.noted', :noted, true)")
 _COPY = f"COPY tool_executions ({_NAMES}) FROM STDIN (FORMAT BINARY)"
 _COPY_KEYS = "COPY execution_keys (execution_id, executed_at) FROM STDIN (FORMAT BINARY)"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MINUTE = timedelta(minutes=1)
 _KEY_TYPES = (_TYPES["execution_id"], _TYPES["executed_at"])
 
 # Where an id is stored already. The callers' ids go first and are waited for: of two who write the same one at once,
@@ -117,7 +139,6 @@ class _Copying:
         first = list(islice(rows, 2))
         if len(first) < 2:
             return self._connection.execute(_ONE, first[0]).rowcount if first else 0
-        self._connection.execute(_KEYED)
         new = 0
         rows = chain(first, rows)
         for row in rows:
@@ -139,19 +160,23 @@ class _Copying:
         return len(taken)
 
     def _copy(self, batch: Iterator[Row], taken: list[Row]) -> None:
-        """Send a batch; what was taken of it is put into `taken`."""
-        with _driver(self._connection, _COPY) as driver, driver.cursor() as cursor:
+        """Send a batch, and note what is in it; what was taken of it is put into `taken`."""
+        tally: Tally[int] = Tally()
+        self._connection.execute(_WHO, {"noted": "on"})
+        with driver(self._connection, _COPY) as psycopg, psycopg.cursor() as cursor:
             with cursor.copy(_COPY) as sink:
                 sink.set_types(tuple(_TYPES.values()))
                 for row in batch:
                     taken.append(row)
                     sink.write_row(_values(row))
+                    tally.add((row["executed_at"] - _EPOCH) // _MINUTE, row)
             keys = sorted((row["execution_id"], row["executed_at"]) for row in taken if _is_keyed(row))
             if keys:
                 with cursor.copy(_COPY_KEYS) as sink:
                     sink.set_types(_KEY_TYPES)
                     for key in keys:
                         sink.write_row(key)
+        note(self._connection, tally)
 
     def _insert(self, batch: list[Row]) -> int:
         first: dict[str, Row] = {}
@@ -159,13 +184,14 @@ class _Copying:
             first.setdefault(row["execution_id"], row)
         values: dict[str, list[Any]] = {name: [row[name] for row in first.values()] for name in _TYPES}
         values["keyed"] = [_is_keyed(row) for row in first.values()]
+        self._connection.execute(_WHO, {"noted": "off"})  # which of them are new is known to the database
         inserted = self._connection.execute(_ONCE, values).rowcount
         self._repeating = inserted < len(batch)
         return inserted
 
 
 def _is_keyed(row: Row) -> bool:
-    return moment_of(row["execution_id"]) is None
+    return not is_ours(row["execution_id"])
 
 
 def _batch(rows: Iterator[Row]) -> Iterator[Row]:

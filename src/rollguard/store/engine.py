@@ -28,6 +28,7 @@ from rollguard.errors import (
     StoreUnavailable,
 )
 from rollguard.judge.histogram import bucket_of
+from rollguard.store.buckets import merged_json
 
 _URL_HELP = "use sqlite:///rollguard.db or postgresql://user:password@host/database"
 
@@ -150,6 +151,7 @@ class Database:
             connection.isolation_level = None  # we say BEGIN ourselves
             connection.execute("PRAGMA foreign_keys = ON")
             connection.create_function("rollguard_bucket", 1, bucket_of, deterministic=True)
+            connection.create_function("rollguard_merged", 2, merged_json, deterministic=True)
             if not self._in_memory and not self._opened_read_only:
                 _switch_to_wal(connection, time.monotonic() + self.busy_timeout)
 

@@ -21,7 +21,7 @@ from rollguard.store.minutes import Minutes, Series
 from rollguard.store.names import checked_id, checked_tool_name
 from rollguard.store.payloads import Payloads, clean_text
 from rollguard.store.records import Failure, Session, Unverified
-from rollguard.store.rollups import WORTH_FOLDING, Rollups, fold
+from rollguard.store.rollups import Rollups
 from rollguard.store.schema import superseded_executions as s
 from rollguard.store.schema import tool_executions as t
 from rollguard.store.stretches import Stretch, baseline_of, current_of, restored_of, rows_in, since
@@ -159,10 +159,7 @@ class Executions:
         if first is None:
             return 0
         with self._database.write(durable=False) as connection:
-            new = write_once(connection, chain((first,), source))
-            if self._database.dialect == "sqlite" and new >= WORTH_FOLDING:
-                fold(connection, "sqlite")
-        return new
+            return write_once(connection, chain((first,), source))
 
     # --- counting --------------------------------------------------------------------------------------------------
 

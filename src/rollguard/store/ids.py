@@ -28,6 +28,11 @@ def new_id(moment: datetime) -> str:
     return uuid.uuid4().hex  # of a time that our ids do not hold: as good as a caller's
 
 
+def is_ours(execution_id: str) -> bool:
+    """Whether Rollguard made this id."""
+    return _OURS.fullmatch(execution_id) is not None
+
+
 def moment_of(execution_id: str) -> datetime | None:
     """The time in an id that Rollguard made; None for a caller's own."""
     if not execution_id.startswith("rg"):

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from rollguard.judge import Window
 from rollguard.judge.histogram import NO_DURATION
 from rollguard.store.engine import Database
-from rollguard.store.rollups import BUCKETS, Keys, collapsed_sql, counting_sql, ranges_of
+from rollguard.store.rollups import Keys, collapsed_sql, counting_sql, ranges_of
 from rollguard.store.spans import MINUTE
 from rollguard.store.stretches import Stretch
 
@@ -38,17 +38,9 @@ class Minutes:
             durations: whether durations are wanted too, which takes longer; without them they are left empty.
         """
         dialect = self._database.dialect
-        minute, bucket = _MINUTES[dialect], BUCKETS[dialect]
-        keys = minute
-        if durations:
-            keys = Keys(
-                f"{minute.rolled}, {bucket.rolled}",
-                f"{minute.raw}, {bucket.raw}",
-                f"{minute.unfolded}, {bucket.unfolded}",
-            )
-        sql = counting_sql(dialect, keys)
+        sql = counting_sql(dialect, _MINUTES[dialect], durations=durations)
         if any(stretch.collapse for stretches in windows for stretch in stretches):
-            sql += collapsed_sql(dialect, keys)
+            sql += collapsed_sql(dialect, _MINUTES[dialect], durations=durations)
         ranges = [
             given
             for number, stretches in enumerate(windows)

@@ -16,18 +16,17 @@ from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 
 from rollguard.judge import Window
 from rollguard.judge.histogram import NO_DURATION
-from rollguard.store.buckets import BUCKET_POSTGRESQL, BUCKET_SQLITE
+from rollguard.store.buckets import BUCKET_POSTGRESQL, BUCKET_SQLITE, UNFOLDED
 from rollguard.store.engine import Database
+from rollguard.store.folding import WAITING, WORTH_FOLDING, fold
 from rollguard.store.spans import HOUR, spans
 from rollguard.store.stretches import Stretch
 from rollguard.store.types import sqlite_text
 
 _CHUNK = 500  # windows counted by one statement
-WORTH_FOLDING = 500  # rows beyond the last that was rolled up; fewer are as quickly read raw
 
 
 class Rollups:
@@ -58,18 +57,10 @@ class Rollups:
         Also where requests are to be looked through: what was tried again is known only then.
         """
         with self._database.read() as connection:
-            waiting, requests = connection.execute(sa.text(self._sql.waiting)).one()
+            waiting, requests = connection.execute(sa.text(WAITING[self._database.dialect])).one()
         if (waiting or 0) >= worth or requests:
             with self._database.write(durable=False) as connection:
                 fold(connection, self._database.dialect)
-
-
-def fold(connection: Connection, dialect: str) -> None:
-    """Fold everything that is counted into the rollups, in the caller's write transaction."""
-    if dialect == "postgresql":
-        connection.execute(sa.text(_ALONE))
-    for statement in _SQL[dialect].fold:
-        connection.execute(sa.text(statement))
 
 
 def ranges_of(number: int, stretch: Stretch, *, widest: int = HOUR) -> Iterator[list[Any]]:
@@ -114,8 +105,6 @@ def _window(rows: Sequence[Any]) -> Window:
 class _Statements:
     count: str
     collapsed: str
-    waiting: str
-    fold: tuple[str, ...]
 
 
 _RANGES = {
@@ -156,13 +145,14 @@ _FIRST = """CASE WHEN r.only IS NULL THEN r.a ELSE COALESCE((
 
 # Range by range: without a GROUP BY of its own inside, a planner may start from the rows, of which there are many.
 _BY_RANGE = {
-    "sqlite": "SELECT r.k, {keys}, {counts} FROM r CROSS JOIN {table} x WHERE {where} GROUP BY r.k, {keys}",
+    "sqlite": "SELECT r.k, {keys}, {counts} FROM r CROSS JOIN {table} WHERE {where} GROUP BY r.k, {keys}",
     "postgresql": """
 SELECT r.k, s.* FROM r CROSS JOIN LATERAL (
-    SELECT {keys}, {counts} FROM {table} x WHERE {where} GROUP BY {keys}
+    SELECT {keys}, {counts} FROM {table} WHERE {where} GROUP BY {keys}
 ) s""",
 }
-_SUMS = "SUM(x.executions), SUM(x.successes), SUM(x.duration_sum_ms)"
+_UNTIMED = f"CAST({NO_DURATION} AS INTEGER)"  # a number alone would be a column's in GROUP BY
+_RAW_BUCKET = {"sqlite": BUCKET_SQLITE, "postgresql": BUCKET_POSTGRESQL}
 _RAW_SUMS = "COUNT(*), SUM(CASE WHEN x.success THEN 1 ELSE 0 END), COALESCE(SUM(x.duration_ms), 0)"
 _TAKEN_OFF = "-COUNT(*), -SUM(CASE WHEN x.success THEN 1 ELSE 0 END), -COALESCE(SUM(x.duration_ms), 0)"
 
@@ -188,37 +178,63 @@ class Keys:
     unfolded: str
 
 
-def counting_sql(dialect: str, keys: Keys) -> str:
-    """The statement that counts windows: (number, keys, executions, successes, sum of durations) to be added up."""
+def counting_sql(dialect: str, keys: Keys | None, *, durations: bool = True) -> str:
+    """The statement that counts windows: (number, keys, bucket, executions, successes, sum of durations), to add up.
+
+    Args:
+        keys: what is counted apart, beside the buckets of durations.
+        durations: whether the buckets are wanted; the statement gives none otherwise.
+    """
     by_range, ours, raw = _BY_RANGE[dialect], _ours(dialect), _raw(dialect)
     start = _START[dialect].format(first=_FIRST)
+    rolled = (
+        f"r.width > 0 AND x.tool_name = r.tool AND x.width = r.width AND x.start_at >= {start} AND x.start_at < r.b"
+    )
+    raw_keys = _raw_keys(dialect, keys.raw if keys else None, durations=durations)
     parts = [
         by_range.format(
-            keys=keys.rolled,
-            counts=_SUMS,
-            table="tool_execution_rollups",
-            where="r.width > 0 AND x.tool_name = r.tool AND x.width = r.width "
-            f"AND x.start_at >= {start} AND x.start_at < r.b AND {ours}",
+            keys=columns, counts=counts, table=f"tool_execution_rollups x {join}", where=f"{rolled} AND {ours}"
+        )
+        for columns, counts, join in _kept(dialect, keys.rolled if keys else None, durations=durations)
+    ]
+    parts += [
+        by_range.format(
+            keys=raw_keys, counts=_RAW_SUMS, table="tool_executions x", where=f"r.width = 0 AND {_IN_RANGE} AND {raw}"
         ),
         by_range.format(
-            keys=keys.raw, counts=_RAW_SUMS, table="tool_executions", where=f"r.width = 0 AND {_IN_RANGE} AND {raw}"
-        ),
-        by_range.format(
-            keys=keys.raw, counts=_TAKEN_OFF, table="superseded_executions", where=f"{_IN_RANGE} AND {raw}"
+            keys=raw_keys, counts=_TAKEN_OFF, table="superseded_executions x", where=f"{_IN_RANGE} AND {raw}"
         ),
     ]
     if dialect == "postgresql":  # what is noted and not folded yet
-        parts.append(
-            f"SELECT r.k, {keys.unfolded}, {_SUMS} FROM tool_execution_deltas x JOIN r ON r.width > 0 AND x.tool_name "
-            f"= r.tool AND x.minute >= r.a AND x.minute < r.b AND {ours} GROUP BY r.k, {keys.unfolded}"
-        )
+        parts += [
+            f"SELECT r.k, {columns}, {counts} FROM tool_execution_deltas x {join} JOIN r ON r.width > 0 "
+            f"AND x.tool_name = r.tool AND x.minute >= r.a AND x.minute < r.b AND {ours} GROUP BY r.k, {columns}"
+            for columns, counts, join in _kept(dialect, keys.unfolded if keys else None, durations=durations)
+        ]
     else:  # what lies beyond the last id that was rolled up: from the rows, of which there are few
+        unfolded = _raw_keys(dialect, keys.unfolded if keys else None, durations=durations)
         parts.append(
-            f"SELECT r.k, {keys.unfolded}, {_RAW_SUMS} FROM tool_executions x CROSS JOIN r "
+            f"SELECT r.k, {unfolded}, {_RAW_SUMS} FROM tool_executions x CROSS JOIN r "
             "WHERE x.id > (SELECT rolled_to FROM rollup_state) AND r.width > 0 AND r.tool = +x.tool_name "
-            f"AND +x.executed_at >= r.a AND +x.executed_at < r.b AND {raw} GROUP BY r.k, {keys.unfolded}"
+            f"AND +x.executed_at >= r.a AND +x.executed_at < r.b AND {raw} GROUP BY r.k, {unfolded}"
         )
     return _RANGES[dialect] + "\nUNION ALL\n".join(parts)
+
+
+def _raw_keys(dialect: str, key: str | None, *, durations: bool) -> str:
+    return ", ".join([*([key] if key else []), *([_RAW_BUCKET[dialect]] if durations else [])])
+
+
+def _kept(dialect: str, key: str | None, *, durations: bool) -> list[tuple[str, str, str]]:
+    """How rows with a histogram are read: (keys, counts, join) of each reading."""
+    if not durations:
+        return [(key or "", "SUM(x.executions), SUM(x.successes), SUM(x.duration_sum_ms)", "")]
+    histogram = UNFOLDED[dialect]
+    before = f"{key}, " if key else ""
+    return [
+        (f"{before}{_UNTIMED}", "SUM(x.executions - x.timed), SUM(x.successes), SUM(x.duration_sum_ms)", ""),
+        (f"{before}{histogram.bucket}", f"SUM({histogram.executions}), 0, 0.0", histogram.join),
+    ]
 
 
 # A failed call that names no request, and soon after it another one with the same parameters.
@@ -235,114 +251,17 @@ _COLLAPSED = """r.collapse > 0 AND {in_range} AND NOT x.success AND {raw}
         AND y.request_id IS NULL AND y.parameters = x.parameters)"""
 
 
-def collapsed_sql(dialect: str, keys: Keys) -> str:
+def collapsed_sql(dialect: str, keys: Keys | None, *, durations: bool = True) -> str:
     """The end of that statement where a stretch asks for retries to be taken off."""
     where = _COLLAPSED.format(in_range=_IN_RANGE, raw=_raw(dialect), soon_after=_SOON_AFTER[dialect])
     if dialect == "sqlite":
         where = where.replace("NOT x.success", "x.success = 0")  # as the index of failures says it
-    part = _BY_RANGE[dialect].format(keys=keys.raw, counts=_TAKEN_OFF, table="tool_executions", where=where)
+    raw_keys = _raw_keys(dialect, keys.raw if keys else None, durations=durations)
+    part = _BY_RANGE[dialect].format(keys=raw_keys, counts=_TAKEN_OFF, table="tool_executions x", where=where)
     return f"\nUNION ALL\n{part}"
 
 
-BUCKETS = {
-    "sqlite": Keys("x.bucket", BUCKET_SQLITE, BUCKET_SQLITE),
-    "postgresql": Keys("x.bucket", BUCKET_POSTGRESQL, "x.bucket"),
-}
-
-_INTO = """
-INSERT INTO tool_execution_rollups
-    (tool_name, width, start_at, version_number, bucket, error_type, executions, successes, duration_sum_ms)"""
-
-_SUMMED = """
-SELECT tool_name, {width}, {start}, version_number, bucket, error_type,
-       SUM(executions), SUM(successes), SUM(duration_sum_ms)
-FROM {source} WHERE TRUE
-GROUP BY 1, 2, 3, 4, 5, 6"""
-
-_ADDED = """
-ON CONFLICT (tool_name, width, start_at, version_number, bucket, error_type) DO UPDATE SET
-    executions = tool_execution_rollups.executions + excluded.executions,
-    successes = tool_execution_rollups.successes + excluded.successes,
-    duration_sum_ms = tool_execution_rollups.duration_sum_ms + excluded.duration_sum_ms"""
-
-_FOLD = _INTO + _SUMMED + _ADDED
-
-_STARTS = """
-INSERT INTO tool_version_starts (tool_name, version_number, first_hour)
-SELECT tool_name, version_number, MIN({hour}) FROM {source} WHERE TRUE GROUP BY 1, 2
-ON CONFLICT (tool_name, version_number) DO UPDATE SET first_hour = excluded.first_hour
-WHERE excluded.first_hour < tool_version_starts.first_hour"""
-
-# Of the executions of a request all but the last, {asked} being the requests that are looked through.
-_SUPERSEDED = """
-INSERT INTO superseded_executions (id, tool_name, version_number, success, duration_ms, error_type, executed_at)
-SELECT x.id, x.tool_name, x.version_number, x.success, x.duration_ms, x.error_type, x.executed_at
-FROM {asked} q JOIN tool_executions x ON x.tool_name = q.tool_name AND x.request_id = q.request_id
-WHERE x.request_id IS NOT NULL AND EXISTS (
-    SELECT 1 FROM tool_executions y
-    WHERE y.tool_name = x.tool_name AND y.request_id = x.request_id AND y.request_id IS NOT NULL
-    AND (y.executed_at > x.executed_at OR (y.executed_at = x.executed_at AND y.id > x.id)))
-ON CONFLICT (id) DO NOTHING"""
-
-_ALONE = "SELECT pg_advisory_xact_lock(hashtextextended('rollguard:fold', 0))"
-_HOUR = {
-    "sqlite": "substr(minute, 1, 13) || '\\:00\\:00.000000'",
-    "postgresql": "date_trunc('hour', minute, 'UTC')",
-}
-_BEYOND = "x.id > (SELECT rolled_to FROM rollup_state)"
-
 _SQL = {
-    "sqlite": _Statements(
-        count=counting_sql("sqlite", BUCKETS["sqlite"]),
-        collapsed=collapsed_sql("sqlite", BUCKETS["sqlite"]),
-        waiting=f"""
-SELECT (SELECT MAX(id) FROM tool_executions) - rolled_to,
-       EXISTS (SELECT 1 FROM tool_executions x WHERE {_BEYOND} AND +x.request_id IS NOT NULL)
-FROM rollup_state""",
-        fold=(
-            f"""
-WITH counted AS MATERIALIZED (
-    SELECT x.tool_name, substr(x.executed_at, 1, 16) || '\\:00.000000' AS minute,
-           COALESCE(x.version_number, 0) AS version_number, {BUCKET_SQLITE} AS bucket, {_ERROR} AS error_type,
-           COUNT(*) AS executions, SUM(x.success) AS successes, TOTAL(x.duration_ms) AS duration_sum_ms
-    FROM tool_executions x WHERE {_BEYOND}
-    GROUP BY 1, 2, 3, 4, 5
-)
-{_INTO}
-SELECT tool_name, 60, minute, version_number, bucket, error_type, executions, successes, duration_sum_ms FROM counted
-UNION ALL
-{_SUMMED.format(width=3600, start=_HOUR["sqlite"], source="counted")}
-{_ADDED}""",
-            _STARTS.format(
-                hour="hour",
-                source="(SELECT x.tool_name, COALESCE(x.version_number, 0) AS version_number, "
-                f"substr(x.executed_at, 1, 13) || '\\:00\\:00.000000' AS hour FROM tool_executions x WHERE {_BEYOND})",
-            ),
-            _SUPERSEDED.format(
-                asked="(SELECT DISTINCT x.tool_name, x.request_id FROM tool_executions x "
-                f"WHERE {_BEYOND} AND +x.request_id IS NOT NULL)"
-            ),
-            "UPDATE rollup_state SET rolled_to = COALESCE((SELECT MAX(id) FROM tool_executions), rolled_to)",
-        ),
-    ),
-    "postgresql": _Statements(
-        count=counting_sql("postgresql", BUCKETS["postgresql"]),
-        collapsed=collapsed_sql("postgresql", BUCKETS["postgresql"]),
-        waiting=f"""
-SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM tool_execution_deltas LIMIT {WORTH_FOLDING}) AS few),
-       EXISTS (SELECT 1 FROM request_arrivals)""",
-        fold=(
-            f"""
-WITH taken AS (DELETE FROM tool_execution_deltas RETURNING *),
-minutes AS ({_FOLD.format(width=60, start="minute", source="taken")}),
-hours AS ({_FOLD.format(width=3600, start=_HOUR["postgresql"], source="taken")}),
-starts AS ({_STARTS.format(hour=_HOUR["postgresql"], source="taken")})
-SELECT 1""",
-            f"""
-WITH taken AS (DELETE FROM request_arrivals RETURNING tool_name, request_id),
-asked AS (SELECT DISTINCT tool_name, request_id FROM taken),
-superseded AS ({_SUPERSEDED.format(asked="asked")})
-SELECT 1""",
-        ),
-    ),
+    dialect: _Statements(counting_sql(dialect, None), collapsed_sql(dialect, None))
+    for dialect in ("sqlite", "postgresql")
 }

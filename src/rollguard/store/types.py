@@ -6,11 +6,14 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Integer, Text
+from sqlalchemy import ARRAY, BigInteger, DateTime, Integer, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 BigId = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows itself only in an INTEGER column
+
+# Executions by the bucket of their duration: {{buckets}, {executions}} on PostgreSQL, {"bucket": executions} on SQLite.
+Histogram = ARRAY(BigInteger).with_variant(Text, "sqlite")
 
 
 def utc(moment: datetime) -> datetime:

@@ -13,9 +13,10 @@ from sqlalchemy import (
 )
 
 from rollguard.store.schema.base import metadata
-from rollguard.store.types import UTCDateTime
+from rollguard.store.types import Histogram, UTCDateTime
 
-# Executions counted per tool, version, error, minute and hour. Exact, whoever inserts them.
+# Executions counted per tool, version, error, minute and hour, with a histogram of their durations. Exact, whoever
+# inserts them.
 tool_execution_rollups = Table(
     "tool_execution_rollups",
     metadata,
@@ -23,11 +24,12 @@ tool_execution_rollups = Table(
     Column("width", Integer, primary_key=True, autoincrement=False, comment="seconds: 60 or 3600"),
     Column("start_at", UTCDateTime, primary_key=True),
     Column("version_number", Integer, primary_key=True, autoincrement=False, comment="0 where none was named"),
-    Column("bucket", Integer, primary_key=True, autoincrement=False, comment="of the duration; -1 without one"),
+    Column("error_type", String(255), primary_key=True, server_default=""),
     Column("executions", BigInteger, nullable=False),
     Column("successes", BigInteger, nullable=False),
+    Column("timed", BigInteger, nullable=False, comment="executions with a duration"),
     Column("duration_sum_ms", Float, nullable=False),
-    Column("error_type", String(255), primary_key=True, server_default=""),
+    Column("histogram", Histogram, nullable=False, comment="of their durations: bucket and executions"),
     sqlite_with_rowid=False,
 )
 
@@ -47,11 +49,12 @@ tool_execution_deltas = Table(
     Column("tool_name", String(255), nullable=False),
     Column("version_number", Integer, nullable=False),
     Column("minute", UTCDateTime, nullable=False),
-    Column("bucket", Integer, nullable=False),
+    Column("error_type", String(255), nullable=False, server_default=""),
     Column("executions", BigInteger, nullable=False),
     Column("successes", BigInteger, nullable=False),
+    Column("timed", BigInteger, nullable=False, comment="executions with a duration"),
     Column("duration_sum_ms", Float, nullable=False),
-    Column("error_type", String(255), nullable=False, server_default=""),
+    Column("histogram", Histogram, nullable=False, comment="of their durations: bucket and executions"),
     comment="counted and not yet folded into the rollups",
 )
 
