@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from rollguard.errors import InvalidInput, InvalidSetting
 from rollguard.judge import (
+    RULE_VERSION,
     Evidence,
     Judgement,
     Outcome,
@@ -314,7 +315,15 @@ def test_a_tampered_record_is_found() -> None:
     )
 
 
-@pytest.mark.parametrize("record", [{}, {"rule_version": 1}, {"rule_version": 2}, {"rule_version": 2, "baseline": 3}])
+@pytest.mark.parametrize(
+    "record",
+    [
+        {},
+        {**judge(BASELINE, Window(30, 21), Rules()).record(), "rule_version": RULE_VERSION - 1},
+        {"rule_version": RULE_VERSION},
+        {"rule_version": RULE_VERSION, "baseline": 3},
+    ],
+)
 def test_a_record_that_cannot_be_read_is_refused(record: dict[str, Any]) -> None:
     """A record of another version of the rule, or a broken one, is refused with the reason."""
     with pytest.raises(InvalidInput, match=r"version|record"):

@@ -6,13 +6,14 @@ import math
 from fractions import Fraction
 from math import comb
 
+import mpmath
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rollguard.errors import InvalidInput
 from rollguard.judge import Evidence
-from rollguard.judge.binomial import binomial_cdf, clopper_pearson_upper
+from rollguard.judge.binomial import binomial_cdf, clopper_pearson_upper, clopper_pearson_uppers
 
 # baseline calls and failures, current calls and failures, alpha, delta, E in 60-digit arithmetic
 VECTORS = [
@@ -44,12 +45,33 @@ def test_binomial_tail_is_exact(n: int, data: st.DataObject) -> None:
     assert binomial_cdf(n, float(p), k) == pytest.approx(float(exact), rel=1e-10, abs=1e-300)
 
 
-@given(st.integers(1, 100_000), st.data())
-def test_upper_bound_meets_its_level(n: int, data: st.DataObject) -> None:
-    """At the bound the tail has exactly the level asked for."""
-    k = data.draw(st.integers(0, n - 1))
-    level = data.draw(st.floats(1e-4, 0.7))
-    assert binomial_cdf(n, clopper_pearson_upper(n, k, level), k) == pytest.approx(level, rel=1e-6)
+@given(st.integers(1, 10_000_000), st.data())
+def test_upper_bounds_meet_their_levels(n: int, data: st.DataObject) -> None:
+    """At a bound the tail has the level asked for, to some of the last digits of either, close ones or not."""
+    k = data.draw(st.integers(0, n - 1) | st.integers(0, min(n - 1, 5)) | st.integers(max(0, n - 3), n - 1))
+    levels = sorted(data.draw(st.lists(st.floats(1e-6, 0.7), min_size=1, max_size=5)))
+    levels += [level * 1.01 for level in levels[-1:]]
+    bounds = clopper_pearson_uppers(n, k, levels)
+    for level, bound in zip(levels, bounds, strict=True):
+        for found in (bound, clopper_pearson_upper(n, k, level)):
+            below, above = math.nextafter(found, 0.0), math.nextafter(found, 1.0)
+            digits = 4 * abs(binomial_cdf(n, below, k) - binomial_cdf(n, above, k))
+            assert binomial_cdf(n, found, k) == pytest.approx(level, rel=1e-10, abs=digits)
+
+
+@given(st.integers(1_000, 10**8), st.floats(1e-6, 0.9), st.floats(-4, 4))
+def test_binomial_tail_of_many_calls_is_exact(n: int, p: float, deviations: float) -> None:
+    """With many calls too the tail agrees with the sum of its terms in 40-digit arithmetic."""
+    k = min(n - 1, max(0, round(n * p + deviations * math.sqrt(n * p * (1 - p)))))
+    with mpmath.workdps(40):
+        u = mpmath.mpf(p)
+        ways = mpmath.loggamma(n + 1) - mpmath.loggamma(k + 1) - mpmath.loggamma(n - k + 1)
+        term = mpmath.exp(ways + k * mpmath.log(u) + (n - k) * mpmath.log(1 - u))
+        total, i = term, k
+        while i > 0 and term > total * 1e-16:
+            term *= i * (1 - u) / ((n - i + 1) * u)
+            total, i = total + term, i - 1
+    assert binomial_cdf(n, p, k) == pytest.approx(float(total), rel=1e-10)
 
 
 @given(st.integers(0, 5000), st.integers(1, 300), st.data())

@@ -1,25 +1,40 @@
 """The exact binomial tail and the Clopper-Pearson bound, in plain Python so that judging needs no numeric library.
 
-References: Clopper & Pearson 1934; the continued fraction of the incomplete beta function is DLMF 8.17.22, evaluated
-by the modified Lentz method.
+References: Clopper & Pearson 1934. Loader 2000, *Fast and Accurate Computation of Binomial Probabilities*. Abramowitz &
+Stegun 1964, 26.5.22 (the first guess at a bound) and 25.4.29 (the Gauss-Legendre rule).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from statistics import NormalDist
 
-_TINY = 1e-300
-_EPS = 1e-16
+_NOTHING = 1e-17  # relative
 _SETTLED = 1e-14  # relative
+_CLOSE = 3.0  # tails within this factor of each other are walked between
+_UPPER = 0.75  # and none above this
+_CUBED = 1e-6  # of a step of third order: what is left after it is this to the third
+_NODES = (  # of the Gauss-Legendre rule on [-1, 1], with their weights
+    (-0.9324695142031521, 0.1713244923791704),
+    (-0.6612093864662645, 0.3607615730481386),
+    (-0.2386191860831969, 0.4679139345726910),
+    (0.2386191860831969, 0.4679139345726910),
+    (0.6612093864662645, 0.3607615730481386),
+    (0.9324695142031521, 0.1713244923791704),
+)
 
 
 def binomial_cdf(n: int, p: float, k: int) -> float:
-    """P(Bin(n, p) <= k) = I_{1-p}(n - k, k + 1)."""
+    """P(Bin(n, p) <= k): the sum of its terms, from the largest on."""
     if k >= n or p <= 0.0:
         return 1.0
     if k < 0 or p >= 1.0:
         return 0.0
-    return _incomplete_beta(n - k, k + 1, 1.0 - p, p)
+    q = 1.0 - p
+    if k <= n * p:
+        return _probability(n, k, p) * _terms_from(n, k, q / p)
+    return 1.0 - _probability(n, k + 1, p) * _terms_from(n, n - k - 1, p / q)
 
 
 def clopper_pearson_upper(n: int, k: int, level: float) -> float:
@@ -28,52 +43,106 @@ def clopper_pearson_upper(n: int, k: int, level: float) -> float:
         return 1.0
     if k == 0:
         return -math.expm1(math.log(level) / n)
+    p = _guess(n, k, level)
+    tail = binomial_cdf(n, p, k)
+    if max(tail, level) <= min(_UPPER, _CLOSE * min(tail, level)):
+        return _walk(n, k, p, tail, _density(n, k, p), level)[0]
     low, high = 0.0, 1.0  # from 0, not from k/n: at levels above one half the bound lies below the rate
-    p = (k + 1) / (n + 1)
-    log_ways = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k)
     while True:
-        tail = binomial_cdf(n, p, k)
         if tail > level:
             low = p
         else:
             high = p
-        # Newton on the log of the tail, whose slope is -(n - k) C(n, k) p^k (1 - p)^(n - k - 1) / tail; where a step
-        # would leave the bracket, halve it instead.
+        # Newton on the log of the tail; where a step would leave the bracket, halve it instead.
         following = (low + high) / 2
-        if tail > 0.0:
-            slope = math.exp(log_ways + k * math.log(p) + (n - k - 1) * math.log1p(-p)) / tail
-            newton = p + (math.log(tail) - math.log(level)) / slope if slope > 0.0 else following
+        density = _density(n, k, p)
+        if tail > 0.0 and density > 0.0:
+            newton = p + (math.log(tail) - math.log(level)) * tail / density
             if low < newton < high:
                 following = newton
-        if abs(following - p) <= _SETTLED * p or following in (low, high):
+        if abs(following - p) <= _SETTLED * min(p, 1.0 - p) or following in (low, high):
             return following
         p = following
+        tail = binomial_cdf(n, p, k)
 
 
-def _incomplete_beta(a: float, b: float, x: float, y: float) -> float:
-    """Regularised incomplete beta I_x(a, b), with y = 1 - x given apart so that a small one keeps its digits."""
-    log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log(y)
-    if x < (a + 1) / (a + b + 2):
-        return math.exp(log_front) * _continued_fraction(a, b, x) / a
-    return 1.0 - math.exp(log_front) * _continued_fraction(b, a, y) / b
+def clopper_pearson_uppers(n: int, k: int, levels: Iterable[float]) -> list[float]:
+    """`clopper_pearson_upper` at each of some rising levels, for little more than at one where they lie close together.
+
+    From one bound to the next the tail grows by the integral of its density, which is known in closed form.
+    """
+    bounds: list[float] = []
+    tail, density = 0.0, 0.0
+    for level in levels:
+        if not 0 < k < n or not bounds or not tail < level <= min(_UPPER, _CLOSE * tail):
+            bounds.append(clopper_pearson_upper(n, k, level))
+            density = _density(n, k, bounds[-1]) if 0 < k < n else 0.0
+        else:
+            p, density = _walk(n, k, bounds[-1], tail, density, level)
+            bounds.append(p)
+        tail = level
+    return bounds
 
 
-def _continued_fraction(a: float, b: float, x: float) -> float:
-    c = 1.0
-    d = 1.0 - (a + b) * x / (a + 1)
-    d = 1.0 / (d if abs(d) > _TINY else _TINY)
-    h = d
-    m = 0
+def _walk(n: int, k: int, p: float, tail: float, density: float, level: float) -> tuple[float, float]:
+    """From p with that tail and density to where the tail is `level`: (p, density) there."""
     while True:
-        m += 1
-        for numerator in (
-            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
-            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
-        ):
-            d = 1.0 + numerator * d
-            d = 1.0 / (d if abs(d) > _TINY else _TINY)
-            c = 1.0 + numerator / c
-            c = c if abs(c) > _TINY else _TINY
-            h *= d * c
-        if abs(d * c - 1.0) < _EPS * 4 or m > 100_000:
-            return h
+        q, hazard = 1.0 - p, density / tail
+        # A step of third order (Halley) on the log of the tail, whose slope is -hazard.
+        step = math.log(tail / level) / hazard
+        step /= 1.0 + step / 2 * (hazard + k / p - (n - k - 1) / q)
+        if abs(step) * hazard <= _CUBED:
+            return p + step, density * _growth(n, k, p, q, step)
+        half = step / 2
+        tail -= half * density * sum([weight * _growth(n, k, p, q, half + half * node) for node, weight in _NODES])
+        density *= _growth(n, k, p, q, step)
+        p += step
+
+
+def _growth(n: int, k: int, p: float, q: float, step: float) -> float:
+    """The density at p + step by that at p, where q = 1 - p."""
+    return math.exp(k * math.log1p(step / p) + (n - k - 1) * math.log1p(-step / q))
+
+
+def _density(n: int, k: int, p: float) -> float:
+    """How fast the tail P(Bin(n, p) <= k) falls with p: (n - k) C(n, k) p^k (1 - p)^(n - k - 1)."""
+    return (n - k) * _probability(n, k, p) / (1.0 - p) if p < 1.0 else 0.0
+
+
+def _terms_from(n: int, k: int, odds: float) -> float:
+    """P(Bin(n, p) <= k) by P(Bin(n, p) = k), where `odds` are (1 - p) / p."""
+    total = term = 1.0
+    for i in range(k, 0, -1):
+        term *= i * odds / (n - i + 1)
+        if term < _NOTHING * total:
+            break
+        total += term
+    return total
+
+
+def _probability(n: int, k: int, p: float) -> float:
+    """P(Bin(n, p) = k) for 0 < p < 1, to almost every digit however large n is (Loader)."""
+    if k in (0, n):
+        return math.exp(n * (math.log(p) if k else math.log1p(-p)))
+    excess = n * p - k
+    log = k * math.log1p(excess / k) + (n - k) * math.log1p(-excess / (n - k))
+    log += _stirling_error(n) - _stirling_error(k) - _stirling_error(n - k)
+    return math.sqrt(n / (math.tau * k * (n - k))) * math.exp(log)
+
+
+def _stirling_error(n: int) -> float:
+    """log(n!) less Stirling's formula for it."""
+    if n <= 15:
+        return math.lgamma(n + 1) - (n + 0.5) * math.log(n) + n - math.log(math.tau) / 2
+    square = n * n
+    return (1 / 12 - (1 / 360 - (1 / 1260 - (1 / 1680 - 1 / (1188 * square)) / square) / square) / square) / n
+
+
+def _guess(n: int, k: int, level: float) -> float:
+    """A Clopper-Pearson bound for 0 < k < n, roughly."""
+    z = -NormalDist().inv_cdf(level)
+    a, b = 1 / (2 * k + 1), 1 / (2 * (n - k) - 1)
+    h, by = 2 / (a + b), (z * z - 3) / 6
+    w = z * math.sqrt(h + by) / h - (b - a) * (by + 5 / 6 - 2 / (3 * h))
+    p = 1 / (1 + (n - k) / (k + 1) * math.exp(-2 * w))
+    return p if 0.0 < p < 1.0 else (k + 1) / (n + 1)

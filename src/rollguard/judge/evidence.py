@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from rollguard.errors import InvalidInput
-from rollguard.judge.binomial import clopper_pearson_upper
+from rollguard.judge.binomial import clopper_pearson_uppers
 
 _LEVELS = 20  # K
 _BETS = tuple(0.08 * (0.95 / 0.08) ** (j / 7) for j in range(8))  # v_j
@@ -70,7 +70,19 @@ class Evidence:
             InvalidInput: counts that cannot be.
         """
         _check_counts("current", calls, failures)
-        return min(_log_m(theta, calls, failures) - log_h for theta, log_h in self._levels) - math.log(self.alpha)
+        least, (v, keep) = math.inf, _BETS_KEPT[0]
+        for theta, log_h in self._levels:
+            log_m = 0.0
+            if theta < 1.0:
+                # A mixture is never less than one bet's part of it. Where that is enough, this is not the least level.
+                alone = failures * math.log1p(v * (1.0 - theta) / theta) + (calls - failures) * keep
+                if alone - _LOG_BETS - log_h >= least:
+                    continue
+                terms = _log_bets(theta, calls, failures)
+                v, keep = _BETS_KEPT[terms.index(max(terms))]
+                log_m = _log_mean(terms)
+            least = min(least, log_m - log_h)
+        return least - math.log(self.alpha)
 
     @property
     def required(self) -> float:
@@ -120,7 +132,10 @@ def _check_counts(side: str, calls: int, failures: int) -> None:
 
 @lru_cache(maxsize=16_384)
 def _levels(nb: int, fb: int, alpha: float, delta: float) -> tuple[tuple[float, float], ...]:
-    """(theta_k, log h_k) for k = 0…K-1. Steps 1 to 4 of the rule, done once a session."""
+    """(theta_k, log h_k) for every k, the last one first. Steps 1 to 4 of the rule, done once a session.
+
+    After many calls the last level is the least, after few the first; so with these two in front most need no look.
+    """
     # 1. Confidence levels, from certainty down to alpha/8.
     g = [1.0] + [0.7 * ((alpha / 8) / 0.7) ** (k / (_LEVELS - 1)) for k in range(_LEVELS)]
     # 2. How the error is spread over the levels depends on how much the baseline knows.
@@ -129,18 +144,23 @@ def _levels(nb: int, fb: int, alpha: float, delta: float) -> tuple[tuple[float, 
     w = [math.sqrt(g[k] * g[k + 1]) ** (kappa - 1) for k in range(_LEVELS)]
     c = sum((g[k] - g[k + 1]) * w[k] for k in range(_LEVELS)) / (alpha - g[_LEVELS])
     # 4. Upper bounds of the baseline's failure rate at those levels.
-    return tuple(
-        (min(1.0, clopper_pearson_upper(nb, fb, g[k + 1]) + delta), math.log(c / w[k])) for k in range(_LEVELS)
-    )
+    u = clopper_pearson_uppers(nb, fb, g[:0:-1])[::-1]
+    return tuple((min(1.0, u[k] + delta), math.log(c / w[k])) for k in (_LEVELS - 1, *range(_LEVELS - 1)))
 
 
 def _log_m(theta: float, n: int, f: int) -> float:
     """Step 5: log of the mixture of betting martingales against a failure rate of at most `theta`."""
-    if theta >= 1.0:
-        return 0.0
-    odds, log1p, exp = (1.0 - theta) / theta, math.log1p, math.exp
-    terms = [f * log1p(v * odds) + (n - f) * keep for v, keep in _BETS_KEPT]
-    top = max(terms)
+    return 0.0 if theta >= 1.0 else _log_mean(_log_bets(theta, n, f))
+
+
+def _log_bets(theta: float, n: int, f: int) -> list[float]:
+    """The log of each betting martingale alone."""
+    odds, log1p, kept = (1.0 - theta) / theta, math.log1p, n - f
+    return [f * log1p(v * odds) + kept * keep for v, keep in _BETS_KEPT]
+
+
+def _log_mean(terms: list[float]) -> float:
+    top, exp = max(terms), math.exp
     return top + math.log(sum([exp(t - top) for t in terms])) - _LOG_BETS
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Self
 
 from rollguard.errors import InvalidSetting
@@ -106,7 +107,7 @@ class Rules:
     @property
     def threshold(self) -> Fraction:
         """The regression threshold as the decimal that was written: 0.15 is exactly 3/20."""
-        return Fraction(repr(self.regression_threshold))
+        return _as_written(self.regression_threshold)
 
     @property
     def success_alpha(self) -> float:
@@ -145,6 +146,11 @@ class Rules:
             if key not in known:
                 raise InvalidSetting(key, f"unknown setting; the known ones are {', '.join(known)}")
         return replace(self, **{k: v for k, v in overrides.items() if v is not None})
+
+
+@lru_cache(maxsize=256)
+def _as_written(value: float) -> Fraction:
+    return Fraction(repr(value))
 
 
 def _check_share(key: str, value: object, low: float, high: float, words: str) -> None:

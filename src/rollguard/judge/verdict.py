@@ -17,7 +17,7 @@ from rollguard.judge.slowdown import Slowdown, slowdown
 from rollguard.judge.triggers import Outcome, Trigger, trigger_in
 from rollguard.judge.windows import Window
 
-RULE_VERSION = 2  # written into every decision record; changes whenever the same counts could judge differently
+RULE_VERSION = 3  # written into every decision record; changes whenever the same counts could judge differently
 
 FEWEST_FOR_CRITICAL = 5  # calls since the deployment, where the drop is 30 points or more
 

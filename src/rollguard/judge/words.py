@@ -65,10 +65,10 @@ def points(share: Fraction) -> str:
 
     Cut, not rounded, so that a drop just below a threshold never reads as if it had reached it.
     """
-    hundredths = math.floor(share * 10_000)
+    hundredths = share.numerator * 10_000 // share.denominator
     text = f"{hundredths // 100}.{hundredths % 100:02d}"
     return text.rstrip("0").rstrip(".")
 
 
 def _failed(window: Window) -> str:
-    return f"{window.failures} of {window.total} calls failed ({points(1 - (window.rate or Fraction(0)))} %)"
+    return f"{window.failures} of {window.total} calls failed ({points(Fraction(window.failures, window.total))} %)"
