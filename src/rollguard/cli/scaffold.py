@@ -13,6 +13,9 @@ database = "sqlite:///rollguard.db"
 # The folder of tools, one Python file each.
 tools_dir = "tools"
 
+# Whether what goes live on another machine with the same database is written into the folder here too.
+# follow = true
+
 # How a deployment is watched and judged.
 [monitor]
 # monitoring_window_hours = 24   # how long it is watched
