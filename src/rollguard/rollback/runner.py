@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import partial
 
 from rollguard.actuators import Actuator, Order, carry_out
@@ -12,6 +14,8 @@ from rollguard.errors import (
     NoEarlierVersion,
     RollbackRefused,
     RollguardError,
+    StoreBusy,
+    StoreUnavailable,
     ToolFileError,
     UnknownTool,
 )
@@ -99,28 +103,51 @@ class RollbackRunner:
             raise _why_not(rollback)
         return rollback
 
-    def recover(self, now: datetime) -> list[Rollback]:
+    def recover(self, now: datetime | None = None) -> list[Rollback]:
         """Carry out what was claimed by a process that is no more, or is at it this moment: it happens once.
 
         A file whose swap was cut short is put right. What is not known to run outside, since a call's end is not known,
-        is asked for again.
+        is asked for again. One that fails never stops the others; it is tried again by the next call.
+
+        Args:
+            now: the present moment; None reads the clock for each rollback, since a call outside may take its time.
 
         Returns:
             The rollbacks that this call brought to an end.
+
+        Raises:
+            StoreUnavailable: the database cannot be reached.
         """
         ended = []
         for claimed in self._store.rollbacks.open():
-            try:
-                stale = self._store.rollbacks.overtake_if_stale(claimed.rollback_id, now)
-                done = stale or self.carry_out(claimed, now)
-            except RollbackRefused as refusal:
-                logger.info("nothing to recover: %s", refusal)
-                continue
-            if not done.open:
-                ended.append(done)
-        self._registry.settle_swaps()
-        self._registry.elsewhere.settle(now)
+            with self._not_stopping_others(f"rollback {claimed.rollback_id} of {claimed.tool_name}"):
+                done = self._recovered(claimed, now or datetime.now(UTC))
+                if done is not None and not done.open:
+                    ended.append(done)
+        with self._not_stopping_others("swaps that were cut short"):
+            self._registry.settle_swaps()
+        with self._not_stopping_others("tools that live elsewhere"):
+            self._registry.elsewhere.settle(now)
         return ended
+
+    def _recovered(self, claimed: Rollback, now: datetime) -> Rollback | None:
+        try:
+            stale = self._store.rollbacks.overtake_if_stale(claimed.rollback_id, now)
+            return stale or self.carry_out(claimed, now)
+        except RollbackRefused as refusal:
+            logger.info("nothing to recover: %s", refusal)
+            return None
+
+    @contextlib.contextmanager
+    def _not_stopping_others(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except StoreUnavailable as error:
+            if not isinstance(error, StoreBusy):
+                raise  # of all of them
+            logger.warning("%s: put right later: %s", what, error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other tools are looked after
+            logger.error("%s: not put right, which is tried again: %s", what, error)
 
     # --- the steps -------------------------------------------------------------------------------------------------
 
@@ -189,10 +216,12 @@ class RollbackRunner:
             said = carry_out(actuator, order)
             return store.rollbacks.restored(claimed.rollback_id, sequence=sequence, output=said, now=now)
         except ActuatorFailed as error:
-            store.actuations.release(claimed.tool_name, holder=outside.holder)
-            return self._postpone(claimed, error, now)
+            try:
+                return self._postpone(claimed, sequence, error, now)
+            finally:
+                store.actuations.release(claimed.tool_name, sequence=sequence, now=now)
         except BaseException:  # overtaken, or interrupted: what runs there now is to be put right
-            store.actuations.release(claimed.tool_name, holder=outside.holder)
+            store.actuations.release(claimed.tool_name, sequence=sequence, now=now)
             raise
 
     def _order(self, claimed: Rollback, sequence: int) -> Order:
@@ -202,10 +231,11 @@ class RollbackRunner:
         key = f"{claimed.tool_name}:rollback:{claimed.rollback_id}:{claimed_at}"
         return Order(version, "rollback", key, sequence)
 
-    def _postpone(self, claimed: Rollback, error: ActuatorFailed, now: datetime) -> Rollback:
+    def _postpone(self, claimed: Rollback, sequence: int, error: ActuatorFailed, now: datetime) -> Rollback:
         """Nobody knows whether it happened, so the claim stands and the actuator is asked again."""
         return self._store.rollbacks.postpone(
             claimed.rollback_id,
+            sequence=sequence,
             error=str(error),
             output=error.output,
             next_attempt_at=now + pause_after(claimed.attempts),
