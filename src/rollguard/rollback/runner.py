@@ -11,6 +11,7 @@ from functools import partial
 from rollguard.actuators import Actuator, Order, carry_out
 from rollguard.errors import (
     ActuatorFailed,
+    DeploymentConflict,
     NoEarlierVersion,
     RollbackRefused,
     RollguardError,
@@ -184,15 +185,22 @@ class RollbackRunner:
         """In the folder both are one: the file is swapped in the transaction that writes the books."""
         try:
             self._registry.settle_swaps(claimed.tool_name)
-            self._registry.keep_hand_edit(claimed.tool_name)
-            with self._registry.swapping(claimed.tool_name) as put:
-                finished = self._store.rollbacks.finish(
-                    claimed.rollback_id, restore=put, event=partial(finished_event, now=now), now=now
-                )
+            finished = self._swapped(claimed, now)
         except ToolFileError as error:
             return self._fail(claimed, error, now)
         self._registry.refresh()
         return finished
+
+    def _swapped(self, claimed: Rollback, now: datetime, tries: int = 3) -> Rollback:
+        try:
+            with self._registry.swapping(claimed.tool_name) as put:
+                return self._store.rollbacks.finish(
+                    claimed.rollback_id, restore=put, event=partial(finished_event, now=now), now=now
+                )
+        except DeploymentConflict as error:  # somebody is editing the file: what they wrote is kept first
+            if tries == 1:
+                raise RollbackRefused(f"{error}; the next cycle carries rollback {claimed.rollback_id} out") from error
+        return self._swapped(claimed, now, tries - 1)
 
     def _fail(self, claimed: Rollback, error: ToolFileError, now: datetime) -> Rollback:
         """The file is as it was: the next check that is due decides again."""
