@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,33 @@ def test_the_environment_comes_last(tmp_path: Path) -> None:
     assert settings.notify.webhook_urls == ("https://hooks.example/a",)
 
 
+@pytest.mark.parametrize(
+    ("toml", "environ", "follows"),
+    [
+        ("", {}, True),
+        ("follow = false\n", {}, False),
+        ("follow = false\n", {"ROLLGUARD_FOLLOW": "true"}, True),
+        ("", {"ROLLGUARD_FOLLOW": "false"}, False),
+    ],
+)
+def test_a_folder_can_be_told_not_to_follow(tmp_path: Path, toml: str, environ: dict[str, str], follows: bool) -> None:
+    """With `follow = false` a call begins no thread that brings the folder to what goes live on other machines."""
+    assert _load(tmp_path, toml, **environ).follow is follows
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "t.py").write_text(code(1, "t"))
+    before = set(threading.enumerate())
+    with Rollguard.from_settings(tmp_path / "rollguard.toml", environ) as guard:
+        assert guard.registry.call("t", x=1) == 2
+        begun = {thread.name for thread in set(threading.enumerate()) - before}
+    assert ("rollguard-following" in begun) is follows
+
+
+def test_a_follow_of_the_environment_is_checked(tmp_path: Path) -> None:
+    """`ROLLGUARD_FOLLOW` that is neither true nor false is refused as one of the file is."""
+    with pytest.raises(InvalidSetting, match="follow: 'perhaps' is neither true nor false"):
+        _load(tmp_path, ROLLGUARD_FOLLOW="perhaps")
+
+
 def test_the_file_is_found_above(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a path the nearest rollguard.toml of the working folder and those above it is read."""
     (tmp_path / "rollguard.toml").write_text("[monitor]\nmin_executions = 33\n")
@@ -77,6 +105,8 @@ def test_the_file_is_found_above(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("colour = 'red'", r"colour: unknown setting; the known ones are database"),
         ("database = 5", r"database: 5 is not"),
         ("monitor = 5", r"monitor: 5 is not a table"),
+        ("follow = 'no'", r"follow: 'no' is neither true nor false"),
+        ("follow = 0", r"follow: 0 is neither true nor false"),
         ("[monitor]\nthreshold = 0.1", r"monitor\.threshold: unknown setting.*regression_threshold"),
         ("[monitor]\nregression_threshold = 15", r"monitor\.regression_threshold: 15 is not .*at most 1"),
         ("[monitor]\nmin_executions = 0", r"monitor\.min_executions: 0 .*from 1 to 1000000"),

@@ -27,8 +27,12 @@ class Answering:
         self._store = store
         self._runner = runner
 
-    def answer(self, checked: Checked, now: datetime) -> dict[str, Any]:
+    def answer(self, checked: Checked, judged_at: datetime, now: datetime) -> dict[str, Any]:
         """Roll back, complete the session, or leave it be.
+
+        Args:
+            judged_at: the moment of the check.
+            now: the present moment, later where others were answered first: a rollback happens then.
 
         Returns:
             The report of the check and what was done; see `DeploymentMonitor.auto_rollback_if_needed`.
@@ -44,8 +48,8 @@ class Answering:
         }
         if report["needs_rollback"]:
             result.update(self._answer_regression(session, judgement, now))
-        elif session.active and judgement.scheduled and now >= _end_of_watch(session, judgement):
-            self._complete(session, judgement, now)
+        elif session.active and judgement.scheduled and judged_at >= _end_of_watch(session, judgement):
+            self._complete(session, judgement, judged_at)
         else:
             return result
         result["session_status"] = self._store.sessions.get(session.session_id).status

@@ -68,6 +68,7 @@ class Rollguard:
                 flush_interval=settings.record.flush_interval_seconds,
                 buffer_size=settings.record.buffer_size,
                 actuators=_actuators(settings),
+                follow=settings.follow,
             )
             self.monitor = _monitor(settings, self.store, self.registry)
         except BaseException:

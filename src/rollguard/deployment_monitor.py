@@ -199,7 +199,7 @@ class DeploymentMonitor:
         moment = _now(now)
         session = self._session_of(tool_name, session_id)
         (checked,) = self._checker.check([session], moment)
-        result = self._answering.answer(checked, moment)
+        result = self._answering.answer(checked, moment, _now(now))
         self.deliver_notifications(now=moment)
         return result
 
@@ -220,10 +220,9 @@ class DeploymentMonitor:
         Raises:
             StoreUnavailable: the database cannot be reached, so that not even the sessions are known.
         """
-        moment = _now(now)
         self.registry.recorder.flush(wait=False)  # what waited for the database belongs into the counts
         return self._look_after_some(
-            self._all_sessions() if lease is None else self._our_sessions(moment, lease), moment, scheduled=True
+            self._all_sessions() if lease is None else self._our_sessions(_now(now), lease), now, scheduled=True
         )
 
     def look_after(
@@ -240,7 +239,7 @@ class DeploymentMonitor:
             s for s in self.get_active_sessions() if s.tool_name in tool_names and s.rules.looks_at_every_arrival
         ]
         pieces = (sessions[i : i + _AT_ONCE] for i in range(0, len(sessions), _AT_ONCE))
-        return self._look_after_some(pieces, _now(now), scheduled=False)
+        return self._look_after_some(pieces, now, scheduled=False)
 
     def explain(self, session_id: int) -> dict[str, Any]:
         """Why a deployment was, or was not, rolled back; see `rollguard.explanation.explain`."""
@@ -289,9 +288,8 @@ class DeploymentMonitor:
         Returns:
             The rollbacks that this call brought to an end.
         """
-        moment = _now(now)
-        ended = self._runner.recover(moment)
-        self.deliver_notifications(now=moment)
+        ended = self._runner.recover(None if now is None else _now(now))
+        self.deliver_notifications(now=now)
         return ended
 
     def follow_up(self, *, now: datetime | None = None) -> list[tuple[int, bool | None]]:
@@ -336,20 +334,24 @@ class DeploymentMonitor:
         return session
 
     def _look_after_some(
-        self, pieces: Iterable[Sequence[Session]], now: datetime, *, scheduled: bool
+        self, pieces: Iterable[Sequence[Session]], given: datetime | None, *, scheduled: bool
     ) -> list[dict[str, Any] | Exception]:
+        """Without a given moment the clock is read again and again: calls outside may take minutes."""
         results: list[dict[str, Any] | Exception] = []
         for some in pieces:
-            for session, checked in zip(some, self._checker.check_each(some, now, scheduled=scheduled), strict=True):
-                results.append(self._look_after(session, checked, now))
-        self.deliver_notifications(now=now)
+            moment = _now(given)
+            for session, checked in zip(some, self._checker.check_each(some, moment, scheduled=scheduled), strict=True):
+                results.append(self._look_after(session, checked, moment, _now(given)))
+        self.deliver_notifications(now=given)
         return results
 
-    def _look_after(self, session: Session, checked: Checked | Exception, now: datetime) -> dict[str, Any] | Exception:
+    def _look_after(
+        self, session: Session, checked: Checked | Exception, judged_at: datetime, now: datetime
+    ) -> dict[str, Any] | Exception:
         try:
             if isinstance(checked, Exception):
                 raise checked
-            return self._answering.answer(checked, now)
+            return self._answering.answer(checked, judged_at, now)
         except Exception as error:  # noqa: BLE001 - one session's failure never stops another's check
             logger.error("session %d of %s: %s", session.session_id, session.tool_name, error)
             self.record_failed_check(session, error, now=now)

@@ -75,7 +75,8 @@ _SECTIONS: dict[str, type[_Section]] = {
     "record": RecordSettings,
     "notify": NotifySettings,
 }
-_TOP = ("database", "tools_dir")
+_TEXTS = ("database", "tools_dir")
+_TOP = (*_TEXTS, "follow")
 _KNOWN = (*_TOP, "monitor", *_SECTIONS, "tools")
 
 
@@ -86,6 +87,7 @@ class Settings:
     Attributes:
         database: URL of the store. A relative SQLite path in the file is meant from the file's folder.
         tools_dir: the folder of tools. A relative path in the file is meant from the file's folder.
+        follow: whether what goes live on another machine, whose folder is another one, is written into `tools_dir` too.
         monitor: what deployments are judged by (`[monitor]`).
         tools: for a tool's name, what differs for it (`[tools.NAME]`).
         failure_rules: for a tool's name, which returned results count as failures (`[tools.NAME.failure]`).
@@ -95,6 +97,7 @@ class Settings:
 
     database: str = "sqlite:///rollguard.db"
     tools_dir: Path = Path("tools")
+    follow: bool = True
     monitor: Rules = field(default_factory=Rules)
     watch: WatchSettings = field(default_factory=WatchSettings)
     record: RecordSettings = field(default_factory=RecordSettings)
@@ -163,7 +166,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             continue
         section, _, key = variable.removeprefix(_PREFIX).lower().partition("__")
         if section in _TOP and not key:
-            values[section] = text
+            values[section] = text if section in _TEXTS else _toml_value(text)
         elif section in ("monitor", *_SECTIONS) and key:
             values.setdefault(section, {})[key] = _toml_value(text)
         else:
@@ -192,9 +195,11 @@ def _settings(values: dict[str, Any], file: Path | None, environ: Mapping[str, s
     for key in values:
         if key not in _KNOWN:
             raise InvalidSetting(key, f"unknown setting; the known ones are {', '.join(_KNOWN)}")
-    for key in _TOP:
+    for key in _TEXTS:
         if key in values and (not isinstance(values[key], str) or not values[key]):
             raise InvalidSetting(key, f"{values[key]!r} is not a non-empty string")
+    if not isinstance(values.get("follow", True), bool):
+        raise InvalidSetting("follow", f"{values['follow']!r} is neither true nor false")
     monitor = _rules("monitor", Rules(), _table("monitor", values))
     actuators = _actuators(_table("tools", values), environ)
     tools, failure_rules = _tools(_table("tools", values), monitor)
@@ -207,6 +212,7 @@ def _settings(values: dict[str, Any], file: Path | None, environ: Mapping[str, s
     return Settings(
         database=values.get("database", Settings.database),
         tools_dir=Path(values.get("tools_dir", Settings.tools_dir)),
+        follow=values.get("follow", Settings.follow),
         monitor=monitor,
         tools=tools,
         failure_rules=failure_rules,

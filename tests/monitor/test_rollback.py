@@ -230,6 +230,45 @@ def test_a_hand_edited_file_is_kept_before_it_is_restored_over(guard: Guard) -> 
     assert _file(guard) == code(1)
 
 
+def test_an_edit_at_the_very_moment_of_a_rollback_is_kept(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a person saves between the look at the file and its swap is kept, too, and then restored over."""
+    session_id = _regressed(guard)
+    finish, edits = guard.store.rollbacks.finish, iter([code(77)])
+
+    def edited_before(*arguments: Any, **keywords: Any) -> Any:
+        for edit in edits:
+            guard.registry.folder.file("my_tool").write_text(edit)
+            break
+        return finish(*arguments, **keywords)
+
+    monkeypatch.setattr(guard.store.rollbacks, "finish", edited_before)
+    result = guard.monitor.auto_rollback_if_needed("my_tool", session_id, now=LATER)
+    assert (result["rollback_performed"], _file(guard)) == (True, code(1))
+    kept = guard.store.versions.history("my_tool")[0]
+    assert (kept.kind, kept.code.decode()) == ("edit", code(77))
+
+
+def test_a_file_that_is_edited_again_and_again_is_not_restored_over(
+    guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no look at the file holds until its swap, the claim stands, nothing is lost, and a later cycle does it."""
+    session_id = _regressed(guard)
+    finish, edits = guard.store.rollbacks.finish, iter(range(70, 99))
+
+    def edited_before(*arguments: Any, **keywords: Any) -> Any:
+        guard.registry.folder.file("my_tool").write_text(code(next(edits)))
+        return finish(*arguments, **keywords)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(guard.store.rollbacks, "finish", edited_before)
+        result = guard.monitor.auto_rollback_if_needed("my_tool", session_id, now=LATER)
+    assert (result["rollback_performed"], _file(guard)) == (False, code(72))
+    assert "its file changed at this moment" in result["reason"]
+    assert [r.state for r in guard.monitor.recover(now=LATER)] == ["finished"]
+    edits_kept = [v.code.decode() for v in guard.store.versions.history("my_tool") if v.kind == "edit"]
+    assert edits_kept == [code(72), code(71), code(70)]
+
+
 def test_by_hand_to_any_version(guard: Guard, told: Told) -> None:
     """A person can bring back any version; the session that watched is closed by it, and people are told."""
     session_id = _regressed(guard, versions=4)

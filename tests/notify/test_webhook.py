@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,8 +16,10 @@ from typing import Any
 import pytest
 
 from rollguard import ExecutionStore
-from rollguard.errors import InvalidInput
+from rollguard.actuators import Order, WebhookActuator
+from rollguard.errors import ActuatorFailed, InvalidInput
 from rollguard.notify import Dispatcher, NotDelivered, Unreachable, WebhookNotifier
+from rollguard.store import Version, digest
 from tests.conftest import NOW
 from tests.notify.test_events import event
 
@@ -74,6 +78,52 @@ def test_post(receiver: Receiver) -> None:
     ((path, content_type, body),) = receiver.got
     assert (path, content_type) == ("/hook?key=1", "application/json")
     assert body == told.to_dict()
+
+
+class Dripping:
+    """A server whose answer comes byte by byte, and is never whole."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError), self._listener.accept()[0] as connection:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            while not self._over.wait(0.02):
+                connection.sendall(b"x")
+
+    def close(self) -> None:
+        self._over.set()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
+
+
+@pytest.fixture
+def dripping() -> Iterator[Dripping]:
+    running = Dripping()
+    yield running
+    running.close()
+
+
+def test_an_answer_that_drips_is_not_waited_for(dripping: Dripping) -> None:
+    """A receiver that sends byte after byte holds nobody up for longer than four times the timeout."""
+    with pytest.raises(Unreachable, match=r"took longer than 0\.8 s"):
+        WebhookNotifier(dripping.url, timeout=0.2).notify(event())
+
+
+def test_an_order_whose_answer_drips_is_not_acknowledged(dripping: Dripping) -> None:
+    """An actuator whose answer is never whole has failed, within the time that its lease allows for."""
+    actuator = WebhookActuator(dripping.url, "s3cret", timeout=0.2, pauses=())
+    version = Version("my_tool", 3, b"x", digest(b"x"), "improvement", "ada", None, 2, NOW)
+    began = time.monotonic()
+    with pytest.raises(ActuatorFailed, match=r"took longer than 0\.8 s"):
+        actuator.put(Order(version, "rollback", "key", 1))
+    assert time.monotonic() - began < actuator.patience + 5.0
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])

@@ -14,7 +14,7 @@ from rollguard.errors import ToolFileError
 from rollguard.registry.notes import notes_in, write_note
 from rollguard.settings import Settings
 from rollguard.store import digest
-from tests.conftest import Guard, code
+from tests.conftest import Guard, PostgresServer, code
 from tests.registry.helpers import finished, python
 
 DIE_IN_THE_SWAP = """
@@ -106,7 +106,8 @@ def test_a_commit_whose_answer_was_lost(guard: Guard, tools_dir: Path) -> None:
     """Where the file was put back because nobody answered, and the books had taken it, it is swapped again."""
     guard.deploy(1)
     guard.deploy(2)
-    note = write_note(tools_dir, "my_tool", before=digest(code(1).encode()), after=digest(code(2).encode()))
+    note = write_note(tools_dir, "my_tool", before=digest(code(1).encode()), after=digest(code(2).encode()), live=1)
+    note.leave()
     guard.registry.folder.swap("my_tool", code(1).encode())
     assert guard.registry.settle_swaps() == ["my_tool"]
     assert (tools_dir / "my_tool.py").read_text() == code(2)
@@ -162,7 +163,7 @@ def test_a_rollback_cut_short_and_then_called_off(guard: Guard, store: Execution
     """Where a rollback dies after its swap, and a person cancels, the file holds what the books say is live."""
     guard.deploy(1)
     guard.deploy(2)
-    write_note(tools_dir, "my_tool", before=digest(code(2).encode()), after=digest(code(1).encode()))
+    write_note(tools_dir, "my_tool", before=digest(code(2).encode()), after=digest(code(1).encode()), live=2).leave()
     guard.registry.folder.swap("my_tool", code(1).encode())
     guard.monitor.recover(now=guard.now)
     assert (tools_dir / "my_tool.py").read_text() == code(2)
@@ -215,3 +216,82 @@ def test_a_folder_that_takes_no_note_is_not_swapped(guard: Guard, monkeypatch: p
         guard.deploy(2)
     monkeypatch.undo()
     assert guard.registry.call("my_tool", x=1) == 2
+
+
+STAND_STILL = """
+import sys
+from rollguard import ExecutionStore, ToolRegistry
+from rollguard.errors import StoreUnavailable
+url, tools, content, moment = sys.argv[1:]
+registry = ToolRegistry(tools, store=ExecutionStore(url))
+swap = registry.folder.swap
+def swap_late(name, code):
+    registry.folder.swap = swap
+    if moment == "after":
+        swap(name, code)
+    print("stands still", flush=True)
+    sys.stdin.readline()
+    if moment == "before":
+        swap(name, code)
+registry.folder.swap = swap_late
+try:
+    registry.deploy("my_tool", content)
+except StoreUnavailable:
+    print("too late", flush=True)
+"""
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("end", ["goes on", "is killed"])
+def test_a_process_that_stood_still_does_not_undo_a_deployment(
+    tmp_path: Path, tools_dir: Path, postgres: PostgresServer, moment: str, end: str
+) -> None:
+    """Where the server gave up a process that stands still in its swap, and others deployed, their version stays."""
+    url = postgres.new_database()
+    with ExecutionStore(url) as store:
+        registry = ToolRegistry(tools_dir, store=store)
+        registry.deploy("my_tool", code(1))
+        process = python(STAND_STILL, url, tools_dir, code(2), moment)
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == "stands still\n"
+        postgres.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction' "
+            f"AND datname = '{url.partition('?')[0].rpartition('/')[2]}'"
+        )
+        registry.settle_swaps()
+        assert registry.deploy("my_tool", code(3)) == 3
+        if end == "goes on":
+            assert process.communicate("\n")[0] == "too late\n"
+            assert process.returncode == 0
+        else:
+            process.kill()
+            process.communicate()
+            registry.settle_swaps()
+        assert (tools_dir / "my_tool.py").read_text() == code(3)
+        assert notes_in(tools_dir) == []
+        assert registry.call("my_tool", x=1) == 4
+
+
+def test_a_late_swap_that_its_process_did_not_survive(guard: Guard, tools_dir: Path) -> None:
+    """A file that a process swapped late, over a later deployment, is brought to what the books say by the next one."""
+    guard.deploy(1)
+    guard.deploy(2)
+    first = guard.store.versions.deployments("my_tool")[-1].deployment_id
+    sha256 = [digest(code(number).encode()) for number in (1, 9)]
+    guard.store.versions.add("my_tool", code(9).encode(), kind=None, created_by="ada", reason=None, now=guard.now)
+    write_note(tools_dir, "my_tool", before=sha256[0], after=sha256[1], live=first).leave()
+    guard.registry.folder.swap("my_tool", code(9).encode())
+    assert guard.registry.settle_swaps() == ["my_tool"]
+    assert (tools_dir / "my_tool.py").read_text() == code(2)
+
+
+def test_the_note_of_a_living_process_is_left_to_it(guard: Guard, tools_dir: Path) -> None:
+    """A note is settled by others only once the process that wrote it is gone."""
+    guard.deploy(1)
+    note = write_note(tools_dir, "my_tool", before=digest(code(1).encode()), after="0" * 64, live=1)
+    guard.registry.settle_swaps()
+    assert [known.living for known in notes_in(tools_dir)] == [True]
+    note.leave()
+    guard.registry.settle_swaps()
+    assert notes_in(tools_dir) == []

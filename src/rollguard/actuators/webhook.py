@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from rollguard.actuators.order import Order
 from rollguard.errors import ActuatorFailed, InvalidInput
+from rollguard.posting import WAITS, posting
 
 _ANSWER = 16_384  # bytes of an answer that are read
 
@@ -27,7 +28,8 @@ class WebhookActuator:
     Args:
         url: `http://` or `https://`.
         secret: shared with the receiver.
-        timeout: seconds to wait for a connection, and for each part of the answer.
+        timeout: seconds to wait for a connection, and for each part of the answer; all of it takes four times that
+            at most.
         pauses: seconds to wait before each repetition; what is not acknowledged then is repeated by a later cycle.
 
     Raises:
@@ -47,7 +49,7 @@ class WebhookActuator:
     @property
     def patience(self) -> float:
         """Seconds that `put` takes at most."""
-        return (len(self._pauses) + 1) * 4 * self._timeout + sum(self._pauses)
+        return (len(self._pauses) + 1) * WAITS * self._timeout + sum(self._pauses)
 
     def put(self, order: Order) -> str | None:
         """Send the order, again if need be, and return the beginning of the answer.
@@ -74,7 +76,7 @@ class WebhookActuator:
             "Rollguard-Signature": signature_of(self._secret, timestamp, body),
         }
         try:
-            with httpx.stream("POST", self._url, content=body, headers=headers, timeout=self._timeout) as answer:
+            with posting(self._url, body, headers, timeout=self._timeout) as answer:
                 said, until = b"", time.monotonic() + self._timeout
                 for part in answer.iter_raw():  # an answer without end would never be done
                     said += part

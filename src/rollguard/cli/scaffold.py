@@ -13,6 +13,9 @@ database = "sqlite:///rollguard.db"
 # The folder of tools, one Python file each.
 tools_dir = "tools"
 
+# Whether what goes live on another machine with the same database is written into the folder here too.
+# follow = true
+
 # How a deployment is watched and judged.
 [monitor]
 # monitoring_window_hours = 24   # how long it is watched
@@ -40,7 +43,7 @@ tools_dir = "tools"
 [record]
 # store_payloads = true          # false keeps no parameters and no results
 # payload_limit = 16384          # bytes of JSON that are kept whole
-# busy_timeout_seconds = 5.0     # how long to wait for another process's lock (SQLite)
+# busy_timeout_seconds = 5.0     # how long to wait for another process's lock
 # durable = false                # true writes every execution through before its call returns
 # flush_interval_seconds = 0.1   # how long an execution waits in memory at most
 # buffer_size = 50000            # how many wait there at most; further ones wait on disk

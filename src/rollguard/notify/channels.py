@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from rollguard.errors import InvalidInput, RollguardError
 from rollguard.notify.event import Event, Level
+from rollguard.posting import posting
 
 _LEVELS = {Level.INFO: logging.INFO, Level.WARNING: logging.WARNING, Level.CRITICAL: logging.CRITICAL}
 
@@ -45,7 +46,8 @@ class WebhookNotifier:
 
     Args:
         url: `http://` or `https://`.
-        timeout: seconds to wait for a connection, and for each part of the answer.
+        timeout: seconds to wait for a connection, and for each part of the answer; all of it takes four times that
+            at most.
 
     Raises:
         InvalidInput: nothing can be posted to the URL.
@@ -75,7 +77,7 @@ class WebhookNotifier:
         headers = {"Content-Type": "application/json"}
         try:
             # Only the status is read: an answer without end would never be done.
-            with httpx.stream("POST", self._url, content=body, headers=headers, timeout=self._timeout) as answer:
+            with posting(self._url, body, headers, timeout=self._timeout) as answer:
                 status, phrase = answer.status_code, answer.reason_phrase
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unreachable(f"{self.name} did not answer: {type(error).__name__}: {error}") from error

@@ -12,6 +12,7 @@ from rollguard.actuators import Actuator, Order, carry_out
 from rollguard.errors import ActuatorFailed, DeploymentConflict
 from rollguard.registry.release import Release
 from rollguard.store import Deployment, ExecutionStore, Version
+from rollguard.store.actuations import settling
 
 logger = logging.getLogger(__name__)
 
@@ -58,15 +59,19 @@ class Elsewhere:
         order = Order(version, "deploy", f"{version.tool_name}:deploy:{sequence}", sequence)
         try:
             carry_out(actuator, order)
-            after = self.say_live(version, release)
+            self.say_live(version, release, sequence)
         except BaseException:  # what runs there now is not known: the next cycle asks for what is live
-            self._store.actuations.release(version.tool_name, holder=self.holder)
+            self._store.actuations.release(version.tool_name, sequence=sequence, now=datetime.now(UTC))
             raise
-        self._store.actuations.settle(version.tool_name, holder=self.holder, deployment_id=after.deployment_id)
 
-    def say_live(self, version: Version, release: Release) -> Deployment:
-        """Say in the books that a version is live, whoever made it so."""
+    def say_live(self, version: Version, release: Release, sequence: int | None = None) -> Deployment:
+        """Say in the books that a version is live, whoever made it so.
+
+        Args:
+            sequence: the call that made it so, if it was one of ours; refused where somebody else called since.
+        """
         live = self._store.versions.live(version.tool_name)
+        watch = release.watch.begin if release.watch else None
         return self._store.versions.go_live(
             version.tool_name,
             version.version_number,
@@ -76,17 +81,24 @@ class Elsewhere:
             deployed_at=release.moment,
             expected_live=live.deployment_id if live else None,
             force=release.force,
-            begin=release.watch.begin if release.watch else None,
+            begin=watch if sequence is None else settling(version, sequence, watch),
         )
 
-    def settle(self, now: datetime) -> list[str]:
+    def settle(self, now: datetime | None = None) -> list[str]:
         """Where nobody knows what runs outside, ask for what the books say is live, until it is acknowledged.
+
+        Args:
+            now: the present moment; None reads the clock for each tool, since a call may take its time.
 
         Returns:
             The tools of which it is known again.
         """
-        due = self._store.actuations.unsettled(now)
-        return [unsettled.tool_name for unsettled in due if self._settle(unsettled.tool_name, unsettled.attempts, now)]
+        due = self._store.actuations.unsettled(now or datetime.now(UTC))
+        return [
+            unsettled.tool_name
+            for unsettled in due
+            if self._settle(unsettled.tool_name, unsettled.attempts, now or datetime.now(UTC))
+        ]
 
     def _settle(self, tool_name: str, attempts: int, now: datetime) -> bool:
         actuator = self.of(tool_name)
@@ -105,10 +117,10 @@ class Elsewhere:
             except ActuatorFailed as error:
                 logger.error("%s: version %d is not live again: %s", tool_name, version.version_number, error)
                 at = now + pause_after(attempts + 1)
-                self._store.actuations.postpone(tool_name, holder=self.holder, error=str(error), at=at)
+                self._store.actuations.postpone(tool_name, sequence=sequence, error=str(error), at=at, now=now)
                 return False
         deployment_id = live.deployment_id if live else None
-        return self._store.actuations.settle(tool_name, holder=self.holder, deployment_id=deployment_id)
+        return self._store.actuations.settle(tool_name, sequence=sequence, deployment_id=deployment_id, now=now)
 
     def _take(self, actuator: Actuator, tool_name: str, now: datetime) -> int | None:
         return self._store.actuations.take(tool_name, holder=self.holder, until=self.until(actuator, now), now=now)

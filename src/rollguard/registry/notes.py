@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 from rollguard.errors import ToolFileError
 
@@ -22,34 +24,47 @@ class SwapNote:
         tool_name: the tool.
         before: SHA-256 of what its file held; None where there was no file.
         after: SHA-256 of what it is to hold; None where the note itself was cut short, so that nothing was swapped.
+        live: the deployment that was live, by its id; None where none was.
         path: the note's own file.
+        living: whether the process that wrote it lives, and will see to its swap itself.
+        lock: of a note that this process wrote: what tells others so, until it is closed.
     """
 
     tool_name: str
     before: str | None
     after: str | None
+    live: int | None
     path: Path
+    living: bool = False
+    lock: IO[bytes] | None = None
 
     def remove(self) -> None:
         """Remove it: file and books agree. Where that fails it is removed by whoever settles next."""
         with contextlib.suppress(OSError):
             self.path.unlink()
+        self.leave()
+
+    def leave(self) -> None:
+        """Leave it to whoever settles next."""
+        if self.lock is not None:
+            self.lock.close()
 
 
-def write_note(folder: Path, tool_name: str, *, before: str | None, after: str) -> SwapNote:
-    """Write a note that survives a power loss, before anything is swapped.
+def write_note(folder: Path, tool_name: str, *, before: str | None, after: str, live: int | None) -> SwapNote:
+    """Write a note that survives a power loss, before anything is swapped. It is ours until it is removed or left.
 
     Raises:
         ToolFileError: it cannot be written.
     """
-    note = SwapNote(tool_name, before, after, folder / f"{_PREFIX}{tool_name}.{uuid.uuid4().hex}")
+    path = folder / f"{_PREFIX}{tool_name}.{uuid.uuid4().hex}"
+    note = SwapNote(tool_name, before, after, live, path)
     try:
-        descriptor = os.open(note.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        try:
-            os.write(descriptor, json.dumps({"before": before, "after": after}).encode())
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        lock = os.fdopen(os.open(path, flags, 0o644), "wb", buffering=0)
+        note = replace(note, lock=lock)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.write(lock.fileno(), json.dumps({"before": before, "after": after, "live": live}).encode())
+        os.fsync(lock.fileno())
         _sync(folder)
     except OSError as error:
         note.remove()
@@ -78,11 +93,17 @@ def notes_in(folder: Path, tool_name: str | None = None) -> list[SwapNote]:
 
 
 def _read(path: Path, tool_name: str) -> SwapNote:
-    try:
-        values = json.loads(path.read_bytes())
-        return SwapNote(tool_name, values["before"], values["after"], path)
-    except (ValueError, KeyError, TypeError):
-        return SwapNote(tool_name, None, None, path)
+    with path.open("rb") as file:
+        living = False
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            living = True
+        try:
+            values = json.loads(file.read())
+            return SwapNote(tool_name, values["before"], values["after"], values["live"], path, living)
+        except (ValueError, KeyError, TypeError):
+            return SwapNote(tool_name, None, None, None, path, living)
 
 
 def _sync(folder: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from rollguard.errors import InvalidInput, ToolFileError
+from rollguard.errors import InvalidInput, StoreBusy, ToolFileError
 from rollguard.registry.adoption import adopt, keep_hand_edit
 from rollguard.registry.breaking import changes_of, refuse_breaking, warn_of
 from rollguard.registry.elsewhere import Elsewhere
@@ -109,7 +109,7 @@ class Releasing:
         for name in self._swapping.unsettled(tool_name):
             try:
                 settled += self._swapping.settle(name)
-            except ToolFileError as error:  # one file never hides the others
+            except (StoreBusy, ToolFileError) as error:  # one tool never hides the others
                 logger.error("%s is not put right yet: %s", name, error)
         return settled
 

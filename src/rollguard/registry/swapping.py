@@ -12,7 +12,7 @@ from rollguard.registry.folder import Folder
 from rollguard.registry.notes import SwapNote, notes_in, write_note
 from rollguard.registry.release import Release
 from rollguard.registry.serving import Serving
-from rollguard.store import ExecutionStore, Standing, Version, digest, versions
+from rollguard.store import Deployment, ExecutionStore, Standing, Version, digest, versions
 
 logger = logging.getLogger(__name__)
 
@@ -32,22 +32,28 @@ class Swapping:
 
     @contextlib.contextmanager
     def noted(self, tool_name: str) -> Iterator[Callable[[Version], None]]:
-        """`put`, for a transaction that makes a version live, as its last act.
+        """`put`, for a transaction that makes a version live, as its last act. The file as it is now is kept.
 
         A note stands in the folder until it is known whether the transaction was committed. Where that is never
         learned, since the process died or the database went away, `settle` puts the file right afterwards.
+
+        What it gives raises `DeploymentConflict` where somebody changed the file meanwhile: that would be lost.
         """
+        live = self._store.versions.live(tool_name)
+        present = self._kept(tool_name)
         notes: list[SwapNote] = []
 
         def put(version: Version) -> None:
-            notes.append(self._note(version))
+            self._refuse_changed(tool_name, present)
+            notes.append(self._note(version, live))
             self.put(version)
 
         try:
             yield put
         except BaseException:
-            if notes:
-                self._try_settling(tool_name)
+            for note in notes:
+                self._try_settling(note)
+                note.leave()
             raise
         for note in notes:
             note.remove()
@@ -79,24 +85,17 @@ class Swapping:
         """
         name = version.tool_name
         self.settle(name)
-        keep_hand_edit(self._folder, self._store, name)
         live = self._store.versions.live(name)
-        present = self._folder.read(name)
         if live is not None and live.version_number == version.version_number:
+            present = self._kept(name)
             if present != version.code:
-                self._put_live_again(version)
+                self._put_live_again(version, present)
             return live.deployment_id
-        with self._noted_deployment(version, present) as put:
-
-            def swap(version: Version) -> None:
-                if self._folder.read(name) != present:
-                    raise DeploymentConflict(f"{name}: its file changed at this moment; look at it and deploy again")
-                put(version)
-
+        with self._noted_deployment(version) as put:
             after = self._store.versions.go_live(
                 name,
                 version.version_number,
-                swap=swap,
+                swap=put,
                 deployed_by=release.by,
                 reason=release.reason,
                 deployed_at=release.moment,
@@ -109,36 +108,52 @@ class Swapping:
     # --- inside ----------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _noted_deployment(self, version: Version, before: bytes | None) -> Iterator[Callable[[Version], None]]:
+    def _noted_deployment(self, version: Version) -> Iterator[Callable[[Version], None]]:
         """`noted`; where the database went away, the file is as it was at once, and settled when it is back."""
+        before = self._folder.read(version.tool_name)
         try:
             with self.noted(version.tool_name) as put:
                 yield put
         except StoreError:
-            if any(note.before != note.after for note in notes_in(self._folder.path, version.tool_name)):
+            notes = notes_in(self._folder.path, version.tool_name)
+            if any(note.before != note.after for note in notes if not note.living):
                 self._put_back(version, before)
             raise
 
-    def _note(self, version: Version) -> SwapNote:
+    def _kept(self, name: str) -> bytes | None:
+        """What the tool's file holds now: a version, or made one."""
+        while True:
+            keep_hand_edit(self._folder, self._store, name)
+            present = self._folder.read(name)
+            if present is None or self._store.versions.find(name, digest(present)) is not None:
+                return present
+
+    def _refuse_changed(self, name: str, present: bytes | None) -> None:
+        if self._folder.read(name) != present:
+            raise DeploymentConflict(f"{name}: its file changed at this moment; look at it and try again")
+
+    def _note(self, version: Version, live: Deployment | None) -> SwapNote:
         """Write down what the file holds and is to hold; after a swap that was cut short, what it held before that."""
         name, path = version.tool_name, self._folder.path
         present = self._sha256(name)
-        earlier = notes_in(path, name)
+        earlier = [note for note in notes_in(path, name) if not note.living]
         before = next((note.before for note in earlier if note.after is not None and note.after == present), present)
-        note = write_note(path, name, before=before, after=version.sha256)
+        deployment_id = live.deployment_id if live else None
+        note = write_note(path, name, before=before, after=version.sha256, live=deployment_id)
         for known in earlier:
             known.remove()
         return note
 
-    def _try_settling(self, name: str) -> None:
+    def _try_settling(self, ours: SwapNote) -> None:
         try:
-            self.settle(name)
+            self._settle(ours.tool_name, ours)
         except (StoreError, ToolFileError) as error:
-            logger.warning("%s: whether its file and the books agree is found out later: %s", name, error)
+            logger.warning("%s: whether its file and the books agree is found out later: %s", ours.tool_name, error)
 
-    def _settle(self, name: str) -> bool:
+    def _settle(self, name: str, *ours: SwapNote) -> bool:
+        """Put the file right by the notes of dead processes, and by our own. A living process sees to its own."""
         with self._store.versions.held(name) as standing:
-            notes = notes_in(self._folder.path, name)  # of dead processes: a living one would hold the lock
+            notes = [*(note for note in notes_in(self._folder.path, name) if not note.living), *ours]
             present, live = self._sha256(name), standing.live
             settled = False
             if present != (live.sha256 if live else None):
@@ -152,9 +167,11 @@ class Swapping:
     def _put_right(self, standing: Standing, notes: list[SwapNote], present: str | None) -> bool:
         live = standing.live
         for note in reversed(notes):
-            if live is not None and (note.before, note.after) == (present, live.sha256):
+            # The books took it after all; or somebody else's deployment, which a process that stood still swapped over.
+            moved_on = note.after is not None and standing.deployment_id != note.live
+            if live is not None and moved_on and present in (note.before, note.after):
                 logger.warning("%s: version %d is live, and is put into its file", live.tool_name, live.version_number)
-                self.put(live)  # the books took it after all
+                self.put(live)
                 return True
             if note.after is not None and note.after == present:
                 logger.warning("%s: a swap of its file was cut short, and is taken back", note.tool_name)
@@ -177,7 +194,7 @@ class Swapping:
         code = self._folder.read(name)
         return None if code is None else digest(code)
 
-    def _put_live_again(self, version: Version) -> None:
+    def _put_live_again(self, version: Version, present: bytes | None) -> None:
         """The books say that it is live, and the file does not: unless a deployment under way has just changed it."""
         with self._store.database.write() as connection:
             self._store.database.lock_tool(connection, version.tool_name)
@@ -187,6 +204,7 @@ class Swapping:
                     f"{version.tool_name}: another version went live in the meantime; look at it and deploy again"
                 )
             if self._folder.read(version.tool_name) != version.code:
+                self._refuse_changed(version.tool_name, present)
                 self.put(version)
 
     def _put_back(self, version: Version, before: bytes | None) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import partial
 
 from rollguard.actuators import Actuator, Order, carry_out
 from rollguard.errors import (
     ActuatorFailed,
+    DeploymentConflict,
     NoEarlierVersion,
     RollbackRefused,
     RollguardError,
+    StoreBusy,
+    StoreUnavailable,
     ToolFileError,
     UnknownTool,
 )
@@ -99,28 +104,51 @@ class RollbackRunner:
             raise _why_not(rollback)
         return rollback
 
-    def recover(self, now: datetime) -> list[Rollback]:
+    def recover(self, now: datetime | None = None) -> list[Rollback]:
         """Carry out what was claimed by a process that is no more, or is at it this moment: it happens once.
 
         A file whose swap was cut short is put right. What is not known to run outside, since a call's end is not known,
-        is asked for again.
+        is asked for again. One that fails never stops the others; it is tried again by the next call.
+
+        Args:
+            now: the present moment; None reads the clock for each rollback, since a call outside may take its time.
 
         Returns:
             The rollbacks that this call brought to an end.
+
+        Raises:
+            StoreUnavailable: the database cannot be reached.
         """
         ended = []
         for claimed in self._store.rollbacks.open():
-            try:
-                stale = self._store.rollbacks.overtake_if_stale(claimed.rollback_id, now)
-                done = stale or self.carry_out(claimed, now)
-            except RollbackRefused as refusal:
-                logger.info("nothing to recover: %s", refusal)
-                continue
-            if not done.open:
-                ended.append(done)
-        self._registry.settle_swaps()
-        self._registry.elsewhere.settle(now)
+            with self._not_stopping_others(f"rollback {claimed.rollback_id} of {claimed.tool_name}"):
+                done = self._recovered(claimed, now or datetime.now(UTC))
+                if done is not None and not done.open:
+                    ended.append(done)
+        with self._not_stopping_others("swaps that were cut short"):
+            self._registry.settle_swaps()
+        with self._not_stopping_others("tools that live elsewhere"):
+            self._registry.elsewhere.settle(now)
         return ended
+
+    def _recovered(self, claimed: Rollback, now: datetime) -> Rollback | None:
+        try:
+            stale = self._store.rollbacks.overtake_if_stale(claimed.rollback_id, now)
+            return stale or self.carry_out(claimed, now)
+        except RollbackRefused as refusal:
+            logger.info("nothing to recover: %s", refusal)
+            return None
+
+    @contextlib.contextmanager
+    def _not_stopping_others(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except StoreUnavailable as error:
+            if not isinstance(error, StoreBusy):
+                raise  # of all of them
+            logger.warning("%s: put right later: %s", what, error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other tools are looked after
+            logger.error("%s: not put right, which is tried again: %s", what, error)
 
     # --- the steps -------------------------------------------------------------------------------------------------
 
@@ -157,15 +185,22 @@ class RollbackRunner:
         """In the folder both are one: the file is swapped in the transaction that writes the books."""
         try:
             self._registry.settle_swaps(claimed.tool_name)
-            self._registry.keep_hand_edit(claimed.tool_name)
-            with self._registry.swapping(claimed.tool_name) as put:
-                finished = self._store.rollbacks.finish(
-                    claimed.rollback_id, restore=put, event=partial(finished_event, now=now), now=now
-                )
+            finished = self._swapped(claimed, now)
         except ToolFileError as error:
             return self._fail(claimed, error, now)
         self._registry.refresh()
         return finished
+
+    def _swapped(self, claimed: Rollback, now: datetime, tries: int = 3) -> Rollback:
+        try:
+            with self._registry.swapping(claimed.tool_name) as put:
+                return self._store.rollbacks.finish(
+                    claimed.rollback_id, restore=put, event=partial(finished_event, now=now), now=now
+                )
+        except DeploymentConflict as error:  # somebody is editing the file: what they wrote is kept first
+            if tries == 1:
+                raise RollbackRefused(f"{error}; the next cycle carries rollback {claimed.rollback_id} out") from error
+        return self._swapped(claimed, now, tries - 1)
 
     def _fail(self, claimed: Rollback, error: ToolFileError, now: datetime) -> Rollback:
         """The file is as it was: the next check that is due decides again."""
@@ -189,10 +224,12 @@ class RollbackRunner:
             said = carry_out(actuator, order)
             return store.rollbacks.restored(claimed.rollback_id, sequence=sequence, output=said, now=now)
         except ActuatorFailed as error:
-            store.actuations.release(claimed.tool_name, holder=outside.holder)
-            return self._postpone(claimed, error, now)
+            try:
+                return self._postpone(claimed, sequence, error, now)
+            finally:
+                store.actuations.release(claimed.tool_name, sequence=sequence, now=now)
         except BaseException:  # overtaken, or interrupted: what runs there now is to be put right
-            store.actuations.release(claimed.tool_name, holder=outside.holder)
+            store.actuations.release(claimed.tool_name, sequence=sequence, now=now)
             raise
 
     def _order(self, claimed: Rollback, sequence: int) -> Order:
@@ -202,10 +239,11 @@ class RollbackRunner:
         key = f"{claimed.tool_name}:rollback:{claimed.rollback_id}:{claimed_at}"
         return Order(version, "rollback", key, sequence)
 
-    def _postpone(self, claimed: Rollback, error: ActuatorFailed, now: datetime) -> Rollback:
+    def _postpone(self, claimed: Rollback, sequence: int, error: ActuatorFailed, now: datetime) -> Rollback:
         """Nobody knows whether it happened, so the claim stands and the actuator is asked again."""
         return self._store.rollbacks.postpone(
             claimed.rollback_id,
+            sequence=sequence,
             error=str(error),
             output=error.output,
             next_attempt_at=now + pause_after(claimed.attempts),

@@ -2,21 +2,24 @@
 
 A call to a program that is not ours takes too long to hold a transaction open, so a lease stands for the tool's lock.
 A holder that was only slow, and not dead, is told apart by its sequence number: the outside may refuse a lower one
-than it has seen.
+than it has seen. Where the outside does not, its order may have come last; so a call that ends late counts as one more
+call, and what is live is asked for again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from rollguard.errors import DeploymentConflict
 from rollguard.store import versions
 from rollguard.store.engine import Database
 from rollguard.store.journal import OPEN
-from rollguard.store.records import Unsettled
+from rollguard.store.records import Deployment, Unsettled, Version
 from rollguard.store.schema import deployment_rollbacks as r
 from rollguard.store.schema import tool_actuations as a
 
@@ -37,10 +40,14 @@ class Actuations:
             self._database.lock_tool(connection, tool_name)
             return take(connection, tool_name, holder=holder, until=until, now=now)
 
-    def release(self, tool_name: str, *, holder: str) -> None:
-        """Give the lease back; what is live outside stays unsettled."""
+    def release(self, tool_name: str, *, sequence: int, now: datetime) -> None:
+        """Give the lease of a call back; what is live outside stays unsettled."""
         with self._database.write() as connection:
-            _update(connection, tool_name, a.c.held_by == holder, held_by=None, held_until=None)
+            self._database.lock_tool(connection, tool_name)
+            if not is_latest(connection, tool_name, sequence):
+                _came_late(connection, tool_name, sequence, now)
+                return
+            _update(connection, tool_name, a.c.sequence == sequence, held_by=None, held_until=None)
 
     def unsettled(self, now: datetime | None = None) -> list[Unsettled]:
         """Tools of which nobody knows what is live outside, and no rollback under way will tell.
@@ -61,24 +68,31 @@ class Actuations:
                 for row in connection.execute(query)
             ]
 
-    def settle(self, tool_name: str, *, holder: str, deployment_id: int | None) -> bool:
-        """The outside has what the books say. False where the books have moved on meanwhile."""
+    def settle(self, tool_name: str, *, sequence: int, deployment_id: int | None, now: datetime) -> bool:
+        """The outside has what the books say. False where it was called again since, or the books have moved on."""
         with self._database.write() as connection:
             self._database.lock_tool(connection, tool_name)
+            if not is_latest(connection, tool_name, sequence):
+                _came_late(connection, tool_name, sequence, now)
+                return False
             live = versions.live(connection, tool_name)
             if (live.deployment_id if live else None) != deployment_id:
-                _update(connection, tool_name, a.c.held_by == holder, held_by=None, held_until=None)
+                _update(connection, tool_name, a.c.sequence == sequence, held_by=None, held_until=None)
                 return False
             settled(connection, tool_name)
             return True
 
-    def postpone(self, tool_name: str, *, holder: str, error: str, at: datetime) -> None:
-        """The outside did not take what is live; it is asked again at `at`."""
+    def postpone(self, tool_name: str, *, sequence: int, error: str, at: datetime, now: datetime) -> None:
+        """The outside did not take what is live; it is asked again at `at`, or at once if others called since."""
         with self._database.write() as connection:
+            self._database.lock_tool(connection, tool_name)
+            if not is_latest(connection, tool_name, sequence):
+                _came_late(connection, tool_name, sequence, now)
+                return
             _update(
                 connection,
                 tool_name,
-                a.c.held_by == holder,
+                a.c.sequence == sequence,
                 held_by=None,
                 held_until=None,
                 attempts=a.c.attempts + 1,
@@ -94,8 +108,9 @@ def take(connection: Connection, tool_name: str, *, holder: str, until: datetime
     """`Actuations.take`; the caller holds the tool's lock."""
     known = connection.execute(sa.select(a).where(a.c.tool_name == tool_name)).one_or_none()
     if known is None:
-        values = {"sequence": 1, "held_by": holder, "held_until": until, "unsettled_since": now, "attempts": 0}
-        connection.execute(sa.insert(a).values(tool_name=tool_name, **values))
+        lease = {"held_by": _lease(1, holder), "held_until": until}
+        values = {"tool_name": tool_name, "sequence": 1, "unsettled_since": now, "attempts": 0}
+        connection.execute(sa.insert(a).values(**values, **lease))
         return 1
     if known.held_until is not None and known.held_until > now:
         return None
@@ -105,7 +120,7 @@ def take(connection: Connection, tool_name: str, *, holder: str, until: datetime
         tool_name,
         a.c.sequence == known.sequence,
         sequence=sequence,
-        held_by=holder,
+        held_by=_lease(sequence, holder),
         held_until=until,
         unsettled_since=known.unsettled_since or now,
     )
@@ -115,6 +130,45 @@ def take(connection: Connection, tool_name: str, *, holder: str, until: datetime
 def sequence_of(connection: Connection, tool_name: str) -> int | None:
     """The sequence number of the latest call outside; None where there was none."""
     return connection.scalar(sa.select(a.c.sequence).where(a.c.tool_name == tool_name))
+
+
+def is_latest(connection: Connection, tool_name: str, sequence: int | None) -> bool:
+    """Whether nobody called the outside since that call."""
+    return sequence_of(connection, tool_name) == sequence
+
+
+def settling(
+    version: Version, sequence: int, then: Callable[[Connection, Deployment], None] | None
+) -> Callable[[Connection, Deployment], None]:
+    """For the transaction that makes a version live: the outside runs it, by a call that nobody else's came after.
+
+    Args:
+        sequence: the number of the call.
+        then: what else is to be done in that transaction.
+    """
+
+    def begin(connection: Connection, deployment: Deployment) -> None:
+        if not is_latest(connection, version.tool_name, sequence):
+            raise DeploymentConflict(
+                f"{version.tool_name}: putting version {version.version_number} in its place took so long that others "
+                "were let in; look at what is live and deploy again"
+            )
+        settled(connection, version.tool_name)
+        if then is not None:
+            then(connection, deployment)
+
+    return begin
+
+
+def _came_late(connection: Connection, tool_name: str, sequence: int, now: datetime) -> None:
+    """A call ended after others had taken over, so nobody knows which of them the outside carried out last.
+
+    It counts as one more call, so that what those others are about to say of the outside is not believed.
+    """
+    its_own = a.c.held_by.startswith(_lease(sequence, ""))
+    _update(connection, tool_name, its_own, held_by=None, held_until=None)
+    since = sa.func.coalesce(a.c.unsettled_since, now)
+    _update(connection, tool_name, sa.true(), sequence=a.c.sequence + 1, unsettled_since=since)
 
 
 def settled(connection: Connection, tool_name: str) -> None:
@@ -130,6 +184,11 @@ def settled(connection: Connection, tool_name: str) -> None:
         attempts=0,
         last_error=None,
     )
+
+
+def _lease(sequence: int, holder: str) -> str:
+    """Whose a lease is: that of one call, since one process may make several at once."""
+    return f"{sequence}:{holder}"
 
 
 def _update(connection: Connection, tool_name: str, condition: sa.ColumnElement[bool], **values: Any) -> None:

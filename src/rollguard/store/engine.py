@@ -30,6 +30,12 @@ from rollguard.errors import (
 from rollguard.judge.histogram import bucket_of
 from rollguard.store.buckets import merged_json
 
+_STANDSTILL = 30  # seconds that a transaction holding a tool's lock may stand still before PostgreSQL undoes it
+_LOCK_TOOL = sa.text(
+    "SELECT set_config('lock_timeout', :patience, true), "
+    "set_config('idle_in_transaction_session_timeout', :standstill, true), "
+    "pg_advisory_xact_lock(hashtextextended(:key, 0))"
+)
 _URL_HELP = "use sqlite:///rollguard.db or postgresql://user:password@host/database"
 
 # What a driver says (the beginning of an SQLSTATE, or words of SQLite's), and what that means to the caller.
@@ -41,6 +47,7 @@ _MEANINGS: tuple[tuple[type[StoreError], tuple[str, ...], tuple[str, ...], str],
         ("database is locked", "table is locked"),
         "is locked by another process for too long",
     ),
+    (StoreUnavailable, ("25P03",), (), "undid what this process had begun, since it stood still for too long"),
     (StoreReadOnly, ("25006",), ("readonly database",), "is read-only; make it writable, its folder too"),
     (StoreFull, ("53100",), ("disk is full",), "has no disk space left; free some"),
     (StoreUnavailable, (), ("unable to open database file",), "cannot be opened; check that its folder exists"),
@@ -119,11 +126,22 @@ class Database:
         _call(self._before_reading)
 
     def lock_tool(self, connection: Connection, tool_name: str) -> None:
-        """Hold all other changes of this tool's state until the transaction ends (SQLite has one writer anyway)."""
+        """Hold all other changes of this tool's state until the transaction ends (SQLite has one writer anyway).
+
+        It is waited for no longer than the busy timeout, and a process that stands still does not keep it: otherwise
+        one machine that lost its power, or one process that is stopped, would keep everybody else waiting.
+
+        Raises:
+            StoreBusy: another process has held it for as long as the busy timeout.
+        """
         if self.dialect == "postgresql":
             connection.execute(
-                sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"),
-                {"key": f"rollguard:{tool_name}"},
+                _LOCK_TOOL,
+                {
+                    "key": f"rollguard:{tool_name}",
+                    "patience": f"{max(1, round(self.busy_timeout * 1000))}ms",
+                    "standstill": f"{_STANDSTILL}s",
+                },
             )
 
     def close(self) -> None:

@@ -160,10 +160,12 @@ class Rollbacks:
         """claimed → restored: the outside has acknowledged that it runs the version.
 
         Raises:
-            RollbackRefused: a person overtook it meanwhile; what is live outside is to be put right.
+            RollbackRefused: a person overtook it meanwhile, or somebody else called since; what is live outside is to
+                be put right.
         """
         with self._database.write() as connection:
             claimed = self._locked(connection, rollback_id)
+            _refuse_late(connection, claimed, sequence)
             values = {"restored_at": now, "sequence": sequence, "output": output}
             return _moved(connection, journal.RESTORE, claimed, **values)
 
@@ -171,6 +173,7 @@ class Rollbacks:
         self,
         rollback_id: int,
         *,
+        sequence: int,
         error: str,
         output: str | None,
         next_attempt_at: datetime,
@@ -180,10 +183,11 @@ class Rollbacks:
         """claimed → claimed: the outside did not acknowledge, so nobody knows what it runs; it is asked again.
 
         Raises:
-            RollbackRefused: a person overtook it meanwhile.
+            RollbackRefused: a person overtook it meanwhile, or somebody else called since.
         """
         with self._database.write() as connection:
             claimed = self._locked(connection, rollback_id)
+            _refuse_late(connection, claimed, sequence)
             values = {"error": error, "output": output, "next_attempt_at": next_attempt_at}
             postponed = _moved(connection, journal.POSTPONE, claimed, **values)
             if event is not None:
@@ -213,7 +217,7 @@ class Rollbacks:
             going = self._locked(connection, rollback_id)
             if restore is None and going.state != "restored":
                 raise RollbackRefused(f"{_name(going)} is {going.state}, and not restored outside")
-            if restore is None and actuations.sequence_of(connection, going.tool_name) != going.sequence:
+            if restore is None and not actuations.is_latest(connection, going.tool_name, going.sequence):
                 return _moved(connection, journal.REPEAT, going, sequence=None)
             _refuse_stale(connection, going)
             version = versions.get(connection, going.tool_name, going.to_version or 0)
@@ -319,6 +323,12 @@ def _refuse_stale(connection: Connection, going: Rollback) -> None:
     stale = _why_stale(connection, going)
     if stale is not None and going.state in journal.OPEN:  # else the transition itself refuses, and says its state
         raise RollbackRefused(f"{going.tool_name}: {stale}")
+
+
+def _refuse_late(connection: Connection, claimed: Rollback, sequence: int) -> None:
+    """Raise `RollbackRefused` where others took over while a call was under way: what it has to say is out of date."""
+    if claimed.state == "claimed" and not actuations.is_latest(connection, claimed.tool_name, sequence):
+        raise RollbackRefused(f"{_name(claimed)} took so long that another process carries it out")
 
 
 def _why_stale(connection: Connection, going: Rollback) -> str | None:

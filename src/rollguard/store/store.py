@@ -34,7 +34,7 @@ class ExecutionStore:
         store_payloads: False keeps no parameters and no results.
         payload_limit: the largest JSON, in bytes, of parameters or a result that is kept whole.
         redact: called as `redact(tool_name, "parameters" or "result", value)`; what it returns is kept.
-        busy_timeout: seconds to wait for another process's lock on SQLite.
+        busy_timeout: seconds to wait for another process's lock: of the database on SQLite, of a tool on PostgreSQL.
         retention_days: how long `tidy` keeps raw executions, 1 to 3650; 0 is for ever. Rollups and history stay.
 
     Raises:

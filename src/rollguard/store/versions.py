@@ -64,11 +64,13 @@ class Standing:
 
     Attributes:
         live: the version that is live; None where the tool was never deployed.
+        deployment_id: the deployment that is live.
         rollback_under_way: whether a rollback of it is decided and not over.
         find: the version with a given SHA-256, if there is one.
     """
 
     live: Version | None
+    deployment_id: int | None
     rollback_under_way: bool
     find: Callable[[str], Version | None]
 
@@ -133,6 +135,7 @@ class Versions:
             now_live = live(connection, tool_name)
             yield Standing(
                 None if now_live is None else _get(connection, tool_name, now_live.version_number),
+                None if now_live is None else now_live.deployment_id,
                 journal.is_under_way(connection, tool_name),
                 lambda sha256: find(connection, tool_name, sha256),
             )
