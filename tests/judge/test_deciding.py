@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,9 @@ from rollguard.judge import (
     change_point,
     differences,
     executions_needed,
+    extent,
+    held_against,
+    is_over,
     judge,
     replay,
     slowdown,
@@ -31,6 +35,7 @@ from rollguard.judge import (
     worst_stretch,
 )
 from rollguard.judge.histogram import bucket_of
+from rollguard.judge.verdict import REPLAYED_VERSIONS
 
 AT = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 BASELINE = Window(1000, 950)
@@ -141,6 +146,13 @@ def test_a_drop_without_evidence_is_an_alert() -> None:
     assert "may be chance" in (found.alert or "")
 
 
+def test_a_rollback_is_never_said_to_lack_evidence() -> None:
+    """Where the evidence is there, no sentence of the decision denies it."""
+    found = judge(BASELINE, Window(30, 21), EVIDENCE)
+    assert (found.verdict, found.needs_rollback, found.warning, found.alert) == (Verdict.REGRESSED, True, None, None)
+    assert not any("no evidence" in reason for reason in found.reasons)
+
+
 def test_evidence_without_the_drop_is_a_warning() -> None:
     """A rise of the failures that is certain but small is healthy with a warning."""
     found = judge(Window(10_000, 9_900), Window(5_000, 4_700), EVIDENCE)
@@ -230,6 +242,46 @@ def test_the_worst_stretch_is_the_worst(series: list[tuple[int, int]], usual: Fr
     assert found is None or excess(*found) == best
 
 
+WINDOWS = st.integers(0, 40).flatmap(lambda n: st.builds(Window, st.just(n), st.integers(0, n)))
+
+
+@given(WINDOWS, WINDOWS)
+def test_a_part_taken_out_can_be_put_back(part: Window, rest: Window) -> None:
+    """A window without a part of it is the rest, durations included; without more than it holds it is empty."""
+    one, two = _timed(1.0, 5.0, 5.0), _timed(5.0, 900.0)
+    assert (part + rest).without(part) == rest
+    assert (one + two).without(one) == two
+    assert part.without(part + rest) == Window()
+
+
+def test_a_witness_is_held_against_its_usual_or_its_latest() -> None:
+    """Failures that were usual lately are no news; some that are within chance change nothing."""
+    usual = Window(1000, 950)
+    assert held_against(usual, Window(30, 28)) is usual
+    assert held_against(usual, Window()) is usual
+    broken = Window(30, 10)
+    assert held_against(usual, broken) is broken
+    assert not Witness("other_tool", "t", held_against(usual, broken), Window(30, 10)).testifies
+    assert Witness("other_tool", "t", usual, Window(30, 10)).testifies
+
+
+def test_a_trouble_is_over_when_that_is_known() -> None:
+    """Few good calls tell that total failure has passed, more are needed after a milder one, and none tell nothing."""
+    assert not is_over(Window(30, 0), Window())
+    assert is_over(Window(30, 0), Window(2, 2))
+    assert not is_over(Window(30, 20), Window(5, 5))
+    assert is_over(Window(30, 20), Window(20, 20))
+    assert not is_over(Window(30, 20), Window(20, 14))
+
+
+def test_a_trouble_reaches_to_where_it_is_known_to_have_passed() -> None:
+    """Minutes without calls belong to a trouble, up to a limit; those after good calls do not."""
+    bad, good, none = Window(5, 0), Window(2, 2), Window()
+    assert extent([good, none, bad, none, good, none], (2, 3), 15) == (0, 5)
+    assert extent([good, good, bad, good, good], (2, 3), 15) == (1, 4)
+    assert extent([none] * 9 + [bad] + [none] * 9, (9, 10), 3) == (6, 13)
+
+
 def _around(rest: Window, *witnesses: Witness) -> Surroundings:
     return Surroundings(witnesses, BASELINE, rest)
 
@@ -314,7 +366,24 @@ def test_a_tampered_record_is_found() -> None:
     )
 
 
-@pytest.mark.parametrize("record", [{}, {"rule_version": 1}, {"rule_version": 2}, {"rule_version": 2, "baseline": 3}])
+@pytest.mark.parametrize("version", REPLAYED_VERSIONS)
+def test_decisions_of_earlier_versions_can_be_made_again(version: int) -> None:
+    """Records that a version of the rule wrote lead to the same decisions after an upgrade, sentences included.
+
+    A change that fails here needs a new `RULE_VERSION`, and has to leave what the earlier ones decide as it is.
+    """
+    records = json.loads((Path(__file__).parent / "records" / f"version_{version}.json").read_text("utf-8"))
+    assert len(records) == 9
+    for record in records:
+        again = replay(record)
+        assert again.rule_version == record["rule_version"] == version
+        assert again.evidence.log_e == pytest.approx(record["log_e"], rel=1e-12)  # the last bits are the machine's
+        assert [line for line in differences(record, again) if not line.startswith("log_e")] == []
+
+
+@pytest.mark.parametrize(
+    "record", [{}, {"rule_version": 1}, {"rule_version": 99}, {"rule_version": 2}, {"rule_version": 3, "baseline": 3}]
+)
 def test_a_record_that_cannot_be_read_is_refused(record: dict[str, Any]) -> None:
     """A record of another version of the rule, or a broken one, is refused with the reason."""
     with pytest.raises(InvalidInput, match=r"version|record"):
