@@ -393,19 +393,36 @@ def test_a_record_that_cannot_be_read_is_refused(record: dict[str, Any]) -> None
 # --- how many more ---------------------------------------------------------------------------------------------------
 
 
-@given(st.integers(0, 200).flatmap(lambda f: st.tuples(st.just(1000), st.just(f))), st.integers(1, 60), st.data())
-def test_so_many_more_executions_are_enough(before: tuple[int, int], n: int, data: st.DataObject) -> None:
-    """With as many more executions at the present rate as are said to be needed there is a verdict."""
+@given(
+    st.integers(0, 200).flatmap(lambda f: st.tuples(st.just(1000), st.just(f))),
+    st.integers(0, 60),
+    st.sampled_from(["threshold", "evidence"]),
+    st.sampled_from([3, 10, 40]),
+    st.data(),
+)
+def test_so_many_more_executions_are_enough(
+    before: tuple[int, int], n: int, decision: str, least: int, data: st.DataObject
+) -> None:
+    """With as many more executions at the present rate as are said to be needed there is a verdict; none too many."""
     f = data.draw(st.integers(0, n))
-    found = judge(Window(before[0], before[0] - before[1]), Window(n, n - f), EVIDENCE)
-    more = executions_needed(found)
-    if found.verdict is not Verdict.INSUFFICIENT_DATA:
+    rules = Rules(decision=decision, min_executions=least)
+
+    def judged(total: int) -> Judgement:
+        failures = total * f // n if n else 0
+        return judge(Window(before[0], before[0] - before[1]), Window(total, total - failures), rules)
+
+    more = executions_needed(judged(n))
+    if judged(n).verdict is not Verdict.INSUFFICIENT_DATA:
         assert more == 0
     elif more is not None:
-        total = n + more
-        again = judge(Window(before[0], before[0] - before[1]), Window(total, total - total * f // n), EVIDENCE)
-        assert again.evidence.present or not found.comparison.regression_detected
-        assert total >= 10
+        assert more > 0
+        assert judged(n + more).verdict is not Verdict.INSUFFICIENT_DATA
+        assert judged(n + more - 1).verdict is Verdict.INSUFFICIENT_DATA
+
+
+def test_a_total_failure_needs_five_calls() -> None:
+    """Where a drop of 30 points with evidence is enough after five calls, no more are asked for."""
+    assert executions_needed(judge(BASELINE, Window(2, 0), EVIDENCE)) == 3
 
 
 def test_without_a_baseline_no_number_is_enough() -> None:
