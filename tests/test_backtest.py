@@ -200,6 +200,34 @@ def test_a_superseded_deployment_ends_with_the_next(guard: Guard) -> None:
     assert newer.compared is Compared.ADDED
 
 
+def test_a_longer_watch_has_other_same_hours(guard: Guard) -> None:
+    """A candidate that watches for longer compares with the hours of its own watch, not with those that were kept."""
+    guard.deploy(1, at=NOW - 20 * DAY)
+    guard.calls(48, 0, start=NOW - 7 * DAY, hours=24)
+    guard.calls(20, 28, start=NOW - 6 * DAY, hours=24)
+    guard.deploy(2)
+    rules = Rules(decision="evidence", baseline="same_hours")
+    session_id = guard.watch(decision="evidence", baseline="same_hours")
+    guard.monitor.look_after_all(now=NOW + timedelta(hours=1))
+    assert guard.session(session_id).baseline is not None
+    (same,) = replayed(guard, rules)
+    (longer,) = replayed(guard, replace(rules, monitoring_window_hours=48))
+    assert [(d.replayed.baseline.total, d.replayed.baseline.failures) for d in (same, longer)] == [(48, 0), (96, 28)]
+
+
+def test_two_bad_deployments_are_replayed(guard: Guard) -> None:
+    """That another tool was deployed badly at the same time is known of the past too, and excuses nothing."""
+    story(guard, 60, 60)
+    guard.calls(600, 6, start=NOW - 6 * DAY, hours=100, tool="other")
+    guard.deploy(1, tool="other", at=NOW - DAY)
+    guard.deploy(2, tool="other", at=NOW)
+    guard.monitor.cancel_monitoring(guard.watch(tool="other", at=NOW), now=NOW + MINUTE)
+    guard.calls(5, 115, start=NOW, hours=2, tool="other")
+    (found,) = replayed(guard, Rules(decision="evidence"), tool_name="my_tool")
+    assert found.replayed.at is not None
+    assert found.replayed.held_since is None
+
+
 def test_a_rollback_by_hand_is_nobodys_decision(guard: Guard) -> None:
     """A person's rollback ends what is seen, and is none of a rule's."""
     story(guard, 20, 0)

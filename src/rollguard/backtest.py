@@ -27,6 +27,7 @@ _MOST_OUTCOMES = 200  # as many as the monitor looks at
 _WORK_IN_ALL = 60_000_000  # for the false alarms of all tools together: some ten seconds
 _LEAST_WORK = 60_000
 _BASELINE = ("baseline", "baseline_window_days", "caller_errors", "collapse_retries")  # rules that shape a baseline
+_SAME_HOURS = ("monitoring_window_hours", "decision")  # that shape one of the same hours too
 
 
 class Compared(StrEnum):
@@ -225,8 +226,8 @@ class _Replaying:
 
     def _candidate(self, session: Session) -> Session:
         rules = self.rules_for(session.tool_name)
-        kept = all(getattr(rules, name) == getattr(session.rules, name) for name in _BASELINE)
-        kept = kept and (rules.baseline == "before" or rules.decision == session.rules.decision == "evidence")
+        shaping = _BASELINE if rules.baseline == "before" else (*_BASELINE, *_SAME_HOURS)
+        kept = all(getattr(rules, name) == getattr(session.rules, name) for name in shaping)
         return replace(session, rules=rules, baseline=session.baseline if kept else None)
 
     def _seen_until(self, session: Session) -> datetime:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +26,9 @@ from rollguard.judge import (
     change_point,
     differences,
     executions_needed,
+    extent,
+    held_against,
+    is_over,
     judge,
     replay,
     slowdown,
@@ -32,6 +36,7 @@ from rollguard.judge import (
     worst_stretch,
 )
 from rollguard.judge.histogram import bucket_of
+from rollguard.judge.verdict import REPLAYED_VERSIONS
 
 AT = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 BASELINE = Window(1000, 950)
@@ -142,6 +147,13 @@ def test_a_drop_without_evidence_is_an_alert() -> None:
     assert "may be chance" in (found.alert or "")
 
 
+def test_a_rollback_is_never_said_to_lack_evidence() -> None:
+    """Where the evidence is there, no sentence of the decision denies it."""
+    found = judge(BASELINE, Window(30, 21), EVIDENCE)
+    assert (found.verdict, found.needs_rollback, found.warning, found.alert) == (Verdict.REGRESSED, True, None, None)
+    assert not any("no evidence" in reason for reason in found.reasons)
+
+
 def test_evidence_without_the_drop_is_a_warning() -> None:
     """A rise of the failures that is certain but small is healthy with a warning."""
     found = judge(Window(10_000, 9_900), Window(5_000, 4_700), EVIDENCE)
@@ -231,6 +243,46 @@ def test_the_worst_stretch_is_the_worst(series: list[tuple[int, int]], usual: Fr
     assert found is None or excess(*found) == best
 
 
+WINDOWS = st.integers(0, 40).flatmap(lambda n: st.builds(Window, st.just(n), st.integers(0, n)))
+
+
+@given(WINDOWS, WINDOWS)
+def test_a_part_taken_out_can_be_put_back(part: Window, rest: Window) -> None:
+    """A window without a part of it is the rest, durations included; without more than it holds it is empty."""
+    one, two = _timed(1.0, 5.0, 5.0), _timed(5.0, 900.0)
+    assert (part + rest).without(part) == rest
+    assert (one + two).without(one) == two
+    assert part.without(part + rest) == Window()
+
+
+def test_a_witness_is_held_against_its_usual_or_its_latest() -> None:
+    """Failures that were usual lately are no news; some that are within chance change nothing."""
+    usual = Window(1000, 950)
+    assert held_against(usual, Window(30, 28)) is usual
+    assert held_against(usual, Window()) is usual
+    broken = Window(30, 10)
+    assert held_against(usual, broken) is broken
+    assert not Witness("other_tool", "t", held_against(usual, broken), Window(30, 10)).testifies
+    assert Witness("other_tool", "t", usual, Window(30, 10)).testifies
+
+
+def test_a_trouble_is_over_when_that_is_known() -> None:
+    """Few good calls tell that total failure has passed, more are needed after a milder one, and none tell nothing."""
+    assert not is_over(Window(30, 0), Window())
+    assert is_over(Window(30, 0), Window(2, 2))
+    assert not is_over(Window(30, 20), Window(5, 5))
+    assert is_over(Window(30, 20), Window(20, 20))
+    assert not is_over(Window(30, 20), Window(20, 14))
+
+
+def test_a_trouble_reaches_to_where_it_is_known_to_have_passed() -> None:
+    """Minutes without calls belong to a trouble, up to a limit; those after good calls do not."""
+    bad, good, none = Window(5, 0), Window(2, 2), Window()
+    assert extent([good, none, bad, none, good, none], (2, 3), 15) == (0, 5)
+    assert extent([good, good, bad, good, good], (2, 3), 15) == (1, 4)
+    assert extent([none] * 9 + [bad] + [none] * 9, (9, 10), 3) == (6, 13)
+
+
 def _around(rest: Window, *witnesses: Witness) -> Surroundings:
     return Surroundings(witnesses, BASELINE, rest)
 
@@ -315,14 +367,25 @@ def test_a_tampered_record_is_found() -> None:
     )
 
 
+@pytest.mark.parametrize("version", REPLAYED_VERSIONS)
+def test_decisions_of_earlier_versions_can_be_made_again(version: int) -> None:
+    """Records that a version of the rule wrote lead to the same decisions after an upgrade, sentences included.
+
+    A change that fails here needs a new `RULE_VERSION`, and has to leave what the earlier ones decide as it is.
+    """
+    records = json.loads((Path(__file__).parent / "records" / f"version_{version}.json").read_text("utf-8"))
+    assert len(records) == 9
+    for record in records:
+        again = replay(record)
+        assert again.rule_version == record["rule_version"] == version
+        assert again.evidence.log_e == pytest.approx(record["log_e"], rel=1e-9)
+        assert [line for line in differences(record, again) if not line.startswith("log_e")] == []
+        if version != RULE_VERSION:  # the last bits of the present one are the machine's
+            assert differences(record, again) == []
+
+
 @pytest.mark.parametrize(
-    "record",
-    [
-        {},
-        {**judge(BASELINE, Window(30, 21), Rules()).record(), "rule_version": RULE_VERSION - 1},
-        {"rule_version": RULE_VERSION},
-        {"rule_version": RULE_VERSION, "baseline": 3},
-    ],
+    "record", [{}, {"rule_version": 1}, {"rule_version": 99}, {"rule_version": 2}, {"rule_version": 3, "baseline": 3}]
 )
 def test_a_record_that_cannot_be_read_is_refused(record: dict[str, Any]) -> None:
     """A record of another version of the rule, or a broken one, is refused with the reason."""
@@ -333,19 +396,36 @@ def test_a_record_that_cannot_be_read_is_refused(record: dict[str, Any]) -> None
 # --- how many more ---------------------------------------------------------------------------------------------------
 
 
-@given(st.integers(0, 200).flatmap(lambda f: st.tuples(st.just(1000), st.just(f))), st.integers(1, 60), st.data())
-def test_so_many_more_executions_are_enough(before: tuple[int, int], n: int, data: st.DataObject) -> None:
-    """With as many more executions at the present rate as are said to be needed there is a verdict."""
+@given(
+    st.integers(0, 200).flatmap(lambda f: st.tuples(st.just(1000), st.just(f))),
+    st.integers(0, 60),
+    st.sampled_from(["threshold", "evidence"]),
+    st.sampled_from([3, 10, 40]),
+    st.data(),
+)
+def test_so_many_more_executions_are_enough(
+    before: tuple[int, int], n: int, decision: str, least: int, data: st.DataObject
+) -> None:
+    """With as many more executions at the present rate as are said to be needed there is a verdict; none too many."""
     f = data.draw(st.integers(0, n))
-    found = judge(Window(before[0], before[0] - before[1]), Window(n, n - f), EVIDENCE)
-    more = executions_needed(found)
-    if found.verdict is not Verdict.INSUFFICIENT_DATA:
+    rules = Rules(decision=decision, min_executions=least)
+
+    def judged(total: int) -> Judgement:
+        failures = total * f // n if n else 0
+        return judge(Window(before[0], before[0] - before[1]), Window(total, total - failures), rules)
+
+    more = executions_needed(judged(n))
+    if judged(n).verdict is not Verdict.INSUFFICIENT_DATA:
         assert more == 0
     elif more is not None:
-        total = n + more
-        again = judge(Window(before[0], before[0] - before[1]), Window(total, total - total * f // n), EVIDENCE)
-        assert again.evidence.present or not found.comparison.regression_detected
-        assert total >= 10
+        assert more > 0
+        assert judged(n + more).verdict is not Verdict.INSUFFICIENT_DATA
+        assert judged(n + more - 1).verdict is Verdict.INSUFFICIENT_DATA
+
+
+def test_a_total_failure_needs_five_calls() -> None:
+    """Where a drop of 30 points with evidence is enough after five calls, no more are asked for."""
+    assert executions_needed(judge(BASELINE, Window(2, 0), EVIDENCE)) == 3
 
 
 def test_without_a_baseline_no_number_is_enough() -> None:

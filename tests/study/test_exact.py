@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import itertools
 import math
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollguard.errors import InvalidInput
-from rollguard.judge import Evidence, Rules, Window, judge
-from rollguard.study.exact import delay, false_rollback, mixed_over_baselines, stopping
+from rollguard.judge import Evidence, Outcome, Rules, Window, judge
+from rollguard.study.exact import bounded_over_baselines, delay, false_rollback, mixed_over_baselines, stopping
 from rollguard.study.lines import IN_A_ROW, Decision, Lines, lines_of, sprt_line
 
 RATES = st.floats(0.0, 1.0)
+AT = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 
 
 def _by_paths(lines: Lines, q: float) -> list[float]:
@@ -125,26 +127,74 @@ def test_evidence_seldom_rolls_unchanged_tools_back(rate: float, chance: float) 
 
 # Rates where few failures, or few successes, decide, and rates at which a drop is reached exactly.
 GRID = [
-    (alpha, baseline, rate)
-    for alpha in (0.01, 0.05, 0.2)
-    for baseline in (10, 13, 60)
-    for rate in (0.005, 0.0123, 0.05, 1 / 9, 0.15, 0.3, 0.5)
-] + [(alpha, baseline, rate) for alpha in (0.01, 0.05) for baseline in (1000, 10_000) for rate in (0.005, 0.05)]
+    (baseline, rate)
+    for baseline in (10, 13, 60, 100, 1000, 10_000)
+    for rate in (0.001, 0.0123, 0.05, 1 / 9, 0.15, 0.3, 0.5, 0.8)
+]
+LONG = [(60, 0.05), (1000, 0.05), (1000, 0.3), (10_000, 0.01)]
 
 
-@pytest.mark.parametrize("alpha", sorted({alpha for alpha, _, _ in GRID}))
+def _evident(baseline: int, rate: float, alpha: float, horizon: int, delta: float = 0.0) -> float:
+    """An upper bound of the probability of evidence at any of so many calls, none of which fails more than before."""
+
+    def chance(failures: int) -> float:
+        return math.fsum(stopping(Lines(Evidence(baseline, failures, alpha, delta).boundary(horizon)), rate + delta))
+
+    return bounded_over_baselines(baseline, rate, chance, unseen=alpha / 100, step=0.5)
+
+
+@pytest.mark.parametrize("alpha", [0.01, 0.05, 0.2])
 def test_evidence_keeps_its_alpha(alpha: float) -> None:
     """Whatever the rate and the baseline, an unchanged tool is rolled back with probability alpha at most.
 
     Each way to act, triggers too, needs evidence; so it is evidence, looked at after every call, that has to keep it.
     """
-    for _, baseline, rate in (each for each in GRID if each[0] == alpha):
+    for baseline, rate in GRID:
+        assert _evident(baseline, rate, alpha, 200) <= alpha, (baseline, rate)
 
-        def evident(failures: int, nb: int = baseline, q: float = rate) -> float:
-            return math.fsum(stopping(Lines(Evidence(nb, failures, alpha).boundary(120)), q))
 
-        chance = mixed_over_baselines(baseline, rate, evident, unseen=alpha / 100)
-        assert chance <= alpha, (baseline, rate)
+def test_evidence_keeps_its_alpha_over_many_calls() -> None:
+    """Looking after each of 2,000 calls costs hardly more than after each of 200: the error does not add up."""
+    for baseline, rate in LONG:
+        few, many = (_evident(baseline, rate, 0.05, horizon) for horizon in (200, 2000))
+        assert few <= many <= min(0.05, 1.2 * few), (baseline, rate)
+
+
+@pytest.mark.parametrize(("baseline", "rate"), [(10, 0.05), (100, 0.0), (100, 0.1), (1000, 0.3), (10_000, 0.9)])
+def test_a_forgiven_rise_keeps_alpha_too(baseline: int, rate: float) -> None:
+    """A version that fails by exactly `delta` more often than before is rolled back with probability alpha at most."""
+    assert _evident(baseline, rate, 0.05, 300, delta=0.04) <= 0.05
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.02, 0.3, 1.0])
+def test_a_bound_over_baselines_is_one(rate: float) -> None:
+    """Taking neighbouring baselines together gives no less than their mean, and the mean where none are."""
+
+    def chance(failures: int) -> float:
+        return float(0.9**failures)
+
+    mean = mixed_over_baselines(50, rate, chance)
+    assert bounded_over_baselines(50, rate, chance, step=0.0) == pytest.approx(mean, abs=1e-12)
+    assert mean - 1e-12 <= bounded_over_baselines(50, rate, chance) <= 1.2 * mean
+
+
+CALLS = st.lists(st.sampled_from([None, "ValueError", "TypeError"]), max_size=12)
+
+
+@given(st.integers(0, 400), st.integers(0, 40), CALLS, st.booleans(), st.data())
+def test_nothing_acts_without_evidence(
+    nb: int, n: int, calls: list[str | None], due: bool, data: st.DataObject
+) -> None:
+    """Whatever acts under the evidence rule, triggers too, has evidence; and whatever has both it and a drop acts."""
+    baseline = Window(nb, nb - data.draw(st.integers(0, nb)))
+    f = data.draw(st.integers(0, n))
+    outcomes = [Outcome(AT + timedelta(seconds=i), error is None, error) for i, error in enumerate(calls)]
+    rules = Rules(decision="evidence", regression_threshold=data.draw(st.sampled_from([0.05, 0.15, 0.5])))
+    found = judge(baseline, Window(n, n - f), rules, scheduled=due, outcomes=outcomes)
+    if found.needs_rollback:
+        assert Evidence(nb, baseline.failures, rules.alpha).present(n, f)
+    elif found.evidence.present:
+        assert not found.comparison.regression_detected
 
 
 @pytest.mark.parametrize("decision", list(Decision))

@@ -6,7 +6,7 @@ The order of the modules is the order of the data: `windows` → `comparison`, `
 
 from rollguard.judge.comparison import Comparison, Severity, as_float, compare, grade
 from rollguard.judge.evidence import Evidence
-from rollguard.judge.external import Surroundings, Witness, worst_stretch
+from rollguard.judge.external import Surroundings, Witness, extent, held_against, is_over, largest_excess, worst_stretch
 from rollguard.judge.mixed import change_point
 from rollguard.judge.outlook import executions_needed
 from rollguard.judge.replay import differences, replay
@@ -36,8 +36,12 @@ __all__ = [
     "compare",
     "differences",
     "executions_needed",
+    "extent",
     "grade",
+    "held_against",
+    "is_over",
     "judge",
+    "largest_excess",
     "replay",
     "slowdown",
     "trigger_in",

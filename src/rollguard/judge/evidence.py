@@ -98,31 +98,17 @@ class Evidence:
 
         It never falls, and rises by at most one a call: a success never adds evidence, a failure never takes any away.
         """
-        levels = list(self._levels)
+        levels = [(_gains(theta), log_h) for theta, log_h in self._levels]
         fewest = [1]
         f = 0
         while len(fewest) <= horizon:
             f += 1
             start = max(f, len(fewest))
-            last = self._last_with(levels, f, start, horizon)
+            last = _last_with(levels, f, start, horizon)
             fewest += [f] * (last - start + 1)
             if last < start == f:
                 fewest.append(f + 1)
         return fewest
-
-    def _last_with(self, levels: list[tuple[float, float]], f: int, start: int, stop: int) -> int:
-        """The most calls, up to `stop`, of which f failures are evidence; start - 1 where they are not of `start`."""
-        last, held = stop, 0
-        for number, (theta, log_h) in enumerate(levels):
-            required = self.required + math.log(self.alpha) + log_h
-            if theta >= 1.0:
-                last = last if required <= 0.0 else start - 1
-            elif _log_m(theta, last, f) < required:
-                last, held = _last_crossed(theta, required, f, start, last), number
-            if last < start:
-                break
-        levels.insert(0, levels.pop(held))  # what held back now most likely does so next time
-        return last
 
 
 def _check_counts(side: str, calls: int, failures: int) -> None:
@@ -164,21 +150,52 @@ def _log_mean(terms: list[float]) -> float:
     return top + math.log(sum([exp(t - top) for t in terms])) - _LOG_BETS
 
 
-def _last_crossed(theta: float, required: float, f: int, start: int, stop: int) -> int:
-    """The last n from `start` to before `stop` with log M >= required; start - 1 where there is none.
+Gains = tuple[float, ...] | None  # of one failure, for each bet; None at a level that nothing can speak against
 
-    At f failures, log M falls with n and is convex, so a step along its tangent never goes too far.
+
+def _gains(theta: float) -> Gains:
+    return None if theta >= 1.0 else tuple(math.log1p(v * (1.0 - theta) / theta) for v in _BETS)
+
+
+def _last_with(levels: list[tuple[Gains, float]], f: int, start: int, stop: int) -> int:
+    """The most calls, up to `stop`, of which f failures are evidence; start - 1 where they are not of `start`."""
+    last, held = stop, 0
+    for number, (gains, log_h) in enumerate(levels):
+        if gains is None:
+            last = last if log_h <= 0.0 else start - 1
+        else:
+            crossed = _last_crossed([f * gain for gain in gains], log_h + _LOG_BETS, f, start, last)
+            if crossed < last:
+                last, held = crossed, number
+        if last < start:
+            break
+    levels.insert(0, levels.pop(held))  # what held back now most likely does so next time
+    return last
+
+
+def _last_crossed(gained: list[float], required: float, f: int, start: int, stop: int) -> int:
+    """The most calls, up to `stop`, of which f failures reach `required`; start - 1 where they do not of `start`.
+
+    At f failures, log M falls with n and is convex, so a step along its tangent never goes too far. It is no less than
+    its largest term, with which most levels are done.
+
+    Args:
+        gained: what f failures gain, for each bet.
+        required: what the log of the sum over the bets has to reach.
     """
+    terms = [gain + (stop - f) * keep for gain, keep in zip(gained, _LOG_KEEP, strict=True)]
+    top = max(terms)
+    if top >= required or top + math.log(sum([math.exp(t - top) for t in terms])) >= required:
+        return stop
     n = start
-    odds = (1.0 - theta) / theta
-    gains = [f * math.log1p(v * odds) for v in _BETS]
     while n < stop:
-        terms = [gain + (n - f) * keep for gain, keep in zip(gains, _LOG_KEEP, strict=True)]
+        terms = [gain + (n - f) * keep for gain, keep in zip(gained, _LOG_KEEP, strict=True)]
         top = max(terms)
         weights = [math.exp(t - top) for t in terms]
-        spare = top + math.log(sum(weights)) - math.log(len(_BETS)) - required
+        total = sum(weights)
+        spare = top + math.log(total) - required
         if spare < 0.0:
             break
-        slope = sum(weight * keep for weight, keep in zip(weights, _LOG_KEEP, strict=True)) / sum(weights)
+        slope = sum([weight * keep for weight, keep in zip(weights, _LOG_KEEP, strict=True)]) / total
         n += max(1, int(spare / -slope))
     return min(n, stop) - 1

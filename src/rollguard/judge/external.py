@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Self
 
+from rollguard.judge.binomial import binomial_cdf
 from rollguard.judge.evidence import Evidence
 from rollguard.judge.windows import Window
 
 ALPHA = 0.01  # spent on all witnesses of a look together: a witness must be surer than the verdict it stops
+SUSPICION = 0.05
 KINDS = ("hour_before", "other_version", "other_tool", "shared_error")
 
 
@@ -97,18 +99,21 @@ class Surroundings:
 
 
 def worst_stretch(series: Sequence[tuple[int, int]], usual: Fraction) -> tuple[int, int] | None:
-    """The neighbouring minutes that hold the trouble: [first, end) where the failures exceed the usual by most.
+    """The neighbouring minutes that hold the trouble: [first, end) where the failures exceed the allowed by most.
 
     Args:
         series: (executions, failures) of each minute.
-        usual: the failure rate that is usual.
+        usual: the failure rate that is usual. Twice as much is allowed, or five points more, if that is more, and never
+            more than half-way to total failure.
 
     Returns:
-        None where no minute has more failures than usual. The sum of `failures - usual * executions` is largest over
-        the stretch (Kadane's algorithm), the allowance being twice the usual rate or five points more, if that is
-        more, and never beyond half-way to total failure.
+        None where no minute has more failures than allowed.
     """
-    allowed = min(max(2 * usual, usual + Fraction(5, 100)), (usual + 1) / 2)
+    return largest_excess(series, min(max(2 * usual, usual + Fraction(5, 100)), (usual + 1) / 2))
+
+
+def largest_excess(series: Sequence[tuple[int, int]], allowed: Fraction) -> tuple[int, int] | None:
+    """[first, end) of a series where the sum of `failures - allowed * executions` is largest (Kadane's algorithm)."""
     best, found, total, start = Fraction(0), None, Fraction(0), 0
     for minute, (executions, failures) in enumerate(series):
         if total <= 0:
@@ -117,6 +122,50 @@ def worst_stretch(series: Sequence[tuple[int, int]], usual: Fraction) -> tuple[i
         if total > best:
             best, found = total, (start, minute + 1)
     return found
+
+
+def held_against(usual: Window, lately: Window) -> Window:
+    """What a witness is compared with: its usual executions or, where those failed more lately, its latest ones.
+
+    Args:
+        usual: its executions before the deployment.
+        lately: its executions while the tool in question was still well.
+
+    A witness that failed already while that tool was well tells of a trouble of its own. It failed lately where so many
+    failures would come with a probability of at most 5 % at its usual rate (taken as (f + 1) / (n + 2)).
+    """
+    rate = (usual.failures + 1) / (usual.total + 2)
+    more = lately.total > 0 and binomial_cdf(lately.total, 1.0 - rate, lately.successes) <= SUSPICION
+    return lately if more else usual
+
+
+def is_over(trouble: Window, afterwards: Window) -> bool:
+    """Whether a trouble had passed: at its rate so few failures afterwards come with a probability of at most 1 %."""
+    rate = (trouble.failures + 0.5) / (trouble.total + 1)
+    return afterwards.total > 0 and binomial_cdf(afterwards.total, rate, afterwards.failures) <= ALPHA
+
+
+def extent(series: Sequence[Window], trouble: tuple[int, int], most: int) -> tuple[int, int]:
+    """How far a trouble may reach: on either side up to where it is known that it had passed, or not begun.
+
+    A witness that is seldom called says nothing of the minutes between its calls.
+
+    Args:
+        series: the witness's executions of each minute.
+        trouble: [first, end) of its own failures, as `worst_stretch` finds it.
+        most: minutes by which it is widened on either side at most.
+    """
+    first, end = trouble
+    during = sum(series[first:end], Window())
+    before = after = Window()
+    earliest, latest = max(0, first - most), min(len(series), end + most)
+    while first > earliest and not is_over(during, before):
+        first -= 1
+        before += series[first]
+    while end < latest and not is_over(during, after):
+        after += series[end]
+        end += 1
+    return first, end
 
 
 def _counts(window: Window) -> list[int]:

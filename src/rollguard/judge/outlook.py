@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
+from rollguard.judge.comparison import CRITICAL_DROP
 from rollguard.judge.evidence import Evidence
-from rollguard.judge.verdict import Judgement, Verdict
+from rollguard.judge.verdict import FEWEST_FOR_CRITICAL, Judgement, Verdict
 
 MOST = 1_000_000  # more executions than this are never
+FEW = 200  # as many are tried one by one
 
 
 def executions_needed(judgement: Judgement) -> int | None:
@@ -21,16 +25,26 @@ def executions_needed(judgement: Judgement) -> int | None:
     baseline, current = comparison.baseline, comparison.current
     if baseline.total < rules.min_executions:
         return None
-    missing = max(0, rules.min_executions - current.total)
     failing = (comparison.success_rate_drop or 0) >= rules.threshold
     if rules.decision == "threshold" or not failing:
-        return missing
+        return max(0, rules.min_executions - current.total)
     test = Evidence(baseline.total, baseline.failures, rules.success_alpha, rules.delta)
 
     def enough(calls: int) -> bool:
-        return test.present(calls, calls * current.failures // current.total)
+        failures = calls * current.failures // current.total
+        if not test.present(calls, failures):
+            return False
+        if calls >= rules.min_executions:
+            return True
+        lost = Fraction(failures, calls) - Fraction(baseline.failures, baseline.total)
+        return calls >= FEWEST_FOR_CRITICAL and lost >= max(CRITICAL_DROP, rules.threshold)
 
-    low, high = current.total, max(current.total, rules.min_executions)
+    # A large drop needs fewer calls than `min_executions`.
+    few = range(current.total + 1, min(rules.min_executions, current.total + FEW))
+    soon = next(filter(enough, few), None)
+    if soon is not None:
+        return soon - current.total
+    low, high = max(current.total, rules.min_executions - 1), max(current.total, rules.min_executions)
     while not enough(high):
         if high >= MOST:
             return None
@@ -38,4 +52,4 @@ def executions_needed(judgement: Judgement) -> int | None:
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
-    return max(missing, high - current.total)
+    return high - current.total

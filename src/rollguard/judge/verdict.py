@@ -17,7 +17,10 @@ from rollguard.judge.slowdown import Slowdown, slowdown
 from rollguard.judge.triggers import Outcome, Trigger, trigger_in
 from rollguard.judge.windows import Window
 
-RULE_VERSION = 3  # written into every decision record; changes whenever the same counts could judge differently
+# Written into every decision record; changes whenever the same counts could judge differently, in whatever word.
+# 3: a drop with evidence is no longer said to be without; the bounds are the same to 1e-9, and not to the last bit.
+RULE_VERSION = 3
+REPLAYED_VERSIONS = (2, RULE_VERSION)  # what can be judged again as it was then
 
 FEWEST_FOR_CRITICAL = 5  # calls since the deployment, where the drop is 30 points or more
 
@@ -68,6 +71,7 @@ class Judgement:
     """
 
     rules: Rules
+    rule_version: int
     scheduled: bool
     comparison: Comparison
     evidence: EvidenceFound
@@ -103,7 +107,7 @@ class Judgement:
         Histograms are in it where a slowdown was looked at; nothing else is decided from them.
         """
         record: dict[str, Any] = {
-            "rule_version": RULE_VERSION,
+            "rule_version": self.rule_version,
             "rules": self.rules.to_dict(),
             "scheduled": self.scheduled,
             "baseline": self.comparison.baseline.to_dict(histogram=self.slowdown is not None),
@@ -129,6 +133,7 @@ def judge(
     scheduled: bool = True,
     outcomes: Sequence[Outcome] = (),
     surroundings: Surroundings | None = None,
+    rule_version: int = RULE_VERSION,
 ) -> Judgement:
     """Judge a deployment.
 
@@ -140,6 +145,7 @@ def judge(
             make its false alarms more frequent.
         outcomes: the latest executions of the deployed version, the oldest first, to look for triggers in.
         surroundings: what else happened, where the judgement without it would act.
+        rule_version: judge as that version did, one of `REPLAYED_VERSIONS`.
     """
     found = _look(baseline, current, rules)
     comparison, evidence = found.comparison, found.evidence
@@ -157,7 +163,7 @@ def judge(
         verdict = Verdict.HEALTHY
         if evidence.present:
             warning = "there is evidence that more calls fail than before, by less than the threshold"
-    elif rules.decision == "evidence":
+    elif rules.decision == "evidence" and (not evidence.present or rule_version < 3):
         verdict = Verdict.INSUFFICIENT_DATA
         warning = alert = "the drop reaches the threshold, but it may be chance: there is no evidence yet"
         reasons.append(alert)
@@ -178,6 +184,7 @@ def judge(
             warning = "; ".join(told) if warning is None else f"{warning}; {'; '.join(told)}"
     return Judgement(
         rules=rules,
+        rule_version=rule_version,
         scheduled=scheduled,
         comparison=comparison,
         evidence=evidence,

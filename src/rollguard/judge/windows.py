@@ -46,6 +46,18 @@ class Window:
             tuple(sorted((Counter(dict(self.histogram)) + Counter(dict(other.histogram))).items())),
         )
 
+    def without(self, part: Window) -> Window:
+        """The window without a part of it; nothing falls below 0 where the part holds more than the window."""
+        total = max(0, self.total - part.total)
+        timed = min(total, max(0, self.timed - part.timed))
+        return Window(
+            total,
+            min(total, max(0, self.successes - part.successes)),
+            timed,
+            max(0.0, self.duration_sum_ms - part.duration_sum_ms) if timed else 0.0,
+            tuple(sorted((Counter(dict(self.histogram)) - Counter(dict(part.histogram))).items())),
+        )
+
     def percentiles_ms(self, shares: Sequence[float]) -> tuple[float | None, ...]:
         """The durations in milliseconds that these shares of the executions do not exceed, to within 2.5 %.
 

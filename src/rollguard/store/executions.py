@@ -214,11 +214,15 @@ class Executions:
             return [(row[0], row[1], row[2]) for row in connection.execute(query)][::-1]
 
     def failures_in(self, stretches: Sequence[Stretch], limit: int) -> list[Failure]:
-        """The latest failed executions of some stretches, as far as their rows are kept."""
+        """The latest failed executions of some stretches, as far as their rows are kept; one for each request."""
+        last = ~sa.exists().where(s.c.id == t.c.id)
         with self._database.read() as connection:
-            return [
-                failure for some in batched(stretches, 50) for failure in _failures(connection, rows_in(some), limit)
-            ][:limit]
+            found = [
+                failure
+                for some in batched(stretches, 50)
+                for failure in _failures(connection, sa.and_(rows_in(some), last), limit)
+            ]
+        return sorted(found, key=lambda failure: failure.executed_at, reverse=True)[:limit]
 
     def windows_after(self, rollbacks: Sequence[tuple[Unverified, datetime]]) -> list[tuple[Window, Window]]:
         """(baseline of its session, calls of the restored version since) of each rollback, up to the time beside it."""
@@ -264,6 +268,7 @@ def batched(items: Sequence[Stretch], size: int) -> Iterator[Sequence[Stretch]]:
 
 def _failures(connection: Connection, condition: sa.ColumnElement[bool], limit: int) -> list[Failure]:
     columns = (
+        t.c.tool_name,
         t.c.execution_id,
         t.c.executed_at,
         t.c.version_number,

@@ -235,6 +235,7 @@ class PendingNotification:
 class Failure:
     """One failed execution, for an investigation."""
 
+    tool_name: str
     execution_id: str | None
     executed_at: datetime
     version_number: int | None

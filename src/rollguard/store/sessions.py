@@ -18,6 +18,7 @@ from rollguard.store.records import Deployment, Session
 from rollguard.store.schema import deployment_health_checks as c
 from rollguard.store.schema import deployment_monitoring as m
 from rollguard.store.schema import deployment_rollbacks as r
+from rollguard.store.schema import tool_deployments as d
 
 _RULES = {name: {"baseline": "baseline_rule"}.get(name, name) for name in Rules.__dataclass_fields__}  # → its column
 
@@ -82,6 +83,18 @@ class Sessions:
             query = query.where(m.c.status == status)
         with self._database.read() as connection:
             return [_session(row) for row in connection.execute(query)]
+
+    def deployed_between(self, start: datetime, end: datetime) -> dict[str, list[datetime]]:
+        """When each tool was deployed in [start, end], watched or not; tools that were not deployed are left out."""
+        watched = sa.select(m.c.tool_name, m.c.deployment_time).where(m.c.deployment_time.between(start, end))
+        made = sa.select(d.c.tool_name, d.c.deployed_at).where(
+            d.c.deployed_at.between(start, end), d.c.kind == "deployment"
+        )
+        times: dict[str, list[datetime]] = {}
+        with self._database.read() as connection:
+            for name, deployed in connection.execute(sa.union(watched, made).order_by(sa.text("1, 2"))):
+                times.setdefault(name, []).append(deployed)
+        return times
 
     def take(self, watcher: str, *, after: int, limit: int, now: datetime, until: datetime) -> list[Session]:
         """Take active sessions that no other watcher looks after, or none that lives, by their ids from `after` on.
