@@ -14,7 +14,6 @@ from rollguard.registry.adoption import keep_hand_edit
 from rollguard.registry.folder import Folder, checked_file_name
 from rollguard.registry.followed import Followed
 from rollguard.store import ExecutionStore, Moves, Pointer, digest
-from rollguard.store.pointers import inside_sqlite
 
 logger = logging.getLogger(__name__)
 
@@ -271,8 +270,7 @@ def _look(ours: weakref.ref[Following], run: _Run, *, asked: bool) -> float:
         if following is None or run.stopping.is_set():
             return 0.0
         if asked or following.due():
-            with inside_sqlite:
-                following.catch_up(run.stopping)
+            following.catch_up(run.stopping)
         return following.pause()
 
 

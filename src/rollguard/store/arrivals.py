@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from rollguard.errors import StoreUnavailable
 from rollguard.store.engine import Database
+from rollguard.store.forks import sqlite_gate
 
 if TYPE_CHECKING:
     import psycopg
@@ -60,12 +61,14 @@ class _Looking:
         self._interrupted = threading.Event()
         self._connection: sqlite3.Connection | None = None
         self._version, self._last = -1, -1
+        sqlite_gate.close_before_fork(self)
 
     def wait(self, timeout: float) -> set[str]:
         end = time.monotonic() + timeout
         while not self._interrupted.is_set():
             try:
-                tools = self._new()
+                with sqlite_gate.inside():
+                    tools = self._new()
             except sqlite3.Error as error:
                 self.close()
                 raise StoreUnavailable(f"{self._database} cannot be read for new executions: {error}") from error
@@ -81,9 +84,11 @@ class _Looking:
         self._interrupted.set()
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._connection, self._version = None, -1
+        connection, self._connection, self._version = self._connection, None, -1
+        if connection is not None:
+            connection.close()
+
+    close_before_fork = close
 
     def _new(self) -> set[str]:
         if self._database.path is None:  # in memory there is only the one connection

@@ -29,6 +29,7 @@ from rollguard.errors import (
 )
 from rollguard.judge.histogram import bucket_of
 from rollguard.store.buckets import merged_json
+from rollguard.store.forks import sqlite_gate
 
 _STANDSTILL = 30  # seconds that a transaction holding a tool's lock may stand still before PostgreSQL undoes it
 _LOCK_TOOL = sa.text(
@@ -74,10 +75,13 @@ class Database:
         self.busy_timeout = busy_timeout
         # Threads share the only connection of a database in memory, so they take turns.
         self._turn = threading.RLock() if self._in_memory else contextlib.nullcontext()
+        self._gate = sqlite_gate.inside if self.path is not None else contextlib.nullcontext
         self._before_reading: list[weakref.WeakMethod[Callable[[], None]]] = []
         self._before_closing: list[weakref.WeakMethod[Callable[[], None]]] = []
         self._engine = self._sqlite() if self.dialect == "sqlite" else self._postgresql(connect_timeout)
-        if hasattr(os, "register_at_fork"):
+        if self.path is not None:
+            sqlite_gate.close_before_fork(self)
+        else:
             ours = weakref.ref(self._engine)
             os.register_at_fork(after_in_child=lambda: _forget_connections(ours()))
 
@@ -95,7 +99,13 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """A read transaction: one consistent view of the data, with everything this process has recorded."""
         self._say_reading()
-        with self._turn, self._translated(), self._engine.connect() as connection, connection.begin():
+        with (
+            self._turn,
+            self._gate(),
+            self._translated(),
+            self._engine.connect() as connection,
+            connection.begin(),
+        ):
             yield connection
 
     @contextlib.contextmanager
@@ -108,6 +118,7 @@ class Database:
         options: Any = {"rollguard_write": True, "rollguard_durable": durable}
         with (
             self._turn,
+            self._gate(),
             self._translated(),
             self._engine.connect().execution_options(**options) as connection,
             connection.begin(),
@@ -148,6 +159,14 @@ class Database:
         """Close every connection. The next use opens new ones."""
         self._say_reading()
         _call(self._before_closing)
+        try:
+            with self._gate():
+                self._engine.dispose()
+        except StoreUnavailable:  # what a forked child may not use it may not close either
+            self._engine.dispose(close=False)
+
+    def close_before_fork(self) -> None:
+        """Close every connection to a SQLite file; see `rollguard.store.forks`."""
         self._engine.dispose()
 
     # --- engines ---------------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ any process changes (`PRAGMA data_version`) is looked at four times a second, wh
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 import time
@@ -20,6 +19,7 @@ from rollguard.errors import StoreUnavailable
 from rollguard.store import versions
 from rollguard.store.arrivals import Listening
 from rollguard.store.engine import Database
+from rollguard.store.forks import sqlite_gate
 from rollguard.store.schema import tool_deployments as d
 from rollguard.store.schema import tool_versions as v
 
@@ -110,12 +110,13 @@ class _Looking:
         self._interrupted = threading.Event()
         self._connection: sqlite3.Connection | None = None
         self._version, self._newest = -1, -1
+        sqlite_gate.close_before_fork(self)
 
     def wait(self, timeout: float) -> bool:
         end = time.monotonic() + timeout
         while not self._interrupted.is_set():
             try:
-                with inside_sqlite:
+                with sqlite_gate.inside():
                     moved = self._moved()
             except sqlite3.Error as error:
                 self.close()
@@ -132,9 +133,13 @@ class _Looking:
         self._interrupted.set()
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._connection, self._version, self._newest = None, -1, -1
+        self.close_before_fork()
+        self._newest = -1
+
+    def close_before_fork(self) -> None:
+        connection, self._connection, self._version = self._connection, None, -1
+        if connection is not None:
+            connection.close()
 
     def _moved(self) -> bool:
         if self._connection is None:
@@ -151,11 +156,3 @@ class _Looking:
 def _opened(path: Path) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode=rw"  # never makes a file
     return sqlite3.connect(uri, uri=True, timeout=0.05, check_same_thread=False, isolation_level=None)
-
-
-# A child that is forked while a thread is inside of SQLite inherits a lock that nobody opens: forks wait for ours.
-inside_sqlite = threading.Lock()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=inside_sqlite.acquire, after_in_parent=inside_sqlite.release, after_in_child=inside_sqlite.release
-    )
