@@ -220,8 +220,11 @@ def _look(baseline: Window, current: Window, rules: Rules) -> _Found:
 
 
 def _acting(found: _Found, rules: Rules, scheduled: bool, trigger: Trigger | None) -> RollbackType | None:
-    """What calls for a rollback: step 7 of the rule. Every way but the threshold's needs evidence, so one alpha covers
-    them all; `fast_triggers = "alone"` is the exception that people choose with open eyes."""
+    """What calls for a rollback: step 7 of the rule of `rollguard.judge.evidence`.
+
+    Every way but the threshold's needs evidence, so one alpha covers them all; `fast_triggers = "alone"` is the
+    exception that people choose with open eyes.
+    """
     comparison, present = found.comparison, found.evidence.present
     if rules.decision == "threshold" and comparison.regression_detected and scheduled:
         return RollbackType.THRESHOLD
