@@ -18,8 +18,8 @@ from rollguard.judge.triggers import MOST_OUTCOMES, Outcome, Trigger, trigger_in
 from rollguard.judge.windows import Window
 
 # Written into every decision record; changes whenever the same counts could judge differently, in whatever word.
-# 3: a drop with evidence is no longer said to be without; all of five minutes only where all of them are known; the bounds
-#    are the same to 1e-9, and not to the last bit.
+# 3: a drop with evidence is no longer said to be without; all of five minutes failed only where all of them are known;
+#    the bounds are the same to 1e-9, and not to the last bit.
 RULE_VERSION = 3
 REPLAYED_VERSIONS = (2, RULE_VERSION)  # what can be judged again as it was then
 
