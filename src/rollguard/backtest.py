@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import partial
 
 from rollguard.errors import UnknownSession
-from rollguard.judge import Outcome, Rules, Surroundings, Window
+from rollguard.judge import MOST_OUTCOMES, Outcome, Rules, Surroundings, Window
 from rollguard.store import ExecutionStore, Rollback, Session
 from rollguard.store.stretches import baseline_of, replayed_of
 from rollguard.study.replaying import MINUTE, PATTERN, History, Replayed, replay_history
@@ -23,7 +23,6 @@ _AT_ONCE = 100  # sessions whose minutes are read by one statement
 _HOUR = timedelta(hours=1)
 _WEEK = timedelta(days=7)
 _TINY = timedelta(microseconds=1)
-_MOST_OUTCOMES = 200  # as many as the monitor looks at
 _WORK_IN_ALL = 60_000_000  # for the false alarms of all tools together: some ten seconds
 _LEAST_WORK = 60_000
 _BASELINE = ("baseline", "baseline_window_days", "caller_errors", "collapse_retries")  # rules that shape a baseline
@@ -276,10 +275,10 @@ class _Replaying:
     def _outcomes(self, session: Session, history: History, at: datetime) -> Sequence[Outcome] | None:
         """The executions in which triggers are looked for; None where they are not kept any more."""
         start = at - PATTERN
-        rows = self.store.executions.latest(session, start, at - _TINY, _MOST_OUTCOMES)
+        rows = self.store.executions.latest(session, start, at - _TINY, MOST_OUTCOMES)
         first = start.replace(second=0, microsecond=0) + MINUTE
         counted = sum(window.total for minute, window in history.minutes if first <= minute and minute + MINUTE <= at)
-        return [Outcome(*row) for row in rows] if len(rows) >= min(counted, _MOST_OUTCOMES) else None
+        return [Outcome(*row) for row in rows] if len(rows) >= min(counted, MOST_OUTCOMES) else None
 
     def _surroundings(self, session: Session, at: datetime, baseline: Window, current: Window) -> Surroundings:
         return surroundings_of(self.store, session, baseline, current, at)

@@ -9,14 +9,13 @@ from typing import Any
 
 from rollguard.errors import StoreUnavailable
 from rollguard.health_report import check_row, health_report
-from rollguard.judge import Judgement, Outcome, Verdict, Window, as_float, judge
+from rollguard.judge import MOST_OUTCOMES, Judgement, Outcome, Verdict, Window, as_float, judge
 from rollguard.notify import Event, EventKind, Level
 from rollguard.store import ExecutionStore, Session
 from rollguard.surroundings import surroundings_of
 
 STRAGGLERS = timedelta(minutes=15)  # how long executions from before a deployment may be on their way
 _PATTERN = timedelta(minutes=10)  # how far back triggers are looked for: two of their stretches
-_MOST_OUTCOMES = 200
 _FEWEST_FAILURES = 3  # a trigger needs
 
 
@@ -125,7 +124,7 @@ class Checker:
         return judgement
 
     def _outcomes(self, session: Session, until: datetime) -> list[Outcome]:
-        rows = self._store.executions.latest(session, until - _PATTERN, until, _MOST_OUTCOMES)
+        rows = self._store.executions.latest(session, until - _PATTERN, until, MOST_OUTCOMES)
         return [Outcome(*row) for row in rows]
 
     # --- keeping and telling ---------------------------------------------------------------------------------------

@@ -85,6 +85,30 @@ def test_an_outage_from_before_the_deployment_holds_until_it_ends(guard: Guard) 
     assert (report["verdict"], report["needs_rollback"]) == ("regressed", True)
 
 
+def test_an_outage_that_is_on_holds_from_the_first_calls_on(guard: Guard) -> None:
+    """Who failed already before the deployment need not fail often since, to tell of an outage that is still on."""
+    session_id = watched(guard)
+    others(guard, "search")
+    for tool in ("my_tool", "search"):
+        record(guard.store, 3, 27, start=NOW - HOUR / 2, over=HOUR / 2, tool=tool, error=NO_ANSWER)
+    record(guard.store, 0, 8, start=NOW, over=2 * MINUTE, error=NO_ANSWER)
+    report = check(guard, session_id, NOW + 2 * MINUTE)
+    assert (report["verdict"], report["trigger"]) == ("external", "complete_failure")
+
+
+def test_an_outage_hours_after_a_common_deployment_is_one(guard: Guard) -> None:
+    """Tools that were all deployed at the same time, and well since, testify for each other."""
+    session_id = watched(guard)
+    others(guard, "search")
+    for version in (1, 2):
+        guard.deploy(version, tool="search", at=NOW - (2 - version) * DAY)
+    guard.watch(tool="search", at=NOW, decision="evidence")
+    for tool in ("my_tool", "search"):
+        record(guard.store, 98, 2, start=NOW, over=5 * HOUR, tool=tool)
+        record(guard.store, 2, 48, start=NOW + 5 * HOUR, over=HOUR / 2, tool=tool, error=NO_ANSWER)
+    assert check(guard, session_id, NOW + 5.5 * HOUR)["verdict"] == "external"
+
+
 def test_an_outage_that_was_over_before_the_deployment_explains_nothing(guard: Guard) -> None:
     """Trouble in the hour before that had passed when the version went live is not the trouble of that version."""
     session_id = watched(guard)

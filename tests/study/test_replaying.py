@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rollguard.judge import Outcome, Rules, Window, judge
@@ -47,28 +47,29 @@ def _history(minutes: dict[int, Window], baseline: Window, offset: int, seen: in
     return History(deployed, end, looked, [m for m in series if m[0] <= end], [(deployed, baseline)])
 
 
-def _outcomes(history: History, at: object) -> list[Outcome]:
-    """Calls as they could have been: the failures of a minute last."""
+def _outcomes(history: History, at: datetime, end: datetime) -> list[Outcome]:
+    """Calls as they could have been in the minutes that were over: the failures of a minute last."""
     return [
         Outcome(start + timedelta(seconds=n), n < window.successes)
         for start, window in history.minutes
-        if start < at and start + MINUTE > at - PATTERN  # type: ignore[operator]
+        if (start + MINUTE <= at or at == end) and start + MINUTE > at - PATTERN
         for n in range(window.total)
     ]
 
 
 @given(MINUTES, windows(60), RULES, st.integers(0, 59), st.integers(1, 125), st.booleans())
+@example({5: Window(3, 0)}, Window(), Rules(monitoring_window_hours=1, fast_triggers="alone"), 1, 6, False)
 def test_replaying_is_judging_at_each_look(
     minutes: dict[int, Window], baseline: Window, rules: Rules, offset: int, seen: int, looked: bool
 ) -> None:
     """The first rollback is that of `judge` at every look in turn, with the same numbers."""
     history = _history(minutes, baseline, offset, seen, looked=looked)
-    replayed = replay_history(history, rules, EVERY, outcomes=lambda at: _outcomes(history, at))
     end, whole = history.end(rules), history.deployed + timedelta(hours=1)
+    replayed = replay_history(history, rules, EVERY, outcomes=lambda at: _outcomes(history, at, end))
     for at, scheduled in looks(history, rules, EVERY):
         counted = [w for start, w in history.minutes if start + MINUTE <= at or at == end]
         current = sum(counted, Window())
-        judgement = judge(baseline, current, rules, scheduled=scheduled, outcomes=_outcomes(history, at))
+        judgement = judge(baseline, current, rules, scheduled=scheduled, outcomes=_outcomes(history, at, end))
         if judgement.needs_rollback:
             decision = replayed.judgement
             assert (replayed.at, replayed.current, decision.needs_rollback) == (at, current, True)

@@ -12,11 +12,12 @@ from rollguard.judge.outlook import executions_needed
 from rollguard.judge.replay import differences, replay
 from rollguard.judge.rules import Rules
 from rollguard.judge.slowdown import Slowdown, slowdown
-from rollguard.judge.triggers import Outcome, Trigger, trigger_in
+from rollguard.judge.triggers import MOST_OUTCOMES, Outcome, Trigger, trigger_in
 from rollguard.judge.verdict import RULE_VERSION, Judgement, RollbackType, Verdict, judge
 from rollguard.judge.windows import Window
 
 __all__ = [
+    "MOST_OUTCOMES",
     "RULE_VERSION",
     "Comparison",
     "Evidence",

@@ -3,13 +3,26 @@
 The test may be looked at after every call without its error adding up: an unchanged tool is ever called worse with
 probability at most `alpha`.
 
-Method. The unknown failure rate q of the baseline is bounded from above at K confidence levels g_k. For each bound
-theta_k a mixture of Bernoulli betting martingales M_k grows when current calls fail more often than theta_k. A level
-counts as crossed when M_k reaches h_k, and the h_k are spent so that g_K + sum_k (g_k - g_{k+1}) / h_k = alpha; there
-is evidence when every level is crossed, which is `min_k (log M_k - log h_k) >= 0`.
+Baseline: nb calls, fb of them failed. Current: n calls, f failed. Once for a session:
 
-Why it holds: P_q(Bin(nb, q) <= fb) is super-uniform. When it lies in (g_{k+1}, g_k], q < u_k, so M_k is a
-supermartingale under "no worse", and by Ville's inequality it ever reaches h_k with probability at most 1/h_k.
+1. Confidence levels g_0 = 1 and g_k = 0.7 ((alpha/8) / 0.7)^((k-1)/(K-1)) for k = 1 … K = 20.
+2. kappa = 0.1 + 0.4 (log10 nb - 2), kept within 0.05 and 0.75: how the error is spread over the levels.
+3. w_k = sqrt(g_k g_{k+1})^(kappa-1), C = sum_k (g_k - g_{k+1}) w_k / (alpha - g_K), and thresholds h_k = C / w_k for
+   k = 0 … K-1, so that g_K + sum_k (g_k - g_{k+1}) / h_k = alpha.
+4. The Clopper-Pearson bound u_k of the baseline's failure rate: P(Bin(nb, u_k) <= fb) = g_{k+1}; and
+   theta_k = min(1, u_k + delta).
+
+At any look, from the counts alone:
+
+5. A bet at each of eight stakes v_j = 0.08 (0.95/0.08)^(j/7), j = 0 … 7, that calls fail more often than theta_k; the
+   mean capital is M_k = 1/8 sum_j (1 + v_j (1-theta_k)/theta_k)^f (1 - v_j)^(n-f), and 1 where theta_k = 1.
+6. E = 1/alpha min_k M_k / h_k. There is evidence when E >= 1/alpha, which is when every M_k has reached its h_k.
+
+Steps 7 and 8, what is done about it, are `rollguard.judge.verdict`.
+
+Why it holds: for the true rate q of the baseline P_q(Bin(nb, q) <= fb) is super-uniform. When it lies in
+(g_{k+1}, g_k], q < u_k, so M_k is a supermartingale under "no worse", and by Ville's inequality it ever reaches h_k
+with probability at most 1/h_k; summed over k, and with g_K for what lies below, that is alpha, for any number of looks.
 
 Assumes independent baseline calls, and that a healthy version's failure probability, given the past, is at most
 q + delta. It cannot by itself tell an outage from a bad release.
@@ -64,7 +77,7 @@ class Evidence:
         object.__setattr__(self, "_levels", levels)
 
     def log_e(self, calls: int, failures: int) -> float:
-        """Natural log of the e-value of `failures` in `calls` current executions (uncapped).
+        """Step 6: natural log of the e-value of `failures` in `calls` current executions (uncapped).
 
         Raises:
             InvalidInput: counts that cannot be.
@@ -118,18 +131,18 @@ def _check_counts(side: str, calls: int, failures: int) -> None:
 
 @lru_cache(maxsize=16_384)
 def _levels(nb: int, fb: int, alpha: float, delta: float) -> tuple[tuple[float, float], ...]:
-    """(theta_k, log h_k) for every k, the last one first. Steps 1 to 4 of the rule, done once a session.
+    """(theta_k, log h_k) for every k, the last one first: steps 1 to 4.
 
     After many calls the last level is the least, after few the first; so with these two in front most need no look.
     """
-    # 1. Confidence levels, from certainty down to alpha/8.
+    # 1. From certainty down to alpha/8.
     g = [1.0] + [0.7 * ((alpha / 8) / 0.7) ** (k / (_LEVELS - 1)) for k in range(_LEVELS)]
-    # 2. How the error is spread over the levels depends on how much the baseline knows.
+    # 2. The more a baseline knows, the more is spent where its bound is near to its rate.
     kappa = 0.05 if nb == 0 else min(0.75, max(0.05, 0.1 + 0.4 * (math.log10(nb) - 2)))
-    # 3. Thresholds h_k, so that g_K + sum (g_k - g_{k+1}) / h_k = alpha.
+    # 3. So that all errors together are alpha.
     w = [math.sqrt(g[k] * g[k + 1]) ** (kappa - 1) for k in range(_LEVELS)]
     c = sum((g[k] - g[k + 1]) * w[k] for k in range(_LEVELS)) / (alpha - g[_LEVELS])
-    # 4. Upper bounds of the baseline's failure rate at those levels.
+    # 4. What is forgiven comes on top of what the baseline bounds.
     u = clopper_pearson_uppers(nb, fb, g[:0:-1])[::-1]
     return tuple((min(1.0, u[k] + delta), math.log(c / w[k])) for k in (_LEVELS - 1, *range(_LEVELS - 1)))
 

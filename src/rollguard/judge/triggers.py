@@ -15,6 +15,7 @@ from typing import Any, Self
 IN_A_ROW = 3
 ALL_FAILED = 5
 WITHIN = timedelta(minutes=5)
+MOST_OUTCOMES = 200  # the latest executions that are looked at; what was before them is not known
 _SIGNATURE_ERRORS = ("TypeError", "AttributeError")
 
 
@@ -49,15 +50,20 @@ class Trigger:
     reason: str
 
 
-def trigger_in(outcomes: Sequence[Outcome]) -> Trigger | None:
-    """The most telling pattern in some executions, the oldest first; None where there is none."""
+def trigger_in(outcomes: Sequence[Outcome], *, cut: bool = False) -> Trigger | None:
+    """The most telling pattern in some executions, the oldest first; None where there is none.
+
+    Args:
+        cut: whether there were more before the first, so that nobody knows whether all of five minutes failed.
+    """
     runs = _runs_of_failures(outcomes)
     for run in runs:
         if all(outcome.error_type in _SIGNATURE_ERRORS for outcome in run):
             names = " and ".join(sorted({str(outcome.error_type) for outcome in run}))
             return Trigger("signature_change", f"{IN_A_ROW} calls in a row failed with {names} within 5 minutes")
     latest = [o for o in outcomes if outcomes[-1].executed_at - o.executed_at <= WITHIN]
-    if len(latest) >= ALL_FAILED and not any(outcome.success for outcome in latest):
+    known = not cut or len(latest) < len(outcomes)
+    if known and len(latest) >= ALL_FAILED and not any(outcome.success for outcome in latest):
         return Trigger("complete_failure", f"all {len(latest)} calls of 5 minutes failed")
     if runs:
         return Trigger("consecutive_failures", f"{IN_A_ROW} calls in a row failed within 5 minutes")

@@ -14,11 +14,12 @@ from rollguard.judge.evidence import Evidence
 from rollguard.judge.external import Surroundings
 from rollguard.judge.rules import Rules
 from rollguard.judge.slowdown import Slowdown, slowdown
-from rollguard.judge.triggers import Outcome, Trigger, trigger_in
+from rollguard.judge.triggers import MOST_OUTCOMES, Outcome, Trigger, trigger_in
 from rollguard.judge.windows import Window
 
 # Written into every decision record; changes whenever the same counts could judge differently, in whatever word.
-# 3: a drop with evidence is no longer said to be without; the bounds are the same to 1e-9, and not to the last bit.
+# 3: a drop with evidence is no longer said to be without; all of five minutes failed only where all of them are known;
+#    the bounds are the same to 1e-9, and not to the last bit.
 RULE_VERSION = 3
 REPLAYED_VERSIONS = (2, RULE_VERSION)  # what can be judged again as it was then
 
@@ -149,7 +150,8 @@ def judge(
     """
     found = _look(baseline, current, rules)
     comparison, evidence = found.comparison, found.evidence
-    trigger = trigger_in(outcomes) if outcomes and rules.fast_triggers != "off" else None
+    cut = len(outcomes) >= MOST_OUTCOMES and rule_version >= 3
+    trigger = trigger_in(outcomes, cut=cut) if outcomes and rules.fast_triggers != "off" else None
     acting = _acting(found, rules, scheduled, trigger)
     reasons = [words.compared(comparison, rules), words.evidence(evidence.log_e, evidence.required)]
     warning = alert = None
@@ -220,8 +222,11 @@ def _look(baseline: Window, current: Window, rules: Rules) -> _Found:
 
 
 def _acting(found: _Found, rules: Rules, scheduled: bool, trigger: Trigger | None) -> RollbackType | None:
-    """What calls for a rollback: step 7 of the rule. Every way but the threshold's needs evidence, so one alpha covers
-    them all; `fast_triggers = "alone"` is the exception that people choose with open eyes."""
+    """What calls for a rollback: step 7 of the rule of `rollguard.judge.evidence`.
+
+    Every way but the threshold's needs evidence, so one alpha covers them all; `fast_triggers = "alone"` is the
+    exception that people choose with open eyes.
+    """
     comparison, present = found.comparison, found.evidence.present
     if rules.decision == "threshold" and comparison.regression_detected and scheduled:
         return RollbackType.THRESHOLD

@@ -36,7 +36,8 @@ def false_alarm(rules: Rules, baseline_calls: int, rate: float, calls: int, look
     """The risk of one watch.
 
     Three failures in a row are taken to lie within five minutes, which makes the risk of a tool that is called seldom
-    look larger than it is; and nothing else is taken to explain failures.
+    look larger than it is, and to act at the call that ends them, where the monitor remembers them for ten minutes.
+    Nothing else is taken to explain failures, and rollbacks for slowness are left out.
 
     Args:
         baseline_calls: calls before the deployment.
