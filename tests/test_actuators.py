@@ -93,6 +93,14 @@ def test_only_the_end_of_much_output_is_kept() -> None:
     assert said.endswith("the end\n")
 
 
+def test_a_command_that_prints_without_end_is_ended() -> None:
+    """A program that runs wild is killed long before it fills the disk, and the end of its output is kept."""
+    with pytest.raises(ActuatorFailed, match="printed more than 64 MiB") as raised:
+        carry_out(python("while True: print('x' * 65_535)", timeout=600.0), ORDER)
+    assert raised.value.output is not None
+    assert set(raised.value.output) <= {"x", "\n"}
+
+
 class Broken:
     """An actuator of somebody's own that raises what it likes."""
 
