@@ -139,11 +139,15 @@ def test_a_claim_of_a_dead_process_is_carried_out_once(guard: Guard, told: Told)
     """What a process decided and did not live to finish is finished by the next one, exactly once."""
     session_id = _regressed(guard)
     rollback_id = _claim(guard, session_id)
-    assert [r.rollback_id for r in guard.monitor.recover(now=LATER)] == [rollback_id]
+    assert [r.rollback_id for r in guard.monitor.recover(now=LATER + timedelta(minutes=1))] == [rollback_id]
     assert guard.monitor.recover(now=LATER) == []
     assert _file(guard) == code(1)
     assert guard.session(session_id).status == "rolled_back"
     assert [event.kind for event in told.events] == ["rolled_back"]
+    later = [entry["what"] for entry in guard.monitor.explain(session_id)["timeline"]]
+    assert later.index("rollback decided: to version 1") < later.index(
+        "rollback finished: version 1 in place of version 2"
+    )
 
 
 def test_a_claim_is_finished_though_the_file_was_already_swapped(guard: Guard) -> None:
