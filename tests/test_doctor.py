@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from rollguard.record import Spool, refused_beside
 from rollguard.settings import ActuatorSettings
 from rollguard.store import Intention, migrate
 from rollguard.store.engine import Database
-from tests.cli.conftest import empty, shell  # noqa: F401 - fixtures
+from tests.cli.conftest import Shell, empty, shell, shell_on  # noqa: F401 - fixtures
 from tests.conftest import code
 
 NOW = datetime.now(UTC)
@@ -78,13 +80,67 @@ def test_files_that_are_not_what_is_live(guard: Rollguard) -> None:
     assert only(guard.settings).health is Health.BROKEN
 
 
-def test_what_mends_it_mends_it(guard: Rollguard) -> None:
-    """The advice for a file that is gone brings it back."""
-    guard.registry.folder.file("my_tool").unlink()
-    mend = only(guard.settings).mend or ""
-    call = mend.partition("Rollguard.from_settings().")[2]
-    eval(f"guard.{call}", {"guard": guard})
-    assert wrong(guard.settings) == []
+def gone(file: Path) -> None:
+    file.unlink()
+
+
+def a_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+def a_dead_link(file: Path) -> None:
+    file.unlink()
+    file.symlink_to("nowhere.py")
+
+
+def the_version_before(file: Path) -> None:
+    file.write_text(code(1))
+
+
+def no_python(file: Path) -> None:
+    file.write_text("def my_tool(:")
+
+
+def an_edit(file: Path) -> None:
+    file.write_text(code(9))
+
+
+@pytest.mark.parametrize("damage", [gone, a_folder, a_dead_link, the_version_before, no_python, an_edit])
+def test_what_mends_a_file_mends_it(shell_on: Shell, damage: Callable[[Path], None]) -> None:  # noqa: F811 - the fixture
+    """The command that the doctor names, typed as it stands, puts the live version back into its file."""
+    shell_on.deploy(1)
+    shell_on.deploy(2)
+    file = shell_on.folder / "tools" / "my_tool.py"
+    damage(file)
+    found = [finding for finding in shell_on.run("doctor", "--json").json if finding["health"] != "ok"]
+    mend = found[0]["mend"]
+    if "move away" in mend:
+        file.rename(file.with_suffix(".away"))
+    command = mend.rpartition("put it back with: ")[2].replace("rollguard", f"{sys.executable} -m rollguard")
+    done = subprocess.run(command, shell=True, cwd=shell_on.folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Its file held something else, and holds it again" in done.stdout
+    assert file.read_text() == code(2)
+    assert [f["says"] for f in shell_on.ok("doctor", "--json").json if f["health"] != "ok"] == []
+
+
+def test_an_edit_can_be_deployed_as_the_doctor_says(shell_on: Shell) -> None:  # noqa: F811 - the fixture
+    """A file that was edited by hand becomes the live version, and is watched, by the other command that is named."""
+    shell_on.deploy(1)
+    an_edit(shell_on.folder / "tools" / "my_tool.py")
+    (mend,) = (f["mend"] for f in shell_on.ok("doctor", "--json").json if f["health"] == "warning")
+    words = mend.partition("deploy it with: rollguard ")[2].partition(";")[0].split()
+    assert shell_on.ok(*words, "--json").json["session_id"] is not None
+    assert [f["says"] for f in shell_on.ok("doctor", "--json").json if f["health"] != "ok"] == []
+
+
+def test_a_folder_that_does_not_follow(guard: Rollguard) -> None:
+    """With `follow = false` a file that holds another version may be meant, and is no more than a warning."""
+    the_version_before(guard.registry.folder.file("my_tool"))
+    assert (only(guard.settings).health, "follows within" in (only(guard.settings).mend or "")) == (Health.BROKEN, True)
+    finding = only(replace(guard.settings, follow=False))
+    assert (finding.health, "may be meant" in (finding.mend or "")) == (Health.WARNING, True)
 
 
 def test_rollbacks_that_wait(guard: Rollguard) -> None:

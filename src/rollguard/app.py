@@ -31,6 +31,7 @@ class Deployed:
         session_id: the session that watches it; None where the code was live already and nothing watches it.
         changed: False where the code was live already, so that nothing was deployed.
         changes: what callers of the tool notice of it, the breaking changes first.
+        put_back: whether the code was live already and its file held something else: the file holds it again.
     """
 
     tool_name: str
@@ -38,6 +39,7 @@ class Deployed:
     session_id: int | None
     changed: bool
     changes: tuple[Change, ...] = ()
+    put_back: bool = False
 
 
 class Rollguard:
@@ -120,6 +122,8 @@ class Rollguard:
         # Begun in the transaction that makes the version live: a crash in between leaves nothing live unwatched.
         beginning = self.monitor.watch(tool_name, deployed_at)
         before = self.store.versions.live(tool_name)
+        content = code.encode() if isinstance(code, str) else code
+        held = content if self.registry.elsewhere.of(tool_name) else self.registry.folder.read(tool_name)
         go_live = self.registry.note_deployment if already_live else self.registry.deploy
         version_number = go_live(
             tool_name,
@@ -137,7 +141,8 @@ class Rollguard:
             return Deployed(tool_name, version_number, beginning.session.session_id, changed=True, changes=changes)
         if before is not None and before.version_number == version_number:
             watching = next(iter(self.store.sessions.active(tool_name)), None)
-            return Deployed(tool_name, version_number, watching.session_id if watching else None, changed=False)
+            session_id = watching.session_id if watching else None
+            return Deployed(tool_name, version_number, session_id, changed=False, put_back=held != content)
         return Deployed(tool_name, version_number, None, changed=True, changes=changes)
 
     @overload

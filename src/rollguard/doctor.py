@@ -167,7 +167,11 @@ def _tools(settings: Settings, store: ExecutionStore) -> Iterator[Finding]:
     elsewhere = {name for name, actuator in settings.actuators.items() if actuator.kind != "folder"}
     live = {name: at for name, at in store.versions.live_of_all().items() if name not in elsewhere}
     quarantined = {(held.tool_name, held.sha256) for held in store.quarantine.in_force()}
-    wrong = [finding for name, at in live.items() for finding in _tool(folder, store, name, at, quarantined)]
+    wrong = [
+        finding
+        for name, at in live.items()
+        for finding in _tool(folder, store, name, at, quarantined, follows=settings.follow)
+    ]
     yield from wrong
     cut_short = sorted({note.tool_name for note in notes_in(settings.tools_dir)})
     if cut_short:
@@ -184,15 +188,23 @@ def _tools(settings: Settings, store: ExecutionStore) -> Iterator[Finding]:
 
 
 def _tool(
-    folder: Folder, store: ExecutionStore, name: str, live: Deployment, quarantined: set[tuple[str, str]]
+    folder: Folder,
+    store: ExecutionStore,
+    name: str,
+    live: Deployment,
+    quarantined: set[tuple[str, str]],
+    *,
+    follows: bool,
 ) -> Iterator[Finding]:
     """What is wrong with the file of a tool."""
     number = live.version_number
-    put_back = f"put it back, from Python: Rollguard.from_settings().registry.restore({name!r}, {number})"
+    put_back = f"put it back with: rollguard show {name} {number} --code | rollguard deploy - --tool {name}"
     try:
         code = folder.read(name)
     except ToolFileError as error:
-        yield _broken("tools", f"{name}: {error}", put_back)
+        yield _broken(
+            "tools", f"{name}: {error}", f"move away what is in its place, or let us read it; then {put_back}"
+        )
         return
     if code is None:
         yield _broken("tools", f"{name}: version {number} is live, and its file is gone", put_back)
@@ -200,11 +212,14 @@ def _tool(
     sha256 = digest(code)
     if (name, sha256) in quarantined:
         says = f"{name}: version {number} is live, and its file holds code that is in quarantine"
-        yield _broken("tools", says, f"{put_back}; or insist with: rollguard deploy --force")
+        yield _broken("tools", says, f"{put_back}; or insist with: rollguard deploy {folder.file(name)} --force")
     elif (held := store.versions.find(name, sha256)) is not None and held.version_number != number:
         says = f"{name}: version {number} is live, and its file holds version {held.version_number}"
-        follow = "a process that serves the folder follows within a second: see its log, and whether it may write here"
-        yield _broken("tools", says, f"{follow}; or {put_back}")
+        if follows:
+            may = "a process that serves the folder follows within a second: see its log, and whether it may write here"
+            yield _broken("tools", says, f"{may}; or {put_back}")
+        else:
+            yield _warning("tools", says, f"with follow = false that may be meant; if it is not, {put_back}")
     elif held is None:
         says = f"{name}: version {number} is live, and its file was edited by hand, so that nothing watches it"
         yield _warning("tools", says, f"deploy it with: rollguard deploy {folder.file(name)}; or {put_back}")

@@ -88,10 +88,23 @@ def _timeline(
             yield check["checked_at"], f"{check['verdict']}: {reason}"
         before = check["verdict"]
     if rollback is not None:
-        yield rollback.rollback_time, f"rollback {rollback.state}" + (f": {rollback.error}" if rollback.error else "")
+        yield from _of_rollback(rollback)
     if session.completed_at is not None:
         outcome = f" ({session.outcome})" if session.outcome else ""
         yield session.completed_at, f"the session ended: {session.status}{outcome}"
+
+
+def _of_rollback(rollback: Rollback) -> Iterator[tuple[datetime, str]]:
+    tries = "" if rollback.attempts == 1 else f", at attempt {rollback.attempts}"
+    if rollback.state == "finished":
+        told = f"version {rollback.to_version} in place of version {rollback.from_version}{tries}"
+        if rollback.claimed_at is not None and rollback.claimed_at < rollback.rollback_time:
+            yield rollback.claimed_at, f"rollback decided: to version {rollback.to_version}"
+    else:
+        told = f"{rollback.error or rollback.reason}{tries}"
+    yield rollback.rollback_time, f"rollback {rollback.state}: {told}"
+    if rollback.verified_at is not None:
+        yield rollback.verified_at, f"rollback verified: {rollback.verification_note}"
 
 
 def _session(session: Session) -> dict[str, Any]:

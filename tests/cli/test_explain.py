@@ -28,9 +28,9 @@ def test_explains_a_rollback(shell_on: Shell) -> None:
     assert told["decision"]["record"]["current"]["total"] == 12
     assert told["checks"] == {"kept": 1, "made_again": 1, "differing": []}
     assert told["rollback"]["to_version"] == 1
-    assert [entry["what"].split(":")[0] for entry in told["timeline"]][-2:] == [
-        "rollback finished",
-        "the session ended",
+    assert [entry["what"] for entry in told["timeline"]][-2:] == [
+        "rollback finished: version 1 in place of version 2",
+        "the session ended: rolled_back",
     ]
     shown = shell.ok("explain", "2").out
     for words in (

@@ -46,6 +46,14 @@ class Databases:
         self._execute(f'CREATE DATABASE "{self._base}_run" TEMPLATE "{self._base}"')
         return self._url(f"{self._base}_run")
 
+    def give_up(self) -> None:
+        """End the transactions that stand still, as the server does after a while."""
+        if self._server is not None:
+            self._execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                f"WHERE datname = '{self._base}_run' AND state LIKE 'idle in transaction%'"
+            )
+
     def _url(self, name: str) -> str:
         return f"postgresql://postgres:@/{name}?host={self._server}"
 
@@ -64,7 +72,9 @@ def main(given: dict[str, Any]) -> dict[str, Any]:
     url = databases.base()
     _child(partial(stories.prepare, story, url, folder / "base"))
     return {
-        fault: strike(story, fault, given["dialect"], folder, databases, stride=stride, first=first)
+        fault: (stop if fault == "stop" else strike)(
+            story, fault, given["dialect"], folder, databases, stride=stride, first=first
+        )
         for fault, (stride, first) in given["faults"].items()
     }
 
@@ -94,6 +104,46 @@ def strike(
         at += stride
 
 
+def stop(
+    story: str, fault: str, dialect: str, folder: Path, databases: Databases, *, stride: int, first: int
+) -> dict[str, Any]:
+    """As `strike`, but the child only stands still; a person deploys meanwhile, and then it goes on."""
+    problems: list[str] = []
+    at, runs, here = first, 0, folder / "run"
+    while True:
+        shutil.rmtree(here, ignore_errors=True)
+        shutil.copytree(folder / "base", here)
+        url = databases.copy(here)
+        deployed: list[int | None] = [None]
+
+        def meanwhile(url: str = url, deployed: list[int | None] = deployed) -> None:
+            databases.give_up()
+            _, said = _child(lambda: (UNHARMED, stories.interfere(story, url, here)))
+            deployed[0] = json.loads(said)
+
+        status, said = _child(partial(_struck, story, url, here, Tracer(at, fault, dialect)), meanwhile)
+        runs += 1
+        told = json.loads(said) if said else {}
+        if not os.WIFEXITED(status) or os.WEXITSTATUS(status) == FAULTY:
+            problems.append(f"{at}: {told.get('error', status)}")
+        _, found = _child(partial(_look_after_a_stop, story, url, here, deployed[0]))
+        problems += [f"{at} ({told.get('struck')}): {problem}" for problem in json.loads(found or '["not looked at"]')]
+        if told and told["struck"] is None:
+            return {"points": sum(told["reached"].values()), "runs": runs, "steps": told["reached"], "wrong": problems}
+        at += stride
+
+
+def _look_after_a_stop(story: str, url: str, folder: Path, deployed: int | None) -> tuple[int, list[str]]:
+    try:
+        with stories.opened(story, url, folder) as guard:
+            stories.recover(story, guard)
+            found = list(stories.wrong_after_a_stop(story, guard, folder, deployed))
+            found += stories.afterwards(guard, out=story.endswith("_out"))
+    except BaseException:  # noqa: BLE001 - it is what was looked for
+        return UNHARMED, [traceback.format_exc()]
+    return UNHARMED, found
+
+
 def _struck(story: str, url: str, folder: Path, tracer: Tracer) -> tuple[int, Any]:
     tracer.install()
     guard = stories.opened(story, url, folder, tracer)
@@ -120,8 +170,8 @@ def _look(story: str, url: str, folder: Path, *, killed: bool, returned: bool) -
     return UNHARMED, found
 
 
-def _child(work: Callable[[], Any]) -> tuple[int, str]:
-    """Run in a forked child; its exit status and what it has to say."""
+def _child(work: Callable[[], Any], when_stopped: Callable[[], None] | None = None) -> tuple[int, str]:
+    """Run in a forked child; its exit status and what it has to say. Where it stands still it is told to go on."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -138,6 +188,10 @@ def _child(work: Callable[[], Any]) -> tuple[int, str]:
                 pipe.write(said)
             os._exit(status)
     os.close(writing)
+    if when_stopped is not None:
+        os.waitid(os.P_PID, child, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        when_stopped()
+        os.kill(child, signal.SIGCONT)
     with os.fdopen(reading) as pipe:
         said = pipe.read()
     return os.waitpid(child, 0)[1], said

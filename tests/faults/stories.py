@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from rollguard import AutonomousLoop, DeploymentMonitor, Rollguard, ToolRegistry
+from rollguard.errors import StoreBusy
 from rollguard.settings import NotifySettings, Settings
 from rollguard.store.schema import notifications
 from tests.conftest import code
@@ -110,6 +111,42 @@ def wrong(story: str, guard: Rollguard, folder: Path, *, killed: bool, returned:
         yield from _deployed(story, live, sessions, rollbacks, history, returned=returned)
     else:
         yield from _rolled_back(story, live, sessions, rollbacks, told, quarantined, killed=killed, returned=returned)
+
+
+def interfere(story: str, url: str, folder: Path) -> int | None:
+    """A person deploys while a process stands still; the version, or None where the database is locked by it."""
+    with opened(story, f"{url}?timeout=0.2" if url.startswith("sqlite") else url, folder) as guard:
+        try:
+            return guard.deploy(TOOL, code(8, TOOL), reason="a person").version_number
+        except StoreBusy:
+            return None
+
+
+def wrong_after_a_stop(story: str, guard: Rollguard, folder: Path, deployed: int | None) -> Iterator[str]:
+    """What does not hold, of all that must, when a process goes on late that wanted to roll back."""
+    live = guard.store.versions.live(TOOL)
+    assert live is not None
+    if deployed is not None and live.version_number != deployed:
+        yield f"a person deployed version {deployed}, and {live.version_number} is live"
+    if story.endswith("_out"):
+        runs = Outside(folder / "outside.log", None).running(heedless=True)
+        if runs != live.version_number:
+            yield f"version {live.version_number} is live, and {runs} runs outside"
+        if guard.store.actuations.unsettled():
+            yield "what runs outside is not settled"
+    else:
+        held = (folder / "tools" / f"{TOOL}.py").read_bytes()
+        if held != guard.store.versions.get(TOOL, live.version_number).code:
+            yield f"version {live.version_number} is live, and the file holds {held!r}"
+    if left := [p.name for p in (folder / "tools").glob(".rollguard*") if p.name[10:11] in "-." and _odd(p)]:
+        yield f"left in the folder: {left}"
+    if guard.store.rollbacks.open():
+        yield "a rollback is still open"
+    if guard.store.outbox.undelivered():
+        yield "somebody is not told"
+    finished = [r for r in guard.store.rollbacks.recent() if r.state == "finished"]
+    if len(finished) > 1 or _told(guard)["rolled_back"] != len(finished):
+        yield f"{len(finished)} rollbacks, told {dict(_told(guard))}"
 
 
 def afterwards(guard: Rollguard, *, out: bool) -> Iterator[str]:

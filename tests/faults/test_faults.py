@@ -37,7 +37,33 @@ def test_struck_at_any_step(
     A `kill` ends the process; with an `error` the write, fsync, rename, statement, commit or call outside fails, or its
     answer is lost; `away`, the database fails from a statement on.
     """
-    strides = dict.fromkeys(STRIDES, 1) if ALL else STRIDES
+    _strike(story, dialect, dict.fromkeys(STRIDES, 1) if ALL else STRIDES, tmp_path, request, record_property)
+
+
+@pytest.mark.timeout(3_600 if ALL else 300)
+@pytest.mark.parametrize("story", ["auto", "auto_out"])
+def test_stopped_at_any_step(
+    story: str,
+    dialect: str,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """A process that stands still at any step of a rollback, and goes on late, undoes nothing that a person deployed.
+
+    Its transaction is given up by PostgreSQL meanwhile, and its lease is over; the outside does what it is told last.
+    """
+    _strike(story, dialect, {"stop": 1 if ALL else 37}, tmp_path, request, record_property)
+
+
+def _strike(
+    story: str,
+    dialect: str,
+    strides: dict[str, int],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    record_property: Callable[[str, object], None],
+) -> None:
     given: dict[str, Any] = {
         "story": story,
         "dialect": dialect,

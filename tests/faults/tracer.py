@@ -34,7 +34,8 @@ class Tracer:
 
     Args:
         at: which step; from 1.
-        fault: `kill`, `error` (that step alone fails) or `away` (the database fails from that step on).
+        fault: `kill`, `stop` (the process stands still until it is told to go on), `error` (that step alone fails) or
+            `away` (the database fails from that step on).
         dialect: whose errors the database raises.
 
     Attributes:
@@ -76,6 +77,10 @@ class Tracer:
             self.struck = step
             if self._fault == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
+            if self._fault == "stop":
+                os.kill(os.getpid(), signal.SIGSTOP)
+        if self._fault == "stop":
+            return
         away = self._fault == "away" and number > self._at and step.startswith("database") and "rollback" not in step
         if number == self._at or (away and self.struck is not None):
             self._fail(step)
@@ -149,9 +154,10 @@ class Outside:
             self._tracer.reach("outside: put after")
         return "done"
 
-    def running(self) -> int | None:
-        """The version that runs outside."""
+    def running(self, *, heedless: bool = False) -> int | None:
+        """The version that runs outside; `heedless` where it does what it is told last, out of date or not."""
         if not self._log.exists():
             return None
         lines = [line.split() for line in self._log.read_text().splitlines()]
-        return max((int(sequence), int(version)) for sequence, version, _ in lines)[1]
+        orders = [(int(sequence), int(version)) for sequence, version, _ in lines]
+        return (orders[-1] if heedless else max(orders))[1]

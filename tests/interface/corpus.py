@@ -306,6 +306,42 @@ CORPUS = [
         "! parameter_removed weather b",
         "- function_renamed _run .",
     ),
+    case(
+        "an instance that is called",
+        "class _W:\n    def __call__(self, a, b=1): 0\nweather = _W()",
+        "class _W:\n    def __call__(self, a): 0\nweather = _W()",
+        "! parameter_removed _W.__call__ b",
+    ),
+    case(
+        "a partial of a function",
+        "import functools as f\ndef _w(k, a, b, c=1): 0\nweather = f.partial(_w, 7, b=2)",
+        "import functools as f\ndef _w(k, a, c): 0\nweather = f.partial(_w, 8)",
+        "! parameter_removed _w b",
+        "! parameter_made_required _w c",
+    ),
+    case(
+        "what a partial gives by position and callers never did",
+        "from functools import partial\ndef _w(k, a): 0\nweather = partial(_w, 7)",
+        "from functools import partial\ndef _w(key, a): 0\nweather = partial(_w, 7)",
+    ),
+    case(
+        "made by a call of which nothing is known",
+        "def _w(a, b): 0\nweather = wrapped(_w)",
+        "def _w(a): 0\nweather = wrapped(_w)",
+        "- unreadable . .",
+    ),
+    case(
+        "imported now",
+        "def weather(a): 0",
+        "from lib import weather",
+        "- unreadable . .",
+    ),
+    case(
+        "what ** takes is of another type",
+        "def weather(**more: int): 0",
+        "def weather(**more: str): 0",
+        "! parameter_retyped weather more",
+    ),
     # --- classes ---
     case("class removed", "class Place: ...\ndef weather(): 0", "def weather(): 0", "! class_removed Place ."),
     case(

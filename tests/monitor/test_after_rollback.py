@@ -271,6 +271,7 @@ def test_a_rollback_that_helped_says_so(guard: Guard, told: Told) -> None:
     assert "recovered: 0 of 10 calls failed (0 %) since the rollback" in (rollback.verification_note or "")
     assert "evidence" in (rollback.verification_note or "")
     assert told.kinds == ["rolled_back", "recovered"]
+    assert guard.monitor.explain(session_id)["timeline"][-1]["what"].startswith("rollback verified: recovered: 0 of 10")
 
 
 def test_a_rollback_that_did_not_help_says_that_it_was_not_the_cause(guard: Guard, told: Told) -> None:

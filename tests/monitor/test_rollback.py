@@ -139,11 +139,15 @@ def test_a_claim_of_a_dead_process_is_carried_out_once(guard: Guard, told: Told)
     """What a process decided and did not live to finish is finished by the next one, exactly once."""
     session_id = _regressed(guard)
     rollback_id = _claim(guard, session_id)
-    assert [r.rollback_id for r in guard.monitor.recover(now=LATER)] == [rollback_id]
+    assert [r.rollback_id for r in guard.monitor.recover(now=LATER + timedelta(minutes=1))] == [rollback_id]
     assert guard.monitor.recover(now=LATER) == []
     assert _file(guard) == code(1)
     assert guard.session(session_id).status == "rolled_back"
     assert [event.kind for event in told.events] == ["rolled_back"]
+    later = [entry["what"] for entry in guard.monitor.explain(session_id)["timeline"]]
+    assert later.index("rollback decided: to version 1") < later.index(
+        "rollback finished: version 1 in place of version 2"
+    )
 
 
 def test_a_claim_is_finished_though_the_file_was_already_swapped(guard: Guard) -> None:
@@ -267,6 +271,24 @@ def test_a_file_that_is_edited_again_and_again_is_not_restored_over(
     assert [r.state for r in guard.monitor.recover(now=LATER)] == ["finished"]
     edits_kept = [v.code.decode() for v in guard.store.versions.history("my_tool") if v.kind == "edit"]
     assert edits_kept == [code(72), code(71), code(70)]
+
+
+def test_a_version_that_the_books_never_had_live_is_not_rolled_back_in_silence(guard: Guard, told: Told) -> None:
+    """A watch over a version that is not live by the books ends like any other, and people are told why, once."""
+    guard.deploy(1, at=NOW - timedelta(days=2))
+    guard.registry.keep("my_tool", code(2))
+    session_id = guard.monitor.start_monitoring("my_tool", NOW, version=2, now=NOW)
+    guard.calls(95, 5, start=NOW - timedelta(days=1), hours=12)
+    guard.calls(0, 20, start=NOW, hours=1)
+    for later in (LATER, LATER + timedelta(minutes=5)):
+        result = guard.monitor.auto_rollback_if_needed("my_tool", session_id, now=later)
+        assert (result["needs_rollback"], result["rollback_performed"]) == (True, False)
+        assert "version 2 is watched, and by the books version 1 is live" in result["reason"]
+    assert [event.kind for event in told.events] == ["rollback_failed"]
+    assert _file(guard) == code(1)
+    guard.monitor.auto_rollback_if_needed("my_tool", session_id, now=NOW + timedelta(hours=25))
+    session = guard.session(session_id)
+    assert (session.status, session.outcome) == ("completed", "regressed")
 
 
 def test_by_hand_to_any_version(guard: Guard, told: Told) -> None:

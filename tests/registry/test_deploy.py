@@ -270,12 +270,13 @@ def test_mode_is_kept(registry: ToolRegistry, tools_dir: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 def test_owner_is_kept(registry: ToolRegistry, tools_dir: Path) -> None:
-    """A swap keeps the owner of the file."""
+    """A swap keeps the owner of the file, and all of its mode with it."""
     registry.deploy("my_tool", code(1))
     os.chown(tools_dir / "my_tool.py", 1234, 2345)
+    (tools_dir / "my_tool.py").chmod(0o2750)
     registry.deploy("my_tool", code(2))
     found = (tools_dir / "my_tool.py").stat()
-    assert (found.st_uid, found.st_gid) == (1234, 2345)
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (1234, 2345, 0o2750)
 
 
 SOMEBODY_ELSE = """

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -15,6 +16,8 @@ from rollguard.actuators.order import Order
 from rollguard.errors import ActuatorFailed, InvalidInput
 
 _TAIL = 16_384  # bytes of the output that are looked at, from its end
+_MOST = 64 * 1024 * 1024  # bytes that may be printed: a program that runs wild is not to fill the disk
+_LOOK_EVERY = 0.1  # seconds between two looks at how much was printed
 
 
 class CommandActuator:
@@ -22,7 +25,7 @@ class CommandActuator:
 
     The code is in a file that `{file}` names, and on stdin. `{tool}`, `{version}`, `{sha256}`, `{action}`, `{key}` and
     `{sequence}` stand for what the order says (see `Order`); each may be a part of an argument. The program and all
-    that it started is killed when its time is over.
+    that it started is killed when its time is over, or when it has printed more than 64 MiB.
 
     Args:
         arguments: the program and its arguments.
@@ -49,7 +52,8 @@ class CommandActuator:
         """Run the command and return what it printed.
 
         Raises:
-            ActuatorFailed: it cannot be started, takes too long, or ends with another exit code than 0.
+            ActuatorFailed: it cannot be started, takes too long, prints without end, or ends with another exit code
+                than 0.
         """
         with _code_in_a_file(order) as code, tempfile.TemporaryFile() as output:
             words = [_filled(word, _values(order, code)) for word in self.arguments]
@@ -61,18 +65,31 @@ class CommandActuator:
                 except (OSError, ValueError) as error:
                     raise ActuatorFailed(f"{words[0]} cannot be started: {error}") from error
             try:
-                exit_code = process.wait(self._timeout)
-            except subprocess.TimeoutExpired:
-                _kill(process)
-                raise ActuatorFailed(f"{words[0]} took longer than {self._timeout:g} s", _tail(output)) from None
+                exit_code, why_not = self._waited_for(process, output)
             except BaseException:
                 _kill(process)
                 raise
+            if exit_code is None:
+                _kill(process)
+                raise ActuatorFailed(f"{words[0]} {why_not}", _tail(output))
             said = _tail(output)
             if exit_code:
                 last = said.strip().rpartition("\n")[2]
                 raise ActuatorFailed(f"{words[0]} ended with exit code {exit_code}{last and f': {last}'}", said)
             return said
+
+    def _waited_for(self, process: subprocess.Popen[bytes], output: IO[bytes]) -> tuple[int | None, str]:
+        """The exit code; None where the program is to be killed, and why."""
+        deadline = time.monotonic() + self._timeout
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                return process.wait(max(0.0, min(_LOOK_EVERY, left))), ""
+            except subprocess.TimeoutExpired:
+                if left <= 0:
+                    return None, f"took longer than {self._timeout:g} s"
+                if os.fstat(output.fileno()).st_size > _MOST:
+                    return None, f"printed more than {_MOST // 1024**2} MiB"
 
 
 def _values(order: Order, code: Path) -> Mapping[str, str]:

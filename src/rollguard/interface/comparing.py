@@ -58,6 +58,10 @@ def _all(before: Interface, after: Interface, tool_name: str) -> Iterator[Change
     renamed = _renamed(before, after)
     if old is not None and new is not None:
         yield from _tool_changes(before, after, old, new)
+    elif before.untold or after.untold:
+        if before.untold != after.untold:
+            sentence = f"{tool_name}: its source does not tell what it takes, so whether callers break is not known"
+            yield Change(K.UNREADABLE, None, None, sentence, breaking=False)
     elif old is not None and old.name not in renamed and old.name not in after.functions:
         sentence = f"{tool_name}: the tool is gone: there is no {old.name} any more, and nothing in its place"
         yield Change(K.TOOL_REMOVED, old.name, None, sentence, breaking=True)

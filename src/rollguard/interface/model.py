@@ -73,12 +73,15 @@ class Interface:
         definition: the parameters' schema that a tool class returns from `get_tool_definition`, where it is literal.
         functions: the public functions and methods by name, the tool's own among them.
         classes: the public classes, each with what it does, whatever it is called.
+        untold: the whole of what the file says, where there is a tool of which it does not tell what it takes: one that
+            is imported, or that a call returned.
     """
 
     tool: Function | None = None
     definition: Schema | None = None
     functions: Mapping[str, Function] = field(default_factory=dict)
     classes: Mapping[str, str] = field(default_factory=dict)
+    untold: str | None = field(default=None, repr=False)
 
 
 class ChangeKind(StrEnum):

@@ -104,6 +104,8 @@ def _variadic(old: Function, new: Function, *, is_tool: bool) -> Iterator[Change
         elif now is not None and was is None:
             sentence = f"{new.name}: {kind}{now.name} is new and optional"
             yield Change(K.PARAMETER_ADDED, new.name, f"{kind}{now.name}", sentence, breaking=False)
+        elif now is not None and was is not None and not (is_tool and kind is ParameterKind.VAR_POSITIONAL):
+            yield from _types(was, now, new.name, f"{new.name}: {kind}{now.name}")
 
 
 def _plain(function: Function) -> dict[str, Parameter]:

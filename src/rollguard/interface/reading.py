@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from rollguard.interface.annotations import constrained, field_default, schema_of
-from rollguard.interface.model import Function, Interface, Parameter, ParameterKind, Schema
+from rollguard.interface.model import BY_POSITION, Function, Interface, Parameter, ParameterKind, Schema
 from rollguard.interface.names import Definition, Names
 
 _MARKS = {"rollguard.tool", "rollguard.registry.tool", "rollguard.registry.marks.tool"}
@@ -40,12 +41,15 @@ def read(code: bytes | str, tool_name: str) -> Interface:
     if isinstance(found, ast.Lambda):
         tool = Function(wanted, tuple(_parameters(found.args, names)), body=ast.dump(found.body))
         return Interface(tool, None, {**functions, wanted: tool}, _classes(names))
+    if isinstance(found, ast.Call) and (called := _called(found, names)) is not None:
+        return Interface(called, None, {**functions, called.name: called}, _classes(names))
     if len(classes) == 1:
         methods = _methods(classes[0], names)
         tool = _function(methods["execute"], f"{classes[0].name}.execute", names, method=True)
         definition = _definition(classes[0], methods["get_tool_definition"], names)
         return Interface(tool, definition, {**functions, tool.name: tool}, _classes(names))
-    return Interface(None, None, functions, _classes(names))
+    untold = ast.dump(module) if wanted in names.aliases or wanted in names.imports else None
+    return Interface(None, None, functions, _classes(names), untold=untold)
 
 
 # --- what is offered -------------------------------------------------------------------------------------------------
@@ -79,7 +83,7 @@ def _public(names: Names) -> Callable[[str], bool]:
 
 
 def _target(name: str, names: Names) -> ast.AST | None:
-    """The function, class or lambda that a name stands for, through plain assignments."""
+    """The function, class, lambda or call that a name stands for, through plain assignments."""
     seen: set[str] = set()
     while name not in seen:
         seen.add(name)
@@ -88,9 +92,30 @@ def _target(name: str, names: Names) -> ast.AST | None:
             return found
         value = names.aliases.get(name)
         if not isinstance(value, ast.Name):
-            return value if isinstance(value, ast.Lambda) else None
+            return value if isinstance(value, ast.Lambda | ast.Call) else None
         name = value.id
     return None
+
+
+def _called(call: ast.Call, names: Names) -> Function | None:
+    """What is called where the tool is an instance of a class with `__call__`, or a partial of a function."""
+    made = names.dotted(call.func) or ""
+    if made in names.classes:
+        methods = _methods(names.classes[made], names)
+        return _function(methods["__call__"], f"{made}.__call__", names, method=True) if "__call__" in methods else None
+    inner = _target(call.args[0].id, names) if call.args and isinstance(call.args[0], ast.Name) else None
+    if made != "functools.partial" or not isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
+        return None
+    if any(isinstance(arg, ast.Starred) for arg in call.args) or any(k.arg is None for k in call.keywords):
+        return None
+    whole = _function(inner, inner.name, names)
+    given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+    by_position = [p.name for p in whole.parameters if p.kind in BY_POSITION][: len(call.args) - 1]
+    left = [p for p in whole.parameters if p.name not in by_position]
+    return replace(
+        whole,
+        parameters=tuple(replace(p, required=False, default=given[p.name]) if p.name in given else p for p in left),
+    )
 
 
 def _is_marked(node: Definition | ast.ClassDef, names: Names) -> bool:

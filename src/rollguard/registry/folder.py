@@ -208,13 +208,14 @@ def _may_name(stem: str) -> bool:
 
 
 def _keep_mode_and_owner(descriptor: int, before: os.stat_result | None, path: Path) -> None:
-    os.fchmod(descriptor, stat.S_IMODE(before.st_mode) if before else 0o644)
-    if before is None or (before.st_uid, before.st_gid) == (os.geteuid(), os.getegid()):
-        return
-    try:
-        os.fchown(descriptor, before.st_uid, before.st_gid)
-    except PermissionError:  # a version that has to be restored is worth more than the file's owner
-        logger.warning("%s is ours now: only root could have left it to user %d", path, before.st_uid)
+    mode = stat.S_IMODE(before.st_mode) if before else 0o644
+    if before is not None and (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+        try:
+            os.fchown(descriptor, before.st_uid, before.st_gid)
+        except PermissionError:  # a version that has to be restored is worth more than the file's owner
+            logger.warning("%s is ours now: only root could have left it to user %d", path, before.st_uid)
+            mode &= 0o777  # what runs as its owner was meant to run as another
+    os.fchmod(descriptor, mode)  # last: a change of the owner takes bits of the mode away
 
 
 def _status(path: Path) -> os.stat_result | None:

@@ -71,6 +71,8 @@ def decide(connection: Connection, intention: Intention, now: datetime) -> Decis
         UnknownVersion: there is no such version.
     """
     from_version = _refuse_stale(connection, intention)
+    if not intention.manual and intention.from_version not in (None, from_version):
+        return Decision("failed", intention.from_version, None, _why_not_ours(intention, from_version))
     to_version = _target(connection, intention, from_version)
     name = intention.tool_name
     if intention.mode == "observe":
@@ -111,14 +113,19 @@ def earlier_of_session(connection: Connection, intention: Intention) -> Row[Any]
 
 
 def _refuse_stale(connection: Connection, intention: Intention) -> int | None:
-    """The version that is live and is meant; refused when the world has moved on since the decision."""
+    """The version that is live; refused when the world has moved on since the decision.
+
+    Whoever makes another version live ends the session before. One that is active all the same was begun for a version
+    that the books never had live.
+    """
     live = versions.live(connection, intention.tool_name)
     live_version = live.version_number if live else None
     if intention.session_id is not None:
         session = sessions.get(connection, intention.session_id)
         if not session.active:
             raise RollbackRefused(f"session {session.session_id} of {session.tool_name} is {session.status}")
-    if intention.from_version is not None and intention.from_version != live_version:
+    watched = intention.session_id is not None and not intention.manual
+    if not watched and intention.from_version is not None and intention.from_version != live_version:
         raise RollbackRefused(
             f"{intention.tool_name}: version {intention.from_version} is no longer live, {live_version} is"
         )
@@ -150,6 +157,15 @@ def _capped_until(connection: Connection, intention: Intention, now: datetime) -
         .limit(intention.max_per_day)
     ).all()
     return latest[-1] + _DAY if len(latest) == intention.max_per_day else None
+
+
+def _why_not_ours(intention: Intention, live_version: int | None) -> str:
+    name, live = intention.tool_name, "none" if live_version is None else f"version {live_version}"
+    return (
+        f"{name}: version {intention.from_version} is watched, and by the books {live} is live, so it is not known "
+        f"what a rollback would undo; where version {intention.from_version} is what runs, say so with: "
+        "rollguard deploy --already-live"
+    )
 
 
 def _why_nothing(tool_name: str, from_version: int | None) -> str:

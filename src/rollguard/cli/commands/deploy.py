@@ -79,7 +79,8 @@ def deploy(
     version = f"version {done.version_number} of {done.tool_name}"
     if not done.changed:
         watched = f"; session {done.session_id} watches it" if done.session_id else "; nothing watches it"
-        output.emit(f"This code is live already, as {version}{watched}. Nothing was changed.\n")
+        done_to_it = "Its file held something else, and holds it again" if done.put_back else "Nothing was changed"
+        output.emit(f"This code is live already, as {version}{watched}. {done_to_it}.\n")
     elif done.session_id is None:
         output.emit(f"Version {done.version_number} of {done.tool_name} is live. Nothing watches it.\n")
     else:
