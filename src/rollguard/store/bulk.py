@@ -57,8 +57,8 @@ def write_once(connection: Connection, rows: Iterable[Row]) -> int:
 
 # --- SQLite ----------------------------------------------------------------------------------------------------------
 
-# Each statement keeps a journal of its own, in case the table's trigger refuses a row, so many rows go in one. It also
-# lets other threads run while it does, and waits for them afterwards: once, and not for every row.
+# SQLite keeps a journal of its own for each statement on a table with a trigger, so many rows go in one statement. It
+# also lets other threads run meanwhile, and then waits for them: once, and not for every row.
 _ROWS = 200
 
 
