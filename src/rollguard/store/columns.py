@@ -28,9 +28,15 @@ def checked_columns(executions: Sequence[Mapping[str, Any]], payloads: Payloads)
     Raises:
         InvalidInput: a name or an id cannot be one.
     """
-    if set(map(type, executions)) != {dict} or not KNOWN.issuperset(chain.from_iterable(executions)):
+    if set(map(type, executions)) != {dict}:
         return None
-    given: dict[str, list[Any]] = {field: [execution.get(field) for execution in executions] for field in FIELDS}
+    fields = set(chain.from_iterable(executions))
+    if not KNOWN.issuperset(fields):
+        return None
+    given: dict[str, list[Any]] = {
+        field: [execution.get(field) for execution in executions] if field in fields else [None] * len(executions)
+        for field in FIELDS
+    }
     if not _are_ordinary(given):
         return None
     names = given["tool_name"]
