@@ -244,6 +244,25 @@ def test_what_is_written_at_once_is_folded_exactly(store: ExecutionStore) -> Non
         assert window.histogram == tuple(sorted(Counter(bucket_of(row["duration_ms"]) for row in expected).items()))
 
 
+@pytest.mark.parametrize("number", [3, 600])
+def test_requests_written_at_once_count_once(store: ExecutionStore, number: int) -> None:
+    """Of executions that share a request, few or many and in one write or two, the last one counts, and no other."""
+    rows = [
+        {
+            "tool_name": "a",
+            "success": attempt == 2,
+            "executed_at": NOW + timedelta(seconds=attempt),
+            "request_id": f"request {i}",
+        }
+        for attempt in range(3)
+        for i in range(number)
+    ]
+    store.store_tool_executions(rows[:number])
+    store.store_tool_executions(rows[number:])
+    (window,) = store.executions.count([[Stretch("a", NOW, NOW + timedelta(hours=1))]])
+    assert (window.total, window.successes) == (number, number)
+
+
 def test_many_who_fold_at_once_are_safe(store: ExecutionStore) -> None:
     """Folding while others fold and record loses nothing and counts nothing twice."""
 

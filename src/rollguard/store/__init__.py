@@ -2,7 +2,7 @@
 
 from rollguard.store.checkup import Checkup
 from rollguard.store.decisions import Intention
-from rollguard.store.executions import text_of
+from rollguard.store.fields import text_of
 from rollguard.store.names import checked_tool_name
 from rollguard.store.pointers import Moves, Pointer
 from rollguard.store.records import (

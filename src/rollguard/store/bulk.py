@@ -18,7 +18,7 @@ from rollguard.store.ids import is_ours
 from rollguard.store.tally import Tally
 from rollguard.store.types import sqlite_text
 
-Row = dict[str, Any]
+Row = tuple[Any, ...]  # the values of `COLUMNS`
 
 _TYPES = {
     "execution_id": "text",
@@ -31,11 +31,14 @@ _TYPES = {
     "parameters": "text",
     "result": "text",
     "request_id": "text",
-    "executed_at": "timestamptz",  # last, as the statement for SQLite has it
+    "executed_at": "timestamptz",
 }
-_NAMES = ", ".join(_TYPES)
-_values = itemgetter(*_TYPES)
-_texts = itemgetter("error", "parameters", "result")
+COLUMNS = tuple(_TYPES)
+values_of = itemgetter(*COLUMNS)
+"""A row as a tuple, from one given as a mapping."""
+_NAMES = ", ".join(COLUMNS)
+_ID, _AT = COLUMNS.index("execution_id"), COLUMNS.index("executed_at")
+_TEXTS = slice(COLUMNS.index("error"), COLUMNS.index("result") + 1)
 
 _BATCH = 10_000  # rows that are sent by one COPY, and kept meanwhile, in case it has to be done another way
 _BATCH_SIZE = 16 * 2**20  # characters of them, roughly
@@ -54,8 +57,8 @@ def write_once(connection: Connection, rows: Iterable[Row]) -> int:
 
 # --- SQLite ----------------------------------------------------------------------------------------------------------
 
-# Each statement keeps a journal of its own, in case the table's trigger refuses a row, so many rows go in one. It also
-# lets other threads run while it does, and waits for them afterwards: once, and not for every row.
+# SQLite keeps a journal of its own for each statement on a table with a trigger, so many rows go in one statement. It
+# also lets other threads run meanwhile, and then waits for them: once, and not for every row.
 _ROWS = 200
 
 
@@ -63,9 +66,6 @@ _ROWS = 200
 def _insert(rows: int) -> str:
     values = ", ".join([f"({', '.join('?' * len(_TYPES))})"] * rows)
     return f"INSERT INTO tool_executions ({_NAMES}) VALUES {values} ON CONFLICT (execution_id) DO NOTHING"
-
-
-_but_time = itemgetter(*(name for name in _TYPES if name != "executed_at"))
 
 
 def _write_sqlite(connection: Connection, rows: Iterator[Row]) -> int:
@@ -80,10 +80,10 @@ def _write_sqlite_batch(connection: Connection, batch: Iterator[Row]) -> int:
         while rows := list(islice(batch, _ROWS)):
             values: list[Any] = []
             for row in rows:
-                moment = sqlite_text(row["executed_at"])
-                tally.add(moment[:16], row)
-                values += _but_time(row)
-                values.append(moment)
+                values += row
+                _id, tool, version, success, duration, error_type, _error, _parameters, _result, request, moment = row
+                values[-1] = text = sqlite_text(moment)
+                tally.add(text[:16], tool, version, success, duration, error_type, request)
             sqlite.execute(_insert(len(rows)), values)
         new: int = sqlite.total_changes - before
         if new >= WORTH_FOLDING:
@@ -138,7 +138,7 @@ class _Copying:
     def write(self, rows: Iterator[Row]) -> int:
         first = list(islice(rows, 2))
         if len(first) < 2:
-            return self._connection.execute(_ONE, first[0]).rowcount if first else 0
+            return self._connection.execute(_ONE, dict(zip(COLUMNS, first[0], strict=True))).rowcount if first else 0
         new = 0
         rows = chain(first, rows)
         for row in rows:
@@ -168,9 +168,10 @@ class _Copying:
                 sink.set_types(tuple(_TYPES.values()))
                 for row in batch:
                     taken.append(row)
-                    sink.write_row(_values(row))
-                    tally.add((row["executed_at"] - _EPOCH) // _MINUTE, row)
-            keys = sorted((row["execution_id"], row["executed_at"]) for row in taken if _is_keyed(row))
+                    sink.write_row(row)
+                    _id, tool, version, success, duration, error_type, _error, _parameters, _result, request, at = row
+                    tally.add((at - _EPOCH) // _MINUTE, tool, version, success, duration, error_type, request)
+            keys = sorted((row[_ID], row[_AT]) for row in taken if not is_ours(row[_ID]))
             if keys:
                 with cursor.copy(_COPY_KEYS) as sink:
                     sink.set_types(_KEY_TYPES)
@@ -181,17 +182,13 @@ class _Copying:
     def _insert(self, batch: list[Row]) -> int:
         first: dict[str, Row] = {}
         for row in batch:
-            first.setdefault(row["execution_id"], row)
-        values: dict[str, list[Any]] = {name: [row[name] for row in first.values()] for name in _TYPES}
-        values["keyed"] = [_is_keyed(row) for row in first.values()]
+            first.setdefault(row[_ID], row)
+        values = dict(zip(COLUMNS, map(list, zip(*first.values(), strict=True)), strict=True))
+        values["keyed"] = [not is_ours(execution_id) for execution_id in first]
         self._connection.execute(_WHO, {"noted": "off"})  # which of them are new is known to the database
         inserted = self._connection.execute(_ONCE, values).rowcount
         self._repeating = inserted < len(batch)
         return inserted
-
-
-def _is_keyed(row: Row) -> bool:
-    return not is_ours(row["execution_id"])
 
 
 def _batch(rows: Iterator[Row]) -> Iterator[Row]:
@@ -199,7 +196,7 @@ def _batch(rows: Iterator[Row]) -> Iterator[Row]:
     room = _BATCH_SIZE
     for row in islice(rows, _BATCH):
         yield row
-        for text in _texts(row):
+        for text in row[_TEXTS]:
             if text is not None:
                 room -= len(text)
         if room <= 0:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from itertools import chain
+from datetime import datetime, timedelta
+from itertools import chain, islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,9 +12,18 @@ from sqlalchemy.engine import Connection
 
 from rollguard.errors import InvalidInput
 from rollguard.judge import Window
-from rollguard.store.bulk import write_once
+from rollguard.store.bulk import values_of, write_once
+from rollguard.store.columns import checked_columns
 from rollguard.store.engine import Database
-from rollguard.store.ids import moment_of, new_id
+from rollguard.store.fields import (
+    check_fields,
+    checked_duration,
+    checked_error,
+    checked_moment,
+    checked_version,
+    moment_beside,
+)
+from rollguard.store.ids import new_id
 from rollguard.store.minutes import Minutes, Series
 from rollguard.store.names import checked_id, checked_tool_name
 from rollguard.store.payloads import Payloads, clean_text
@@ -25,23 +32,8 @@ from rollguard.store.rollups import Rollups
 from rollguard.store.schema import superseded_executions as s
 from rollguard.store.schema import tool_executions as t
 from rollguard.store.stretches import Stretch, baseline_of, current_of, restored_of, rows_in, since
-from rollguard.store.types import utc
 
-_ERROR_TYPE = re.compile(r"([A-Za-z_][\w.]*(?:Error|Exception|Warning|Timeout|Interrupt|Exit))\b")
-_FIELDS = (
-    "tool_name",
-    "success",
-    "duration_ms",
-    "error",
-    "error_type",
-    "parameters",
-    "result",
-    "executed_at",
-    "version_number",
-    "execution_id",
-    "request_id",
-)
-_KNOWN = frozenset(_FIELDS)
+_CHECKED_AT_ONCE = 500
 
 
 class Executions:
@@ -76,27 +68,24 @@ class Executions:
         name = checked_tool_name(tool_name)
         if success is not True and success is not False:
             raise InvalidInput(f"success: {success!r} is not True or False")
-        if isinstance(error, BaseException):
-            error_type = error_type or type(error).__name__
-            error = text_of(error)
-        elif error is not None:
-            error_type = error_type or _type_named_in(str(error))
+        if error is not None or error_type is not None:
+            error_type, error = checked_error(error, error_type)
         if execution_id is None:
-            moment = _checked_moment(executed_at)
+            moment = checked_moment(executed_at)
             execution_id = new_id(moment)
         else:
-            moment = _moment_beside(checked_id("execution_id", execution_id), executed_at)
+            moment = moment_beside(checked_id("execution_id", execution_id), executed_at)
         encode = self._payloads.encode
         return {
             "tool_name": name,
             "success": success,
-            "duration_ms": None if duration_ms is None else _checked_duration(duration_ms),
-            "error_type": None if error_type is None else clean_text(str(error_type), 200),
-            "error": None if error is None else clean_text(str(error)),
+            "duration_ms": None if duration_ms is None else checked_duration(duration_ms),
+            "error_type": error_type,
+            "error": error,
             "parameters": None if parameters is None else encode(name, "parameters", parameters),
             "result": None if result is None else encode(name, "result", result),
             "executed_at": moment,
-            "version_number": None if version_number is None else _checked_version(version_number),
+            "version_number": None if version_number is None else checked_version(version_number),
             "execution_id": execution_id,
             "request_id": None if request_id is None else checked_id("request_id", request_id),
         }
@@ -140,13 +129,11 @@ class Executions:
         Raises:
             InvalidInput: a field is unknown, missing or impossible.
         """
-        if not _KNOWN.issuperset(execution):
-            unknown = sorted(set(execution) - _KNOWN)
-            raise InvalidInput(f"{unknown[0]}: unknown field of an execution; the known ones are {', '.join(_FIELDS)}")
-        for needed in ("tool_name", "success"):
-            if needed not in execution:
-                raise InvalidInput(f"{needed}: missing; an execution needs tool_name and success")
-        return self.row(**execution)
+        try:
+            return self.row(**execution)
+        except TypeError:
+            check_fields(execution)
+            raise
 
     def write(self, rows: Iterable[dict[str, Any]]) -> int:
         """Write checked rows, all or none. A row whose `execution_id` is already stored changes nothing.
@@ -154,12 +141,27 @@ class Executions:
         Returns:
             How many rows were new.
         """
-        source = iter(rows)
-        first = next(source, None)
+        return self._write(map(values_of, rows))
+
+    def write_from(self, executions: Iterable[Mapping[str, Any]]) -> int:
+        """Check and write executions given as mappings with the fields of `row`, all or none; as `write`.
+
+        Raises:
+            InvalidInput: a field is unknown, missing or impossible; nothing was written.
+        """
+        return self._write(self._rows_from(iter(executions)))
+
+    def _rows_from(self, executions: Iterator[Mapping[str, Any]]) -> Iterator[tuple[Any, ...]]:
+        while some := list(islice(executions, _CHECKED_AT_ONCE)):
+            columns = checked_columns(some, self._payloads)
+            yield from map(values_of, map(self.row_from, some)) if columns is None else columns
+
+    def _write(self, rows: Iterator[tuple[Any, ...]]) -> int:
+        first = next(rows, None)
         if first is None:
             return 0
         with self._database.write(durable=False) as connection:
-            return write_once(connection, chain((first,), source))
+            return write_once(connection, chain((first,), rows))
 
     # --- counting --------------------------------------------------------------------------------------------------
 
@@ -283,50 +285,3 @@ def _failures(connection: Connection, condition: sa.ColumnElement[bool], limit: 
         .limit(limit)
     )
     return [Failure(*row) for row in rows]
-
-
-def text_of(error: BaseException) -> str:
-    """What an exception says of itself, even where it fails to."""
-    try:
-        return str(error)
-    except Exception as second:  # noqa: BLE001 - a tool's own exception may fail to describe itself
-        return f"<{type(error).__name__}: str failed with {second!r}>"
-
-
-def _type_named_in(error: str) -> str | None:
-    match = _ERROR_TYPE.match(error)
-    return match.group(1).rpartition(".")[2] if match else None
-
-
-def _checked_duration(value: object) -> float:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value < 0:  # type: ignore[arg-type, operator]
-        raise InvalidInput(f"duration_ms: {value!r} is not a finite number of milliseconds, 0 or more")
-    return float(value)  # type: ignore[arg-type]
-
-
-def _checked_moment(value: object) -> datetime:
-    if value is None:
-        return datetime.now(UTC)
-    if not isinstance(value, datetime):
-        raise InvalidInput(f"executed_at: {value!r} is not a datetime")
-    return value if value.tzinfo is UTC else utc(value)
-
-
-def _moment_beside(execution_id: str, executed_at: object) -> datetime:
-    """The time of an execution whose id is given: an id that Rollguard made holds it already."""
-    held = moment_of(execution_id)
-    if held is None:
-        return _checked_moment(executed_at)
-    if executed_at is not None and _checked_moment(executed_at) != held:
-        raise InvalidInput(
-            f"execution_id: {execution_id} is the id that Rollguard gave to an execution at {held.isoformat()}, not at "
-            f"{executed_at}; give that time, or an id of your own"
-        )
-    return held
-
-
-def _checked_version(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**31:
-        raise InvalidInput(f"version_number: {value!r} is not a version's number, 1 or more")
-    return value

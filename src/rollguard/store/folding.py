@@ -147,8 +147,8 @@ def note(connection: Connection, tally: Tally[int]) -> None:
 # --- SQLite ----------------------------------------------------------------------------------------------------------
 
 _COUNT = """
-SELECT tool_name, version_number, executed_at, success, error_type, duration_ms, request_id FROM tool_executions
-WHERE id > ? AND id <= ?"""
+SELECT substr(executed_at, 1, 16), tool_name, version_number, success, duration_ms, error_type, request_id
+FROM tool_executions WHERE id > ? AND id <= ?"""
 _ADD = f"INSERT INTO tool_execution_rollups ({_KEY}, {_COUNTS}) VALUES ({', '.join('?' * 10)}){_ADDED}"
 _START = f"INSERT INTO tool_version_starts (tool_name, version_number, first_hour) VALUES (?, ?, ?){_EARLIER}"
 _SUPERSEDE_SQLITE = _SUPERSEDED.format(
@@ -186,13 +186,11 @@ def _fold_to(sqlite: sqlite3.Connection, last: int) -> None:
     if last <= first:
         return
     requests = False
-    rows = sqlite.cursor()
-    rows.row_factory = sqlite3.Row
-    rows.execute(_COUNT, (first, last))
+    rows = sqlite.execute(_COUNT, (first, last))
     while chunk := rows.fetchmany(_CHUNK):
         tally: Tally[str] = Tally()
         for row in chunk:
-            tally.add(row["executed_at"][:16], row)
+            tally.add(*row)
         _add(sqlite, tally)
         requests = requests or bool(tally.requests)
     if requests:

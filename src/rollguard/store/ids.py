@@ -9,6 +9,7 @@ nothing of its time; on PostgreSQL it is held once by a table of ids, which take
 from __future__ import annotations
 
 import os
+import random
 import re
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,8 @@ from datetime import UTC, datetime, timedelta
 OURS_POSTGRESQL = "^rg[01][0-9a-f]{29}$"
 _OURS = re.compile(r"rg([01][0-9a-f]{13})[0-9a-f]{16}", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_random = random.Random()  # noqa: S311 - seeded by the system; ids are to be different, not secret
+os.register_at_fork(after_in_child=_random.seed)  # or a child would go on with its parent's numbers
 _END = 2**53  # microseconds that a float holds exactly, as PostgreSQL's arithmetic with intervals needs: up to 2255
 
 
@@ -24,7 +27,7 @@ def new_id(moment: datetime) -> str:
     since = moment - _EPOCH
     microseconds = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
     if 0 <= microseconds < _END:
-        return f"rg{microseconds:014x}{os.urandom(8).hex()}"
+        return f"rg{microseconds:014x}{_random.getrandbits(64):016x}"
     return uuid.uuid4().hex  # of a time that our ids do not hold: as good as a caller's
 
 

@@ -139,7 +139,7 @@ class ExecutionStore:
             InvalidInput: a value cannot be meant; nothing was written.
             StoreUnavailable: the database cannot be reached or written; nothing was written.
         """
-        return self.executions.write(self.executions.row_from(execution) for execution in executions)
+        return self.executions.write_from(executions)
 
     def arrivals(self) -> Arrivals:
         """What tells at once which tools were executed, by whatever process; see `rollguard.store.arrivals`."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator, Mapping
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import Hashable, Iterator
+from typing import Generic, NamedTuple, TypeVar
 
 from rollguard.judge.histogram import bucket_of
 
@@ -37,13 +37,22 @@ class Tally(Generic[Minute]):
         """(tool, request) of the executions that name a request."""
         self._durations: defaultdict[tuple[str, int, Minute, str | None], list[float | None]] = defaultdict(list)
 
-    def add(self, minute: Minute, row: Mapping[str, Any]) -> None:
-        """Count one execution, given as its row."""
+    def add(
+        self,
+        minute: Minute,
+        tool_name: str,
+        version_number: int | None,
+        success: bool,
+        duration_ms: float | None,
+        error_type: str | None,
+        request_id: str | None,
+    ) -> None:
+        """Count one execution."""
         # Only a list grows here, since this is done for every execution; the rest is done for each minute.
-        error = None if row["success"] else row["error_type"] or ""
-        self._durations[row["tool_name"], row["version_number"] or 0, minute, error].append(row["duration_ms"])
-        if row["request_id"] is not None:
-            self.requests.add((row["tool_name"], row["request_id"]))
+        error = None if success else error_type or ""
+        self._durations[tool_name, version_number or 0, minute, error].append(duration_ms)
+        if request_id is not None:
+            self.requests.add((tool_name, request_id))
 
     def __len__(self) -> int:
         return sum(map(len, self._durations.values()))
