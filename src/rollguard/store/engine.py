@@ -44,7 +44,7 @@ _MEANINGS: tuple[tuple[type[StoreError], tuple[str, ...], tuple[str, ...], str],
     (NotARollguardStore, (), ("file is not a database", "malformed"), "is not a SQLite database, or is damaged"),
     (
         StoreBusy,
-        ("55P03", "57014"),
+        ("55P03", "57014", "40"),  # also a deadlock, and what cannot be serialised
         ("database is locked", "table is locked"),
         "is locked by another process for too long",
     ),

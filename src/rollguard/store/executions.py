@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -42,6 +43,10 @@ _FIELDS = (
     "request_id",
 )
 _KNOWN = frozenset(_FIELDS)
+
+
+class _TakenBack(Exception):
+    """Ends a transaction without keeping it."""
 
 
 class Executions:
@@ -148,8 +153,11 @@ class Executions:
                 raise InvalidInput(f"{needed}: missing; an execution needs tool_name and success")
         return self.row(**execution)
 
-    def write(self, rows: Iterable[dict[str, Any]]) -> int:
+    def write(self, rows: Iterable[dict[str, Any]], *, durable: bool = False) -> int:
         """Write checked rows, all or none. A row whose `execution_id` is already stored changes nothing.
+
+        Args:
+            durable: survive the loss of power as well as that of the process (SQLite; PostgreSQL's server decides).
 
         Returns:
             How many rows were new.
@@ -158,8 +166,18 @@ class Executions:
         first = next(source, None)
         if first is None:
             return 0
-        with self._database.write(durable=False) as connection:
+        with self._database.write(durable=durable) as connection:
             return write_once(connection, chain((first,), source))
+
+    def try_writing(self) -> None:
+        """Write a plain execution and take it back: whether the database takes executions at all.
+
+        Raises:
+            StoreError: it does not.
+        """
+        with contextlib.suppress(_TakenBack), self._database.write(durable=False) as connection:
+            write_once(connection, [self.row(tool_name="rollguard", success=True)])
+            raise _TakenBack
 
     # --- counting --------------------------------------------------------------------------------------------------
 
