@@ -59,8 +59,8 @@ class Recorder:
     every `flush_interval`, or when a batch has come together, before this process reads from the store, at exit and on
     SIGTERM; a SIGKILL loses at most what came since then.
 
-    Make it in the main thread: only there can SIGTERM be answered. Where no thread can be started (the system's limit
-    is reached, or the interpreter is ending) callers store what they record themselves.
+    Make it, or record first, in the main thread: only there can SIGTERM be answered. Where no thread can be started
+    (the system's limit is reached, or the interpreter is ending) callers store what they record themselves.
 
     Args:
         store: where executions belong.
@@ -257,6 +257,7 @@ class Recorder:
                 self._thread = None
             else:
                 _finish_as_child(self)
+                _answer_sigterm()
                 return
         self._resting = True
         self.empty()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -249,7 +248,7 @@ class Executions:
             session, rollback = unverified.session, unverified.rollback
             asked.append(() if session.baseline else baseline_of(session, session.last_end))
             asked.append(restored_of(rollback.tool_name, rollback.to_version or 0, rollback.rollback_time, until))
-        counted = self._rollups.count(asked)
+        counted = self.count(asked)
         return [
             (unverified.session.baseline or counted[2 * number], counted[2 * number + 1])
             for number, (unverified, _until) in enumerate(rollbacks)
@@ -316,10 +315,13 @@ def _type_named_in(error: str) -> str | None:
     return match.group(1).rpartition(".")[2] if match else None
 
 
+LONGEST = 1e15  # milliseconds, some 30,000 years: a sum of durations stays a number that JSON has
+
+
 def _checked_duration(value: object) -> float:
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value < 0:  # type: ignore[arg-type, operator]
-        raise InvalidInput(f"duration_ms: {value!r} is not a finite number of milliseconds, 0 or more")
+    if not number or not 0 <= value <= LONGEST:  # type: ignore[operator]
+        raise InvalidInput(f"duration_ms: {value!r} is not a finite number of milliseconds, 0 to 10^15")
     return float(value)  # type: ignore[arg-type]
 
 
@@ -328,7 +330,10 @@ def _checked_moment(value: object) -> datetime:
         return datetime.now(UTC)
     if not isinstance(value, datetime):
         raise InvalidInput(f"executed_at: {value!r} is not a datetime")
-    return value if value.tzinfo is UTC else utc(value)
+    try:
+        return value if value.tzinfo is UTC else utc(value)
+    except (OverflowError, ValueError) as error:
+        raise InvalidInput(f"executed_at: {value} is not a time between the years 1 and 9999 in UTC") from error
 
 
 def _moment_beside(execution_id: str, executed_at: object) -> datetime:

@@ -146,9 +146,11 @@ def note(connection: Connection, tally: Tally[int]) -> None:
 
 # --- SQLite ----------------------------------------------------------------------------------------------------------
 
+# Before revision 0011 another program could insert a duration that is text.
 _COUNT = """
-SELECT tool_name, version_number, executed_at, success, error_type, duration_ms, request_id FROM tool_executions
-WHERE id > ? AND id <= ?"""
+SELECT tool_name, version_number, executed_at, success, error_type, request_id,
+       CASE WHEN typeof(duration_ms) = 'real' THEN duration_ms END AS duration_ms
+FROM tool_executions WHERE id > ? AND id <= ?"""
 _ADD = f"INSERT INTO tool_execution_rollups ({_KEY}, {_COUNTS}) VALUES ({', '.join('?' * 10)}){_ADDED}"
 _START = f"INSERT INTO tool_version_starts (tool_name, version_number, first_hour) VALUES (?, ?, ?){_EARLIER}"
 _SUPERSEDE_SQLITE = _SUPERSEDED.format(
