@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import multiprocessing.util
 import os
@@ -364,7 +365,8 @@ def _finishing(recorder: Recorder) -> Callable[[], None]:
 def _answer_sigterm() -> None:
     """End by SIGTERM in order, where nobody else answers it. Only the main thread can arrange that."""
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _end)
+        with contextlib.suppress(ValueError):  # the main thread of another interpreter, in a web server
+            signal.signal(signal.SIGTERM, _end)
 
 
 def _end(number: int, _frame: FrameType | None) -> None:
