@@ -156,3 +156,11 @@ def test_deploy_is_deploy_and_watch(tmp_path: Path) -> None:
         assert [s.session_id for s in guard.monitor.get_active_sessions()] == [second.session_id]
         assert guard.monitor.get_session(first.session_id or 0).status == "superseded"
         assert [v.created_by for v in guard.versions.get_version_history("t")] == ["agent", "human"]
+
+
+@pytest.mark.parametrize("fsync", [True, False])
+def test_the_spool_can_be_left_to_the_system(tmp_path: Path, *, fsync: bool) -> None:
+    """With `spool_fsync = false` what waits while the database is away is not forced to the disk."""
+    (tmp_path / "rollguard.toml").write_text(f"[record]\nspool_fsync = {str(fsync).lower()}\n")
+    with Rollguard.from_settings(tmp_path / "rollguard.toml", {}) as guard:
+        assert guard.registry.recorder.spool.fsync is fsync

@@ -67,6 +67,7 @@ class Rollguard:
                 store=self.store,
                 failure_rules=settings.failure_rules,
                 durable=settings.record.durable,
+                spool_fsync=settings.record.spool_fsync,
                 flush_interval=settings.record.flush_interval_seconds,
                 buffer_size=settings.record.buffer_size,
                 actuators=_actuators(settings),

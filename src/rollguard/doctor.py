@@ -100,8 +100,8 @@ def _disk(path: Path) -> Iterator[Finding]:
 
 def _spool(folder: Path) -> Iterator[Finding]:
     spool = folder / ".rollguard" / "spool.jsonl"
-    if Spool(spool).pending:
-        says = f"executions wait in {spool} ({spool.stat().st_size:,} bytes) until the database takes them"
+    if waiting := Spool(spool).size:
+        says = f"executions wait in {spool} ({waiting:,} bytes) until the database takes them"
         yield _warning("spool", says, "they are stored by the next command or call that reaches the database")
     if Spool(refused_beside(spool)).pending:
         says = f"executions that the database refused are set aside in {refused_beside(spool)}"

@@ -43,6 +43,7 @@ class RecordSettings(_Section):
     payload_limit: int = Field(default=16_384, ge=64, le=16_777_216)
     busy_timeout_seconds: float = Field(default=5.0, ge=0, le=600)
     durable: bool = False
+    spool_fsync: bool = True
     flush_interval_seconds: float = Field(default=0.1, ge=0.001, le=60)
     buffer_size: int = Field(default=50_000, ge=1, le=10_000_000)
     retention_days: int = Field(default=30, ge=0, le=3_650)

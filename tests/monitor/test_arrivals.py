@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from rollguard import AutonomousLoop, ExecutionStore
 from rollguard.errors import StoreUnavailable
@@ -62,6 +63,17 @@ def test_arrivals_of_another_process_are_told(arrivals: Arrivals, url: str) -> N
     other.start()
     assert arrivals.wait(LONG) == {"my_tool"}
     other.join()
+
+
+def test_arrivals_after_a_deletion_are_told(watched: Guard, arrivals: Arrivals) -> None:
+    """What comes after another program deleted the latest rows wakes too."""
+    watched.store.store_tool_executions({"tool_name": "other", "success": True} for _ in range(20))
+    arrivals.wait(0.0)
+    with watched.store.database.write() as connection:
+        connection.execute(sa.text("DELETE FROM tool_executions WHERE tool_name = 'other'"))
+    assert arrivals.wait(0.0) == set()
+    watched.store.store_tool_execution(tool_name="my_tool", success=True)
+    assert arrivals.wait(LONG) == {"my_tool"}
 
 
 def test_waiting_can_be_interrupted(arrivals: Arrivals) -> None:

@@ -198,3 +198,123 @@ def test_a_handler_of_the_programs_own_is_left_alone(url: str, store: ExecutionS
     process.communicate(timeout=60)
     assert process.returncode == 9
     assert _rows(store) == 20
+
+
+def test_sigterm_where_only_threads_call(url: str, store: ExecutionStore, tools_dir: Path) -> None:
+    """SIGTERM empties the buffer also where no call came from the main thread, as in a server."""
+    ToolRegistry(tools_dir, store=store).deploy("my_tool", code(1))
+    in_thread = (
+        "import threading\n"
+        "thread = threading.Thread(target=lambda: [registry.call('my_tool', x=x) for x in range(20)])\n"
+        "thread.start(); thread.join()\n"
+    )
+    process = python(START.partition("for x")[0] + in_thread + ENDINGS["SIGTERM"][0], url, tools_dir)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGTERM
+    assert _rows(store) == 20
+
+
+def test_calls_at_exit(url: str, store: ExecutionStore, tools_dir: Path) -> None:
+    """What the program calls at its very end, after the buffer was emptied, is stored too."""
+    ToolRegistry(tools_dir, store=store).deploy("my_tool", code(1))
+    late = "import atexit\natexit.register(lambda: [registry.call('my_tool', x=x) for x in range(5)])\n"
+    process = python(late + START, url, tools_dir)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert _rows(store) == 25
+
+
+def test_no_thread_can_be_started(
+    store: ExecutionStore, tools_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the system gives no further thread, calls return as ever, and each is stored."""
+    registry = ToolRegistry(tools_dir, store=store, follow=False)
+    registry.deploy("my_tool", code(1))
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert [registry.call("my_tool", x=x) for x in range(3)] == [1, 2, 3]
+    assert _rows(store) == 3
+    assert "a thread cannot be had" in caplog.text
+
+
+def test_a_reader_does_not_wait_for_callers_who_go_on(store: ExecutionStore, tmp_path: Path) -> None:
+    """Who reads waits for what was noted before, and not for what is noted meanwhile, however fast that comes."""
+    recorder = Recorder(store, Spool(tmp_path / "spool.jsonl"), flush_interval=3600, batch_size=2)
+    write, writers = store.executions.write, list[int]()
+
+    def write_while_others_call(rows: list[dict[str, object]], *, durable: bool = False) -> int:
+        writers.append(threading.get_ident())
+        if len(writers) < 100:
+            for _ in range(3):
+                recorder.note(_note())
+        return write(rows, durable=durable)
+
+    store.executions.write = write_while_others_call  # type: ignore[method-assign, assignment]
+    recorder.note(_note())
+    assert store.executions.tool_names() == ["my_tool"]
+    assert writers.count(threading.get_ident()) <= 2  # the rest is the thread's to store
+    recorder.flush()
+
+
+@pytest.mark.parametrize("stored", [True, False], ids=["just stored", "not stored yet"])
+def test_an_interruption_loses_nothing(store: ExecutionStore, idle: Recorder, *, stored: bool) -> None:
+    """Ctrl-C while a reader waits for the buffer to be emptied loses no execution and doubles none."""
+    write = store.executions.write
+
+    def interrupted(rows: list[dict[str, object]], *, durable: bool = False) -> int:
+        store.executions.write = write  # type: ignore[method-assign]
+        if stored:
+            write(rows, durable=durable)
+        raise KeyboardInterrupt
+
+    for number in range(5):
+        idle.note(_note(number))
+    store.executions.write = interrupted  # type: ignore[method-assign, assignment]
+    with pytest.raises(KeyboardInterrupt):
+        store.executions.tool_names()
+    idle.flush()
+    assert (_rows(store), idle.lost, idle.spool.pending) == (5, 0, False)
+
+
+def test_a_batch_does_not_wait_for_the_interval(store: ExecutionStore, tmp_path: Path) -> None:
+    """As soon as a batch has come together it is stored, however long the interval is."""
+    recorder = Recorder(store, Spool(tmp_path / "spool.jsonl"), flush_interval=3600, batch_size=10)
+    for number in range(10):
+        recorder.note(_note(number))
+    deadline = time.monotonic() + 60
+    while _rows(store) < 10:
+        assert time.monotonic() < deadline
+
+
+class Text(str):
+    """What some library calls a string."""
+
+    __slots__ = ()
+
+    def isascii(self) -> bool:
+        raise ValueError("not now")
+
+
+def test_a_note_that_cannot_be_stored(store: ExecutionStore, idle: Recorder, caplog: pytest.LogCaptureFixture) -> None:
+    """A call that cannot be made a row is logged and counted as lost, and takes no other one with it."""
+    idle.note(_note())
+    idle.note(_note()._replace(success=False, error=Text("boom")))
+    idle.note(_note())
+    assert idle.flush() == 2
+    assert (_rows(store), idle.lost) == (2, 1)
+    assert "an execution of 'my_tool' could not be recorded" in caplog.text
+
+
+def test_durable_reaches_the_disk(tmp_path: Path) -> None:
+    """With `durable` SQLite waits for the disk at each commit, without it at checkpoints only."""
+    for durable, synchronous in ((True, 2), (False, 1)):
+        with ExecutionStore(f"sqlite:///{tmp_path}/{durable}.db") as store:
+            recorder = Recorder(store, Spool(tmp_path / "spool.jsonl"), durable=durable, flush_interval=3600)
+            recorder.note(_note())
+            recorder.flush()
+            with store.database.read() as connection:
+                assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == synchronous

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import logging
+import resource
 import signal
 import sqlite3
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from rollguard import ExecutionStore, ToolRegistry
 from rollguard.errors import StoreUnavailable
-from rollguard.record import Recorder, Spool, request
+from rollguard.record import Note, Recorder, Spool, request
 from tests.conftest import NOW, PostgresServer
 from tests.registry.helpers import executions, finished, python
 
@@ -71,6 +74,7 @@ def registry_of(store: ExecutionStore, folder: Path, retry_after: float = 0.0) -
     registry.recorder = Recorder(
         store, Spool(folder / ".rollguard" / "spool.jsonl"), durable=True, retry_after=retry_after
     )
+    registry.recorder._retry_after = 3600  # calls ask whether the database is back, the thread leaves it to them
     return registry
 
 
@@ -115,7 +119,7 @@ def test_one_asks_for_all(store: ExecutionStore, tmp_path: Path) -> None:
     recorder = Recorder(store, Spool(tmp_path / "spool.jsonl"), retry_after=3600)
     asked, answer = threading.Event(), threading.Event()
 
-    def slowly_refuse(_rows: object) -> int:
+    def slowly_refuse(_rows: object, *, durable: bool) -> int:
         asked.set()
         assert answer.wait(30)
         raise StoreUnavailable("still away")
@@ -297,3 +301,54 @@ def test_finished_helper_reports_failures() -> None:
     """The helper of these tests does not call a process well that ended badly."""
     with pytest.raises(AssertionError):
         finished(python("raise SystemExit(3)"))
+
+
+def test_what_waits_needs_no_call(outage: Outage, away_store: ExecutionStore, tmp_path: Path) -> None:
+    """When the database is back, what waited is stored though nothing is called any more."""
+    for durable in (False, True):
+        spool = Spool(tmp_path / f"spool-{durable}.jsonl")
+        recorder = Recorder(away_store, spool, durable=durable, flush_interval=0.01, retry_after=0.1)
+        outage.away()
+        recorder.note(Note("my_tool", None, NOW.timestamp(), 1.0, True))
+        deadline = time.monotonic() + 60
+        while not spool.pending:
+            assert time.monotonic() < deadline
+        outage.back()
+        while spool.pending:
+            assert time.monotonic() < deadline
+        assert recorder.lost == 0
+    assert len(executions(away_store)) == 2
+
+
+def test_a_database_that_takes_nothing(postgres: PostgresServer, tmp_path: Path) -> None:
+    """Where a database refuses every execution, for want of a table or a right, they wait: none of them is at fault."""
+    url = postgres.new_database()
+    with ExecutionStore(url) as store, psycopg.connect(url, autocommit=True) as owner:
+        recorder = Recorder(store, Spool(tmp_path / "spool.jsonl"), retry_after=3600)
+        owner.execute("ALTER TABLE tool_execution_deltas RENAME TO away")
+        recorder.record(tool_name="my_tool", success=True)
+        assert recorder.spool.pending
+        with pytest.raises(StoreUnavailable, match="takes no executions"):
+            recorder.flush()
+        owner.execute("ALTER TABLE away RENAME TO tool_execution_deltas")
+        assert recorder.flush() == 1
+        assert not recorder.refused.pending
+        assert len(executions(store)) == 1
+
+
+def test_a_disk_that_fills_up(outage: Outage, away_store: ExecutionStore, tmp_path: Path) -> None:
+    """Where the spool has room for some executions only, those are stored later, and exactly the others are lost."""
+    recorder = Recorder(away_store, Spool(tmp_path / "spool.jsonl"), flush_interval=3600)
+    for _ in range(20):
+        recorder.note(Note("my_tool", None, NOW.timestamp(), 1.0, True))
+    outage.away()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, hard))
+    try:
+        recorder.empty()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    outage.back()
+    kept = recorder.flush()
+    assert 0 < kept < 20
+    assert (len(executions(away_store)), recorder.lost) == (kept, 20 - kept)

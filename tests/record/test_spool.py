@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import resource
 import signal
 import threading
+import zlib
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -263,3 +265,66 @@ def test_a_spool_that_cannot_be_written(tmp_path: Path) -> None:
         with pytest.raises(OSError):  # noqa: PT011 - which one depends on the system
             spool.append(row(1))
     assert not Spool(tmp_path / "file" / "spool.jsonl").pending
+
+
+@pytest.mark.parametrize(
+    "body", [b"no JSON", b"[1]", b'{"n": 1}', b'{"executed_at": 5}', b'{"executed_at": "0001-01-01"}']
+)
+def test_a_line_that_was_never_ours(spool: Spool, caplog: pytest.LogCaptureFixture, body: bytes) -> None:
+    """A line whose checksum is right but that holds no execution is skipped and reported, and holds up no other."""
+    spool.append(row(1))
+    with spool.path.open("ab") as file:
+        file.write(b"%08x %b\n" % (zlib.crc32(body), body))
+    spool.append(row(2))
+    with caplog.at_level(logging.WARNING):
+        assert drained(spool) == [row(1), row(2)]
+    assert "line 2 is damaged" in caplog.text
+
+
+def test_a_large_spool_is_drained_file_by_file(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large spool is kept in several files; what one drain has handed over the next one does not hand over again."""
+    monkeypatch.setattr("rollguard.record.spool._LARGE", 100)
+    for n in range(12):
+        spool.append(row(n))
+    taken: list[dict[str, Any]] = []
+
+    def write(rows: list[dict[str, Any]]) -> None:
+        if len(taken) > 3:
+            raise ConnectionError
+        taken.extend(rows)
+
+    with pytest.raises(ConnectionError):
+        spool.drain(write)
+    before = len(taken)
+    assert 3 < before < 12
+    spool.append(row(12))
+    assert taken + drained(spool) == [row(n) for n in range(13)]
+    assert not spool.pending
+    assert not list(spool.path.parent.glob("*.jsonl"))
+
+
+def test_a_full_disk(spool: Spool) -> None:
+    """What the disk has no room for is refused whole, and what was kept before stays whole."""
+    spool.append(row(1))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (spool.size + 100, hard))
+    try:
+        with pytest.raises(OSError, match="large"):
+            spool.append(*(row(n) for n in range(2, 10)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    spool.append(row(10))
+    assert drained(spool) == [row(1), row(10)]
+
+
+@pytest.mark.parametrize("fsync", [True, False])
+def test_rows_reach_the_disk_where_that_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, fsync: bool
+) -> None:
+    """An append waits for the disk, unless `fsync` is False."""
+    waits: list[int] = []
+    monkeypatch.setattr("os.fsync", waits.append)
+    spool = Spool(tmp_path / "spool.jsonl", fsync=fsync)
+    spool.append(row(1))
+    assert bool(waits) is fsync
+    assert drained(spool) == [row(1)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -98,7 +98,10 @@ def test_bulk_is_all_or_nothing(store: ExecutionStore) -> None:
         ({"duration_ms": math.nan}, "duration_ms"),
         ({"duration_ms": math.inf}, "duration_ms"),
         ({"duration_ms": "12"}, "duration_ms"),
+        ({"duration_ms": 10**400}, "duration_ms"),
         ({"executed_at": "yesterday"}, "executed_at"),
+        ({"executed_at": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))}, "executed_at"),
+        ({"executed_at": datetime.max.replace(tzinfo=timezone(-timedelta(hours=12)))}, "executed_at"),
         ({"version_number": 0}, "version_number"),
         ({"version_number": True}, "version_number"),
         ({"version_number": 2**31}, "version_number"),

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from rollguard import AutonomousLoop, DeploymentMonitor, ExecutionStore, ToolRegistry
 from rollguard.errors import (
@@ -221,3 +222,12 @@ def test_every_error_is_ours_and_says_what_to_do() -> None:
         assert issubclass(error, RollguardError)
         assert (error.__doc__ or "").strip().endswith(".")
     assert issubclass(StoreUnavailable, StoreError)
+
+
+def test_a_deadlock_is_nobodys_fault(postgres: PostgresServer) -> None:
+    """What PostgreSQL gave up for another transaction's sake can be tried again: the store was busy."""
+    with ExecutionStore(postgres.new_database()) as store:
+        for state in ("40P01", "40001"):
+            raised = sa.text(f"DO $$ BEGIN RAISE EXCEPTION 'given up' USING ERRCODE = '{state}'; END $$")
+            with pytest.raises(StoreBusy, match="given up"), store.database.write() as connection:
+                connection.execute(raised)

@@ -101,12 +101,27 @@ def test_partitions_are_made_ahead(store: ExecutionStore, url: str) -> None:
     }
 
 
-def test_a_week_that_has_begun_in_the_default_partition_stays_there(store: ExecutionStore, url: str) -> None:
-    """Where rows of a week are in the default partition it is not made; the weeks after it are."""
-    _record(store, early=NOW)
+def test_a_clock_that_is_ahead(store: ExecutionStore, url: str) -> None:
+    """A few rows of a week that came before its partition was made are moved into it, and each stays what it was."""
+    _record(store, early=NOW, ahead=NOW + 2 * WEEK)
+    stretch = [Stretch("t", NOW - DAY, NOW + 3 * WEEK), Stretch("t", NOW + timedelta(microseconds=1), NOW + 3 * WEEK)]
+    before = store.executions.count([[s] for s in stretch])
+    assert [window.total for window in before] == [2, 1]
+    assert len(store.tidy(now=NOW).made) == 3
+    assert _where(url) == {"early": "w20260223", "ahead": "w20260309"}
+    assert store.executions.count([[s] for s in stretch]) == before
+    assert store.store_tool_executions([{"tool_name": "t", "success": True, "execution_id": "ahead"}]) == 0
+
+
+def test_a_week_that_has_begun_in_the_default_partition_stays_there(
+    store: ExecutionStore, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where more rows of a week are in the default partition than can be moved it is not made; those after it are."""
+    monkeypatch.setattr("rollguard.store.partitions.MOVABLE", 1)
+    _record(store, early=NOW, second=NOW)
     assert store.tidy(now=NOW).made == ("tool_executions_w20260302", "tool_executions_w20260309")
     _record(store, late=NOW + DAY)
-    assert _where(url) == {"early": "default", "late": "w20260302"}
+    assert _where(url) == {"early": "default", "second": "default", "late": "w20260302"}
 
 
 def test_old_partitions_are_dropped(store: ExecutionStore, url: str, weeks: list[str]) -> None:

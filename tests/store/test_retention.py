@@ -285,3 +285,34 @@ async def test_what_cannot_be_removed_does_not_stop_the_loop(guard: Guard) -> No
     monitor = Untidy(execution_store=guard.store, tool_registry=guard.registry)
     cycle = await AutonomousLoop(monitor).check_deployment_health(now=NOW + DAY / 24)
     assert (cycle["checks"], cycle["errors"]) == (1, 1)
+
+
+def test_requests_are_looked_through_before_their_rows_go(store: ExecutionStore) -> None:
+    """Old executions of a request that arrive late, and are removed before anybody counts, count once all the same."""
+    old = NOW - timedelta(days=60)
+    store.store_tool_executions(
+        {"tool_name": "t", "success": ok, "executed_at": old + timedelta(seconds=i), "request_id": "r"}
+        for i, ok in enumerate((False, False, True))
+    )
+    store.store_tool_execution(tool_name="t", success=True, executed_at=NOW)
+    assert store.tidy(now=NOW).rows == 3
+    counted = store.executions.count([[Stretch("t", old - timedelta(hours=1), old + timedelta(hours=1))]])[0]
+    assert (counted.total, counted.successes) == (1, 1)
+
+
+def test_a_part_of_a_minute_without_rows_takes_nothing_off(store: ExecutionStore) -> None:
+    """Where a window begins in a minute whose rows are gone that part is empty, though requests were retried in it."""
+    old = NOW - timedelta(days=60)
+    store.store_tool_executions(
+        {"tool_name": "t", "success": ok, "executed_at": old + timedelta(seconds=20 + i), "request_id": "r"}
+        for i, ok in enumerate((False, False, True))
+    )
+    store.store_tool_executions(
+        {"tool_name": "t", "success": False, "executed_at": old + timedelta(minutes=3, seconds=i)} for i in range(5)
+    )
+    store.store_tool_execution(tool_name="t", success=True, executed_at=NOW)
+    whole = Stretch("t", old, old + timedelta(hours=1))
+    part = Stretch("t", old + timedelta(seconds=10), old + timedelta(hours=1))
+    assert [window.total for window in store.executions.count([[whole], [part]])] == [6, 6]
+    assert store.tidy(now=NOW).rows == 8
+    assert [window.total for window in store.executions.count([[whole], [part]])] == [6, 5]

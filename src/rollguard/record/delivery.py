@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rollguard.errors import NotARollguardStore, StoreUnavailable
+from rollguard.errors import NotARollguardStore, StoreError, StoreUnavailable
 from rollguard.record.forks import renew_after_fork
 from rollguard.record.spool import Spool
 from rollguard.store import ExecutionStore
@@ -17,8 +17,6 @@ logger = logging.getLogger(__name__)
 
 RETRY_AFTER = 5.0  # seconds for which an unreachable database is not asked again
 _AWAY = (StoreUnavailable, NotARollguardStore)  # no row's fault: keep every one of them and try again later
-
-
 _NEWER = {"request_id": None}  # what a line lacks that an older version spooled
 
 
@@ -32,12 +30,16 @@ class Delivery:
         store: where executions belong.
         spool: where they wait.
         retry_after: seconds for which an unreachable database is not asked again, so that nobody waits for it.
+        durable: whether what is stored survives the loss of power too (SQLite; PostgreSQL's server decides).
     """
 
-    def __init__(self, store: ExecutionStore, spool: Spool, *, retry_after: float = RETRY_AFTER) -> None:
+    def __init__(
+        self, store: ExecutionStore, spool: Spool, *, retry_after: float = RETRY_AFTER, durable: bool = False
+    ) -> None:
         self._store = store
+        self._durable = durable
         self.spool = spool
-        self.refused = Spool(refused_beside(spool.path))
+        self.refused = Spool(refused_beside(spool.path), fsync=spool.fsync)
         self._retry_after = retry_after
         self._lock = threading.Lock()  # held for an instant only, never while a file or the database is asked
         renew_after_fork(self, "_lock", threading.Lock)
@@ -45,17 +47,22 @@ class Delivery:
         self.lost = 0
         """Executions that could be neither stored nor spooled; each was logged as an error."""
 
+    @property
+    def away(self) -> bool:
+        """Whether the database was away when it was last asked."""
+        return self._away_until > 0.0
+
     def deliver(self, rows: list[dict[str, Any]]) -> int:
-        """Store checked rows, or keep them for later. Raises nothing.
+        """Store checked rows, or keep them for later. Raises nothing but what interrupts it, such as Ctrl-C.
 
         Returns:
             How many rows that waited in the spool were stored on the way.
         """
-        if not self._worth_asking():
-            self.keep(rows)
-            return 0
         handed = 0
         try:
+            if not self._worth_asking():
+                self.keep(rows)
+                return 0
             handed = self.flush()
             self._write(rows)
         except _AWAY as error:
@@ -67,10 +74,19 @@ class Delivery:
         except Exception:  # an error in here must not become the tool's
             logger.exception("executions of %s were not stored, so they wait in the spool", _tools(rows))
             self.keep(rows)
+        except BaseException:  # whether they are stored is not known; their ids make it harmless to do it again
+            self.keep(rows)
+            raise
         else:
-            with self._lock:
-                self._away_until = 0.0
+            if rows or handed:  # the database was asked
+                with self._lock:
+                    self._away_until = 0.0
         return handed
+
+    def try_again(self) -> None:
+        """Store what waits in the spool, if the database may be there. Raises nothing."""
+        if self.spool.pending:
+            self.deliver([])
 
     def flush(self, *, wait: bool = False) -> int:
         """Store what waits in the spool.
@@ -106,27 +122,52 @@ class Delivery:
     def _write(self, rows: list[dict[str, Any]]) -> None:
         """Write rows, all in one go or, when one of them is refused, each on its own."""
         try:
-            self._store.executions.write(rows)
+            self._store.executions.write(rows, durable=self._durable)
         except _AWAY:
             raise
-        except Exception as refusal:
+        except Exception as refusal:  # noqa: BLE001 - whatever it is, it is told where the row is set aside
             if len(rows) > 1:
                 for row in rows:
                     self._write([row])
-                return
-            logger.exception("the database refused an execution; it is set aside in %s", self.refused.path)
-            try:
-                self.refused.append(rows[0])
-            except OSError:
-                raise refusal from None
+            else:
+                self._set_aside(rows[0], refusal)
+
+    def _set_aside(self, row: dict[str, Any], refusal: Exception) -> None:
+        """Set a refused row aside, if it is the row that is refused and not, for want of a right, every one."""
+        try:
+            self._store.executions.try_writing()
+        except _AWAY:
+            raise
+        except StoreError as error:
+            raise StoreUnavailable(f"the database takes no executions: {error}") from refusal
+        logger.error("the database refused an execution; it is set aside in %s", self.refused.path, exc_info=refusal)
+        try:
+            self.refused.append(row)
+        except OSError:
+            raise refusal from None
 
     def keep(self, rows: list[dict[str, Any]]) -> None:
         """Keep rows in the spool. Raises nothing."""
+        if not rows:
+            return
         try:
             self.spool.append(*rows)
-        except Exception:  # a full disk, a read-only folder, ...
-            logger.exception("%d executions of %s are lost: neither stored nor spooled", len(rows), _tools(rows))
-            self.count_lost(len(rows))
+        except Exception as error:  # a full disk, a read-only folder, ...
+            lost = rows[self._kept_of(rows) :]
+            if lost:
+                logger.error(
+                    "%d executions of %s are lost: neither stored nor spooled", len(lost), _tools(lost), exc_info=error
+                )
+                self.count_lost(len(lost))
+
+    def _kept_of(self, rows: list[dict[str, Any]]) -> int:
+        """Keep as many of the first rows as there is room for; how many these are."""
+        for number, row in enumerate(rows):
+            try:
+                self.spool.append(row)
+            except Exception:  # noqa: BLE001 - told by the caller, for all of them at once
+                return number
+        return len(rows)
 
     def count_lost(self, number: int = 1) -> None:
         """So many executions are lost; each was logged."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import multiprocessing.util
 import os
@@ -11,7 +12,9 @@ import threading
 import time
 import weakref
 from collections import deque
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from itertools import islice
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -23,6 +26,8 @@ from rollguard.store import ExecutionStore
 logger = logging.getLogger(__name__)
 
 _SHOWN = 500  # characters of a result that are told of a failure
+_LOOK_EVERY = 0.1  # seconds between two looks at how much has come together
+_LOOK_AT_SPOOL_EVERY = 60.0  # seconds; something may wait there that another process could not store
 
 
 class Note(NamedTuple):
@@ -51,13 +56,17 @@ class Recorder:
 
     A caller leaves a note in a bounded buffer; a thread that starts with the first one stores them in batches. What
     does not fit into the buffer, or finds the database away, goes to the spool, a file, and is stored from there once
-    the database is back. Nothing is raised into the caller. The buffer is emptied every `flush_interval`, before this
-    process reads from the store, at exit and on SIGTERM; a SIGKILL loses at most what came since then.
+    the database is back: the thread looks every `retry_after`. Nothing is raised into the caller. The buffer is emptied
+    every `flush_interval`, or when a batch has come together, before this process reads from the store, at exit and on
+    SIGTERM; a SIGKILL loses at most what came since then.
+
+    Make it, or record first, in the main thread: only there can SIGTERM be answered. Where no thread can be started
+    (the system's limit is reached, or the interpreter is ending) callers store what they record themselves.
 
     Args:
         store: where executions belong.
         spool: where they wait while the database is away.
-        durable: True writes every execution through before its call returns.
+        durable: True writes every execution through, and to the disk, before its call returns.
         flush_interval: seconds that a note waits at most before it is stored.
         batch_size: notes stored in one transaction.
         buffer_size: notes that wait at most; further ones go to the spool at once.
@@ -76,15 +85,18 @@ class Recorder:
         retry_after: float = RETRY_AFTER,
     ) -> None:
         self._store = store
-        self._delivery = Delivery(store, spool, retry_after=retry_after)
-        self._durable = durable
+        self._delivery = Delivery(store, spool, retry_after=retry_after, durable=durable)
+        self._through = durable  # also when the process is ending: then nobody is left to empty the buffer
         self._flush_interval = flush_interval
         self._batch_size = batch_size
         self._buffer_size = buffer_size
+        self._retry_after = max(retry_after, _LOOK_EVERY)
         self._begin_anew()
         if not durable:
             store.database.before_reading(self.empty)
-        _forks.add(self)
+            _finish_at_exit(self)
+            _answer_sigterm()
+        _recorders.add(self)
 
     def __del__(self) -> None:
         self.empty()
@@ -108,12 +120,12 @@ class Recorder:
 
     def note(self, note: Noted) -> None:
         """Record one call. Raises nothing, and waits for nothing but, with a full buffer, the spool."""
-        if self._durable:
-            self._delivery.deliver([self._row(note)])
+        if self._through:
+            self._write_through(self._rows([note]))
             return
         buffer = self._buffer
         if len(buffer) >= self._buffer_size:
-            self._delivery.keep([self._row(note)])
+            self._delivery.keep(self._rows([note]))
             return
         buffer.append(note)
         if self._resting:
@@ -128,7 +140,12 @@ class Recorder:
             self._delivery.count_lost()
         else:
             self.empty()
-            self._delivery.deliver([row])
+            self._write_through([row])
+
+    def _write_through(self, rows: list[dict[str, Any]]) -> None:
+        self._delivery.deliver(rows)
+        if self._delivery.away and self._resting:
+            self._wake()  # the thread looks when the database is back
 
     def encoded(self, tool_name: str, what: str, value: Any) -> str | None:
         """Parameters or a result as they are kept: as they are now, since the tool or its caller may change them."""
@@ -163,14 +180,36 @@ class Recorder:
         self._empty()
 
     def _empty(self) -> int:
-        buffer, emptied = self._buffer, 0
         if self._emptying.owned():
             return 0
+        end, emptied = len(self._buffer) + self._taken, 0  # not what comes meanwhile: that could go on for ever
         with self._emptying:  # also where nothing is left: what another thread is just storing counts as waiting
-            while buffer:
-                notes = [buffer.popleft() for _ in range(min(len(buffer), self._batch_size))]
-                emptied += len(notes) + self._delivery.deliver([self._row(note) for note in notes])
+            while self._batch or (self._buffer and self._taken < end):
+                rows = self._next_batch()
+                emptied += len(rows) + self._delivery.deliver(rows)
+                self._batch.clear()
         return emptied
+
+    def _next_batch(self) -> list[Any]:
+        """The next notes as rows; those of a batch that was interrupted (Ctrl-C) once more, under the same ids."""
+        if not self._batch:
+            number = min(len(self._buffer), self._batch_size)
+            self._taken += number
+            # In one step, so that an interruption finds each note either here or there.
+            self._batch.extend(islice(iter(self._buffer.popleft, None), number))
+        self._batch[:] = self._rows(self._batch)
+        return self._batch
+
+    def _rows(self, notes: Iterable[Any]) -> list[dict[str, Any]]:
+        """Notes as rows, without those that cannot be one: each is logged and counted as lost."""
+        rows = []
+        for note in notes:
+            try:
+                rows.append(note if isinstance(note, dict) else self._row(note))
+            except Exception:  # what a tool calls an error's text may be anything
+                logger.exception("an execution of %r could not be recorded", note[0])
+                self._delivery.count_lost()
+        return rows
 
     def _row(self, note: Noted) -> dict[str, Any]:
         return self._store.executions.row_of_call(
@@ -191,6 +230,8 @@ class Recorder:
     def _begin_anew(self) -> None:
         """Empty and without a thread, as at the start and in a forked child, whose parent stores what it noted."""
         self._buffer: deque[Noted] = deque()
+        self._batch: list[Any] = []  # notes or rows that are just being stored
+        self._taken = 0  # notes that were ever taken out of the buffer
         self._emptying = _Owned()
         self._work = threading.Event()
         self._resting = True
@@ -205,13 +246,22 @@ class Recorder:
 
     def _start(self) -> None:
         with self._starting:
-            if self._thread is None:
-                ours = weakref.ref(self)
-                self._thread = threading.Thread(
-                    target=_store_notes, args=(ours,), name="rollguard-recorder", daemon=True
-                )
+            if self._thread is not None:
+                return
+            self._thread = threading.Thread(
+                target=_store_notes, args=(weakref.ref(self),), name="rollguard-recorder", daemon=True
+            )
+            try:
                 self._thread.start()
-                _empty_at_the_end(ours)
+            except RuntimeError as error:
+                logger.warning("executions are stored by their callers, since a thread cannot be had: %s", error)
+                self._thread = None
+            else:
+                _finish_as_child(self)
+                _answer_sigterm()
+                return
+        self._resting = True
+        self.empty()
 
     def _rest(self) -> threading.Event:
         """Called by the thread: nothing is left; wait for more. A note left in this moment wakes it at once."""
@@ -220,6 +270,12 @@ class Recorder:
         if self._buffer:
             self._wake()
         return self._work
+
+    def _finish(self) -> None:
+        """The process is ending."""
+        self._through = True
+        self.empty()
+        self.empty()  # also what came while that was done
 
 
 class _Owned:
@@ -244,51 +300,85 @@ class _Owned:
 def _store_notes(ours: weakref.ref[Recorder]) -> None:
     """The thread. It keeps nothing alive: when its recorder is gone, so is it."""
     while (recorder := ours()) is not None:
-        work, interval = recorder._rest(), recorder._flush_interval
+        work, interval, spool, retry_after = (
+            recorder._rest(),
+            recorder._flush_interval,
+            recorder.spool,
+            recorder._retry_after,
+        )
         del recorder
-        if not work.wait(timeout=60):
-            continue
-        time.sleep(interval)  # so that what comes together is stored together
+        if work.wait(retry_after if spool.pending else _LOOK_AT_SPOOL_EVERY):
+            _gather(ours, interval)
         if (recorder := ours()) is not None:
             recorder.empty()
+            recorder._delivery.try_again()
             del recorder
+
+
+def _gather(ours: weakref.ref[Recorder], interval: float) -> None:
+    """Wait, so that what comes together is stored together: for the interval, or until a batch has come."""
+    end = time.monotonic() + interval
+    while (left := end - time.monotonic()) > 0:
+        recorder = ours()
+        if recorder is None or len(recorder._buffer) >= recorder._batch_size:
+            return
+        del recorder
+        time.sleep(min(left, _LOOK_EVERY))
 
 
 # --- the end of a process, and forks ---------------------------------------------------------------------------------
 
-_forks: weakref.WeakSet[Recorder] = weakref.WeakSet()
+_recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    for recorder in list(_forks):
+    for recorder in list(_recorders):
         recorder._begin_anew()
 
 
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def _empty_at_the_end(ours: weakref.ref[Recorder]) -> None:
-    """Empty the buffer when the process ends: by itself, as a child of multiprocessing, or by SIGTERM."""
+def _finish_at_exit(recorder: Recorder) -> None:
+    """Empty the buffer when the process ends. What is called at exit after that is written through."""
+    finish = _finishing(recorder)
+    atexit.register(finish)
+    weakref.finalize(recorder, atexit.unregister, finish)
 
-    def empty() -> None:
-        recorder = ours()
-        if recorder is not None:
-            recorder.empty()
 
-    atexit.register(empty)
-    multiprocessing.util.Finalize(None, empty, exitpriority=100)  # its forked children run no atexit
-    weakref.finalize(ours(), atexit.unregister, empty)
+def _finish_as_child(recorder: Recorder) -> None:
+    """The same for the children of multiprocessing: forked ones run no atexit, and forget what it did for parents."""
+    multiprocessing.util.Finalize(recorder, _finishing(recorder), exitpriority=100)
+
+
+def _finishing(recorder: Recorder) -> Callable[[], None]:
+    ours = weakref.ref(recorder)
+
+    def finish() -> None:
+        present = ours()
+        if present is not None:
+            present._finish()
+
+    return finish
+
+
+def _answer_sigterm() -> None:
+    """End by SIGTERM in order, where nobody else answers it. Only the main thread can arrange that."""
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _end)
+        with contextlib.suppress(ValueError):  # the main thread of another interpreter, in a web server
+            signal.signal(signal.SIGTERM, _end)
 
 
 def _end(number: int, _frame: FrameType | None) -> None:
-    """SIGTERM, where nobody else answers it: empty every buffer, then end as the signal would have ended us."""
+    """Empty every buffer, then end as the signal would have ended us."""
     signal.signal(number, signal.SIG_DFL)
 
-    def finish() -> None:  # in a thread: the main one may be interrupted in the middle of just that
-        for recorder in list(_forks):
-            recorder.empty()
+    def finish() -> None:
+        for recorder in list(_recorders):
+            recorder._finish()
         os.kill(os.getpid(), number)
 
-    threading.Thread(target=finish, name="rollguard-end").start()
+    try:  # in a thread: the main one may be interrupted in the middle of just that
+        threading.Thread(target=finish, name="rollguard-end").start()
+    except RuntimeError:  # no thread can be had
+        finish()

@@ -7,6 +7,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -16,58 +17,82 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
-_BATCH = 1_000
+_BATCH = 1_000  # rows handed over at once
+_LARGE = 16 * 2**20  # bytes in one file: some ten thousand rows
 
 
 class Spool:
-    """A file that holds executions while the database is away.
+    """Files that hold executions while the database is away.
 
-    Each line is its checksum and the execution as JSON, on disk before `append` returns. A line that a crash cut short
-    is skipped and reported. Processes on one machine share a spool: appending takes turns, and one of them drains it.
-    The locks are on files beside it, and nobody holds the one for appending while the database is asked.
+    Each line is its checksum and the execution as JSON. A line that a crash cut short is skipped and reported.
+    Processes on one machine share a spool: appending takes turns, and one of them drains it. The locks are on files
+    beside it, and nobody holds the one for appending while the database is asked, or for longer than an append takes.
+
+    Rows are appended to `path`. Where that grows large, and before it is drained, it is put aside under a number
+    (`spool.000001.jsonl`), and such files are drained in order and removed one by one: what a drain has stored of a
+    large spool is not stored again when the database goes away in the midst of it.
 
     Args:
         path: the file; its folder is made when it is first needed.
+        fsync: whether rows are on disk before `append` returns. False leaves that to the operating system: what was
+            appended survives the end of the process, but not, for some seconds, the loss of power.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, fsync: bool = True) -> None:
         self.path = Path(path).absolute()
+        self.fsync = fsync
+        self._is_aside = re.compile(rf"{re.escape(self.path.stem)}\.([0-9]{{6,}}){re.escape(self.path.suffix)}")
 
     @property
     def pending(self) -> bool:
         """Whether anything waits to be stored."""
-        try:
-            return self.path.stat().st_size > 0
-        except OSError:
-            return False
+        return self.size > 0
+
+    @property
+    def size(self) -> int:
+        """Bytes that wait to be stored."""
+        return _size(self.path) + sum(_size(file) for _number, file in self._aside())
 
     def append(self, *rows: dict[str, Any]) -> None:
-        """Keep checked rows, all of them or, when the disk fails half-way, the first ones.
+        """Keep checked rows, all of them or none.
 
         Raises:
-            OSError: the file cannot be written.
+            OSError: the file cannot be written; nothing of them is kept.
         """
-        line = b"".join(_line(row) for row in rows)
+        lines = b"".join(_line(row) for row in rows)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._locked(".lock"), self.path.open("ab+") as file:
-            end = file.seek(0, os.SEEK_END)
-            if end:
-                file.seek(end - 1)
-                if file.read(1) != b"\n":
-                    line = b"\n" + line  # a torn line stays torn; ours begins on a line of its own
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
-            if not end:
-                _sync(self.path.parent)
+        with self._locked(".lock"):
+            if _size(self.path) >= _LARGE:
+                self._put_aside()
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            try:
+                self._write(descriptor, lines)
+            finally:
+                os.close(descriptor)
+
+    def _write(self, descriptor: int, lines: bytes) -> None:
+        end = os.fstat(descriptor).st_size
+        if end and os.pread(descriptor, 1, end - 1) != b"\n":
+            lines = b"\n" + lines  # a torn line stays torn; ours begins on a line of its own
+        try:
+            left = memoryview(lines)
+            while left:
+                left = left[os.write(descriptor, left) :]
+            if self.fsync:
+                os.fsync(descriptor)
+                if not end:
+                    _sync(self.path.parent)
+        except BaseException:  # a full disk, an interruption, ...
+            os.ftruncate(descriptor, end)
+            raise
 
     def drain(self, write: Callable[[list[dict[str, Any]]], object], *, wait: bool = False) -> int:
-        """Hand every kept row, in order, to `write`, some at a time, and forget them once it has taken them all.
+        """Hand every kept row, in order, to `write`, some at a time, and forget them file by file.
 
-        A crash before the end makes the next drain write them again; their `execution_id` makes that harmless.
+        A crash before a file's end makes the next drain write its rows again; their `execution_id` makes that harmless.
 
         Args:
-            write: takes some rows; what it raises ends the drain, and nothing is forgotten.
+            write: takes some rows; what it raises ends the drain, and nothing of the file is forgotten.
             wait: while somebody else drains, True waits until that is done and hands over what is left; False leaves
                 everything to them.
 
@@ -75,7 +100,7 @@ class Spool:
             How many rows were handed over.
 
         Raises:
-            OSError: the file cannot be read or changed.
+            OSError: a file cannot be read or changed.
         """
         if not self.pending:
             return 0
@@ -83,44 +108,33 @@ class Spool:
             if not alone:
                 return 0
             with self._locked(".lock"):
-                end = self.path.stat().st_size
-            if not end:  # whom we waited for has handed over everything
-                return 0
-            rows = self._rows(end)
+                if _size(self.path):
+                    self._put_aside()
             handed = 0
-            while batch := list(islice(rows, _BATCH)):
-                write(batch)
-                handed += len(batch)
-            with self._locked(".lock"):
-                self._drop(end)
+            for _number, file in self._aside():
+                rows = _rows(file)
+                while batch := list(islice(rows, _BATCH)):
+                    write(batch)
+                    handed += len(batch)
+                file.unlink()
         return handed
 
-    def _rows(self, end: int) -> Iterator[dict[str, Any]]:
-        with self.path.open("rb") as file:
-            number = 0
-            while file.tell() < end:
-                number += 1
-                line = file.readline().rstrip(b"\n")
-                row = _row(line)
-                if row is None and line:
-                    logger.warning("%s: line %d is damaged (a crash cut it short) and is skipped", self.path, number)
-                elif row is not None:
-                    yield row
+    def _aside(self) -> list[tuple[int, Path]]:
+        """The files that were put aside, each with its number, the oldest first."""
+        try:
+            files = list(self.path.parent.iterdir())
+        except OSError:  # nothing was ever kept there
+            return []
+        found = ((self._is_aside.fullmatch(file.name), file) for file in files)
+        return sorted((int(match[1]), file) for match, file in found if match)
 
-    def _drop(self, end: int) -> None:
-        """Forget the first `end` bytes; what was appended since stays."""
-        with self.path.open("rb+") as file:
-            file.seek(end)
-            rest = file.read()
-            if not rest:
-                file.truncate(0)
-                return
-        shorter = self.path.with_suffix(".rest")
-        with shorter.open("wb") as file:
-            file.write(rest)
-            file.flush()
-            os.fsync(file.fileno())
-        shorter.replace(self.path)
+    def _put_aside(self) -> None:
+        """Give the file a number, so that a new one is begun. Under the lock for appending."""
+        if not self.path.is_file():
+            raise OSError(f"{self.path} is no file")
+        aside = self._aside()
+        number = aside[-1][0] + 1 if aside else 1
+        self.path.rename(self.path.with_name(f"{self.path.stem}.{number:06d}{self.path.suffix}"))
 
     @contextlib.contextmanager
     def _locked(self, suffix: str, *, wait: bool = True) -> Iterator[bool]:
@@ -138,6 +152,24 @@ class Spool:
                 fcntl.flock(lock, fcntl.LOCK_UN)
 
 
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
+
+
+def _rows(file: Path) -> Iterator[dict[str, Any]]:
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            text = line.rstrip(b"\n")
+            row = _row(text)
+            if row is not None:
+                yield row
+            elif text:
+                logger.warning("%s: line %d is damaged (a crash cut it short?) and is skipped", file, number)
+
+
 def _line(row: dict[str, Any]) -> bytes:
     moment = row["executed_at"].astimezone(UTC).isoformat()
     body = json.dumps({**row, "executed_at": moment}, separators=(",", ":")).encode()
@@ -145,11 +177,15 @@ def _line(row: dict[str, Any]) -> bytes:
 
 
 def _row(line: bytes) -> dict[str, Any] | None:
+    """The row of a line; None where it is damaged, or was never one of ours."""
     checksum, _, body = line.partition(b" ")
     if checksum != b"%08x" % zlib.crc32(body):
         return None
-    row: dict[str, Any] = json.loads(body)
-    row["executed_at"] = datetime.fromisoformat(row["executed_at"])
+    try:
+        row: dict[str, Any] = json.loads(body)
+        row["executed_at"] = datetime.fromisoformat(row["executed_at"]).astimezone(UTC)
+    except (ValueError, TypeError, KeyError, OverflowError):
+        return None
     return row
 
 

@@ -56,7 +56,8 @@ class ToolRegistry:
         store: where versions and executions are kept.
         failure_rules: for a tool's name, which returned results count as failures.
         spool: where executions wait while the database is away; by default a file in the folder.
-        durable: True writes every execution through before its call returns.
+        durable: True writes every execution through, and to the disk, before its call returns.
+        spool_fsync: whether what goes to that file is on the disk before the call goes on; see `Spool`.
         flush_interval: seconds that an execution waits at most before it is stored, where it is not written through.
         buffer_size: executions that wait in memory at most; further ones wait in the spool.
         actuators: for the name of a tool that does not live in the folder, what puts its versions in their place.
@@ -79,6 +80,7 @@ class ToolRegistry:
         failure_rules: Mapping[str, IsFailure] | None = None,
         spool: Spool | None = None,
         durable: bool = False,
+        spool_fsync: bool = True,
         flush_interval: float = 0.1,
         buffer_size: int = 50_000,
         actuators: Mapping[str, Actuator] | None = None,
@@ -91,7 +93,7 @@ class ToolRegistry:
         self.folder = Folder(path)
         self.recorder = Recorder(
             store,
-            spool or Spool(self.folder.path / ".rollguard" / "spool.jsonl"),
+            spool or Spool(self.folder.path / ".rollguard" / "spool.jsonl", fsync=spool_fsync),
             durable=durable,
             flush_interval=flush_interval,
             buffer_size=buffer_size,

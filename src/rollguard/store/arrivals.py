@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 CHANNEL = "rollguard_executions"
 _LOOK_EVERY = 0.05  # seconds between two looks at SQLite's counter
 _LISTEN_FOR = 0.25  # seconds between two looks at whether to stop listening
-_NEW = "SELECT tool_name, MAX(id) FROM tool_executions WHERE id > :last GROUP BY tool_name"
+_HIGHEST = "SELECT COALESCE(MAX(id), 0) FROM tool_executions"
+_NEW = "SELECT DISTINCT tool_name FROM tool_executions WHERE id > :last AND id <= :highest"
 
 
 class Arrivals(Protocol):
@@ -103,20 +104,17 @@ class _Looking:
         return self._since_last()
 
     def _since_last(self) -> set[str]:
-        first = self._last < 0
+        ((highest,),) = self._ask(_HIGHEST)
+        last, self._last = self._last, highest  # lower than before where rows were deleted: their ids are given again
+        if last < 0:
+            return set()
+        return {row[0] for row in self._ask(_NEW, last=last, highest=highest)}
+
+    def _ask(self, sql: str, **values: int) -> list[Any]:
         if self._connection is not None:
-            if first:
-                self._last = self._connection.execute("SELECT COALESCE(MAX(id), 0) FROM tool_executions").fetchone()[0]
-                return set()
-            found = self._connection.execute(_NEW, {"last": self._last}).fetchall()
-        else:
-            with self._database.read() as connection:
-                if first:
-                    self._last = connection.scalar(sa.text("SELECT COALESCE(MAX(id), 0) FROM tool_executions")) or 0
-                    return set()
-                found = [tuple(row) for row in connection.execute(sa.text(_NEW), {"last": self._last})]
-        self._last = max((row[1] for row in found), default=self._last)
-        return {row[0] for row in found}
+            return self._connection.execute(sql, values).fetchall()
+        with self._database.read() as connection:
+            return list(connection.execute(sa.text(sql), values))
 
 
 class Listening:

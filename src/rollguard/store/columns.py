@@ -9,7 +9,7 @@ from types import NoneType
 from typing import Any
 
 from rollguard.store.bulk import COLUMNS
-from rollguard.store.fields import FIELDS, KNOWN, checked_error, moment_beside
+from rollguard.store.fields import FIELDS, KNOWN, LONGEST, checked_error, moment_beside
 from rollguard.store.ids import new_id
 from rollguard.store.names import checked_id, checked_tool_name
 from rollguard.store.payloads import Payloads
@@ -58,7 +58,7 @@ def _are_ordinary(given: Mapping[str, list[Any]]) -> bool:
     return (
         all(set(map(type, given[field])) == {kind} for field, kind in _MUST.items())
         and all({kind, NoneType}.issuperset(map(type, given[field])) for field, kind in _MAY.items())
-        and all(duration is None or 0.0 <= duration <= 1e300 for duration in given["duration_ms"])
+        and all(duration is None or 0.0 <= duration <= LONGEST for duration in given["duration_ms"])
         and all(number is None or 1 <= number < 2**31 for number in set(given["version_number"]))
         and all(moment is None or moment.tzinfo is UTC for moment in given["executed_at"])
     )

@@ -44,7 +44,7 @@ _MEANINGS: tuple[tuple[type[StoreError], tuple[str, ...], tuple[str, ...], str],
     (NotARollguardStore, (), ("file is not a database", "malformed"), "is not a SQLite database, or is damaged"),
     (
         StoreBusy,
-        ("55P03", "57014"),
+        ("55P03", "57014", "40"),  # also a deadlock, and what cannot be serialised
         ("database is locked", "table is locked"),
         "is locked by another process for too long",
     ),
@@ -187,7 +187,7 @@ class Database:
         def prepare(connection: sqlite3.Connection, _record: object) -> None:
             connection.isolation_level = None  # we say BEGIN ourselves
             connection.execute("PRAGMA foreign_keys = ON")
-            connection.create_function("rollguard_bucket", 1, bucket_of, deterministic=True)
+            connection.create_function("rollguard_bucket", 1, _bucket_of, deterministic=True)
             connection.create_function("rollguard_merged", 2, merged_json, deterministic=True)
             if not self._in_memory and not self._opened_read_only:
                 _switch_to_wal(connection, time.monotonic() + self.busy_timeout)
@@ -249,6 +249,11 @@ def _call(methods: list[weakref.WeakMethod[Callable[[], None]]]) -> None:
         call = method()
         if call is not None:
             call()
+
+
+def _bucket_of(duration_ms: object) -> int:
+    """The bucket of what a row holds: text, which SQLite lets into any column, is no duration."""
+    return bucket_of(duration_ms if isinstance(duration_ms, int | float) else None)
 
 
 def _parse_url(url: str) -> URL:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import chain, islice
@@ -34,6 +35,10 @@ from rollguard.store.schema import tool_executions as t
 from rollguard.store.stretches import Stretch, baseline_of, current_of, restored_of, rows_in, since
 
 _CHECKED_AT_ONCE = 500
+
+
+class _TakenBack(Exception):
+    """Ends a transaction without keeping it."""
 
 
 class Executions:
@@ -135,13 +140,16 @@ class Executions:
             check_fields(execution)
             raise
 
-    def write(self, rows: Iterable[dict[str, Any]]) -> int:
+    def write(self, rows: Iterable[dict[str, Any]], *, durable: bool = False) -> int:
         """Write checked rows, all or none. A row whose `execution_id` is already stored changes nothing.
+
+        Args:
+            durable: survive the loss of power as well as that of the process (SQLite; PostgreSQL's server decides).
 
         Returns:
             How many rows were new.
         """
-        return self._write(map(values_of, rows))
+        return self._write(map(values_of, rows), durable=durable)
 
     def write_from(self, executions: Iterable[Mapping[str, Any]]) -> int:
         """Check and write executions given as mappings with the fields of `row`, all or none; as `write`.
@@ -156,12 +164,22 @@ class Executions:
             columns = checked_columns(some, self._payloads)
             yield from map(values_of, map(self.row_from, some)) if columns is None else columns
 
-    def _write(self, rows: Iterator[tuple[Any, ...]]) -> int:
+    def _write(self, rows: Iterator[tuple[Any, ...]], *, durable: bool = False) -> int:
         first = next(rows, None)
         if first is None:
             return 0
-        with self._database.write(durable=False) as connection:
+        with self._database.write(durable=durable) as connection:
             return write_once(connection, chain((first,), rows))
+
+    def try_writing(self) -> None:
+        """Write a plain execution and take it back: whether the database takes executions at all.
+
+        Raises:
+            StoreError: it does not.
+        """
+        with contextlib.suppress(_TakenBack), self._database.write(durable=False) as connection:
+            write_once(connection, [values_of(self.row(tool_name="rollguard", success=True))])
+            raise _TakenBack
 
     # --- counting --------------------------------------------------------------------------------------------------
 
@@ -233,7 +251,7 @@ class Executions:
             session, rollback = unverified.session, unverified.rollback
             asked.append(() if session.baseline else baseline_of(session, session.last_end))
             asked.append(restored_of(rollback.tool_name, rollback.to_version or 0, rollback.rollback_time, until))
-        counted = self._rollups.count(asked)
+        counted = self.count(asked)
         return [
             (unverified.session.baseline or counted[2 * number], counted[2 * number + 1])
             for number, (unverified, _until) in enumerate(rollbacks)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -28,6 +27,7 @@ FIELDS = (
     "request_id",
 )
 KNOWN = frozenset(FIELDS)
+LONGEST = 1e15  # milliseconds, some 30,000 years: a sum of durations stays a number that JSON has
 
 
 def text_of(error: BaseException) -> str:
@@ -67,11 +67,11 @@ def check_fields(execution: Mapping[str, Any]) -> None:
 
 
 def checked_duration(value: object) -> float:
-    """Milliseconds: finite, 0 or more."""
-    if type(value) is float and 0.0 <= value < math.inf:
+    """Milliseconds, 0 or more; at most `LONGEST`."""
+    if type(value) is float and 0.0 <= value <= LONGEST:
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        raise InvalidInput(f"duration_ms: {value!r} is not a finite number of milliseconds, 0 or more")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST:
+        raise InvalidInput(f"duration_ms: {value!r} is not a finite number of milliseconds, 0 to 10^15")
     return float(value)
 
 
@@ -81,7 +81,10 @@ def checked_moment(value: object) -> datetime:
         return datetime.now(UTC)
     if not isinstance(value, datetime):
         raise InvalidInput(f"executed_at: {value!r} is not a datetime")
-    return value if value.tzinfo is UTC else utc(value)
+    try:
+        return value if value.tzinfo is UTC else utc(value)
+    except (OverflowError, ValueError) as error:
+        raise InvalidInput(f"executed_at: {value} is not a time between the years 1 and 9999 in UTC") from error
 
 
 def moment_beside(execution_id: str, executed_at: object) -> datetime:

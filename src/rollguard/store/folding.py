@@ -146,8 +146,10 @@ def note(connection: Connection, tally: Tally[int]) -> None:
 
 # --- SQLite ----------------------------------------------------------------------------------------------------------
 
+# Before revision 0011 another program could insert a duration that is text.
 _COUNT = """
-SELECT substr(executed_at, 1, 16), tool_name, version_number, success, duration_ms, error_type, request_id
+SELECT substr(executed_at, 1, 16), tool_name, version_number, success,
+       CASE WHEN typeof(duration_ms) = 'real' THEN duration_ms END, error_type, request_id
 FROM tool_executions WHERE id > ? AND id <= ?"""
 _ADD = f"INSERT INTO tool_execution_rollups ({_KEY}, {_COUNTS}) VALUES ({', '.join('?' * 10)}){_ADDED}"
 _START = f"INSERT INTO tool_version_starts (tool_name, version_number, first_hour) VALUES (?, ?, ?){_EARLIER}"

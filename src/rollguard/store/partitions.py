@@ -17,16 +17,19 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from rollguard.errors import StoreBusy
+from rollguard.errors import StoreBusy, StoreConflict
 from rollguard.store.engine import Database
 from rollguard.store.needed import Interval
+from rollguard.store.schema import tool_executions
 from rollguard.store.types import UTCDateTime
 
 WEEK = timedelta(days=7)
 AHEAD = 2  # weeks that are there before they begin
+MOVABLE = 1_000  # rows that are moved out of the default partition: some milliseconds
 DEFAULT = "tool_executions_default"
 BEFORE = "tool_executions_before"
 _WEEK = "tool_executions_w"
+_NAMES = ", ".join(column.name for column in tool_executions.columns)
 _PATIENCE = """
 SELECT set_config('lock_timeout', '100ms', true), set_config('statement_timeout', '2s', true),
        pg_try_advisory_xact_lock(hashtextextended('rollguard:partitions', 0)) AS alone"""
@@ -66,7 +69,8 @@ class Partitions:
     def make_ahead(self, now: datetime) -> list[str]:
         """Make the partitions of this week and the next ones, where they are missing.
 
-        A week of which rows are already in the default partition has none: they would have to be moved first.
+        What the default partition holds of such a week, by a clock that is ahead, is moved. Of a week of which that are
+        more than `MOVABLE` rows none is made: no loop ran for long, and moving them would take too long.
 
         Returns:
             Those that were made.
@@ -81,7 +85,7 @@ class Partitions:
                     if alone and partition in _missing(connection, now):
                         _make(connection, partition)
                         made.append(partition.name)
-            except StoreBusy:
+            except (StoreBusy, StoreConflict):  # a conflict is with a row of the week that arrived just now
                 break  # the next call tries again; until then the default partition takes the rows
         return made
 
@@ -131,12 +135,16 @@ def _missing(connection: Connection, now: datetime) -> list[Partition]:
     taken = _bounded(connection)
     wanted = [_week(now + number * WEEK) for number in range(AHEAD + 1)]
     free = [w for w in wanted if not any((t.start is None or t.start < w.end) and w.end <= t.end for t in taken)]
-    return [w for w in free if w.start and not _exists(connection, DEFAULT, "TRUE", w.start, w.end)]
+    return [w for w in free if w.start and _waiting(connection, w.start, w.end) <= MOVABLE]
 
 
 def _make(connection: Connection, week: Partition) -> None:
     """Make a table and attach it: attaching, unlike making it in place, does not lock out writers of other weeks."""
     connection.execute(sa.text(f"CREATE TABLE {week.name} (LIKE tool_executions INCLUDING ALL)"))
+    move = sa.text(f"""
+WITH moved AS (DELETE FROM {DEFAULT} WHERE executed_at >= :start AND executed_at < :end RETURNING {_NAMES})
+INSERT INTO {week.name} ({_NAMES}) SELECT {_NAMES} FROM moved""")
+    connection.execute(move.bindparams(*_times(week.start or week.end, week.end)))
     connection.execute(
         sa.text(
             f"ALTER TABLE tool_executions ATTACH PARTITION {week.name} "
@@ -152,9 +160,21 @@ def _holds(connection: Connection, partition: Partition, tool: str, interval: In
     return _exists(connection, partition.name, "tool_name = :tool", start, end, tool=tool)
 
 
+def _waiting(connection: Connection, start: datetime, end: datetime) -> int:
+    """The rows of a time in the default partition; beyond `MOVABLE` they are not counted."""
+    query = sa.text(
+        f"SELECT COUNT(*) FROM (SELECT 1 FROM {DEFAULT} WHERE executed_at >= :start AND executed_at < :end "
+        f"LIMIT {MOVABLE + 1}) AS few"
+    )
+    return int(connection.execute(query.bindparams(*_times(start, end))).scalar_one())
+
+
+def _times(start: datetime, end: datetime) -> tuple[sa.BindParameter[datetime], sa.BindParameter[datetime]]:
+    return sa.bindparam("start", start, UTCDateTime), sa.bindparam("end", end, UTCDateTime)
+
+
 def _exists(connection: Connection, table: str, condition: str, start: datetime, end: datetime, **values: str) -> bool:
-    times = (sa.bindparam("start", start, UTCDateTime), sa.bindparam("end", end, UTCDateTime))
     query = sa.text(
         f"SELECT EXISTS (SELECT 1 FROM {table} WHERE {condition} AND executed_at >= :start AND executed_at < :end)"
     )
-    return bool(connection.execute(query.bindparams(*times), values).scalar_one())
+    return bool(connection.execute(query.bindparams(*_times(start, end)), values).scalar_one())

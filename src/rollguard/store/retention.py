@@ -106,6 +106,7 @@ class Retention:
         made = partitions.make_ahead(now)
         if cutoff is None:
             return Tidied(made=tuple(made))
+        self._rollups.fold_if_worth_it()  # requests are looked through while their executions are there
         dropped = partitions.drop_before(cutoff, self._needed())
         rows, left = 0, steps
         for table in partitions.row_by_row():

@@ -91,7 +91,6 @@ def _window(rows: Sequence[Any]) -> Window:
         histogram[int(bucket)] += int(executions)
         successes += int(succeeded)
         duration += float(duration_sum)
-    # Below zero comes what is to be taken off where the raw rows of a part of a minute are not kept any more.
     counts = tuple((bucket, count) for bucket, count in sorted(histogram.items()) if count > 0)
     total = sum(count for _bucket, count in counts)
     timed = total - max(0, histogram.get(NO_DURATION, 0))
@@ -166,6 +165,8 @@ def _raw(dialect: str) -> str:
     return f"{version} AND {_LEFT_OUT[dialect].format(error=_ERROR)}"
 
 
+# Where the raw rows of a part of a minute are gone they were not counted, and nothing is to be taken off.
+_STILL_THERE = "EXISTS (SELECT 1 FROM tool_executions y WHERE y.id = x.id AND y.executed_at = x.executed_at)"
 _IN_RANGE = "x.tool_name = r.tool AND x.executed_at >= r.a AND x.executed_at < r.b"
 
 
@@ -202,7 +203,10 @@ def counting_sql(dialect: str, keys: Keys | None, *, durations: bool = True) -> 
             keys=raw_keys, counts=_RAW_SUMS, table="tool_executions x", where=f"r.width = 0 AND {_IN_RANGE} AND {raw}"
         ),
         by_range.format(
-            keys=raw_keys, counts=_TAKEN_OFF, table="superseded_executions x", where=f"{_IN_RANGE} AND {raw}"
+            keys=raw_keys,
+            counts=_TAKEN_OFF,
+            table="superseded_executions x",
+            where=f"{_IN_RANGE} AND {raw} AND (r.width > 0 OR {_STILL_THERE})",
         ),
     ]
     if dialect == "postgresql":  # what is noted and not folded yet

@@ -36,6 +36,7 @@ tool_executions = Table(
     Column("request_id", String(255), comment="executions that share one count once, with the last outcome"),
     UniqueConstraint("execution_id", info={ONLY_ON: "sqlite"}),
     CheckConstraint("duration_ms >= 0", name="duration"),
+    CheckConstraint("duration_ms <= 1e15", name="duration_limit", info={ONLY_ON: "postgresql"}),  # SQLite: a trigger
     Index("ix_tool_executions_tool_name_executed_at", "tool_name", "executed_at"),
     Index(
         "ix_tool_executions_request_id",
