@@ -20,6 +20,8 @@ from rollguard.store.schema import deployment_monitoring as m
 from rollguard.store.schema import deployment_rollbacks as r
 from rollguard.store.schema import tool_deployments as d
 
+_GET = sa.select(m).where(m.c.session_id == sa.bindparam("id"))
+_INSERT_CHECK = sa.insert(c)
 _RULES = {name: {"baseline": "baseline_rule"}.get(name, name) for name in Rules.__dataclass_fields__}  # → its column
 
 
@@ -175,7 +177,7 @@ class Sessions:
         Returns:
             Its `check_id`.
         """
-        with self._database.write(durable=False) as connection:
+        with self._database.write(durable=False, remade=True) as connection:
             statement = sa.insert(c).values(session_id=session_id, **check).returning(c.c.check_id)
             check_id: int = connection.execute(statement).scalar_one()
             return check_id
@@ -183,8 +185,8 @@ class Sessions:
     def record_checks(self, checks: Sequence[tuple[int, dict[str, Any]]]) -> None:
         """Keep many health checks in one transaction: (session_id, columns as for `record_check`)."""
         if checks:
-            with self._database.write(durable=False) as connection:
-                connection.execute(sa.insert(c), [{"session_id": session_id, **check} for session_id, check in checks])
+            with self._database.write(durable=False, remade=True) as connection:
+                connection.execute(_INSERT_CHECK, [{"session_id": session_id, **check} for session_id, check in checks])
 
     def keep_baselines(self, baselines: Mapping[int, Window]) -> None:
         """Keep the counts of sessions' baselines, which do not change any more. What is kept stays as it is."""
@@ -223,7 +225,7 @@ class Sessions:
 
 def get(connection: Connection, session_id: int) -> Session:
     """One session, or `UnknownSession`."""
-    row = connection.execute(sa.select(m).where(m.c.session_id == session_id)).one_or_none()
+    row = connection.execute(_GET, {"id": session_id}).one_or_none()
     if row is None:
         raise UnknownSession(f"there is no monitoring session {session_id}; list them with: rollguard sessions")
     return _session(row)
