@@ -105,7 +105,7 @@ def _text_of(sql: str) -> sa.TextClause:
 
 def _text(moment: datetime) -> str:
     """A moment as SQLite stores it, which PostgreSQL reads as well (our sessions there are in UTC)."""
-    return sqlite_text(moment.astimezone(UTC))
+    return sqlite_text(moment if moment.tzinfo is UTC else moment.astimezone(UTC))
 
 
 def _window(rows: Sequence[Any]) -> Window:

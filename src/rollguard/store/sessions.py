@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,6 +25,7 @@ from rollguard.store.schema import tool_deployments as d
 _GET = sa.select(m).where(m.c.session_id == sa.bindparam("id"))
 _INSERT_CHECK = sa.insert(c)
 _RULES = {name: {"baseline": "baseline_rule"}.get(name, name) for name in Rules.__dataclass_fields__}  # → its column
+_values_of_rules = attrgetter(*_RULES.values())
 
 
 class Beginning:
@@ -292,6 +295,11 @@ def close(
     return result.rowcount == 1
 
 
+@lru_cache(maxsize=1_024)  # most sessions are judged by the same rules
+def _rules(*values: Any) -> Rules:
+    return Rules(**dict(zip(_RULES, values, strict=True)))
+
+
 def _session(row: Row[Any]) -> Session:
     return Session(
         session_id=row.session_id,
@@ -304,7 +312,7 @@ def _session(row: Row[Any]) -> Session:
         version_number=row.version_number,
         live_before=row.live_before,
         outcome=row.outcome,
-        rules=Rules(**{name: getattr(row, column) for name, column in _RULES.items()}),
+        rules=_rules(*(tuple(value) if isinstance(value, list) else value for value in _values_of_rules(row))),
         baseline=None if row.baseline is None else Window.from_dict(row.baseline),
         baseline_notes=tuple(row.baseline_notes or ()),
     )
