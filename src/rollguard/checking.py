@@ -54,7 +54,7 @@ class Checker:
             found for found in active if scheduled or found.judgement.needs_rollback or news[found.session.session_id]
         ]
         self._store.sessions.record_checks(
-            [(found.session.session_id, check_row(found.session, found.judgement, now)) for found in kept]
+            [(found.session.session_id, check_row(found.judgement, found.report, now)) for found in kept]
         )
         if scheduled:
             self._keep_baselines(active, now)

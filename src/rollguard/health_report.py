@@ -11,6 +11,12 @@ from rollguard.store import Session
 
 PERCENTILES = (50, 95, 99)
 _SHARES = tuple(percent / 100 for percent in PERCENTILES)
+_PERCENTILES = tuple(f"p{percent}_ms" for percent in PERCENTILES)
+_OF_WINDOW = ("success_rate", "total_executions", "avg_duration_ms", *_PERCENTILES)
+_OF_COMPARISON = (
+    *("success_rate_drop", "duration_change", "performance_degradation", "regression_detected"),
+    "regression_severity",
+)
 
 
 def health_report(session: Session, judgement: Judgement, until: datetime, now: datetime) -> dict[str, Any]:
@@ -67,25 +73,15 @@ def health_report(session: Session, judgement: Judgement, until: datetime, now: 
     }
 
 
-def check_row(session: Session, judgement: Judgement, now: datetime) -> dict[str, Any]:
-    """The columns of `deployment_health_checks` for one check."""
-    comparison = judgement.comparison
+def check_row(judgement: Judgement, report: dict[str, Any], now: datetime) -> dict[str, Any]:
+    """The columns of `deployment_health_checks` for one check, from its report."""
+    baseline, current, comparison = report["baseline"], report["current"], report["comparison"]
     return {
-        **_percentiles(comparison.baseline, "baseline_p{}_ms"),
-        **_percentiles(comparison.current, "current_p{}_ms"),
-        "tool_name": session.tool_name,
+        **{f"baseline_{name}": baseline[name] for name in _OF_WINDOW},
+        **{f"current_{name}": current[name] for name in _OF_WINDOW},
+        **{name: comparison[name] for name in _OF_COMPARISON},
+        "tool_name": report["tool_name"],
         "checked_at": now,
-        "baseline_success_rate": comparison.baseline.success_rate,
-        "baseline_total_executions": comparison.baseline.total,
-        "baseline_avg_duration_ms": comparison.baseline.avg_duration_ms,
-        "current_success_rate": comparison.current.success_rate,
-        "current_total_executions": comparison.current.total,
-        "current_avg_duration_ms": comparison.current.avg_duration_ms,
-        "success_rate_drop": as_float(comparison.success_rate_drop),
-        "duration_change": as_float(comparison.duration_change),
-        "performance_degradation": comparison.performance_degradation,
-        "regression_detected": comparison.regression_detected,
-        "regression_severity": str(comparison.regression_severity),
         "needs_rollback": judgement.needs_rollback,
         "verdict": str(judgement.verdict),
         "reasons": list(judgement.reasons),
@@ -112,11 +108,6 @@ def _period(words: str, start: datetime, end: datetime, window: Window, min_exec
         "successes": window.successes,
         "success_rate": window.success_rate,
         "avg_duration_ms": window.avg_duration_ms,
-        **_percentiles(window, "p{}_ms"),
+        **dict(zip(_PERCENTILES, window.percentiles_ms(_SHARES), strict=True)),
         "sufficient_data": window.total >= min_executions,
     }
-
-
-def _percentiles(window: Window, name: str) -> dict[str, float | None]:
-    found = window.percentiles_ms(_SHARES)
-    return {name.format(percent): value for percent, value in zip(PERCENTILES, found, strict=True)}

@@ -20,7 +20,7 @@ from rollguard.judge.histogram import EDGES, RELATIVE_ERROR, bucket_of, count_ab
 from rollguard.store import bulk
 from rollguard.store.folding import fold
 from rollguard.store.rollups import Rollups
-from rollguard.store.spans import HOUR, MINUTE, RAW, spans
+from rollguard.store.spans import HOUR, MINUTE, RAW, spans, spans_and_tail
 from rollguard.store.stretches import Stretch
 from tests.conftest import NOW, PostgresServer
 
@@ -182,6 +182,48 @@ def test_spans_cover_a_stretch_exactly(start: datetime, end: datetime) -> None:
         else:
             assert span.end - span.start < timedelta(minutes=2)
     assert sum(1 for s in found if s.width == MINUTE and s.end - s.start >= timedelta(hours=2)) == 0
+
+
+@given(MOMENTS, MOMENTS)
+def test_a_tail_begins_with_the_last_full_hour(start: datetime, end: datetime) -> None:
+    """Spans and a tail cover a stretch exactly; the tail is less than an hour, and knows the minute of its end."""
+    found, tail = spans_and_tail(start, end)
+    if tail is None:
+        assert found == list(spans(start, end))
+        return
+    assert found == list(spans(start, tail.start))
+    assert (tail.start.minute, tail.start.second, tail.start.microsecond) == (0, 0, 0)
+    assert start <= tail.start < tail.end == end < tail.closing == tail.start + timedelta(hours=1)
+    assert tail.minute <= end <= tail.following <= tail.closing
+    assert tail.following - tail.minute == timedelta(minutes=0 if tail.minute == end else 1)
+
+
+@pytest.mark.parametrize("folded", [True, False])
+@pytest.mark.parametrize("later", [None, timedelta(microseconds=1), timedelta(seconds=20), timedelta(minutes=30)])
+def test_a_window_ends_where_it_ends(store: ExecutionStore, folded: bool, later: timedelta | None) -> None:
+    """What comes later is not counted, be it in the same minute or the same hour; what comes before is, all of it."""
+    hour = NOW.replace(minute=0, second=0, microsecond=0)
+    end = hour + timedelta(minutes=20, seconds=30)
+    at = [hour, hour + timedelta(minutes=5), end - timedelta(seconds=10), end - timedelta(microseconds=1)]
+    at += [] if later is None else [end + later]
+    store.store_tool_executions({"tool_name": "a", "success": True, "executed_at": moment} for moment in at)
+    if folded:
+        store.fold()
+    for version in (None, 0):
+        (window,) = Rollups(store.database).count([[Stretch("a", hour - timedelta(hours=3), end, only=version)]])
+        assert window.total == 4
+
+
+def test_a_minute_whose_rows_are_gone_is_not_guessed_at(store: ExecutionStore) -> None:
+    """Where a window ends inside a minute that is known by its rollup alone, that part of the minute is empty."""
+    hour = NOW.replace(minute=0, second=0, microsecond=0)
+    for minutes in (5, 20):
+        store.store_tool_execution(tool_name="a", success=True, executed_at=hour + timedelta(minutes=minutes))
+    store.fold()
+    with store.database.write() as connection:
+        connection.execute(sa.text("DELETE FROM tool_executions"))
+    ends = [hour + timedelta(minutes=20, seconds=30), hour + timedelta(minutes=21)]
+    assert [w.total for w in Rollups(store.database).count([[Stretch("a", hour, end)] for end in ends])] == [1, 2]
 
 
 @given(st.lists(st.floats(0.001, 1e8), min_size=1, max_size=200), st.sampled_from([0.01, 0.5, 0.95, 0.99, 1.0]))

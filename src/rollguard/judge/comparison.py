@@ -78,14 +78,16 @@ def compare(baseline: Window, current: Window, rules: Rules) -> Comparison:
     sufficient = min(baseline.total, current.total) >= rules.min_executions
     change = drop = None
     severity = Severity.NONE
-    if baseline.rate is not None and current.rate is not None:
-        change = current.rate - baseline.rate
+    before, now = baseline.rate, current.rate
+    if before is not None and now is not None:
+        change = now - before
         drop = max(Fraction(0), -change)
         if sufficient:
             severity = grade(drop, rules.threshold)
     duration_change = None
-    if baseline.mean_duration and current.mean_duration is not None:
-        duration_change = current.mean_duration / baseline.mean_duration - 1
+    usual, mean = baseline.mean_duration, current.mean_duration
+    if usual and mean is not None:
+        duration_change = mean / usual - 1
     return Comparison(
         baseline=baseline,
         current=current,

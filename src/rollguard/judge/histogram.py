@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 
 _PER_DECADE = 48
 _DECADES = range(-3, 8)  # from 0.001 ms to 10^8 ms
@@ -43,13 +42,8 @@ def percentiles(histogram: Iterable[tuple[int, int]], shares: Iterable[float]) -
     Args:
         histogram: (bucket, executions), in the order of the buckets.
     """
-    return _percentiles(tuple(histogram), tuple(shares))
-
-
-@lru_cache(maxsize=2_048)  # a report and the row that is kept of it ask for the same ones
-def _percentiles(histogram: tuple[tuple[int, int], ...], shares: tuple[float, ...]) -> tuple[float | None, ...]:
     timed = [(bucket, count) for bucket, count in histogram if bucket != NO_DURATION]
-    total = sum(count for _bucket, count in timed)
+    total = sum([count for _bucket, count in timed])
     if not total:
         return tuple(None for _share in shares)
     answers: list[float | None] = []

@@ -18,7 +18,12 @@ BUCKET_POSTGRESQL = (
     f"ELSE {len(EDGES)} - width_bucket(-x.duration_ms, ARRAY[{_EDGES}]::float8[]) END"
 )
 
-BUCKET_SQLITE = "rollguard_bucket(x.duration_ms)"  # a function that every connection of ours brings
+# A function on both: on SQLite every connection of ours brings it, on PostgreSQL the schema has it.
+BUCKET = "rollguard_bucket(x.duration_ms)"
+BUCKET_FUNCTION = f"""
+CREATE FUNCTION rollguard_bucket(duration_ms float8) RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT {BUCKET_POSTGRESQL.replace("x.duration_ms", "$1")} $$
+"""
 
 
 @dataclass(frozen=True, slots=True)

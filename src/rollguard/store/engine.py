@@ -97,23 +97,28 @@ class Database:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
-        """A read transaction: one consistent view of the data, with everything this process has recorded."""
+        """To read: with everything this process has recorded. On SQLite one consistent view of the data; on PostgreSQL
+        each statement has its own, as in its transactions too, so none is begun and ended for it.
+        """
         self._say_reading()
+        options: Any = {} if self.dialect == "sqlite" else {"isolation_level": "AUTOCOMMIT"}
         with (
             self._turn,
             self._gate(),
             self._translated(),
-            self._engine.connect() as connection,
+            self._engine.connect().execution_options(**options) as connection,
             connection.begin(),
         ):
             yield connection
 
     @contextlib.contextmanager
-    def write(self, *, durable: bool = True) -> Iterator[Connection]:
+    def write(self, *, durable: bool = True, remade: bool = False) -> Iterator[Connection]:
         """A write transaction. All of it happens, or nothing.
 
         Args:
             durable: survive the loss of power as well as that of the process (SQLite; PostgreSQL's server decides).
+            remade: what a loss of the server's power takes is made again anyway, so PostgreSQL need not wait for its
+                disk either. What is committed later is never kept without it.
         """
         options: Any = {"rollguard_write": True, "rollguard_durable": durable}
         with (
@@ -123,6 +128,8 @@ class Database:
             self._engine.connect().execution_options(**options) as connection,
             connection.begin(),
         ):
+            if remade and self.dialect == "postgresql":
+                connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
             yield connection
 
     def before_reading(self, call: Callable[[], None]) -> None:
@@ -213,7 +220,8 @@ class Database:
             return sa.create_engine(
                 self.url.set(drivername="postgresql+psycopg"),
                 pool_pre_ping=True,
-                connect_args={"connect_timeout": connect_timeout, "options": "-c timezone=UTC"},
+                # Compiling one of our statements would take longer than to run it.
+                connect_args={"connect_timeout": connect_timeout, "options": "-c timezone=UTC -c jit=off"},
             )
         except ModuleNotFoundError as error:
             raise StoreError("PostgreSQL needs its driver: pip install 'rollguard[postgres]'") from error

@@ -194,7 +194,6 @@ class Executions:
         counts by its time. One at exactly the deployment's time is current. A baseline that is kept is not counted
         again.
         """
-        self._rollups.fold_if_worth_it()
         asked: list[Sequence[Stretch]] = []
         for session, until in sessions:
             asked += [() if session.baseline else baseline_of(session, until), current_of(session, until)]
@@ -206,7 +205,6 @@ class Executions:
 
     def count(self, windows: Sequence[Sequence[Stretch]]) -> list[Window]:
         """The executions of each window, a window being the sum of its stretches."""
-        self._rollups.fold_if_worth_it()
         return self._rollups.count(windows)
 
     def by_minute(self, windows: Sequence[Sequence[Stretch]], *, durations: bool = False) -> list[Series]:

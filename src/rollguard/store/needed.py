@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from rollguard.store.records import Session
-from rollguard.store.spans import RAW, spans
+from rollguard.store.spans import RAW, around, spans
 from rollguard.store.stretches import baseline_of, current_of
 
 Interval = tuple[datetime, datetime]  # [start, end)
@@ -15,13 +15,14 @@ Interval = tuple[datetime, datetime]  # [start, end)
 def needed_by(session: Session) -> Iterator[Interval]:
     """The times whose raw rows an active session reads: rollups cannot stand for them.
 
-    They are the parts of a minute at the ends of its windows and, as long as its baseline is not kept, the whole of
-    that. Rows of every version count as needed; the few that are kept in vain are removed when the session ends.
+    They are the minutes that its windows begin and end in and, as long as its baseline is not kept, the whole of that.
+    Such a minute is kept whole: what is beyond the end of a window in it tells whether its rollup may be read. Rows of
+    every version count as needed; the few that are kept in vain are removed when the session ends.
     """
     if session.baseline is None:
-        yield from ((stretch.start, stretch.end) for stretch in baseline_of(session, session.window_end))
+        yield from (around(stretch.start, stretch.end) for stretch in baseline_of(session, session.window_end))
     for stretch in current_of(session, session.last_end):
-        yield from ((span.start, span.end) for span in spans(stretch.start, stretch.end) if span.width == RAW)
+        yield from (around(span.start, span.end) for span in spans(stretch.start, stretch.end) if span.width == RAW)
 
 
 def free_before(cutoff: datetime, needed: Iterable[Interval]) -> Iterator[tuple[datetime | None, datetime]]:

@@ -57,8 +57,8 @@ class Retention:
     What stays, however old it is:
 
     - what is not counted in the rollups yet;
-    - what a session under watch reads raw: its baseline until its counts are kept, and the parts of a minute at the
-      ends of its windows. So no count of a session under watch changes;
+    - what a session under watch reads raw: its baseline until its counts are kept, and the minutes that its windows
+      begin and end in. So no count of a session under watch changes;
     - on SQLite the row with the highest id, since the database would give that id again.
 
     Where the raw rows of a minute are gone that a window begins or ends in, that part of the minute counts as empty.

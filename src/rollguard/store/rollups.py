@@ -16,13 +16,14 @@ from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from rollguard.judge import Window
 from rollguard.judge.histogram import NO_DURATION
-from rollguard.store.buckets import BUCKET_POSTGRESQL, BUCKET_SQLITE, UNFOLDED
+from rollguard.store.buckets import BUCKET, UNFOLDED
 from rollguard.store.engine import Database
 from rollguard.store.folding import WAITING, WORTH_FOLDING, fold
-from rollguard.store.spans import HOUR, spans
+from rollguard.store.spans import HOUR, spans, spans_and_tail
 from rollguard.store.stretches import Stretch
 from rollguard.store.types import sqlite_text
 
@@ -34,20 +35,33 @@ class Rollups:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._sql = _SQL[database.dialect]
+        sql = _SQL[database.dialect]
+        # Made once, and short: SQLAlchemy and psycopg read a new statement through, and psycopg a long one each time.
+        self._counting = {False: _text_of(sql.count), True: _text_of(sql.count + sql.collapsed)}
+        self._waiting = sa.text(WAITING[database.dialect])
 
-    def count(self, windows: Sequence[Sequence[Stretch]]) -> list[Window]:
-        """Each window's executions, a window being the sum of its stretches; a chunk of windows by one statement."""
+    def count(self, windows: Sequence[Sequence[Stretch]], *, worth: int = WORTH_FOLDING) -> list[Window]:
+        """Each window's executions, a window being the sum of its stretches; a chunk of windows by one statement.
+
+        Args:
+            worth: rows that wait to be folded, from which on they are folded first: reading them would cost more.
+        """
+        with self._database.read() as connection:
+            if not self._worth_folding(connection, worth):
+                return self._count(connection, windows)
+        self._fold()
+        with self._database.read() as connection:
+            return self._count(connection, windows)
+
+    def _count(self, connection: Connection, windows: Sequence[Sequence[Stretch]]) -> list[Window]:
         counted: list[Window] = []
         numbered = iter(enumerate(windows))
         while chunk := list(islice(numbered, _CHUNK)):
-            ranges = [ranges_of(number, stretch) for number, stretches in chunk for stretch in stretches]
-            rows: dict[int, list[Any]] = defaultdict(list)
+            ranges = [r for number, stretches in chunk for stretch in stretches for r in ranges_of(number, stretch)]
             collapsing = any(stretch.collapse for _number, stretches in chunk for stretch in stretches)
-            with self._database.read() as connection:
-                statement = sa.text(self._sql.count + (self._sql.collapsed if collapsing else ""))
-                for row in connection.execute(statement, {"ranges": json.dumps([r for rs in ranges for r in rs])}):
-                    rows[row[0]].append(row)
+            rows: dict[int, list[Any]] = defaultdict(list)
+            for row in connection.execute(self._counting[collapsing], {"ranges": json.dumps(ranges)}):
+                rows[row[0]].append(row)
             counted += [_window(rows[number]) for number, _stretches in chunk]
         return counted
 
@@ -57,31 +71,41 @@ class Rollups:
         Also where requests are to be looked through: what was tried again is known only then.
         """
         with self._database.read() as connection:
-            waiting, requests = connection.execute(sa.text(WAITING[self._database.dialect])).one()
-        if (waiting or 0) >= worth or requests:
-            with self._database.write(durable=False) as connection:
-                fold(connection, self._database.dialect)
+            worth_it = self._worth_folding(connection, worth)
+        if worth_it:
+            self._fold()
+
+    def _worth_folding(self, connection: Connection, worth: int) -> bool:
+        waiting, requests = connection.execute(self._waiting).one()
+        return bool((waiting or 0) >= worth or requests)
+
+    def _fold(self) -> None:
+        with self._database.write(durable=False) as connection:
+            fold(connection, self._database.dialect)
 
 
 def ranges_of(number: int, stretch: Stretch, *, widest: int = HOUR) -> Iterator[list[Any]]:
     """A stretch of the window of that number, as the statements take it."""
-    for span in spans(stretch.start, stretch.end, widest=widest):
-        yield [
-            number,
-            stretch.tool_name,
-            span.width,
-            _text(span.start),
-            _text(span.end),
-            stretch.only,
-            stretch.but,
-            list(stretch.leave_out) or None,
-            stretch.collapse,
-        ]
+    tool = stretch.tool_name
+    which = [stretch.only, stretch.but, list(stretch.leave_out) or None, stretch.collapse]
+    if widest == HOUR:
+        found, tail = spans_and_tail(stretch.start, stretch.end)
+    else:
+        found, tail = list(spans(stretch.start, stretch.end, widest=widest)), None
+    for span in found:
+        yield [number, tool, span.width, _text(span.start), _text(span.end), *which]
+    if tail is not None:
+        edges = [_text(edge) for edge in (tail.minute, tail.following, tail.closing)]
+        yield [number, tool, _TAIL, _text(tail.start), _text(tail.end), *which, *edges]
+
+
+def _text_of(sql: str) -> sa.TextClause:
+    return sa.text(" ".join(sql.split()))
 
 
 def _text(moment: datetime) -> str:
     """A moment as SQLite stores it, which PostgreSQL reads as well (our sessions there are in UTC)."""
-    return sqlite_text(moment.astimezone(UTC))
+    return sqlite_text(moment if moment.tzinfo is UTC else moment.astimezone(UTC))
 
 
 def _window(rows: Sequence[Any]) -> Window:
@@ -106,24 +130,58 @@ class _Statements:
     collapsed: str
 
 
-_RANGES = {
+_TAIL = -1  # in the place of a width: a `Tail`, of which is found out how it can be read
+_GIVEN = {
     "sqlite": """
-WITH r AS (
     SELECT json_extract(value, '$[0]') AS k, json_extract(value, '$[1]') AS tool, json_extract(value, '$[2]') AS width,
            json_extract(value, '$[3]') AS a, json_extract(value, '$[4]') AS b,
            json_extract(value, '$[5]') AS only, json_extract(value, '$[6]') AS but,
-           json_extract(value, '$[7]') AS leave_out, json_extract(value, '$[8]') AS collapse
-    FROM json_each(:ranges)
-)""",
+           json_extract(value, '$[7]') AS leave_out, json_extract(value, '$[8]') AS collapse,
+           json_extract(value, '$[9]') AS minute, json_extract(value, '$[10]') AS following,
+           json_extract(value, '$[11]') AS closing
+    FROM json_each(:ranges)""",
     "postgresql": """
-WITH r AS (
     SELECT (j ->> 0)::int AS k, j ->> 1 AS tool, (j ->> 2)::int AS width, (j ->> 3)::timestamptz AS a,
            (j ->> 4)::timestamptz AS b, (j ->> 5)::int AS only, (j ->> 6)::int AS but,
            CASE WHEN j ->> 7 IS NULL THEN NULL ELSE ARRAY(SELECT json_array_elements_text(j -> 7)) END AS leave_out,
-           (j ->> 8)::float8 AS collapse
-    FROM json_array_elements(CAST(:ranges AS json)) AS j
-)""",
+           (j ->> 8)::float8 AS collapse, (j ->> 9)::timestamptz AS minute, (j ->> 10)::timestamptz AS following,
+           (j ->> 11)::timestamptz AS closing
+    FROM json_array_elements(CAST(:ranges AS json)) AS j""",
 }
+# A tail is one whole hour where the hour holds nothing beyond it: no later minute was rolled up, and of the minute
+# that it ends in there are rows, but none beyond its end.
+_RANGES = """
+WITH given AS MATERIALIZED ({given}
+),
+tails AS MATERIALIZED (
+    SELECT g.*, NOT EXISTS (
+        SELECT 1 FROM tool_execution_rollups x
+        WHERE x.tool_name = g.tool AND x.width = 60 AND x.start_at >= g.following AND x.start_at < g.closing
+    ) AND (g.minute = g.b OR (
+        NOT EXISTS (
+            SELECT 1 FROM tool_executions x
+            WHERE x.tool_name = g.tool AND x.executed_at >= g.b AND x.executed_at < g.following
+        ) AND (
+            EXISTS (
+                SELECT 1 FROM tool_executions x
+                WHERE x.tool_name = g.tool AND x.executed_at >= g.minute AND x.executed_at < g.b
+            ) OR NOT EXISTS (
+                SELECT 1 FROM tool_execution_rollups x
+                WHERE x.tool_name = g.tool AND x.width = 60 AND x.start_at = g.minute
+            )
+        )
+    )) AS whole
+    FROM given g WHERE g.width < 0
+),
+r AS MATERIALIZED (
+    SELECT k, tool, width, a, b, g.only, but, leave_out, collapse FROM given g WHERE width >= 0
+    UNION ALL
+    SELECT k, tool, 3600, a, b, g.only, but, leave_out, collapse FROM tails g WHERE whole
+    UNION ALL
+    SELECT k, tool, 60, a, minute, g.only, but, leave_out, collapse FROM tails g WHERE NOT whole AND a < minute
+    UNION ALL
+    SELECT k, tool, 0, minute, b, g.only, but, leave_out, collapse FROM tails g WHERE NOT whole AND minute < b
+)"""
 
 # {version} is the source's version number, 0 where an execution named none.
 _VERSION = "(r.only IS NULL OR {version} = r.only) AND (r.but IS NULL OR {version} <> r.but)"
@@ -142,6 +200,20 @@ _FIRST = """CASE WHEN r.only IS NULL THEN r.a ELSE COALESCE((
     SELECT s.first_hour FROM tool_version_starts s
     WHERE s.tool_name = r.tool AND s.version_number = r.only), r.b) END"""
 
+# Whether there can be raw rows of a range at all: it asks for no version, or for one that ran. What is not folded yet
+# is added on its own on SQLite; on PostgreSQL it says which versions it holds.
+_RAN = "(r.only IS NULL OR EXISTS ({starts}))"
+_STARTED = """
+    SELECT 1 FROM tool_version_starts s
+    WHERE s.tool_name = r.tool AND s.version_number = r.only AND s.first_hour < r.b"""
+_ARRIVED = """
+    UNION ALL
+    SELECT 1 FROM tool_execution_deltas d WHERE d.tool_name = r.tool AND d.version_number = r.only"""
+_TO_READ_RAW = {
+    "sqlite": f"{_RAN.format(starts=_STARTED)} AND x.id <= (SELECT rolled_to FROM rollup_state)",
+    "postgresql": _RAN.format(starts=_STARTED + _ARRIVED),
+}
+
 # Range by range: without a GROUP BY of its own inside, a planner may start from the rows, of which there are many.
 _BY_RANGE = {
     "sqlite": "SELECT r.k, {keys}, {counts} FROM r CROSS JOIN {table} WHERE {where} GROUP BY r.k, {keys}",
@@ -151,7 +223,6 @@ SELECT r.k, s.* FROM r CROSS JOIN LATERAL (
 ) s""",
 }
 _UNTIMED = f"CAST({NO_DURATION} AS INTEGER)"  # a number alone would be a column's in GROUP BY
-_RAW_BUCKET = {"sqlite": BUCKET_SQLITE, "postgresql": BUCKET_POSTGRESQL}
 _RAW_SUMS = "COUNT(*), SUM(CASE WHEN x.success THEN 1 ELSE 0 END), COALESCE(SUM(x.duration_ms), 0)"
 _TAKEN_OFF = "-COUNT(*), -SUM(CASE WHEN x.success THEN 1 ELSE 0 END), -COALESCE(SUM(x.duration_ms), 0)"
 
@@ -191,7 +262,7 @@ def counting_sql(dialect: str, keys: Keys | None, *, durations: bool = True) -> 
     rolled = (
         f"r.width > 0 AND x.tool_name = r.tool AND x.width = r.width AND x.start_at >= {start} AND x.start_at < r.b"
     )
-    raw_keys = _raw_keys(dialect, keys.raw if keys else None, durations=durations)
+    raw_keys = _raw_keys(keys.raw if keys else None, durations=durations)
     parts = [
         by_range.format(
             keys=columns, counts=counts, table=f"tool_execution_rollups x {join}", where=f"{rolled} AND {ours}"
@@ -200,7 +271,10 @@ def counting_sql(dialect: str, keys: Keys | None, *, durations: bool = True) -> 
     ]
     parts += [
         by_range.format(
-            keys=raw_keys, counts=_RAW_SUMS, table="tool_executions x", where=f"r.width = 0 AND {_IN_RANGE} AND {raw}"
+            keys=raw_keys,
+            counts=_RAW_SUMS,
+            table="tool_executions x",
+            where=f"r.width = 0 AND {_TO_READ_RAW[dialect]} AND {_IN_RANGE} AND {raw}",
         ),
         by_range.format(
             keys=raw_keys,
@@ -216,17 +290,17 @@ def counting_sql(dialect: str, keys: Keys | None, *, durations: bool = True) -> 
             for columns, counts, join in _kept(dialect, keys.unfolded if keys else None, durations=durations)
         ]
     else:  # what lies beyond the last id that was rolled up: from the rows, of which there are few
-        unfolded = _raw_keys(dialect, keys.unfolded if keys else None, durations=durations)
+        unfolded = _raw_keys(keys.unfolded if keys else None, durations=durations)
         parts.append(
             f"SELECT r.k, {unfolded}, {_RAW_SUMS} FROM tool_executions x CROSS JOIN r "
-            "WHERE x.id > (SELECT rolled_to FROM rollup_state) AND r.width > 0 AND r.tool = +x.tool_name "
+            "WHERE x.id > (SELECT rolled_to FROM rollup_state) AND r.tool = +x.tool_name "
             f"AND +x.executed_at >= r.a AND +x.executed_at < r.b AND {raw} GROUP BY r.k, {unfolded}"
         )
-    return _RANGES[dialect] + "\nUNION ALL\n".join(parts)
+    return _RANGES.format(given=_GIVEN[dialect]) + "\nUNION ALL\n".join(parts)
 
 
-def _raw_keys(dialect: str, key: str | None, *, durations: bool) -> str:
-    return ", ".join([*([key] if key else []), *([_RAW_BUCKET[dialect]] if durations else [])])
+def _raw_keys(key: str | None, *, durations: bool) -> str:
+    return ", ".join([*([key] if key else []), *([BUCKET] if durations else [])])
 
 
 def _kept(dialect: str, key: str | None, *, durations: bool) -> list[tuple[str, str, str]]:
@@ -260,7 +334,7 @@ def collapsed_sql(dialect: str, keys: Keys | None, *, durations: bool = True) ->
     where = _COLLAPSED.format(in_range=_IN_RANGE, raw=_raw(dialect), soon_after=_SOON_AFTER[dialect])
     if dialect == "sqlite":
         where = where.replace("NOT x.success", "x.success = 0")  # as the index of failures says it
-    raw_keys = _raw_keys(dialect, keys.raw if keys else None, durations=durations)
+    raw_keys = _raw_keys(keys.raw if keys else None, durations=durations)
     part = _BY_RANGE[dialect].format(keys=raw_keys, counts=_TAKEN_OFF, table="tool_executions x", where=where)
     return f"\nUNION ALL\n{part}"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,7 +22,10 @@ from rollguard.store.schema import deployment_monitoring as m
 from rollguard.store.schema import deployment_rollbacks as r
 from rollguard.store.schema import tool_deployments as d
 
+_GET = sa.select(m).where(m.c.session_id == sa.bindparam("id"))
+_INSERT_CHECK = sa.insert(c)
 _RULES = {name: {"baseline": "baseline_rule"}.get(name, name) for name in Rules.__dataclass_fields__}  # → its column
+_values_of_rules = attrgetter(*_RULES.values())
 
 
 class Beginning:
@@ -175,7 +180,7 @@ class Sessions:
         Returns:
             Its `check_id`.
         """
-        with self._database.write(durable=False) as connection:
+        with self._database.write(durable=False, remade=True) as connection:
             statement = sa.insert(c).values(session_id=session_id, **check).returning(c.c.check_id)
             check_id: int = connection.execute(statement).scalar_one()
             return check_id
@@ -183,8 +188,8 @@ class Sessions:
     def record_checks(self, checks: Sequence[tuple[int, dict[str, Any]]]) -> None:
         """Keep many health checks in one transaction: (session_id, columns as for `record_check`)."""
         if checks:
-            with self._database.write(durable=False) as connection:
-                connection.execute(sa.insert(c), [{"session_id": session_id, **check} for session_id, check in checks])
+            with self._database.write(durable=False, remade=True) as connection:
+                connection.execute(_INSERT_CHECK, [{"session_id": session_id, **check} for session_id, check in checks])
 
     def keep_baselines(self, baselines: Mapping[int, Window]) -> None:
         """Keep the counts of sessions' baselines, which do not change any more. What is kept stays as it is."""
@@ -223,7 +228,7 @@ class Sessions:
 
 def get(connection: Connection, session_id: int) -> Session:
     """One session, or `UnknownSession`."""
-    row = connection.execute(sa.select(m).where(m.c.session_id == session_id)).one_or_none()
+    row = connection.execute(_GET, {"id": session_id}).one_or_none()
     if row is None:
         raise UnknownSession(f"there is no monitoring session {session_id}; list them with: rollguard sessions")
     return _session(row)
@@ -290,6 +295,11 @@ def close(
     return result.rowcount == 1
 
 
+@lru_cache(maxsize=1_024)  # most sessions are judged by the same rules
+def _rules(*values: Any) -> Rules:
+    return Rules(**dict(zip(_RULES, values, strict=True)))
+
+
 def _session(row: Row[Any]) -> Session:
     return Session(
         session_id=row.session_id,
@@ -302,7 +312,7 @@ def _session(row: Row[Any]) -> Session:
         version_number=row.version_number,
         live_before=row.live_before,
         outcome=row.outcome,
-        rules=Rules(**{name: getattr(row, column) for name, column in _RULES.items()}),
+        rules=_rules(*(tuple(value) if isinstance(value, list) else value for value in _values_of_rules(row))),
         baseline=None if row.baseline is None else Window.from_dict(row.baseline),
         baseline_notes=tuple(row.baseline_notes or ()),
     )

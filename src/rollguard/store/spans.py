@@ -46,13 +46,45 @@ def spans(start: datetime, end: datetime, *, widest: int = HOUR) -> Iterator[Spa
         yield Span(RAW, last, end)
 
 
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The end of a stretch, from the last full hour on.
+
+    Where nothing came afterwards in that hour, as in a window that ends now, the hour's rollup is all there is to read.
+
+    Attributes:
+        start: the full hour.
+        minute, following: the full minutes around the end; the end itself where it is one.
+        closing: the next full hour.
+    """
+
+    start: datetime
+    end: datetime
+    minute: datetime
+    following: datetime
+    closing: datetime
+
+
+def spans_and_tail(start: datetime, end: datetime) -> tuple[list[Span], Tail | None]:
+    """[start, end) in spans, and the rest of it since the last full hour, unless it begins later."""
+    hour = _floor(end, _HOUR)
+    if not start <= hour < end:
+        return list(spans(start, end)), None
+    return list(spans(start, hour)), Tail(hour, end, _floor(end, _MINUTE), _ceil(end, _MINUTE), hour + _HOUR)
+
+
+def around(start: datetime, end: datetime) -> tuple[datetime, datetime]:
+    """[start, end) with the whole minutes that it begins and ends in."""
+    return _floor(start, _MINUTE), _ceil(end, _MINUTE)
+
+
 def _rolled(width: int, start: datetime, end: datetime) -> Iterator[Span]:
     if start < end:
         yield Span(width, start, end)
 
 
 def _floor(moment: datetime, step: timedelta) -> datetime:
-    return moment - (moment - moment.replace(hour=0, minute=0, second=0, microsecond=0)) % step
+    return moment.replace(minute=moment.minute if step is _MINUTE else 0, second=0, microsecond=0)
 
 
 def _ceil(moment: datetime, step: timedelta) -> datetime:
