@@ -67,10 +67,10 @@ class OneFails(Checker):
 class OneIsNotAnswered(Answering):
     """What follows from a check; for one tool's session it is a fault."""
 
-    def answer(self, checked: Checked, now: datetime) -> dict[str, Any]:
+    def answer(self, checked: Checked, judged_at: datetime, now: datetime) -> dict[str, Any]:
         if checked.session.tool_name == "broken":
             raise RuntimeError("boom")
-        return super().answer(checked, now)
+        return super().answer(checked, judged_at, now)
 
 
 class OneSessionFails(DeploymentMonitor):
