@@ -147,13 +147,15 @@ def _bare(plain: Plain, rows: list[tuple[Any, ...]]) -> dict[str, Callable[[], N
             connection.executemany(f"INSERT INTO tool_executions ({_NAMES}) VALUES ({marks})", rows)
             connection.execute("COMMIT")
 
-        def without_trigger() -> None:
-            (trigger,) = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
-            connection.execute(f"DROP TRIGGER {trigger[0]}")
+        def without_triggers() -> None:
+            triggers = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+            for name, _sql in triggers:
+                connection.execute(f"DROP TRIGGER {name}")
             many()
-            connection.execute(trigger[1])
+            for _name, sql in triggers:
+                connection.execute(sql)
 
-        return {"bare executemany": many, "executemany without the table's trigger": without_trigger}
+        return {"bare executemany": many, "executemany without the table's triggers": without_triggers}
     postgres = plain.postgres
     assert postgres is not None
     postgres.execute("SET session_replication_role = replica")  # no triggers
