@@ -13,6 +13,9 @@ class RollguardError(Exception):
 class InvalidInput(RollguardError, ValueError):
     """A value was given that cannot be meant; the message names it and the allowed range."""
 
+    number: int | None = None
+    """Where many executions were given: which of them it is about, from 1 on."""
+
 
 class InvalidToolName(InvalidInput):
     """A tool's name is empty, over-long, or holds a character that no tool name may hold."""

@@ -58,12 +58,14 @@ def test_csv_from_stdin_needs_its_format_said(shell: Shell) -> None:
 
 @pytest.mark.parametrize("name", ["calls.jsonl", "calls.csv"])
 def test_wrong_line_stores_nothing_of_the_file(shell_on: Shell, name: str) -> None:
-    """When a late line is wrong, the error names its number and none of the thousands before it are stored."""
+    """When a line among thousands is wrong, the error names its number and nothing before or after it is stored."""
     if name.endswith(".csv"):
-        lines = ["tool_name,success,duration_ms", *["my_tool,true,1"] * 1500, "my_tool,true,-1"]
+        good = "my_tool,true,1"
+        lines = ["tool_name,success,duration_ms", *[good] * 1500, "my_tool,true,-1", *[good] * 800]
     else:
         good = json.dumps({"tool_name": "my_tool", "success": True})
-        lines = [*[good] * 1501, json.dumps({"tool_name": "my_tool", "success": True, "duration_ms": -1})]
+        bad = json.dumps({"tool_name": "my_tool", "success": True, "duration_ms": -1})
+        lines = [*[good] * 1501, bad, *[good] * 800]
     ran = shell_on.run("record", "--file", shell_on.write(name, "\n".join(lines)))
     assert ran.exit_code == 1
     assert "line 1502: duration_ms: -1" in ran.err

@@ -18,6 +18,7 @@ def test_bad_deployment_is_found_and_rolled_back(shell_on: Shell) -> None:
         "session_id": 2,
         "changed": True,
         "changes": [],
+        "put_back": False,
     }
     shell.calls(6, 6)
 

@@ -35,6 +35,7 @@ class Databases:
         """The URL of the store to prepare."""
         if self._server is None:
             return f"sqlite:///{self._folder}/base/store.db"
+        self._execute(f'DROP DATABASE IF EXISTS "{self._base}" WITH (FORCE)')  # of another strike at the same story
         self._execute(f'CREATE DATABASE "{self._base}" TEMPLATE rollguard_template')
         return self._url(self._base)
 

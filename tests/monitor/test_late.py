@@ -149,16 +149,18 @@ class Slow:
 
     def __init__(self, store: ExecutionStore) -> None:
         self._store = store
-        self.held: list[bool] = []
+        self.leases: list[datetime] = []
+        """Until when each order's lease is in force."""
+        self.ended: list[datetime] = []
 
     def put(self, order: Order) -> str | None:
-        """Wait, the first time; remember whether the lease of the order is in force."""
+        """Wait, the first time, until the lease of the order is over."""
         lease = sa.select(tool_actuations.c.held_until).where(tool_actuations.c.tool_name == order.version.tool_name)
         with self._store.database.read() as connection:
-            until: datetime = connection.execute(lease).scalar_one()
-        self.held.append(until > datetime.now(UTC))
-        while len(self.held) == 1 and datetime.now(UTC) < until:
+            self.leases.append(connection.execute(lease).scalar_one())
+        while len(self.leases) == 1 and datetime.now(UTC) < self.leases[0]:
             threading.Event().wait(0.01)
+        self.ended.append(datetime.now(UTC))
         return None
 
 
@@ -172,8 +174,11 @@ def test_a_lease_begins_with_its_call(store: ExecutionStore, tools_dir: Path) ->
             registry.note_deployment(tool, code(version, tool))
         intention = Intention(tool, None, 2, 1, "by hand", "manual", "ada")
         store.rollbacks.claim(intention, event_if_held=lambda _r: {}, now=datetime.now(UTC), actuator="command")
+    began, patience = datetime.now(UTC), timedelta(seconds=Slow.patience)
     assert len(monitor.recover()) == 2
-    assert slow.held == [True, True]
+    first, second = slow.leases
+    assert first >= began + patience
+    assert second >= slow.ended[0] + patience
 
 
 def test_a_rollback_that_cannot_be_carried_out_does_not_stop_the_others(guard: Guard) -> None:

@@ -6,6 +6,7 @@ import csv
 import shutil
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ Format = Literal["jsonl", "csv"]
 _YES = frozenset(("true", "t", "yes", "y", "1", "success", "succeeded", "ok"))
 _NO = frozenset(("false", "f", "no", "n", "0", "failure", "failed", "error"))
 _IN_MEMORY = 16 * 1024 * 1024
+_REMEMBERED = 10_000  # executions whose lines are known: the store checks some hundreds at a time
 _LARGEST_CELL = 64 * 1024 * 1024
 
 
@@ -38,6 +40,7 @@ class Source:
     def __init__(self, name: str, file: IO[bytes], size: int) -> None:
         self.name, self.size = name, size
         self.line = self.read = self.count = 0
+        self._lines_of_latest: deque[int] = deque(maxlen=_REMEMBERED)
         self._file = file
 
     def executions(self, form: Format) -> Iterator[dict[str, Any]]:
@@ -48,11 +51,13 @@ class Source:
         """
         for execution in self._csv() if form == "csv" else self._jsonl():
             self.count += 1
+            self._lines_of_latest.append(self.line)
             yield execution
 
-    def fault(self, problem: object) -> BadLine:
-        """An error at the present line."""
-        return BadLine(f"{self.name}, line {self.line}: {problem}; nothing of it was stored")
+    def fault(self, problem: object, number: int | None = None) -> BadLine:
+        """An error at the present line, or at that of the execution of that number, from 1 on."""
+        line = self.line if number is None else self._lines_of_latest[number - self.count - 1]
+        return BadLine(f"{self.name}, line {line}: {problem}; nothing of it was stored")
 
     def _lines(self) -> Iterator[str]:
         for number, line in enumerate(self._file, start=1):

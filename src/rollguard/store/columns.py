@@ -8,6 +8,7 @@ from itertools import chain
 from types import NoneType
 from typing import Any
 
+from rollguard.errors import InvalidInput
 from rollguard.store.bulk import COLUMNS
 from rollguard.store.fields import FIELDS, KNOWN, LONGEST, checked_error, moment_beside
 from rollguard.store.ids import new_id
@@ -23,11 +24,15 @@ def checked_columns(executions: Sequence[Mapping[str, Any]], payloads: Payloads)
 
     Returns:
         None where a value is out of the ordinary: such executions are to be checked one by one, which makes of it what
-        it can, and says what is wrong where it cannot.
-
-    Raises:
-        InvalidInput: a name or an id cannot be one.
+        it can, and says what is wrong where it cannot, and of which.
     """
+    try:
+        return _checked(executions, payloads)
+    except InvalidInput:
+        return None
+
+
+def _checked(executions: Sequence[Mapping[str, Any]], payloads: Payloads) -> Iterator[tuple[Any, ...]] | None:
     if set(map(type, executions)) != {dict}:
         return None
     fields = set(chain.from_iterable(executions))

@@ -160,9 +160,19 @@ class Executions:
         return self._write(self._rows_from(iter(executions)))
 
     def _rows_from(self, executions: Iterator[Mapping[str, Any]]) -> Iterator[tuple[Any, ...]]:
+        before = 0
         while some := list(islice(executions, _CHECKED_AT_ONCE)):
             columns = checked_columns(some, self._payloads)
-            yield from map(values_of, map(self.row_from, some)) if columns is None else columns
+            yield from self._one_by_one(some, before) if columns is None else columns
+            before += len(some)
+
+    def _one_by_one(self, executions: Sequence[Mapping[str, Any]], before: int) -> Iterator[tuple[Any, ...]]:
+        for number, execution in enumerate(executions, start=before + 1):
+            try:
+                yield values_of(self.row_from(execution))
+            except InvalidInput as error:
+                error.number = number
+                raise
 
     def _write(self, rows: Iterator[tuple[Any, ...]], *, durable: bool = False) -> int:
         first = next(rows, None)

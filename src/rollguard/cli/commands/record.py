@@ -103,8 +103,8 @@ def _store_file(store: ExecutionStore, file: Path, form: ingest.Format | None) -
             new = store.store_tool_executions(_followed(source.executions(wanted), advance))
         except ingest.BadLine:
             raise
-        except InvalidInput as error:  # the store's own word on the execution it took last
-            raise source.fault(error) from error
+        except InvalidInput as error:  # the store's own word on one of the executions
+            raise source.fault(error, error.number) from error
     return {"read": source.count, "new": new, "already_stored": source.count - new}
 
 
