@@ -60,7 +60,7 @@ class Rollups:
             ranges = [r for number, stretches in chunk for stretch in stretches for r in ranges_of(number, stretch)]
             collapsing = any(stretch.collapse for _number, stretches in chunk for stretch in stretches)
             rows: dict[int, list[Any]] = defaultdict(list)
-            for row in connection.execute(self._counting[collapsing], {"ranges": json.dumps(ranges)}):
+            for row in connection.execute(self._counting[collapsing], {"ranges": json.dumps(ranges)}).fetchall():
                 rows[row[0]].append(row)
             counted += [_window(rows[number]) for number, _stretches in chunk]
         return counted

@@ -87,7 +87,7 @@ class Sessions:
         if status is not None:
             query = query.where(m.c.status == status)
         with self._database.read() as connection:
-            return [_session(row) for row in connection.execute(query)]
+            return [_session(row) for row in connection.execute(query).fetchall()]
 
     def deployed_between(self, start: datetime, end: datetime) -> dict[str, list[datetime]]:
         """When each tool was deployed in [start, end], watched or not; tools that were not deployed are left out."""
