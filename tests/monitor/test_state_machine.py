@@ -89,6 +89,7 @@ class Sessions(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "store"):
+            self.registry.close()
             self.store.close()
             shutil.rmtree(self.folder)
 

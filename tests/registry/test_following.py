@@ -15,6 +15,7 @@ import pytest
 from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry
 from rollguard.actuators import Order
 from rollguard.errors import UnknownTool
+from rollguard.registry.followed import Followed
 from rollguard.store import Version
 from tests.conftest import code
 from tests.registry.helpers import executions, finished, python
@@ -416,3 +417,14 @@ def test_forked(store: ExecutionStore, url: str, here: ToolRegistry, folder: Pat
     assert {process.stdout.readline(), process.stdout.readline()} == {"parent\n", "child\n"}
     here.deploy("my_tool", code(2))
     finished(process)
+
+
+def test_a_rollback_is_not_followed_where_it_was_made(store: ExecutionStore, here: ToolRegistry) -> None:
+    """A folder that a rollback was made in has followed it: a known version that a person puts there then stays."""
+    for version in (1, 2):
+        here.deploy("my_tool", code(version))
+    DeploymentMonitor(execution_store=store, tool_registry=here, notifiers=[]).roll_back("my_tool", reason="by hand")
+    deployment = store.versions.live("my_tool")
+    assert deployment is not None
+    assert deployment.version_number == 1
+    assert Followed(here.folder.path, store).of("my_tool") == deployment.deployment_id

@@ -17,7 +17,7 @@ from rollguard import ExecutionStore
 from rollguard.judge import Rules
 from rollguard.store import migrate
 from rollguard.store.engine import Database
-from rollguard.store.partitions import Partitions
+from rollguard.store.partitions import Partitions, _make, _week
 from rollguard.store.rollups import Rollups
 from rollguard.store.stretches import Stretch
 from tests.conftest import NOW
@@ -111,6 +111,20 @@ def test_a_clock_that_is_ahead(store: ExecutionStore, url: str) -> None:
     assert _where(url) == {"early": "w20260223", "ahead": "w20260309"}
     assert store.executions.count([[s] for s in stretch]) == before
     assert store.store_tool_executions([{"tool_name": "t", "success": True, "execution_id": "ahead"}]) == 0
+
+
+def test_a_writer_waits_for_a_week_that_is_being_made(store: ExecutionStore, url: str) -> None:
+    """Who inserts an execution of a week while its partition is made waits, and the execution is in it afterwards."""
+    _record(store, early=NOW)
+    waiting = "SELECT COUNT(*) AS n FROM pg_locks WHERE NOT granted"
+    with ThreadPoolExecutor() as pool, psycopg.connect(url) as writer:
+        with store.database.write() as connection:
+            _make(connection, _week(NOW))
+            written = pool.submit(writer.execute, f"{INSERT} ('t', TRUE, 'meanwhile', '{NOW.isoformat()}')")
+            while not ask(url, waiting)[0]["n"]:
+                assert not written.done()
+        written.result(timeout=60)
+    assert _where(url) == {"early": "w20260223", "meanwhile": "w20260223"}
 
 
 def test_a_week_that_has_begun_in_the_default_partition_stays_there(

@@ -368,6 +368,10 @@ class ToolRegistry:
         """`put` for the length of a transaction that makes a version of the tool live; see `Swapping.noted`."""
         return self._swapping.noted(tool_name)
 
+    def made_live_here(self, tool_name: str) -> None:
+        """Remember that the tool's file has what is live: what a person does to it from now on is no lag of ours."""
+        self._releasing.made_live_here(tool_name)
+
     def settle_swaps(self, tool_name: str | None = None) -> list[str]:
         """Put right the files of swaps that a crash or the database cut short.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from rollguard.errors import InvalidInput, StoreBusy, ToolFileError
+from rollguard.errors import InvalidInput, StoreBusy, StoreError, ToolFileError
 from rollguard.registry.adoption import adopt, keep_hand_edit
 from rollguard.registry.breaking import changes_of, refuse_breaking, warn_of
 from rollguard.registry.elsewhere import Elsewhere
@@ -102,6 +102,18 @@ class Releasing:
         deployment_id = self._swapping.go_live(version, release)
         if self._following is not None:
             self._following.made_here(version.tool_name, deployment_id)
+
+    def made_live_here(self, tool_name: str) -> None:
+        """See `ToolRegistry.made_live_here`."""
+        if self._following is None:
+            return
+        try:
+            live = self._store.versions.live(tool_name)
+        except StoreError as error:  # it is live all the same
+            logger.info("%s: what was made live here is looked at again: %s", tool_name, error)
+            return
+        if live is not None:
+            self._following.made_here(tool_name, live.deployment_id)
 
     def settle(self, tool_name: str | None = None) -> list[str]:
         """Put right the files of swaps that were cut short. See `ToolRegistry.settle_swaps`."""

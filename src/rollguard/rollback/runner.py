@@ -188,6 +188,7 @@ class RollbackRunner:
             finished = self._swapped(claimed, now)
         except ToolFileError as error:
             return self._fail(claimed, error, now)
+        self._registry.made_live_here(claimed.tool_name)
         self._registry.refresh()
         return finished
 

@@ -139,8 +139,13 @@ def _missing(connection: Connection, now: datetime) -> list[Partition]:
 
 
 def _make(connection: Connection, week: Partition) -> None:
-    """Make a table and attach it: attaching, unlike making it in place, does not lock out writers of other weeks."""
+    """Make a table, then move and attach, for which writers wait some milliseconds.
+
+    A writer that was on its way to the default partition would be refused there once the week has a partition of its
+    own: it chose where to go before it waited. So nobody is on the way.
+    """
     connection.execute(sa.text(f"CREATE TABLE {week.name} (LIKE tool_executions INCLUDING ALL)"))
+    connection.execute(sa.text("LOCK TABLE tool_executions IN SHARE MODE"))
     move = sa.text(f"""
 WITH moved AS (DELETE FROM {DEFAULT} WHERE executed_at >= :start AND executed_at < :end RETURNING {_NAMES})
 INSERT INTO {week.name} ({_NAMES}) SELECT {_NAMES} FROM moved""")
