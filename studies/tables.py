@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from rollguard.judge import Evidence, Rules
 from rollguard.simulation import overrides_of, through_monitor
 from rollguard.study.exact import delay, false_rollback
-from rollguard.study.lines import Decision, Lines, lines_of, sprt_line
-from rollguard.study.replay import Act, Outcome, interval, replay, within
+from rollguard.study.lines import Lines, lines_of, sprt_line
+from rollguard.study.replay import Act, Rollbacks, interval, replay, within
 from rollguard.study.scenario import Scenario
 from rollguard.study.streams import calls_of
 from studies import peers
 
 NOT_MEASURED = "–"
+THRESHOLD, EVIDENCE = RULES = (  # as they are told apart: each without triggers
+    Rules(fast_triggers="off"),
+    Rules(decision="evidence", fast_triggers="off"),
+)
+DECISIONS = ("threshold", "evidence")
 _UNSEEN = 1e-5  # far below what the tables show
 
 
@@ -53,13 +58,12 @@ def risks(size: Size) -> Table:
         for success in (0.99, 0.95, 0.90, 0.70, 0.54):
             cells = [f"{100 * success:g} %", f"{nb:,}"]
             for looks in (None, _day(size.horizon)):
-                for decision in Decision:
-                    chance = false_rollback(decision, nb, 1 - success, size.horizon, looks=looks, unseen=_UNSEEN)
+                for tried in RULES:
+                    chance = false_rollback(tried, nb, 1 - success, size.horizon, looks=looks, unseen=_UNSEEN)
                     cells.append(_percent(chance))
             rows.append(cells)
     whens = (f"each of {size.horizon:,} calls", f"288 looks at {size.horizon:,} calls")
-    rules = ("threshold", "evidence")
-    return Table(["success rate", "calls before", *(f"{rule}: {when}" for when in whens for rule in rules)], rows)
+    return Table(["success rate", "calls before", *(f"{rule}: {when}" for when in whens for rule in DECISIONS)], rows)
 
 
 def _day(calls: int) -> Callable[[int], bool]:
@@ -73,9 +77,9 @@ def delays(size: Size) -> Table:
     rows = []
     for after in (1.0, 0.4, 0.25, 0.2, 0.15):
         rules = (
-            lines_of(Decision.THRESHOLD, 1000, 50, Rules(), size.horizon),
-            lines_of(Decision.EVIDENCE, 1000, 50, Rules(), size.horizon),
-            lines_of(Decision.EVIDENCE, 1000, 50, Rules(), size.horizon, triggers=True),
+            lines_of(THRESHOLD, 1000, 50, size.horizon),
+            lines_of(EVIDENCE, 1000, 50, size.horizon),
+            lines_of(Rules(decision="evidence"), 1000, 50, size.horizon),
             Lines(Evidence(1000, 50).boundary(size.horizon)),
             Lines(sprt_line(0.05, after, 0.05, size.horizon)),
         )
@@ -96,10 +100,10 @@ def choices(size: Size) -> Table:
     rows = []
     for alpha in (0.01, 0.05, 0.1):
         for nb in size.baselines:
-            rules = Rules(alpha=alpha)
-            wrong = false_rollback(Decision.EVIDENCE, nb, 0.05, size.horizon, rules=rules, unseen=_UNSEEN)
+            rules = replace(EVIDENCE, alpha=alpha)
+            wrong = false_rollback(rules, nb, 0.05, size.horizon, unseen=_UNSEEN)
             before = round(0.05 * nb)
-            found = [_delay(lines_of(Decision.EVIDENCE, nb, before, rules, size.horizon), q) for q in (1.0, 0.25)]
+            found = [_delay(lines_of(rules, nb, before, size.horizon), q) for q in (1.0, 0.25)]
             rows.append([f"{alpha:g}", f"{nb:,}", _percent(wrong), *found])
     return Table(["alpha", "calls before", "wrongly rolled back", "95 % → 0 %", "95 % → 75 %"], rows)
 
@@ -113,7 +117,7 @@ def others(size: Size) -> Table:
     for title, scenario in _scenarios(size):
         found = _acts_of_all(scenario)
         for rule, acts in found.items():
-            outcome = Outcome.of(scenario, acts)
+            outcome = Rollbacks.of(scenario, acts)
             low, high = interval(outcome.wrong, outcome.deployments)
             wrong = f"{_percent(outcome.wrong / outcome.deployments)} ({100 * low:.0f}–{100 * high:.0f})"
             worse = scenario.worse_from is not None
@@ -146,8 +150,8 @@ def _acts_of_all(scenario: Scenario) -> dict[str, list[Act | None]]:
         canary = peers.Minutes.of(calls, minutes)
         control = peers.Minutes.of(calls_of(scenario.unchanged(), tool, run=1), minutes)
         acts: dict[str, Act | None] = {
-            f"Rollguard, {decision}": replay(calls, decision, Rules(), every=300.0, until=minutes * 60.0)
-            for decision in Decision
+            f"Rollguard, {decision}": replay(calls, Rules(decision=decision), every=300.0, until=minutes * 60.0)
+            for decision in DECISIONS
         }
         acts["Argo Rollouts, 95 %"] = peers.argo(canary)
         acts["Argo Rollouts, 15 points below"] = peers.argo(canary, least=own)
@@ -173,16 +177,13 @@ def outage(size: Size) -> Table:
     scenario = Scenario.from_mapping(values, "outage")
     return Table(
         ["rule", "holds: no", "holds: yes", "as it is by default"],
-        [[str(decision), *(_held(scenario, decision, hold) for hold in (False, True, None))] for decision in Decision],
+        [[decision, *(_held(scenario, decision, hold) for hold in (False, True, None))] for decision in DECISIONS],
     )
 
 
-def _held(scenario: Scenario, decision: Decision, hold: bool | None) -> str:
+def _held(scenario: Scenario, decision: str, hold: bool | None) -> str:
     """The share rolled back where a rollback is held, or not, while an outage explains the failures."""
-    overrides = overrides_of(Rules(), decision)
-    if hold is not None:
-        overrides["hold_on_external"] = hold
-    acts = through_monitor(scenario, overrides)
+    acts = through_monitor(scenario, overrides_of(Rules(decision=decision, hold_on_external=hold)))
     return f"{_percent(sum(act is not None for act in acts) / len(acts))} of {len(acts)}"
 
 
@@ -195,7 +196,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %" if 0.0 < share < 0.9995 else f"{round(100 * share)} %"
 
 
-def _minutes(outcome: Outcome) -> str:
+def _minutes(outcome: Rollbacks) -> str:
     half = within(outcome.delays, 0.5)
     return NOT_MEASURED if half is None else f"{math.ceil(half / 60):,} min"
 

@@ -12,7 +12,6 @@ from rollguard.backtest import Compared, Deployment, backtest, false_alarms, sum
 from rollguard.errors import UnknownSession
 from rollguard.judge import Rules
 from rollguard.study.exact import false_rollback
-from rollguard.study.lines import Decision
 from tests.conftest import NOW, Guard
 
 EVERY = timedelta(minutes=5)
@@ -271,9 +270,9 @@ def test_false_alarms_are_those_of_the_tool(guard: Guard) -> None:
     (risk,) = false_alarms(deployments, lambda _tool: present, every=EVERY)
     assert (risk.failure_rate, risk.baseline_calls, risk.deployments) == (0.05, 200, 1)
     assert risk.candidate.exact
-    exact = false_rollback(Decision.EVIDENCE, 200, 0.05, 200, rules=candidate)
+    exact = false_rollback(candidate, 200, 0.05, 200)
     assert risk.candidate.probability == pytest.approx(exact, abs=2e-6)
-    exact = false_rollback(Decision.THRESHOLD, 200, 0.05, 200, rules=present)
+    exact = false_rollback(present, 200, 0.05, 200)
     assert risk.present.probability == pytest.approx(exact, abs=2e-6)
 
 

@@ -9,7 +9,6 @@ import pytest
 from rollguard.errors import InvalidSetting
 from rollguard.judge import Rules
 from rollguard.simulation import overrides_of, through_monitor
-from rollguard.study.lines import Decision
 from rollguard.study.replay import Act, play
 from rollguard.study.scenario import Scenario
 
@@ -20,14 +19,25 @@ def scenario(**values: Any) -> Scenario:
     return Scenario.from_mapping({**SMALL, **values}, "test")
 
 
-@pytest.mark.parametrize("decision", list(Decision))
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {},
+        {"decision": "evidence"},
+        {"fast_triggers": "off"},
+        {"decision": "evidence", "rollback_on_slowdown": True, "alpha": 0.01},
+        {"fast_triggers": "alone", "caller_errors": ("ToolError",)},
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("after", [None, 0.7, 0.3])
-def test_the_monitor_decides_as_the_counts_do(decision: Decision, after: float | None) -> None:
+def test_the_monitor_decides_as_the_counts_do(rules: dict[str, Any], after: float | None) -> None:
     """Where nothing but a tool's own counts matters, the monitor rolls back at the same look after the same calls."""
     told = scenario(changed_tools=1, success={"before": 0.9, "after": after})
-    by_counts = list(play(told, decision, Rules(), runs=1, every=600.0, triggers=True))
-    assert through_monitor(told, overrides_of(Rules(), decision), every=600.0) == by_counts
-    assert [act is not None for act in by_counts] == [after is not None, False, False]
+    tried = Rules(**rules)
+    by_counts = list(play(told, tried, runs=1, every=600.0))
+    assert through_monitor(told, overrides_of(tried), every=600.0) == by_counts
+    assert [act is not None for act in by_counts] == [after is not None and not tried.caller_errors, False, False]
 
 
 def test_progress_is_told() -> None:

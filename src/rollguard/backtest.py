@@ -12,10 +12,10 @@ from enum import StrEnum
 from functools import partial
 
 from rollguard.errors import UnknownSession
-from rollguard.judge import MOST_OUTCOMES, Outcome, Rules, Surroundings, Window
+from rollguard.judge import MOST_OUTCOMES, PATTERN, Outcome, Rules, Surroundings, Window
 from rollguard.store import ExecutionStore, Rollback, Session
 from rollguard.store.stretches import baseline_of, replayed_of
-from rollguard.study.replaying import MINUTE, PATTERN, History, Replayed, replay_history
+from rollguard.study.replaying import MINUTE, History, Replayed, replay_history
 from rollguard.study.risk import WORK, Risk, false_alarm
 from rollguard.surroundings import surroundings_of
 

@@ -9,14 +9,12 @@ from typing import Any
 
 from rollguard.errors import StoreUnavailable
 from rollguard.health_report import check_row, health_report
-from rollguard.judge import MOST_OUTCOMES, Judgement, Outcome, Verdict, Window, as_float, judge
+from rollguard.judge import MOST_OUTCOMES, PATTERN, Judgement, Outcome, Verdict, Window, as_float, judge
 from rollguard.notify import Event, EventKind, Level
 from rollguard.store import ExecutionStore, Session
 from rollguard.surroundings import surroundings_of
 
 STRAGGLERS = timedelta(minutes=15)  # how long executions from before a deployment may be on their way
-_PATTERN = timedelta(minutes=10)  # how far back triggers are looked for: two of their stretches
-_FEWEST_FAILURES = 3  # a trigger needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,24 +105,17 @@ class Checker:
     def _judge(
         self, session: Session, until: datetime, baseline: Window, current: Window, scheduled: bool
     ) -> Judgement:
-        judgement = judge(baseline, current, session.rules, scheduled=scheduled)
-        if _may_trigger(session, judgement):
-            outcomes = self._outcomes(session, until)
-            judgement = judge(baseline, current, session.rules, scheduled=scheduled, outcomes=outcomes)
-        if judgement.wants_surroundings:
-            surroundings = surroundings_of(self._store, session, baseline, current, until)
-            judgement = judge(
-                baseline,
-                current,
-                session.rules,
-                scheduled=scheduled,
-                outcomes=judgement.outcomes,
-                surroundings=surroundings,
-            )
-        return judgement
+        return judge(
+            baseline,
+            current,
+            session.rules,
+            scheduled=scheduled,
+            outcomes=lambda: self._outcomes(session, until),
+            surroundings=lambda: surroundings_of(self._store, session, baseline, current, until),
+        )
 
     def _outcomes(self, session: Session, until: datetime) -> list[Outcome]:
-        rows = self._store.executions.latest(session, until - _PATTERN, until, MOST_OUTCOMES)
+        rows = self._store.executions.latest(session, until - PATTERN, until, MOST_OUTCOMES)
         return [Outcome(*row) for row in rows]
 
     # --- keeping and telling ---------------------------------------------------------------------------------------
@@ -153,12 +144,6 @@ class Checker:
 
 def _end(session: Session, now: datetime, last: datetime) -> datetime:
     return max(session.deployment_time, min(now, last, session.completed_at or now))
-
-
-def _may_trigger(session: Session, judgement: Judgement) -> bool:
-    how = session.rules.fast_triggers
-    failing = judgement.comparison.current.failures >= _FEWEST_FAILURES
-    return failing and (how == "alone" or (how == "with_evidence" and judgement.evidence.present))
 
 
 def _report(session: Session, judgement: Judgement, until: datetime, now: datetime) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,14 @@ from rollguard.deployment_monitor import DeploymentMonitor
 from rollguard.judge import Rules
 from rollguard.registry import ToolRegistry
 from rollguard.store import ExecutionStore
-from rollguard.study.lines import Decision
-from rollguard.study.replay import Act
+from rollguard.study.replay import NOON, Act
 from rollguard.study.scenario import Scenario
 from rollguard.study.streams import HOUR, Call, calls_of
 
-_NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)  # of the deployments; a time long past, so that none lies in the future
 
-
-def overrides_of(rules: Rules, decision: Decision) -> dict[str, Any]:
-    """The rules as what a session overrides, with another decision; how long it is watched is the scenario's to say."""
-    values = {**rules.to_dict(), "decision": str(decision.value)}
-    del values["monitoring_window_hours"]
-    return values
+def overrides_of(rules: Rules) -> dict[str, Any]:
+    """The rules as what a session overrides; how long it is watched is the scenario's to say."""
+    return {name: value for name, value in rules.to_dict().items() if name != "monitoring_window_hours"}
 
 
 def through_monitor(
@@ -84,14 +79,14 @@ class _Stage:
 
     def deploy(self, overrides: Mapping[str, Any]) -> None:
         """Let the old versions be called, then make the new ones live."""
-        began = _NOON - timedelta(days=self.scenario.traffic.baseline_days)
+        began = NOON - timedelta(days=self.scenario.traffic.baseline_days)
         for name in self.names:
             self.registry.deploy(name, _code(name, 1), deployed_at=began)
         self._write(until=0.0, before=True)
         for name in self.names:
-            version = self.registry.deploy(name, _code(name, 2), deployed_at=_NOON)
+            version = self.registry.deploy(name, _code(name, 2), deployed_at=NOON)
             rules = {"monitoring_window_hours": self.scenario.traffic.watched_hours, **overrides}
-            self._monitor.start_monitoring(name, _NOON, version=version, now=_NOON, **rules)
+            self._monitor.start_monitoring(name, NOON, version=version, now=NOON, **rules)
 
     def look(self, at: float) -> None:
         """Let the calls up to `at` happen, then look after every deployment."""
@@ -140,7 +135,7 @@ def _taken(calls: list[Call], until: float, *, before: bool) -> Iterator[Call]:
 
 
 def _moment(at: float) -> datetime:
-    return _NOON + timedelta(seconds=at)
+    return NOON + timedelta(seconds=at)
 
 
 def _code(name: str, version: int) -> str:

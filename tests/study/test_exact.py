@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -13,11 +14,14 @@ from hypothesis import strategies as st
 
 from rollguard.errors import InvalidInput
 from rollguard.judge import Evidence, Outcome, Rules, Window, judge
+from rollguard.judge.triggers import IN_A_ROW
 from rollguard.study.exact import bounded_over_baselines, delay, false_rollback, mixed_over_baselines, stopping
-from rollguard.study.lines import IN_A_ROW, Decision, Lines, lines_of, sprt_line
+from rollguard.study.lines import Lines, lines_of, sprt_line
 
 RATES = st.floats(0.0, 1.0)
 AT = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
+THRESHOLD, EVIDENCE = Rules(fast_triggers="off"), Rules(decision="evidence", fast_triggers="off")
+BOTH = pytest.mark.parametrize("rules", [THRESHOLD, EVIDENCE], ids=["threshold", "evidence"])
 
 
 def _by_paths(lines: Lines, q: float) -> list[float]:
@@ -49,8 +53,8 @@ def test_threshold_lines_are_what_the_judge_decides(nb: int, data: st.DataObject
     """A count on the contract's line needs a rollback, and one failure fewer does not."""
     fb = data.draw(st.integers(0, nb))
     n = data.draw(st.integers(1, 60))
-    rules = Rules(regression_threshold=data.draw(st.sampled_from([0.05, 0.15, 0.3, 1.0])))
-    least = lines_of(Decision.THRESHOLD, nb, fb, rules, n).counts[n]
+    rules = replace(THRESHOLD, regression_threshold=data.draw(st.sampled_from([0.05, 0.15, 0.3, 1.0])))
+    least = lines_of(rules, nb, fb, n).counts[n]
     baseline = Window(nb, nb - fb)
     if least <= n:
         assert judge(baseline, Window(n, n - least), rules).needs_rollback
@@ -71,8 +75,8 @@ def test_evidence_boundary_is_where_evidence_begins(nb: int, alpha: float, delta
 @pytest.mark.parametrize(
     ("lines", "says"),
     [
-        (lines_of(Decision.EVIDENCE, 1000, 50, Rules(), 500), {1.0: (5, 5), 0.4: (9.3, 17), 0.25: (25.0, 48)}),
-        (lines_of(Decision.THRESHOLD, 1000, 50, Rules(), 500), {1.0: (10, 10), 0.4: (10.3, 10), 0.25: (17.1, 28)}),
+        (lines_of(EVIDENCE, 1000, 50, 500), {1.0: (5, 5), 0.4: (9.3, 17), 0.25: (25.0, 48)}),
+        (lines_of(THRESHOLD, 1000, 50, 500), {1.0: (10, 10), 0.4: (10.3, 10), 0.25: (17.1, 28)}),
     ],
     ids=["evidence", "threshold"],
 )
@@ -105,25 +109,25 @@ def test_fastest_test_keeps_its_alpha() -> None:
 def test_threshold_rolls_unchanged_tools_back(rate: float, chance: float) -> None:
     """The contract's rule, looked at after each of 2,000 calls, 100 calls before: its published risks."""
     digits = 3 if chance < 0.01 else 2
-    assert round(false_rollback(Decision.THRESHOLD, 100, rate, 2000), digits) == chance
+    assert round(false_rollback(THRESHOLD, 100, rate, 2000), digits) == chance
 
 
 def test_threshold_at_its_worst() -> None:
     """At the worst rates the contract's rule rolls back a third of unchanged tools; 42 % with ten calls before."""
-    assert false_rollback(Decision.THRESHOLD, 100, 0.46, 2000, unseen=1e-4) == pytest.approx(0.33, abs=0.005)
-    assert false_rollback(Decision.THRESHOLD, 10, 0.45, 2000, unseen=1e-4) == pytest.approx(0.42, abs=0.005)
+    assert false_rollback(THRESHOLD, 100, 0.46, 2000, unseen=1e-4) == pytest.approx(0.33, abs=0.005)
+    assert false_rollback(THRESHOLD, 10, 0.45, 2000, unseen=1e-4) == pytest.approx(0.42, abs=0.005)
 
 
 @pytest.mark.parametrize(("rate", "chance"), [(0.05, 0.07), (0.30, 0.27)])
 def test_threshold_looked_at_288_times_a_day(rate: float, chance: float) -> None:
     """A check each five minutes of a tool called as often, with 1,000 calls before: 7 % at 95 % and 27 % at 70 %."""
-    assert round(false_rollback(Decision.THRESHOLD, 1000, rate, 288, unseen=1e-4), 2) == chance
+    assert round(false_rollback(THRESHOLD, 1000, rate, 288, unseen=1e-4), 2) == chance
 
 
 @pytest.mark.parametrize(("rate", "chance"), [(0.01, 0.001), (0.05, 0.006), (0.10, 0.009)])
 def test_evidence_seldom_rolls_unchanged_tools_back(rate: float, chance: float) -> None:
     """The evidence rule on the same calls: its published risks."""
-    assert round(false_rollback(Decision.EVIDENCE, 100, rate, 2000, unseen=1e-4), 3) == chance
+    assert round(false_rollback(EVIDENCE, 100, rate, 2000, unseen=1e-4), 3) == chance
 
 
 # Rates where few failures, or few successes, decide, and rates at which a drop is reached exactly.
@@ -191,21 +195,21 @@ def test_nothing_acts_without_evidence(
     f = data.draw(st.integers(0, n))
     outcomes = [Outcome(AT + timedelta(seconds=i), error is None, error) for i, error in enumerate(calls)]
     rules = Rules(decision="evidence", regression_threshold=data.draw(st.sampled_from([0.05, 0.15, 0.5])))
-    found = judge(baseline, Window(n, n - f), rules, scheduled=due, outcomes=outcomes)
+    found = judge(baseline, Window(n, n - f), rules, scheduled=due, outcomes=lambda: outcomes)
     if found.needs_rollback:
         assert Evidence(nb, baseline.failures, rules.alpha).present(n, f)
     elif found.evidence.present:
         assert not found.comparison.regression_detected
 
 
-@pytest.mark.parametrize(("decision", "triggers"), [(Decision.THRESHOLD, False), (Decision.EVIDENCE, True)], ids=str)
-def test_exact_figures_are_those_of_many_streams(decision: Decision, triggers: bool) -> None:
+@pytest.mark.parametrize("rules", [replace(THRESHOLD, alpha=0.4), Rules(decision="evidence", alpha=0.4)], ids=str)
+def test_exact_figures_are_those_of_many_streams(rules: Rules) -> None:
     """Of 3,000 simulated versions as many are rolled back as the exact probability says, within 4 deviations."""
     chance, lines, runs, acted = Random(7), dict[int, Lines](), 3000, 0
     for _ in range(runs):
         fb = sum(chance.random() < 0.3 for _ in range(20))
         if fb not in lines:
-            lines[fb] = lines_of(decision, 20, fb, Rules(alpha=0.4), 100, triggers=triggers)
+            lines[fb] = lines_of(rules, 20, fb, 100)
         mine, failures, in_a_row = lines[fb], 0, 0
         for n in range(1, 101):
             failed = chance.random() < 0.3
@@ -214,38 +218,38 @@ def test_exact_figures_are_those_of_many_streams(decision: Decision, triggers: b
             if failures >= mine.counts[n] or by_run:
                 acted += 1
                 break
-    exact = false_rollback(decision, 20, 0.3, 100, rules=Rules(alpha=0.4), triggers=triggers)
+    exact = false_rollback(rules, 20, 0.3, 100)
     assert 0.01 < exact < 0.5
     assert abs(acted / runs - exact) <= 4 * math.sqrt(exact * (1 - exact) / runs)
 
 
-@pytest.mark.parametrize("decision", list(Decision))
-def test_triggers_add_less_than_alpha(decision: Decision) -> None:
+@BOTH
+def test_triggers_add_less_than_alpha(rules: Rules) -> None:
     """Three failures in a row act only together with evidence, so that they add little in both modes."""
-    without = false_rollback(decision, 100, 0.04, 60)
-    with_triggers = false_rollback(decision, 100, 0.04, 60, triggers=True)
+    without = false_rollback(rules, 100, 0.04, 60)
+    with_triggers = false_rollback(replace(rules, fast_triggers="with_evidence"), 100, 0.04, 60)
     assert without < with_triggers < without + 0.005
 
 
-@pytest.mark.parametrize("decision", list(Decision))
-def test_fewer_looks_are_fewer_rollbacks(decision: Decision) -> None:
+@BOTH
+def test_fewer_looks_are_fewer_rollbacks(rules: Rules) -> None:
     """Looking after every 25th call alone rolls back less often than after each; without looks nothing is."""
-    every = false_rollback(decision, 50, 0.2, 200)
-    assert false_rollback(decision, 50, 0.2, 200, looks=lambda n: n % 25 == 0) < every
-    assert false_rollback(decision, 50, 0.2, 200, looks=lambda n: False) <= 1e-9
+    every = false_rollback(rules, 50, 0.2, 200)
+    assert false_rollback(rules, 50, 0.2, 200, looks=lambda n: n % 25 == 0) < every
+    assert false_rollback(rules, 50, 0.2, 200, looks=lambda n: False) <= 1e-9
 
 
-@pytest.mark.parametrize("decision", list(Decision))
-def test_nothing_acts_on_too_few_calls(decision: Decision) -> None:
+@BOTH
+def test_nothing_acts_on_too_few_calls(rules: Rules) -> None:
     """Below `min_executions` before the deployment, and without failures, nothing is ever rolled back."""
-    assert false_rollback(decision, 9, 0.5, 100, triggers=True) <= 1e-9
-    assert false_rollback(decision, 100, 0.0, 100) == 0.0
-    assert false_rollback(decision, 100, 1.0, 100) == 0.0
+    assert false_rollback(replace(rules, fast_triggers="with_evidence"), 9, 0.5, 100) <= 1e-9
+    assert false_rollback(rules, 100, 0.0, 100) == 0.0
+    assert false_rollback(rules, 100, 1.0, 100) == 0.0
 
 
 def test_delay_of_a_rule_that_never_acts() -> None:
     """Where nothing is found there is no delay, rather than one of 0 calls."""
-    found = delay(lines_of(Decision.EVIDENCE, 100, 5, Rules(), 50), 0.0)
+    found = delay(lines_of(EVIDENCE, 100, 5, 50), 0.0)
     assert (found.found, found.mean, found.median, found.p90) == (0.0, None, None, None)
 
 
@@ -253,4 +257,4 @@ def test_delay_of_a_rule_that_never_acts() -> None:
 def test_impossible_rates_are_refused(rate: float) -> None:
     """A failure rate lies between 0 and 1."""
     with pytest.raises(InvalidInput, match="rate"):
-        false_rollback(Decision.THRESHOLD, 10, rate, 10)
+        false_rollback(THRESHOLD, 10, rate, 10)

@@ -7,13 +7,10 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from rollguard.errors import InvalidInput
-from rollguard.judge import Evidence, Rules
-from rollguard.study.lines import Decision, lines_of
-from rollguard.study.replay import Act, Counted, Outcome, Tally, acts, interval, play, replay, tallies, within
+from rollguard.judge import Rules
+from rollguard.study.replay import Act, Counted, Rollbacks, interval, play, replay, within
 from rollguard.study.scenario import Scenario
 from rollguard.study.streams import DAY, HOUR, Call, calls_of
 
@@ -97,7 +94,7 @@ def test_durations_and_errors_are_as_said() -> None:
 
 def test_a_request_that_is_tried_again_counts_once() -> None:
     """Calls of one request count once, with the last outcome, also where that changes; other calls count each."""
-    counted = Counted()
+    counted = Counted(Rules())
     for each in (
         call(0, False, 1),
         call(1, False, 1),
@@ -107,60 +104,62 @@ def test_a_request_that_is_tried_again_counts_once() -> None:
         call(5, False),
     ):
         counted.add(each)
-    assert (counted.calls, counted.failures) == (4, 3)
+    assert (counted.total, counted.failures) == (4, 3)
 
 
-def test_looks_know_what_happened_until_then() -> None:
-    """A look knows the calls up to its own moment, and of a run of failures since the look before."""
-    calls = [call(-1, False), call(0, True), call(5, False), call(6, False), call(10, False), call(11, True)]
-    assert list(tallies(calls, 10, 20)) == [Tally(10, 4, 3, True), Tally(20, 5, 3, False)]
-    apart = [call(1, False), call(200, False), call(400, False)]
-    assert [tally.run for tally in tallies(apart, 500, 500)] == [False]
+def test_a_look_knows_what_happened_until_then() -> None:
+    """A look knows the calls up to its own moment; a run of failures is a trigger for ten minutes."""
+    before = [call(-60.0 * i, True) for i in range(100, 0, -1)]
+    run = [*before, *(call(10.0 + i, False) for i in range(3)), call(90.0, True)]
+    alone = Rules(fast_triggers="alone", regression_threshold=1.0)
+    assert replay(run, alone, every=5, until=DAY) == Act(15, 3)
+    assert replay(run, alone, every=600, until=DAY) == Act(600, 4)
+    assert replay(run, alone, every=700, until=DAY) is None
 
 
-@given(
-    st.sampled_from(list(Decision)), st.integers(0, 200), st.integers(1, 80), st.booleans(), st.booleans(), st.data()
-)
-@settings(max_examples=80)
-def test_one_look_decides_as_the_lines_do(
-    decision: Decision, nb: int, n: int, run: bool, triggers: bool, data: st.DataObject
-) -> None:
-    """The decision at one look is that of the lines which the exact figures are computed from."""
-    fb, f = data.draw(st.integers(0, nb)), data.draw(st.integers(0, n))
-    lines = lines_of(decision, nb, fb, Rules(), n, triggers=triggers)
-    expected = f >= lines.counts[n] or (run and lines.run is not None and f >= lines.run[n])
-    assert acts(decision, Evidence(nb, fb), Tally(0.0, n, f, run), Rules(), triggers=triggers) is expected
+def test_every_rule_is_played() -> None:
+    """What triggers, errors of callers and slowdowns decide in the monitor they decide here too."""
+    before = [call(-60.0 * i, True) for i in range(100, 0, -1)]
+    bad = [*before, *(call(60.0 * i, False) for i in range(20))]
+    assert replay(bad, Rules(fast_triggers="off"), every=60, until=DAY) == Act(540, 10)
+    assert replay(bad, Rules(), every=60, until=DAY) == Act(120, 3)
+    assert replay(bad, Rules(caller_errors=("ToolError",)), every=60, until=DAY) is None
+    slow = [*before, *(Call(60.0 * i, True, 9.0, None, None) for i in range(60))]
+    assert replay(slow, Rules(), every=60, until=DAY) is None
+    found = replay(slow, Rules(rollback_on_slowdown=True), every=60, until=DAY)
+    assert found is not None
+    assert found.calls < 30
 
 
 def test_replay_finds_the_first_look_that_acts() -> None:
     """A tool that fails altogether is rolled back at the first look with enough calls; a good one is not."""
     before = [call(-60.0 * i, True) for i in range(100, 0, -1)]
     failing = [*before, *(call(60.0 * i, False) for i in range(20))]
-    assert replay(failing, Decision.THRESHOLD, Rules(), every=300, until=DAY, triggers=False) == Act(600, 11)
-    assert replay(failing, Decision.EVIDENCE, Rules(), every=300, until=DAY) == Act(300, 6)
-    assert replay(before, Decision.EVIDENCE, Rules(), every=300, until=DAY) is None
+    assert replay(failing, Rules(fast_triggers="off"), every=300, until=DAY) == Act(600, 11)
+    assert replay(failing, Rules(decision="evidence"), every=300, until=DAY) == Act(300, 6)
+    assert replay(before, Rules(decision="evidence"), every=300, until=DAY) is None
 
 
 def test_the_baseline_is_that_of_the_rules() -> None:
     """Calls from before the baseline's days do not count."""
     calls = [call(-1.5 * DAY, True)] * 50 + [call(float(i), False) for i in range(50)]
-    assert replay(calls, Decision.THRESHOLD, Rules(baseline_window_days=1), every=60, until=60) is None
-    assert replay(calls, Decision.THRESHOLD, Rules(baseline_window_days=2), every=60, until=60) == Act(60, 50)
+    assert replay(calls, Rules(baseline_window_days=1), every=60, until=60) is None
+    assert replay(calls, Rules(baseline_window_days=2), every=60, until=60) == Act(60, 50)
 
 
 def test_a_drop_is_found_and_nothing_else() -> None:
     """Rollbacks before it became worse are wrong, those after it are right, with the delay since then."""
     told = scenario(success={"before": 0.9, "after": 0.5, "changes_after_hours": 2.0})
-    outcome = Outcome.of(told, [Act(HOUR, 9), Act(2 * HOUR + 60, 50), Act(3 * HOUR, 30), None])
+    outcome = Rollbacks.of(told, [Act(HOUR, 9), Act(2 * HOUR + 60, 50), Act(3 * HOUR, 30), None])
     assert (outcome.deployments, outcome.wrong, outcome.right) == (4, 1, 2)
     assert (outcome.delays, outcome.calls) == ((60.0, HOUR), (30, 50))
-    assert Outcome.of(scenario(), [Act(HOUR, 9), None]).wrong == 1
+    assert Rollbacks.of(scenario(), [Act(HOUR, 9), None]).wrong == 1
     one = scenario(tools=2, changed_tools=1, success={"after": 0.5})
-    some = Outcome.of(one, [Act(60, 9), Act(60, 9), None, None])
+    some = Rollbacks.of(one, [Act(60, 9), Act(60, 9), None, None])
     assert (some.deployments, some.worse, some.wrong, some.right) == (4, 2, 1, 1)
-    found = Outcome.of(
+    found = Rollbacks.of(
         scenario(success={"after": 0.4}),
-        play(scenario(success={"after": 0.4}), Decision.EVIDENCE, Rules(), runs=1, every=300),
+        play(scenario(success={"after": 0.4}), Rules(decision="evidence"), runs=1, every=300),
     )
     assert found.right == 20
 

@@ -1,7 +1,7 @@
 """Judging a deployment: counts and rules in, a verdict with reasons out. Pure: no clock, no I/O, no database.
 
 The order of the modules is the order of the data: `windows` → `comparison`, `evidence`, `slowdown`, `triggers` and
-`external` → `verdict` → `replay` and `outlook`.
+`external` → `policy`, the rule → `verdict` → `replay` and `outlook`.
 """
 
 from rollguard.judge.comparison import Comparison, Severity, as_float, compare, grade
@@ -9,17 +9,20 @@ from rollguard.judge.evidence import Evidence
 from rollguard.judge.external import Surroundings, Witness, extent, held_against, is_over, largest_excess, worst_stretch
 from rollguard.judge.mixed import change_point
 from rollguard.judge.outlook import executions_needed
+from rollguard.judge.policy import Counts, RollbackType, may_act
 from rollguard.judge.replay import differences, replay
 from rollguard.judge.rules import Rules
 from rollguard.judge.slowdown import Slowdown, slowdown
-from rollguard.judge.triggers import MOST_OUTCOMES, Outcome, Trigger, trigger_in
-from rollguard.judge.verdict import RULE_VERSION, Judgement, RollbackType, Verdict, judge
+from rollguard.judge.triggers import MOST_OUTCOMES, PATTERN, Outcome, Trigger, trigger_in
+from rollguard.judge.verdict import RULE_VERSION, Judgement, Verdict, judge
 from rollguard.judge.windows import Window
 
 __all__ = [
     "MOST_OUTCOMES",
+    "PATTERN",
     "RULE_VERSION",
     "Comparison",
+    "Counts",
     "Evidence",
     "Judgement",
     "Outcome",
@@ -43,6 +46,7 @@ __all__ = [
     "is_over",
     "judge",
     "largest_excess",
+    "may_act",
     "replay",
     "slowdown",
     "trigger_in",

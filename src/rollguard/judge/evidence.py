@@ -76,8 +76,10 @@ class Evidence:
         levels = _levels(self.baseline_calls, self.baseline_failures, self.alpha, self.delta)
         object.__setattr__(self, "_levels", levels)
 
-    def log_e(self, calls: int, failures: int) -> float:
+    def log_e(self, calls: float, failures: float) -> float:
         """Step 6: natural log of the e-value of `failures` in `calls` current executions (uncapped).
+
+        It is defined between whole numbers too: along a fixed failure rate it rises once it is above 0.
 
         Raises:
             InvalidInput: counts that cannot be.
@@ -124,7 +126,7 @@ class Evidence:
         return fewest
 
 
-def _check_counts(side: str, calls: int, failures: int) -> None:
+def _check_counts(side: str, calls: float, failures: float) -> None:
     if not 0 <= failures <= calls:
         raise InvalidInput(f"{side} counts need 0 <= failures <= calls, not {failures} of {calls}")
 
@@ -147,12 +149,12 @@ def _levels(nb: int, fb: int, alpha: float, delta: float) -> tuple[tuple[float, 
     return tuple((min(1.0, u[k] + delta), math.log(c / w[k])) for k in (_LEVELS - 1, *range(_LEVELS - 1)))
 
 
-def _log_m(theta: float, n: int, f: int) -> float:
+def _log_m(theta: float, n: float, f: float) -> float:
     """Step 5: log of the mixture of betting martingales against a failure rate of at most `theta`."""
     return 0.0 if theta >= 1.0 else _log_mean(_log_bets(theta, n, f))
 
 
-def _log_bets(theta: float, n: int, f: int) -> list[float]:
+def _log_bets(theta: float, n: float, f: float) -> list[float]:
     """The log of each betting martingale alone."""
     odds, log1p, kept = (1.0 - theta) / theta, math.log1p, n - f
     return [f * log1p(v * odds) + kept * keep for v, keep in _BETS_KEPT]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import partial
+from itertools import count
 
-from rollguard.judge.comparison import CRITICAL_DROP
 from rollguard.judge.evidence import Evidence
-from rollguard.judge.verdict import FEWEST_FOR_CRITICAL, Judgement, Verdict
+from rollguard.judge.policy import Counts, acting, ways
+from rollguard.judge.verdict import Judgement, Verdict
 
 MOST = 1_000_000  # more executions than this are never
-FEW = 200  # as many are tried one by one
 
 
 def executions_needed(judgement: Judgement) -> int | None:
@@ -28,28 +29,73 @@ def executions_needed(judgement: Judgement) -> int | None:
     failing = (comparison.success_rate_drop or 0) >= rules.threshold
     if rules.decision == "threshold" or not failing:
         return max(0, rules.min_executions - current.total)
-    test = Evidence(baseline.total, baseline.failures, rules.success_alpha, rules.delta)
+    ahead = _Ahead(judgement)
+    least = min(ahead.until_healthy(), ahead.until_worse())
+    return least - current.total if least <= MOST else None
 
-    def enough(calls: int) -> bool:
-        failures = calls * current.failures // current.total
-        if not test.present(calls, failures):
-            return False
-        if calls >= rules.min_executions:
-            return True
-        lost = Fraction(failures, calls) - Fraction(baseline.failures, baseline.total)
-        return calls >= FEWEST_FOR_CRITICAL and lost >= max(CRITICAL_DROP, rules.threshold)
 
-    # A large drop needs fewer calls than `min_executions`.
-    few = range(current.total + 1, min(rules.min_executions, current.total + FEW))
-    soon = next(filter(enough, few), None)
-    if soon is not None:
-        return soon - current.total
-    low, high = max(current.total, rules.min_executions - 1), max(current.total, rules.min_executions)
-    while not enough(high):
-        if high >= MOST:
-            return None
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high - current.total
+class _Ahead:
+    """Calls to come, of which as many fail as of those so far, rounded down; those with equally many are one block.
+
+    Neither rule is monotone in the calls: between two failures the rate falls. So each block is asked on its own.
+    """
+
+    def __init__(self, judgement: Judgement) -> None:
+        baseline, current = judgement.comparison.baseline, judgement.comparison.current
+        self._rules, self._before = judgement.rules, (baseline.total, baseline.failures)
+        self._total, self._failed = current.total, current.failures
+        self._test = Evidence(*self._before, judgement.rules.success_alpha, judgement.rules.delta)
+
+    def until_healthy(self) -> int:
+        """The fewest calls at which the rate has fallen below the one at which it is a regression."""
+        limit = Fraction(self._before[1], self._before[0]) + self._rules.threshold
+        rate = Fraction(self._failed, self._total)
+        for failures in count(self._failed):
+            first, last = self._block(failures)
+            calls = max(first, self._rules.min_executions, failures * limit.denominator // limit.numerator + 1)
+            if calls <= last:
+                return calls
+            if first > MOST or rate == 1 or (rate - limit) * first > 1:  # rounding takes less than one failure
+                break
+        return MOST + 1
+
+    def until_worse(self) -> int:
+        """The fewest calls at which the rules act.
+
+        Of a block the first calls speak loudest, so these are tried, and those with which a rule begins to hold. Along
+        the exact rate evidence rises once there is some; where there is none at that, there is none at a rounded one.
+        """
+        edges = {way.calls for way in ways(self._rules)}
+        failures = self._first_evident()
+        while failures * self._total <= MOST * self._failed:
+            first, last = self._block(failures)
+            for calls in sorted({first, *edges}):
+                if first <= calls <= last and self._acts(calls, failures):
+                    return calls
+            failures += 1
+        return MOST + 1
+
+    def _first_evident(self) -> int:
+        """The fewest failures to come that are evidence at the exact rate; too many where none are."""
+        low, high = self._failed - 1, self._failed
+        while not self._evident(high * self._total / self._failed, high):
+            low, high = high, 2 * high
+            if low * self._total > MOST * self._failed:
+                return high
+        while high - low > 1:
+            middle = (low + high) // 2
+            found = self._evident(middle * self._total / self._failed, middle)
+            low, high = (low, middle) if found else (middle, high)
+        return high
+
+    def _block(self, failures: int) -> tuple[int, int]:
+        """The fewest and the most calls to come with so many failures."""
+        last = -(-(failures + 1) * self._total // self._failed) - 1
+        return max(self._total + 1, -(-failures * self._total // self._failed)), last
+
+    def _acts(self, calls: int, failures: int) -> bool:
+        counts, evident = Counts(*self._before, calls, failures), partial(self._evident, calls, failures)
+        return acting(self._rules, counts, scheduled=False, evidence=evident) is not None
+
+    def _evident(self, calls: float, failures: int) -> bool:
+        return self._test.log_e(calls, failures) >= self._test.required

@@ -10,7 +10,7 @@ from rollguard.errors import InvalidInput
 from rollguard.judge.external import Surroundings
 from rollguard.judge.rules import Rules
 from rollguard.judge.triggers import Outcome
-from rollguard.judge.verdict import REPLAYED_VERSIONS, RULE_VERSION, Judgement, judge
+from rollguard.judge.verdict import REPLAYED_VERSIONS, RULE_VERSION, Judgement, judge_recorded
 from rollguard.judge.windows import Window
 
 _DECIDED = ("verdict", "rollback_type", "needs_rollback", "log_e", "reasons")
@@ -35,7 +35,7 @@ def replay(record: Mapping[str, Any], rules: Rules | None = None) -> Judgement:
         )
     try:
         surroundings = record.get("surroundings")
-        return judge(
+        return judge_recorded(
             Window.from_dict(record["baseline"]),
             Window.from_dict(record["current"]),
             rules or Rules(**record["rules"]),

@@ -15,6 +15,7 @@ from typing import Any, Self
 IN_A_ROW = 3
 ALL_FAILED = 5
 WITHIN = timedelta(minutes=5)
+PATTERN = 2 * WITHIN  # how far back a check looks for them
 MOST_OUTCOMES = 200  # the latest executions that are looked at; what was before them is not known
 _SIGNATURE_ERRORS = ("TypeError", "AttributeError")
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from fractions import Fraction
 from typing import Any
 
 from rollguard.judge import words
-from rollguard.judge.comparison import CRITICAL_DROP, Comparison, compare
+from rollguard.judge.comparison import Comparison, compare
 from rollguard.judge.evidence import Evidence
 from rollguard.judge.external import Surroundings
+from rollguard.judge.policy import Counts, RollbackType, acting
 from rollguard.judge.rules import Rules
 from rollguard.judge.slowdown import Slowdown, slowdown
-from rollguard.judge.triggers import MOST_OUTCOMES, Outcome, Trigger, trigger_in
+from rollguard.judge.triggers import IN_A_ROW, MOST_OUTCOMES, Outcome, Trigger, trigger_in
 from rollguard.judge.windows import Window
 
 # Written into every decision record; changes whenever the same counts could judge differently, in whatever word.
@@ -22,8 +22,6 @@ from rollguard.judge.windows import Window
 #    the bounds are the same to 1e-9, and not to the last bit.
 RULE_VERSION = 3
 REPLAYED_VERSIONS = (2, RULE_VERSION)  # what can be judged again as it was then
-
-FEWEST_FOR_CRITICAL = 5  # calls since the deployment, where the drop is 30 points or more
 
 
 class Verdict(StrEnum):
@@ -34,16 +32,6 @@ class Verdict(StrEnum):
     INSUFFICIENT_DATA = "insufficient_data"
     EXTERNAL = "external"
     ERROR = "error"
-
-
-class RollbackType(StrEnum):
-    """What called for a rollback."""
-
-    THRESHOLD = "threshold"
-    EVIDENCE = "evidence"
-    FAST = "fast"
-    SLOWDOWN = "slowdown"
-    MANUAL = "manual"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +76,6 @@ class Judgement:
     needs_rollback: bool
 
     @property
-    def wants_surroundings(self) -> bool:
-        """Whether it would act and nobody has looked yet at what else happened."""
-        return self.needs_rollback and self.surroundings is None
-
-    @property
     def headline(self) -> str:
         """Why a rollback is called for, in one line; without one, what was counted."""
         counted, evidence = self.reasons[0], self.reasons[1]
@@ -132,27 +115,96 @@ def judge(
     rules: Rules,
     *,
     scheduled: bool = True,
-    outcomes: Sequence[Outcome] = (),
-    surroundings: Surroundings | None = None,
-    rule_version: int = RULE_VERSION,
+    outcomes: Callable[[], Sequence[Outcome] | None] | None = None,
+    surroundings: Callable[[], Surroundings] | None = None,
 ) -> Judgement:
-    """Judge a deployment.
+    """Judge a deployment. Everything that decides calls this, or reads the list that it decides by.
 
     Args:
         baseline: what was counted before the deployment.
         current: what was counted since.
         rules: what to judge by.
-        scheduled: False for a look between the schedule's, at which the threshold rule does not act: more looks would
-            make its false alarms more frequent.
-        outcomes: the latest executions of the deployed version, the oldest first, to look for triggers in.
-        surroundings: what else happened, where the judgement without it would act.
-        rule_version: judge as that version did, one of `REPLAYED_VERSIONS`.
+        scheduled: False for a check between the schedule's, at which the threshold rule does not act: more checks
+            would make its false alarms more frequent.
+        outcomes: gives the latest executions of the deployed version, the oldest first, to look for triggers in, or
+            None where they are not kept any more; asked only where a trigger could act.
+        surroundings: tells what else happened; asked only where the judgement without it would act.
     """
     found = _look(baseline, current, rules)
+    asked = outcomes is not None and _may_trigger(found, rules)
+    latest = (outcomes() if asked and outcomes is not None else None) or ()
+    judgement = _decided(found, rules, scheduled=scheduled, outcomes=latest)
+    if judgement.needs_rollback and surroundings is not None:
+        judgement = _decided(found, rules, scheduled=scheduled, outcomes=latest, surroundings=surroundings())
+    return judgement
+
+
+def judge_recorded(
+    baseline: Window,
+    current: Window,
+    rules: Rules,
+    *,
+    scheduled: bool,
+    outcomes: Sequence[Outcome],
+    surroundings: Surroundings | None,
+    rule_version: int,
+) -> Judgement:
+    """`judge` with what was asked then, as that version of the rule did, one of `REPLAYED_VERSIONS`."""
+    found = _look(baseline, current, rules)
+    return _decided(
+        found, rules, scheduled=scheduled, outcomes=outcomes, surroundings=surroundings, rule_version=rule_version
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What two windows say, before anything is decided. The slowdown is looked at where the mean ratio asks for it."""
+
+    comparison: Comparison
+    evidence: EvidenceFound
+    slowdown: Slowdown | None
+
+    def acting(self, rules: Rules, *, scheduled: bool, trigger: bool) -> RollbackType | None:
+        """What calls for a rollback."""
+        baseline, current = self.comparison.baseline, self.comparison.current
+        return acting(
+            rules,
+            Counts(baseline.total, baseline.failures, current.total, current.failures),
+            scheduled=scheduled,
+            evidence=lambda: self.evidence.present,
+            trigger=trigger,
+            slowdown=self.slowdown is not None and self.slowdown.present,
+        )
+
+
+def _look(baseline: Window, current: Window, rules: Rules) -> _Found:
+    comparison = compare(baseline, current, rules)
+    test = Evidence(baseline.total, baseline.failures, rules.success_alpha, rules.delta)
+    log_e = test.log_e(current.total, current.failures)
+    evidence = EvidenceFound(rules.success_alpha, rules.delta, log_e, test.required, log_e >= test.required)
+    slow = slowdown(baseline, current, rules.slowdown_alpha) if comparison.performance_degradation else None
+    return _Found(comparison, evidence, slow)
+
+
+def _may_trigger(found: _Found, rules: Rules) -> bool:
+    if found.comparison.current.failures < IN_A_ROW:
+        return False
+    return rules.fast_triggers == "alone" or (rules.fast_triggers == "with_evidence" and found.evidence.present)
+
+
+def _decided(
+    found: _Found,
+    rules: Rules,
+    *,
+    scheduled: bool,
+    outcomes: Sequence[Outcome],
+    surroundings: Surroundings | None = None,
+    rule_version: int = RULE_VERSION,
+) -> Judgement:
     comparison, evidence = found.comparison, found.evidence
     cut = len(outcomes) >= MOST_OUTCOMES and rule_version >= 3
     trigger = trigger_in(outcomes, cut=cut) if outcomes and rules.fast_triggers != "off" else None
-    acting = _acting(found, rules, scheduled, trigger)
+    kind = found.acting(rules, scheduled=scheduled, trigger=trigger is not None)
     reasons = [words.compared(comparison, rules), words.evidence(evidence.log_e, evidence.required)]
     warning = alert = None
     if trigger is not None:
@@ -175,7 +227,7 @@ def judge(
         slow = words.slower(comparison, found.slowdown)
         reasons.append(slow)
         warning = slow if warning is None else f"{warning}; {slow}"
-    needs_rollback = acting is not None
+    needs_rollback = kind is not None
     if needs_rollback:
         verdict, alert = Verdict.REGRESSED, None
         told, explained = _explained(surroundings, rules, scheduled)
@@ -194,57 +246,13 @@ def judge(
         outcomes=tuple(outcomes),
         trigger=trigger,
         surroundings=surroundings,
-        rollback_type=acting,
+        rollback_type=kind,
         verdict=verdict,
         reasons=tuple(reasons),
         warning=warning,
         alert=alert,
         needs_rollback=needs_rollback,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What two windows say, before anything is decided. The slowdown is looked at where the mean ratio asks for it."""
-
-    comparison: Comparison
-    evidence: EvidenceFound
-    slowdown: Slowdown | None
-
-
-def _look(baseline: Window, current: Window, rules: Rules) -> _Found:
-    comparison = compare(baseline, current, rules)
-    test = Evidence(baseline.total, baseline.failures, rules.success_alpha, rules.delta)
-    log_e = test.log_e(current.total, current.failures)
-    evidence = EvidenceFound(rules.success_alpha, rules.delta, log_e, test.required, log_e >= test.required)
-    slow = slowdown(baseline, current, rules.slowdown_alpha) if comparison.performance_degradation else None
-    return _Found(comparison, evidence, slow)
-
-
-def _acting(found: _Found, rules: Rules, scheduled: bool, trigger: Trigger | None) -> RollbackType | None:
-    """What calls for a rollback: step 7 of the rule of `rollguard.judge.evidence`.
-
-    Every way but the threshold's needs evidence, so one alpha covers them all; `fast_triggers = "alone"` is the
-    exception that people choose with open eyes.
-    """
-    comparison, present = found.comparison, found.evidence.present
-    if rules.decision == "threshold" and comparison.regression_detected and scheduled:
-        return RollbackType.THRESHOLD
-    if rules.decision == "evidence" and present and (comparison.regression_detected or _critical(comparison, rules)):
-        return RollbackType.EVIDENCE
-    enough_before = comparison.baseline.total >= rules.min_executions
-    if trigger is not None and (rules.fast_triggers == "alone" or (present and enough_before)):
-        return RollbackType.FAST
-    slow = found.slowdown is not None and found.slowdown.present
-    return RollbackType.SLOWDOWN if rules.rollback_on_slowdown and slow else None
-
-
-def _critical(comparison: Comparison, rules: Rules) -> bool:
-    """A drop so large that fewer calls are enough."""
-    drop = comparison.success_rate_drop or Fraction(0)
-    enough = comparison.baseline.total >= rules.min_executions
-    fewest = min(FEWEST_FOR_CRITICAL, rules.min_executions)
-    return enough and comparison.current.total >= fewest and drop >= max(CRITICAL_DROP, rules.threshold)
 
 
 def _explained(surroundings: Surroundings | None, rules: Rules, scheduled: bool) -> tuple[list[str], bool]:
@@ -255,6 +263,6 @@ def _explained(surroundings: Surroundings | None, rules: Rules, scheduled: bool)
     if not told:
         return [], False
     rest = _look(surroundings.baseline, surroundings.rest, rules)
-    if _acting(rest, rules, scheduled, None) is None:
+    if rest.acting(rules, scheduled=scheduled, trigger=False) is None:
         return told, True
     return [*told, f"which does not explain the rest: {words.compared(rest.comparison, rules)}"], False

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from rollguard.errors import InvalidInput
 from rollguard.judge import Rules
-from rollguard.study.lines import IN_A_ROW, Decision, Line, Lines, lines_of
+from rollguard.judge.triggers import IN_A_ROW
+from rollguard.study.lines import Line, Lines, lines_of
 
 _NOTHING = 1e-16  # paths less likely than this are let go
 
@@ -146,25 +147,21 @@ def _likely(n: int, q: float, unseen: float) -> Iterator[tuple[int, float]]:
 
 
 def false_rollback(
-    decision: Decision,
+    rules: Rules,
     baseline_calls: int,
     rate: float,
     horizon: int,
     *,
-    rules: Rules | None = None,
-    triggers: bool = False,
     looks: Callable[[int], bool] | None = None,
     unseen: float = 1e-9,
 ) -> float:
     """The probability that a tool that did not change is rolled back within `horizon` calls.
 
     Args:
-        decision: which rule.
+        rules: what it is judged by.
         baseline_calls: calls before the deployment.
         rate: the tool's failure rate, before and after.
         horizon: calls while the deployment is watched.
-        rules: the settings; the contract's by default.
-        triggers: whether three failures in a row act too, together with the evidence.
         looks: the numbers of calls at which it is looked at; all by default.
         unseen: share of the possible baselines that may be left out.
 
@@ -176,7 +173,7 @@ def false_rollback(
     """
 
     def chance(failures: int) -> float:
-        lines = lines_of(decision, baseline_calls, failures, rules or Rules(), horizon, triggers=triggers)
+        lines = lines_of(rules, baseline_calls, failures, horizon)
         return math.fsum(stopping(lines.looked_at(looks) if looks else lines, rate))
 
     return mixed_over_baselines(baseline_calls, rate, chance, unseen=unseen)

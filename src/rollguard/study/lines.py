@@ -1,6 +1,7 @@
 """The line that a rule draws: for each number of calls, the fewest failures at which it acts.
 
-Every rule here acts on `f` failures of `n` calls whenever it acts on fewer, so that its line is all there is to it.
+The rule (`rollguard.judge.policy`) acts on `f` failures of `n` calls whenever it acts on fewer, so that its line is all
+there is to it. Rollbacks for slowness are left out: they do not depend on failures.
 """
 
 from __future__ import annotations
@@ -8,23 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
-from fractions import Fraction
 
 from rollguard.judge import Evidence, Rules
-from rollguard.judge.comparison import CRITICAL_DROP
-
-IN_A_ROW = 3  # failures in a row that are a fast trigger
-SOONER_CALLS, SOONER_DROP = 5, CRITICAL_DROP  # a critical drop that is proved need not wait for `min_executions`
+from rollguard.judge.policy import Way, ways
 
 Line = list[int]
-
-
-class Decision(StrEnum):
-    """What rolls back: the contract's threshold, or evidence as well."""
-
-    THRESHOLD = "threshold"
-    EVIDENCE = "evidence"
+Looks = Callable[[int], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,49 +34,32 @@ class Lines:
         """The most calls that are followed."""
         return len(self.counts) - 1
 
-    def looked_at(self, looks: Callable[[int], bool]) -> Lines:
+    def looked_at(self, looks: Looks) -> Lines:
         """The same rule, which acts only at the numbers of calls that it is looked at."""
-        counts = [least if looks(n) else n + 1 for n, least in enumerate(self.counts)]
-        run = None if self.run is None else [least if looks(n) else n + 1 for n, least in enumerate(self.run)]
-        return Lines(counts, run)
+        return Lines(_where(looks, self.counts), None if self.run is None else _where(looks, self.run))
 
 
 def lines_of(
-    decision: Decision,
-    baseline_calls: int,
-    baseline_failures: int,
-    rules: Rules,
-    horizon: int,
-    *,
-    triggers: bool = False,
+    rules: Rules, baseline_calls: int, baseline_failures: int, horizon: int, *, scheduled: Looks | None = None
 ) -> Lines:
-    """The lines of the contract's rule or of the evidence rule before a baseline of these counts.
+    """The lines of the rules before a baseline of these counts.
 
     Args:
-        triggers: whether three failures in a row act too, together with the evidence.
+        scheduled: the numbers of calls at which the schedule looks; all by default. What does not wait for the schedule
+            is looked at after every call.
     """
-    nb, fb = baseline_calls, baseline_failures
-    dropped = drop_line(nb, fb, rules.threshold, horizon, least_calls=rules.min_executions)
-    if nb < rules.min_executions:
-        return Lines(_never(horizon))
-    if decision is Decision.THRESHOLD and not triggers:
-        return Lines(dropped)
-    evidence = Evidence(nb, fb, rules.alpha, rules.delta).boundary(horizon)
-    run = evidence if triggers else None
-    if decision is Decision.THRESHOLD:
-        return Lines(dropped, run)
-    sooner = drop_line(nb, fb, max(SOONER_DROP, rules.threshold), horizon, least_calls=SOONER_CALLS)
-    either = [min(a, b) for a, b in zip(dropped, sooner, strict=True)]
-    return Lines([max(a, b) for a, b in zip(evidence, either, strict=True)], run)
+    nb, fb, known = baseline_calls, baseline_failures, ways(rules)
+    evident = _never(horizon)
+    if any(way.evidence for way in known) and nb >= rules.min_executions:
+        evident = Evidence(nb, fb, rules.success_alpha, rules.delta).boundary(horizon)
 
+    def line(way: Way) -> Line:
+        fewest = [way.fewest(nb, fb, n, evident[n]) for n in range(horizon + 1)]
+        return _where(scheduled, fewest) if way.scheduled and scheduled is not None else fewest
 
-def drop_line(nb: int, fb: int, drop: Fraction, horizon: int, *, least_calls: int) -> Line:
-    """The fewest failures with which the success rate fell by `drop` or more, in integers: exact at every edge."""
-    if nb < 1:
-        return _never(horizon)
-    a, b = drop.numerator, drop.denominator
-    over, under = fb * b + a * nb, nb * b  # f / n >= fb / nb + a / b
-    return [-(-n * over // under) if n >= least_calls else n + 1 for n in range(horizon + 1)]
+    by_counts = [line(way) for way in known if not way.slowdown and not way.trigger]
+    by_run = [line(way) for way in known if way.trigger]
+    return Lines(_lowest(by_counts, horizon), _lowest(by_run, horizon) if by_run else None)
 
 
 def sprt_line(before: float, after: float, alpha: float, horizon: int) -> Line:
@@ -107,3 +80,11 @@ def _line_of_certainty(before: float, after: float, alpha: float, horizon: int) 
 
 def _never(horizon: int) -> Line:
     return [n + 1 for n in range(horizon + 1)]
+
+
+def _lowest(lines: list[Line], horizon: int) -> Line:
+    return [min(each) for each in zip(_never(horizon), *lines, strict=True)]
+
+
+def _where(looks: Looks, line: Line) -> Line:
+    return [least if looks(n) else n + 1 for n, least in enumerate(line)]

@@ -3,99 +3,59 @@
 from __future__ import annotations
 
 import math
-from collections import deque
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Self
 
-from rollguard.judge import Evidence, Rules
+from rollguard.judge import MOST_OUTCOMES, PATTERN, Counts, Outcome, Rules, Window, judge, may_act
 from rollguard.judge.binomial import clopper_pearson_upper
-from rollguard.study.lines import IN_A_ROW, SOONER_CALLS, SOONER_DROP, Decision
+from rollguard.judge.histogram import bucket_of
+from rollguard.judge.triggers import IN_A_ROW
 from rollguard.study.scenario import Scenario
 from rollguard.study.streams import DAY, HOUR, Call, calls_of
 
-_RUN_SECONDS = 300.0  # within which failures in a row are a trigger
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """What is known at one look.
-
-    Attributes:
-        at: when, in seconds after the deployment.
-        calls, failures: since the deployment; a request that was tried again counts once, with its last outcome.
-        run: whether calls failed `IN_A_ROW` times in a row, in five minutes, since the look before.
-    """
-
-    at: float
-    calls: int
-    failures: int
-    run: bool
+NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)  # of the deployments; a time long past, so that none lies in the future
+NOT_BY_COUNTS = ("baseline", "collapse_retries", "extend_until_sufficient")  # rules that are not played
 
 
 class Counted:
     """Counts of calls where those that belong to one request count once, with the last outcome."""
 
-    def __init__(self) -> None:
-        self.calls = self.failures = 0
-        self._failed: dict[int, bool] = {}
+    def __init__(self, rules: Rules) -> None:
+        self.total = self.failures = 0
+        self._not_counted, self._with_durations = rules.caller_errors, rules.rollback_on_slowdown
+        self._latest: dict[int, Call] = {}
+        self._sum_ms, self._buckets = 0.0, Counter[int]()
 
     def add(self, call: Call) -> None:
         """Count one more call."""
-        if call.request is None:
-            self.calls, self.failures = self.calls + 1, self.failures + (not call.succeeded)
+        if call.request is not None:
+            before = self._latest.get(call.request)
+            if before is not None:
+                self._count(before, -1)
+            self._latest[call.request] = call
+        self._count(call, 1)
+
+    @property
+    def window(self) -> Window:
+        """What is counted so far; durations where they decide anything."""
+        if not self._with_durations:
+            return Window(self.total, self.total - self.failures)
+        buckets = tuple(sorted((bucket, number) for bucket, number in self._buckets.items() if number))
+        return Window(self.total, self.total - self.failures, self.total, max(0.0, self._sum_ms), buckets)
+
+    def _count(self, call: Call, number: int) -> None:
+        if call.error_type in self._not_counted:
             return
-        before = self._failed.get(call.request)
-        self._failed[call.request] = not call.succeeded
-        self.calls += before is None
-        self.failures += (not call.succeeded) - bool(before)
-
-
-def baseline_of(calls: Iterable[Call], days: float) -> Counted:
-    """The counts of the calls in the days before the deployment."""
-    counted = Counted()
-    for call in calls:
-        if -days * DAY <= call.at < 0.0:
-            counted.add(call)
-    return counted
-
-
-def tallies(calls: Sequence[Call], every: float, until: float) -> Iterator[Tally]:
-    """What is known at each look, one every `every` seconds."""
-    counted, latest = Counted(), deque[float](maxlen=IN_A_ROW)
-    following = iter([call for call in calls if call.at >= 0.0])
-    call = next(following, None)
-    look = every
-    while look <= until:
-        run = False
-        while call is not None and call.at <= look:
-            counted.add(call)
-            if call.succeeded:
-                latest.clear()
-            else:
-                latest.append(call.at)
-                run = run or (len(latest) == IN_A_ROW and latest[-1] - latest[0] <= _RUN_SECONDS)
-            call = next(following, None)
-        yield Tally(look, counted.calls, counted.failures, run)
-        look += every
-
-
-def acts(decision: Decision, test: Evidence, tally: Tally, rules: Rules, *, triggers: bool = True) -> bool:
-    """Whether a rule rolls back at these counts; the same as `rollguard.study.lines` draws, for one look."""
-    if test.baseline_calls < rules.min_executions:
-        return False
-    dropped = _fell_by(rules.threshold, rules.min_executions, test, tally)
-    run = triggers and tally.run
-    if decision is Decision.THRESHOLD:
-        return dropped or (run and test.present(tally.calls, tally.failures))
-    sooner = dropped or run or _fell_by(max(SOONER_DROP, rules.threshold), SOONER_CALLS, test, tally)
-    return sooner and test.present(tally.calls, tally.failures)
-
-
-def _fell_by(drop: Fraction, least_calls: int, test: Evidence, tally: Tally) -> bool:
-    a, b, nb = drop.numerator, drop.denominator, test.baseline_calls
-    return tally.calls >= least_calls and tally.failures * nb * b >= tally.calls * (test.baseline_failures * b + a * nb)
+        self.total += number
+        self.failures += 0 if call.succeeded else number
+        if self._with_durations:
+            self._sum_ms += number * call.duration_ms
+            self._buckets[bucket_of(call.duration_ms)] += number
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,20 +66,51 @@ class Act:
     calls: int
 
 
-def replay(
-    calls: Sequence[Call], decision: Decision, rules: Rules, *, every: float, until: float, triggers: bool = True
-) -> Act | None:
-    """When the rule rolls the deployment back, looked at every `every` seconds; None where it does not."""
-    before = baseline_of(calls, rules.baseline_window_days)
-    test = Evidence(before.calls, before.failures, rules.alpha, rules.delta)
-    for tally in tallies(calls, every, until):
-        if acts(decision, test, tally, rules, triggers=triggers):
-            return Act(tally.at, tally.calls)
+def replay(calls: Sequence[Call], rules: Rules, *, every: float, until: float) -> Act | None:
+    """When the rules roll the deployment back, looked at every `every` seconds; None where they do not.
+
+    Args:
+        calls: of one tool, in the order of time.
+    """
+    before, after = Counted(rules), Counted(rules)
+    for call in calls[: bisect_left(calls, 0.0, key=_at)]:
+        if call.at >= -rules.baseline_window_days * DAY:
+            before.add(call)
+    baseline = before.window
+    number = first = bisect_left(calls, 0.0, key=_at)
+    look = every
+    while look <= until:
+        while number < len(calls) and calls[number].at <= look:
+            after.add(calls[number])
+            number += 1
+        latest = calls[max(first, bisect_left(calls, look - PATTERN.total_seconds(), key=_at)) : number]
+        triggered = sum(not call.succeeded for call in latest) >= IN_A_ROW
+        counts = Counts(baseline.total, baseline.failures, after.total, after.failures)
+        if may_act(rules, counts, scheduled=True, trigger=triggered):
+            found = judge(baseline, after.window, rules, outcomes=partial(_outcomes, latest, rules))
+            if found.needs_rollback:
+                return Act(look, after.total)
+        look += every
     return None
 
 
+def _at(call: Call) -> float:
+    return call.at
+
+
+def _outcomes(calls: Sequence[Call], rules: Rules) -> list[Outcome]:
+    """The outcomes that the monitor would read: of a request that was tried again, the last one."""
+    last = {call.request: number for number, call in enumerate(calls) if call.request is not None}
+    counted = [
+        Outcome(NOON + timedelta(seconds=call.at), call.succeeded, call.error_type)
+        for number, call in enumerate(calls)
+        if call.error_type not in rules.caller_errors and (call.request is None or last[call.request] == number)
+    ]
+    return counted[-MOST_OUTCOMES:]
+
+
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Rollbacks:
     """What became of the deployments of a scenario.
 
     Attributes:
@@ -168,12 +159,9 @@ def within(ordered: Sequence[float], share: float) -> float | None:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
 
 
-def play(
-    scenario: Scenario, decision: Decision, rules: Rules, *, runs: int, every: float, triggers: bool = True
-) -> Iterator[Act | None]:
+def play(scenario: Scenario, rules: Rules, *, runs: int, every: float) -> Iterator[Act | None]:
     """`replay` of each tool in each run of the scenario."""
     until = scenario.traffic.watched_hours * HOUR
     for run in range(runs):
         for tool in range(scenario.tools):
-            calls = calls_of(scenario, tool, run)
-            yield replay(calls, decision, rules, every=every, until=until, triggers=triggers)
+            yield replay(calls_of(scenario, tool, run), rules, every=every, until=until)

@@ -8,15 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 
-from rollguard.judge import Judgement, Outcome, Rules, Surroundings, Verdict, Window, judge
-from rollguard.judge.comparison import CRITICAL_DROP
-from rollguard.judge.verdict import FEWEST_FOR_CRITICAL
+from rollguard.judge import PATTERN, Counts, Judgement, Outcome, Rules, Surroundings, Verdict, Window, judge, may_act
+from rollguard.judge.triggers import IN_A_ROW
 
 MINUTE = timedelta(minutes=1)
-PATTERN = timedelta(minutes=10)  # how far back triggers are looked for, as the monitor does
-_FEWEST_FAILURES = 3  # a trigger needs
 
 _NONE = Window()
 
@@ -137,7 +133,6 @@ class _Replay:
         self.total, self.failures = history.before.total, history.before.failures
         self.recent: list[tuple[datetime, int]] = []  # (minute, failures), where there were some
         self._window, self._summed = history.before, 0
-        self._drop = rules.threshold
 
     def run(self) -> Replayed:
         history, rules = self.history, self.rules
@@ -192,41 +187,28 @@ class _Replay:
 
     def _judged(self, at: datetime, baseline: Window, *, scheduled: bool) -> Judgement | None:
         """The judgement, if there can be anything to act upon."""
-        triggered = self._may_trigger(at, baseline)
-        acts = scheduled or self.rules.decision == "evidence"
-        dropped = acts and self._dropped(baseline)
-        if not (triggered or dropped or self.rules.rollback_on_slowdown):
+        counts = Counts(baseline.total, baseline.failures, self.total, self.failures)
+        triggered = self._may_trigger(at)
+        if not may_act(self.rules, counts, scheduled=scheduled, trigger=triggered):
             return None
-        judged = partial(judge, baseline, self.current, self.rules, scheduled=scheduled)
-        judgement = judged()
-        if triggered and (self.rules.fast_triggers == "alone" or judgement.evidence.present):
-            outcomes = self.outcomes(at) if self.outcomes is not None else None
-            if outcomes is None:
-                self.triggers_known = False
-            else:
-                judgement = judged(outcomes=outcomes)
-        if judgement.wants_surroundings and self.rules.holds_on_external and self.surroundings is not None:
-            around = self.surroundings(at, baseline, self.current)
-            judgement = judged(outcomes=judgement.outcomes, surroundings=around)
-            if not judgement.needs_rollback and self.held_since is None:
-                self.held_since = at
+        around = self.surroundings if self.rules.holds_on_external else None
+        judgement = judge(
+            baseline,
+            self.current,
+            self.rules,
+            scheduled=scheduled,
+            outcomes=(lambda: self._outcomes(at)) if triggered else None,
+            surroundings=None if around is None else lambda: around(at, baseline, self.current),
+        )
+        if judgement.verdict is Verdict.EXTERNAL and self.held_since is None:
+            self.held_since = at
         return judgement
 
-    def _may_trigger(self, at: datetime, baseline: Window) -> bool:
-        how = self.rules.fast_triggers
-        if how == "off":
-            return False
+    def _may_trigger(self, at: datetime) -> bool:
         self.recent = [(start, failures) for start, failures in self.recent if start + MINUTE > at - PATTERN]
-        if sum(failures for _start, failures in self.recent) < _FEWEST_FAILURES:
-            return False
-        # There is no evidence before more calls fail than failed in the baseline.
-        return how == "alone" or self.failures * baseline.total > baseline.failures * self.total or not baseline.total
+        return sum(failures for _start, failures in self.recent) >= IN_A_ROW
 
-    def _dropped(self, baseline: Window) -> bool:
-        """Whether the success rate fell so far that a rule may act, in integers: fast, and exact at every edge."""
-        least = self.rules.min_executions
-        if baseline.total < least or self.total < min(least, FEWEST_FOR_CRITICAL):
-            return False
-        drop = self._drop if self.total >= least else max(CRITICAL_DROP, self._drop)
-        lost = self.failures * baseline.total - baseline.failures * self.total
-        return lost * drop.denominator >= drop.numerator * self.total * baseline.total
+    def _outcomes(self, at: datetime) -> Sequence[Outcome] | None:
+        outcomes = self.outcomes(at) if self.outcomes is not None else None
+        self.triggers_known = self.triggers_known and outcomes is not None
+        return outcomes

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, lru_cache
 
 from rollguard.judge import Rules
+from rollguard.judge.triggers import IN_A_ROW
 from rollguard.study.exact import mixed_over_baselines, stopping
-from rollguard.study.lines import IN_A_ROW, Decision, Lines, lines_of
+from rollguard.study.lines import lines_of
 
 _UNSEEN = 1e-6
 WORK = 20_000_000  # steps of the computation for one tool: some seconds
@@ -59,7 +60,7 @@ def false_alarm(rules: Rules, baseline_calls: int, rate: float, calls: int, look
 
     @cache
     def chance(failures: int) -> float:
-        lines = _lines(rules, baseline_calls, failures, followed, per_look)
+        lines = lines_of(rules, baseline_calls, failures, followed, scheduled=lambda n: n % per_look == 0)
         return math.fsum(stopping(lines, rate))
 
     def between(failures: int) -> float:
@@ -73,17 +74,3 @@ def false_alarm(rules: Rules, baseline_calls: int, rate: float, calls: int, look
         return Risk(probability=0.0, exact=True, calls=0)
     probability = mixed_over_baselines(baseline_calls, rate, between, unseen=_UNSEEN)
     return Risk(probability, step == 1 and followed == calls, followed)
-
-
-def _lines(rules: Rules, baseline_calls: int, failures: int, calls: int, per_look: int) -> Lines:
-    """The threshold rule acts at its looks, everything else at every call."""
-    plain = replace(rules, alpha=rules.success_alpha, rollback_on_slowdown=False)
-    decision = Decision(rules.decision)
-    with_evidence = rules.fast_triggers == "with_evidence"
-    lines = lines_of(decision, baseline_calls, failures, plain, calls, triggers=with_evidence)
-    counts = lines.counts
-    if decision is Decision.THRESHOLD:
-        counts = lines.looked_at(lambda n: n % per_look == 0).counts
-    if rules.fast_triggers == "alone":
-        return Lines(counts, [min(IN_A_ROW, n + 1) if n >= IN_A_ROW else n + 1 for n in range(calls + 1)])
-    return Lines(counts, lines.run)

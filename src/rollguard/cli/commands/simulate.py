@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +17,7 @@ from rollguard.cli.words import NOTHING, percent, span
 
 if TYPE_CHECKING:
     from rollguard.judge import Rules
-    from rollguard.study.replay import Act, Outcome
+    from rollguard.study.replay import Act, Rollbacks
     from rollguard.study.scenario import Scenario
 
 _MINUTE = 60.0
@@ -85,6 +86,17 @@ def simulate(
         output.emit_json(told)
     else:
         _tell(told)
+    if not through_monitor:
+        _note_left_out(rules)
+
+
+def _note_left_out(rules: Rules) -> None:
+    from rollguard.judge import Rules as Defaults
+    from rollguard.study.replay import NOT_BY_COUNTS
+
+    left_out = [name for name in NOT_BY_COUNTS if getattr(rules, name) != getattr(Defaults(), name)]
+    if left_out:
+        output.note(f"not played by the counts: {', '.join(left_out)}; play them with --through-monitor")
 
 
 def _list(scenarios: dict[str, Scenario], *, as_json: bool) -> None:
@@ -104,11 +116,10 @@ def _outcomes(
     advance: Callable[[float], object],
     *,
     through_monitor: bool,
-) -> dict[str, Outcome]:
-    from rollguard.study.lines import Decision
-    from rollguard.study.replay import Outcome
+) -> dict[str, Rollbacks]:
+    from rollguard.study.replay import Rollbacks
 
-    decisions = list(Decision) if which is Which.both else [Decision(which.value)]
+    decisions = [Which.threshold, Which.evidence] if which is Which.both else [which]
     found = {}
     for number, decision in enumerate(decisions):
 
@@ -116,24 +127,25 @@ def _outcomes(
             advance((done + share) / len(decisions))
 
         play = _through_monitor if through_monitor else _by_counts
-        found[decision.value] = Outcome.of(scenario, play(scenario, decision, rules, runs, every, told))
+        tried = replace(rules, decision=decision.value)
+        found[decision.value] = Rollbacks.of(scenario, play(scenario, tried, runs, every, told))
     return found
 
 
 def _by_counts(
-    scenario: Scenario, decision: Any, rules: Rules, runs: int, every: float, advance: Callable[[float], object]
+    scenario: Scenario, rules: Rules, runs: int, every: float, advance: Callable[[float], object]
 ) -> list[Act | None]:
     from rollguard.study.replay import play
 
     acts = []
-    for number, act in enumerate(play(scenario, decision, rules, runs=runs, every=every), start=1):
+    for number, act in enumerate(play(scenario, rules, runs=runs, every=every), start=1):
         acts.append(act)
         advance(number / (runs * scenario.tools))
     return acts
 
 
 def _through_monitor(
-    scenario: Scenario, decision: Any, rules: Rules, runs: int, every: float, advance: Callable[[float], object]
+    scenario: Scenario, rules: Rules, runs: int, every: float, advance: Callable[[float], object]
 ) -> list[Act | None]:
     from rollguard.simulation import overrides_of, through_monitor
 
@@ -143,11 +155,11 @@ def _through_monitor(
         def told(share: float, done: int = run) -> None:
             advance((done + share) / runs)
 
-        acts += through_monitor(scenario, overrides_of(rules, decision), run=run, every=every, advance=told)
+        acts += through_monitor(scenario, overrides_of(rules), run=run, every=every, advance=told)
     return acts
 
 
-def _result(decision: str, outcome: Outcome) -> dict[str, Any]:
+def _result(decision: str, outcome: Rollbacks) -> dict[str, Any]:
     from rollguard.study.replay import interval, within
 
     low, high = interval(outcome.wrong, outcome.deployments)

@@ -1,0 +1,147 @@
+"""The rule: what calls for a rollback. It stands here and nowhere else.
+
+It is a list of ways to act, each with all that it needs (`ways`). A decision at one moment takes the first way that
+holds (`acting`); the exact risk of the rule is worked out from the fewest failures at which each way holds
+(`Way.fewest`). Both read the same list, so they cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from functools import lru_cache
+
+from rollguard.judge.comparison import CRITICAL_DROP
+from rollguard.judge.rules import Rules
+
+FEWEST_FOR_CRITICAL = 5  # calls since the deployment, where the drop is 30 points or more
+
+
+class RollbackType(StrEnum):
+    """What called for a rollback."""
+
+    THRESHOLD = "threshold"
+    EVIDENCE = "evidence"
+    FAST = "fast"
+    SLOWDOWN = "slowdown"
+    MANUAL = "manual"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Calls and failures of the baseline and since the deployment."""
+
+    baseline_calls: int
+    baseline_failures: int
+    calls: int
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to act: all that it needs must hold.
+
+    Attributes:
+        kind: what the rollback is called.
+        baseline_calls, calls: the fewest calls that it needs before and since the deployment.
+        drop: the least drop of the success rate; 0 where none is needed.
+        evidence: whether the evidence rule must say that more calls fail than before.
+        trigger: whether a trigger (`rollguard.judge.triggers`) must have been found.
+        slowdown: whether the durations must be evidence of a slowdown.
+        scheduled: whether it holds at scheduled checks alone.
+    """
+
+    kind: RollbackType
+    baseline_calls: int = 0
+    calls: int = 0
+    drop: Fraction = Fraction(0)
+    evidence: bool = False
+    trigger: bool = False
+    slowdown: bool = False
+    scheduled: bool = False
+
+    def possible(self, counts: Counts, *, scheduled: bool) -> bool:
+        """Whether the counts allow it, in integers: exact at every edge, and quick.
+
+        There is never evidence before more calls fail than failed in the baseline: the bounds lie above that rate.
+        """
+        nb, fb, n, f = counts.baseline_calls, counts.baseline_failures, counts.calls, counts.failures
+        if nb < self.baseline_calls or n < self.calls or (self.scheduled and not scheduled):
+            return False
+        if self.drop and not (nb and n and f >= self._fewest_dropped(nb, fb, n)):
+            return False
+        return not self.evidence or not nb or f * nb > fb * n
+
+    def fewest(self, baseline_calls: int, baseline_failures: int, calls: int, evident: int) -> int:
+        """The fewest failures of so many calls at which it holds; more than the calls where it cannot hold.
+
+        Args:
+            evident: the fewest failures of these calls that are evidence.
+        """
+        if baseline_calls < self.baseline_calls or calls < self.calls or (self.drop and not baseline_calls):
+            return calls + 1
+        dropped = self._fewest_dropped(baseline_calls, baseline_failures, calls) if self.drop else 0
+        return max(dropped, evident) if self.evidence else dropped
+
+    def _fewest_dropped(self, nb: int, fb: int, n: int) -> int:
+        a, b = self.drop.numerator, self.drop.denominator
+        return -(-n * (fb * b + a * nb) // (nb * b))  # f / n >= fb / nb + a / b
+
+
+@lru_cache(maxsize=256)
+def ways(rules: Rules) -> tuple[Way, ...]:
+    """Every way to act under these rules, in the order in which they are named: step 7 of `rollguard.judge.evidence`.
+
+    All but the threshold's need evidence, so one alpha covers them; `fast_triggers = "alone"` is the exception that
+    people choose with open eyes. A drop of 30 points with evidence is enough after 5 calls.
+    """
+    enough, kind = rules.min_executions, RollbackType(rules.decision)
+    evidence = kind is RollbackType.EVIDENCE
+    found = [Way(kind, enough, enough, rules.threshold, evidence=evidence, scheduled=not evidence)]
+    if evidence:
+        critical = max(CRITICAL_DROP, rules.threshold)
+        found.append(Way(kind, enough, min(FEWEST_FOR_CRITICAL, enough), critical, evidence=True))
+    if rules.fast_triggers == "alone":
+        found.append(Way(RollbackType.FAST, trigger=True))
+    elif rules.fast_triggers == "with_evidence":
+        found.append(Way(RollbackType.FAST, enough, evidence=True, trigger=True))
+    if rules.rollback_on_slowdown:
+        found.append(Way(RollbackType.SLOWDOWN, enough, enough, slowdown=True))
+    return tuple(found)
+
+
+def acting(
+    rules: Rules,
+    counts: Counts,
+    *,
+    scheduled: bool,
+    evidence: Callable[[], bool],
+    trigger: bool = False,
+    slowdown: bool = False,
+) -> RollbackType | None:
+    """What calls for a rollback at these counts; None where nothing does.
+
+    Args:
+        scheduled: whether the check is one of the schedule's.
+        evidence: whether the counts are evidence; asked only when a way needs it.
+        trigger: whether a trigger was found.
+        slowdown: whether the durations are evidence of a slowdown.
+    """
+    for way in ways(rules):
+        if (way.trigger and not trigger) or (way.slowdown and not slowdown):
+            continue
+        if way.possible(counts, scheduled=scheduled) and (not way.evidence or evidence()):
+            return way.kind
+    return None
+
+
+def may_act(rules: Rules, counts: Counts, *, scheduled: bool, trigger: bool) -> bool:
+    """Whether any way is possible: False means that there is nothing to judge, whatever else is found out.
+
+    Args:
+        trigger: whether there may be a trigger.
+    """
+    kind = acting(rules, counts, scheduled=scheduled, evidence=lambda: True, trigger=trigger, slowdown=True)
+    return kind is not None
