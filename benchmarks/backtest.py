@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.databases import DATABASES, Plain, urls
 from benchmarks.harness import Aim, Options, Result, duration, medians, number, profile, seconds, versions
 from rollguard import ExecutionStore
-from rollguard.backtest import backtest, summary
+from rollguard.evaluate.backtest import backtest, summary
 from rollguard.judge import Rules, Window, judge
 from rollguard.judge import evidence as evidence_module
 

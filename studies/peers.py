@@ -27,8 +27,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from rollguard.study.replay import Act
-from rollguard.study.streams import Call
+from rollguard.evaluate.simulate_counts import Act
+from rollguard.evaluate.traffic import Call
 
 MINUTE = 60.0
 

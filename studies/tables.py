@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from rollguard.evaluate.boundaries import Lines, lines_of, sprt_line
+from rollguard.evaluate.exact import delay, false_rollback
+from rollguard.evaluate.scenario import Scenario
+from rollguard.evaluate.simulate_counts import Act, Rollbacks, interval, replay, within
+from rollguard.evaluate.simulator import overrides_of, through_monitor
+from rollguard.evaluate.traffic import calls_of
 from rollguard.judge import Evidence, Rules
-from rollguard.simulation import overrides_of, through_monitor
-from rollguard.study.exact import delay, false_rollback
-from rollguard.study.lines import Lines, lines_of, sprt_line
-from rollguard.study.replay import Act, Rollbacks, interval, replay, within
-from rollguard.study.scenario import Scenario
-from rollguard.study.streams import calls_of
 from studies import peers
 
 NOT_MEASURED = "–"

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry
-from rollguard.store.records import Session
+from rollguard.model.session import Session
 
 settings.register_profile(
     "default", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -32,7 +32,7 @@ from examples.demo.tools_v1 import invoice_total as invoices
 from examples.demo.tools_v1 import log_summary as logs
 from examples.demo.workspace import CANDIDATE, CHANGED, HERE, TOOLS, make_workspace
 from rollguard import ExecutionStore, ToolRegistry
-from rollguard.store.records import Rollback
+from rollguard.model.rollback import Rollback
 from tests.conftest import PostgresServer
 
 ROOT = Path(__file__).parents[1]

@@ -14,12 +14,13 @@ import pytest
 import sqlalchemy as sa
 
 from rollguard import Rollguard, Settings
-from rollguard.doctor import Finding, Health, examine
-from rollguard.notify import Event, EventKind, Level
+from rollguard.cli.doctor import Finding, Health, examine
+from rollguard.model.event import Event, EventKind, Level
 from rollguard.record import Spool, refused_beside
 from rollguard.settings import ActuatorSettings
-from rollguard.store import Intention, migrate
-from rollguard.store.engine import Database
+from rollguard.store import Intention
+from rollguard.store.database.engine import Database
+from rollguard.store.schema import migrate
 from tests.cli.conftest import Shell, empty, shell, shell_on  # noqa: F401 - fixtures
 from tests.conftest import code
 

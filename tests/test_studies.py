@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollguard.study.replay import Act
-from rollguard.study.streams import Call
+from rollguard.evaluate.simulate_counts import Act
+from rollguard.evaluate.traffic import Call
 from studies import page, peers
 from studies.__main__ import main
 from studies.peers import Minutes

@@ -11,7 +11,7 @@ from typing import Any
 
 from examples.demo.journal import Call, Journal
 from rollguard import Rollguard
-from rollguard.store import Rollback
+from rollguard.model.rollback import Rollback
 
 CHAPTERS = ("baseline", "deploy", "watch", "rolled back", "the books")
 

@@ -17,7 +17,7 @@ from examples.demo.journal import Journal
 from examples.demo.screen import Screen
 from examples.demo.workspace import CANDIDATE, CHANGED, HERE, TOOLS, Workspace
 from rollguard import Rollguard
-from rollguard.store import Rollback
+from rollguard.model.rollback import Rollback
 
 REASON = "parse amounts with float() instead of regular expressions"
 ROUNDS_BEFORE = 3  # times that the agent does all its work before the deployment

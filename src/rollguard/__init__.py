@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rollguard.app import Deployed, Rollguard
-    from rollguard.autonomous_loop import AutonomousLoop
-    from rollguard.deployment_monitor import DeploymentMonitor
     from rollguard.errors import RollguardError
+    from rollguard.loop.autonomous_loop import AutonomousLoop
+    from rollguard.monitor.deployment_monitor import DeploymentMonitor
     from rollguard.record import request
     from rollguard.registry import ToolRegistry, tool
     from rollguard.settings import Settings
     from rollguard.store import ExecutionStore
-    from rollguard.version_manager import ToolVersionManager
+    from rollguard.versions.version_manager import ToolVersionManager
 
 __version__ = "0.1.0"
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self, TypeVar, overload
 
-from rollguard.actuators import Actuator, CommandActuator, WebhookActuator
-from rollguard.autonomous_loop import AutonomousLoop
-from rollguard.deployment_monitor import DeploymentMonitor
-from rollguard.interface import Change
+from rollguard.compat import Change
+from rollguard.loop.autonomous_loop import AutonomousLoop
+from rollguard.monitor.deployment_monitor import DeploymentMonitor
 from rollguard.notify import LogNotifier, Notifier, WebhookNotifier
 from rollguard.registry import IsFailure, ToolRegistry, VersionNumber, either, tool
+from rollguard.registry.deploy.actuators import Actuator, CommandActuator, WebhookActuator
 from rollguard.settings import Settings
 from rollguard.store import ExecutionStore
-from rollguard.version_manager import ToolVersionManager
+from rollguard.versions.version_manager import ToolVersionManager
 
 F = TypeVar("F", bound=Callable[..., Any])
 

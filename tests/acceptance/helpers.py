@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rollguard import ExecutionStore
-from rollguard.notify import Event
+from rollguard.model.event import Event
 from tests.conftest import Guard
 
 TEN_AM = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)  # "Tool deployed at 10:00 AM"

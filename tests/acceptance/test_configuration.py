@@ -129,5 +129,5 @@ def test_settings_of_one_session_and_of_one_tool(store: ExecutionStore, registry
 
 def test_parts_are_where_the_contract_names_them() -> None:
     """DeploymentMonitor lives in deployment_monitor, and the autonomous loop beside it."""
-    assert DeploymentMonitor.__module__ == "rollguard.deployment_monitor"
-    assert AutonomousLoop.__module__ == "rollguard.autonomous_loop"
+    assert DeploymentMonitor.__module__ == "rollguard.monitor.deployment_monitor"
+    assert AutonomousLoop.__module__ == "rollguard.loop.autonomous_loop"

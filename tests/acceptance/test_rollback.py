@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry, ToolVersionManager
-from rollguard.notify import EventKind
+from rollguard.model.event import EventKind
 from tests.acceptance.helpers import (
     TEN_AM,
     WEEK,

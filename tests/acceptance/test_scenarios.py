@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry
-from rollguard.notify import EventKind, Level
+from rollguard.model.event import EventKind, Level
 from tests.acceptance.helpers import TEN_AM, Channel, after, baseline, current, deploy_at_ten, execute
 from tests.conftest import Guard
 

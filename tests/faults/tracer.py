@@ -15,9 +15,9 @@ from typing import Any
 
 from sqlalchemy.engine.default import DefaultDialect
 
-from rollguard.actuators import Order
 from rollguard.errors import ActuatorFailed
-from rollguard.registry import folder
+from rollguard.registry.deploy.actuators import Order
+from rollguard.registry.folder import folder
 
 _FILES = ("open", "write", "fsync", "fchmod", "fchown", "pwrite", "replace", "unlink")
 _STATEMENTS = ("do_execute", "do_execute_no_params", "do_executemany", "do_commit", "do_rollback")

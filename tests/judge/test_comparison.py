@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rollguard.errors import InvalidInput, InvalidSetting
 from rollguard.judge import Rules, Severity, Verdict, Window, compare, grade, judge
-from rollguard.judge.words import points
+from rollguard.judge.reasons import points
 
 BANDS = ((15, Severity.MEDIUM), (20, Severity.HIGH), (30, Severity.CRITICAL))
 

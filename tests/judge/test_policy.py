@@ -12,11 +12,11 @@ from functools import cached_property
 import pytest
 
 from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry
+from rollguard.evaluate.boundaries import lines_of
+from rollguard.evaluate.replay_history import History, replay_history
+from rollguard.evaluate.simulate_counts import replay as play
+from rollguard.evaluate.traffic import Call
 from rollguard.judge import Counts, Evidence, Outcome, Rules, Window, differences, judge, may_act, replay
-from rollguard.study.lines import lines_of
-from rollguard.study.replay import replay as play
-from rollguard.study.replaying import History, replay_history
-from rollguard.study.streams import Call
 from tests.conftest import NOW, code
 
 MINUTE = timedelta(minutes=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rollguard.judge.signatures import Failed, investigate, signature
+from rollguard.judge.error_signatures import Failed, investigate, signature
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from rollguard.actuators import Order
 from rollguard.errors import ActuatorFailed
-from rollguard.notify import Event
+from rollguard.model.event import Event
+from rollguard.registry.deploy.actuators import Order
 from tests.conftest import NOW, Guard, code
 
 LATER = NOW + timedelta(hours=2)

@@ -12,7 +12,7 @@ import pytest
 
 from rollguard import AutonomousLoop, DeploymentMonitor, ExecutionStore, ToolRegistry
 from rollguard.errors import CodeQuarantined, UnknownVersion
-from rollguard.store import Rollback
+from rollguard.model.rollback import Rollback
 from tests.conftest import NOW, Guard, code
 from tests.monitor.helpers import LATER, Told, deploy_bad, regressed
 

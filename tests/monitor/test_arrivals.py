@@ -14,8 +14,8 @@ import sqlalchemy as sa
 
 from rollguard import AutonomousLoop, ExecutionStore
 from rollguard.errors import StoreUnavailable
-from rollguard.store.arrivals import Arrivals, arrivals_in
-from rollguard.store.engine import Database
+from rollguard.store.database.change_feed import Arrivals, arrivals_in
+from rollguard.store.database.engine import Database
 from tests.conftest import Guard
 
 LONG = 30.0  # seconds: what is waited for comes long before

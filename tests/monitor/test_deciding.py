@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from rollguard import DeploymentMonitor, ExecutionStore
 from rollguard.judge import differences, replay
-from rollguard.notify import EventKind
+from rollguard.model.event import EventKind
 from tests.acceptance.helpers import Channel
 from tests.conftest import NOW, Guard
 

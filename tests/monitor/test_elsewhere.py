@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry
 from rollguard.errors import ActuatorFailed, CodeQuarantined, InvalidInput, RollbackRefused
-from rollguard.store import Intention, Rollback
+from rollguard.model.rollback import Rollback
+from rollguard.store import Intention
 from rollguard.store.schema import deployment_monitoring
 from tests.conftest import Guard, code
 from tests.monitor.helpers import LATER, Place, Told, regressed

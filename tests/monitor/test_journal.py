@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from rollguard import ExecutionStore
-from rollguard.store import journal
+from rollguard.store import rollback_states as journal
 from rollguard.store.schema import deployment_rollbacks as r
 from tests.conftest import NOW
 

@@ -10,9 +10,10 @@ import pytest
 import sqlalchemy as sa
 
 from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry
-from rollguard.actuators import Order
 from rollguard.errors import DeploymentConflict, RollbackRefused, StoreBusy, StoreUnavailable
-from rollguard.store import Intention, engine
+from rollguard.registry.deploy.actuators import Order
+from rollguard.store import Intention
+from rollguard.store.database import engine
 from rollguard.store.schema import deployment_rollbacks, tool_actuations
 from tests.conftest import NOW, Guard, PostgresServer, code
 from tests.monitor.helpers import LATER, Place, regressed

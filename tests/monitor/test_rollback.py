@@ -20,7 +20,7 @@ from rollguard.errors import (
     UnknownTool,
     UnknownVersion,
 )
-from rollguard.notify import Event
+from rollguard.model.event import Event
 from rollguard.store import Intention
 from tests.conftest import NOW, Guard, code
 

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from rollguard import ExecutionStore
 from rollguard.errors import InvalidInput
-from rollguard.notify import Dispatcher, Event, NotDelivered, Unreachable
+from rollguard.model.event import Event
+from rollguard.notify import Dispatcher, NotDelivered, Unreachable
 from rollguard.store.schema import notifications
 from tests.conftest import NOW
 from tests.notify.test_events import event

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollguard.notify import Event, EventKind, Level, LogNotifier
+from rollguard.model.event import Event, EventKind, Level
+from rollguard.notify import LogNotifier
 
 TEXT = st.text(st.characters(exclude_categories=()))
 EVENTS = st.builds(

@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from rollguard import ExecutionStore
-from rollguard.actuators import Order, WebhookActuator
 from rollguard.errors import ActuatorFailed, InvalidInput
+from rollguard.model.version import Version
 from rollguard.notify import Dispatcher, NotDelivered, Unreachable, WebhookNotifier
-from rollguard.store import Version, digest
+from rollguard.registry.deploy.actuators import Order, WebhookActuator
+from rollguard.store import digest
 from tests.conftest import NOW
 from tests.notify.test_events import event
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, RootModel, SecretStr
 
 from rollguard import ExecutionStore
-from rollguard.store.payloads import MAX_DEPTH, Payloads, clean_text
+from rollguard.store.executions.payloads import MAX_DEPTH, Payloads, clean_text
 
 
 class Color(enum.Enum):

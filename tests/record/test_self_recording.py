@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rollguard import ExecutionStore, tool
-from rollguard.registry.self_recording import recorder_of
+from rollguard.record.instrument import recorder_of
 from tests.registry.helpers import executions, finished, python
 
 SCRIPT = """
@@ -32,7 +32,7 @@ for x in range(7):
 if pid:
     os.waitpid(pid, 0)
 else:
-    from rollguard.registry.self_recording import recorder_of
+    from rollguard.record.instrument import recorder_of
     recorder_of(store).flush()
     os._exit(0)
 """

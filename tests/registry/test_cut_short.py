@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from rollguard import ExecutionStore, Rollguard, ToolRegistry
-from rollguard.doctor import examine
+from rollguard.cli.doctor import examine
 from rollguard.errors import ToolFileError
-from rollguard.registry.notes import notes_in, write_note
+from rollguard.registry.folder.swap_journal import notes_in, write_note
 from rollguard.settings import Settings
 from rollguard.store import digest
 from tests.conftest import Guard, PostgresServer, code

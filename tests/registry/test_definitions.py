@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from rollguard import ExecutionStore, ToolRegistry
 from rollguard.errors import ToolLoadError
-from rollguard.registry.definitions import definition_of
-from rollguard.registry.source import load
+from rollguard.registry.serve.json_schema import definition_of
+from rollguard.registry.serve.loader import load
 
 HEAD = """
 from __future__ import annotations

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry
-from rollguard.actuators import Order
 from rollguard.errors import UnknownTool
-from rollguard.registry.followed import Followed
-from rollguard.store import Version
+from rollguard.model.version import Version
+from rollguard.registry.deploy.actuators import Order
+from rollguard.registry.folder.replica_state import Followed
 from tests.conftest import code
 from tests.registry.helpers import executions, finished, python
 
@@ -273,7 +273,7 @@ def test_what_cannot_be_written(
     (folder / "second.py").write_text(code(1, "second"))
     (folder / "my_tool.py").unlink()
     (folder / "my_tool.py").mkdir()  # what even root cannot write over
-    with caplog.at_level(logging.ERROR, logger="rollguard.registry.following"):
+    with caplog.at_level(logging.ERROR, logger="rollguard.registry.deploy.replica"):
         here.deploy("my_tool", code(2))
         here.deploy("second", code(2, "second"))
         until(lambda: "my_tool" in there.behind)

@@ -12,9 +12,9 @@ import pytest
 from rollguard import ExecutionStore, ToolRegistry
 from rollguard.errors import InvalidInput
 from rollguard.registry import Folder
-from rollguard.registry.folder import FileStamp
-from rollguard.registry.generation import NAME, Generation, announce_swap
-from rollguard.registry.serving import Serving
+from rollguard.registry.folder.folder import FileStamp
+from rollguard.registry.folder.swap_signal import NAME, Generation, announce_swap
+from rollguard.registry.serve.live_tools import Serving
 from tests.conftest import code
 from tests.registry.helpers import finished, python
 

@@ -15,7 +15,7 @@ import pytest
 from rollguard import DeploymentMonitor, ExecutionStore, Rollguard, Settings, ToolRegistry, tool
 from rollguard.errors import InvalidInput
 from rollguard.registry import FailureRule, Folder, LoadedTool
-from rollguard.registry.definitions import definition_of
+from rollguard.registry.serve.json_schema import definition_of
 from tests.registry.helpers import executions
 
 

@@ -13,8 +13,8 @@ import pytest
 from rollguard import ExecutionStore, ToolRegistry
 from rollguard.errors import ToolLoadError, UnknownTool
 from rollguard.registry import Folder
-from rollguard.registry.folder import FileStamp
-from rollguard.registry.serving import Serving
+from rollguard.registry.folder.folder import FileStamp
+from rollguard.registry.serve.live_tools import Serving
 from tests.conftest import code
 from tests.registry.helpers import executions, finished, python
 

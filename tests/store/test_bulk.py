@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from rollguard import ExecutionStore
 from rollguard.errors import InvalidInput, RollguardError, StoreUnavailable
-from rollguard.store import migrate
-from rollguard.store.engine import Database
-from rollguard.store.ids import moment_of, new_id
-from rollguard.store.rollups import Rollups
-from rollguard.store.stretches import Stretch
-from rollguard.store.types import UTCDateTime
+from rollguard.store.database.engine import Database
+from rollguard.store.database.types import UTCDateTime
+from rollguard.store.executions.ids import moment_of, new_id
+from rollguard.store.rollups.query import Rollups
+from rollguard.store.rollups.selection import Stretch
+from rollguard.store.schema import migrate
 from tests.conftest import NOW
 from tests.contract.sql import ask
 

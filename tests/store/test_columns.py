@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from rollguard import ExecutionStore
 from rollguard.errors import InvalidInput, RollguardError
-from rollguard.store.bulk import COLUMNS
-from rollguard.store.columns import checked_columns
-from rollguard.store.executions import Executions
-from rollguard.store.ids import moment_of, new_id
-from rollguard.store.payloads import Payloads
+from rollguard.store.executions.bulk_insert import COLUMNS
+from rollguard.store.executions.executions import Executions
+from rollguard.store.executions.ids import moment_of, new_id
+from rollguard.store.executions.payloads import Payloads
+from rollguard.store.executions.validate_many import checked_columns
 from tests.conftest import NOW
 
 OURS = new_id(NOW)

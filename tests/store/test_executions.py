@@ -13,7 +13,7 @@ from rollguard import ExecutionStore
 from rollguard.errors import InvalidInput, InvalidToolName, StoreConflict
 from rollguard.judge import Rules, Window
 from rollguard.judge.histogram import bucket_of
-from rollguard.store.records import Session
+from rollguard.model.session import Session
 from tests.conftest import NOW
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rollguard import ExecutionStore
-from rollguard.store.forks import sqlite_gate
+from rollguard.store.database.fork_gate import sqlite_gate
 from tests.registry.helpers import finished, python
 
 WRITING = """

@@ -15,10 +15,9 @@ from alembic.runtime.migration import MigrationContext
 
 from rollguard import ExecutionStore
 from rollguard.errors import InvalidInput, NotARollguardStore, SchemaTooNew, StoreConflict, StoreUnavailable
-from rollguard.store import migrate
-from rollguard.store.engine import Database
-from rollguard.store.schema import ONLY_ON, metadata
-from rollguard.store.stretches import Stretch
+from rollguard.store.database.engine import Database
+from rollguard.store.rollups.selection import Stretch
+from rollguard.store.schema import ONLY_ON, metadata, migrate
 from tests.conftest import NOW
 from tests.contract.sql import ask
 

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from rollguard import ExecutionStore
 from rollguard.errors import StoreConflict
 from rollguard.judge import Window
-from rollguard.store import migrate
-from rollguard.store.engine import Database
-from rollguard.store.stretches import Stretch
+from rollguard.store.database.engine import Database
+from rollguard.store.rollups.selection import Stretch
+from rollguard.store.schema import migrate
 from tests.conftest import NOW
 
 HOUR = timedelta(hours=1)

@@ -15,11 +15,11 @@ import sqlalchemy as sa
 
 from rollguard import ExecutionStore
 from rollguard.judge import Rules
-from rollguard.store import migrate
-from rollguard.store.engine import Database
-from rollguard.store.partitions import Partitions, _make, _week
-from rollguard.store.rollups import Rollups
-from rollguard.store.stretches import Stretch
+from rollguard.store.database.engine import Database
+from rollguard.store.retention.partitions import Partitions, _make, _week
+from rollguard.store.rollups.query import Rollups
+from rollguard.store.rollups.selection import Stretch
+from rollguard.store.schema import migrate
 from tests.conftest import NOW
 from tests.contract.sql import Row, ask
 
@@ -131,7 +131,7 @@ def test_a_week_that_has_begun_in_the_default_partition_stays_there(
     store: ExecutionStore, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where more rows of a week are in the default partition than can be moved it is not made; those after it are."""
-    monkeypatch.setattr("rollguard.store.partitions.MOVABLE", 1)
+    monkeypatch.setattr("rollguard.store.retention.partitions.MOVABLE", 1)
     _record(store, early=NOW, second=NOW)
     assert store.tidy(now=NOW).made == ("tool_executions_w20260302", "tool_executions_w20260309")
     _record(store, late=NOW + DAY)

@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from rollguard import AutonomousLoop, DeploymentMonitor, ExecutionStore
 from rollguard.errors import InvalidSetting, StoreBusy
 from rollguard.judge import Rules, Window
-from rollguard.store import Session, Tidied
-from rollguard.store.needed import free_before
-from rollguard.store.retention import STEP
-from rollguard.store.rollups import Rollups
-from rollguard.store.stretches import Stretch
-from rollguard.store.types import UTCDateTime
+from rollguard.model.session import Session
+from rollguard.store import Tidied
+from rollguard.store.database.types import UTCDateTime
+from rollguard.store.retention.retention import STEP
+from rollguard.store.retention.still_read import free_before
+from rollguard.store.rollups.query import Rollups
+from rollguard.store.rollups.selection import Stretch
 from tests.conftest import NOW, Guard
 
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)

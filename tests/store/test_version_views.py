@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollguard import ExecutionStore
-from rollguard.store import migrate
-from rollguard.store.engine import Database
+from rollguard.store.database.engine import Database
+from rollguard.store.schema import migrate
 from tests.conftest import NOW, Guard, code
 
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)

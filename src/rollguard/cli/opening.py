@@ -70,7 +70,9 @@ def _warnings() -> logging.Handler:
     handler.setLevel(logging.WARNING)
     handler.setFormatter(_Plain())
     # A broken file concerns the commands that name its tool, and `tools`; what breaks callers `deploy` says itself.
-    handler.addFilter(lambda line: line.name not in ("rollguard.registry.serving", "rollguard.registry.breaking"))
+    handler.addFilter(
+        lambda line: line.name not in ("rollguard.registry.serve.live_tools", "rollguard.registry.deploy.compat_check")
+    )
     return handler
 
 

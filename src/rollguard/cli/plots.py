@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rollguard.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from rollguard.backtest import Deployment, ToolRisk
+    from rollguard.evaluate.backtest import Deployment, ToolRisk
 
 _SUFFIXES = (".png", ".svg")
 _MOST_ROWS = 60  # a figure with more is not to be read

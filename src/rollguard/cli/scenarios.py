@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from rollguard.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from rollguard.study.scenario import Scenario
+    from rollguard.evaluate.scenario import Scenario
 
 
 def ready_made() -> dict[str, Scenario]:
     """The scenarios that come with Rollguard, by name."""
-    from rollguard.study.scenario import Scenario
+    from rollguard.evaluate.scenario import Scenario
 
     folder = files("rollguard") / "scenarios"
     names = sorted(file.name for file in folder.iterdir() if file.name.endswith(".toml"))
@@ -31,7 +31,7 @@ def scenario_of(word: str) -> tuple[str, Scenario]:
     Raises:
         InvalidInput: it cannot be read, or is no scenario.
     """
-    from rollguard.study.scenario import Scenario
+    from rollguard.evaluate.scenario import Scenario
 
     file = Path(word)
     if file.suffix != ".toml" and not file.exists():

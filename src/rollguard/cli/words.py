@@ -68,7 +68,7 @@ def milliseconds(value: float | None) -> str:
 
 
 def _cut(share: Fraction | float | None, unit: str) -> str:
-    from rollguard.judge.words import points
+    from rollguard.judge.reasons import points
 
     exact = exactly(share) if isinstance(share, float | int) else share
     return NOTHING if exact is None else f"{points(exact)} {unit}"

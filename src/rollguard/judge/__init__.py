@@ -4,14 +4,22 @@ The order of the modules is the order of the data: `windows` → `comparison`, `
 `external` → `policy`, the rule → `verdict` → `replay` and `outlook`.
 """
 
+from rollguard.judge.change_point import change_point
 from rollguard.judge.comparison import Comparison, Severity, as_float, compare, grade
+from rollguard.judge.confounders import (
+    Surroundings,
+    Witness,
+    extent,
+    held_against,
+    is_over,
+    largest_excess,
+    worst_stretch,
+)
 from rollguard.judge.evidence import Evidence
-from rollguard.judge.external import Surroundings, Witness, extent, held_against, is_over, largest_excess, worst_stretch
-from rollguard.judge.mixed import change_point
-from rollguard.judge.outlook import executions_needed
 from rollguard.judge.policy import Counts, RollbackType, may_act
 from rollguard.judge.replay import differences, replay
 from rollguard.judge.rules import Rules
+from rollguard.judge.sample_size import executions_needed
 from rollguard.judge.slowdown import Slowdown, slowdown
 from rollguard.judge.triggers import MOST_OUTCOMES, PATTERN, Outcome, Trigger, trigger_in
 from rollguard.judge.verdict import RULE_VERSION, Judgement, Verdict, judge

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rollguard.errors import InvalidInput
-from rollguard.judge.external import Surroundings
+from rollguard.judge.confounders import Surroundings
 from rollguard.judge.rules import Rules
 from rollguard.judge.triggers import Outcome
 from rollguard.judge.verdict import REPLAYED_VERSIONS, RULE_VERSION, Judgement, judge_recorded

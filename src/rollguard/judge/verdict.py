@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from rollguard.judge import words
+from rollguard.judge import reasons as words
 from rollguard.judge.comparison import Comparison, compare
+from rollguard.judge.confounders import Surroundings
 from rollguard.judge.evidence import Evidence
-from rollguard.judge.external import Surroundings
 from rollguard.judge.policy import Counts, RollbackType, acting
 from rollguard.judge.rules import Rules
 from rollguard.judge.slowdown import Slowdown, slowdown

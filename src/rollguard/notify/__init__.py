@@ -1,17 +1,8 @@
-"""Telling people: one event type, one protocol, many channels."""
+"""People are notified: one event type, one protocol, one file a channel."""
 
-from rollguard.notify.channels import LogNotifier, NotDelivered, Unreachable, WebhookNotifier
 from rollguard.notify.dispatcher import Dispatcher
-from rollguard.notify.event import Event, EventKind, Level, Notifier
+from rollguard.notify.log import LogNotifier
+from rollguard.notify.notifier import NotDelivered, Notifier, Unreachable
+from rollguard.notify.webhook import WebhookNotifier
 
-__all__ = [
-    "Dispatcher",
-    "Event",
-    "EventKind",
-    "Level",
-    "LogNotifier",
-    "NotDelivered",
-    "Notifier",
-    "Unreachable",
-    "WebhookNotifier",
-]
+__all__ = ["Dispatcher", "LogNotifier", "NotDelivered", "Notifier", "Unreachable", "WebhookNotifier"]

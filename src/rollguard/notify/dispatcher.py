@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from rollguard.errors import InvalidInput, RollguardError
-from rollguard.notify.channels import Unreachable
-from rollguard.notify.event import Event, Notifier
-from rollguard.store import ExecutionStore, PendingNotification
-from rollguard.store.payloads import clean_text
+from rollguard.model.event import Event
+from rollguard.model.notification import PendingNotification
+from rollguard.notify.notifier import Notifier, Unreachable
+from rollguard.store import ExecutionStore
+from rollguard.store.executions.payloads import clean_text
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from rollguard.record.delivery import refused_beside
 from rollguard.record.recorder import Note, Recorder
-from rollguard.record.requests import request, request_id
+from rollguard.record.request import request, request_id
 from rollguard.record.spool import Spool
 
 __all__ = ["Note", "Recorder", "Spool", "refused_beside", "request", "request_id"]

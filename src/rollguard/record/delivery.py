@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rollguard.errors import NotARollguardStore, StoreError, StoreUnavailable
-from rollguard.record.forks import renew_after_fork
+from rollguard.record.fork_safety import renew_after_fork
 from rollguard.record.spool import Spool
 from rollguard.store import ExecutionStore
 

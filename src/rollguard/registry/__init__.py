@@ -1,12 +1,12 @@
 """Tools on disk: load, describe, call, deploy, swap atomically."""
 
-from rollguard.registry.calling import IsFailure
-from rollguard.registry.elsewhere import pause_after
-from rollguard.registry.folder import Folder
-from rollguard.registry.marks import FailureRule, either, tool
+from rollguard.record.call import IsFailure
+from rollguard.record.decorator import FailureRule, either, tool
+from rollguard.record.instrument import VersionNumber
+from rollguard.registry.deploy.remote import pause_after
+from rollguard.registry.folder.folder import Folder
 from rollguard.registry.registry import ToolRegistry
-from rollguard.registry.self_recording import VersionNumber
-from rollguard.registry.source import LoadedTool
+from rollguard.registry.serve.loader import LoadedTool
 
 __all__ = [
     "FailureRule",

@@ -12,13 +12,11 @@ from datetime import datetime
 from types import CoroutineType
 from typing import Any
 
-from rollguard.actuators import Actuator
+from rollguard.compat import Change
 from rollguard.errors import InvalidInput, StoreUnavailable
-from rollguard.interface import Change
+from rollguard.model.version import Version
 from rollguard.record import Recorder, Spool
-from rollguard.registry.adoption import adopt_all, keep_hand_edit
-from rollguard.registry.breaking import changes_of
-from rollguard.registry.calling import (
+from rollguard.record.call import (
     Call,
     IsFailure,
     awaited_here,
@@ -28,16 +26,19 @@ from rollguard.registry.calling import (
     run,
     run_in_thread,
 )
-from rollguard.registry.definitions import definition_of, definitions_of
-from rollguard.registry.elsewhere import Elsewhere
-from rollguard.registry.folder import Folder, checked_file_name
-from rollguard.registry.following import Following
-from rollguard.registry.release import Release
-from rollguard.registry.releasing import Code, Releasing, bytes_of
-from rollguard.registry.serving import Served, Serving, judges_of
-from rollguard.registry.source import LoadedTool
-from rollguard.registry.swapping import Swapping
-from rollguard.store import Beginning, ExecutionStore, Version
+from rollguard.registry.deploy.actuators import Actuator
+from rollguard.registry.deploy.compat_check import changes_of
+from rollguard.registry.deploy.deployer import Code, Releasing, bytes_of
+from rollguard.registry.deploy.deployment_request import Release
+from rollguard.registry.deploy.file_swap import Swapping
+from rollguard.registry.deploy.hand_edits import adopt_all, keep_hand_edit
+from rollguard.registry.deploy.remote import Elsewhere
+from rollguard.registry.deploy.replica import Following
+from rollguard.registry.folder.folder import Folder, checked_file_name
+from rollguard.registry.serve.json_schema import definition_of, definitions_of
+from rollguard.registry.serve.live_tools import Served, Serving, judges_of
+from rollguard.registry.serve.loader import LoadedTool
+from rollguard.store import Beginning, ExecutionStore
 
 logger = logging.getLogger(__name__)
 

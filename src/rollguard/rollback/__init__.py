@@ -1,8 +1,8 @@
 """Bringing the last good version back: claim, restore, finish, verify; and what failed, for whoever looks into it."""
 
+from rollguard.rollback.executor import RollbackRunner
 from rollguard.rollback.investigation import investigation_of
-from rollguard.rollback.quarantine import notice_quarantined_files
-from rollguard.rollback.runner import RollbackRunner
+from rollguard.rollback.quarantine_watch import notice_quarantined_files
 from rollguard.rollback.verification import verify_all
 
 __all__ = ["RollbackRunner", "investigation_of", "notice_quarantined_files", "verify_all"]

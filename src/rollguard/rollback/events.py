@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from rollguard.notify import Event, EventKind, Level
-from rollguard.store import Quarantined, Rollback
+from rollguard.model.event import Event, EventKind, Level
+from rollguard.model.rollback import Quarantined, Rollback
 
 
 def finished_event(rollback: Rollback, now: datetime) -> dict[str, Any]:

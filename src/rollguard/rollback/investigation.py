@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from rollguard.judge.signatures import Failed, investigate
-from rollguard.store import ExecutionStore, Failure, Session
+from rollguard.judge.error_signatures import Failed, investigate
+from rollguard.model.execution import Failure
+from rollguard.model.session import Session
+from rollguard.store import ExecutionStore
 
 _MOST = 10_000  # failures of each side that are looked at, latest first
 _SAMPLE = 500  # characters of an error or of parameters in a sample
@@ -16,7 +18,7 @@ def investigation_of(store: ExecutionStore, session: Session, until: datetime) -
     """Error signatures since the deployment against the baseline, with counts and samples.
 
     Returns:
-        `signatures` (see `rollguard.judge.signatures.investigate`), and how many failures of each side were looked at.
+        `signatures` (see `rollguard.judge.error_signatures.investigate`), and how many failures of each side were read.
     """
     before, since = store.executions.failures(session, until, _MOST)
     return {

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from rollguard.judge import Judgement, judge
+from rollguard.model.rollback import Unverified
 from rollguard.rollback.events import verified_event
-from rollguard.store import ExecutionStore, Unverified
+from rollguard.store import ExecutionStore
 
 
 def verify_all(store: ExecutionStore, now: datetime) -> list[tuple[int, bool | None]]:

@@ -9,8 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from rollguard.store.engine import Database
-from rollguard.store.records import PendingNotification
+from rollguard.model.notification import PendingNotification
+from rollguard.store.database.engine import Database
 from rollguard.store.schema import notifications as n
 
 LEASE = timedelta(seconds=60)  # how long a process may take to deliver before another tries

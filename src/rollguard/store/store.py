@@ -6,21 +6,21 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from rollguard.store.actuations import Actuations
-from rollguard.store.arrivals import Arrivals, arrivals_in
-from rollguard.store.engine import Database
-from rollguard.store.executions import Executions
-from rollguard.store.migrate import migrate
+from rollguard.store.database.change_feed import Arrivals, arrivals_in
+from rollguard.store.database.engine import Database
+from rollguard.store.executions.executions import Executions
+from rollguard.store.executions.payloads import Payloads, Redact
+from rollguard.store.monitoring.sessions import Sessions
 from rollguard.store.outbox import Outbox
-from rollguard.store.payloads import Payloads, Redact
-from rollguard.store.pointers import Pointers
-from rollguard.store.quarantine import Quarantine
-from rollguard.store.reports import Reports
-from rollguard.store.retention import Retention, Tidied
-from rollguard.store.rollbacks import Rollbacks
-from rollguard.store.rollups import Rollups
-from rollguard.store.sessions import Sessions
-from rollguard.store.versions import Versions
+from rollguard.store.retention.retention import Retention, Tidied
+from rollguard.store.rollbacks.actuator_leases import Actuations
+from rollguard.store.rollbacks.rollbacks import Rollbacks
+from rollguard.store.rollups.query import Rollups
+from rollguard.store.schema.migrate import migrate
+from rollguard.store.versions.live_pointer import Pointers
+from rollguard.store.versions.quarantine import Quarantine
+from rollguard.store.versions.versions import Versions
+from rollguard.store.views import Reports
 
 
 class ExecutionStore:
@@ -142,7 +142,7 @@ class ExecutionStore:
         return self.executions.write_from(executions)
 
     def arrivals(self) -> Arrivals:
-        """What tells at once which tools were executed, by whatever process; see `rollguard.store.arrivals`."""
+        """Tells at once which tools were executed, by whatever process; see `rollguard.store.database.change_feed`."""
         return arrivals_in(self.database)
 
     def tidy(self, *, now: datetime | None = None) -> Tidied:

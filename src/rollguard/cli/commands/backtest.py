@@ -18,9 +18,9 @@ from rollguard.cli.words import moment, percent, printable, span
 
 if TYPE_CHECKING:
     from rollguard.app import Rollguard
-    from rollguard.backtest import Deployment, ToolRisk
+    from rollguard.evaluate.backtest import Deployment, ToolRisk
+    from rollguard.evaluate.false_alarm_risk import Risk
     from rollguard.judge import Rules, Window
-    from rollguard.study.risk import Risk
 
 _WORDS = {  # of the summary, in this order
     "same": "rolled back by both, at the same time",
@@ -134,7 +134,7 @@ def _worked_out(
     *,
     false_alarms: bool,
 ) -> tuple[list[Deployment], list[ToolRisk]]:
-    from rollguard import backtest as testing
+    from rollguard.evaluate import backtest as testing
 
     present = guard.monitor.rules_for
     present("").with_overrides(overrides)  # what cannot be meant is said at once
@@ -165,7 +165,7 @@ def _worked_out(
 def _told(
     deployments: Sequence[Deployment], risks: Sequence[ToolRisk], overrides: dict[str, Any], every: timedelta
 ) -> dict[str, Any]:
-    from rollguard.backtest import summary
+    from rollguard.evaluate.backtest import summary
 
     return {
         "candidate": overrides,
@@ -224,7 +224,7 @@ def _risk(risk: Risk) -> dict[str, Any]:
 
 
 def _show(deployments: Sequence[Deployment], risks: Sequence[ToolRisk], overrides: dict[str, Any]) -> None:
-    from rollguard.backtest import summary
+    from rollguard.evaluate.backtest import summary
 
     said = ", ".join(f"{key} = {value!r}" for key, value in overrides.items()) or "the settings as they are"
     output.emit(f"{len(deployments)} deployment{'' if len(deployments) == 1 else 's'}; candidate: {said}\n\n")

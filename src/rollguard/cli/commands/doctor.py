@@ -16,7 +16,7 @@ from rollguard.errors import InvalidSetting
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rollguard.doctor import Finding
+    from rollguard.cli.doctor import Finding
 
 
 def doctor(config: Config = None, as_json: Json = False) -> None:
@@ -35,7 +35,7 @@ def doctor(config: Config = None, as_json: Json = False) -> None:
 
 
 def _findings(config: Path | None) -> list[Finding]:
-    from rollguard.doctor import Finding, Health, examine
+    from rollguard.cli.doctor import Finding, Health, examine
 
     try:
         settings = settings_for(config)

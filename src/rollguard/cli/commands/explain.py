@@ -25,7 +25,7 @@ def explain(
 
     The exit code is 1 when a decision made again differs from the recorded one.
     """
-    from rollguard.explanation import explain as explained
+    from rollguard.monitor.explain import explain as explained
 
     with opened(config) as guard:
         found = explained(guard.store, session)

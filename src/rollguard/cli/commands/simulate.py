@@ -16,9 +16,9 @@ from rollguard.cli.progress import progress
 from rollguard.cli.words import NOTHING, percent, span
 
 if TYPE_CHECKING:
+    from rollguard.evaluate.scenario import Scenario
+    from rollguard.evaluate.simulate_counts import Act, Rollbacks
     from rollguard.judge import Rules
-    from rollguard.study.replay import Act, Rollbacks
-    from rollguard.study.scenario import Scenario
 
 _MINUTE = 60.0
 
@@ -91,8 +91,8 @@ def simulate(
 
 
 def _note_left_out(rules: Rules) -> None:
+    from rollguard.evaluate.simulate_counts import NOT_BY_COUNTS
     from rollguard.judge import Rules as Defaults
-    from rollguard.study.replay import NOT_BY_COUNTS
 
     left_out = [name for name in NOT_BY_COUNTS if getattr(rules, name) != getattr(Defaults(), name)]
     if left_out:
@@ -117,7 +117,7 @@ def _outcomes(
     *,
     through_monitor: bool,
 ) -> dict[str, Rollbacks]:
-    from rollguard.study.replay import Rollbacks
+    from rollguard.evaluate.simulate_counts import Rollbacks
 
     decisions = [Which.threshold, Which.evidence] if which is Which.both else [which]
     found = {}
@@ -135,7 +135,7 @@ def _outcomes(
 def _by_counts(
     scenario: Scenario, rules: Rules, runs: int, every: float, advance: Callable[[float], object]
 ) -> list[Act | None]:
-    from rollguard.study.replay import play
+    from rollguard.evaluate.simulate_counts import play
 
     acts = []
     for number, act in enumerate(play(scenario, rules, runs=runs, every=every), start=1):
@@ -147,7 +147,7 @@ def _by_counts(
 def _through_monitor(
     scenario: Scenario, rules: Rules, runs: int, every: float, advance: Callable[[float], object]
 ) -> list[Act | None]:
-    from rollguard.simulation import overrides_of, through_monitor
+    from rollguard.evaluate.simulator import overrides_of, through_monitor
 
     acts: list[Act | None] = []
     for run in range(runs):
@@ -160,7 +160,7 @@ def _through_monitor(
 
 
 def _result(decision: str, outcome: Rollbacks) -> dict[str, Any]:
-    from rollguard.study.replay import interval, within
+    from rollguard.evaluate.simulate_counts import interval, within
 
     low, high = interval(outcome.wrong, outcome.deployments)
     return {

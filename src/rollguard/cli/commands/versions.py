@@ -14,8 +14,8 @@ from rollguard.cli.words import NOTHING, change_points, exactly, milliseconds, m
 from rollguard.errors import UnknownTool
 
 if TYPE_CHECKING:
-    from rollguard.store import VersionRecord
-    from rollguard.version_manager import VersionComparison
+    from rollguard.model.version import VersionRecord
+    from rollguard.versions.version_manager import VersionComparison
 
 Tool = Annotated[str, typer.Argument(metavar="TOOL", help="The tool.")]
 

@@ -15,7 +15,7 @@ from rollguard.cli.options import Config, Json
 
 if TYPE_CHECKING:
     from rollguard.app import Rollguard
-    from rollguard.autonomous_loop import AutonomousLoop
+    from rollguard.loop.autonomous_loop import AutonomousLoop
 
 _COUNTED = {
     "checks": "checks",
@@ -78,7 +78,7 @@ def _until_stopped(guard: Rollguard, loop: AutonomousLoop) -> dict[str, int]:
 def _loop(guard: Rollguard, interval: float | None) -> AutonomousLoop:
     if interval is None:
         return guard.loop
-    from rollguard.autonomous_loop import AutonomousLoop
+    from rollguard.loop.autonomous_loop import AutonomousLoop
 
     return AutonomousLoop(guard.monitor, check_interval_seconds=interval)
 

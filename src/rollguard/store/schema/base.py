@@ -9,7 +9,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
-from rollguard.store.types import UTCDateTime
+from rollguard.store.database.types import UTCDateTime
 
 
 class utc_now(GenericFunction[datetime]):  # noqa: N801 - named as it reads in SQL

@@ -16,8 +16,8 @@ from sqlalchemy import (
     text,
 )
 
+from rollguard.store.database.types import BigId, UTCDateTime
 from rollguard.store.schema.base import ONLY_ON, metadata, utc_now
-from rollguard.store.types import BigId, UTCDateTime
 
 tool_executions = Table(
     "tool_executions",

@@ -12,8 +12,8 @@ from sqlalchemy import (
     Table,
 )
 
+from rollguard.store.database.types import Histogram, UTCDateTime
 from rollguard.store.schema.base import metadata
-from rollguard.store.types import Histogram, UTCDateTime
 
 # Executions counted per tool, version, error, minute and hour, with a histogram of their durations. Exact, whoever
 # inserts them.

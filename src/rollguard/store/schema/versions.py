@@ -16,8 +16,8 @@ from sqlalchemy import (
     text,
 )
 
+from rollguard.store.database.types import UTCDateTime
 from rollguard.store.schema.base import metadata, utc_now
-from rollguard.store.types import UTCDateTime
 
 tool_versions = Table(
     "tool_versions",

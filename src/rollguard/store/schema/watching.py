@@ -19,8 +19,8 @@ from sqlalchemy import (
     text,
 )
 
+from rollguard.store.database.types import JsonText, UTCDateTime
 from rollguard.store.schema.base import metadata, utc_now
-from rollguard.store.types import JsonText, UTCDateTime
 
 deployment_monitoring = Table(
     "deployment_monitoring",

@@ -1,0 +1,283 @@
+"""The doctor: is everything in order, and where it is not, what mends it. Changes nothing."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+
+from rollguard.errors import RollguardError, ToolFileError, ToolLoadError
+from rollguard.model.rollback import Rollback
+from rollguard.model.version import Deployment
+from rollguard.record import Spool, refused_beside
+from rollguard.registry import Folder
+from rollguard.registry.folder.swap_journal import notes_in
+from rollguard.registry.serve.loader import load
+from rollguard.settings import Settings
+from rollguard.store import Checkup, ExecutionStore, digest
+
+_CLOCK_OFF = timedelta(seconds=5)
+_CLOCK_WRONG = timedelta(seconds=60)
+_DISK_LOW = 100 * 1024 * 1024
+_DISK_FULL = 5 * 1024 * 1024
+
+
+class Health(StrEnum):
+    """How bad a finding is. `broken`: something does not work, or will not when it is needed."""
+
+    OK = "ok"
+    WARNING = "warning"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        check: what was looked at.
+        health: how it is.
+        says: what was found, with the names and numbers.
+        mend: what to do about it; None where nothing is to be done.
+    """
+
+    check: str
+    health: Health
+    says: str
+    mend: str | None = None
+
+
+def examine(settings: Settings, now: datetime) -> list[Finding]:
+    """Look at everything that the settings name. The worse comes first, else in the order of looking."""
+    findings = [*_settings(settings), *_folder(settings.tools_dir), *_spool(settings.tools_dir)]
+    try:
+        findings += _database(settings, now)
+    except RollguardError as error:
+        findings.append(_broken("database", str(error), "see docs/errors.md, The database"))
+    order = [Health.BROKEN, Health.WARNING, Health.OK]
+    return sorted(findings, key=lambda finding: order.index(finding.health))
+
+
+# --- settings, folder, disk ------------------------------------------------------------------------------------------
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    if settings.file is None:
+        yield _ok("settings", "from the environment alone; there is no rollguard.toml")
+    else:
+        yield _ok("settings", f"{settings.file.name} is read, from {settings.file.parent}")
+    for name, actuator in settings.actuators.items():
+        if actuator.kind == "command" and shutil.which(actuator.command[0]) is None:
+            says = f"{name} is put in its place by {actuator.command[0]}, and there is no such program"
+            yield _broken("settings", says, f"mend command under [tools.{name}.actuator], or install the program")
+
+
+def _folder(path: Path) -> Iterator[Finding]:
+    if not path.is_dir():
+        there = "is not a folder" if path.exists() else "is not there"
+        yield _broken("folder", f"the folder of tools, {path}, {there}", "make it, or mend tools_dir in rollguard.toml")
+        return
+    try:
+        with tempfile.TemporaryFile(dir=path):
+            yield _ok("folder", f"{path} can be written")
+    except OSError as error:
+        says = f"{path} cannot be written ({error.strerror}), so nothing in it can be rolled back"
+        yield _broken("folder", says, "give the user that runs Rollguard the right to write it, or free its disk")
+    yield from _disk(path)
+
+
+def _disk(path: Path) -> Iterator[Finding]:
+    free = shutil.disk_usage(path).free
+    says = f"{free // 1024**2:,} MiB are free on the disk of {path}"
+    mend = "free some; a rollback writes a file, and so does every execution that cannot be stored"
+    if free < _DISK_LOW:
+        yield Finding("disk", Health.BROKEN if free < _DISK_FULL else Health.WARNING, says, mend)
+    else:
+        yield _ok("disk", says)
+
+
+def _spool(folder: Path) -> Iterator[Finding]:
+    spool = folder / ".rollguard" / "spool.jsonl"
+    if waiting := Spool(spool).size:
+        says = f"executions wait in {spool} ({waiting:,} bytes) until the database takes them"
+        yield _warning("spool", says, "they are stored by the next command or call that reaches the database")
+    if Spool(refused_beside(spool)).pending:
+        says = f"executions that the database refused are set aside in {refused_beside(spool)}"
+        yield _warning("spool", says, "look why, each line is one; then move the file away")
+
+
+# --- the database ----------------------------------------------------------------------------------------------------
+
+
+def _database(settings: Settings, now: datetime) -> list[Finding]:
+    checkup = Checkup(settings.database, busy_timeout=settings.record.busy_timeout_seconds)
+    try:
+        if checkup.missing:
+            says = f"there is no {checkup.database.path} yet"
+            return [_warning("database", says, "any other command makes it; or mend database in rollguard.toml")]
+        findings = list(_schema(checkup))
+        if any(finding.health is not Health.OK for finding in findings):
+            return findings
+        findings += _clock(checkup, now)
+        checkup.try_writing()
+        if checkup.database.path is not None:
+            findings += _disk(checkup.database.path.absolute().parent)
+    finally:
+        checkup.close()
+    with ExecutionStore(settings.database, busy_timeout=settings.record.busy_timeout_seconds) as store:
+        findings += _tools(settings, store)
+        findings += _rollbacks(store)
+        findings += _watching(settings, store, now)
+        findings += _notifications(store)
+    return findings
+
+
+def _schema(checkup: Checkup) -> Iterator[Finding]:
+    present, known = checkup.schema()
+    if present == known:
+        yield _ok("database", f"{checkup.database} answers, can be written, and has schema {present}")
+    elif present is None or present < known:
+        says = f"{checkup.database} has schema {present or 'none'}, and this Rollguard's is {known}"
+        yield _warning("database", says, "the next command brings it up to date")
+    else:
+        says = f"{checkup.database} has schema {present}, which a newer Rollguard than this one made"
+        yield _broken("database", says, "pip install --upgrade rollguard")
+
+
+def _clock(checkup: Checkup, now: datetime) -> Iterator[Finding]:
+    off = checkup.clock() - now
+    ahead = "ahead of" if off > timedelta() else "behind"
+    says = f"the database's clock is {abs(off).total_seconds():.1f} s {ahead} ours"
+    mend = "let both machines keep their time by NTP: calls that name no version are counted by their time"
+    if abs(off) < _CLOCK_OFF:
+        yield _ok("clock", says)
+    else:
+        yield Finding("clock", Health.BROKEN if abs(off) >= _CLOCK_WRONG else Health.WARNING, says, mend)
+
+
+# --- what the store knows --------------------------------------------------------------------------------------------
+
+
+def _tools(settings: Settings, store: ExecutionStore) -> Iterator[Finding]:
+    if not settings.tools_dir.is_dir():
+        return
+    folder = Folder(settings.tools_dir)
+    elsewhere = {name for name, actuator in settings.actuators.items() if actuator.kind != "folder"}
+    live = {name: at for name, at in store.versions.live_of_all().items() if name not in elsewhere}
+    quarantined = {(held.tool_name, held.sha256) for held in store.quarantine.in_force()}
+    wrong = [
+        finding
+        for name, at in live.items()
+        for finding in _tool(folder, store, name, at, quarantined, follows=settings.follow)
+    ]
+    yield from wrong
+    cut_short = sorted({note.tool_name for note in notes_in(settings.tools_dir)})
+    if cut_short:
+        says = f"a swap of a file is under way, or was cut short: {', '.join(cut_short)}"
+        yield _warning("tools", says, "rollguard watch puts it right, and so does whatever opens the folder next")
+    if not wrong and not cut_short:
+        yield _ok("tools", f"{len(live)} tools are in the folder as the books say")
+    for unsettled in store.actuations.unsettled():
+        says = (
+            f"{unsettled.tool_name}: nobody knows which version runs where it lives, since {unsettled.since:%F %R} UTC"
+        )
+        mend = "rollguard watch asks for the live version until that is acknowledged; see what its actuator says: "
+        yield _broken("tools", says, mend + (unsettled.last_error or "it was not asked again yet"))
+
+
+def _tool(
+    folder: Folder,
+    store: ExecutionStore,
+    name: str,
+    live: Deployment,
+    quarantined: set[tuple[str, str]],
+    *,
+    follows: bool,
+) -> Iterator[Finding]:
+    """What is wrong with the file of a tool."""
+    number = live.version_number
+    put_back = f"put it back with: rollguard show {name} {number} --code | rollguard deploy - --tool {name}"
+    try:
+        code = folder.read(name)
+    except ToolFileError as error:
+        yield _broken(
+            "tools", f"{name}: {error}", f"move away what is in its place, or let us read it; then {put_back}"
+        )
+        return
+    if code is None:
+        yield _broken("tools", f"{name}: version {number} is live, and its file is gone", put_back)
+        return
+    sha256 = digest(code)
+    if (name, sha256) in quarantined:
+        says = f"{name}: version {number} is live, and its file holds code that is in quarantine"
+        yield _broken("tools", says, f"{put_back}; or insist with: rollguard deploy {folder.file(name)} --force")
+    elif (held := store.versions.find(name, sha256)) is not None and held.version_number != number:
+        says = f"{name}: version {number} is live, and its file holds version {held.version_number}"
+        if follows:
+            may = "a process that serves the folder follows within a second: see its log, and whether it may write here"
+            yield _broken("tools", says, f"{may}; or {put_back}")
+        else:
+            yield _warning("tools", says, f"with follow = false that may be meant; if it is not, {put_back}")
+    elif held is None:
+        says = f"{name}: version {number} is live, and its file was edited by hand, so that nothing watches it"
+        yield _warning("tools", says, f"deploy it with: rollguard deploy {folder.file(name)}; or {put_back}")
+    try:
+        load(name, code, folder.file(name), sha256)
+    except ToolLoadError as error:
+        yield _broken("tools", f"{name}: every call of it fails: {error}", f"mend it; or {put_back}")
+
+
+def _rollbacks(store: ExecutionStore) -> Iterator[Finding]:
+    unfinished = store.rollbacks.unfinished()
+    for rollback in unfinished:
+        yield _rollback(rollback)
+    if not unfinished:
+        yield _ok("rollbacks", "none is under way or held back")
+
+
+def _rollback(rollback: Rollback) -> Finding:
+    what = f"{rollback.tool_name}: rollback {rollback.rollback_id} is {rollback.state}"
+    if rollback.state in ("observed", "capped"):
+        return _warning("rollbacks", f"{what}: {rollback.error}", "look whether it is right; a person may always do it")
+    if rollback.error is None:
+        watch = "rollguard watch carries it out at the start of its next cycle; is it running?"
+        return _warning("rollbacks", f"{what} and not finished", watch)
+    tried = f"{what} after {rollback.attempts} attempts: {rollback.error}"
+    return _broken("rollbacks", tried, "mend what it says; rollguard watch tries it again")
+
+
+def _watching(settings: Settings, store: ExecutionStore, now: datetime) -> Iterator[Finding]:
+    late = now - 2 * timedelta(seconds=settings.watch.check_interval_seconds)
+    rows = store.reports.active_monitoring()
+    missed = [row["tool_name"] for row in rows if (row["latest_check_at"] or row["monitoring_started_at"]) < late]
+    if missed:
+        few = ", ".join(missed[:3]) + (", …" if len(missed) > 3 else "")
+        says = f"{len(missed)} of {len(rows)} deployments were not checked for two intervals: {few}"
+        yield _broken("watch", says, "start: rollguard watch")
+    else:
+        yield _ok("watch", f"{len(rows)} deployments are under watch, and none is overdue")
+
+
+def _notifications(store: ExecutionStore) -> Iterator[Finding]:
+    failing, error = store.outbox.failing()
+    if failing:
+        says = f"{failing} events could not be told everywhere: {error}"
+        yield _broken("notifications", says, "mend [notify] in rollguard.toml, or its receiver; they are sent again")
+    else:
+        yield _ok("notifications", "every event that was due was told")
+
+
+def _ok(check: str, says: str) -> Finding:
+    return Finding(check, Health.OK, says)
+
+
+def _warning(check: str, says: str, mend: str) -> Finding:
+    return Finding(check, Health.WARNING, says, mend)
+
+
+def _broken(check: str, says: str, mend: str) -> Finding:
+    return Finding(check, Health.BROKEN, says, mend)

@@ -1,0 +1,341 @@
+"""Past deployments under other rules: when each would have been rolled back, against what happened."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import partial
+
+from rollguard.errors import UnknownSession
+from rollguard.evaluate.false_alarm_risk import WORK, Risk, false_alarm
+from rollguard.evaluate.replay_history import MINUTE, History, Replayed, replay_history
+from rollguard.judge import MOST_OUTCOMES, PATTERN, Outcome, Rules, Surroundings, Window
+from rollguard.model.rollback import Rollback
+from rollguard.model.session import Session
+from rollguard.monitor.confounders import surroundings_of
+from rollguard.store import ExecutionStore
+from rollguard.store.rollups.selection import baseline_of, replayed_of
+
+_AT_ONCE = 100  # sessions whose minutes are read by one statement
+_HOUR = timedelta(hours=1)
+_WEEK = timedelta(days=7)
+_TINY = timedelta(microseconds=1)
+_WORK_IN_ALL = 60_000_000  # for the false alarms of all tools together: some ten seconds
+_LEAST_WORK = 60_000
+_BASELINE = ("baseline", "baseline_window_days", "caller_errors", "collapse_retries")  # rules that shape a baseline
+_SAME_HOURS = ("monitoring_window_hours", "decision")  # that shape one of the same hours too
+
+
+class Compared(StrEnum):
+    """What would have happened, against what did."""
+
+    SAME = "same"
+    EARLIER = "earlier"
+    LATER = "later"
+    ADDED = "added"
+    MISSED = "missed"
+    NEITHER = "neither"
+    NOT_SEEN = "not_seen"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One past deployment under the candidate rules.
+
+    Attributes:
+        rollback: the rollback that was decided for it, if there was one.
+        rules: the candidate.
+        seen_until: until when the candidate could have looked at it.
+        calls: executions since the deployment that are known until then.
+        replayed: what the candidate would have decided.
+        compared: that against what happened. `same` is to within one look of the schedule; `not_seen` is where its
+            executions end before the candidate decides, so that nobody can know.
+    """
+
+    session: Session
+    rollback: Rollback | None
+    rules: Rules
+    seen_until: datetime
+    calls: int
+    replayed: Replayed
+    compared: Compared
+
+    @property
+    def decided_at(self) -> datetime | None:
+        """When a rollback was really decided by a rule."""
+        automatic = self.rollback is not None and self.rollback.rollback_type != "manual"
+        return _decided(self.rollback) if automatic and self.rollback is not None else None
+
+    @property
+    def happened(self) -> str:
+        """What became of it, in a word or two: rolled_back, healthy, unproven, superseded, observed, …"""
+        if self.rollback is not None and self.session.status != "rolled_back" and self.decided_at is not None:
+            return self.rollback.state
+        return self.session.outcome or self.session.status
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRisk:
+    """How likely the rules roll back an unchanged version of one tool within one watch.
+
+    Attributes:
+        failure_rate: of its baselines, their median; as are the calls.
+        calls_per_look: calls between two looks of the schedule.
+        candidate, present: the risk with the candidate, and with the settings as they are.
+    """
+
+    tool_name: str
+    deployments: int
+    failure_rate: float
+    baseline_calls: int
+    calls_per_look: float
+    candidate: Risk
+    present: Risk
+
+
+def backtest(
+    store: ExecutionStore,
+    rules_for: Callable[[str], Rules],
+    *,
+    every: timedelta,
+    now: datetime,
+    tool_name: str | None = None,
+    since: datetime | None = None,
+    limit: int | None = None,
+    advance: Callable[[float], object] = lambda _share: None,
+) -> list[Deployment]:
+    """Replay past deployments, whatever became of them, under candidate rules.
+
+    Counts are known to the minute, from the rollups, which are kept when executions no longer are. Triggers need the
+    executions themselves; where these are gone they are left out. What is done about a decision (`mode`,
+    `max_rollbacks_per_day`) is not played.
+
+    Args:
+        rules_for: the candidate for a tool.
+        every: time between two looks of the schedule, counted from the deployment.
+        since: only deployments of that time and later.
+        limit: only so many, the newest.
+        advance: told how much is done, from 0 to 1.
+
+    Returns:
+        The deployments, newest first.
+
+    Raises:
+        UnknownSession: there are none.
+        StoreUnavailable: the database cannot be reached.
+    """
+    known = store.sessions.recent(tool_name=tool_name)
+    sessions = [s for s in known if since is None or s.deployment_time >= since][:limit]
+    if not sessions:
+        raise UnknownSession(_why_none(tool_name, since, bool(known)))
+    rollbacks = {r.session_id: r for r in store.rollbacks.recent(tool_name=tool_name) if r.session_id is not None}
+    replaying = _Replaying(store, rules_for, every, now, rollbacks, _following(known))
+    deployments: list[Deployment] = []
+    for number in range(0, len(sessions), _AT_ONCE):
+        for deployment in replaying.some(sessions[number : number + _AT_ONCE]):
+            deployments.append(deployment)
+            advance(len(deployments) / len(sessions))
+    return deployments
+
+
+def summary(deployments: Sequence[Deployment]) -> dict[str, int]:
+    """How many deployments there are of each kind of comparison, all kinds named."""
+    counts = Counter(deployment.compared for deployment in deployments)
+    return {kind.value: counts[kind] for kind in Compared}
+
+
+def false_alarms(
+    deployments: Sequence[Deployment],
+    present: Callable[[str], Rules],
+    *,
+    every: timedelta,
+    advance: Callable[[float], object] = lambda _share: None,
+) -> list[ToolRisk]:
+    """The risk of the candidate and of the present settings, for each tool that has a baseline; the largest first.
+
+    It is exact where that takes no more than some seconds for all tools together; see
+    `rollguard.evaluate.false_alarm_risk`.
+    """
+    by_tool: dict[str, list[Deployment]] = {}
+    for deployment in deployments:
+        by_tool.setdefault(deployment.session.tool_name, []).append(deployment)
+    work = min(WORK, max(_LEAST_WORK, _WORK_IN_ALL // (2 * len(by_tool) or 1)))
+    risks = []
+    for number, (name, own) in enumerate(by_tool.items(), start=1):
+        risk = _risk(name, own, present(name), every, work)
+        if risk is not None:
+            risks.append(risk)
+        advance(number / len(by_tool))
+    return sorted(risks, key=lambda risk: (-risk.candidate.probability, risk.tool_name))
+
+
+def _risk(name: str, deployments: Sequence[Deployment], present: Rules, every: timedelta, work: int) -> ToolRisk | None:
+    baselines = [d.replayed.baseline for d in deployments]
+    known = [window for window in baselines if window.total]
+    if not known:
+        return None
+    hours = [(d.calls, (d.seen_until - d.session.deployment_time) / _HOUR) for d in deployments]
+    hourly = [calls / length for calls, length in hours if length >= 1]  # a shorter time says little
+    if not hourly:
+        hourly = [window.total / (24 * deployments[0].rules.baseline_window_days) for window in known]
+    rate = statistics.median(window.failures / window.total for window in known)
+    before = int(statistics.median(window.total for window in known))
+    per_hour = statistics.median(hourly)
+    candidate = deployments[0].rules
+
+    def of(rules: Rules) -> Risk:
+        days = rules.baseline_window_days / candidate.baseline_window_days
+        hours = rules.monitoring_window_hours
+        looks = max(1, math.floor(hours * _HOUR / every))
+        return false_alarm(rules, round(before * days), rate, round(per_hour * hours), looks, work=work)
+
+    per_look = per_hour * (every / _HOUR)
+    return ToolRisk(name, len(deployments), rate, before, per_look, of(candidate), of(present))
+
+
+# --- replaying -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Replaying:
+    store: ExecutionStore
+    rules_for: Callable[[str], Rules]
+    every: timedelta
+    now: datetime
+    rollbacks: dict[int, Rollback]
+    following: dict[int, datetime]
+
+    def some(self, sessions: Sequence[Session]) -> Iterator[Deployment]:
+        """Replay some sessions, read with a few statements for all of them."""
+        candidates = [self._candidate(session) for session in sessions]
+        ends = [self._seen_until(session) for session in candidates]
+        baselines = self._baselines(candidates, ends)
+        parts = [replayed_of(session, end) for session, end in zip(candidates, ends, strict=True)]
+        durations = any(session.rules.rollback_on_slowdown for session in candidates)
+        early = self.store.executions.count([early for early, _rest in parts])
+        minutes = self.store.executions.by_minute([rest for _early, rest in parts], durations=durations)
+        for session, end, baseline, before, series in zip(candidates, ends, baselines, early, minutes, strict=True):
+            rollback = self.rollbacks.get(session.session_id)
+            scheduled = rollback is not None and rollback.rollback_type in ("threshold", "slowdown")
+            looked = session.status == "active" or (session.status == "rolled_back" and scheduled)
+            clock_behind = before if durations else Window(before.total, before.successes)
+            yield self._replay(session, History(session.deployment_time, end, looked, series, baseline, clock_behind))
+
+    def _candidate(self, session: Session) -> Session:
+        rules = self.rules_for(session.tool_name)
+        shaping = _BASELINE if rules.baseline == "before" else (*_BASELINE, *_SAME_HOURS)
+        kept = all(getattr(rules, name) == getattr(session.rules, name) for name in shaping)
+        return replace(session, rules=rules, baseline=session.baseline if kept else None)
+
+    def _seen_until(self, session: Session) -> datetime:
+        """Until when its executions are those of a deployment that is live and left alone."""
+        end = min(self.now, session.last_end)
+        rollback = self.rollbacks.get(session.session_id)
+        if session.status == "rolled_back" and rollback is not None:
+            end = min(end, _decided(rollback))
+        elif session.status != "completed":
+            end = min(end, session.completed_at or end)
+        elif session.completed_at is not None and end > session.completed_at:
+            lives = self.store.versions.deployments(session.tool_name)
+            after = [life.deployed_at for life in lives if life.deployed_at > session.deployment_time]
+            end = min(end, max(session.completed_at, min(after, default=end)))
+        return max(session.deployment_time, min(end, self.following.get(session.session_id, end)))
+
+    def _baselines(self, sessions: Sequence[Session], ends: Sequence[datetime]) -> list[list[tuple[datetime, Window]]]:
+        """What each is compared with, and since when: with `same_hours` the hours that were seen until then."""
+        times = [list(_baseline_times(session, end)) for session, end in zip(sessions, ends, strict=True)]
+        asked = [
+            baseline_of(session, until)
+            for session, own in zip(sessions, times, strict=True)
+            for _since, until in own
+            if session.baseline is None
+        ]
+        counted = iter(self.store.executions.count(asked))
+        return [
+            [(since, session.baseline or next(counted)) for since, _until in own]
+            for session, own in zip(sessions, times, strict=True)
+        ]
+
+    def _replay(self, session: Session, history: History) -> Deployment:
+        replayed = replay_history(
+            history,
+            session.rules,
+            self.every,
+            outcomes=partial(self._outcomes, session, history),
+            surroundings=partial(self._surroundings, session),
+        )
+        rollback = self.rollbacks.get(session.session_id)
+        compared = self._compared(session, rollback, history, replayed)
+        return Deployment(
+            session, rollback, session.rules, history.end(session.rules), history.calls, replayed, compared
+        )
+
+    def _outcomes(self, session: Session, history: History, at: datetime) -> Sequence[Outcome] | None:
+        """The executions in which triggers are looked for; None where they are not kept any more."""
+        start = at - PATTERN
+        rows = self.store.executions.latest(session, start, at - _TINY, MOST_OUTCOMES)
+        first = start.replace(second=0, microsecond=0) + MINUTE
+        counted = sum(window.total for minute, window in history.minutes if first <= minute and minute + MINUTE <= at)
+        return [Outcome(*row) for row in rows] if len(rows) >= min(counted, MOST_OUTCOMES) else None
+
+    def _surroundings(self, session: Session, at: datetime, baseline: Window, current: Window) -> Surroundings:
+        return surroundings_of(self.store, session, baseline, current, at)
+
+    def _compared(self, session: Session, rollback: Rollback | None, history: History, replayed: Replayed) -> Compared:
+        automatic = rollback is not None and rollback.rollback_type != "manual"
+        decided = _decided(rollback) if automatic and rollback is not None else None
+        if replayed.at is not None:
+            if decided is None:
+                return Compared.ADDED
+            if abs(replayed.at - decided) <= max(self.every, MINUTE):
+                return Compared.SAME
+            return Compared.EARLIER if replayed.at < decided else Compared.LATER
+        whole = history.seen_until >= session.window_end
+        if decided is None:
+            return Compared.NEITHER if whole else Compared.NOT_SEEN
+        return Compared.MISSED if whole else Compared.NOT_SEEN
+
+
+def _decided(rollback: Rollback) -> datetime:
+    return rollback.claimed_at or rollback.rollback_time
+
+
+def _baseline_times(session: Session, end: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """(since when, until what look) of each baseline: one, but with `same_hours` one for each hour that begins."""
+    deployed = session.deployment_time
+    if session.rules.baseline == "before" or session.rules.decision == "evidence":
+        yield deployed, end
+        return
+    yield deployed, deployed + _HOUR
+    following = (deployed + _HOUR).replace(minute=0, second=0, microsecond=0)
+    while following < min(end, deployed + _WEEK):
+        if following >= deployed + _HOUR:
+            yield following + _TINY, following + _HOUR
+        following += _HOUR
+
+
+def _following(sessions: Sequence[Session]) -> dict[int, datetime]:
+    """When the next deployment of the same tool was watched, by session; sessions come newest first."""
+    following: dict[int, datetime] = {}
+    latest: dict[str, datetime] = {}
+    for session in sessions:
+        if session.tool_name in latest:
+            following[session.session_id] = latest[session.tool_name]
+        latest[session.tool_name] = session.deployment_time
+    return following
+
+
+def _why_none(tool_name: str | None, since: datetime | None, known: bool) -> str:
+    if known and since is not None:
+        return f"no deployment since {since.isoformat()} was watched; give an earlier time"
+    if tool_name is not None:
+        return (
+            f"{tool_name} has no monitoring session: no deployment of it was ever watched; "
+            "list the tools with: rollguard tools"
+        )
+    return "no deployment was ever watched, so there is nothing to replay; deploy a tool with: rollguard deploy"

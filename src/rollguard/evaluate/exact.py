@@ -1,0 +1,225 @@
+"""What a rule does to a tool of a known failure rate: exact probabilities, by dynamic programming and not by chance.
+
+The state is the number of failures among the calls so far (and, with triggers, how many of the latest calls failed in
+a row); whatever reaches the rule's line is rolled back and leaves. A baseline of nb calls is drawn like everything
+else: its failures are Bin(nb, q).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from rollguard.errors import InvalidInput
+from rollguard.evaluate.boundaries import Line, Lines, lines_of
+from rollguard.judge import Rules
+from rollguard.judge.triggers import IN_A_ROW
+
+_NOTHING = 1e-16  # paths less likely than this are let go
+
+
+def stopping(lines: Lines, rate: float) -> list[float]:
+    """P(the rule acts at exactly n calls) of a tool that fails with probability `rate`, for n = 0 … horizon.
+
+    Raises:
+        InvalidInput: the rate is none.
+    """
+    _check_rate(rate)
+    return _by_counts(lines.counts, rate) if lines.run is None else _by_runs(lines.counts, lines.run, rate)
+
+
+def _by_counts(line: Line, q: float) -> list[float]:
+    keep, least, alive = 1.0 - q, 0, [1.0]  # alive[i]: exactly least + i failures, and still live
+    acted = [0.0] * len(line)
+    for n in range(1, len(line)):
+        alive = [keep * a + q * b for a, b in zip([*alive, 0.0], [0.0, *alive], strict=True)]
+        acted[n] = _cut(alive, line[n] - least)
+        gone = _trim(alive)
+        del alive[:gone]
+        least += gone
+        if not alive:
+            break
+    return acted
+
+
+def _by_runs(line: Line, run_line: Line, q: float) -> list[float]:
+    keep, least = 1.0 - q, 0
+    alive = [[1.0], *([0.0] for _ in range(IN_A_ROW))]  # by how many of the latest calls failed, then as above
+    acted = [0.0] * len(line)
+    for n in range(1, len(line)):
+        succeeded = [keep * sum(each) for each in zip(*alive, strict=True)]
+        once, twice, *longer = ([q * p for p in state] for state in alive)
+        failed = [once, twice, [sum(each) for each in zip(*longer, strict=True)]]  # a longer run is still a run
+        alive = [[*succeeded, 0.0], *([0.0, *state] for state in failed)]
+        acted[n] = math.fsum(_cut(state, line[n] - least) for state in alive[:-1])
+        acted[n] += _cut(alive[-1], min(line[n], run_line[n]) - least)
+        width = max(len(state) for state in alive)
+        alive = [[*state, *([0.0] * (width - len(state)))] for state in alive]
+        together = [sum(each) for each in zip(*alive, strict=True)]
+        gone = _trim(together)
+        alive = [state[gone : len(together)] for state in alive]
+        least += gone
+        if not together:
+            break
+    return acted
+
+
+def _cut(alive: list[float], at: int) -> float:
+    """Take what lies at or above `at` away; how likely that was is returned."""
+    at = max(0, at)
+    if at >= len(alive):
+        return 0.0
+    acted = math.fsum(alive[at:])
+    del alive[at:]
+    return acted
+
+
+def _trim(alive: list[float]) -> int:
+    """Take the least likely away at the end; how many are to go at the beginning is returned."""
+    while alive and alive[-1] < _NOTHING:
+        alive.pop()
+    gone = 0
+    while gone < len(alive) and alive[gone] < _NOTHING:
+        gone += 1
+    return gone
+
+
+def mixed_over_baselines(
+    baseline_calls: int, rate: float, chance: Callable[[int], float], *, unseen: float = 1e-9
+) -> float:
+    """The mean of `chance(baseline failures)` over baselines of that many calls of a tool with that failure rate.
+
+    The least likely baselines, at most the share `unseen` of all, are not looked at: they count with a chance of 1,
+    so that the result is never too small.
+    """
+    _check_rate(rate)
+    total = seen = 0.0
+    for failures, weight in _likely(baseline_calls, rate, unseen):
+        total += weight * chance(failures)
+        seen += weight
+    return min(1.0, total + max(0.0, 1.0 - seen))
+
+
+def bounded_over_baselines(
+    baseline_calls: int, rate: float, chance: Callable[[int], float], *, unseen: float = 1e-9, step: float = 0.3
+) -> float:
+    """An upper bound of that mean for a chance that never rises with the baseline's failures, at a share of the work.
+
+    Baselines with neighbouring numbers of failures are taken at the chance of the one that failed least: so many
+    standard deviations of them together, and three times as many where the baseline failed more than usual.
+    """
+    _check_rate(rate)
+    deviation, mean = math.sqrt(baseline_calls * rate * (1.0 - rate)), baseline_calls * rate
+    total = seen = least_chance = 0.0
+    until = -1
+    for failures, weight in sorted(_likely(baseline_calls, rate, unseen)):
+        if failures >= until:
+            least_chance = chance(failures)
+            until = failures + max(1, int(step * deviation * (3 if failures > mean else 1)))
+        total, seen = total + weight * least_chance, seen + weight
+    return min(1.0, total + max(0.0, 1.0 - seen))
+
+
+def _likely(n: int, q: float, unseen: float) -> Iterator[tuple[int, float]]:
+    """(k, P(Bin(n, q) = k)), the most likely first, until all but `unseen` is told."""
+    log_ways = math.lgamma(n + 1)
+    log_q, log_keep = (math.log(q) if q else -math.inf), (math.log1p(-q) if q < 1 else -math.inf)
+
+    def weight(k: int) -> float:
+        if not 0 <= k <= n:
+            return 0.0
+        parts = [k * log_q if k else 0.0, (n - k) * log_keep if k < n else 0.0]
+        return math.exp(log_ways - math.lgamma(k + 1) - math.lgamma(n - k + 1) + sum(parts))
+
+    high = min(n, int((n + 1) * q))
+    low, left = high - 1, 1.0
+    at_high, at_low = weight(high), weight(low)
+    while left > unseen and (at_high > 0.0 or at_low > 0.0):
+        if at_high >= at_low:
+            yield high, at_high
+            left, high = left - at_high, high + 1
+            at_high = weight(high)
+        else:
+            yield low, at_low
+            left, low = left - at_low, low - 1
+            at_low = weight(low)
+
+
+def false_rollback(
+    rules: Rules,
+    baseline_calls: int,
+    rate: float,
+    horizon: int,
+    *,
+    looks: Callable[[int], bool] | None = None,
+    unseen: float = 1e-9,
+) -> float:
+    """The probability that a tool that did not change is rolled back within `horizon` calls.
+
+    Args:
+        rules: what it is judged by.
+        baseline_calls: calls before the deployment.
+        rate: the tool's failure rate, before and after.
+        horizon: calls while the deployment is watched.
+        looks: the numbers of calls at which it is looked at; all by default.
+        unseen: share of the possible baselines that may be left out.
+
+    Returns:
+        The probability, too large by at most `unseen`.
+
+    Raises:
+        InvalidInput: the rate is none.
+    """
+
+    def chance(failures: int) -> float:
+        lines = lines_of(rules, baseline_calls, failures, horizon)
+        return math.fsum(stopping(lines.looked_at(looks) if looks else lines, rate))
+
+    return mixed_over_baselines(baseline_calls, rate, chance, unseen=unseen)
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """How many calls it takes until a rule acts.
+
+    Attributes:
+        found: the probability that it acts within the horizon at all.
+        mean: calls until it acts, where it does; None where it never does.
+        median, p90: calls within which it acts in half and nine tenths of all cases; None where it acts in fewer.
+    """
+
+    found: float
+    mean: float | None
+    median: int | None
+    p90: int | None
+
+
+def delay(lines: Lines, rate: float) -> Delay:
+    """How soon the rule acts on a tool that fails with probability `rate` from the deployment on.
+
+    Raises:
+        InvalidInput: the rate is none.
+    """
+    return delay_of(stopping(lines, rate))
+
+
+def delay_of(acted: list[float]) -> Delay:
+    """The delay whose distribution is P(acts at exactly n calls), for n = 0 …"""
+    found = math.fsum(acted)
+    mean = math.fsum(n * p for n, p in enumerate(acted)) / found if found > 0.0 else None
+    return Delay(min(1.0, found), mean, _within(acted, 0.5), _within(acted, 0.9))
+
+
+def _within(acted: list[float], share: float) -> int | None:
+    so_far = 0.0
+    for n, p in enumerate(acted):
+        so_far += p
+        if so_far >= share:
+            return n
+    return None
+
+
+def _check_rate(rate: float) -> None:
+    if not 0.0 <= rate <= 1.0:
+        raise InvalidInput(f"rate: {rate!r} is not a failure rate from 0 to 1")

@@ -1,0 +1,1 @@
+"""The autonomous loop: its stages, again and again."""

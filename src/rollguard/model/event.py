@@ -1,0 +1,74 @@
+"""What people are notified of: one event type for everything."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class EventKind(StrEnum):
+    """What happened."""
+
+    ROLLED_BACK = "rolled_back"
+    ROLLBACK_FAILED = "rollback_failed"
+    ROLLBACK_OBSERVED = "rollback_observed"
+    ROLLBACK_CAPPED = "rollback_capped"
+    RECOVERED = "recovered"
+    NOT_THE_CAUSE = "not_the_cause"
+    QUARANTINED_CODE = "quarantined_code"
+    SLOWDOWN = "slowdown"
+    EXTERNAL = "external"
+    UNPROVEN_DROP = "unproven_drop"
+
+
+class Level(StrEnum):
+    """How urgently somebody should look."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that people should know. Every value is JSON-safe.
+
+    Attributes:
+        kind: what happened.
+        level: how urgent it is.
+        tool_name: the tool it is about.
+        session_id: the monitoring session, if there is one.
+        title: one line.
+        reasons: why, with the numbers.
+        occurred_at: when, ISO 8601 in UTC.
+        details: more of it: versions, severity, the investigation.
+        event_id: the same at every delivery, so that a receiver can tell a repeated one.
+    """
+
+    kind: EventKind
+    level: Level
+    tool_name: str
+    session_id: int | None
+    title: str
+    reasons: tuple[str, ...]
+    occurred_at: str
+    details: dict[str, Any] = field(default_factory=dict)
+    event_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The event as a plain, JSON-safe mapping."""
+        return {
+            **asdict(self),
+            "kind": str(self.kind),
+            "level": str(self.level),
+            "reasons": list(self.reasons),
+        }
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> Event:
+        """The event that `to_dict` described. What a newer Rollguard has added to it is left out."""
+        values = {name: stored[name] for name in cls.__dataclass_fields__}
+        values.update(kind=EventKind(stored["kind"]), level=Level(stored["level"]), reasons=tuple(stored["reasons"]))
+        return cls(**values)

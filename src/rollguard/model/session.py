@@ -1,0 +1,57 @@
+"""A session: the monitoring of one deployment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rollguard.judge import Rules, Window
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The watch over one deployment.
+
+    Attributes:
+        status: active, completed, rolled_back, superseded (a newer deployment took over) or cancelled.
+        outcome: of a completed session: healthy, unproven (the window ended without enough data) or regressed.
+        version_number: the version under watch; None where the tool's versions are not known.
+        live_before: when that version was last live before this deployment, if it ever was.
+        rules: what it is judged by, fixed when the session began.
+        baseline: the counts of its baseline, once they no longer change; None until then.
+        baseline_notes: what is mixed in its baseline, as sentences.
+    """
+
+    session_id: int
+    tool_name: str
+    deployment_time: datetime
+    monitoring_started_at: datetime
+    status: str
+    completed_at: datetime | None
+    notes: str | None
+    version_number: int | None
+    live_before: datetime | None
+    outcome: str | None
+    rules: Rules
+    baseline: Window | None = None
+    baseline_notes: tuple[str, ...] = ()
+
+    @property
+    def active(self) -> bool:
+        """Whether the deployment is still under watch."""
+        return self.status == "active"
+
+    @property
+    def baseline_start(self) -> datetime:
+        """Where the baseline begins; it ends, exclusively, at the deployment."""
+        return self.deployment_time - timedelta(days=self.rules.baseline_window_days)
+
+    @property
+    def window_end(self) -> datetime:
+        """When the watch ends, if it has enough data by then."""
+        return self.deployment_time + timedelta(hours=self.rules.monitoring_window_hours)
+
+    @property
+    def last_end(self) -> datetime:
+        """When the watch ends at the latest."""
+        return self.window_end + timedelta(hours=self.rules.extend_until_sufficient)

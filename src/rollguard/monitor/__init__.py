@@ -1,0 +1,1 @@
+"""A deployment is watched: counted, judged, reported, acted upon."""

@@ -1,0 +1,363 @@
+"""What else happened while a tool failed, gathered from the store for `rollguard.judge.confounders` to weigh."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from fractions import Fraction
+
+from rollguard.judge import (
+    Surroundings,
+    Window,
+    Witness,
+    change_point,
+    extent,
+    held_against,
+    is_over,
+    largest_excess,
+    worst_stretch,
+)
+from rollguard.judge.error_signatures import signature
+from rollguard.model.execution import Failure
+from rollguard.model.session import Session
+from rollguard.store import ExecutionStore
+from rollguard.store.rollups.selection import Stretch, baseline_of, since
+
+_MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+_OWN_FAULT = timedelta(minutes=10)  # what begins so soon after a tool's own deployment is put down to that
+_CLOSELY = 20  # other tools that are looked at minute by minute
+_FAILURES = 5_000  # failures of each side whose errors are compared
+_FEWEST_SHARED = 2  # failures with the same error, on both sides
+_WIDENED = timedelta(minutes=15)  # how far a trouble may reach beyond what was seen of it
+_LATELY = (_HOUR, 6 * _HOUR, _DAY, 7 * _DAY)  # how far back it is looked whether a tool was well
+_FEWEST_LATELY = 5  # calls that tell of it
+
+Times = tuple[datetime, datetime]
+
+
+def surroundings_of(
+    store: ExecutionStore, session: Session, baseline: Window, current: Window, until: datetime
+) -> Surroundings:
+    """What else happened since a deployment that is about to be rolled back."""
+    return _Look(store, session, baseline, current, until).surroundings()
+
+
+class _Look:
+    def __init__(
+        self, store: ExecutionStore, session: Session, baseline: Window, current: Window, until: datetime
+    ) -> None:
+        self._store, self._session, self._until = store, session, until
+        self._baseline, self._current = baseline, current
+        self._deployed = session.deployment_time
+
+    def surroundings(self) -> Surroundings:
+        trouble = self._trouble()
+        earlier = self._hour_before(None if trouble is None else trouble[0])
+        witnesses: list[Witness] = []
+        explained: list[Times] = []
+        rest = self._current
+        if trouble is not None or earlier is not None:
+            # Trouble that was on at the deployment is one with what came after.
+            begun = earlier[1] if earlier is not None else trouble[0] if trouble is not None else self._deployed
+            end = self._deployed if trouble is None else trouble[1]
+            witnesses, explained = self._elsewhere(begun, end)
+            if explained:
+                rest = rest.without(self._count(since_parts(self._session, explained)))
+            elif trouble is not None:
+                shared, rest = self._shared_error(begun, end)
+                witnesses = [*witnesses, *shared]
+        baseline = self._baseline
+        if earlier is not None:
+            own = self._not_explained(earlier[0], explained)
+            if own.testifies:
+                witnesses, baseline = [own, *witnesses], own.during
+        return Surroundings(tuple(witnesses), baseline, rest)
+
+    # --- the tool itself --------------------------------------------------------------------------------------------
+
+    def _trouble(self) -> Times | None:
+        """The stretch since the deployment that holds the failures."""
+        rate = self._baseline.rate
+        if rate is None:
+            return None
+        edges = _edges(self._deployed, self._until + timedelta(microseconds=1))
+        parts = [since(self._session, a, b) for a, b in edges]
+        found = worst_stretch(_series(self._store.executions.count(parts)), 1 - rate)
+        return None if found is None else (edges[found[0]][0], edges[found[1] - 1][1])
+
+    def _hour_before(self, begun: datetime | None) -> tuple[Witness, datetime] | None:
+        """The last hour before the deployment against the baseline before that, and since when the tool failed in it.
+
+        None where it did not fail more, or where that had passed when the trouble since the deployment began.
+        """
+        hour = self._deployed - _HOUR
+        edges = _edges(hour, self._deployed)
+        counted = self._store.executions.count([self._ours_before(a, b) for a, b in edges])
+        before, during = self._count(self._ours_before(self._session.baseline_start, hour)), sum(counted, Window())
+        witness = Witness("hour_before", self._session.tool_name, _plain(before), _plain(during))
+        if before.rate is None or not witness.testifies:
+            return None
+        first, end = worst_stretch(_series(counted), 1 - before.rate) or (0, len(edges))
+        afterwards = sum(counted[end:], Window())
+        if begun is not None:
+            afterwards += self._count(since_parts(self._session, [(self._deployed, begun)]))
+        return None if is_over(sum(counted[first:end], Window()), afterwards) else (witness, edges[first][0])
+
+    def _not_explained(self, earlier: Witness, explained: Sequence[Times]) -> Witness:
+        """The hour before without the minutes in which others failed too."""
+        hour = [(max(a, self._deployed - _HOUR), min(b, self._deployed)) for a, b in explained]
+        parts = [stretch for a, b in _merged(hour) for stretch in self._ours_before(a, b)]
+        return replace(earlier, during=earlier.during.without(_plain(self._count(parts))))
+
+    def _ours_before(self, start: datetime, end: datetime) -> list[Stretch]:
+        plain = replace(self._session, rules=replace(self._session.rules, baseline="before"))
+        return _clipped(baseline_of(plain, self._until), start, min(end, self._deployed))
+
+    def _lately(self, begun: datetime) -> Times | None:
+        """The latest time before the trouble in which the tool was called, and well; None where it hardly ever was."""
+        start = begun
+        for length in _LATELY:
+            start = max(begun - length, self._session.baseline_start)
+            ours = [*self._ours_before(start, begun), *since_parts(self._session, [(self._deployed, begun)])]
+            if self._count(ours).total >= _FEWEST_LATELY:
+                return start, begun
+        return None
+
+    # --- other tools and versions -----------------------------------------------------------------------------------
+
+    def _elsewhere(self, start: datetime, end: datetime) -> tuple[list[Witness], list[Times]]:
+        """(who fails more than before, the times in which they do)."""
+        names = [name for name in self._store.executions.tool_names() if name != self._session.tool_name]
+        asked = [*names, None] if self._session.version_number is not None else list(names)
+        before = self._count_others([(name, *self._before(start)) for name in asked])
+        during = self._count_others([(name, self._from(name, start), end) for name in asked])
+        worse = [
+            (name, was, now)
+            for name, was, now in zip(asked, before, during, strict=True)
+            if was.rate is not None and now.rate is not None and now.rate < was.rate
+        ]
+        worse.sort(key=lambda found: found[2].failures, reverse=True)
+        worse = worse[:_CLOSELY]
+        lately = self._lately(start) if worse else None
+        latest = self._count_others([(name, *lately) for name, _was, _now in worse]) if lately is not None else []
+        deployed = self._store.sessions.deployed_between(start - _DAY, self._until)
+        witnesses, explained = [], []
+        for number, (name, was, _now) in enumerate(worse):
+            usual = held_against(was, latest[number]) if latest else was
+            found = self._worst_of(name, was, self._from(name, start), end)
+            if found is None:
+                continue
+            times, begun, counted = found
+            kind = "other_version" if name is None else "other_tool"
+            witness = Witness(kind, name or self._session.tool_name, _plain(usual), _plain(counted), len(asked))
+            if witness.testifies and not (name in deployed and self._own_fault(name, deployed[name], begun)):
+                explained.append(times)
+                witnesses.append(witness)
+        return witnesses, explained
+
+    def _worst_of(
+        self, name: str | None, before: Window, start: datetime, end: datetime
+    ) -> tuple[Times, datetime, Window] | None:
+        """(the times of its trouble, when that began, what was counted in it) of a witness between two times."""
+        edges = _edges(start, end)
+        counted = self._count_others([(name, a, b) for a, b in edges])
+        usual = 1 - (before.rate or Fraction(0))
+        found = worst_stretch(_series(counted), usual)
+        if found is None:
+            return None
+        begun = edges[found[0]][0]
+        if begun == start:  # it may have begun before ours
+            earlier = _edges(start - _HOUR, start)
+            series = [*self._count_others([(name, a, b) for a, b in earlier]), *counted[: found[1]]]
+            longer = worst_stretch(_series(series), usual)
+            if longer is not None:
+                begun = [*earlier, *edges][longer[0]][0]
+        first, last = extent(counted, found, _widened(edges))
+        return (edges[first][0], edges[last - 1][1]), begun, sum(counted[slice(*found)], Window())
+
+    def _own_fault(self, name: str, deployed: Sequence[datetime], begun: datetime) -> bool:
+        """Whether its trouble began with a deployment of its own: soon after it, or before it was ever well since."""
+        latest = max((time for time in deployed if time - _MINUTE <= begun), default=None)
+        if latest is None:
+            return False
+        well = self._count_others([(name, latest, begun)])[0].successes if latest < begun else 0
+        return begun <= latest + _OWN_FAULT or well < _FEWEST_LATELY
+
+    def _from(self, name: str | None, start: datetime) -> datetime:
+        """Other versions are ours up to the deployment, so they testify only since then."""
+        return start if name is not None else max(start, self._deployed)
+
+    def _before(self, start: datetime) -> Times:
+        return self._session.baseline_start, min(start, self._deployed)
+
+    def _count_others(self, asked: Sequence[tuple[str | None, datetime, datetime]]) -> list[Window]:
+        """Executions of other tools; those without a name are this tool's other versions."""
+        leave_out, own = self._session.rules.caller_errors, self._session.tool_name
+        wanted, ours = [], []
+        for name, a, b in asked:
+            but = self._session.version_number if name is None else None
+            wanted.append([Stretch(name or own, a, b, but=but, leave_out=leave_out)])
+            # Since the deployment those that name no version count as ours, not as another version's.
+            unnamed = Stretch(own, max(a, self._deployed), b, only=0, leave_out=leave_out)
+            ours.append([unnamed] if name is None and unnamed.start < b else [])
+        counted = self._store.executions.count(wanted)
+        if not any(ours):
+            return counted
+        return [each.without(part) for each, part in zip(counted, self._store.executions.count(ours), strict=True)]
+
+    # --- the same error elsewhere -----------------------------------------------------------------------------------
+
+    def _shared_error(self, start: datetime, end: datetime) -> tuple[list[Witness], Window]:
+        """The error of ours that others show too, more than before; and the current window without what it explains."""
+        executions, name = self._store.executions, self._session.tool_name
+        ours = _signatures(executions.failures_in(since_parts(self._session, [(start, end)]), _FAILURES))
+        deployed = self._store.sessions.deployed_between(start - _HOUR, self._until)
+        names = [other for other in executions.tool_names() if other != name and other not in deployed]
+        if not names or not ours:
+            return [], self._current
+        during = executions.failures_in([Stretch(n, start, end) for n in names], _FAILURES)
+        theirs = _signatures(during)
+        shared = [error for error, count in ours.most_common() if min(count, theirs[error]) >= _FEWEST_SHARED]
+        calls = self._count([Stretch(n, start, end) for n in names]) if shared else Window()
+        usual = self._errors_of(names, *self._before(start)) if shared else None
+        lately = self._lately(start) if shared else None
+        latest = None if lately is None else self._errors_of(names, *lately)
+        for error in shared:
+            before = held_against(_showing(usual, error), _showing(latest, error))
+            witness = Witness("shared_error", error, before, _showing((calls, theirs), error), len(shared))
+            if witness.testifies:
+                showing = Counter(failure.tool_name for failure in during if _signature(failure) == error)
+                times = self._times_of(error, [n for n, _count in showing.most_common(_CLOSELY)], during, start, end)
+                return [witness], self._without_error(error, times)
+        return [], self._current
+
+    def _errors_of(self, names: Sequence[str], start: datetime, end: datetime) -> tuple[Window, Counter[str]]:
+        """(calls, failures by their errors) of tools; of the time that as many failures cover as are read."""
+        failures = self._store.executions.failures_in([Stretch(n, start, end) for n in names], _FAILURES)
+        if len(failures) == _FAILURES:
+            start = min(failure.executed_at for failure in failures)
+        return self._count([Stretch(n, start, end) for n in names]), _signatures(failures)
+
+    def _times_of(
+        self, error: str, names: Sequence[str], failures: Sequence[Failure], start: datetime, end: datetime
+    ) -> Times:
+        """The times in which these tools show the error."""
+        edges = _edges(start, end)
+        counted = self._store.executions.count([[Stretch(n, a, b) for n in names] for a, b in edges])
+        begins = [a for a, _b in edges]
+        shown = Counter(
+            bisect_right(begins, failure.executed_at) - 1
+            for failure in failures
+            if failure.tool_name in names and _signature(failure) == error
+        )
+        series = [Window(max(w.total, shown[i]), max(w.total, shown[i]) - shown[i]) for i, w in enumerate(counted)]
+        total = sum(series, Window())
+        found = largest_excess(_series(series), Fraction(total.failures, 2 * total.total)) or (0, len(edges))
+        first, last = extent(series, found, _widened(edges))
+        return edges[first][0], edges[last - 1][1]
+
+    def _without_error(self, error: str, times: Times) -> Window:
+        """The current window without our failures with that error in those times; durations without those times."""
+        parts = since_parts(self._session, [times])
+        failures = self._store.executions.failures_in(parts, _FAILURES)
+        counted = self._count(parts)
+        explained = _signatures(failures)[error]
+        if len(failures) == _FAILURES:  # there are more than were read
+            explained = explained * counted.failures // _FAILURES
+        rest = self._current.without(Window(min(explained, self._current.failures), 0))
+        timed = self._current.without(counted)
+        return replace(timed, total=rest.total, successes=rest.successes, timed=min(timed.timed, rest.total))
+
+    def _count(self, stretches: Sequence[Stretch]) -> Window:
+        return self._store.executions.count([stretches])[0]
+
+
+def since_parts(session: Session, times: Iterable[Times]) -> list[Stretch]:
+    """What counts as current in some times, none of it twice."""
+    clipped = [(max(start, session.deployment_time), end) for start, end in times]
+    return [stretch for start, end in _merged(clipped) for stretch in since(session, start, end)]
+
+
+def notes_on_baseline(store: ExecutionStore, session: Session) -> list[str]:
+    """What is mixed in a session's baseline: several versions, a rollback, a change for good. Sentences."""
+    start, deployed = session.baseline_start, session.deployment_time
+    notes = []
+    lives = [
+        life
+        for life in store.versions.deployments(session.tool_name)
+        if life.deployed_at < deployed and (life.ended_at is None or life.ended_at > start)
+    ]
+    numbers = sorted({life.version_number for life in lives})
+    if len(numbers) > 1:
+        notes.append(f"the baseline is mixed: versions {', '.join(map(str, numbers))} were live in it")
+    undone = [life.version_number for life in lives if life.ended_by == "rollback" and life.ended_at != deployed]
+    if undone:
+        notes.append(f"the baseline holds what version {undone[0]} did before it was rolled back")
+    edges = _edges(start, deployed, step=_HOUR)
+    found = change_point(_series(store.executions.count([[Stretch(session.tool_name, a, b)] for a, b in edges])))
+    if found is not None:
+        rates = f"{found.rate_before:.1%} before, {found.rate_after:.1%} after"
+        notes.append(
+            f"the success rate changed within the baseline, about {edges[found.at][0]:%Y-%m-%d %H:%M} UTC: {rates}"
+        )
+    return notes
+
+
+def _edges(start: datetime, end: datetime, *, step: timedelta | None = None) -> list[Times]:
+    """[start, end) in steps that begin with whole minutes, or hours, of the clock; minutes up to a day by default."""
+    step = step or (_MINUTE if end - start <= _DAY else _HOUR)
+    seconds = step.total_seconds()
+    whole = start - timedelta(seconds=start.timestamp() % seconds)
+    edges = []
+    while start < end:
+        following = min(end, whole + step)
+        edges.append((start, following))
+        start = whole = following
+    return edges
+
+
+def _series(windows: Sequence[Window]) -> list[tuple[int, int]]:
+    return [(window.total, window.failures) for window in windows]
+
+
+def _clipped(stretches: Iterable[Stretch], start: datetime, end: datetime) -> list[Stretch]:
+    clipped = [replace(s, start=max(s.start, start), end=min(s.end, end)) for s in stretches]
+    return [stretch for stretch in clipped if stretch.start < stretch.end]
+
+
+def _widened(edges: Sequence[Times]) -> int:
+    """By how many steps a trouble may be widened."""
+    return max(1, _WIDENED // max(b - a for a, b in edges))
+
+
+def _merged(times: Iterable[Times]) -> list[Times]:
+    """The same times without overlaps."""
+    merged: list[Times] = []
+    for start, end in sorted(times):
+        begin = max(start, merged[-1][1]) if merged else start
+        if begin < end:
+            merged.append((begin, end))
+    return merged
+
+
+def _plain(window: Window) -> Window:
+    return Window(window.total, window.successes)
+
+
+def _signature(failure: Failure) -> str:
+    return signature(failure.error_type, failure.error)
+
+
+def _signatures(failures: Iterable[Failure]) -> Counter[str]:
+    return Counter(map(_signature, failures))
+
+
+def _showing(counted: tuple[Window, Counter[str]] | None, error: str) -> Window:
+    """All calls, of which those with that error count as failures."""
+    if counted is None:
+        return Window()
+    calls, errors = counted
+    return Window(calls.total, max(0, calls.total - errors[error]))

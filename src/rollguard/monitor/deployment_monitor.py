@@ -1,0 +1,382 @@
+"""`DeploymentMonitor`: watch a deployment, check its health, roll it back when it made things worse."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from rollguard.errors import InvalidInput, StoreError
+from rollguard.judge import Rules
+from rollguard.model.rollback import Rollback
+from rollguard.model.session import Session
+from rollguard.monitor.actions import Answering
+from rollguard.monitor.checker import Checked, Checker
+from rollguard.monitor.confounders import notes_on_baseline
+from rollguard.monitor.explain import explain
+from rollguard.monitor.report import failed_check_row
+from rollguard.notify import Dispatcher, LogNotifier, Notifier
+from rollguard.registry import ToolRegistry
+from rollguard.rollback import RollbackRunner, notice_quarantined_files, verify_all
+from rollguard.store import Beginning, ExecutionStore, Tidied
+
+logger = logging.getLogger(__name__)
+
+_FUTURE = timedelta(minutes=5)  # how far ahead of ours another machine's clock may be
+_AT_ONCE = 500  # sessions checked together
+
+
+class DeploymentMonitor:
+    """Watches deployments and rolls back those that made their tool worse.
+
+    Each deployment is watched in a session. A check compares the executions since the deployment with those of the
+    days before it; a drop of the success rate that reaches the threshold is a regression, and `auto_rollback_if_needed`
+    answers it by restoring the last good version. Safe to use from many threads and processes at once.
+
+    Args:
+        execution_store: where executions, sessions and versions are kept.
+        tool_registry: serves the tools and restores their files.
+        monitoring_window_hours: how long a deployment is watched.
+        baseline_window_days: how far before the deployment the baseline reaches.
+        regression_threshold: drop of the success rate that triggers a rollback; 0.15 is 15 percentage points.
+        min_executions: executions that both windows need before they are compared.
+        tool_overrides: for a tool's name, any of the rules that differ for it.
+        notifiers: channels that are told of rollbacks and of what is odd; by default the log.
+        rules: any further field of `rollguard.judge.Rules`, as `decision="evidence"` or `alpha=0.01`.
+
+    Raises:
+        InvalidSetting: a setting is out of its range; the message names both.
+    """
+
+    def __init__(
+        self,
+        execution_store: ExecutionStore,
+        tool_registry: ToolRegistry,
+        monitoring_window_hours: int = 24,
+        baseline_window_days: int = 7,
+        regression_threshold: float = 0.15,
+        min_executions: int = 10,
+        *,
+        tool_overrides: Mapping[str, Mapping[str, Any]] | None = None,
+        notifiers: Sequence[Notifier] | None = None,
+        **rules: Any,
+    ) -> None:
+        self.store = execution_store
+        self.registry = tool_registry
+        self.rules = Rules(
+            monitoring_window_hours, baseline_window_days, regression_threshold, min_executions
+        ).with_overrides(rules)
+        self._rules_of = {name: self.rules.with_overrides(values) for name, values in (tool_overrides or {}).items()}
+        self._checker = Checker(execution_store)
+        self._runner = RollbackRunner(execution_store, tool_registry)
+        self._answering = Answering(execution_store, self._runner)
+        self._watcher = f"{platform.node() or 'host'}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._dispatcher = Dispatcher(execution_store, [LogNotifier()] if notifiers is None else notifiers)
+
+    # --- sessions --------------------------------------------------------------------------------------------------
+
+    def start_monitoring(
+        self,
+        tool_name: str,
+        deployment_time: datetime,
+        *,
+        version: int | None = None,
+        notes: str | None = None,
+        now: datetime | None = None,
+        **overrides: Any,
+    ) -> int:
+        """Begin to watch a deployment. A session of the tool that is still active becomes `superseded`.
+
+        Args:
+            tool_name: the tool that was deployed.
+            deployment_time: when; an execution at exactly this time is current. A naive datetime is local time.
+            version: the version to watch; by default the one that is live.
+            notes: anything worth remembering.
+            overrides: any field of `rollguard.judge.Rules`, for this session alone.
+
+        Returns:
+            The session's id.
+
+        Raises:
+            InvalidToolName, InvalidSetting, InvalidInput: a value cannot be meant.
+            UnknownVersion: the tool has no such version.
+        """
+        moment = _now(now)
+        deployed = _checked_time(deployment_time, moment)
+        rules = self.rules_for(tool_name).with_overrides(overrides)
+        session = self.store.sessions.start(tool_name, deployed, rules, version_number=version, notes=notes, now=moment)
+        self.note_baseline(session)
+        return session.session_id
+
+    def watch(
+        self, tool_name: str, deployment_time: datetime | None = None, *, now: datetime | None = None
+    ) -> Beginning:
+        """A watch over a deployment that is about to be made, for `ToolRegistry.deploy` to begin with it.
+
+        Both happen in one transaction, so that a process that dies in between leaves no version live unwatched.
+
+        Args:
+            deployment_time: when the version goes live; now by default.
+
+        Raises:
+            InvalidInput: the time cannot be meant.
+        """
+        moment = _now(now)
+        if deployment_time is not None:
+            _checked_time(deployment_time, moment)
+        return Beginning(self.rules_for(tool_name), moment)
+
+    def note_baseline(self, session: Session) -> None:
+        """Keep with a session that has just begun what is mixed in its baseline, if anything is."""
+        try:
+            mixed = notes_on_baseline(self.store, session)
+            if mixed:
+                self.store.sessions.note_baselines({session.session_id: mixed})
+        except StoreError as error:  # the watch has begun, and nothing in here may deny it
+            logger.error("session %d: what is mixed in its baseline is not noted: %s", session.session_id, error)
+            return
+        if mixed:
+            logger.warning("%s, session %d: %s", session.tool_name, session.session_id, "; ".join(mixed))
+
+    def rules_for(self, tool_name: str) -> Rules:
+        """What deployments of this tool are judged by."""
+        return self._rules_of.get(tool_name, self.rules)
+
+    def get_active_sessions(self) -> list[Session]:
+        """Sessions whose deployment is under watch, oldest first."""
+        return self.store.sessions.active()
+
+    def get_session(self, session_id: int) -> Session:
+        """One session, whatever its status. Raises `UnknownSession`."""
+        return self.store.sessions.get(_checked_session_id(session_id))
+
+    def cancel_monitoring(self, session_id: int, reason: str = "cancelled", *, now: datetime | None = None) -> Session:
+        """Stop watching a deployment, by an operator's word. A rollback not yet carried out is called off.
+
+        Raises:
+            UnknownSession: there is none with that id.
+            SessionClosed: it is no longer active.
+        """
+        return self.store.sessions.cancel(_checked_session_id(session_id), notes=reason, now=_now(now))
+
+    # --- checking --------------------------------------------------------------------------------------------------
+
+    def check_health(self, tool_name: str, session_id: int, *, now: datetime | None = None) -> dict[str, Any]:
+        """Compare what happened since the deployment with what happened before it, and keep the result.
+
+        Nothing is rolled back by this. The check of a session that is no longer active is made but not kept.
+
+        Args:
+            now: the moment of the check; by default the present one.
+
+        Returns:
+            The report: tool_name, session_id, deployment_time, hours_since_deployment, checked_at, baseline, current,
+            comparison, evidence, verdict, reasons, needs_rollback. See docs/report.md.
+
+        Raises:
+            UnknownSession: there is none with that id.
+            InvalidInput: the session is of another tool.
+            StoreUnavailable: the database cannot be reached or written.
+        """
+        return self._checker.check([self._session_of(tool_name, session_id)], _now(now))[0].report
+
+    def auto_rollback_if_needed(
+        self, tool_name: str, session_id: int, *, now: datetime | None = None
+    ) -> dict[str, Any]:
+        """Check the deployment; roll it back if it made its tool worse; complete the session when its time is over.
+
+        Returns:
+            The report of `check_health`, with rollback_performed, rollback_type, reason, success_rate_drop and
+            rollback_result. A rollback that was needed but could not be made has `rollback_performed` False and says
+            why in `reason` and `rollback_result`.
+
+        Raises:
+            As `check_health` does.
+        """
+        moment = _now(now)
+        session = self._session_of(tool_name, session_id)
+        (checked,) = self._checker.check([session], moment)
+        result = self._answering.answer(checked, moment, _now(now))
+        self.deliver_notifications(now=moment)
+        return result
+
+    def look_after_all(
+        self, *, now: datetime | None = None, lease: timedelta | None = None
+    ) -> list[dict[str, Any] | Exception]:
+        """`auto_rollback_if_needed` for every active session, with a few statements for all of them together.
+
+        One session's failure is recorded and never stops another's check.
+
+        Args:
+            lease: look only after sessions that no other watcher looks after, and keep them for so long; another one
+                takes them over when that is over. Without it every session is looked after.
+
+        Returns:
+            For each session its result, or the exception that kept it from being looked after.
+
+        Raises:
+            StoreUnavailable: the database cannot be reached, so that not even the sessions are known.
+        """
+        self.registry.recorder.flush(wait=False)  # what waited for the database belongs into the counts
+        return self._look_after_some(
+            self._all_sessions() if lease is None else self._our_sessions(_now(now), lease), now, scheduled=True
+        )
+
+    def look_after(
+        self, tool_names: Collection[str], *, now: datetime | None = None
+    ) -> list[dict[str, Any] | Exception]:
+        """Look at sessions of tools that were just executed, between the scheduled checks.
+
+        Only the evidence rule and the triggers may act then; the threshold rule waits for its schedule, since looking
+        more often would make its false alarms more frequent. A look that calls for nothing is not kept.
+
+        Returns and raises as `look_after_all` does.
+        """
+        sessions = [
+            s for s in self.get_active_sessions() if s.tool_name in tool_names and s.rules.looks_at_every_arrival
+        ]
+        pieces = (sessions[i : i + _AT_ONCE] for i in range(0, len(sessions), _AT_ONCE))
+        return self._look_after_some(pieces, now, scheduled=False)
+
+    def explain(self, session_id: int) -> dict[str, Any]:
+        """Why a deployment was, or was not, rolled back; see `rollguard.monitor.explain.explain`."""
+        return explain(self.store, _checked_session_id(session_id))
+
+    def let_go(self) -> None:
+        """Leave the sessions that this monitor keeps to the other watchers, at once. Call it when it stops watching."""
+        self.store.sessions.let_go(self._watcher)
+
+    def record_failed_check(self, session: Session, error: Exception, *, now: datetime | None = None) -> None:
+        """Keep that a check could not be made and why, so that it is seen; the next check tries again."""
+        try:
+            self.store.sessions.record_check(session.session_id, failed_check_row(session, error, _now(now)))
+        except StoreError as second:  # usually the very same trouble; then the log has to do
+            logger.error("the failed check of session %d could not be kept: %s", session.session_id, second)
+
+    # --- rolling back ----------------------------------------------------------------------------------------------
+
+    def roll_back(
+        self,
+        tool_name: str,
+        *,
+        to_version: int | None = None,
+        reason: str,
+        requested_by: str = "human",
+        quarantine: bool = False,
+        now: datetime | None = None,
+    ) -> Rollback:
+        """Roll a tool back because a person says so, and tell people. See `RollbackRunner.roll_back_by_hand`."""
+        moment = _now(now)
+        try:
+            return self._runner.roll_back_by_hand(
+                tool_name,
+                to_version=to_version,
+                reason=reason,
+                requested_by=requested_by,
+                quarantine=quarantine,
+                now=moment,
+            )
+        finally:
+            self.deliver_notifications(now=moment)
+
+    def recover(self, *, now: datetime | None = None) -> list[Rollback]:
+        """Carry out rollbacks that a process claimed and did not live to finish. Call it at start; it happens once.
+
+        Returns:
+            The rollbacks that this call brought to an end.
+        """
+        ended = self._runner.recover(None if now is None else _now(now))
+        self.deliver_notifications(now=now)
+        return ended
+
+    def follow_up(self, *, now: datetime | None = None) -> list[tuple[int, bool | None]]:
+        """Say of finished rollbacks whether they helped, and tell of quarantined code that came back by hand.
+
+        Returns:
+            The id of each rollback that there is an answer for now: True where the restored version recovered, False
+            where it fails as well, None where it will never be known.
+        """
+        moment = _now(now)
+        answered = verify_all(self.store, moment)
+        notice_quarantined_files(self.store, self.registry, moment)
+        self.deliver_notifications(now=moment)
+        return answered
+
+    def deliver_notifications(self, *, now: datetime | None = None) -> int:
+        """Tell people what they were not told yet; how many events were delivered everywhere is returned."""
+        return self._dispatcher.deliver(_now(now))
+
+    def tidy(self, *, now: datetime | None = None) -> Tidied:
+        """Remove executions that are older than the store keeps them. See `ExecutionStore.tidy`."""
+        return self.store.tidy(now=_now(now))
+
+    # --- inside ----------------------------------------------------------------------------------------------------
+
+    def _all_sessions(self) -> Iterator[list[Session]]:
+        sessions = iter(self.get_active_sessions())
+        while some := list(islice(sessions, _AT_ONCE)):
+            yield some
+
+    def _our_sessions(self, now: datetime, lease: timedelta) -> Iterator[list[Session]]:
+        """Sessions that no other watcher looks after, some at a time, so that watchers who begin at once share."""
+        last = 0
+        while some := self.store.sessions.take(self._watcher, after=last, limit=_AT_ONCE, now=now, until=now + lease):
+            last = some[-1].session_id
+            yield some
+
+    def _session_of(self, tool_name: str, session_id: int) -> Session:
+        session = self.get_session(session_id)
+        if session.tool_name != tool_name:
+            raise InvalidInput(f"session {session_id} watches {session.tool_name}, not {tool_name}")
+        return session
+
+    def _look_after_some(
+        self, pieces: Iterable[Sequence[Session]], given: datetime | None, *, scheduled: bool
+    ) -> list[dict[str, Any] | Exception]:
+        """Without a given moment the clock is read again and again: calls outside may take minutes."""
+        results: list[dict[str, Any] | Exception] = []
+        for some in pieces:
+            moment = _now(given)
+            for session, checked in zip(some, self._checker.check_each(some, moment, scheduled=scheduled), strict=True):
+                results.append(self._look_after(session, checked, moment, _now(given)))
+        self.deliver_notifications(now=given)
+        return results
+
+    def _look_after(
+        self, session: Session, checked: Checked | Exception, judged_at: datetime, now: datetime
+    ) -> dict[str, Any] | Exception:
+        try:
+            if isinstance(checked, Exception):
+                raise checked
+            return self._answering.answer(checked, judged_at, now)
+        except Exception as error:  # noqa: BLE001 - one session's failure never stops another's check
+            logger.error("session %d of %s: %s", session.session_id, session.tool_name, error)
+            self.record_failed_check(session, error, now=now)
+            return error
+
+
+def _now(now: datetime | None) -> datetime:
+    return datetime.now(UTC) if now is None else now.astimezone(UTC)
+
+
+def _checked_time(deployment_time: object, now: datetime) -> datetime:
+    if not isinstance(deployment_time, datetime):
+        raise InvalidInput(f"deployment_time: {deployment_time!r} is not a datetime")
+    moment = deployment_time.astimezone(UTC)
+    if moment > now + _FUTURE:
+        raise InvalidInput(
+            f"deployment_time: {moment.isoformat()} lies in the future. A naive datetime is local time; "
+            "for UTC give datetime.now(timezone.utc)"
+        )
+    return moment
+
+
+def _checked_session_id(session_id: object) -> int:
+    if isinstance(session_id, bool) or not isinstance(session_id, int) or not 0 < session_id < 2**31:
+        raise InvalidInput(f"session_id: {session_id!r} is not a session's number, as start_monitoring returns it")
+    return session_id

@@ -1,0 +1,136 @@
+"""Why a deployment was, or was not, rolled back: what its checks found, made again from their records, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from rollguard.errors import InvalidInput
+from rollguard.judge import differences, replay
+from rollguard.model.rollback import Rollback
+from rollguard.model.session import Session
+from rollguard.store import ExecutionStore
+
+_MOST_CHECKS = 10_000
+
+
+def explain(store: ExecutionStore, session_id: int) -> dict[str, Any]:
+    """Explain one session. Every kept check is decided again from its record.
+
+    Returns:
+        A JSON-safe mapping: `session`, `rules`, `baseline_notes`, `why` (sentences), `decision` (the check that
+        decided, or the latest one), `checks` (`kept`, `made_again`, and `differing`: those whose record leads to
+        something else now, each with its `differences`), `rollback` and `timeline`.
+
+    Raises:
+        UnknownSession: there is none with that id.
+    """
+    session = store.sessions.get(session_id)
+    checks = store.sessions.checks(session_id, limit=_MOST_CHECKS)[::-1]
+    rollback = store.rollbacks.of_session(session_id)
+    deciding = next((check for check in checks if check["needs_rollback"]), checks[-1] if checks else None)
+    made_again, differing = _made_again(checks)
+    return {
+        "session": _session(session),
+        "rules": session.rules.to_dict(),
+        "baseline_notes": list(session.baseline_notes),
+        "why": list(_why(session, deciding, rollback)),
+        "decision": None if deciding is None else _decision(deciding),
+        "checks": {"kept": len(checks), "made_again": made_again, "differing": differing},
+        "rollback": None if rollback is None else _rollback(rollback),
+        "timeline": [
+            {"at": at.isoformat(), "what": what}
+            for at, what in sorted(_timeline(session, checks, rollback), key=lambda entry: entry[0])
+        ],
+    }
+
+
+def _made_again(checks: list[dict[str, Any]]) -> tuple[int, list[dict[str, Any]]]:
+    count, differing = 0, []
+    for check in checks:
+        if check["record"] is None:
+            continue  # it could not be made, or another program wrote it
+        try:
+            found = differences(check["record"], replay(check["record"]))
+        except InvalidInput as error:
+            found = [str(error)]
+        else:
+            count += 1
+        if found:
+            at = check["checked_at"].isoformat()
+            differing.append({"check_id": check["check_id"], "checked_at": at, "differences": found})
+    return count, differing
+
+
+def _why(session: Session, deciding: dict[str, Any] | None, rollback: Rollback | None) -> Iterator[str]:
+    if deciding is None:
+        yield "it was not checked yet"
+    elif rollback is not None and rollback.rollback_successful:
+        yield f"it was rolled back to version {rollback.to_version} ({rollback.rollback_type}): {rollback.reason}"
+    elif rollback is not None:
+        yield f"its rollback is {rollback.state}: {rollback.error or rollback.reason}"
+    else:
+        yield f"it was not rolled back: the {'latest' if session.active else 'last'} verdict is {deciding['verdict']}"
+    if session.notes:
+        yield session.notes
+    yield from (deciding or {}).get("reasons") or ()
+
+
+def _timeline(
+    session: Session, checks: list[dict[str, Any]], rollback: Rollback | None
+) -> Iterator[tuple[datetime, str]]:
+    version = "" if session.version_number is None else f" version {session.version_number}"
+    yield session.deployment_time, f"{session.tool_name}{version} was deployed"
+    yield session.monitoring_started_at, f"session {session.session_id} began"
+    before = None
+    for check in checks:
+        if check["verdict"] != before:
+            reason = (check["reasons"] or ["no reason was kept"])[0]
+            yield check["checked_at"], f"{check['verdict']}: {reason}"
+        before = check["verdict"]
+    if rollback is not None:
+        yield from _of_rollback(rollback)
+    if session.completed_at is not None:
+        outcome = f" ({session.outcome})" if session.outcome else ""
+        yield session.completed_at, f"the session ended: {session.status}{outcome}"
+
+
+def _of_rollback(rollback: Rollback) -> Iterator[tuple[datetime, str]]:
+    tries = "" if rollback.attempts == 1 else f", at attempt {rollback.attempts}"
+    if rollback.state == "finished":
+        told = f"version {rollback.to_version} in place of version {rollback.from_version}{tries}"
+        if rollback.claimed_at is not None and rollback.claimed_at < rollback.rollback_time:
+            yield rollback.claimed_at, f"rollback decided: to version {rollback.to_version}"
+    else:
+        told = f"{rollback.error or rollback.reason}{tries}"
+    yield rollback.rollback_time, f"rollback {rollback.state}: {told}"
+    if rollback.verified_at is not None:
+        yield rollback.verified_at, f"rollback verified: {rollback.verification_note}"
+
+
+def _session(session: Session) -> dict[str, Any]:
+    return {
+        "session_id": session.session_id,
+        "tool_name": session.tool_name,
+        "version_number": session.version_number,
+        "deployment_time": session.deployment_time.isoformat(),
+        "window_end": session.window_end.isoformat(),
+        "status": session.status,
+        "outcome": session.outcome,
+        "completed_at": None if session.completed_at is None else session.completed_at.isoformat(),
+    }
+
+
+def _decision(check: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: check[name] for name in ("check_id", "verdict", "needs_rollback", "reasons", "record")}
+    return {"checked_at": check["checked_at"].isoformat(), **kept}
+
+
+def _rollback(rollback: Rollback) -> dict[str, Any]:
+    names = ("rollback_id", "state", "rollback_type", "from_version", "to_version", "rollback_successful", "error")
+    return {
+        "rollback_time": rollback.rollback_time.isoformat(),
+        **{name: getattr(rollback, name) for name in names},
+        "investigation": rollback.investigation,
+    }

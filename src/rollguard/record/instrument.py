@@ -1,0 +1,211 @@
+"""Functions that record their own calls: `@tool(store=...)`, in a program's own code, outside the folder of tools."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import logging
+import threading
+import weakref
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
+from pathlib import Path
+from types import CoroutineType
+from typing import Any, TypeVar, cast
+
+from rollguard.errors import InvalidInput
+from rollguard.model.names import checked_tool_name
+from rollguard.record import Recorder, Spool
+from rollguard.record.call import Call, IsFailure, Subject, awaited, in_event_loop, run, told
+from rollguard.record.fork_safety import renew_after_fork
+from rollguard.store import ExecutionStore
+
+logger = logging.getLogger(__name__)
+
+F = TypeVar("F", bound=Callable[..., Any])
+VersionNumber = int | Callable[[], int | None]
+
+# The function whose call the registry is about to make, and records itself.
+_recorded_by_registry: ContextVar[object] = ContextVar("rollguard_recorded_by_registry", default=None)
+
+
+def self_recording(
+    function: F,
+    recorder: Recorder,
+    *,
+    name: str | None = None,
+    version: VersionNumber | None = None,
+    judges: tuple[IsFailure, ...] = (),
+) -> F:
+    """The function, made to record each of its calls.
+
+    Args:
+        function: a plain or an async function.
+        recorder: takes the calls.
+        name: what they are recorded under; the function's own name by default.
+        version: the version that runs, or a function that tells it at each call.
+        judges: each says of a returned result whether it is a failure.
+
+    Raises:
+        InvalidInput: a value cannot be meant.
+    """
+    if inspect.isclass(function):
+        raise InvalidInput(f"@tool cannot record the class {function.__name__}; put it on the method that is called")
+    subject = Subject(checked_tool_name(name or getattr(function, "__name__", None)), function, judges)
+    number, ask = _checked_version(version)
+    given_to, encoded = _parameters_of(function), recorder.encoded
+
+    def recorded(args: tuple[Any, ...], parameters: dict[str, Any]) -> Any:
+        given = encoded(subject.name, "parameters", given_to(args, parameters)) if args or parameters else None
+        running = number if ask is None else _told_version(subject.name, ask)
+        return run(recorder, subject, running, given, args, parameters, _awaited_by_the_caller)
+
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def wrapper(*args: Any, **parameters: Any) -> Any:
+            if _recorded_by_registry.get() is function:
+                _recorded_by_registry.set(None)
+                return await function(*args, **parameters)
+            return await recorded(args, parameters)
+
+    else:
+
+        @functools.wraps(function)
+        def wrapper(*args: Any, **parameters: Any) -> Any:
+            if _recorded_by_registry.get() is function:
+                _recorded_by_registry.set(None)
+                return function(*args, **parameters)
+            return recorded(args, parameters)
+
+    return cast("F", wrapper)
+
+
+def recorded_by_registry(invoke: Callable[..., Any], function: object, *, is_async: bool) -> Callable[..., Any]:
+    """`invoke`, which the registry records: `function`, which it ends in, leaves that one call to the registry.
+
+    Args:
+        invoke: what the registry runs.
+        function: the one inside that records itself.
+        is_async: whether `invoke` says of itself that it is async. Where it does not, but returns a coroutine inside
+            an event loop, the registry refuses the call and closes that coroutine unseen.
+    """
+
+    def invoked(**parameters: Any) -> Any:
+        before = _recorded_by_registry.set(function)
+        try:
+            result = invoke(**parameters)
+            if not isinstance(result, CoroutineType) or _recorded_by_registry.get() is not function:
+                return result
+            return later(result) if is_async or not in_event_loop() else result
+        finally:
+            _recorded_by_registry.reset(before)
+
+    async def later(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        before = _recorded_by_registry.set(function)
+        try:
+            return await coroutine
+        finally:
+            _recorded_by_registry.reset(before)
+
+    return invoked
+
+
+# --- the recorder of a store -----------------------------------------------------------------------------------------
+
+
+class _Recorders:
+    """One recorder for each store, for as long as a function records through it."""
+
+    def __init__(self) -> None:
+        self._of: weakref.WeakValueDictionary[int, Recorder] = weakref.WeakValueDictionary()
+        self._lock = threading.Lock()
+        renew_after_fork(self, "_lock", threading.Lock)
+
+    def of(self, store: ExecutionStore) -> Recorder:
+        with self._lock:
+            recorder = self._of.get(id(store))  # a recorder keeps its store, so no other one gets its id
+            if recorder is None:
+                recorder = self._of[id(store)] = Recorder(store, Spool(_spool_of(store)))
+            return recorder
+
+
+_recorders = _Recorders()
+
+
+def recorder_of(store: ExecutionStore) -> Recorder:
+    """The recorder that all functions share which record into this store.
+
+    Raises:
+        InvalidInput: it is no store.
+    """
+    if not isinstance(store, ExecutionStore):
+        raise InvalidInput(f"store: {type(store).__name__} is not an ExecutionStore")
+    return _recorders.of(store)
+
+
+def _spool_of(store: ExecutionStore) -> Path:
+    """Beside a SQLite file, else in the working folder; one for each database."""
+    database = store.database
+    folder = Path.cwd() if database.path is None else database.path.parent
+    identity = str(database) if database.path is None else database.path.name
+    return folder / ".rollguard" / f"spool-{hashlib.sha256(identity.encode()).hexdigest()[:12]}.jsonl"
+
+
+# --- one call --------------------------------------------------------------------------------------------------------
+
+
+def _awaited_by_the_caller(call: Call, coroutine: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
+    return awaited(call, coroutine)
+
+
+def _parameters_of(function: Callable[..., Any]) -> Callable[[tuple[Any, ...], dict[str, Any]], dict[str, Any]]:
+    """Makes one mapping of what the function is given by position and by name. An object's own `self` is left out."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # some that are written in C do not tell
+        parameters = []
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    names = [parameter.name for parameter in parameters if parameter.kind in kinds]
+    rest = next((p.name for p in parameters if p.kind is inspect.Parameter.VAR_POSITIONAL), "args")
+    own = 1 if _is_method(function, names) else 0
+
+    def given_to(args: tuple[Any, ...], by_name: dict[str, Any]) -> dict[str, Any]:
+        if len(args) <= own:
+            return by_name
+        given = dict(zip(names[own:], args[own:], strict=False))
+        if len(args) > len(names):
+            given[rest] = args[len(names) :]
+        return {**given, **by_name}
+
+    return given_to
+
+
+def _is_method(function: Callable[..., Any], names: list[str]) -> bool:
+    inside, _, _ = getattr(function, "__qualname__", "").rpartition(".")
+    return bool(inside) and not inside.endswith("<locals>") and names[:1] in (["self"], ["cls"])
+
+
+def _checked_version(version: VersionNumber | None) -> tuple[int | None, Callable[[], int | None] | None]:
+    if version is None or _is_version(version):
+        return cast("int | None", version), None
+    if not callable(version):
+        raise InvalidInput(f"version: {version!r} is not a version's number, 1 or more, nor a function that tells it")
+    return None, version
+
+
+def _told_version(name: str, ask: Callable[[], int | None]) -> int | None:
+    try:
+        version = ask()
+    except Exception as error:  # noqa: BLE001 - the program's own code; the call goes on, recorded without a version
+        logger.error("the version of %s could not be told: %s", name, told(error))
+        return None
+    if version is not None and not _is_version(version):
+        logger.error("the version of %s is told as %r, which is not a version's number, 1 or more", name, version)
+        return None
+    return version
+
+
+def _is_version(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**31

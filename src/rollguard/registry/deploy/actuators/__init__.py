@@ -1,0 +1,7 @@
+"""Putting a version in its place where tools do not live in the folder: a command, or a signed webhook."""
+
+from rollguard.registry.deploy.actuators.actuator import Actuator, Order, carry_out
+from rollguard.registry.deploy.actuators.command import CommandActuator
+from rollguard.registry.deploy.actuators.webhook import WebhookActuator, signature_of
+
+__all__ = ["Actuator", "CommandActuator", "Order", "WebhookActuator", "carry_out", "signature_of"]

@@ -1,0 +1,131 @@
+"""A command that puts a version in its place."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from rollguard.errors import ActuatorFailed, InvalidInput
+from rollguard.registry.deploy.actuators.actuator import Order
+
+_TAIL = 16_384  # bytes of the output that are looked at, from its end
+_MOST = 64 * 1024 * 1024  # bytes that may be printed: a program that runs wild is not to fill the disk
+_LOOK_EVERY = 0.1  # seconds between two looks at how much was printed
+
+
+class CommandActuator:
+    """Runs a program, without a shell. Exit code 0 acknowledges; any other, or none in time, does not.
+
+    The code is in a file that `{file}` names, and on stdin. `{tool}`, `{version}`, `{sha256}`, `{action}`, `{key}` and
+    `{sequence}` stand for what the order says (see `Order`); each may be a part of an argument. The program and all
+    that it started is killed when its time is over, or when it has printed more than 64 MiB.
+
+    Args:
+        arguments: the program and its arguments.
+        timeout: seconds that it may take.
+
+    Raises:
+        InvalidInput: there is no program in it.
+    """
+
+    kind = "command"
+
+    def __init__(self, arguments: Sequence[str], *, timeout: float = 60.0) -> None:
+        if isinstance(arguments, str) or not arguments or not all(isinstance(word, str) for word in arguments):
+            raise InvalidInput(f"command: {arguments!r} is not a list of a program and its arguments")
+        self.arguments = tuple(arguments)
+        self._timeout = timeout
+
+    @property
+    def patience(self) -> float:
+        """Seconds that `put` takes at most."""
+        return self._timeout + 5.0
+
+    def put(self, order: Order) -> str | None:
+        """Run the command and return what it printed.
+
+        Raises:
+            ActuatorFailed: it cannot be started, takes too long, prints without end, or ends with another exit code
+                than 0.
+        """
+        with _code_in_a_file(order) as code, tempfile.TemporaryFile() as output:
+            words = [_filled(word, _values(order, code)) for word in self.arguments]
+            with code.open("rb") as stdin:
+                try:
+                    process = subprocess.Popen(  # noqa: S603 - running what the settings name is the job; there is no shell
+                        words, stdin=stdin, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+                    )
+                except (OSError, ValueError) as error:
+                    raise ActuatorFailed(f"{words[0]} cannot be started: {error}") from error
+            try:
+                exit_code, why_not = self._waited_for(process, output)
+            except BaseException:
+                _kill(process)
+                raise
+            if exit_code is None:
+                _kill(process)
+                raise ActuatorFailed(f"{words[0]} {why_not}", _tail(output))
+            said = _tail(output)
+            if exit_code:
+                last = said.strip().rpartition("\n")[2]
+                raise ActuatorFailed(f"{words[0]} ended with exit code {exit_code}{last and f': {last}'}", said)
+            return said
+
+    def _waited_for(self, process: subprocess.Popen[bytes], output: IO[bytes]) -> tuple[int | None, str]:
+        """The exit code; None where the program is to be killed, and why."""
+        deadline = time.monotonic() + self._timeout
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                return process.wait(max(0.0, min(_LOOK_EVERY, left))), ""
+            except subprocess.TimeoutExpired:
+                if left <= 0:
+                    return None, f"took longer than {self._timeout:g} s"
+                if os.fstat(output.fileno()).st_size > _MOST:
+                    return None, f"printed more than {_MOST // 1024**2} MiB"
+
+
+def _values(order: Order, code: Path) -> Mapping[str, str]:
+    return {
+        "{tool}": order.version.tool_name,
+        "{version}": str(order.version.version_number),
+        "{sha256}": order.version.sha256,
+        "{action}": order.action,
+        "{key}": order.key,
+        "{sequence}": str(order.sequence),
+        "{file}": str(code),
+    }
+
+
+def _filled(word: str, values: Mapping[str, str]) -> str:
+    for name, value in values.items():
+        word = word.replace(name, value)
+    return word
+
+
+@contextlib.contextmanager
+def _code_in_a_file(order: Order) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="rollguard-") as folder:
+        file = Path(folder) / "code"
+        file.write_bytes(order.version.code)
+        yield file
+
+
+def _tail(output: IO[bytes]) -> str:
+    end = output.seek(0, os.SEEK_END)
+    output.seek(max(0, end - _TAIL))
+    return output.read(_TAIL).decode("utf-8", "replace")
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End the program and everything that it started in its group."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

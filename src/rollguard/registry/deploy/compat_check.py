@@ -1,0 +1,41 @@
+"""What a deployment takes from its callers: found before it, told at it, refused where it must not be."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from rollguard.compat import Change, changes
+from rollguard.errors import BreakingChange
+from rollguard.registry.folder.folder import Folder
+from rollguard.store import ExecutionStore
+
+logger = logging.getLogger(__name__)
+
+
+def changes_of(folder: Folder, store: ExecutionStore, name: str, code: bytes) -> tuple[Change, ...]:
+    """What changes for callers between what is served now, edited by hand or not, and `code`."""
+    present = folder.read(name)
+    if present is None:
+        live = store.versions.live(name)
+        if live is None:
+            return ()
+        present = store.versions.get(name, live.version_number).code
+    return changes(present, code, name)
+
+
+def refuse_breaking(name: str, found: Sequence[Change]) -> None:
+    """Raise `BreakingChange` where one of the changes is breaking."""
+    breaking = [change.sentence for change in found if change.breaking]
+    if breaking:
+        raise BreakingChange(
+            f"{name} was not deployed, since it would break callers: {'; '.join(breaking)}. "
+            "Keep what callers use, or deploy it without strict"
+        )
+
+
+def warn_of(name: str, found: Sequence[Change]) -> None:
+    """Log each breaking change."""
+    for change in found:
+        if change.breaking:
+            logger.warning("%s: this breaks callers: %s", name, change)

@@ -1,0 +1,45 @@
+"""What is said of a version when it goes live."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from rollguard.errors import InvalidInput
+from rollguard.model.names import checked_id
+from rollguard.store import Beginning
+from rollguard.store.executions.payloads import clean_text
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """How a version goes live.
+
+    Attributes:
+        by: who makes it live.
+        reason: why.
+        at: when; None is the moment at which it happens.
+        force: whether code that was rolled back may go live all the same; it lifts its quarantine.
+        watch: begins to watch it, in the transaction that makes it live.
+
+    Raises:
+        InvalidInput: a value cannot be meant.
+    """
+
+    by: str
+    reason: str | None = None
+    at: datetime | None = None
+    force: bool = False
+    watch: Beginning | None = None
+
+    def __post_init__(self) -> None:
+        checked_id("created_by", self.by)
+        if self.reason is not None and (not isinstance(self.reason, str) or clean_text(self.reason) != self.reason):
+            raise InvalidInput("reason: give text of at most 8192 characters, without NUL")
+        if self.at is not None and not isinstance(self.at, datetime):
+            raise InvalidInput(f"deployed_at: {self.at!r} is not a datetime")
+
+    @property
+    def moment(self) -> datetime:
+        """When it goes live: the time that was given, or now."""
+        return self.at or datetime.now(UTC)

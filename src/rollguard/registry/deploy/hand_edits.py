@@ -1,0 +1,84 @@
+"""Code that nobody deployed: a file that was there before Rollguard, or was edited by hand. Nothing of it is lost."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+
+from rollguard.errors import DeploymentConflict, ToolFileError, ToolLoadError
+from rollguard.model.version import Version
+from rollguard.registry.folder.folder import Folder
+from rollguard.registry.serve.loader import load
+from rollguard.store import ExecutionStore, digest
+
+logger = logging.getLogger(__name__)
+
+UNKNOWN = "unknown"
+
+
+def adopt_all(folder: Folder, store: ExecutionStore) -> None:
+    """Adopt every file whose tool has no live version.
+
+    Raises:
+        StoreUnavailable: the database cannot be reached; the next refresh adopts.
+    """
+    live = store.versions.live_of_all()
+    for name in folder.names():
+        if name not in live:
+            try:
+                adopt(folder, store, name)
+            except ToolFileError as error:  # one file never hides the others
+                logger.error("%s is not adopted: %s", name, error)
+
+
+def adopt(folder: Folder, store: ExecutionStore, name: str) -> None:
+    """Make the file of a tool that has no live version a version, and live, so that it can be restored.
+
+    One that cannot be loaded is left alone: a rollback must never bring it back.
+    """
+    if store.versions.live(name) is not None:
+        return
+    code = folder.read(name)
+    if code is None:
+        return
+    try:
+        load(name, code, folder.file(name), digest(code))
+    except ToolLoadError as error:
+        logger.info("%s is not adopted yet: %s", name, error)
+        return
+    now = datetime.now(UTC)
+    reason = "found in the folder when Rollguard first saw it"
+    version = store.versions.add(name, code, kind="initial", created_by=UNKNOWN, reason=reason, now=now)
+    try:
+        store.versions.go_live(
+            name,
+            version.version_number,
+            swap=_already_there,
+            deployed_by=UNKNOWN,
+            reason=reason,
+            deployed_at=now,
+            expected_live=None,
+        )
+    except DeploymentConflict:
+        logger.info("%s was adopted by another process at the same moment", name)
+
+
+def keep_hand_edit(folder: Folder, store: ExecutionStore, name: str) -> Version | None:
+    """Keep the tool's file as a version of its own if it is none yet; that version is returned."""
+    code = folder.read(name)
+    if code is None or store.versions.find(name, digest(code)) is not None:
+        return None
+    version = store.versions.add(
+        name,
+        code,
+        kind="edit",
+        created_by=UNKNOWN,
+        reason="found in the folder, edited by hand",
+        now=datetime.now(UTC),
+    )
+    logger.warning("%s was edited by hand; that is kept as version %d", name, version.version_number)
+    return version
+
+
+def _already_there(_version: Version) -> None:
+    """The file holds the version's code already."""

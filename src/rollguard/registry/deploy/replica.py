@@ -1,0 +1,285 @@
+"""Following: what was made live on another machine is written into this machine's folder, within a second."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable
+
+from rollguard.errors import InvalidToolName, RollguardError, ToolFileError
+from rollguard.registry.deploy.hand_edits import keep_hand_edit
+from rollguard.registry.folder.folder import Folder, checked_file_name
+from rollguard.registry.folder.replica_state import Followed
+from rollguard.store import ExecutionStore, Moves, Pointer, digest
+
+logger = logging.getLogger(__name__)
+
+_ASK_EVERY = 0.8  # seconds between two questions where nothing was notified: less than the second that is promised
+_FIRST_RETRY, _LAST_RETRY = 0.8, 60.0  # seconds between two attempts to write what could not be written
+_PATIENCE = 10.0  # seconds that who stops waits for a look that is under way
+_IN_FLIGHT = 100  # deployments that may get their number before, and commit after, one that was seen already
+
+
+class Following:
+    """Brings the tools of one folder to what is live, in a thread that starts with the first call.
+
+    It writes only over what is older than the live pointer: under the tool's lock, and only where the pointer is still
+    where it was seen. What was changed by hand since the folder last followed is kept as a version before.
+
+    Args:
+        folder: the folder. It follows the tools that it has, or had when it last followed them.
+        store: where the live pointers are.
+        lives_elsewhere: whether a tool has an actuator: such a tool is never written.
+        wrote: a weak reference to what is called with the name of each tool that was written.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        store: ExecutionStore,
+        lives_elsewhere: Callable[[str], bool],
+        wrote: Callable[[], Callable[[str], None] | None],
+    ) -> None:
+        self._folder = folder
+        self._store = store
+        self._lives_elsewhere = lives_elsewhere
+        self._wrote = wrote
+        self._followed = Followed(folder.path, store)
+        self._settled: dict[str, int] = {}  # the last deployment of each tool that needs nothing more of us
+        self._behind: dict[str, tuple[int, str]] = {}
+        self._newest = 0
+        self._retry, self._retry_at = _FIRST_RETRY, 0.0
+        self._run: _Run | None = None
+        self._lock = threading.Lock()
+        store.database.before_closing(self.stop)
+        _forks.add(self)
+
+    @property
+    def behind(self) -> dict[str, str]:
+        """Why a tool's file could not be brought to what is live, by the tool's name."""
+        return {name: why for name, (_number, why) in sorted(self._behind.items())}
+
+    def start(self) -> None:
+        """Follow from now on. Costs nothing where it does already."""
+        if self._run is not None:
+            return
+        with self._lock:
+            moves = self._store.pointers.moves() if self._run is None else None
+            if moves is None:  # or nobody else can move a pointer
+                return
+            self._run = run = _Run(moves)
+            weakref.finalize(self, run.stop).atexit = False
+            run.thread = threading.Thread(
+                target=_follow, args=(weakref.ref(self), run), name="rollguard-following", daemon=True
+            )
+            run.thread.start()
+
+    def stop(self) -> None:
+        """Stop following; what is being written is written whole before this returns."""
+        with self._lock:
+            run, self._run = self._run, None
+        if run is not None:
+            run.stop()
+            if run.looking.acquire(timeout=_PATIENCE):  # or else its connections would outlive their pool
+                run.looking.release()
+
+    def made_here(self, tool_name: str, deployment_id: int) -> None:
+        """This folder has what a deployment made, because it was made here."""
+        self._followed.note({tool_name: deployment_id})
+
+    def _begin_anew(self) -> None:
+        """Without a thread, as at the start and in a forked child."""
+        self._run, self._lock = None, threading.Lock()
+
+    # --- one look --------------------------------------------------------------------------------------------------
+
+    def pause(self) -> float:
+        """How long to wait, in seconds, when nothing is notified."""
+        return min(_ASK_EVERY, max(0.0, self._retry_at - time.monotonic())) if self._behind else _ASK_EVERY
+
+    def due(self) -> bool:
+        """Whether it is time to try again what could not be written."""
+        return bool(self._behind) and time.monotonic() >= self._retry_at
+
+    def catch_up(self, stopping: threading.Event) -> None:
+        """Bring the folder to every pointer that moved since the last look.
+
+        Raises:
+            StoreError: the database cannot be reached or written; the next look sees the same.
+        """
+        first, again = not self._newest, self.due()
+        followed = self._followed.all() if first else None  # before asking: what others follow meanwhile is no surprise
+        after = min([self._newest - _IN_FLIGHT, *(number - 1 for number, _why in self._behind.values())])
+        pointers = self._store.pointers.moved_since(max(0, after))
+        newest = max((pointer.deployment_id for pointer in pointers), default=0)
+        if followed and newest < max(followed.values()):
+            self._followed.forget()
+            followed = {}
+        todo = [pointer for pointer in pointers if self._needs(pointer, again=again)]
+        if followed is None:
+            followed = self._followed.all() if todo else {}
+        has: dict[str, int] = {}
+        try:
+            for pointer in todo:
+                if stopping.is_set():
+                    return
+                self._try(pointer, followed.get(pointer.tool_name), has)
+        finally:
+            self._followed.note(has)
+        self._newest = max(self._newest, newest)
+        if not self._behind:
+            self._retry = _FIRST_RETRY
+        elif again or self._retry_at < time.monotonic():
+            self._retry_at = time.monotonic() + self._retry
+            self._retry = min(_LAST_RETRY, self._retry * 2)
+
+    def _needs(self, pointer: Pointer, *, again: bool) -> bool:
+        name = pointer.tool_name
+        if self._settled.get(name, 0) >= pointer.deployment_id:
+            return False
+        return again or name not in self._behind or self._behind[name][0] != pointer.deployment_id
+
+    def _try(self, pointer: Pointer, followed: int | None, has: dict[str, int]) -> None:
+        name = pointer.tool_name
+        try:
+            if self._bring(pointer, followed):
+                has[name] = pointer.deployment_id
+        except (_Again, ToolFileError) as error:
+            if self._behind.get(name) != (pointer.deployment_id, str(error)):
+                self._say_behind(pointer, error)
+            self._behind[name] = (pointer.deployment_id, str(error))
+        else:
+            self._settled[name] = pointer.deployment_id
+            self._behind.pop(name, None)
+
+    def _say_behind(self, pointer: Pointer, error: Exception) -> None:
+        logger.log(
+            logging.INFO if isinstance(error, _Again) else logging.ERROR,
+            "%s: version %d is live, and the file here is not brought to it yet: %s",
+            pointer.tool_name,
+            pointer.version_number,
+            error,
+        )
+
+    # --- one tool --------------------------------------------------------------------------------------------------
+
+    def _bring(self, pointer: Pointer, followed: int | None) -> bool:
+        """Whether the folder has the tool, and is now where the pointer is."""
+        name = pointer.tool_name
+        if self._lives_elsewhere(name) or not _has_file_name(name):
+            return False
+        present = self._folder.read(name)
+        if present is None and followed is None:
+            return False  # not a tool of this folder
+        sha256 = None if present is None else digest(present)
+        if sha256 == pointer.sha256:
+            return True
+        if followed is not None and followed >= pointer.deployment_id:
+            return True  # it was there, and was changed by hand since
+        if sha256 is not None and self._store.versions.find(name, sha256) is None:
+            if followed is None:  # nobody knows which of the two is newer
+                logger.warning(
+                    "%s: version %d is live, and the file here is no version; it is left as it is until the next "
+                    "deployment or rollback",
+                    name,
+                    pointer.version_number,
+                )
+                return True
+            keep_hand_edit(self._folder, self._store, name)
+        version = self._store.versions.get(name, pointer.version_number)
+
+        def swap() -> bool:
+            already = self._followed.of(name)
+            if already is not None and already >= pointer.deployment_id:
+                return True  # another process of this machine was faster
+            if self._folder.read(name) != present:
+                raise _Again("its file changed at this moment")
+            self._folder.swap(name, version.code)
+            self._followed.note({name: pointer.deployment_id})
+            wrote = self._wrote()
+            if wrote is not None:
+                wrote(name)
+            logger.info("%s: version %d went live elsewhere, and is served here now", name, version.version_number)
+            return True
+
+        if not self._store.pointers.while_live(pointer, swap):
+            raise _Again("another version went live at this moment")
+        return True
+
+
+class _Again(Exception):
+    """Something moved at this moment: look again soon."""
+
+
+def _has_file_name(name: str) -> bool:
+    try:
+        checked_file_name(name)
+    except InvalidToolName:  # recorded from elsewhere, under a name that no file may bear
+        return False
+    return True
+
+
+# --- the thread ------------------------------------------------------------------------------------------------------
+
+
+class _Run:
+    """A thread and what ends it."""
+
+    def __init__(self, moves: Moves) -> None:
+        self.moves = moves
+        self.stopping = threading.Event()
+        self.looking = threading.RLock()
+        """Held during a look: by the thread, or by who stops it once the look is over."""
+        self.thread: threading.Thread | None = None
+
+    def stop(self) -> None:
+        self.stopping.set()
+        self.moves.interrupt()
+
+
+def _follow(ours: weakref.ref[Following], run: _Run) -> None:
+    """The thread. It keeps nothing alive: when its registry is gone, so is it."""
+    told, pause = "", 0.0
+    while not run.stopping.is_set():
+        try:
+            asked = run.moves.wait(pause)
+            pause = _look(ours, run, asked=asked)
+        except Exception as error:
+            if run.stopping.is_set():  # nobody waits for it any more
+                break
+            if isinstance(error, RollguardError) and str(error) != told:
+                logger.warning("deployments that are made elsewhere are not seen here now: %s", error)
+            elif not isinstance(error, RollguardError):
+                logger.exception("deployments that are made elsewhere could not be followed")
+            told, pause = str(error), 0.0
+            run.moves.close()  # so that what was not followed is seen again
+            run.stopping.wait(_FIRST_RETRY)
+        else:
+            if told:
+                logger.info("deployments that are made elsewhere are seen here again")
+            told = ""
+    run.moves.close()
+
+
+def _look(ours: weakref.ref[Following], run: _Run, *, asked: bool) -> float:
+    with run.looking:
+        following = ours()
+        if following is None or run.stopping.is_set():
+            return 0.0
+        if asked or following.due():
+            following.catch_up(run.stopping)
+        return following.pause()
+
+
+_forks: weakref.WeakSet[Following] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for following in list(_forks):
+        following._begin_anew()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,1 @@
+"""The folder of tools: its files, its marks, what follows it."""

@@ -1,0 +1,229 @@
+"""The folder of tools on disk: which files are tools, and swapping one of them so that nobody sees half of it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import re
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from rollguard.errors import InvalidToolName, ToolFileError
+from rollguard.registry.folder.swap_signal import announce_swap
+
+logger = logging.getLogger(__name__)
+
+MAX_NAME = 100
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*", re.ASCII)
+_TEMPORARY = ".rollguard-"  # a dot in front: no tool, and hidden from listings
+
+
+def checked_file_name(name: object) -> str:
+    """The tool's name, if a file of the folder may bear it.
+
+    Raises:
+        InvalidToolName: it may not.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InvalidToolName(
+            f"{name!r} cannot name a tool's file; use a letter first, then letters, digits, '_' and '-'"
+        )
+    if len(name) > MAX_NAME:
+        raise InvalidToolName(f"a tool's name of {len(name)} characters is too long; at most {MAX_NAME}")
+    return name
+
+
+class FileStamp(NamedTuple):
+    """What changes whenever a file is swapped or edited, read in one cheap call."""
+
+    inode: int
+    size: int
+    modified_ns: int
+    changed_ns: int
+
+
+class Folder:
+    """A folder with one Python file for each tool.
+
+    Args:
+        path: the folder; made if it is not there.
+
+    Raises:
+        ToolFileError: it cannot be made, or something else is in its place.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path).absolute()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+            raise ToolFileError(f"{str(self.path)!r} cannot be used as the folder of tools: {error}") from error
+
+    def file(self, name: str) -> Path:
+        """Where the tool's file is, or would be."""
+        return self.path / f"{checked_file_name(name)}.py"
+
+    def names(self) -> list[str]:
+        """Tools that have a file. Files that begin with '_' or '.' are none."""
+        return [name for name in self._stems() if _may_name(name)]
+
+    def misnamed(self) -> list[str]:
+        """Files that would be tools, were it not for their names."""
+        return [name for name in self._stems() if not _may_name(name)]
+
+    def stamp(self, name: str) -> FileStamp | None:
+        """The file's stamp; None when there is no file.
+
+        Raises:
+            ToolFileError: there is something, but no file that can be read.
+        """
+        path = f"{self.path}{os.sep}{name}.py"
+        try:
+            found = os.stat(path)  # noqa: PTH116 - in the path of every call: half the time of Path
+        except FileNotFoundError:
+            if os.path.islink(path):  # noqa: PTH114
+                raise ToolFileError(f"{path} is a link to a file that is not there") from None
+            return None
+        except OSError as error:
+            raise ToolFileError(f"{path} cannot be read: {error.strerror or error}") from error
+        if not stat.S_ISREG(found.st_mode):  # reading a pipe would wait for its writer
+            raise ToolFileError(f"{path} is not a file")
+        return FileStamp(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+    def read(self, name: str) -> bytes | None:
+        """The file's bytes; None when there is no file.
+
+        Raises:
+            ToolFileError: there is something, but no file that can be read.
+        """
+        path = self.file(name)
+        if self.stamp(name) is None:
+            return None
+        with self._reading(path):
+            try:
+                return path.read_bytes()
+            except FileNotFoundError:
+                return None
+
+    def swap(self, name: str, code: bytes) -> None:
+        """Put `code` in the tool's place, whole or not at all, so that it survives a power loss.
+
+        Mode and owner of the file that is replaced are kept.
+
+        Raises:
+            ToolFileError: it cannot be written; the file is as it was.
+        """
+        path = self.file(name)
+        try:
+            before = _status(path)
+            # Opened before anything changes: a folder that may not be read could not be synced afterwards.
+            folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                with self._temporary(name) as (descriptor, temporary):
+                    with open(descriptor, "wb", closefd=False) as file:
+                        file.write(code)
+                    _keep_mode_and_owner(descriptor, before, path)
+                    os.fsync(descriptor)
+                    temporary.replace(path)
+                    announce_swap(self.path)  # after it: who sees the news sees the new file
+                self._settle(folder, name)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise ToolFileError(f"{path} cannot be written: {error.strerror or error}") from error
+
+    def remove(self, name: str) -> None:
+        """Remove the tool's file, if there is one.
+
+        Raises:
+            ToolFileError: it cannot be removed.
+        """
+        path = self.file(name)
+        try:
+            path.unlink(missing_ok=True)
+            announce_swap(self.path)
+        except OSError as error:
+            raise ToolFileError(f"{path} cannot be removed: {error.strerror or error}") from error
+
+    def remove_leftovers(self) -> list[str]:
+        """Remove temporary files of swaps that a crash cut short; their names are returned.
+
+        Those of swaps under way in other processes are locked by them, and stay.
+        """
+        removed = []
+        with self._reading(self.path):
+            for entry in self.path.glob(f"{_TEMPORARY}*"):
+                with contextlib.suppress(OSError), entry.open("rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    entry.unlink()
+                    removed.append(entry.name)
+        return removed
+
+    @contextlib.contextmanager
+    def _temporary(self, name: str) -> Iterator[tuple[int, Path]]:
+        """A locked temporary file in the folder; removed in the end, unless it was renamed."""
+        while True:
+            descriptor, path = tempfile.mkstemp(prefix=f"{_TEMPORARY}{name}-", dir=self.path)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.fstat(descriptor).st_nlink:  # else another process took it for a leftover before it was locked
+                break
+            os.close(descriptor)
+        try:
+            yield descriptor, Path(path)
+        finally:
+            os.close(descriptor)
+            with contextlib.suppress(OSError):
+                Path(path).unlink()
+
+    def _settle(self, folder: int, name: str) -> None:
+        """After the swap: make it survive a power loss. It has happened, so nothing in here may deny it."""
+        try:
+            os.fsync(folder)
+            # We never read bytecode, but another program that imports the folder would trust one of the same second.
+            for stale in (self.path / "__pycache__").glob(f"{name}.*.pyc"):
+                stale.unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning("%s was swapped, but not all was tidied up after it: %s", self.file(name), error)
+
+    def _stems(self) -> list[str]:
+        with self._reading(self.path):
+            entries = (entry for entry in self.path.iterdir() if entry.suffix == ".py")
+            return sorted(entry.stem for entry in entries if not entry.name.startswith(("_", ".")))
+
+    @contextlib.contextmanager
+    def _reading(self, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ToolFileError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _may_name(stem: str) -> bool:
+    return len(stem) <= MAX_NAME and _NAME.fullmatch(stem) is not None
+
+
+def _keep_mode_and_owner(descriptor: int, before: os.stat_result | None, path: Path) -> None:
+    mode = stat.S_IMODE(before.st_mode) if before else 0o644
+    if before is not None and (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+        try:
+            os.fchown(descriptor, before.st_uid, before.st_gid)
+        except PermissionError:  # a version that has to be restored is worth more than the file's owner
+            logger.warning("%s is ours now: only root could have left it to user %d", path, before.st_uid)
+            mode &= 0o777  # what runs as its owner was meant to run as another
+    os.fchmod(descriptor, mode)  # last: a change of the owner takes bits of the mode away
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """The status of the file to be replaced; a folder or a device in its place is an error, not a file."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        raise IsADirectoryError(None, "something that is not a file is in its place")
+    return found

@@ -1,0 +1,87 @@
+"""A folder's memory of the deployments it was brought to: what it serves, and what was changed by hand since."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+import threading
+from pathlib import Path
+
+from rollguard.record.fork_safety import renew_after_fork
+from rollguard.store import ExecutionStore
+
+logger = logging.getLogger(__name__)
+
+
+class Followed:
+    """For each tool of a folder, the last deployment that the folder followed or made; shared by its processes.
+
+    Kept in a file beside the spool. Where that cannot be written the process remembers for itself.
+
+    Args:
+        folder: the folder of tools.
+        store: whose deployments are meant. Those of another database mean nothing here.
+    """
+
+    def __init__(self, folder: Path, store: ExecutionStore) -> None:
+        self._path = folder / ".rollguard" / "followed.json"
+        self._database = hashlib.sha256(str(store.database).encode()).hexdigest()[:12]
+        self._known: dict[str, int] = {}
+        self._lock = threading.Lock()
+        renew_after_fork(self, "_lock", threading.Lock)
+
+    def all(self) -> dict[str, int]:
+        """The deployment of each tool, with what other processes of the machine noted."""
+        with self._lock:
+            self._read()
+            return dict(self._known)
+
+    def of(self, tool_name: str) -> int | None:
+        """The tool's deployment; None where the folder never had the tool."""
+        return self.all().get(tool_name)
+
+    def note(self, deployments: dict[str, int]) -> None:
+        """The folder was brought to these deployments, by the tool's name. Raises nothing."""
+        with self._lock:
+            self._read()
+            newer = {name: number for name, number in deployments.items() if number > self._known.get(name, 0)}
+            if newer:
+                self._known.update(newer)
+                self._write()
+
+    def forget(self) -> None:
+        """Forget everything: the database was made anew."""
+        with self._lock:
+            logger.warning("%s tells of an earlier database than this one, so it begins anew", self._path)
+            self._known = {}
+            self._write()
+
+    def _read(self) -> None:
+        try:
+            kept = json.loads(self._path.read_bytes())
+            if kept["database"] == self._database:
+                for name, number in kept["deployments"].items():
+                    self._known[name] = max(int(number), self._known.get(name, 0))
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            logger.warning("%s cannot be read, so it is made anew: %s", self._path, error)
+
+    def _write(self) -> None:
+        text = json.dumps({"database": self._database, "deployments": dict(sorted(self._known.items()))})
+        try:
+            self._path.parent.mkdir(exist_ok=True)
+            descriptor, temporary = tempfile.mkstemp(prefix=".followed-", dir=self._path.parent)
+            try:
+                with os.fdopen(descriptor, "w") as file:
+                    file.write(text)
+                Path(temporary).chmod(self._path.parent.stat().st_mode & 0o666)  # who shares the folder shares it
+                Path(temporary).replace(self._path)
+            except BaseException:
+                Path(temporary).unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            logger.debug("%s cannot be written, so only this process remembers: %s", self._path, error)

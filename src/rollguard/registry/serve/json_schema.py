@@ -1,0 +1,120 @@
+"""What a model is told of a tool: its name, its description and the JSON Schema of its parameters."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import types
+from collections.abc import Callable, Mapping
+from typing import Any, cast, get_type_hints
+
+import docstring_parser
+from pydantic import ConfigDict, TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticSerializationError
+
+from rollguard.errors import ToolLoadError
+from rollguard.record.call import told
+from rollguard.registry.serve.loader import LoadedTool
+
+logger = logging.getLogger(__name__)
+
+_ANYTHING = ConfigDict(arbitrary_types_allowed=True)
+
+
+class _Lenient(GenerateJsonSchema):
+    """A parameter of a type that JSON cannot describe may be anything; the others keep their schemas."""
+
+    # A default that JSON cannot write is left out.
+    ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - as in the base class
+
+    def handle_invalid_for_json_schema(self, schema: CoreSchema, error_info: str) -> JsonSchemaValue:
+        return {}
+
+    def encode_default(self, dft: Any) -> Any:
+        encoded = super().encode_default(dft)
+        try:
+            json.dumps(encoded, allow_nan=False)
+        except ValueError as error:
+            raise PydanticSerializationError(str(error)) from error
+        return encoded
+
+
+def definition_of(tool: LoadedTool) -> dict[str, Any]:
+    """`{"name", "description", "parameters"}`; what a tool class says of itself is returned as it is.
+
+    Raises:
+        ToolLoadError: the signature cannot be described, or the class's own definition fails or is no mapping.
+    """
+    if tool.definition is not None:
+        return _own_definition(tool.name, tool.definition)
+    text = inspect.getdoc(tool.function) or ""
+    try:
+        documented = docstring_parser.parse(text)
+    except docstring_parser.ParseError:
+        documented = docstring_parser.Docstring()
+        documented.short_description = text
+    try:
+        schema = _parameters(tool.function)
+    except Exception as error:  # of an annotation's own code it may be any
+        raise ToolLoadError(f"{tool.name}: its parameters cannot be described: {told(error)}") from error
+    for parameter in documented.params:
+        described = schema["properties"].get(parameter.arg_name)
+        if described is not None and parameter.description:
+            described.setdefault("description", parameter.description)
+    description = tool.description or "\n\n".join(
+        part for part in (documented.short_description, documented.long_description) if part
+    )
+    return {"name": tool.name, "description": description, "parameters": schema}
+
+
+def definitions_of(tools: Mapping[str, LoadedTool]) -> list[dict[str, Any]]:
+    """The definition of each tool, given by name. One that cannot be described is logged and left out."""
+    definitions = []
+    for name, tool in tools.items():
+        try:
+            definitions.append(definition_of(tool))
+        except ToolLoadError as error:
+            logger.error("%s is left out of the definitions: %s", name, error)
+    return definitions
+
+
+def _own_definition(name: str, ask: Callable[[], Any]) -> dict[str, Any]:
+    try:
+        definition = ask()
+    except (Exception, SystemExit) as error:
+        raise ToolLoadError(f"{name}: get_tool_definition failed: {told(error)}") from error
+    if not isinstance(definition, dict):
+        raise ToolLoadError(f"{name}: get_tool_definition returned {type(definition).__name__}, not a dict")
+    return definition
+
+
+def _parameters(function: Callable[..., Any]) -> dict[str, Any]:
+    def stand_in() -> None: ...
+
+    kept = [
+        p if p.kind is inspect.Parameter.VAR_KEYWORD else p.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for p in inspect.signature(function).parameters.values()
+        if p.kind is not inspect.Parameter.VAR_POSITIONAL
+    ]
+    hints = _hints(function, kept)
+    # Models call tools by keyword, so that is what is described, however the function takes its arguments.
+    stand_in.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [p.replace(annotation=hints.get(p.name, p.annotation)) for p in kept]
+    )
+    stand_in.__annotations__ = hints
+    adapter: TypeAdapter[Any] = TypeAdapter(cast("type[Any]", stand_in), config=_ANYTHING)
+    schema = adapter.json_schema(schema_generator=_Lenient)
+    for described in schema.setdefault("properties", {}).values():
+        described.pop("title", None)
+    return schema
+
+
+def _hints(function: Callable[..., Any], kept: list[inspect.Parameter]) -> dict[str, Any]:
+    """The types of the parameters. What the function returns is not asked for: it need not exist when it runs."""
+    annotated = types.SimpleNamespace(
+        __annotations__={p.name: p.annotation for p in kept if p.annotation is not inspect.Parameter.empty}
+    )
+    scope = getattr(inspect.unwrap(function), "__globals__", {})
+    return get_type_hints(annotated, scope, include_extras=True)

@@ -1,0 +1,239 @@
+"""What each file of the folder holds now, read again only when it changed."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NoReturn
+
+from rollguard.errors import StoreError, ToolFileError, ToolLoadError, UnknownTool
+from rollguard.record.call import IsFailure, Subject
+from rollguard.record.fork_safety import renew_after_fork
+from rollguard.registry.folder.folder import FileStamp, Folder, checked_file_name
+from rollguard.registry.folder.swap_signal import Generation
+from rollguard.registry.serve.loader import LoadedTool, load
+from rollguard.store import ExecutionStore, digest
+
+logger = logging.getLogger(__name__)
+
+_RACY_NS = 2_000_000_000  # file systems tell times in ticks of up to two seconds
+_ASK_AGAIN = 5.0  # seconds until a version that was not found is asked for again
+
+
+@dataclass(slots=True)
+class Served:
+    """One file: the tool it holds, or why it holds none.
+
+    Attributes:
+        stamp: the file's, when it was read.
+        settled: whether every later change of the file shows in its stamp. One that was made a moment before it was
+            read may not: the clock of the file system has moved on too little, and a freed inode is used again.
+        held: the tool, or the error that made it none.
+        subject: what a call of it runs.
+        version_number: the version the file's code is; None while it is not known, or where it is none.
+        ask_at: when to ask for a version that is not known (by the monotonic clock).
+        generation: the folder's when the file was last looked at.
+        look_at: when to look at the file though the generation is still the same (by the monotonic clock).
+    """
+
+    stamp: FileStamp
+    settled: bool
+    sha256: str
+    held: LoadedTool | ToolLoadError
+    subject: Subject
+    version_number: int | None = None
+    ask_at: float = 0.0
+    generation: float = math.nan
+    look_at: float = 0.0
+
+    @property
+    def tool(self) -> LoadedTool | None:
+        """The tool, if the file holds one."""
+        return self.held if isinstance(self.held, LoadedTool) else None
+
+    @property
+    def problem(self) -> ToolLoadError | None:
+        """Why the file holds none."""
+        return self.held if isinstance(self.held, ToolLoadError) else None
+
+    def loaded(self) -> LoadedTool:
+        """The tool, or its `ToolLoadError`."""
+        if isinstance(self.held, ToolLoadError):
+            _refuse(self.held)
+        return self.held
+
+
+class Serving:
+    """The tools of a folder as this process serves them. Safe to use from many threads, and in a forked child.
+
+    Args:
+        folder: the folder.
+        store: knows the versions.
+        failure_rules: for a tool's name, which returned results count as failures.
+        look_every: seconds after which `serve` looks at a file though no swap was announced; 0 looks each time.
+
+    Attributes:
+        looking: called before each look; None calls nothing.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        store: ExecutionStore,
+        failure_rules: Mapping[str, IsFailure] | None = None,
+        *,
+        look_every: float = 0.0,
+    ) -> None:
+        self._folder = folder
+        self._store = store
+        self._failure_rules = failure_rules or {}
+        self._look_every = look_every
+        self.looking: Callable[[], None] | None = None
+        self._generation = Generation(folder.path) if look_every else None
+        self._map_at = 0.0
+        self._served: dict[str, Served] = {}
+        self._unreadable: dict[str, str] = {}
+        self._lock = threading.RLock()
+        renew_after_fork(self, "_lock", threading.RLock)
+
+    def current(self, name: str) -> Served:
+        """What the tool's file holds at this moment.
+
+        Raises:
+            InvalidToolName: no file could bear that name.
+            UnknownTool: there is no such file.
+            ToolFileError: it cannot be read.
+        """
+        served = self._served.get(name) if isinstance(name, str) else None
+        if served is None:
+            checked_file_name(name)
+        stamp = self._folder.stamp(name)
+        if stamp is None:
+            known = ", ".join(self._folder.names()) or "none"
+            raise UnknownTool(f"there is no tool {name!r} in {self._folder.path}; there are: {known}")
+        if served is None or not served.settled or served.stamp != stamp:
+            with self._lock:
+                served = self._load(name)
+        if served.version_number is None and time.monotonic() >= served.ask_at:
+            self._look_up_version(name, served)
+        return served
+
+    def serve(self, name: str) -> Served:
+        """`current`, without a look at the file while no swap was announced and the last look is recent.
+
+        Raises:
+            InvalidToolName, UnknownTool, ToolFileError: as `current` does.
+        """
+        generation = self._generation
+        if generation is None:
+            if self.looking is not None:
+                self.looking()
+            return self.current(name)
+        try:
+            served = self._served[name]
+            if served.generation == generation.value[0] and time.monotonic() < served.look_at:
+                return served
+        except (KeyError, TypeError):  # TypeError: no name, but a list or the like
+            pass
+        return self._look(name, generation)
+
+    def _look(self, name: str, generation: Generation) -> Served:
+        if self.looking is not None:
+            self.looking()
+        now = time.monotonic()
+        if now >= self._map_at:
+            self._map_at = now + self._look_every
+            generation.look()
+        value = generation.value[0]  # before the file: a swap after this line shows at the next call
+        served = self.current(name)
+        served.generation, served.look_at = value, now + self._look_every
+        if served.version_number is None:
+            served.look_at = min(served.look_at, served.ask_at)
+        return served
+
+    def refresh(self) -> None:
+        """Look at every file again."""
+        with self._lock:
+            names = self._folder.names()
+            for gone in set(self._served) - set(names):
+                del self._served[gone]
+            self._unreadable = {}
+            for name in names:
+                known = self._served.get(name)
+                if known is not None and known.problem is not None:
+                    del self._served[name]  # what it needed may be there now
+                elif known is not None:
+                    known.ask_at = 0.0
+                try:
+                    self.current(name)
+                except UnknownTool:  # deleted since the listing
+                    self._served.pop(name, None)
+                except ToolFileError as error:  # one file never hides the others
+                    self._served.pop(name, None)
+                    self._unreadable[name] = str(error)
+
+    def forget(self, name: str) -> None:
+        """Read the tool's file anew at its next use."""
+        with self._lock:
+            self._served.pop(name, None)
+
+    def all(self) -> dict[str, Served]:
+        """Every file as it was last looked at, by name."""
+        with self._lock:
+            return dict(sorted(self._served.items()))
+
+    def problems(self) -> dict[str, str]:
+        """Why a file, as it was last looked at, is not served, by name."""
+        with self._lock:
+            held = {name: str(served.problem) for name, served in self._served.items() if served.problem}
+            return dict(sorted({**held, **self._unreadable}.items()))
+
+    def _load(self, name: str) -> Served:
+        began = time.time_ns()
+        stamp = self._folder.stamp(name)  # before the file is read: a change after this one shows at the next call
+        code = self._folder.read(name)
+        if stamp is None or code is None:
+            raise UnknownTool(f"{name!r} was deleted from {self._folder.path}")
+        settled = max(stamp.modified_ns, stamp.changed_ns) + _RACY_NS < began
+        sha256 = digest(code)
+        known = self._served.get(name)
+        if known is not None and known.sha256 == sha256:
+            known.stamp, known.settled = stamp, settled
+            return known
+        served = Served(stamp, settled, sha256, *self._try(name, code, sha256))
+        self._served[name] = served
+        return served
+
+    def _try(self, name: str, code: bytes, sha256: str) -> tuple[LoadedTool | ToolLoadError, Subject]:
+        try:
+            tool = load(name, code, self._folder.file(name), sha256)
+        except ToolLoadError as error:
+            logger.error("%s", error)
+            return error, Subject(name, partial(_refuse, error))
+        return tool, Subject(name, tool.invoke, judges_of(name, tool, self._failure_rules), tool.is_async)
+
+    def _look_up_version(self, name: str, served: Served) -> None:
+        """Ask the store which version this code is. While it is none or not known, calls do not wait for the answer."""
+        try:
+            version = self._store.versions.find(name, served.sha256)
+        except StoreError as error:
+            logger.warning("the version of %s is not known yet: %s", name, error)
+            version = None
+        served.ask_at = time.monotonic() + _ASK_AGAIN
+        served.version_number = version.version_number if version else None
+
+
+def judges_of(name: str, tool: LoadedTool | None, failure_rules: Mapping[str, IsFailure]) -> tuple[IsFailure, ...]:
+    """Who says which results of a tool are failures: the tool itself, then the settings."""
+    both = (tool.is_failure if tool else None, failure_rules.get(name))
+    return tuple(judge for judge in both if judge is not None)
+
+
+def _refuse(error: ToolLoadError, /, **_parameters: Any) -> NoReturn:
+    """Raise the error anew: one that is raised again and again would collect the frames of every call."""
+    raise ToolLoadError(str(error)) from error.__cause__

@@ -1,0 +1,172 @@
+"""Learning at once that executions arrived, whichever process recorded them.
+
+On PostgreSQL the trigger that counts executions notifies (LISTEN/NOTIFY) of tools under watch. On SQLite a counter that
+every commit of any process changes (`PRAGMA data_version`) is looked at 20 times a second, which costs microseconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+import sqlalchemy as sa
+
+from rollguard.errors import StoreUnavailable
+from rollguard.store.database.engine import Database
+from rollguard.store.database.fork_gate import sqlite_gate
+
+if TYPE_CHECKING:
+    import psycopg
+
+CHANNEL = "rollguard_executions"
+_LOOK_EVERY = 0.05  # seconds between two looks at SQLite's counter
+_LISTEN_FOR = 0.25  # seconds between two looks at whether to stop listening
+_HIGHEST = "SELECT COALESCE(MAX(id), 0) FROM tool_executions"
+_NEW = "SELECT DISTINCT tool_name FROM tool_executions WHERE id > :last AND id <= :highest"
+
+
+class Arrivals(Protocol):
+    """Tells which tools were executed."""
+
+    def wait(self, timeout: float) -> set[str]:
+        """Wait until executions arrive, at most so many seconds.
+
+        Returns:
+            The tools whose executions arrived since the last call; empty after the timeout or an interruption. The
+            first call begins to listen.
+
+        Raises:
+            StoreUnavailable: the database cannot be reached; call again to listen anew.
+        """
+
+    def interrupt(self) -> None:
+        """End a `wait` soon, in whichever thread it is, and every later one at once."""
+
+    def close(self) -> None:
+        """Stop listening."""
+
+
+def arrivals_in(database: Database) -> Arrivals:
+    """What tells of arrivals in this database."""
+    return Listening(database, CHANNEL, "executions") if database.dialect == "postgresql" else _Looking(database)
+
+
+class _Looking:
+    """SQLite."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._interrupted = threading.Event()
+        self._connection: sqlite3.Connection | None = None
+        self._version, self._last = -1, -1
+        sqlite_gate.close_before_fork(self)
+
+    def wait(self, timeout: float) -> set[str]:
+        end = time.monotonic() + timeout
+        while not self._interrupted.is_set():
+            try:
+                with sqlite_gate.inside():
+                    tools = self._new()
+            except sqlite3.Error as error:
+                self.close()
+                raise StoreUnavailable(f"{self._database} cannot be read for new executions: {error}") from error
+            if tools:
+                return tools
+            left = end - time.monotonic()
+            if left <= 0:
+                break
+            self._interrupted.wait(min(_LOOK_EVERY, left))
+        return set()
+
+    def interrupt(self) -> None:
+        self._interrupted.set()
+
+    def close(self) -> None:
+        connection, self._connection, self._version = self._connection, None, -1
+        if connection is not None:
+            connection.close()
+
+    close_before_fork = close
+
+    def _new(self) -> set[str]:
+        if self._database.path is None:  # in memory there is only the one connection
+            return self._since_last()
+        if self._connection is None:
+            # Not one of the pool: reading through that would have this process's recorder store its batch early.
+            self._connection = sqlite3.connect(self._database.path, check_same_thread=False, isolation_level=None)
+        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        if version == self._version:
+            return set()
+        self._version = version
+        return self._since_last()
+
+    def _since_last(self) -> set[str]:
+        ((highest,),) = self._ask(_HIGHEST)
+        last, self._last = self._last, highest  # lower than before where rows were deleted: their ids are given again
+        if last < 0:
+            return set()
+        return {row[0] for row in self._ask(_NEW, last=last, highest=highest)}
+
+    def _ask(self, sql: str, **values: int) -> list[Any]:
+        if self._connection is not None:
+            return self._connection.execute(sql, values).fetchall()
+        with self._database.read() as connection:
+            return list(connection.execute(sa.text(sql), values))
+
+
+class Listening:
+    """PostgreSQL.
+
+    Args:
+        database: whose notifications.
+        channel: what is listened to.
+        what: what is notified of, in words.
+    """
+
+    def __init__(self, database: Database, channel: str, what: str) -> None:
+        import psycopg
+
+        self._database, self._channel, self._what = database, channel, what
+        self._errors = psycopg.Error
+        self._connection: psycopg.Connection[Any] | None = None
+        self._interrupted = threading.Event()
+
+    def wait(self, timeout: float) -> set[str]:
+        """See `Arrivals`; what is returned are the notes."""
+        end = time.monotonic() + timeout
+        try:
+            connection = self._listening()
+            while not self._interrupted.is_set() and (left := end - time.monotonic()) > 0:
+                tools = {note.payload for note in connection.notifies(timeout=min(_LISTEN_FOR, left), stop_after=1)}
+                if tools:
+                    return tools
+        except self._errors as error:
+            self.close()
+            raise StoreUnavailable(f"{self._database} cannot be listened to for new {self._what}: {error}") from error
+        return set()
+
+    def interrupt(self) -> None:
+        """See `Arrivals`."""
+        self._interrupted.set()
+
+    def close(self) -> None:
+        """See `Arrivals`."""
+        if self._connection is not None:
+            with contextlib.suppress(self._errors):
+                self._connection.close()
+        self._connection = None
+
+    def _listening(self) -> psycopg.Connection[Any]:
+        import psycopg
+
+        if self._connection is None:
+            self._connection = psycopg.connect(
+                self._database.url.set(drivername="postgresql").render_as_string(hide_password=False),
+                autocommit=True,
+                connect_timeout=5,
+            )
+            self._connection.execute(f"LISTEN {self._channel}")
+        return self._connection

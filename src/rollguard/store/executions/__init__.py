@@ -1,0 +1,1 @@
+"""Executions: checked, written once each, counted."""

@@ -1,0 +1,320 @@
+"""Monitoring sessions and their health checks. Every change of state is conditional on the state it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from rollguard.errors import SessionClosed, UnknownSession
+from rollguard.judge import Rules, Window
+from rollguard.model.names import checked_tool_name
+from rollguard.model.session import Session
+from rollguard.model.version import Deployment
+from rollguard.store import rollback_states as journal
+from rollguard.store.database.engine import Database
+from rollguard.store.schema import deployment_health_checks as c
+from rollguard.store.schema import deployment_monitoring as m
+from rollguard.store.schema import deployment_rollbacks as r
+from rollguard.store.schema import tool_deployments as d
+from rollguard.store.versions import versions
+
+_GET = sa.select(m).where(m.c.session_id == sa.bindparam("id"))
+_INSERT_CHECK = sa.insert(c)
+_RULES = {name: {"baseline": "baseline_rule"}.get(name, name) for name in Rules.__dataclass_fields__}  # → its column
+_values_of_rules = attrgetter(*_RULES.values())
+
+
+class Beginning:
+    """A session that begins in the transaction that makes a version live, so that none is ever live unwatched.
+
+    Args:
+        rules: what the deployment is judged by.
+        now: when the watch begins.
+
+    Attributes:
+        session: the session; None while it has not begun.
+    """
+
+    def __init__(self, rules: Rules, now: datetime) -> None:
+        self._rules, self._now = rules, now
+        self.session: Session | None = None
+
+    def begin(self, connection: Connection, deployment: Deployment) -> None:
+        """Begin to watch a deployment; the caller holds the tool's lock."""
+        self.session = start(
+            connection,
+            deployment.tool_name,
+            deployment.deployed_at,
+            self._rules,
+            version_number=deployment.version_number,
+            notes=None,
+            now=self._now,
+        )
+
+
+class Sessions:
+    """The tables `deployment_monitoring` and `deployment_health_checks`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # --- reading ---------------------------------------------------------------------------------------------------
+
+    def get(self, session_id: int) -> Session:
+        """One session.
+
+        Raises:
+            UnknownSession: there is none with that id.
+        """
+        with self._database.read() as connection:
+            return get(connection, session_id)
+
+    def active(self, tool_name: str | None = None) -> list[Session]:
+        """Sessions whose deployment is under watch, oldest first."""
+        return self.recent(tool_name=tool_name, status="active")[::-1]
+
+    def recent(
+        self, *, tool_name: str | None = None, status: str | None = None, limit: int | None = None
+    ) -> list[Session]:
+        """Sessions, newest first."""
+        query = sa.select(m).order_by(m.c.session_id.desc()).limit(limit)
+        if tool_name is not None:
+            query = query.where(m.c.tool_name == tool_name)
+        if status is not None:
+            query = query.where(m.c.status == status)
+        with self._database.read() as connection:
+            return [_session(row) for row in connection.execute(query).fetchall()]
+
+    def deployed_between(self, start: datetime, end: datetime) -> dict[str, list[datetime]]:
+        """When each tool was deployed in [start, end], watched or not; tools that were not deployed are left out."""
+        watched = sa.select(m.c.tool_name, m.c.deployment_time).where(m.c.deployment_time.between(start, end))
+        made = sa.select(d.c.tool_name, d.c.deployed_at).where(
+            d.c.deployed_at.between(start, end), d.c.kind == "deployment"
+        )
+        times: dict[str, list[datetime]] = {}
+        with self._database.read() as connection:
+            for name, deployed in connection.execute(sa.union(watched, made).order_by(sa.text("1, 2"))):
+                times.setdefault(name, []).append(deployed)
+        return times
+
+    def take(self, watcher: str, *, after: int, limit: int, now: datetime, until: datetime) -> list[Session]:
+        """Take active sessions that no other watcher looks after, or none that lives, by their ids from `after` on.
+
+        A watcher keeps what it took by taking it again in time; what it does not is free for the others at `until`.
+        Nothing but the amount of work depends on this: sessions that two watchers look after are rolled back once.
+        """
+        free = sa.or_(m.c.watched_by.is_(None), m.c.watched_by == watcher, m.c.watched_until <= now)
+        wanted = sa.and_(m.c.status == "active", m.c.session_id > after, free)
+        some = sa.select(m.c.session_id).where(wanted).order_by(m.c.session_id).limit(limit)
+        with self._database.write(durable=False) as connection:
+            ids = some.with_for_update(skip_locked=True) if self._database.dialect == "postgresql" else some
+            rows = connection.execute(
+                sa.update(m).where(m.c.session_id.in_(ids)).values(watched_by=watcher, watched_until=until).returning(m)
+            ).all()
+        return sorted((_session(row) for row in rows), key=lambda session: session.session_id)
+
+    def let_go(self, watcher: str) -> None:
+        """Leave the sessions that a watcher looks after to the others, at once."""
+        with self._database.write(durable=False) as connection:
+            mine = sa.and_(m.c.watched_by == watcher, m.c.status == "active")
+            connection.execute(sa.update(m).where(mine).values(watched_by=None, watched_until=None))
+
+    # --- changing --------------------------------------------------------------------------------------------------
+
+    def start(
+        self,
+        tool_name: str,
+        deployment_time: datetime,
+        rules: Rules,
+        *,
+        version_number: int | None,
+        notes: str | None,
+        now: datetime,
+    ) -> Session:
+        """Begin to watch a deployment. An active session of the same tool becomes `superseded`.
+
+        Args:
+            version_number: the version to watch; by default the one that is live, if the store knows one.
+
+        Raises:
+            UnknownVersion: there is no version of that number.
+        """
+        checked_tool_name(tool_name)
+        with self._database.write() as connection:
+            self._database.lock_tool(connection, tool_name)
+            return start(
+                connection, tool_name, deployment_time, rules, version_number=version_number, notes=notes, now=now
+            )
+
+    def complete(self, session_id: int, *, outcome: str, notes: str, now: datetime) -> bool:
+        """active → completed. False when it was no longer active, or a rollback of it is being carried out."""
+        under_way = sa.exists().where(r.c.session_id == session_id, r.c.state.in_(journal.OPEN))
+        return self._close(session_id, now, ~under_way, status="completed", outcome=outcome, notes=notes)
+
+    def cancel(self, session_id: int, *, notes: str, now: datetime) -> Session:
+        """active → cancelled, by an operator. A rollback that is decided but not carried out is called off.
+
+        Raises:
+            UnknownSession: there is none with that id.
+            SessionClosed: it is no longer active.
+        """
+        with self._database.write() as connection:
+            session = get(connection, session_id)
+            self._database.lock_tool(connection, session.tool_name)
+            if not close(connection, session_id, now, status="cancelled", notes=notes):
+                session = get(connection, session_id)
+                raise SessionClosed(f"session {session_id} of {session.tool_name} is already {session.status}")
+            journal.overtake(connection, r.c.session_id == session_id, at=now, error="the session was cancelled first")
+            return get(connection, session_id)
+
+    def record_check(self, session_id: int, check: dict[str, Any]) -> int:
+        """Keep a health check.
+
+        Args:
+            check: columns of `deployment_health_checks` but for the ids.
+
+        Returns:
+            Its `check_id`.
+        """
+        with self._database.write(durable=False, remade=True) as connection:
+            statement = sa.insert(c).values(session_id=session_id, **check).returning(c.c.check_id)
+            check_id: int = connection.execute(statement).scalar_one()
+            return check_id
+
+    def record_checks(self, checks: Sequence[tuple[int, dict[str, Any]]]) -> None:
+        """Keep many health checks in one transaction: (session_id, columns as for `record_check`)."""
+        if checks:
+            with self._database.write(durable=False, remade=True) as connection:
+                connection.execute(_INSERT_CHECK, [{"session_id": session_id, **check} for session_id, check in checks])
+
+    def keep_baselines(self, baselines: Mapping[int, Window]) -> None:
+        """Keep the counts of sessions' baselines, which do not change any more. What is kept stays as it is."""
+        with self._database.write(durable=False) as connection:
+            for session_id, window in baselines.items():
+                connection.execute(
+                    sa.update(m)
+                    .where(m.c.session_id == session_id, m.c.baseline.is_(None))
+                    .values(baseline=window.to_dict())
+                )
+
+    def note_baselines(self, notes: Mapping[int, Sequence[str]]) -> None:
+        """Keep what is mixed in sessions' baselines: sentences, none where nothing is."""
+        with self._database.write(durable=False) as connection:
+            for session_id, sentences in notes.items():
+                connection.execute(
+                    sa.update(m).where(m.c.session_id == session_id).values(baseline_notes=list(sentences))
+                )
+
+    def checks(self, session_id: int, limit: int | None = None) -> list[dict[str, Any]]:
+        """The session's health checks, newest first."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                sa.select(c).where(c.c.session_id == session_id).order_by(c.c.check_id.desc()).limit(limit)
+            )
+            return [dict(row._mapping) for row in rows]
+
+    def _close(self, session_id: int, now: datetime, *conditions: sa.ColumnElement[bool], **values: Any) -> bool:
+        with self._database.write() as connection:
+            self._database.lock_tool(connection, get(connection, session_id).tool_name)
+            return close(connection, session_id, now, *conditions, **values)
+
+
+# --- on a connection, for transactions that do more ------------------------------------------------------------------
+
+
+def get(connection: Connection, session_id: int) -> Session:
+    """One session, or `UnknownSession`."""
+    row = connection.execute(_GET, {"id": session_id}).one_or_none()
+    if row is None:
+        raise UnknownSession(f"there is no monitoring session {session_id}; list them with: rollguard sessions")
+    return _session(row)
+
+
+def get_all(connection: Connection, session_ids: Sequence[int]) -> dict[int, Session]:
+    """Those of the sessions that there are, by id."""
+    rows = connection.execute(sa.select(m).where(m.c.session_id.in_(session_ids)))
+    return {row.session_id: _session(row) for row in rows}
+
+
+def start(
+    connection: Connection,
+    tool_name: str,
+    deployment_time: datetime,
+    rules: Rules,
+    *,
+    version_number: int | None,
+    notes: str | None,
+    now: datetime,
+) -> Session:
+    """`Sessions.start`; the caller holds the tool's lock."""
+    live = versions.live(connection, tool_name)
+    if version_number is None:
+        version_number = live.version_number if live else None
+    else:
+        versions.get(connection, tool_name, version_number)
+    watched_is_live = live is not None and live.version_number == version_number
+    live_before = versions.last_life_ended(connection, live) if live and watched_is_live else None
+    superseded = connection.scalars(
+        sa.update(m)
+        .where(m.c.tool_name == tool_name, m.c.status == "active")
+        .values(status="superseded", completed_at=now, notes="a new session of this tool was started")
+        .returning(m.c.session_id)
+    ).all()
+    journal.overtake(
+        connection, r.c.session_id.in_(superseded), at=now, error="a new session of the tool was started first"
+    )
+    row = connection.execute(
+        sa.insert(m)
+        .values(
+            tool_name=tool_name,
+            deployment_time=deployment_time,
+            monitoring_started_at=now,
+            version_number=version_number,
+            live_before=live_before,
+            notes=notes,
+            **{_RULES[name]: value for name, value in rules.to_dict().items()},
+        )
+        .returning(m)
+    ).one()
+    return _session(row)
+
+
+def close(
+    connection: Connection, session_id: int, now: datetime, *conditions: sa.ColumnElement[bool], **values: Any
+) -> bool:
+    """active → whatever `values` say. False when the session was no longer active."""
+    result = connection.execute(
+        sa.update(m)
+        .where(m.c.session_id == session_id, m.c.status == "active", *conditions)
+        .values(completed_at=now, **values)
+    )
+    return result.rowcount == 1
+
+
+@lru_cache(maxsize=1_024)  # most sessions are judged by the same rules
+def _rules(*values: Any) -> Rules:
+    return Rules(**dict(zip(_RULES, values, strict=True)))
+
+
+def _session(row: Row[Any]) -> Session:
+    return Session(
+        session_id=row.session_id,
+        tool_name=row.tool_name,
+        deployment_time=row.deployment_time,
+        monitoring_started_at=row.monitoring_started_at,
+        status=row.status,
+        completed_at=row.completed_at,
+        notes=row.notes,
+        version_number=row.version_number,
+        live_before=row.live_before,
+        outcome=row.outcome,
+        rules=_rules(*(tuple(value) if isinstance(value, list) else value for value in _values_of_rules(row))),
+        baseline=None if row.baseline is None else Window.from_dict(row.baseline),
+        baseline_notes=tuple(row.baseline_notes or ()),
+    )

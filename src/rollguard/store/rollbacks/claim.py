@@ -1,0 +1,179 @@
+"""What a rollback's claim decides, under the tool's lock: to carry it out, or to hold it and say why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from rollguard.errors import RollbackRefused
+from rollguard.store import rollback_states as journal
+from rollguard.store.monitoring import sessions
+from rollguard.store.schema import deployment_rollbacks as r
+from rollguard.store.versions import quarantine, versions
+
+MANUAL = "manual"
+_DAY = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Intention:
+    """What a rollback is about to do and why, as its claim writes it down.
+
+    Attributes:
+        session_id: the session that decided it, or None for one that a person asks for outside any session.
+        from_version: the version that must still be live.
+        to_version: the version to restore; None takes the last good one.
+        rollback_type: what asked for it; `manual` is a person, whom neither mode nor cap nor a pause holds back.
+        mode: "observe" records the decision and does nothing.
+        max_per_day: automatic rollbacks of the tool in 24 hours; 0 is no limit.
+        quarantine: whether the code that is taken away is quarantined; by default where no person asked for it.
+    """
+
+    tool_name: str
+    session_id: int | None
+    from_version: int | None
+    to_version: int | None
+    reason: str
+    rollback_type: str
+    requested_by: str
+    success_rate_drop: float | None = None
+    regression_severity: str | None = None
+    investigation: dict[str, Any] | None = None
+    mode: str = "act"
+    max_per_day: int = 0
+    quarantine: bool | None = None
+
+    @property
+    def manual(self) -> bool:
+        """Whether a person asks for it."""
+        return self.rollback_type == MANUAL
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of an intention: the state its row begins in, and, where it is held, why and until when."""
+
+    state: str
+    from_version: int | None
+    to_version: int | None
+    error: str | None = None
+    next_attempt_at: datetime | None = None
+
+
+def decide(connection: Connection, intention: Intention, now: datetime) -> Decision:
+    """Decide, with the tool's lock held.
+
+    Raises:
+        RollbackRefused: somebody decided first, or the version is no longer live.
+        CodeQuarantined: the version to restore is in quarantine.
+        UnknownVersion: there is no such version.
+    """
+    from_version = _refuse_stale(connection, intention)
+    if not intention.manual and intention.from_version not in (None, from_version):
+        return Decision("failed", intention.from_version, None, _why_not_ours(intention, from_version))
+    to_version = _target(connection, intention, from_version)
+    name = intention.tool_name
+    if intention.mode == "observe":
+        would = "there is no version to go back to" if to_version is None else f"version {to_version} would be restored"
+        error = f'nothing was changed, because mode is "observe"; {would} by: rollguard rollback {name}'
+        return Decision("observed", from_version, to_version, error)
+    if to_version is None:
+        return Decision("failed", from_version, None, _why_nothing(name, from_version))
+    until = _capped_until(connection, intention, now)
+    if until is not None:
+        error = (
+            f"{name} was rolled back {intention.max_per_day} times within 24 hours, which is max_rollbacks_per_day, so "
+            f"something else is wrong; nothing is done before {until:%Y-%m-%d %H:%M} UTC, but by: rollguard rollback"
+        )
+        return Decision("capped", from_version, to_version, error, until)
+    return Decision("claimed", from_version, to_version)
+
+
+def refuse_under_way(connection: Connection, tool_name: str) -> None:
+    """Raise `RollbackRefused` while another rollback of the tool is decided and not over."""
+    row = connection.execute(sa.select(r).where(r.c.tool_name == tool_name, r.c.state.in_(journal.OPEN))).one_or_none()
+    if row is not None:
+        raise RollbackRefused(f"{tool_name}: rollback {row.rollback_id} is already under way")
+
+
+def earlier_of_session(connection: Connection, intention: Intention) -> Row[Any] | None:
+    """The held rollback of the same session, which is taken up again.
+
+    Raises:
+        RollbackRefused: the session's rollback is over.
+    """
+    if intention.session_id is None:
+        return None
+    row = connection.execute(sa.select(r).where(r.c.session_id == intention.session_id)).one_or_none()
+    if row is not None and row.state not in journal.HELD:
+        raise RollbackRefused(f"{intention.tool_name}: rollback {row.rollback_id} is already {row.state}")
+    return row
+
+
+def _refuse_stale(connection: Connection, intention: Intention) -> int | None:
+    """The version that is live; refused when the world has moved on since the decision.
+
+    Whoever makes another version live ends the session before. One that is active all the same was begun for a version
+    that the books never had live.
+    """
+    live = versions.live(connection, intention.tool_name)
+    live_version = live.version_number if live else None
+    if intention.session_id is not None:
+        session = sessions.get(connection, intention.session_id)
+        if not session.active:
+            raise RollbackRefused(f"session {session.session_id} of {session.tool_name} is {session.status}")
+    watched = intention.session_id is not None and not intention.manual
+    if not watched and intention.from_version is not None and intention.from_version != live_version:
+        raise RollbackRefused(
+            f"{intention.tool_name}: version {intention.from_version} is no longer live, {live_version} is"
+        )
+    if intention.to_version is not None and intention.to_version == live_version:
+        raise RollbackRefused(f"{intention.tool_name}: version {live_version} is already live")
+    return live_version
+
+
+def _target(connection: Connection, intention: Intention, from_version: int | None) -> int | None:
+    if intention.to_version is None:
+        return None if from_version is None else versions.previous_good(connection, intention.tool_name, from_version)
+    quarantine.refuse(connection, versions.get(connection, intention.tool_name, intention.to_version))
+    return intention.to_version
+
+
+def _capped_until(connection: Connection, intention: Intention, now: datetime) -> datetime | None:
+    """When the next automatic rollback is allowed; None where one is allowed now."""
+    if intention.manual or not intention.max_per_day:
+        return None
+    latest = connection.scalars(
+        sa.select(r.c.rollback_time)
+        .where(
+            r.c.tool_name == intention.tool_name,
+            r.c.rollback_successful,
+            r.c.rollback_type != MANUAL,
+            r.c.rollback_time > now - _DAY,
+        )
+        .order_by(r.c.rollback_time.desc())
+        .limit(intention.max_per_day)
+    ).all()
+    return latest[-1] + _DAY if len(latest) == intention.max_per_day else None
+
+
+def _why_not_ours(intention: Intention, live_version: int | None) -> str:
+    name, live = intention.tool_name, "none" if live_version is None else f"version {live_version}"
+    return (
+        f"{name}: version {intention.from_version} is watched, and by the books {live} is live, so it is not known "
+        f"what a rollback would undo; where version {intention.from_version} is what runs, say so with: "
+        "rollguard deploy --already-live"
+    )
+
+
+def _why_nothing(tool_name: str, from_version: int | None) -> str:
+    if from_version is None:
+        return f"{tool_name} has no version in the registry, so there is nothing to go back to"
+    return (
+        f"{tool_name} has no earlier good version than {from_version} to go back to; "
+        "deploy a mended one, or name a version with: rollguard rollback --to N"
+    )

@@ -1,0 +1,396 @@
+"""The rollback's journal: each step in one transaction that holds the tool's lock. See docs/rollback.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from rollguard.errors import RollbackRefused
+from rollguard.model.rollback import Rollback, Unverified
+from rollguard.model.version import Version
+from rollguard.store import outbox
+from rollguard.store import rollback_states as journal
+from rollguard.store.database.engine import Database
+from rollguard.store.monitoring import sessions
+from rollguard.store.rollbacks import actuator_leases as actuations
+from rollguard.store.rollbacks import claim as decisions
+from rollguard.store.rollbacks.claim import Intention
+from rollguard.store.schema import deployment_monitoring as m
+from rollguard.store.schema import deployment_rollbacks as r
+from rollguard.store.schema import tool_deployments as d
+from rollguard.store.versions import quarantine, versions
+
+FOLDER = "folder"
+
+Told = Callable[[Rollback], dict[str, Any]]  # what people are to be told of a rollback
+
+
+class Rollbacks:
+    """The table `deployment_rollbacks`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # --- reading ---------------------------------------------------------------------------------------------------
+
+    def of_session(self, session_id: int) -> Rollback | None:
+        """The session's rollback, if there is one."""
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(r).where(r.c.session_id == session_id)).one_or_none()
+            return None if row is None else _rollback(row)
+
+    def recent(self, *, tool_name: str | None = None, limit: int | None = None) -> list[Rollback]:
+        """Rollbacks, newest first."""
+        query = sa.select(r).order_by(r.c.rollback_time.desc(), r.c.rollback_id.desc()).limit(limit)
+        if tool_name is not None:
+            query = query.where(r.c.tool_name == tool_name)
+        with self._database.read() as connection:
+            return [_rollback(row) for row in connection.execute(query)]
+
+    def open(self) -> list[Rollback]:
+        """Rollbacks that were claimed and not carried out yet: by someone at this moment, or by nobody any more."""
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(r).where(r.c.state.in_(journal.OPEN)).order_by(r.c.rollback_id))
+            return [_rollback(row) for row in rows]
+
+    def held(self, session_id: int, now: datetime) -> Rollback | None:
+        """The session's rollback, where it is decided, held back, and not to be decided again yet."""
+        rollback = self.of_session(session_id)
+        if rollback is None or rollback.state not in journal.HELD:
+            return None
+        waits = rollback.next_attempt_at is not None and now < rollback.next_attempt_at
+        return rollback if waits or rollback.state == "observed" else None
+
+    def unfinished(self) -> list[Rollback]:
+        """Rollbacks that should have happened and have not: open, or held while their session is still active."""
+        active = sa.exists().where(m.c.session_id == r.c.session_id, m.c.status == "active")
+        held = sa.and_(r.c.state.in_(journal.HELD), active)
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(r).where(sa.or_(r.c.state.in_(journal.OPEN), held)))
+            return sorted(map(_rollback, rows), key=lambda rollback: rollback.rollback_id)
+
+    def unverified(self) -> list[Unverified]:
+        """Finished rollbacks of sessions, of which nobody has said yet whether they helped; oldest first."""
+        after = sa.and_(d.c.tool_name == r.c.tool_name, d.c.version_number == r.c.to_version)
+        query = (
+            sa.select(r, d.c.ended_at)
+            .outerjoin(d, sa.and_(after, d.c.deployed_at == r.c.rollback_time))
+            .where(r.c.state == "finished", r.c.verification_note.is_(None))
+            .where(r.c.session_id.is_not(None), r.c.to_version.is_not(None))
+            .order_by(r.c.rollback_id)
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+            watched = sessions.get_all(connection, [row.session_id for row in rows])
+            return [Unverified(_rollback(row), watched[row.session_id], row.ended_at) for row in rows]
+
+    # --- changing --------------------------------------------------------------------------------------------------
+
+    def claim(self, intention: Intention, *, event_if_held: Told, now: datetime, actuator: str = FOLDER) -> Rollback:
+        """Write the intention down, if its session is still active, its version still live and nobody else did.
+
+        Where it is not to be carried out (nothing to go back to, a session that only observes, too many rollbacks in a
+        day), what is written says so. One that was held before is claimed again, or stays as it is.
+
+        Args:
+            event_if_held: what people are to be told, once, when it is not to be carried out.
+            actuator: what will restore the version.
+
+        Raises:
+            RollbackRefused: somebody decided first, or the version is no longer live.
+            CodeQuarantined: the version to restore is in quarantine.
+            UnknownVersion: there is no such version.
+        """
+        with self._database.write() as connection:
+            self._database.lock_tool(connection, intention.tool_name)
+            decision = decisions.decide(connection, intention, now)
+            decisions.refuse_under_way(connection, intention.tool_name)
+            earlier = decisions.earlier_of_session(connection, intention)
+            values = _values(intention, decision, actuator, now)
+            if earlier is None:
+                written = _rollback(connection.execute(sa.insert(r).values(**values).returning(r)).one())
+                if written.state != "claimed":
+                    outbox.add(connection, event_if_held(written), now)
+                return written
+            if decision.state != "claimed":
+                return _rollback(earlier)
+            del values["state"]
+            values["attempts"] = earlier.attempts + int(earlier.state == "failed")
+            return _moved(connection, journal.CLAIM_AGAIN, _rollback(earlier), **values)
+
+    def overtake_if_stale(self, rollback_id: int, now: datetime) -> Rollback | None:
+        """claimed or restored → overtaken, where its session is over or its version no longer live, whoever did that.
+
+        Returns:
+            The overtaken rollback; None where it is not stale, or not open any more.
+        """
+        with self._database.write() as connection:
+            going = self._locked(connection, rollback_id)
+            stale = _why_stale(connection, going)
+            if stale is None or going.state not in journal.OPEN:
+                return None
+            journal.overtake(connection, r.c.rollback_id == rollback_id, at=now, error=stale)
+            return _get(connection, rollback_id)
+
+    def attempt(self, rollback_id: int, *, holder: str, until: datetime, now: datetime) -> tuple[Rollback, int]:
+        """claimed → claimed: about to call the outside. From here on it is unsettled what is live there.
+
+        Args:
+            holder: who calls; nobody else does before `until`.
+
+        Returns:
+            The rollback and the call's sequence number.
+
+        Raises:
+            RollbackRefused: it is no longer claimed, another process is at it, or it is not due yet.
+        """
+        with self._database.write() as connection:
+            claimed = self._locked(connection, rollback_id)
+            if claimed.next_attempt_at is not None and now < claimed.next_attempt_at:
+                raise RollbackRefused(f"{_name(claimed)} is tried again at {claimed.next_attempt_at.isoformat()}")
+            _refuse_stale(connection, claimed)
+            again = 0 if claimed.next_attempt_at is None else 1
+            attempted = _moved(
+                connection, journal.ATTEMPT, claimed, attempts=claimed.attempts + again, next_attempt_at=None
+            )
+            sequence = actuations.take(connection, claimed.tool_name, holder=holder, until=until, now=now)
+            if sequence is None:
+                raise RollbackRefused(f"{_name(claimed)} is being carried out by another process")
+            return attempted, sequence
+
+    def restored(self, rollback_id: int, *, sequence: int, output: str | None, now: datetime) -> Rollback:
+        """claimed → restored: the outside has acknowledged that it runs the version.
+
+        Raises:
+            RollbackRefused: a person overtook it meanwhile, or somebody else called since; what is live outside is to
+                be put right.
+        """
+        with self._database.write() as connection:
+            claimed = self._locked(connection, rollback_id)
+            _refuse_late(connection, claimed, sequence)
+            values = {"restored_at": now, "sequence": sequence, "output": output}
+            return _moved(connection, journal.RESTORE, claimed, **values)
+
+    def postpone(
+        self,
+        rollback_id: int,
+        *,
+        sequence: int,
+        error: str,
+        output: str | None,
+        next_attempt_at: datetime,
+        event: dict[str, Any] | None,
+        now: datetime,
+    ) -> Rollback:
+        """claimed → claimed: the outside did not acknowledge, so nobody knows what it runs; it is asked again.
+
+        Raises:
+            RollbackRefused: a person overtook it meanwhile, or somebody else called since.
+        """
+        with self._database.write() as connection:
+            claimed = self._locked(connection, rollback_id)
+            _refuse_late(connection, claimed, sequence)
+            values = {"error": error, "output": output, "next_attempt_at": next_attempt_at}
+            postponed = _moved(connection, journal.POSTPONE, claimed, **values)
+            if event is not None:
+                outbox.add(connection, event, now)
+            return postponed
+
+    def finish(
+        self, rollback_id: int, *, restore: Callable[[Version], None] | None, event: Told, now: datetime
+    ) -> Rollback:
+        """Make a rollback true in the books: move the live pointer, close the session, quarantine, and say so.
+
+        All in one transaction that holds the tool's lock. Run again after a crash it does the same thing; run twice at
+        once it happens once.
+
+        Args:
+            restore: puts the version's code into the folder, as the last act; the transaction fails with it. None where
+                the version was restored outside before.
+            event: what people are to be told of the finished rollback.
+
+        Returns:
+            The rollback: finished; or claimed again, where somebody called the outside since it acknowledged.
+
+        Raises:
+            RollbackRefused: another process finished it, or a person overtook it.
+        """
+        with self._database.write() as connection:
+            going = self._locked(connection, rollback_id)
+            if restore is None and going.state != "restored":
+                raise RollbackRefused(f"{_name(going)} is {going.state}, and not restored outside")
+            if restore is None and not actuations.is_latest(connection, going.tool_name, going.sequence):
+                return _moved(connection, journal.REPEAT, going, sequence=None)
+            _refuse_stale(connection, going)
+            version = versions.get(connection, going.tool_name, going.to_version or 0)
+            finished = _moved(
+                connection,
+                journal.FINISH,
+                going,
+                rollback_successful=True,
+                rollback_time=now,
+                restored_at=going.restored_at or now,
+                finished_at=now,
+                next_attempt_at=None,
+                error=None,
+                verification_note=None if going.session_id else "made outside any session: there is no baseline",
+            )
+            _move_pointer(connection, finished, now)
+            _close_session(connection, finished, now)
+            _quarantine(connection, finished, now)
+            outbox.add(connection, event(finished), now)
+            if restore is None:
+                actuations.settled(connection, finished.tool_name)
+            else:
+                restore(version)
+            return finished
+
+    def fail(
+        self,
+        rollback_id: int,
+        error: str,
+        *,
+        event: dict[str, Any] | None,
+        now: datetime,
+        next_attempt_at: datetime | None = None,
+    ) -> Rollback:
+        """claimed → failed: the file could not be written, and is as it was. The session stays active.
+
+        Args:
+            next_attempt_at: a check that still finds the regression tries again, but not before.
+
+        Raises:
+            RollbackRefused: it is no longer claimed.
+        """
+        with self._database.write() as connection:
+            claimed = self._locked(connection, rollback_id)
+            values = {"finished_at": now, "error": error, "next_attempt_at": next_attempt_at}
+            failed = _moved(connection, journal.FAIL, claimed, **values)
+            if event is not None:
+                outbox.add(connection, event, now)
+            return failed
+
+    def verify(
+        self, rollback_id: int, *, success: bool | None, note: str, event: dict[str, Any] | None, now: datetime
+    ) -> bool:
+        """finished → finished: say whether it helped, or, with None, that it will never be known. Once.
+
+        Returns:
+            Whether this call said so.
+        """
+        with self._database.write() as connection:
+            values = {"verified_at": None if success is None else now, "verification_success": success}
+            unsaid = r.c.verification_note.is_(None)
+            said = journal.move(connection, journal.VERIFY, rollback_id, unsaid, verification_note=note, **values)
+            if said is not None and event is not None:
+                outbox.add(connection, event, now)
+            return said is not None
+
+    def _locked(self, connection: Connection, rollback_id: int) -> Rollback:
+        """The rollback as it is once the tool's lock is held."""
+        self._database.lock_tool(connection, _get(connection, rollback_id).tool_name)
+        return _get(connection, rollback_id)
+
+
+# --- steps of the finishing transaction ------------------------------------------------------------------------------
+
+
+def _move_pointer(connection: Connection, finished: Rollback, now: datetime) -> None:
+    versions.move_pointer(
+        connection,
+        finished.tool_name,
+        finished.to_version or 0,
+        at=now,
+        by=finished.requested_by or "rollguard",
+        reason=finished.reason,
+        ended_by="rollback",
+    )
+
+
+def _close_session(connection: Connection, finished: Rollback, now: datetime) -> None:
+    if finished.session_id is not None and not sessions.close(
+        connection, finished.session_id, now, status="rolled_back", notes=finished.reason
+    ):
+        raise RollbackRefused(f"session {finished.session_id} of {finished.tool_name} is no longer active")
+
+
+def _quarantine(connection: Connection, finished: Rollback, now: datetime) -> None:
+    if finished.quarantines and finished.from_version is not None:
+        bad = versions.get(connection, finished.tool_name, finished.from_version)
+        quarantine.add(connection, bad, reason=finished.reason, rollback_id=finished.rollback_id, now=now)
+
+
+def _refuse_stale(connection: Connection, going: Rollback) -> None:
+    """Raise `RollbackRefused` where what was decided is no longer what would be done."""
+    stale = _why_stale(connection, going)
+    if stale is not None and going.state in journal.OPEN:  # else the transition itself refuses, and says its state
+        raise RollbackRefused(f"{going.tool_name}: {stale}")
+
+
+def _refuse_late(connection: Connection, claimed: Rollback, sequence: int) -> None:
+    """Raise `RollbackRefused` where others took over while a call was under way: what it has to say is out of date."""
+    if claimed.state == "claimed" and not actuations.is_latest(connection, claimed.tool_name, sequence):
+        raise RollbackRefused(f"{_name(claimed)} took so long that another process carries it out")
+
+
+def _why_stale(connection: Connection, going: Rollback) -> str | None:
+    live = versions.live(connection, going.tool_name)
+    if (live.version_number if live else None) != going.from_version:
+        return f"version {going.from_version} is no longer live"
+    if going.session_id is not None:
+        session = sessions.get(connection, going.session_id)
+        if not session.active:
+            return f"session {session.session_id} is {session.status}"
+    return None
+
+
+# --- rows ------------------------------------------------------------------------------------------------------------
+
+
+def _values(intention: Intention, decision: decisions.Decision, actuator: str, now: datetime) -> dict[str, Any]:
+    quarantines = not intention.manual if intention.quarantine is None else intention.quarantine
+    return {
+        "tool_name": intention.tool_name,
+        "session_id": intention.session_id,
+        "reason": intention.reason,
+        "success_rate_drop": intention.success_rate_drop,
+        "regression_severity": intention.regression_severity,
+        "rollback_type": intention.rollback_type,
+        "requested_by": intention.requested_by,
+        "investigation": intention.investigation,
+        "rollback_time": now,
+        "claimed_at": now,
+        "finished_at": None,
+        "from_version": decision.from_version,
+        "to_version": decision.to_version,
+        "rollback_successful": False,
+        "state": decision.state,
+        "error": decision.error,
+        "next_attempt_at": decision.next_attempt_at,
+        "actuator": actuator,
+        "output": None,
+        "quarantines": quarantines,
+    }
+
+
+def _moved(connection: Connection, transition: journal.Transition, rollback: Rollback, **values: Any) -> Rollback:
+    row = journal.move(connection, transition, rollback.rollback_id, **values)
+    if row is None:
+        raise RollbackRefused(f"{_name(rollback)} is already {rollback.state}")
+    return _rollback(row)
+
+
+def _name(rollback: Rollback) -> str:
+    return f"rollback {rollback.rollback_id} of {rollback.tool_name}"
+
+
+def _get(connection: Connection, rollback_id: int) -> Rollback:
+    return _rollback(connection.execute(sa.select(r).where(r.c.rollback_id == rollback_id)).one())
+
+
+def _rollback(row: Row[Any]) -> Rollback:
+    return Rollback(**{name: getattr(row, name) for name in Rollback.__dataclass_fields__})

@@ -1,0 +1,80 @@
+"""Counts minute by minute, from the rollups: what a past deployment looked like at any moment of it."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from rollguard.judge import Window
+from rollguard.judge.histogram import NO_DURATION
+from rollguard.store.database.engine import Database
+from rollguard.store.rollups.intervals import MINUTE
+from rollguard.store.rollups.query import Keys, collapsed_sql, counting_sql, ranges_of
+from rollguard.store.rollups.selection import Stretch
+
+Series = list[tuple[datetime, Window]]  # (when the minute begins, what it holds), the oldest first
+
+_MINUTES = {
+    "sqlite": Keys("x.start_at", *(["substr(x.executed_at, 1, 16) || '\\:00.000000'"] * 2)),
+    "postgresql": Keys("x.start_at", "date_trunc('minute', x.executed_at, 'UTC')", "x.minute"),
+}
+
+
+class Minutes:
+    """The tables of the rollups, read minute by minute."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def of(self, windows: Sequence[Sequence[Stretch]], *, durations: bool) -> list[Series]:
+        """The minutes of each window that hold executions, all windows by one statement.
+
+        Args:
+            durations: whether durations are wanted too, which takes longer; without them they are left empty.
+        """
+        dialect = self._database.dialect
+        sql = counting_sql(dialect, _MINUTES[dialect], durations=durations)
+        if any(stretch.collapse for stretches in windows for stretch in stretches):
+            sql += collapsed_sql(dialect, _MINUTES[dialect], durations=durations)
+        ranges = [
+            given
+            for number, stretches in enumerate(windows)
+            for stretch in stretches
+            for given in ranges_of(number, stretch, widest=MINUTE)
+        ]
+        found: list[dict[Any, dict[int, list[float]]]] = [defaultdict(lambda: defaultdict(_zeros)) for _ in windows]
+        with self._database.read() as connection:
+            for number, start, *buckets, executions, successes, duration in connection.execute(
+                sa.text(sql), {"ranges": json.dumps(ranges)}
+            ):
+                counts = found[number][start][int(buckets[0]) if durations else NO_DURATION]
+                counts[0] += int(executions)
+                counts[1] += int(successes)
+                counts[2] += float(duration)
+        return [
+            [(_moment(start), _window(buckets, durations=durations)) for start, buckets in sorted(minutes.items())]
+            for minutes in found
+        ]
+
+
+def _zeros() -> list[float]:
+    return [0, 0, 0.0]
+
+
+def _window(buckets: dict[int, list[float]], *, durations: bool) -> Window:
+    counts = tuple((bucket, int(c[0])) for bucket, c in sorted(buckets.items()) if c[0] > 0)
+    total = sum(count for _bucket, count in counts)
+    successes = min(max(0, int(sum(c[1] for c in buckets.values()))), total)
+    if not durations:
+        return Window(total, successes)
+    timed = total - max(0, int(buckets[NO_DURATION][0])) if NO_DURATION in buckets else total
+    return Window(total, successes, timed, max(0.0, sum(c[2] for c in buckets.values())) if timed else 0.0, counts)
+
+
+def _moment(start: Any) -> datetime:
+    return start.astimezone(UTC) if isinstance(start, datetime) else datetime.fromisoformat(start).replace(tzinfo=UTC)

@@ -1,0 +1,92 @@
+"""Bring a database's schema to this code's version, whoever else opens it at the same moment."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.engine import Connection
+
+from rollguard.errors import NotARollguardStore, SchemaTooNew
+from rollguard.store.database.engine import Database
+
+VERSION_TABLE = "rollguard_schema_version"
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_IN_THIS_PROCESS = threading.Lock()  # Alembic keeps the running migration in a module-wide variable
+
+
+def head() -> str:
+    """The newest revision this code knows."""
+    revision = _scripts().get_current_head()
+    if revision is None:  # pragma: no cover - the package ships its migrations
+        raise RuntimeError(f"no migrations in {_MIGRATIONS}")
+    return revision
+
+
+def current(database: Database) -> str | None:
+    """The revision the database is at; None for an empty one."""
+    with database.read() as connection:
+        return _context(connection).get_current_revision()
+
+
+def migrate(database: Database, revision: str | None = None) -> None:
+    """Bring the schema to `revision` (by default this code's newest), in one transaction.
+
+    Raises:
+        SchemaTooNew: a newer Rollguard has written the database.
+        NotARollguardStore: tables of the same names are there, but no Rollguard made them.
+        StoreUnavailable: the database cannot be reached or written.
+    """
+    scripts = _scripts()
+    target = revision or head()
+    present = current(database)
+    _refuse_unknown(scripts, present, database)
+    if present == target:
+        return
+    with _IN_THIS_PROCESS, database.write() as connection:
+        if database.dialect == "postgresql":  # SQLite's write transaction already excludes the others
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended('rollguard:schema', 0))"))
+        context = _context(connection, scripts, target)
+        present = context.get_current_revision()
+        _refuse_unknown(scripts, present, database)
+        if present is None:
+            _refuse_foreign_tables(connection, database)
+        if present != target:
+            with Operations.context(context):
+                context.run_migrations()
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory(str(_MIGRATIONS), version_locations=[str(_MIGRATIONS / "versions")])
+
+
+def _context(
+    connection: Connection, scripts: ScriptDirectory | None = None, target: str | None = None
+) -> MigrationContext:
+    opts: dict[str, object] = {"version_table": VERSION_TABLE}
+    if scripts is not None and target is not None:
+        opts["fn"] = lambda revision, _context: scripts._upgrade_revs(target, revision)
+    return MigrationContext.configure(connection, opts=opts)
+
+
+def _refuse_unknown(scripts: ScriptDirectory, revision: str | None, database: Database) -> None:
+    if revision is not None and revision not in {script.revision for script in scripts.walk_revisions()}:
+        raise SchemaTooNew(
+            f"{database} has schema {revision}, which a newer Rollguard made; this one knows up to {head()}. "
+            "Upgrade with: pip install --upgrade rollguard"
+        )
+
+
+def _refuse_foreign_tables(connection: Connection, database: Database) -> None:
+    from rollguard.store.schema import metadata
+
+    taken = sorted(set(sa.inspect(connection).get_table_names()) & set(metadata.tables))
+    if taken:
+        raise NotARollguardStore(
+            f"{database} already has tables that Rollguard did not make ({', '.join(taken)}); "
+            "give Rollguard a database or a file of its own"
+        )

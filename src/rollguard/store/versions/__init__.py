@@ -1,0 +1,1 @@
+"""Versions, which of them is live, and what is quarantined."""

@@ -1,0 +1,401 @@
+"""Versions of a tool's code, and which of them is live.
+
+Every change of what is live happens in one transaction that holds the tool's lock, with the swap of the file inside
+it: nobody ever sees the pointer say one thing and a finished deployment another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from rollguard.errors import DeploymentConflict, InvalidInput, UnknownVersion
+from rollguard.model.names import checked_tool_name
+from rollguard.model.version import Deployment, Version
+from rollguard.store import rollback_states as journal
+from rollguard.store.database.engine import Database
+from rollguard.store.schema import deployment_monitoring, deployment_rollbacks
+from rollguard.store.schema import tool_deployments as d
+from rollguard.store.schema import tool_versions as v
+from rollguard.store.versions import quarantine
+
+CHANNEL = "rollguard_deployments"
+"""What PostgreSQL notifies of moved pointers on, with the tool's name."""
+
+KINDS = ("initial", "bugfix", "enhancement", "improvement", "edit", "rollback")
+
+_VERSION = (
+    v.c.tool_name,
+    v.c.version_number,
+    v.c.code,
+    v.c.sha256,
+    v.c.kind,
+    v.c.created_by,
+    v.c.reason,
+    v.c.parent_version,
+    v.c.created_at,
+)
+_DEPLOYMENT = (
+    d.c.deployment_id,
+    d.c.tool_name,
+    d.c.version_number,
+    d.c.deployed_at,
+    d.c.deployed_by,
+    d.c.reason,
+    d.c.ended_at,
+    d.c.ended_by,
+    d.c.kind,
+)
+
+
+def digest(code: bytes) -> str:
+    """SHA-256 of a tool's code, in hexadecimal: what makes two versions one."""
+    return hashlib.sha256(code).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a tool stands while its lock is held.
+
+    Attributes:
+        live: the version that is live; None where the tool was never deployed.
+        deployment_id: the deployment that is live.
+        rollback_under_way: whether a rollback of it is decided and not over.
+        find: the version with a given SHA-256, if there is one.
+    """
+
+    live: Version | None
+    deployment_id: int | None
+    rollback_under_way: bool
+    find: Callable[[str], Version | None]
+
+
+class Versions:
+    """The tables `tool_versions` and `tool_deployments`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # --- reading ---------------------------------------------------------------------------------------------------
+
+    def get(self, tool_name: str, version_number: int) -> Version:
+        """One version.
+
+        Raises:
+            UnknownVersion: there is none of that number.
+        """
+        with self._database.read() as connection:
+            return _get(connection, tool_name, version_number)
+
+    def find(self, tool_name: str, sha256: str) -> Version | None:
+        """The version with exactly this code, if there is one."""
+        with self._database.read() as connection:
+            return find(connection, tool_name, sha256)
+
+    def history(self, tool_name: str) -> list[Version]:
+        """Every version of the tool, newest first."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                sa.select(*_VERSION).where(v.c.tool_name == tool_name).order_by(v.c.version_number.desc())
+            )
+            return [Version(*row) for row in rows]
+
+    def live(self, tool_name: str) -> Deployment | None:
+        """The deployment that is live; None where the tool was never deployed."""
+        with self._database.read() as connection:
+            return live(connection, tool_name)
+
+    def live_of_all(self) -> dict[str, Deployment]:
+        """The live deployment of every tool, by the tool's name."""
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(*_DEPLOYMENT).where(d.c.ended_at.is_(None)).order_by(d.c.tool_name))
+            return {row.tool_name: Deployment(*row) for row in rows}
+
+    def deployments(self, tool_name: str) -> list[Deployment]:
+        """Every deployment of the tool, newest first."""
+        with self._database.read() as connection:
+            return deployments(connection, tool_name)
+
+    def previous_good(self, tool_name: str) -> int | None:
+        """The version a rollback of the live one would restore; None when there is none."""
+        with self._database.read() as connection:
+            now = live(connection, tool_name)
+            return None if now is None else previous_good(connection, tool_name, now.version_number)
+
+    @contextlib.contextmanager
+    def held(self, tool_name: str) -> Iterator[Standing]:
+        """How the tool stands, with its lock held: nothing goes live meanwhile."""
+        with self._database.write() as connection:
+            self._database.lock_tool(connection, tool_name)
+            now_live = live(connection, tool_name)
+            yield Standing(
+                None if now_live is None else _get(connection, tool_name, now_live.version_number),
+                None if now_live is None else now_live.deployment_id,
+                journal.is_under_way(connection, tool_name),
+                lambda sha256: find(connection, tool_name, sha256),
+            )
+
+    # --- changing --------------------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        tool_name: str,
+        code: bytes,
+        *,
+        kind: str | None,
+        created_by: str,
+        reason: str | None,
+        now: datetime,
+        parent_version: int | None = None,
+    ) -> Version:
+        """Keep a version without making it live. Code that is already kept is that same version.
+
+        Args:
+            kind: one of `KINDS`; None is `initial` for a tool's first version, else `improvement`.
+            parent_version: the version it was made from; None is the one that is live.
+
+        Raises:
+            InvalidInput: the kind is unknown.
+            UnknownVersion: there is no such parent.
+        """
+        checked_tool_name(tool_name)
+        if kind is not None and kind not in KINDS:
+            raise InvalidInput(f"kind: {kind!r} is not one of {', '.join(KINDS)}")
+        with self._database.write() as connection:
+            self._database.lock_tool(connection, tool_name)
+            if parent_version is None:
+                now_live = live(connection, tool_name)
+                parent_version = now_live.version_number if now_live else None
+            else:
+                _get(connection, tool_name, parent_version)
+            return _add(
+                connection,
+                tool_name,
+                code,
+                kind=kind,
+                created_by=created_by,
+                reason=reason,
+                parent_version=parent_version,
+                now=now,
+            )
+
+    def go_live(
+        self,
+        tool_name: str,
+        version_number: int,
+        *,
+        swap: Callable[[Version], None],
+        deployed_by: str,
+        reason: str | None,
+        deployed_at: datetime,
+        expected_live: int | None,
+        force: bool = False,
+        begin: Callable[[Connection, Deployment], None] | None = None,
+    ) -> Deployment:
+        """Make a version live. A session that watched what was live before becomes `superseded`.
+
+        Args:
+            swap: puts the version's code where it is run; called inside the transaction, which fails with it.
+            expected_live: the deployment the caller saw live; None where it saw none.
+            force: lift the quarantine of the version's code, if it is in one.
+            begin: begins to watch the deployment, in the same transaction.
+
+        Raises:
+            CodeQuarantined: the version's code was rolled back, and is not forced.
+            DeploymentConflict: something else went live in the meantime.
+            UnknownVersion: there is no version of that number.
+        """
+        with self._database.write() as connection:
+            self._database.lock_tool(connection, tool_name)
+            before = live(connection, tool_name)
+            if (before.deployment_id if before else None) != expected_live:
+                raise DeploymentConflict(
+                    f"{tool_name}: version {before.version_number if before else None} went live in the meantime, "
+                    f"so version {version_number} was not deployed; look at it and deploy again if you still want to"
+                )
+            version = _get(connection, tool_name, version_number)
+            quarantine.refuse_or_lift(connection, version, force=force, by=deployed_by, now=deployed_at)
+            after = move_pointer(
+                connection,
+                tool_name,
+                version_number,
+                at=deployed_at,
+                by=deployed_by,
+                reason=reason,
+                ended_by="deployment",
+            )
+            _supersede(connection, tool_name, after, deployed_at)
+            if begin is not None:
+                begin(connection, after)
+            swap(version)
+            return after
+
+
+# --- on a connection, for transactions that do more ------------------------------------------------------------------
+
+
+def live(connection: Connection, tool_name: str) -> Deployment | None:
+    """The tool's live deployment."""
+    row = connection.execute(
+        sa.select(*_DEPLOYMENT).where(d.c.tool_name == tool_name, d.c.ended_at.is_(None))
+    ).one_or_none()
+    return None if row is None else Deployment(*row)
+
+
+def deployments(connection: Connection, tool_name: str) -> list[Deployment]:
+    """Every deployment of the tool, newest first."""
+    rows = connection.execute(
+        sa.select(*_DEPLOYMENT).where(d.c.tool_name == tool_name).order_by(d.c.deployment_id.desc())
+    )
+    return [Deployment(*row) for row in rows]
+
+
+def previous_good(connection: Connection, tool_name: str, version_number: int) -> int | None:
+    """The last version that was live before `version_number`, was not rolled back then, and is in no quarantine."""
+    seen = {version_number, *quarantine.versions_in(connection, tool_name)}
+    for deployment in deployments(connection, tool_name):
+        if deployment.version_number in seen:
+            continue
+        seen.add(deployment.version_number)
+        if deployment.ended_by != "rollback":
+            return deployment.version_number
+    return None
+
+
+def move_pointer(
+    connection: Connection,
+    tool_name: str,
+    version_number: int,
+    *,
+    at: datetime,
+    by: str,
+    reason: str | None,
+    ended_by: str,
+) -> Deployment:
+    """End what is live, if anything is, and make `version_number` live. The caller holds the tool's lock.
+
+    Args:
+        ended_by: what does it, a `deployment` or a `rollback`; the new deployment is of that kind.
+    """
+    connection.execute(
+        sa.update(d).where(d.c.tool_name == tool_name, d.c.ended_at.is_(None)).values(ended_at=at, ended_by=ended_by)
+    )
+    row = connection.execute(
+        sa.insert(d)
+        .values(
+            tool_name=tool_name,
+            version_number=version_number,
+            deployed_at=at,
+            deployed_by=by,
+            reason=reason,
+            kind=ended_by,
+        )
+        .returning(*_DEPLOYMENT)
+    ).one()
+    if connection.dialect.name == "postgresql":  # told when the transaction commits
+        connection.execute(sa.select(sa.func.pg_notify(CHANNEL, tool_name)))
+    return Deployment(*row)
+
+
+def last_life_ended(connection: Connection, live_now: Deployment) -> datetime | None:
+    """When the live version was last live before its present deployment; None if it never was."""
+    return connection.execute(
+        sa.select(d.c.ended_at)
+        .where(
+            d.c.tool_name == live_now.tool_name,
+            d.c.version_number == live_now.version_number,
+            d.c.deployment_id < live_now.deployment_id,
+        )
+        .order_by(d.c.deployment_id.desc())
+        .limit(1)
+    ).scalar_one_or_none()
+
+
+def get(connection: Connection, tool_name: str, version_number: int) -> Version:
+    """One version, or `UnknownVersion`."""
+    return _get(connection, tool_name, version_number)
+
+
+def _get(connection: Connection, tool_name: str, version_number: int) -> Version:
+    row = connection.execute(
+        sa.select(*_VERSION).where(v.c.tool_name == tool_name, v.c.version_number == version_number)
+    ).one_or_none()
+    if row is None:
+        numbers = connection.scalars(
+            sa.select(v.c.version_number).where(v.c.tool_name == tool_name).order_by(v.c.version_number)
+        ).all()
+        known = f"it has {', '.join(map(str, numbers))}" if numbers else "it has none"
+        raise UnknownVersion(f"{tool_name} has no version {version_number}; {known}")
+    return Version(*row)
+
+
+def find(connection: Connection, tool_name: str, sha256: str) -> Version | None:
+    """The version with exactly this code, if there is one."""
+    row = connection.execute(sa.select(*_VERSION).where(v.c.tool_name == tool_name, v.c.sha256 == sha256)).one_or_none()
+    return None if row is None else Version(*row)
+
+
+def _has_versions(connection: Connection, tool_name: str) -> bool:
+    """Whether anybody made a version of the tool; files that were only found make none the first."""
+    made = sa.select(v.c.version_id).where(v.c.tool_name == tool_name, v.c.kind != "edit").limit(1)
+    return connection.scalar(made) is not None
+
+
+def _add(
+    connection: Connection,
+    tool_name: str,
+    code: bytes,
+    *,
+    kind: str | None,
+    created_by: str,
+    reason: str | None,
+    parent_version: int | None,
+    now: datetime,
+) -> Version:
+    sha256 = digest(code)
+    known = find(connection, tool_name, sha256)
+    if known is not None:
+        return known
+    newest = connection.scalar(sa.select(sa.func.max(v.c.version_number)).where(v.c.tool_name == tool_name)) or 0
+    row = connection.execute(
+        sa.insert(v)
+        .values(
+            tool_name=tool_name,
+            version_number=newest + 1,
+            code=code,
+            sha256=sha256,
+            kind=kind or ("improvement" if _has_versions(connection, tool_name) else "initial"),
+            created_by=created_by,
+            reason=reason,
+            parent_version=parent_version,
+            created_at=now,
+        )
+        .returning(*_VERSION)
+    ).one()
+    return Version(*row)
+
+
+def _supersede(connection: Connection, tool_name: str, deployment: Deployment, at: datetime) -> None:
+    """Close what was about the version that is no longer live: its session, and a rollback not yet carried out."""
+    m, r = deployment_monitoring, deployment_rollbacks
+    connection.execute(
+        sa.update(m)
+        .where(m.c.tool_name == tool_name, m.c.status == "active")
+        .values(
+            status="superseded",
+            completed_at=sa.case((m.c.monitoring_started_at > at, m.c.monitoring_started_at), else_=at),
+            notes=f"version {deployment.version_number} was deployed by {deployment.deployed_by}",
+        )
+    )
+    journal.overtake(
+        connection,
+        r.c.tool_name == tool_name,
+        at=at,
+        error=f"{deployment.deployed_by} deployed version {deployment.version_number} first",
+    )

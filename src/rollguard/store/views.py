@@ -1,0 +1,75 @@
+"""The views, read as rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from rollguard.store.database.engine import Database
+from rollguard.store.database.types import UTCDateTime
+
+_TIMES = (
+    *("deployment_time", "monitoring_started_at", "latest_check_at", "checked_at"),
+    *("created_at", "first_deployed_at", "last_deployed_at", "current_since"),
+)
+_FLAGS = ("regression_detected", "performance_degradation", "needs_rollback", "is_live", "was_rolled_back")
+
+
+class Reports:
+    """Rows of the views: `active_monitoring`, `tool_health_history`, `deployment_stability` and those of versions."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def active_monitoring(self) -> list[dict[str, Any]]:
+        """Each session under watch with its latest check, oldest deployment first."""
+        return self._rows("SELECT * FROM active_monitoring ORDER BY deployment_time, session_id")
+
+    def tool_health_history(self, tool_name: str, limit: int = 10) -> list[dict[str, Any]]:
+        """The tool's latest health checks, newest first."""
+        return self._rows(
+            "SELECT * FROM tool_health_history WHERE tool_name = :tool_name "
+            "ORDER BY checked_at DESC, check_id DESC LIMIT :limit",
+            tool_name=tool_name,
+            limit=limit,
+        )
+
+    def deployment_stability(self) -> list[dict[str, Any]]:
+        """Every tool's deployments and how many were rolled back, the most troubled first."""
+        return self._rows("SELECT * FROM deployment_stability ORDER BY rollback_rate DESC, tool_name")
+
+    def version_history(self, tool_name: str, version_number: int | None = None) -> list[dict[str, Any]]:
+        """The tool's versions with what became of each, newest first; only one of them where its number is given."""
+        return self._rows(
+            "SELECT * FROM version_history_with_metrics WHERE tool_name = :tool_name "
+            f"{'' if version_number is None else 'AND version_number = :version_number '}"
+            "ORDER BY version_number DESC",
+            tool_name=tool_name,
+            **({} if version_number is None else {"version_number": version_number}),
+        )
+
+    def version_stability(self) -> list[dict[str, Any]]:
+        """Every tool's versions, deployments and rollbacks, the most troubled first."""
+        return self._rows("SELECT * FROM version_stability ORDER BY COALESCE(rollback_rate, 0) DESC, tool_name")
+
+    def _rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
+        with self._database.read() as connection:
+            return [_typed(dict(row._mapping)) for row in connection.execute(sa.text(sql), parameters)]
+
+
+_moment = UTCDateTime()
+
+
+def _typed(row: dict[str, Any]) -> dict[str, Any]:
+    """SQLite's views return times as text and booleans as 0 or 1; make both what PostgreSQL returns."""
+    from datetime import datetime
+
+    for name in _TIMES:
+        value = row.get(name)
+        if isinstance(value, str):
+            row[name] = _moment.process_result_value(datetime.fromisoformat(value), None)  # type: ignore[arg-type]
+    for name in _FLAGS:
+        if row.get(name) is not None:
+            row[name] = bool(row[name])
+    return row

@@ -1,0 +1,1 @@
+"""Every version of a tool, and the way back to any of them."""
