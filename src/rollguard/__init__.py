@@ -20,15 +20,15 @@ __version__ = "0.1.0"
 
 # Imported when first used, so that `rollguard --help` does not wait for a database library.
 _HOMES = {
-    "AutonomousLoop": "autonomous_loop",
+    "AutonomousLoop": "loop.autonomous_loop",
     "Deployed": "app",
-    "DeploymentMonitor": "deployment_monitor",
+    "DeploymentMonitor": "monitor.deployment_monitor",
     "ExecutionStore": "store",
     "Rollguard": "app",
     "RollguardError": "errors",
     "Settings": "settings",
     "ToolRegistry": "registry",
-    "ToolVersionManager": "version_manager",
+    "ToolVersionManager": "versions.version_manager",
     "request": "record",
     "tool": "registry",
 }

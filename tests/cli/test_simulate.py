@@ -56,3 +56,16 @@ def test_settings_are_tried(empty: Shell, least: int, found: int) -> None:
     words = ("simulate", file, "--decision", "threshold", "--json")
     results = [empty.ok(*words, *more).json["results"][0] for more in ((), ("--through-monitor",))]
     assert [result["rightly_rolled_back"] for result in results] == [found] * 2
+
+
+def test_settings_decide_as_they_do_in_the_monitor(empty: Shell) -> None:
+    """What is set of triggers changes what is found; what the counts cannot play is said."""
+    file = empty.write("small.toml", SMALL)
+    empty.write("rollguard.toml", '[monitor]\nfast_triggers = "off"\nmin_executions = 30\n')
+    late = empty.ok("simulate", file, "--decision", "threshold", "--json").json["results"][0]
+    empty.write("rollguard.toml", '[monitor]\nfast_triggers = "alone"\nmin_executions = 30\ncollapse_retries = 2.0\n')
+    told = empty.ok("simulate", file, "--decision", "threshold", "--json")
+    soon = told.json["results"][0]
+    assert soon["median_calls"] < 30 <= late["median_calls"]
+    assert soon["median_delay_seconds"] < late["median_delay_seconds"]
+    assert "not played by the counts: collapse_retries" in told.err

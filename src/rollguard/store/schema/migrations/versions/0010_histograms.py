@@ -129,6 +129,6 @@ def _counts() -> tuple[sa.Column[int], sa.Column[int], sa.Column[int], sa.Column
 
 def _view(dialect: str) -> str:
     """The view as it was, but for where it finds how many executions have a duration."""
-    before = import_module("rollguard.store.migrations.versions.0009_versions")
+    before = import_module("rollguard.store.schema.migrations.versions.0009_versions")
     view = before._version_history(dialect).replace("CASE WHEN x.bucket >= 0 THEN x.executions END", "x.timed")
     return str(before._escaped(view))
