@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import socket
 import threading
 import time
@@ -13,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from rollguard import ExecutionStore
@@ -185,6 +187,16 @@ def test_the_secret_in_the_url() -> None:
     with pytest.raises(NotDelivered) as caught:
         WebhookNotifier(urls[0]).notify(event())
     assert "s3cret" not in names[0] + str(caught.value)
+
+
+def test_the_url_is_not_logged(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    """The HTTP client logs no URL of ours, at any level; the requests of others it logs as before."""
+    caplog.set_level(logging.DEBUG)
+    WebhookNotifier(f"{receiver.url}/s3cret?key=s3cret").notify(event())
+    assert len(receiver.got) == 1
+    assert "s3cret" not in caplog.text
+    httpx2.post(f"{receiver.url}/other", json={})
+    assert "/other" in caplog.text
 
 
 def test_by_the_dispatcher(receiver: Receiver, tmp_path: Path) -> None:
