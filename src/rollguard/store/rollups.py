@@ -23,11 +23,18 @@ from rollguard.judge.histogram import NO_DURATION
 from rollguard.store.buckets import BUCKET, UNFOLDED
 from rollguard.store.engine import Database
 from rollguard.store.folding import WAITING, WORTH_FOLDING, fold
-from rollguard.store.spans import HOUR, spans, spans_and_tail
+from rollguard.store.records import Failure
+from rollguard.store.schema import tool_executions as t
+from rollguard.store.spans import HOUR, RAW, spans, spans_and_tail
 from rollguard.store.stretches import Stretch
 from rollguard.store.types import sqlite_text
 
 _CHUNK = 500  # windows counted by one statement
+_OUTCOME = (t.c.executed_at, t.c.success, t.c.error_type)
+_FAILURE = (
+    *(t.c.tool_name, t.c.execution_id, t.c.executed_at, t.c.version_number),
+    *(t.c.error_type, t.c.error, t.c.parameters),
+)
 
 
 class Rollups:
@@ -38,6 +45,7 @@ class Rollups:
         sql = _SQL[database.dialect]
         # Made once, and short: SQLAlchemy and psycopg read a new statement through, and psycopg a long one each time.
         self._counting = {False: _text_of(sql.count), True: _text_of(sql.count + sql.collapsed)}
+        self._outcomes, self._failures = sql.outcomes, sql.failures
         self._waiting = sa.text(WAITING[database.dialect])
 
     def count(self, windows: Sequence[Sequence[Stretch]], *, worth: int = WORTH_FOLDING) -> list[Window]:
@@ -65,6 +73,20 @@ class Rollups:
             counted += [_window(rows[number]) for number, _stretches in chunk]
         return counted
 
+    def outcomes(self, stretches: Sequence[Stretch], limit: int) -> list[tuple[datetime, bool, str | None]]:
+        """(executed_at, success, error_type) of the latest executions that are counted, the latest first."""
+        return [(row[0], row[1], row[2]) for row in self._rows(self._outcomes, stretches, limit)]
+
+    def failures(self, stretches: Sequence[Stretch], limit: int) -> list[Failure]:
+        """The latest failures that are counted, the latest first, as far as their rows are kept."""
+        return [Failure(*row) for row in self._rows(self._failures, stretches, limit)]
+
+    def _rows(self, rows: sa.TextualSelect, stretches: Sequence[Stretch], limit: int) -> Sequence[Any]:
+        self.fold_if_worth_it()
+        ranges = [_given(0, stretch, RAW, stretch.start, stretch.end) for stretch in stretches]
+        with self._database.read() as connection:
+            return connection.execute(rows, {"ranges": json.dumps(ranges), "limit": limit}).fetchall()
+
     def fold_if_worth_it(self, worth: int = WORTH_FOLDING) -> None:
         """Fold what is counted and not folded yet, where there is so much of it that reading it costs more.
 
@@ -86,17 +108,20 @@ class Rollups:
 
 def ranges_of(number: int, stretch: Stretch, *, widest: int = HOUR) -> Iterator[list[Any]]:
     """A stretch of the window of that number, as the statements take it."""
-    tool = stretch.tool_name
-    which = [stretch.only, stretch.but, list(stretch.leave_out) or None, stretch.collapse]
     if widest == HOUR:
         found, tail = spans_and_tail(stretch.start, stretch.end)
     else:
         found, tail = list(spans(stretch.start, stretch.end, widest=widest)), None
     for span in found:
-        yield [number, tool, span.width, _text(span.start), _text(span.end), *which]
+        yield _given(number, stretch, span.width, span.start, span.end)
     if tail is not None:
         edges = [_text(edge) for edge in (tail.minute, tail.following, tail.closing)]
-        yield [number, tool, _TAIL, _text(tail.start), _text(tail.end), *which, *edges]
+        yield [*_given(number, stretch, _TAIL, tail.start, tail.end), *edges]
+
+
+def _given(number: int, stretch: Stretch, width: int, start: datetime, end: datetime) -> list[Any]:
+    which = [stretch.only, stretch.but, list(stretch.leave_out) or None, stretch.collapse]
+    return [number, stretch.tool_name, width, _text(start), _text(end), *which]
 
 
 def _text_of(sql: str) -> sa.TextClause:
@@ -128,6 +153,8 @@ def _window(rows: Sequence[Any]) -> Window:
 class _Statements:
     count: str
     collapsed: str
+    outcomes: sa.TextualSelect
+    failures: sa.TextualSelect
 
 
 _TAIL = -1  # in the place of a width: a `Tail`, of which is found out how it can be read
@@ -316,30 +343,59 @@ def _kept(dialect: str, key: str | None, *, durations: bool) -> list[tuple[str, 
 
 
 # A failed call that names no request, and soon after it another one with the same parameters.
+_FAILED = {"sqlite": "x.success = 0", "postgresql": "NOT x.success"}  # as the index of failures says it
 _MOMENT = "'%Y-%m-%d %H\\:%M\\:%f999'"
 _SOON_AFTER = {
     "sqlite": f"y.executed_at <= strftime({_MOMENT}, x.executed_at, '+' || r.collapse || ' seconds')",
     "postgresql": "y.executed_at <= x.executed_at + make_interval(secs => r.collapse)",
 }
-_COLLAPSED = """r.collapse > 0 AND {in_range} AND NOT x.success AND {raw}
-    AND x.request_id IS NULL AND x.parameters IS NOT NULL AND EXISTS (
+_MADE_AGAIN = """r.collapse > 0 AND {failed} AND x.request_id IS NULL AND x.parameters IS NOT NULL AND EXISTS (
         SELECT 1 FROM tool_executions y
         WHERE y.tool_name = x.tool_name AND y.executed_at >= x.executed_at AND {soon_after}
         AND (y.executed_at > x.executed_at OR y.id > x.id)
         AND y.request_id IS NULL AND y.parameters = x.parameters)"""
 
 
+def _made_again(dialect: str) -> str:
+    return _MADE_AGAIN.format(failed=_FAILED[dialect], soon_after=_SOON_AFTER[dialect])
+
+
 def collapsed_sql(dialect: str, keys: Keys | None, *, durations: bool = True) -> str:
     """The end of that statement where a stretch asks for retries to be taken off."""
-    where = _COLLAPSED.format(in_range=_IN_RANGE, raw=_raw(dialect), soon_after=_SOON_AFTER[dialect])
-    if dialect == "sqlite":
-        where = where.replace("NOT x.success", "x.success = 0")  # as the index of failures says it
+    where = f"{_IN_RANGE} AND {_raw(dialect)} AND {_made_again(dialect)}"
     raw_keys = _raw_keys(keys.raw if keys else None, durations=durations)
     part = _BY_RANGE[dialect].format(keys=raw_keys, counts=_TAKEN_OFF, table="tool_executions x", where=where)
     return f"\nUNION ALL\n{part}"
 
 
+# Stretch by stretch here too, for the same reason.
+_LATEST_FIRST = "ORDER BY x.executed_at DESC, x.id DESC LIMIT :limit"
+_ROWS = {
+    "sqlite": f"SELECT {{columns}} FROM r CROSS JOIN tool_executions x WHERE {{where}} {_LATEST_FIRST}",
+    "postgresql": f"""
+SELECT {{columns}} FROM r CROSS JOIN LATERAL (
+    SELECT x.* FROM tool_executions x WHERE {{where}} {_LATEST_FIRST}
+) x {_LATEST_FIRST}""",
+}
+
+
+def _rows_sql(dialect: str, columns: Sequence[sa.Column[Any]], *, failed: bool) -> sa.TextualSelect:
+    """The statement that reads the raw rows of what is counted, the latest first."""
+    where = (
+        f"{_IN_RANGE} AND {_raw(dialect)} {f'AND {_FAILED[dialect]}' if failed else ''} "
+        f"AND NOT ({_made_again(dialect)}) AND NOT EXISTS (SELECT 1 FROM superseded_executions s WHERE s.id = x.id)"
+    )
+    read = ", ".join(f"x.{column.name}" for column in columns)
+    rows = _ROWS[dialect].format(columns=read, where=where)
+    return _text_of(f"WITH r AS MATERIALIZED ({_GIVEN[dialect]}) {rows}").columns(*columns)
+
+
 _SQL = {
-    dialect: _Statements(counting_sql(dialect, None), collapsed_sql(dialect, None))
+    dialect: _Statements(
+        counting_sql(dialect, None),
+        collapsed_sql(dialect, None),
+        _rows_sql(dialect, _OUTCOME, failed=False),
+        _rows_sql(dialect, _FAILURE, failed=True),
+    )
     for dialect in ("sqlite", "postgresql")
 }
