@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import islice, starmap
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,6 +23,7 @@ from rollguard.judge.histogram import NO_DURATION
 from rollguard.store.buckets import BUCKET, UNFOLDED
 from rollguard.store.engine import Database
 from rollguard.store.folding import WAITING, WORTH_FOLDING, fold
+from rollguard.store.heads import MARK, Asked, Heads
 from rollguard.store.records import Failure
 from rollguard.store.schema import tool_executions as t
 from rollguard.store.spans import HOUR, RAW, spans, spans_and_tail
@@ -46,6 +47,7 @@ class Rollups:
         # Made once, and short: SQLAlchemy and psycopg read a new statement through, and psycopg a long one each time.
         self._counting = {False: _text_of(sql.count), True: _text_of(sql.count + sql.collapsed)}
         self._outcomes, self._failures = sql.outcomes, sql.failures
+        self._heads = Heads()
         self._waiting = sa.text(WAITING[database.dialect])
 
     def count(self, windows: Sequence[Sequence[Stretch]], *, worth: int = WORTH_FOLDING) -> list[Window]:
@@ -65,11 +67,19 @@ class Rollups:
         counted: list[Window] = []
         numbered = iter(enumerate(windows))
         while chunk := list(islice(numbered, _CHUNK)):
-            ranges = [r for number, stretches in chunk for stretch in stretches for r in ranges_of(number, stretch)]
+            ranges: list[list[Any]] = []
+            asked: list[Asked] = []
+            for number, stretch in ((number, stretch) for number, stretches in chunk for stretch in stretches):
+                head = self._heads.ask(number, stretch)
+                asked += [head] if head else []
+                ranges += ranges_of(number, replace(stretch, start=head.head.closing) if head else stretch)
             collapsing = any(stretch.collapse for _number, stretches in chunk for stretch in stretches)
+            given = {"ranges": json.dumps(ranges), "heads": json.dumps(list(starmap(_given_head, enumerate(asked, 1))))}
             rows: dict[int, list[Any]] = defaultdict(list)
-            for row in connection.execute(self._counting[collapsing], {"ranges": json.dumps(ranges)}).fetchall():
+            for row in connection.execute(self._counting[collapsing], given).fetchall():
                 rows[row[0]].append(row)
+            for place, head in enumerate(asked, 1):
+                rows[head.number] += self._heads.answer(head, rows.pop(-place, []))
             counted += [_window(rows[number]) for number, _stretches in chunk]
         return counted
 
@@ -124,6 +134,13 @@ def _given(number: int, stretch: Stretch, width: int, start: datetime, end: date
     return [number, stretch.tool_name, width, _text(start), _text(end), *which]
 
 
+def _given_head(place: int, asked: Asked) -> list[Any]:
+    head, stretch = asked.head, asked.stretch
+    edges = [_text(edge) for edge in (head.hour, head.minute, head.following)]
+    known = None if asked.known is None else asked.known.mark
+    return [*_given(asked.number, stretch, _HEAD, stretch.start, stretch.end), *edges, -place, known]
+
+
 def _text_of(sql: str) -> sa.TextClause:
     return sa.text(" ".join(sql.split()))
 
@@ -158,28 +175,35 @@ class _Statements:
 
 
 _TAIL = -1  # in the place of a width: a `Tail`, of which is found out how it can be read
-_GIVEN = {
-    "sqlite": """
-    SELECT json_extract(value, '$[0]') AS k, json_extract(value, '$[1]') AS tool, json_extract(value, '$[2]') AS width,
-           json_extract(value, '$[3]') AS a, json_extract(value, '$[4]') AS b,
-           json_extract(value, '$[5]') AS only, json_extract(value, '$[6]') AS but,
-           json_extract(value, '$[7]') AS leave_out, json_extract(value, '$[8]') AS collapse,
-           json_extract(value, '$[9]') AS minute, json_extract(value, '$[10]') AS following,
-           json_extract(value, '$[11]') AS closing
-    FROM json_each(:ranges)""",
-    "postgresql": """
-    SELECT (j ->> 0)::int AS k, j ->> 1 AS tool, (j ->> 2)::int AS width, (j ->> 3)::timestamptz AS a,
-           (j ->> 4)::timestamptz AS b, (j ->> 5)::int AS only, (j ->> 6)::int AS but,
-           CASE WHEN j ->> 7 IS NULL THEN NULL ELSE ARRAY(SELECT json_array_elements_text(j -> 7)) END AS leave_out,
-           (j ->> 8)::float8 AS collapse, (j ->> 9)::timestamptz AS minute, (j ->> 10)::timestamptz AS following,
-           (j ->> 11)::timestamptz AS closing
-    FROM json_array_elements(CAST(:ranges AS json)) AS j""",
+_HEAD = -2
+_RANGE = {
+    **{"k": "int", "tool": "text", "width": "int", "a": "timestamptz", "b": "timestamptz", "only": "int", "but": "int"},
+    **{"leave_out": "text[]", "collapse": "float8"},
 }
+_OF_TAIL = {"minute": "timestamptz", "following": "timestamptz", "closing": "timestamptz"}
+_OF_HEAD = {
+    **{"hour": "timestamptz", "minute": "timestamptz", "following": "timestamptz"},
+    **{"place": "int", "known": "bigint"},
+}
+
+
+def _given_sql(dialect: str, ranges: str, columns: dict[str, str]) -> str:
+    """A parameter with ranges as rows."""
+    if dialect == "sqlite":
+        read = (f"json_extract(value, '$[{place}]') AS {name}" for place, name in enumerate(columns))
+        return f"SELECT {', '.join(read)} FROM json_each(:{ranges})"
+    texts = "CASE WHEN j ->> {0} IS NOT NULL THEN ARRAY(SELECT json_array_elements_text(j -> {0})) END AS {1}"
+    read = (
+        texts.format(place, name) if kind == "text[]" else f"(j ->> {place})::{kind} AS {name}"
+        for place, (name, kind) in enumerate(columns.items())
+    )
+    return f"SELECT {', '.join(read)} FROM json_array_elements(CAST(:{ranges} AS json)) AS j"
+
+
 # A tail is one whole hour where the hour holds nothing beyond it: no later minute was rolled up, and of the minute
 # that it ends in there are rows, but none beyond its end.
 _RANGES = """
-WITH given AS MATERIALIZED ({given}
-),
+WITH given AS MATERIALIZED ({given}){marked},
 tails AS MATERIALIZED (
     SELECT g.*, NOT EXISTS (
         SELECT 1 FROM tool_execution_rollups x
@@ -208,7 +232,32 @@ r AS MATERIALIZED (
     SELECT k, tool, 60, a, minute, g.only, but, leave_out, collapse FROM tails g WHERE NOT whole AND a < minute
     UNION ALL
     SELECT k, tool, 0, minute, b, g.only, but, leave_out, collapse FROM tails g WHERE NOT whole AND minute < b
+    {heads}
 )"""
+# A head holds what it held while no execution was added to its hour; on PostgreSQL those of its first minute, where it
+# begins within one, are read from the rows and so before they are folded. What does not count in it is found out each
+# time, and so is what is not folded yet: the first two of the ranges below are for that, and read no rollup.
+_MARKED = """,
+heads AS MATERIALIZED (
+    SELECT g.*, (
+        SELECT COALESCE(SUM(x.executions), 0) FROM tool_execution_rollups x
+        WHERE x.tool_name = g.tool AND x.width = 3600 AND x.start_at = g.hour
+    ) {unfolded} AS mark
+    FROM ({given}) g {noted}
+)"""
+_NOTED = """LEFT JOIN (
+    SELECT tool_name, minute AS noted_at, SUM(executions) AS executions FROM tool_execution_deltas GROUP BY 1, 2
+) d ON d.tool_name = g.tool AND d.noted_at = g.minute AND g.minute < g.a"""
+_HEADS = """
+    UNION ALL
+    SELECT k, tool, CASE WHEN known = mark THEN 1 ELSE -1 END, a, following, g.only, but, leave_out, collapse
+    FROM heads g WHERE a < following
+    UNION ALL
+    SELECT k, tool, 1, following, b, g.only, but, leave_out, collapse FROM heads g
+    UNION ALL
+    SELECT place, tool, 60, following, b, g.only, but, leave_out, 0 FROM heads g WHERE (known = mark) IS NOT TRUE
+    UNION ALL
+    SELECT place, tool, 0, a, following, g.only, but, leave_out, 0 FROM heads g WHERE (known = mark) IS NOT TRUE"""
 
 # {version} is the source's version number, 0 where an execution named none.
 _VERSION = "(r.only IS NULL OR {version} = r.only) AND (r.but IS NULL OR {version} <> r.but)"
@@ -307,12 +356,12 @@ def counting_sql(dialect: str, keys: Keys | None, *, durations: bool = True) -> 
             keys=raw_keys,
             counts=_TAKEN_OFF,
             table="superseded_executions x",
-            where=f"{_IN_RANGE} AND {raw} AND (r.width > 0 OR {_STILL_THERE})",
+            where=f"r.k >= 0 AND {_IN_RANGE} AND {raw} AND (r.width > 0 OR {_STILL_THERE})",
         ),
     ]
     if dialect == "postgresql":  # what is noted and not folded yet
         parts += [
-            f"SELECT r.k, {columns}, {counts} FROM tool_execution_deltas x {join} JOIN r ON r.width > 0 "
+            f"SELECT r.k, {columns}, {counts} FROM tool_execution_deltas x {join} JOIN r ON r.width > 0 AND r.k >= 0 "
             f"AND x.tool_name = r.tool AND x.minute >= r.a AND x.minute < r.b AND {ours} GROUP BY r.k, {columns}"
             for columns, counts, join in _kept(dialect, keys.unfolded if keys else None, durations=durations)
         ]
@@ -320,10 +369,19 @@ def counting_sql(dialect: str, keys: Keys | None, *, durations: bool = True) -> 
         unfolded = _raw_keys(keys.unfolded if keys else None, durations=durations)
         parts.append(
             f"SELECT r.k, {unfolded}, {_RAW_SUMS} FROM tool_executions x CROSS JOIN r "
-            "WHERE x.id > (SELECT rolled_to FROM rollup_state) AND r.tool = +x.tool_name "
+            "WHERE x.id > (SELECT rolled_to FROM rollup_state) AND r.k >= 0 AND r.tool = +x.tool_name "
             f"AND +x.executed_at >= r.a AND +x.executed_at < r.b AND {raw} GROUP BY r.k, {unfolded}"
         )
-    return _RANGES.format(given=_GIVEN[dialect]) + "\nUNION ALL\n".join(parts)
+    given = _given_sql(dialect, "ranges", _RANGE | _OF_TAIL)
+    if keys is not None:
+        return _RANGES.format(given=given, marked="", heads="") + "\nUNION ALL\n".join(parts)
+    parts.append(f"SELECT place, {MARK}, mark, 0, 0.0 FROM heads WHERE (known = mark) IS NOT TRUE")
+    marked = _MARKED.format(
+        given=_given_sql(dialect, "heads", _RANGE | _OF_HEAD),
+        unfolded="+ COALESCE(d.executions, 0)" if dialect == "postgresql" else "",
+        noted=_NOTED if dialect == "postgresql" else "",
+    )
+    return _RANGES.format(given=given, marked=marked, heads=_HEADS) + "\nUNION ALL\n".join(parts)
 
 
 def _raw_keys(key: str | None, *, durations: bool) -> str:
@@ -386,8 +444,8 @@ def _rows_sql(dialect: str, columns: Sequence[sa.Column[Any]], *, failed: bool) 
         f"AND NOT ({_made_again(dialect)}) AND NOT EXISTS (SELECT 1 FROM superseded_executions s WHERE s.id = x.id)"
     )
     read = ", ".join(f"x.{column.name}" for column in columns)
-    rows = _ROWS[dialect].format(columns=read, where=where)
-    return _text_of(f"WITH r AS MATERIALIZED ({_GIVEN[dialect]}) {rows}").columns(*columns)
+    rows, given = _ROWS[dialect].format(columns=read, where=where), _given_sql(dialect, "ranges", _RANGE)
+    return _text_of(f"WITH r AS MATERIALIZED ({given}) {rows}").columns(*columns)
 
 
 _SQL = {

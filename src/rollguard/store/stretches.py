@@ -23,6 +23,7 @@ class Stretch:
         leave_out: error types whose failures are not counted.
         collapse: a failed call without a `request_id` that is made again within so many seconds is not counted; 0
             guesses nothing.
+        again: whether it is counted again and again, so that what its first hour held is worth remembering.
     """
 
     tool_name: str
@@ -32,6 +33,7 @@ class Stretch:
     but: int | None = None
     leave_out: tuple[str, ...] = ()
     collapse: float = 0.0
+    again: bool = False
 
 
 def baseline_of(session: Session, until: datetime) -> list[Stretch]:
@@ -56,7 +58,8 @@ def baseline_of(session: Session, until: datetime) -> list[Stretch]:
 
 def current_of(session: Session, until: datetime) -> list[Stretch]:
     """What happened since the deployment, up to and including `until`."""
-    return since(session, session.deployment_time, until + timedelta(microseconds=1))  # times are whole microseconds
+    end = until + timedelta(microseconds=1)  # times are whole microseconds
+    return [replace(stretch, again=True) for stretch in since(session, session.deployment_time, end)]
 
 
 def since(session: Session, start: datetime, end: datetime) -> list[Stretch]:
