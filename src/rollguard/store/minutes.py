@@ -12,8 +12,9 @@ import sqlalchemy as sa
 
 from rollguard.judge import Window
 from rollguard.judge.histogram import NO_DURATION
+from rollguard.store.counting import Keys, collapsed_sql, counting_sql
 from rollguard.store.engine import Database
-from rollguard.store.rollups import Keys, collapsed_sql, counting_sql, ranges_of
+from rollguard.store.rollups import ranges_of
 from rollguard.store.spans import MINUTE
 from rollguard.store.stretches import Stretch
 
