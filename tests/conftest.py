@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 
 from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry
 from rollguard.store.records import Session
+from tests.registry.helpers import end_processes
 
 settings.register_profile(
     "default", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -126,6 +127,13 @@ def store(url: str) -> Iterator[ExecutionStore]:
     """A fresh store."""
     with ExecutionStore(url) as opened:
         yield opened
+
+
+@pytest.fixture(autouse=True)
+def _processes() -> Iterator[None]:
+    """No process that a test started lives longer than the test."""
+    yield
+    end_processes()
 
 
 @pytest.fixture

@@ -84,9 +84,9 @@ def test_threads(store: ExecutionStore, registry: ToolRegistry) -> None:
 
     def run(who: str) -> None:
         with rollguard.request(who):
-            both.wait(timeout=60)
+            both.wait(timeout=300)
             registry.call("my_tool", who=who)
-            both.wait(timeout=60)
+            both.wait(timeout=300)
 
     def call(who: str | None) -> None:
         registry.call("my_tool", who=who)

@@ -123,7 +123,7 @@ def test_a_writer_waits_for_a_week_that_is_being_made(store: ExecutionStore, url
             written = pool.submit(writer.execute, f"{INSERT} ('t', TRUE, 'meanwhile', '{NOW.isoformat()}')")
             while not ask(url, waiting)[0]["n"]:
                 assert not written.done()
-        written.result(timeout=60)
+        written.result(timeout=300)
     assert _where(url) == {"early": "w20260223", "meanwhile": "w20260223"}
 
 
