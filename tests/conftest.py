@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, settings
 
 from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry
 from rollguard.store.records import Session
-from tests.registry.helpers import end_processes
 
 settings.register_profile(
     "default", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -132,6 +131,8 @@ def store(url: str) -> Iterator[ExecutionStore]:
 @pytest.fixture(autouse=True)
 def _processes() -> Iterator[None]:
     """No process that a test started lives longer than the test."""
+    from tests.registry.helpers import end_processes
+
     yield
     end_processes()
 
