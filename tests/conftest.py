@@ -128,6 +128,15 @@ def store(url: str) -> Iterator[ExecutionStore]:
         yield opened
 
 
+@pytest.fixture(autouse=True)
+def _processes() -> Iterator[None]:
+    """No process that a test started lives longer than the test."""
+    from tests.registry.helpers import end_processes
+
+    yield
+    end_processes()
+
+
 @pytest.fixture
 def tools_dir(tmp_path: Path) -> Path:
     """An empty folder for tools."""

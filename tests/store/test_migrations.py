@@ -186,7 +186,7 @@ def test_processes_that_open_one_store_at_once_are_safe(new_url: Callable[[], st
     processes = [context.Process(target=_open, args=(url, ready, results)) for _ in range(6)]
     for process in processes:
         process.start()
-    assert [results.get(timeout=60) for _ in processes] == ["opened"] * 6
+    assert [results.get(timeout=300) for _ in processes] == ["opened"] * 6
     for process in processes:
         process.join()
     with ExecutionStore(url) as store:
