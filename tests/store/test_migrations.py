@@ -61,6 +61,11 @@ def test_the_schema_is_the_sum_of_its_migrations(store: ExecutionStore) -> None:
         assert compare_metadata(context, metadata) == []
 
 
+def test_the_newest_file_is_the_newest_migration() -> None:
+    """What a store's schema should be is told by the names of files, and Alembic finds the same."""
+    assert migrate.head() == migrate._scripts().get_current_head()
+
+
 @pytest.mark.parametrize("revision", ["0001", "0002"])
 def test_an_older_store_is_migrated_with_its_rows(new_url: Callable[[], str], revision: str) -> None:
     """Opening a store that an older version made brings it up to date and loses nothing."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rollguard import ExecutionStore
@@ -22,7 +22,7 @@ from rollguard.store.folding import fold
 from rollguard.store.rollups import Rollups
 from rollguard.store.spans import HOUR, MINUTE, RAW, spans, spans_and_tail
 from rollguard.store.stretches import Stretch
-from tests.conftest import NOW, PostgresServer
+from tests.conftest import NOW, PostgresServer, examples
 
 # Times that lie on, beside and between the edges of minutes and hours.
 MOMENTS = st.builds(
@@ -127,7 +127,7 @@ def _same(window: Window, rows: list[dict[str, Any]]) -> None:
         assert count_above(histogram, edge) == sum(duration > EDGES[edge] for duration in durations)
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(STEPS, st.lists(STRETCHES, min_size=1, max_size=4))
 def test_rollups_agree_with_raw_rows_on_sqlite(steps: list[tuple[str, Any]], stretches: list[Stretch]) -> None:
     """Late, out of order, in bulk, by another program, or repeated: every window holds what the raw rows hold."""
@@ -141,7 +141,7 @@ def test_rollups_agree_with_raw_rows_on_sqlite(steps: list[tuple[str, Any]], str
         _check(store, steps, stretches)
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(steps=STEPS, stretches=st.lists(STRETCHES, min_size=1, max_size=4))
 def test_rollups_agree_with_raw_rows_on_postgresql(
     postgres: PostgresServer, steps: list[tuple[str, Any]], stretches: list[Stretch]
