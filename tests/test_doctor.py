@@ -203,7 +203,7 @@ def test_a_database_that_is_slow_to_answer(guard: Rollguard, monkeypatch: pytest
         return clock(checkup) + timedelta(hours=0.5)
 
     monkeypatch.setattr(Checkup, "clock", answer)
-    monkeypatch.setattr("rollguard.doctor.time", slow)
+    monkeypatch.setattr("rollguard.cli.doctor.time", slow)
     assert wrong(guard.settings) == []
 
 
