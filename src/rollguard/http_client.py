@@ -65,6 +65,8 @@ class _Deadline:
         found = None if about is None else about("socket")
         if isinstance(found, socket.socket):
             self._socket = found
+            if self.over:  # it took that long to connect: nobody else cuts it any more
+                self._cut()
 
     def _cut(self) -> None:
         self.over = True

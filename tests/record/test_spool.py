@@ -164,7 +164,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_killed(spool: Spool, moment: str) -> None:
     """Rows survive the kill of the process that kept them, also in the midst of handing them over."""
     process = python(KILLED, spool.path, moment)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode == -signal.SIGKILL
     assert drained(spool) == [row(n) for n in range(3)]
 
@@ -239,22 +239,22 @@ def test_waiting_for_a_drain(spool: Spool) -> None:
 
     def write(rows: list[dict[str, Any]]) -> None:
         begun.set()
-        assert go_on.wait(60)
+        assert go_on.wait(300)
         taken.extend(rows)
 
     other = threading.Thread(target=spool.drain, args=(write,))
     other.start()
-    assert begun.wait(60)
+    assert begun.wait(300)
     spool.append(row(2))
     waiting = threading.Thread(target=spool.drain, args=(taken.extend,), kwargs={"wait": True})
     waiting.start()
     waiting.join(0.1)
     assert waiting.is_alive()
     go_on.set()
-    waiting.join(60)
+    waiting.join(300)
     assert taken == [row(1), row(2)]
     assert not spool.pending
-    other.join(60)
+    other.join(300)
 
 
 def test_a_spool_that_cannot_be_written(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def test_broken_and_mended_by_hand(store: ExecutionStore, tools_dir: Path) -> No
 WAITS = (
     "import threading\nSTARTED, GO = threading.Event(), threading.Event()\n"
     "def helper():\n    return {0}\n"
-    "def my_tool():\n    STARTED.set()\n    assert GO.wait(30)\n    return helper()\n"
+    "def my_tool():\n    STARTED.set()\n    assert GO.wait(300)\n    return helper()\n"
 )
 
 
@@ -166,7 +166,7 @@ def test_a_call_in_flight_finishes_on_its_version(registry: ToolRegistry, store:
     results = []
     caller = threading.Thread(target=lambda: results.append(registry.call("my_tool")))
     caller.start()
-    assert vars(module)["STARTED"].wait(30)
+    assert vars(module)["STARTED"].wait(300)
     registry.deploy("my_tool", "def my_tool():\n    return 2\n")
     assert registry.call("my_tool") == 2
     vars(module)["GO"].set()

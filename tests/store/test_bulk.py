@@ -213,7 +213,7 @@ def test_processes_that_write_the_same_ids_at_once(store: ExecutionStore, url: s
     processes = [context.Process(target=_write, args=(url, given, ready, results)) for given in each]
     for process in processes:
         process.start()
-    new = [results.get(timeout=60) for _ in processes]
+    new = [results.get(timeout=300) for _ in processes]
     for process in processes:
         process.join()
     assert sum(new) == len(_stored(url)) == len(set(_stored(url))) == _counted(store) == 3_000

@@ -24,7 +24,7 @@ from rollguard.judge.error_signatures import signature
 from rollguard.model.execution import Failure
 from rollguard.model.session import Session
 from rollguard.store import ExecutionStore
-from rollguard.store.rollups.selection import Stretch, baseline_of, since
+from rollguard.store.rollups.selection import Stretch, baseline_of, counted_by, since
 
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 _OWN_FAULT = timedelta(minutes=10)  # what begins so soon after a tool's own deployment is put down to that
@@ -195,13 +195,13 @@ class _Look:
 
     def _count_others(self, asked: Sequence[tuple[str | None, datetime, datetime]]) -> list[Window]:
         """Executions of other tools; those without a name are this tool's other versions."""
-        leave_out, own = self._session.rules.caller_errors, self._session.tool_name
+        own, counted_so = self._session.tool_name, counted_by(self._session)
         wanted, ours = [], []
         for name, a, b in asked:
             but = self._session.version_number if name is None else None
-            wanted.append([Stretch(name or own, a, b, but=but, leave_out=leave_out)])
+            wanted.append([Stretch(name or own, a, b, but=but, **counted_so)])
             # Since the deployment those that name no version count as ours, not as another version's.
-            unnamed = Stretch(own, max(a, self._deployed), b, only=0, leave_out=leave_out)
+            unnamed = Stretch(own, max(a, self._deployed), b, only=0, **counted_so)
             ours.append([unnamed] if name is None and unnamed.start < b else [])
         counted = self._store.executions.count(wanted)
         if not any(ours):
@@ -218,10 +218,10 @@ class _Look:
         names = [other for other in executions.tool_names() if other != name and other not in deployed]
         if not names or not ours:
             return [], self._current
-        during = executions.failures_in([Stretch(n, start, end) for n in names], _FAILURES)
+        during = executions.failures_in(self._all_of(names, start, end), _FAILURES)
         theirs = _signatures(during)
         shared = [error for error, count in ours.most_common() if min(count, theirs[error]) >= _FEWEST_SHARED]
-        calls = self._count([Stretch(n, start, end) for n in names]) if shared else Window()
+        calls = self._count(self._all_of(names, start, end)) if shared else Window()
         usual = self._errors_of(names, *self._before(start)) if shared else None
         lately = self._lately(start) if shared else None
         latest = None if lately is None else self._errors_of(names, *lately)
@@ -236,17 +236,17 @@ class _Look:
 
     def _errors_of(self, names: Sequence[str], start: datetime, end: datetime) -> tuple[Window, Counter[str]]:
         """(calls, failures by their errors) of tools; of the time that as many failures cover as are read."""
-        failures = self._store.executions.failures_in([Stretch(n, start, end) for n in names], _FAILURES)
+        failures = self._store.executions.failures_in(self._all_of(names, start, end), _FAILURES)
         if len(failures) == _FAILURES:
             start = min(failure.executed_at for failure in failures)
-        return self._count([Stretch(n, start, end) for n in names]), _signatures(failures)
+        return self._count(self._all_of(names, start, end)), _signatures(failures)
 
     def _times_of(
         self, error: str, names: Sequence[str], failures: Sequence[Failure], start: datetime, end: datetime
     ) -> Times:
         """The times in which these tools show the error."""
         edges = _edges(start, end)
-        counted = self._store.executions.count([[Stretch(n, a, b) for n in names] for a, b in edges])
+        counted = self._store.executions.count([self._all_of(names, a, b) for a, b in edges])
         begins = [a for a, _b in edges]
         shown = Counter(
             bisect_right(begins, failure.executed_at) - 1
@@ -270,6 +270,10 @@ class _Look:
         rest = self._current.without(Window(min(explained, self._current.failures), 0))
         timed = self._current.without(counted)
         return replace(timed, total=rest.total, successes=rest.successes, timed=min(timed.timed, rest.total))
+
+    def _all_of(self, names: Sequence[str], start: datetime, end: datetime) -> list[Stretch]:
+        """What counts of other tools, whatever its version."""
+        return [Stretch(name, start, end, **counted_by(self._session)) for name in names]
 
     def _count(self, stretches: Sequence[Stretch]) -> Window:
         return self._store.executions.count([stretches])[0]
@@ -297,7 +301,8 @@ def notes_on_baseline(store: ExecutionStore, session: Session) -> list[str]:
     if undone:
         notes.append(f"the baseline holds what version {undone[0]} did before it was rolled back")
     edges = _edges(start, deployed, step=_HOUR)
-    found = change_point(_series(store.executions.count([[Stretch(session.tool_name, a, b)] for a, b in edges])))
+    asked = [[Stretch(session.tool_name, a, b, **counted_by(session))] for a, b in edges]
+    found = change_point(_series(store.executions.count(asked)))
     if found is not None:
         rates = f"{found.rate_before:.1%} before, {found.rate_after:.1%} after"
         notes.append(

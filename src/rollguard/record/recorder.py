@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 _SHOWN = 500  # characters of a result that are told of a failure
 _LOOK_EVERY = 0.1  # seconds between two looks at how much has come together
 _LOOK_AT_SPOOL_EVERY = 60.0  # seconds; something may wait there that another process could not store
+_PATIENCE = 10.0  # seconds that the end of a process waits for what the thread is just storing
 
 
 class Note(NamedTuple):
@@ -56,9 +57,10 @@ class Recorder:
 
     A caller leaves a note in a bounded buffer; a thread that starts with the first one stores them in batches. What
     does not fit into the buffer, or finds the database away, goes to the spool, a file, and is stored from there once
-    the database is back: the thread looks every `retry_after`. Nothing is raised into the caller. The buffer is emptied
-    every `flush_interval`, or when a batch has come together, before this process reads from the store, at exit and on
-    SIGTERM; a SIGKILL loses at most what came since then.
+    the database is back: the thread looks every `retry_after`. Rows need not be stored in the order of their calls:
+    what comes while the spool is emptied may be stored before it. Nothing is raised into the caller. The buffer is
+    emptied every `flush_interval`, or when a batch has come together, before this process reads from the store, at exit
+    and on SIGTERM; a SIGKILL loses at most what came since then.
 
     Make it, or record first, in the main thread: only there can SIGTERM be answered. Where no thread can be started
     (the system's limit is reached, or the interpreter is ending) callers store what they record themselves.
@@ -100,6 +102,7 @@ class Recorder:
 
     def __del__(self) -> None:
         self.empty()
+        self._work.set()  # the thread finds that nobody is left whom it works for
 
     @property
     def spool(self) -> Spool:
@@ -144,7 +147,7 @@ class Recorder:
 
     def _write_through(self, rows: list[dict[str, Any]]) -> None:
         self._delivery.deliver(rows)
-        if self._delivery.away and self._resting:
+        if self._delivery.away and self._resting and not self._over.is_set():
             self._wake()  # the thread looks when the database is back
 
     def encoded(self, tool_name: str, what: str, value: Any) -> str | None:
@@ -234,6 +237,7 @@ class Recorder:
         self._taken = 0  # notes that were ever taken out of the buffer
         self._emptying = _Owned()
         self._work = threading.Event()
+        self._over = threading.Event()  # the thread is to end
         self._resting = True
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -246,7 +250,7 @@ class Recorder:
 
     def _start(self) -> None:
         with self._starting:
-            if self._thread is not None:
+            if self._thread is not None or self._over.is_set():
                 return
             self._thread = threading.Thread(
                 target=_store_notes, args=(weakref.ref(self),), name="rollguard-recorder", daemon=True
@@ -267,14 +271,22 @@ class Recorder:
         """Called by the thread: nothing is left; wait for more. A note left in this moment wakes it at once."""
         self._work.clear()
         self._resting = True
-        if self._buffer:
+        if self._buffer or self._over.is_set():
             self._wake()
         return self._work
 
-    def _finish(self) -> None:
-        """The process is ending."""
+    def _finish(self, *, wait: bool = True) -> None:
+        """The process is ending: nothing is left in the buffer, and no thread, which might log when nobody can.
+
+        Args:
+            wait: False where the process is killed next, so that it makes no difference what the thread does.
+        """
         self._through = True
         self.empty()
+        self._over.set()
+        self._work.set()
+        if wait and self._thread is not None:
+            self._thread.join(_PATIENCE)
         self.empty()  # also what came while that was done
 
 
@@ -300,6 +312,7 @@ class _Owned:
 def _store_notes(ours: weakref.ref[Recorder]) -> None:
     """The thread. It keeps nothing alive: when its recorder is gone, so is it."""
     while (recorder := ours()) is not None:
+        over = recorder._over
         work, interval, spool, retry_after = (
             recorder._rest(),
             recorder._flush_interval,
@@ -308,22 +321,24 @@ def _store_notes(ours: weakref.ref[Recorder]) -> None:
         )
         del recorder
         if work.wait(retry_after if spool.pending else _LOOK_AT_SPOOL_EVERY):
-            _gather(ours, interval)
+            _gather(ours, interval, over)
+        if over.is_set():
+            return
         if (recorder := ours()) is not None:
             recorder.empty()
             recorder._delivery.try_again()
             del recorder
 
 
-def _gather(ours: weakref.ref[Recorder], interval: float) -> None:
+def _gather(ours: weakref.ref[Recorder], interval: float, over: threading.Event) -> None:
     """Wait, so that what comes together is stored together: for the interval, or until a batch has come."""
     end = time.monotonic() + interval
-    while (left := end - time.monotonic()) > 0:
+    while not over.is_set() and (left := end - time.monotonic()) > 0:
         recorder = ours()
         if recorder is None or len(recorder._buffer) >= recorder._batch_size:
             return
         del recorder
-        time.sleep(min(left, _LOOK_EVERY))
+        over.wait(min(left, _LOOK_EVERY))
 
 
 # --- the end of a process, and forks ---------------------------------------------------------------------------------
@@ -343,7 +358,7 @@ def _finish_at_exit(recorder: Recorder) -> None:
     """Empty the buffer when the process ends. What is called at exit after that is written through."""
     finish = _finishing(recorder)
     atexit.register(finish)
-    weakref.finalize(recorder, atexit.unregister, finish)
+    weakref.finalize(recorder, atexit.unregister, finish).atexit = False
 
 
 def _finish_as_child(recorder: Recorder) -> None:
@@ -375,7 +390,7 @@ def _end(number: int, _frame: FrameType | None) -> None:
 
     def finish() -> None:
         for recorder in list(_recorders):
-            recorder._finish()
+            recorder._finish(wait=False)
         os.kill(os.getpid(), number)
 
     try:  # in a thread: the main one may be interrupted in the middle of just that

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import chain, islice
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 
 from rollguard.errors import InvalidInput
 from rollguard.judge import Window
@@ -32,9 +32,7 @@ from rollguard.store.executions.validate import (
 from rollguard.store.executions.validate_many import checked_columns
 from rollguard.store.rollups.by_minute import Minutes, Series
 from rollguard.store.rollups.query import Rollups
-from rollguard.store.rollups.selection import Stretch, baseline_of, current_of, restored_of, rows_in, since
-from rollguard.store.schema import superseded_executions as s
-from rollguard.store.schema import tool_executions as t
+from rollguard.store.rollups.selection import Stretch, baseline_of, current_of, restored_of, since
 
 _CHECKED_AT_ONCE = 500
 
@@ -233,26 +231,12 @@ class Executions:
         """
         start = max(session.deployment_time, after)
         stretches = since(session, start, until + timedelta(microseconds=1))
-        superseded = sa.exists().where(s.c.id == t.c.id)
-        query = (
-            sa.select(t.c.executed_at, t.c.success, t.c.error_type)
-            .where(rows_in(stretches), t.c.executed_at >= start, ~superseded)
-            .order_by(t.c.executed_at.desc(), t.c.id.desc())
-            .limit(limit)
-        )
-        with self._database.read() as connection:
-            return [(row[0], row[1], row[2]) for row in connection.execute(query)][::-1]
+        clipped = [replace(stretch, start=start) for stretch in stretches]  # one may begin before
+        return self._rollups.outcomes(clipped, limit)[::-1]
 
     def failures_in(self, stretches: Sequence[Stretch], limit: int) -> list[Failure]:
-        """The latest failed executions of some stretches, as far as their rows are kept; one for each request."""
-        last = ~sa.exists().where(s.c.id == t.c.id)
-        with self._database.read() as connection:
-            found = [
-                failure
-                for some in batched(stretches, 50)
-                for failure in _failures(connection, sa.and_(rows_in(some), last), limit)
-            ]
-        return sorted(found, key=lambda failure: failure.executed_at, reverse=True)[:limit]
+        """The latest failures of some stretches, as far as their rows are kept: those that are counted, no others."""
+        return self._rollups.failures(stretches, limit)
 
     def windows_after(self, rollbacks: Sequence[tuple[Unverified, datetime]]) -> list[tuple[Window, Window]]:
         """(baseline of its session, calls of the restored version since) of each rollback, up to the time beside it."""
@@ -260,7 +244,7 @@ class Executions:
         for unverified, until in rollbacks:
             session, rollback = unverified.session, unverified.rollback
             asked.append(() if session.baseline else baseline_of(session, session.last_end))
-            asked.append(restored_of(rollback.tool_name, rollback.to_version or 0, rollback.rollback_time, until))
+            asked.append(restored_of(session, rollback.to_version or 0, rollback.rollback_time, until))
         counted = self.count(asked)
         return [
             (unverified.session.baseline or counted[2 * number], counted[2 * number + 1])
@@ -269,11 +253,10 @@ class Executions:
 
     def failures(self, session: Session, until: datetime, limit: int) -> tuple[list[Failure], list[Failure]]:
         """The latest failed executions of the baseline and of the current window, at most `limit` of each."""
-        with self._database.read() as connection:
-            return (
-                _failures(connection, rows_in(baseline_of(session, until)), limit),
-                _failures(connection, rows_in(current_of(session, until)), limit),
-            )
+        return (
+            self.failures_in(baseline_of(session, until), limit),
+            self.failures_in(current_of(session, until), limit),
+        )
 
     def tool_names(self) -> list[str]:
         """Every tool that has an execution, by name; by one look at the index for each."""
@@ -289,27 +272,3 @@ WITH RECURSIVE tools(tool_name) AS (
     FROM tools WHERE tools.tool_name IS NOT NULL
 )
 SELECT tool_name FROM tools WHERE tool_name IS NOT NULL ORDER BY 1""")
-
-
-def batched(items: Sequence[Stretch], size: int) -> Iterator[Sequence[Stretch]]:
-    """The items in pieces of at most `size`."""
-    return (items[i : i + size] for i in range(0, len(items), size))
-
-
-def _failures(connection: Connection, condition: sa.ColumnElement[bool], limit: int) -> list[Failure]:
-    columns = (
-        t.c.tool_name,
-        t.c.execution_id,
-        t.c.executed_at,
-        t.c.version_number,
-        t.c.error_type,
-        t.c.error,
-        t.c.parameters,
-    )
-    rows = connection.execute(
-        sa.select(*columns)
-        .where(condition, t.c.success.is_(sa.false()))
-        .order_by(t.c.executed_at.desc(), t.c.id.desc())
-        .limit(limit)
-    )
-    return [Failure(*row) for row in rows]
