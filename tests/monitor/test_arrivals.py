@@ -6,7 +6,7 @@ import asyncio
 import multiprocessing
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,6 +14,8 @@ import sqlalchemy as sa
 
 from rollguard import AutonomousLoop, ExecutionStore
 from rollguard.errors import StoreUnavailable
+from rollguard.loop.stages import ArrivalsStage
+from rollguard.monitor.actions import ActionTaken
 from rollguard.store.database.change_feed import Arrivals, arrivals_in
 from rollguard.store.database.engine import Database
 from tests.conftest import Guard
@@ -144,16 +146,21 @@ async def test_a_loop_that_cannot_listen_goes_on_checking(watched: Guard, monkey
     assert loop.stats["errors"] >= 1
 
 
-def test_waiting_is_no_work(guard: Guard) -> None:
-    """After a look that waited for a lock the loop rests about as long; four times as long only after work."""
+class Waiting(ArrivalsStage):
+    """A stage whose checks wait for a lock."""
 
-    def wait(_tools: object) -> list[object]:
+    def check(self, tool_names: Collection[str], now: datetime | None) -> Iterator[ActionTaken | Exception]:
         threading.Event().wait(0.2)
-        return []
+        return iter(())
 
-    guard.monitor.look_after = wait  # type: ignore[method-assign, assignment]
-    loop = AutonomousLoop(guard.monitor)
+
+def test_waiting_is_no_work(watched: Guard) -> None:
+    """After a check that waited for a lock the stage rests about as long; four times as long only after work."""
+    stage = Waiting(watched.monitor)
+    stage.start()
+    watched.store.store_tool_execution(tool_name="my_tool", success=True)
     began = time.monotonic()
-    results, rest = loop._look({"my_tool"})
-    assert results == []
-    assert 0.2 <= rest <= time.monotonic() - began
+    assert stage.run(None)["looks"] == 0
+    assert 0.2 <= stage.rest <= time.monotonic() - began
+    stage.interrupt()
+    stage.close()
