@@ -91,12 +91,12 @@ class _Stage:
     def look(self, at: float) -> None:
         """Let the calls up to `at` happen, then look after every deployment."""
         self._write(until=at)
-        for result in self._monitor.look_after_all(now=_moment(at)):
-            if isinstance(result, Exception):
-                raise result
-            if result["rollback_performed"]:
-                name = str(result["tool_name"])
-                self.acts[name] = Act(at, int(result["current"]["total_executions"]))
+        for taken in self._monitor.session_checks.run(self._monitor.get_active_sessions(), _moment(at)):
+            if isinstance(taken, Exception):
+                raise taken
+            if taken.rollback_performed:
+                name = taken.report.session.tool_name
+                self.acts[name] = Act(at, taken.report.judgement.comparison.current.total)
                 self._go_on_as_before(name, at)
 
     def _write(self, *, until: float, before: bool = False) -> None:
