@@ -11,7 +11,7 @@ from rollguard.errors import StoreUnavailable
 from rollguard.judge import MOST_OUTCOMES, PATTERN, Judgement, Outcome, Verdict, Window, as_float, judge
 from rollguard.model.event import Event, EventKind, Level
 from rollguard.model.session import Session
-from rollguard.monitor.confounders import surroundings_of
+from rollguard.monitor.confounders import confounders_of
 from rollguard.monitor.report import check_row, health_report
 from rollguard.store import ExecutionStore
 
@@ -112,7 +112,7 @@ class Checker:
             session.rules,
             scheduled=scheduled,
             outcomes=lambda: self._outcomes(session, until),
-            surroundings=lambda: surroundings_of(self._store, session, baseline, current, until),
+            confounders=lambda: confounders_of(self._store, session, baseline, current, until),
         )
 
     def _outcomes(self, session: Session, until: datetime) -> list[Outcome]:

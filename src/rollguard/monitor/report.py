@@ -22,7 +22,7 @@ _OF_COMPARISON = (
 def health_report(session: Session, judgement: Judgement, until: datetime, now: datetime) -> dict[str, Any]:
     """The report of one check. Times are ISO 8601 in UTC; rates and drops are shares (0.15 is 15 points)."""
     rules, comparison, evidence = judgement.rules, judgement.comparison, judgement.evidence
-    slow, around = judgement.slowdown, judgement.surroundings
+    slow, around = judgement.slowdown, judgement.confounders
     which = "" if rules.baseline == "before" else ", the same hours of the week"
     baseline = _period(
         f"{rules.baseline_window_days} days before deployment{which}",
@@ -64,7 +64,7 @@ def health_report(session: Session, judgement: Judgement, until: datetime, now: 
         },
         "decision": rules.decision,
         "trigger": None if judgement.trigger is None else judgement.trigger.name,
-        "explanations": [] if around is None else [w.sentence for w in around.witnesses if w.testifies],
+        "explanations": [] if around is None else [w.sentence for w in around.considered if w.is_affected],
         "executions_needed": executions_needed(judgement),
         "baseline_notes": list(session.baseline_notes),
         "verdict": str(judgement.verdict),
