@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from rollguard.errors import StoreUnavailable
+from rollguard.errors import InvalidSetting, StoreUnavailable
 from rollguard.judge import MOST_OUTCOMES, PATTERN, Judgement, Outcome, Verdict, Window, as_float, judge
 from rollguard.model.event import Event, EventKind, Level
 from rollguard.model.session import Session
@@ -42,7 +42,14 @@ class Checker:
 
         Args:
             scheduled: False for a look between the schedule's; then only what calls for action or news is kept.
+
+        Raises:
+            InvalidSetting: the stored rules of a session are invalid; nothing was checked.
         """
+        for session in sessions:
+            if session.invalid_rules is not None:
+                fix = f"correct its row in deployment_monitoring, or: rollguard cancel {session.session_id}"
+                raise InvalidSetting(f"session {session.session_id}", f"{session.invalid_rules}; {fix}")
         checked = [
             Checked(session, judgement, _report(session, judgement, until, now))
             for session, judgement, until in self._judged(sessions, now, scheduled)
@@ -67,10 +74,12 @@ class Checker:
             return list(self.check(sessions, now, scheduled=scheduled))
         except StoreUnavailable:
             raise
-        except Exception as error:  # noqa: BLE001 - which session's fault it is shows when each is checked alone
+        except Exception as error:  # noqa: BLE001 - which session's fault it is shows when fewer are checked at once
             if len(sessions) == 1:
                 return [error]
-            return [found for session in sessions for found in self.check_each([session], now, scheduled=scheduled)]
+            half = len(sessions) // 2
+            halves = (sessions[:half], sessions[half:])
+            return [found for some in halves for found in self.check_each(some, now, scheduled=scheduled)]
 
     # --- judging ---------------------------------------------------------------------------------------------------
 

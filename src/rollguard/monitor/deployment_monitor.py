@@ -238,7 +238,9 @@ class DeploymentMonitor:
         Returns and raises as `look_after_all` does.
         """
         sessions = [
-            s for s in self.get_active_sessions() if s.tool_name in tool_names and s.rules.looks_at_every_arrival
+            s
+            for s in self.get_active_sessions()
+            if s.tool_name in tool_names and s.rules.looks_at_every_arrival and s.invalid_rules is None
         ]
         pieces = (sessions[i : i + _AT_ONCE] for i in range(0, len(sessions), _AT_ONCE))
         return self._look_after_some(pieces, now, scheduled=False)

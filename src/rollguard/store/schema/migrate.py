@@ -11,11 +11,13 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Connection
 
-from rollguard.errors import NotARollguardStore, SchemaTooNew
+from rollguard.errors import NotARollguardStore, SchemaTooNew, SchemaTooOld
 from rollguard.store.database.engine import Database
+from rollguard.store.schema import bring_over
 
 VERSION_TABLE = "rollguard_schema_version"
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_LAST_WITH_OLD_MIGRATIONS = "fef74ff"
 _IN_THIS_PROCESS = threading.Lock()  # Alembic keeps the running migration in a module-wide variable
 
 
@@ -38,13 +40,14 @@ def migrate(database: Database, revision: str | None = None) -> None:
 
     Raises:
         SchemaTooNew: a newer Rollguard has written the database.
+        SchemaTooOld: a Rollguard from before the first release has written the database.
         NotARollguardStore: tables of the same names are there, but no Rollguard made them.
         StoreUnavailable: the database cannot be reached or written.
     """
     scripts = _scripts()
     target = revision or head()
     present = current(database)
-    _refuse_unknown(scripts, present, database)
+    refuse_unknown(present, database)
     if present == target:
         return
     with _IN_THIS_PROCESS, database.write() as connection:
@@ -52,12 +55,32 @@ def migrate(database: Database, revision: str | None = None) -> None:
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended('rollguard:schema', 0))"))
         context = _context(connection, scripts, target)
         present = context.get_current_revision()
-        _refuse_unknown(scripts, present, database)
+        refuse_unknown(present, database)
         if present is None:
             _refuse_foreign_tables(connection, database)
+        elif present == bring_over.FROM:
+            bring_over.bring_over(connection)
+            present = bring_over.TO
         if present != target:
             with Operations.context(context):
                 context.run_migrations()
+
+
+def refuse_unknown(revision: str | None, database: Database) -> None:
+    """Raise `SchemaTooNew` or `SchemaTooOld` unless this code can open a store of that revision."""
+    known = {bring_over.FROM, *(script.revision for script in _scripts().walk_revisions())}
+    if revision is None or revision in known:
+        return
+    if revision < bring_over.FROM:
+        raise SchemaTooOld(
+            f"{database} has schema {revision}, from before the first release; this Rollguard opens {bring_over.FROM} "
+            f"and later. Open it once with the last commit that migrates it, {_LAST_WITH_OLD_MIGRATIONS} of "
+            "Rollguard's repository, then with this one; or give this one a new database"
+        )
+    raise SchemaTooNew(
+        f"{database} has schema {revision}, which a newer Rollguard made; this one knows up to {head()}. "
+        "Upgrade with: pip install --upgrade rollguard"
+    )
 
 
 def _scripts() -> ScriptDirectory:
@@ -71,14 +94,6 @@ def _context(
     if scripts is not None and target is not None:
         opts["fn"] = lambda revision, _context: scripts._upgrade_revs(target, revision)
     return MigrationContext.configure(connection, opts=opts)
-
-
-def _refuse_unknown(scripts: ScriptDirectory, revision: str | None, database: Database) -> None:
-    if revision is not None and revision not in {script.revision for script in scripts.walk_revisions()}:
-        raise SchemaTooNew(
-            f"{database} has schema {revision}, which a newer Rollguard made; this one knows up to {head()}. "
-            "Upgrade with: pip install --upgrade rollguard"
-        )
 
 
 def _refuse_foreign_tables(connection: Connection, database: Database) -> None:
