@@ -158,5 +158,9 @@ class SchemaTooNew(StoreError):
     """The database was written by a newer Rollguard than this one; upgrade Rollguard to open it."""
 
 
+class SchemaTooOld(StoreError):
+    """The database was written by a Rollguard from before the first release; the message says how to bring it over."""
+
+
 class NotARollguardStore(StoreError):
     """The file or database holds something else than a Rollguard store."""

@@ -21,9 +21,9 @@ from rollguard.store.database.types import UTCDateTime
 from rollguard.store.executions.ids import moment_of, new_id
 from rollguard.store.rollups.query import Rollups
 from rollguard.store.rollups.selection import Stretch
-from rollguard.store.schema import migrate
 from tests.conftest import NOW
 from tests.contract.sql import ask
+from tests.store.old_store import make_old_store
 
 WEEK = timedelta(days=7)
 MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(2255, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - made aware
@@ -321,8 +321,8 @@ class TestPostgreSQL:
     def test_a_store_with_ids_of_before(self, new_url: Callable[[], str]) -> None:
         """Ids that an earlier version made are known after the upgrade."""
         url = new_url()
+        make_old_store(url)
         old = Database(url)
-        migrate.migrate(old, "0005")
         with old.write() as connection:
             for i in range(3):
                 connection.execute(

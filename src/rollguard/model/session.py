@@ -20,6 +20,8 @@ class Session:
         rules: what it is judged by, fixed when the session began.
         baseline: the counts of its baseline, once they no longer change; None until then.
         baseline_notes: what is mixed in its baseline, as sentences.
+        invalid_rules: why the stored rules are invalid, if they are. Then `rules` are defaults, and no check may use
+            them: each is recorded as failed until somebody corrects the row or cancels the session.
     """
 
     session_id: int
@@ -35,6 +37,7 @@ class Session:
     rules: Rules
     baseline: Window | None = None
     baseline_notes: tuple[str, ...] = ()
+    invalid_rules: str | None = None
 
     @property
     def active(self) -> bool:

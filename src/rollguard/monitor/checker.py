@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from rollguard.errors import StoreUnavailable
+from rollguard.errors import InvalidSetting, StoreUnavailable
 from rollguard.judge import MOST_OUTCOMES, PATTERN, Judgement, Outcome, Verdict, Window, as_float, judge
 from rollguard.model.check import NewCheck, reported_by
 from rollguard.model.event import Event, EventKind, Level
@@ -36,7 +36,14 @@ class Checker:
         Args:
             scheduled: False for a check between the schedule's; it is recorded only where it calls for a rollback or
                 has something new to report.
+
+        Raises:
+            InvalidSetting: the stored rules of a session are invalid; nothing was checked.
         """
+        for session in sessions:
+            if session.invalid_rules is not None:
+                fix = f"correct its row in deployment_monitoring, or: rollguard cancel {session.session_id}"
+                raise InvalidSetting(f"session {session.session_id}", f"{session.invalid_rules}; {fix}")
         self._recorder.flush(wait=False)
         reports = [
             HealthReport(session, judgement, until, now)
@@ -58,10 +65,12 @@ class Checker:
             return list(self.check(sessions, now, scheduled=scheduled))
         except StoreUnavailable:
             raise
-        except Exception as error:  # noqa: BLE001 - which session's fault it is shows when each is checked alone
+        except Exception as error:  # noqa: BLE001 - which session's fault it is shows when fewer are checked at once
             if len(sessions) == 1:
                 return [error]
-            return [found for session in sessions for found in self.check_each([session], now, scheduled=scheduled)]
+            half = len(sessions) // 2
+            halves = (sessions[:half], sessions[half:])
+            return [found for some in halves for found in self.check_each(some, now, scheduled=scheduled)]
 
     def _judged(
         self, sessions: Sequence[Session], now: datetime, scheduled: bool

@@ -37,6 +37,8 @@ def verify_all(store: ExecutionStore, now: datetime) -> list[tuple[int, bool | N
 def _answer(unverified: Unverified, judgement: Judgement, now: datetime) -> tuple[bool | None, str | None]:
     """(recovered?, what to note); the note is None while there is still something to wait for."""
     comparison = judgement.comparison
+    if unverified.session.invalid_rules is not None:
+        return None, f"unproven: the session's stored rules are invalid: {unverified.session.invalid_rules}"
     if comparison.has_sufficient_data:
         found = _told(judgement.reasons)
         if comparison.regression_detected:

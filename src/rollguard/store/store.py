@@ -41,6 +41,7 @@ class ExecutionStore:
         InvalidInput: the URL cannot be understood.
         InvalidSetting: `retention_days` is out of its range.
         SchemaTooNew: a newer Rollguard has written the database.
+        SchemaTooOld: a Rollguard from before the first release has written the database.
         NotARollguardStore: the file or the database holds something else.
         StoreUnavailable: the database cannot be reached or written.
     """

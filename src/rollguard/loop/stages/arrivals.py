@@ -64,7 +64,9 @@ class ArrivalsStage:
         sessions = [
             session
             for session in self._monitor.get_active_sessions()
-            if session.tool_name in tool_names and session.rules.looks_at_every_arrival
+            if session.tool_name in tool_names
+            and session.rules.looks_at_every_arrival
+            and session.invalid_rules is None
         ]
         return self._monitor.session_checks.run(sessions, now, scheduled=False)
 

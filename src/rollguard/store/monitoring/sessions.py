@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from operator import attrgetter
@@ -11,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from rollguard.errors import SessionClosed, UnknownSession
+from rollguard.errors import InvalidSetting, SessionClosed, UnknownSession
 from rollguard.judge import Rules, Window
 from rollguard.model.check import NewCheck, reported_by
 from rollguard.model.event import EventKind
@@ -49,8 +51,12 @@ _LATEST_CHECKS = (
     .join_from(m, c, c.c.check_id == _LATEST_CHECK)
     .where(_GIVEN)
 )
-_RULES = {name: {"baseline": "baseline_rule"}.get(name, name) for name in Rules.__dataclass_fields__}  # → its column
-_values_of_rules = attrgetter(*_RULES.values())
+_OWN_COLUMN = (
+    "monitoring_window_hours",
+    "baseline_window_days",
+    "regression_threshold",
+)  # the contract's; others: JSON
+_stored_rules = attrgetter(*_OWN_COLUMN, m.c.rules.name)
 
 
 class Beginning:
@@ -310,7 +316,7 @@ def start(
             version_number=version_number,
             live_before=live_before,
             notes=notes,
-            **{_RULES[name]: value for name, value in rules.to_dict().items()},
+            **_columns_of(rules),
         )
         .returning(m)
     ).one()
@@ -329,12 +335,39 @@ def close(
     return result.rowcount == 1
 
 
+def _columns_of(rules: Rules) -> dict[str, Any]:
+    values = rules.to_dict()
+    own = {name: values.pop(name) for name in _OWN_COLUMN}
+    return {**own, "rules": json.dumps(values, separators=(",", ":"))}
+
+
 @lru_cache(maxsize=1_024)  # most sessions are judged by the same rules
-def _rules(*values: Any) -> Rules:
-    return Rules(**dict(zip(_RULES, values, strict=True)))
+def _rules(*stored: Any) -> tuple[Rules, str | None]:
+    """Read a session's rules, and why they are invalid: another program may have written anything."""
+    own = dict(zip(_OWN_COLUMN, stored, strict=False))
+    try:
+        return Rules().with_overrides(_parsed(stored[-1]) | own), None
+    except InvalidSetting as error:
+        with suppress(InvalidSetting):
+            return Rules(**own), str(error)
+        return Rules(), str(error)
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidSetting("rules", f"{text[:80]!r} is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise InvalidSetting("rules", f"{text[:80]!r} is not a JSON object")
+    for name in _OWN_COLUMN:
+        if name in values:
+            raise InvalidSetting(f"rules.{name}", "it has a column of its own")
+    return values
 
 
 def _session(row: Row[Any]) -> Session:
+    rules, invalid_rules = _rules(*_stored_rules(row))
     return Session(
         session_id=row.session_id,
         tool_name=row.tool_name,
@@ -346,7 +379,8 @@ def _session(row: Row[Any]) -> Session:
         version_number=row.version_number,
         live_before=row.live_before,
         outcome=row.outcome,
-        rules=_rules(*(tuple(value) if isinstance(value, list) else value for value in _values_of_rules(row))),
+        rules=rules,
+        invalid_rules=invalid_rules,
         baseline=None if row.baseline is None else Window.from_dict(row.baseline),
         baseline_notes=tuple(row.baseline_notes or ()),
     )
