@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from rollguard.errors import InvalidInput
 from rollguard.evaluate.boundaries import Lines, lines_of, sprt_line
-from rollguard.evaluate.exact import bounded_over_baselines, delay, false_rollback, mixed_over_baselines, stopping
+from rollguard.evaluate.exact import delay, false_rollback, likely, mixed_over_baselines, stopping
 from rollguard.judge import Evidence, Outcome, Rules, Window, judge
 from rollguard.judge.triggers import IN_A_ROW
 
@@ -137,6 +138,25 @@ GRID = [
     for rate in (0.001, 0.0123, 0.05, 1 / 9, 0.15, 0.3, 0.5, 0.8)
 ]
 LONG = [(60, 0.05), (1000, 0.05), (1000, 0.3), (10_000, 0.01)]
+
+
+def bounded_over_baselines(
+    baseline_calls: int, rate: float, chance: Callable[[int], float], *, unseen: float = 1e-9, step: float = 0.3
+) -> float:
+    """An upper bound of that mean for a chance that never rises with the baseline's failures, at a share of the work.
+
+    Baselines with neighbouring numbers of failures are taken at the chance of the one that failed least: so many
+    standard deviations of them together, and three times as many where the baseline failed more than usual.
+    """
+    deviation, mean = math.sqrt(baseline_calls * rate * (1.0 - rate)), baseline_calls * rate
+    total = seen = least_chance = 0.0
+    until = -1
+    for failures, weight in sorted(likely(baseline_calls, rate, unseen)):
+        if failures >= until:
+            least_chance = chance(failures)
+            until = failures + max(1, int(step * deviation * (3 if failures > mean else 1)))
+        total, seen = total + weight * least_chance, seen + weight
+    return min(1.0, total + max(0.0, 1.0 - seen))
 
 
 def _evident(baseline: int, rate: float, alpha: float, horizon: int, delta: float = 0.0) -> float:

@@ -95,33 +95,13 @@ def mixed_over_baselines(
     """
     _check_rate(rate)
     total = seen = 0.0
-    for failures, weight in _likely(baseline_calls, rate, unseen):
+    for failures, weight in likely(baseline_calls, rate, unseen):
         total += weight * chance(failures)
         seen += weight
     return min(1.0, total + max(0.0, 1.0 - seen))
 
 
-def bounded_over_baselines(
-    baseline_calls: int, rate: float, chance: Callable[[int], float], *, unseen: float = 1e-9, step: float = 0.3
-) -> float:
-    """An upper bound of that mean for a chance that never rises with the baseline's failures, at a share of the work.
-
-    Baselines with neighbouring numbers of failures are taken at the chance of the one that failed least: so many
-    standard deviations of them together, and three times as many where the baseline failed more than usual.
-    """
-    _check_rate(rate)
-    deviation, mean = math.sqrt(baseline_calls * rate * (1.0 - rate)), baseline_calls * rate
-    total = seen = least_chance = 0.0
-    until = -1
-    for failures, weight in sorted(_likely(baseline_calls, rate, unseen)):
-        if failures >= until:
-            least_chance = chance(failures)
-            until = failures + max(1, int(step * deviation * (3 if failures > mean else 1)))
-        total, seen = total + weight * least_chance, seen + weight
-    return min(1.0, total + max(0.0, 1.0 - seen))
-
-
-def _likely(n: int, q: float, unseen: float) -> Iterator[tuple[int, float]]:
+def likely(n: int, q: float, unseen: float) -> Iterator[tuple[int, float]]:
     """(k, P(Bin(n, q) = k)), the most likely first, until all but `unseen` is told."""
     log_ways = math.lgamma(n + 1)
     log_q, log_keep = (math.log(q) if q else -math.inf), (math.log1p(-q) if q < 1 else -math.inf)

@@ -149,11 +149,6 @@ def _levels(nb: int, fb: int, alpha: float, delta: float) -> tuple[tuple[float, 
     return tuple((min(1.0, u[k] + delta), math.log(c / w[k])) for k in (_LEVELS - 1, *range(_LEVELS - 1)))
 
 
-def _log_m(theta: float, n: float, f: float) -> float:
-    """Step 5: log of the mixture of betting martingales against a failure rate of at most `theta`."""
-    return 0.0 if theta >= 1.0 else _log_mean(_log_bets(theta, n, f))
-
-
 def _log_bets(theta: float, n: float, f: float) -> list[float]:
     """The log of each betting martingale alone."""
     odds, log1p, kept = (1.0 - theta) / theta, math.log1p, n - f
@@ -161,6 +156,7 @@ def _log_bets(theta: float, n: float, f: float) -> list[float]:
 
 
 def _log_mean(terms: list[float]) -> float:
+    """Step 5: the log of the mixture of the betting martingales."""
     top, exp = max(terms), math.exp
     return top + math.log(sum([exp(t - top) for t in terms])) - _LOG_BETS
 
