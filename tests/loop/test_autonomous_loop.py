@@ -128,7 +128,7 @@ async def test_signals_stop_it_after_the_checks_under_way(guard: Guard, number: 
     while loop.stats["cycles"] == 0:
         await asyncio.sleep(0)
     os.kill(os.getpid(), number)
-    await asyncio.wait_for(running, timeout=30)
+    await running
     assert loop.stats["cycles"] == 1
     assert signal.getsignal(number) == before
 
@@ -141,14 +141,14 @@ async def test_stop_ends_it(guard: Guard) -> None:
         while loop.stats["cycles"] < runs:
             await asyncio.sleep(0)
         loop.stop()
-        await asyncio.wait_for(running, timeout=30)
+        await running
 
 
 async def test_a_stop_before_the_start_is_kept(guard: Guard) -> None:
     """A loop that is told to stop before it runs does not begin; the next run does."""
     loop = AutonomousLoop(guard.monitor)
     loop.stop()
-    await asyncio.wait_for(loop.run(handle_signals=False), timeout=30)
+    await loop.run(handle_signals=False)
     assert loop.stats["cycles"] == 0
 
 

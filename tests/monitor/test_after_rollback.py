@@ -321,6 +321,61 @@ def test_without_enough_calls_it_stays_unproven(guard: Guard, told: Told, replac
     assert follow_up(guard.monitor, now=end + DAY) == []
 
 
+def test_verification_counts_by_the_sessions_own_rules(guard: Guard) -> None:
+    """What did not count before the rollback does not count after it: the caller's errors, and calls made again."""
+    session_id = regressed(guard, caller_errors=["ValidationError"], collapse_retries=30.0)
+    assert check(guard, session_id, LATER)["rollback_performed"] is True
+    after(guard, 10, 0)
+    call = {"tool_name": "my_tool", "success": False, "version_number": 1}
+    for i in range(10):
+        moment = LATER + timedelta(minutes=i + 1)
+        guard.store.store_tool_execution(**call, error="ValidationError: bad input", executed_at=moment)
+        for attempt in range(2):
+            again = moment + timedelta(seconds=attempt)
+            guard.store.store_tool_execution(**call, error="OSError: away", parameters={"x": 1}, executed_at=again)
+    guard.store.store_tool_execution(
+        tool_name="my_tool", success=True, version_number=1, parameters={"x": 1}, executed_at=LATER + 10.25 * MINUTE
+    )
+    guard.monitor.follow_up(now=LATER + HOUR)
+    assert "9 of 20 calls failed" in (journal(guard, session_id).verification_note or "")
+
+
+# --- the investigation ----------------------------------------------------------------------------------------------
+
+
+def retried(guard: Guard, start: datetime, count: int) -> None:
+    """Failures of each kind, and failures that count by no rule: tried again, or the caller's."""
+    failed = {"tool_name": "my_tool", "success": False}
+    for i in range(count):
+        moment = start + i * MINUTE
+        for attempt in range(3):
+            again = {"executed_at": moment + timedelta(seconds=attempt)}
+            name = f"{start} {i}"
+            guard.store.store_tool_execution(**failed, **again, error="OSError: away", request_id=name)
+            guard.store.store_tool_execution(**failed, **again, error="KeyError: no", parameters={"x": name})
+            guard.store.store_tool_execution(**failed, **again, error="ValidationError: bad input")
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_the_investigation_counts_what_the_verdict_counts(guard: Guard, by_hand: bool) -> None:
+    """Executions of one request, calls made again and the caller's errors are no more failures there than here."""
+    session_id = regressed(guard, caller_errors=["ValidationError"], collapse_retries=5.0)
+    retried(guard, NOW - DAY, 4)
+    retried(guard, NOW, 10)
+    report = guard.monitor.check_health("my_tool", session_id, now=LATER)
+    if by_hand:
+        guard.monitor.roll_back("my_tool", reason="it fails", now=LATER)
+    else:
+        check(guard, session_id, LATER)
+    found = journal(guard, session_id).investigation
+    assert found is not None
+    sides = [report[side] for side in ("baseline", "current")]
+    failures = [side["total_executions"] - side["successes"] for side in sides]
+    assert [found["failures_before"], found["failures_since"]] == failures == [5 + 8, 10 + 20]
+    counts = {entry["signature"]: (entry["count_before"], entry["count"]) for entry in found["signatures"]}
+    assert counts == {"OSError: away": (4, 10), "KeyError: no": (4, 10), "failure": (5, 10)}
+
+
 # --- watchers -------------------------------------------------------------------------------------------------------
 
 LEASE = 10 * MINUTE

@@ -126,6 +126,27 @@ def test_calls_made_again_are_collapsed_where_that_is_wished(guard: Guard) -> No
     assert _counts(_check(guard, session_id, NOW + HOUR)) == (4, 2)
 
 
+def test_calls_made_again_are_no_failures_in_a_row(guard: Guard) -> None:
+    """A call that failed three times with the same parameters and is still being tried is one failure to a trigger."""
+    session_id = _watched(guard, collapse_retries=30, fast_triggers="alone")
+    for i, x in enumerate((1, 1, 1, 2)):
+        _attempt(guard.store, None, False, NOW + i * timedelta(seconds=10), parameters={"x": x})
+    report = _check(guard, session_id, NOW + MINUTE)
+    assert (_counts(report), report["trigger"]) == ((2, 0), None)
+    _attempt(guard.store, None, False, NOW + MINUTE, parameters={"x": 3})
+    assert _check(guard, session_id, NOW + 2 * MINUTE)["trigger"] == "consecutive_failures"
+
+
+def test_the_notes_on_a_baseline_count_what_the_verdict_counts(guard: Guard) -> None:
+    """Where only the caller's errors grew within the baseline, its success rate did not change."""
+    _record(guard.store, 1_000, 0, start=NOW - 6 * DAY, over=3 * DAY)
+    _record(guard.store, 500, 500, start=NOW - 3 * DAY, over=3 * DAY, error="ValidationError: bad input")
+    notes = [
+        guard.session(guard.watch(at=NOW, caller_errors=errors)).baseline_notes for errors in ([], ["ValidationError"])
+    ]
+    assert [len(some) for some in notes] == [1, 0]
+
+
 def test_the_callers_errors_are_not_counted(guard: Guard) -> None:
     """Executions that failed by an error declared the caller's count on neither side, fold or no fold."""
     session_id = _watched(guard, caller_errors=["ValidationError"])

@@ -147,7 +147,7 @@ registry.deploy("my_tool", content)
     settling = python(
         "import sys; from rollguard import ExecutionStore, ToolRegistry\n"
         "print('opening', flush=True)\n"
-        "print(ToolRegistry(sys.argv[2], store=ExecutionStore(sys.argv[1], busy_timeout=60)).call('my_tool', x=1))",
+        "print(ToolRegistry(sys.argv[2], store=ExecutionStore(sys.argv[1], busy_timeout=300)).call('my_tool', x=1))",
         url,
         tools_dir,
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rollguard import AutonomousLoop, ExecutionStore
@@ -24,7 +24,7 @@ from rollguard.store.retention.retention import STEP
 from rollguard.store.retention.still_read import free_before
 from rollguard.store.rollups.query import Rollups
 from rollguard.store.rollups.selection import Stretch
-from tests.conftest import NOW, Guard
+from tests.conftest import NOW, Guard, examples
 
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 CUTOFF = NOW - 30 * DAY
@@ -149,7 +149,7 @@ def test_a_baseline_that_is_not_kept_yet_stays(store: ExecutionStore) -> None:
 SECONDS = st.integers(0, 90 * 86_400 * 1_000).map(lambda ms: START + timedelta(milliseconds=ms))
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(
     deployments=st.lists(SECONDS, min_size=1, max_size=4),
     times=st.lists(SECONDS, min_size=1, max_size=60),
@@ -159,7 +159,7 @@ SECONDS = st.integers(0, 90 * 86_400 * 1_000).map(lambda ms: START + timedelta(m
     kept=st.booleans(),
 )
 def test_reports_of_sessions_under_watch_do_not_change(
-    new_url: Callable[[], str],
+    new_store_url: Callable[[], str],
     deployments: list[datetime],
     times: list[datetime],
     beside: list[int],
@@ -168,7 +168,7 @@ def test_reports_of_sessions_under_watch_do_not_change(
     kept: bool,
 ) -> None:
     """Whenever a tool was deployed and called, both windows of its session count the same before and after."""
-    with ExecutionStore(new_url()) as store:
+    with ExecutionStore(new_store_url()) as store:
         near = [
             moment + timedelta(milliseconds=ms)
             for ms in beside

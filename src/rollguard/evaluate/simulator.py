@@ -100,8 +100,8 @@ class _Stage:
                 self._go_on_as_before(name, at)
 
     def _write(self, *, until: float, before: bool = False) -> None:
-        self.store.executions.write(
-            self._row(name, call, version=1 if before or name in self.acts else 2)
+        self.store.executions.write_from(
+            self._execution(name, call, version=1 if before or name in self.acts else 2)
             for name, calls in self._following.items()
             for call in _taken(calls, until, before=before)
         )
@@ -110,7 +110,7 @@ class _Stage:
         calls = calls_of(self.scenario.unchanged(), self.names.index(name), self.run)
         self._following[name] = [call for call in calls if call.at > at]
 
-    def _row(self, name: str, call: Call, *, version: int) -> dict[str, Any]:
+    def _execution(self, name: str, call: Call, *, version: int) -> dict[str, Any]:
         given: dict[str, Any] = {
             "tool_name": name,
             "success": call.succeeded,
@@ -122,7 +122,7 @@ class _Stage:
         }
         if call.request is not None:
             given["request_id"] = f"{name}-{call.request}"
-        return self.store.executions.row(**given)
+        return given
 
 
 def _taken(calls: list[Call], until: float, *, before: bool) -> Iterator[Call]:

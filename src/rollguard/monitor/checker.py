@@ -10,7 +10,7 @@ from rollguard.judge import MOST_OUTCOMES, PATTERN, Judgement, Outcome, Verdict,
 from rollguard.model.check import NewCheck, reported_by
 from rollguard.model.event import Event, EventKind, Level
 from rollguard.model.session import Session
-from rollguard.monitor.confounders import surroundings_of
+from rollguard.monitor.confounders import confounders_of
 from rollguard.monitor.report import HealthReport
 from rollguard.record import Recorder
 from rollguard.store import ExecutionStore
@@ -101,7 +101,7 @@ class Checker:
             session.rules,
             scheduled=scheduled,
             outcomes=lambda: self._outcomes(session, until),
-            surroundings=lambda: surroundings_of(self._store, session, baseline, current, until),
+            confounders=lambda: confounders_of(self._store, session, baseline, current, until),
         )
 
     def _outcomes(self, session: Session, until: datetime) -> list[Outcome]:

@@ -42,7 +42,7 @@ class HealthReport:
         """Return the JSON-safe report. Times are ISO 8601 in UTC; rates and drops are shares (0.15 is 15 points)."""
         session, judgement, now = self.session, self.judgement, self.checked_at
         rules, comparison, evidence = judgement.rules, judgement.comparison, judgement.evidence
-        slow, around = judgement.slowdown, judgement.surroundings
+        slow, around = judgement.slowdown, judgement.confounders
         which = "" if rules.baseline == "before" else ", the same hours of the week"
         baseline = _period(
             f"{rules.baseline_window_days} days before deployment{which}",
@@ -86,7 +86,7 @@ class HealthReport:
             },
             "decision": rules.decision,
             "trigger": None if judgement.trigger is None else judgement.trigger.name,
-            "explanations": [] if around is None else [w.sentence for w in around.witnesses if w.testifies],
+            "explanations": [] if around is None else [w.sentence for w in around.considered if w.is_affected],
             "executions_needed": executions_needed(judgement),
             "baseline_notes": list(session.baseline_notes),
             "verdict": str(judgement.verdict),

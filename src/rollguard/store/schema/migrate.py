@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from alembic.operations import Operations
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Connection
 
 from rollguard.errors import NotARollguardStore, SchemaTooNew
 from rollguard.store.database.engine import Database
+
+if TYPE_CHECKING:  # Alembic is a fifth of what starting a process takes, and a store that is up to date needs none
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
 
 VERSION_TABLE = "rollguard_schema_version"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _IN_THIS_PROCESS = threading.Lock()  # Alembic keeps the running migration in a module-wide variable
 
 
+@functools.cache
 def head() -> str:
-    """The newest revision this code knows."""
-    revision = _scripts().get_current_head()
-    if revision is None:  # pragma: no cover - the package ships its migrations
-        raise RuntimeError(f"no migrations in {_MIGRATIONS}")
-    return revision
+    """The newest revision this code knows; files are named after their revisions."""
+    return max(file.name.partition("_")[0] for file in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
 
 
 def current(database: Database) -> str | None:
     """The revision the database is at; None for an empty one."""
     with database.read() as connection:
-        return _context(connection).get_current_revision()
+        if not sa.inspect(connection).has_table(VERSION_TABLE):
+            return None
+        revision: str | None = connection.scalar(sa.text(f"SELECT version_num FROM {VERSION_TABLE}"))
+        return revision
 
 
 def migrate(database: Database, revision: str | None = None) -> None:
@@ -41,12 +45,14 @@ def migrate(database: Database, revision: str | None = None) -> None:
         NotARollguardStore: tables of the same names are there, but no Rollguard made them.
         StoreUnavailable: the database cannot be reached or written.
     """
-    scripts = _scripts()
     target = revision or head()
     present = current(database)
-    _refuse_unknown(scripts, present, database)
     if present == target:
         return
+    from alembic.operations import Operations
+
+    scripts = _scripts()
+    _refuse_unknown(scripts, present, database)
     with _IN_THIS_PROCESS, database.write() as connection:
         if database.dialect == "postgresql":  # SQLite's write transaction already excludes the others
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended('rollguard:schema', 0))"))
@@ -60,16 +66,22 @@ def migrate(database: Database, revision: str | None = None) -> None:
                 context.run_migrations()
 
 
+@functools.cache  # Alembic compiles every migration anew for each directory it is given
 def _scripts() -> ScriptDirectory:
-    return ScriptDirectory(str(_MIGRATIONS), version_locations=[str(_MIGRATIONS / "versions")])
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory(str(_MIGRATIONS), version_locations=[str(_MIGRATIONS / "versions")])
+    scripts.get_current_head()  # reads them all, before another thread can find them half read
+    return scripts
 
 
-def _context(
-    connection: Connection, scripts: ScriptDirectory | None = None, target: str | None = None
-) -> MigrationContext:
-    opts: dict[str, object] = {"version_table": VERSION_TABLE}
-    if scripts is not None and target is not None:
-        opts["fn"] = lambda revision, _context: scripts._upgrade_revs(target, revision)
+def _context(connection: Connection, scripts: ScriptDirectory, target: str) -> MigrationContext:
+    from alembic.runtime.migration import MigrationContext
+
+    opts: dict[str, object] = {
+        "version_table": VERSION_TABLE,
+        "fn": lambda revision, _context: scripts._upgrade_revs(target, revision),
+    }
     return MigrationContext.configure(connection, opts=opts)
 
 
