@@ -8,7 +8,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failed execution, for an investigation."""
+    """One failed execution, as an investigation reads it."""
 
     tool_name: str
     execution_id: str | None
