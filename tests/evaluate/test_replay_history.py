@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rollguard.evaluate.exact import false_rollback
 from rollguard.evaluate.false_alarm_risk import false_alarm
-from rollguard.evaluate.replay_history import MINUTE, History, looks, replay_history
+from rollguard.evaluate.replay_history import MINUTE, History, checks, replay_history
 from rollguard.judge import PATTERN, Outcome, Rules, Window, judge
 from tests.conftest import NOW
 
@@ -65,7 +65,7 @@ def test_replaying_is_judging_at_each_look(
     history = _history(minutes, baseline, offset, seen, looked=looked)
     end, whole = history.end(rules), history.deployed + timedelta(hours=1)
     replayed = replay_history(history, rules, EVERY, outcomes=lambda at: _outcomes(history, at, end))
-    for at, scheduled in looks(history, rules, EVERY):
+    for at, scheduled in checks(history, rules, EVERY):
         counted = [w for start, w in history.minutes if start + MINUTE <= at or at == end]
         current = sum(counted, Window())
         judgement = judge(
@@ -86,7 +86,7 @@ def test_replaying_is_judging_at_each_look(
 def test_every_look_of_the_schedule_is_made(minutes: dict[int, Window], rules: Rules, offset: int, seen: int) -> None:
     """Each step of the schedule is a look, and the last is at the end of what was seen or of the watch."""
     history = _history(minutes, Window(), offset, seen, looked=True)
-    made = dict(looks(history, rules, EVERY))
+    made = dict(checks(history, rules, EVERY))
     end = history.end(rules)
     steps = {history.deployed + n * EVERY for n in range(1, 26)}
     assert {at for at, scheduled in made.items() if scheduled} >= {at for at in steps if at <= end}
