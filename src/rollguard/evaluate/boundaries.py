@@ -14,7 +14,7 @@ from rollguard.judge import Evidence, Rules
 from rollguard.judge.policy import Way, ways
 
 Line = list[int]
-Looks = Callable[[int], bool]
+CheckedAt = Callable[[int], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,13 @@ class Lines:
         """Return the largest number of calls."""
         return len(self.counts) - 1
 
-    def checked_at(self, looks: Looks) -> Lines:
+    def checked_at(self, at: CheckedAt) -> Lines:
         """Return the lines of the same rule if it is checked only at these numbers of calls."""
-        return Lines(_only_at(looks, self.counts), None if self.run is None else _only_at(looks, self.run))
+        return Lines(_only_at(at, self.counts), None if self.run is None else _only_at(at, self.run))
 
 
 def lines_of(
-    rules: Rules, baseline_calls: int, baseline_failures: int, horizon: int, *, scheduled: Looks | None = None
+    rules: Rules, baseline_calls: int, baseline_failures: int, horizon: int, *, scheduled: CheckedAt | None = None
 ) -> Lines:
     """Return the lines of the rules for a baseline with these counts.
 
@@ -91,5 +91,5 @@ def _lowest(lines: list[Line], horizon: int) -> Line:
     return [min(each) for each in zip(_never(horizon), *lines, strict=True)]
 
 
-def _only_at(looks: Looks, line: Line) -> Line:
-    return [least if looks(n) else n + 1 for n, least in enumerate(line)]
+def _only_at(at: CheckedAt, line: Line) -> Line:
+    return [least if at(n) else n + 1 for n, least in enumerate(line)]

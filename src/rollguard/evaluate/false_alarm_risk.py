@@ -33,7 +33,7 @@ class Risk:
 
 
 @lru_cache(maxsize=4_096)
-def false_alarm(rules: Rules, baseline_calls: int, rate: float, calls: int, looks: int, *, work: int = WORK) -> Risk:
+def false_alarm(rules: Rules, baseline_calls: int, rate: float, calls: int, checks: int, *, work: int = WORK) -> Risk:
     """Return the risk of one session.
 
     Assumptions: three failures in a row lie within five minutes, which overstates the risk of a tool with few calls.
@@ -45,7 +45,7 @@ def false_alarm(rules: Rules, baseline_calls: int, rate: float, calls: int, look
         baseline_calls: calls before the deployment.
         rate: the tool's failure rate, before and after.
         calls: calls within the session.
-        looks: number of scheduled checks within the session.
+        checks: number of scheduled checks within the session.
         work: approximate limit of the steps of the computation; if it needs more, the result is not exact.
 
     Raises:
@@ -54,14 +54,14 @@ def false_alarm(rules: Rules, baseline_calls: int, rate: float, calls: int, look
     width = 16 + int(12 * math.sqrt(calls * rate * (1.0 - rate)))
     states = 1 if rules.fast_triggers == "off" else IN_A_ROW + 1
     followed = min(calls, max(1, work // (width * states * _FEWEST_BASELINES)))
-    per_look = max(1, round(calls / max(1, looks)))
+    per_check = max(1, round(calls / max(1, checks)))
     room = max(_FEWEST_BASELINES, work // max(1, followed * width * states))
     likely = 1 + int(10 * math.sqrt(baseline_calls * rate * (1.0 - rate)))
     step = max(1, math.ceil(likely / room))
 
     @cache
     def chance(failures: int) -> float:
-        lines = lines_of(rules, baseline_calls, failures, followed, scheduled=lambda n: n % per_look == 0)
+        lines = lines_of(rules, baseline_calls, failures, followed, scheduled=lambda n: n % per_check == 0)
         return math.fsum(stopping(lines, rate))
 
     def between(failures: int) -> float:
