@@ -18,11 +18,11 @@ from rollguard import ExecutionStore
 from rollguard.judge import Window
 from rollguard.judge.histogram import EDGES, RELATIVE_ERROR, bucket_of, count_above, percentiles
 from rollguard.store.executions import bulk_insert as bulk
+from rollguard.store.rollups import heads
 from rollguard.store.rollups.intervals import HOUR, MINUTE, RAW, spans, spans_and_tail
 from rollguard.store.rollups.query import Rollups
 from rollguard.store.rollups.refresh import fold
 from rollguard.store.rollups.selection import Stretch
-from rollguard.store.rollups import heads
 from tests.conftest import NOW, PostgresServer, examples
 
 # Times that lie on, beside and between the edges of minutes and hours.

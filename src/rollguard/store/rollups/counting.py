@@ -14,8 +14,8 @@ import sqlalchemy as sa
 
 from rollguard.judge.histogram import NO_DURATION
 from rollguard.store.database.histograms import BUCKET, UNFOLDED
-from rollguard.store.schema import tool_executions as t
 from rollguard.store.rollups.heads import MARK
+from rollguard.store.schema import tool_executions as t
 
 _OUTCOME = (t.c.executed_at, t.c.success, t.c.error_type)
 _FAILURE = (

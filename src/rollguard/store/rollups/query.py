@@ -24,10 +24,10 @@ from rollguard.model.execution import Failure
 from rollguard.store.database.engine import Database
 from rollguard.store.database.types import sqlite_text
 from rollguard.store.rollups.counting import HEAD, SQL, TAIL
+from rollguard.store.rollups.heads import Asked, Heads
 from rollguard.store.rollups.intervals import HOUR, RAW, spans, spans_and_tail
 from rollguard.store.rollups.refresh import WAITING, WORTH_FOLDING, fold
 from rollguard.store.rollups.selection import Stretch
-from rollguard.store.rollups.heads import Asked, Heads
 
 _CHUNK = 500  # windows counted by one statement
 
