@@ -33,9 +33,12 @@ class Checkup:
         """The revision that the database is at, None for an empty one, and the one that this code knows.
 
         Raises:
+            SchemaTooNew, SchemaTooOld: this code cannot open it.
             StoreError: it cannot be reached, or is no store.
         """
-        return migrate.current(self.database), migrate.head()
+        present = migrate.current(self.database)
+        migrate.refuse_unknown(present, self.database)
+        return present, migrate.head()
 
     def clock(self) -> datetime:
         """The database's own time."""
