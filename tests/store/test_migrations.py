@@ -16,7 +16,7 @@ from alembic.runtime.migration import MigrationContext
 from rollguard import ExecutionStore
 from rollguard.errors import InvalidInput, NotARollguardStore, SchemaTooNew, StoreConflict, StoreUnavailable
 from rollguard.store.database.engine import Database
-from rollguard.store.rollups.selection import Stretch
+from rollguard.store.rollups.selection import Selection
 from rollguard.store.schema import ONLY_ON, metadata, migrate
 from tests.conftest import NOW
 from tests.contract.sql import ask
@@ -142,7 +142,7 @@ def test_rollups_of_an_older_store_are_kept(new_url: Callable[[], str]) -> None:
     times = 3 if old.dialect == "postgresql" else 1
     with ExecutionStore(url) as store:
         for length in (timedelta(minutes=1), timedelta(hours=1)):
-            (window,) = store.executions.count([[Stretch("t", NOW, NOW + length)]])
+            (window,) = store.executions.count([[Selection("t", NOW, NOW + length)]])
             assert (window.total, window.successes, window.timed) == (10 * times, 7 * times, 9 * times)
             assert window.duration_sum_ms == 19.5 * times
             assert window.histogram == ((-1, times), (200, 3 * times), (210, 6 * times))

@@ -1,7 +1,8 @@
-"""Learning at once that executions arrived, whichever process recorded them.
+"""Notification when executions arrive, whichever process recorded them.
 
-On PostgreSQL the trigger that counts executions notifies (LISTEN/NOTIFY) of tools under watch. On SQLite a counter that
-every commit of any process changes (`PRAGMA data_version`) is looked at 20 times a second, which costs microseconds.
+On PostgreSQL the trigger that counts executions notifies (LISTEN/NOTIFY) of tools with an active session. On SQLite a
+counter that every commit of any process changes (`PRAGMA data_version`) is read 20 times a second, which costs
+microseconds.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ if TYPE_CHECKING:
     import psycopg
 
 CHANNEL = "rollguard_executions"
-_LOOK_EVERY = 0.05  # seconds between two looks at SQLite's counter
-_LISTEN_FOR = 0.25  # seconds between two looks at whether to stop listening
+_POLL_EVERY = 0.05  # seconds between two reads of SQLite's counter
+_LISTEN_FOR = 0.25  # seconds between two checks of whether to stop listening
 _HIGHEST = "SELECT COALESCE(MAX(id), 0) FROM tool_executions"
 _NEW = "SELECT DISTINCT tool_name FROM tool_executions WHERE id > :last AND id <= :highest"
 
 
 class Arrivals(Protocol):
-    """Tells which tools were executed."""
+    """Reports which tools were executed."""
 
     def wait(self, timeout: float) -> set[str]:
-        """Wait until executions arrive, at most so many seconds.
+        """Wait until executions arrive, for at most `timeout` seconds.
 
         Returns:
             The tools whose executions arrived since the last call; empty after the timeout or an interruption. The
@@ -50,11 +51,11 @@ class Arrivals(Protocol):
 
 
 def arrivals_in(database: Database) -> Arrivals:
-    """What tells of arrivals in this database."""
-    return Listening(database, CHANNEL, "executions") if database.dialect == "postgresql" else _Looking(database)
+    """Return what reports arrivals in this database."""
+    return Listening(database, CHANNEL, "executions") if database.dialect == "postgresql" else _Polling(database)
 
 
-class _Looking:
+class _Polling:
     """SQLite."""
 
     def __init__(self, database: Database) -> None:
@@ -78,7 +79,7 @@ class _Looking:
             left = end - time.monotonic()
             if left <= 0:
                 break
-            self._interrupted.wait(min(_LOOK_EVERY, left))
+            self._interrupted.wait(min(_POLL_EVERY, left))
         return set()
 
     def interrupt(self) -> None:
@@ -95,7 +96,7 @@ class _Looking:
         if self._database.path is None:  # in memory there is only the one connection
             return self._since_last()
         if self._connection is None:
-            # Not one of the pool: reading through that would have this process's recorder store its batch early.
+            # Not one of the pool: a read through the pool makes this process's recorder store its batch early.
             self._connection = sqlite3.connect(self._database.path, check_same_thread=False, isolation_level=None)
         (version,) = self._connection.execute("PRAGMA data_version").fetchone()
         if version == self._version:
@@ -105,7 +106,7 @@ class _Looking:
 
     def _since_last(self) -> set[str]:
         ((highest,),) = self._ask(_HIGHEST)
-        last, self._last = self._last, highest  # lower than before where rows were deleted: their ids are given again
+        last, self._last = self._last, highest  # lower than before if rows were deleted: SQLite gives their ids again
         if last < 0:
             return set()
         return {row[0] for row in self._ask(_NEW, last=last, highest=highest)}
@@ -122,8 +123,8 @@ class Listening:
 
     Args:
         database: whose notifications.
-        channel: what is listened to.
-        what: what is notified of, in words.
+        channel: the name of the channel.
+        what: what its notifications are about, for errors.
     """
 
     def __init__(self, database: Database, channel: str, what: str) -> None:
@@ -135,7 +136,7 @@ class Listening:
         self._interrupted = threading.Event()
 
     def wait(self, timeout: float) -> set[str]:
-        """See `Arrivals`; what is returned are the notes."""
+        """See `Arrivals`; returns the payloads of the notifications."""
         end = time.monotonic() + timeout
         try:
             connection = self._listening()

@@ -15,8 +15,8 @@ from sqlalchemy.engine import Connection
 from rollguard.store.database.driver import driver
 from rollguard.store.database.types import sqlite_text
 from rollguard.store.executions.ids import is_ours
-from rollguard.store.rollups.aggregate import Tally
-from rollguard.store.rollups.refresh import WORTH_FOLDING, fold, fold_counted, last_id, note
+from rollguard.store.rollups.aggregate import Aggregate
+from rollguard.store.rollups.refresh import REFRESH_THRESHOLD, add_deltas, last_id, refresh, refresh_counted
 
 Row = tuple[Any, ...]  # the values of `COLUMNS`
 
@@ -73,8 +73,8 @@ def _write_sqlite(connection: Connection, rows: Iterator[Row]) -> int:
 
 
 def _write_sqlite_batch(connection: Connection, batch: Iterator[Row]) -> int:
-    """Write some rows and, where they are many, fold them: as they are counted here, or, if an id repeats, anew."""
-    tally: Tally[str] = Tally()
+    """Write some rows and, if they are many, aggregate them: as counted here, or from the rows if an id repeats."""
+    aggregate: Aggregate[str] = Aggregate()
     with driver(connection, _insert(1)) as sqlite:
         last, before = last_id(sqlite), sqlite.total_changes
         while rows := list(islice(batch, _ROWS)):
@@ -83,14 +83,14 @@ def _write_sqlite_batch(connection: Connection, batch: Iterator[Row]) -> int:
                 values += row
                 _id, tool, version, success, duration, error_type, _error, _parameters, _result, request, moment = row
                 values[-1] = text = sqlite_text(moment)
-                tally.add(text[:16], tool, version, success, duration, error_type, request)
+                aggregate.add(text[:16], tool, version, success, duration, error_type, request)
             sqlite.execute(_insert(len(rows)), values)
         new: int = sqlite.total_changes - before
-        if new >= WORTH_FOLDING:
-            if new == len(tally):
-                fold_counted(sqlite, tally, last)
+        if new >= REFRESH_THRESHOLD:
+            if new == len(aggregate):
+                refresh_counted(sqlite, aggregate, last)
             else:
-                fold(connection, "sqlite")
+                refresh(connection, "sqlite")
     return new
 
 
@@ -161,7 +161,7 @@ class _Copying:
 
     def _copy(self, batch: Iterator[Row], taken: list[Row]) -> None:
         """Send a batch, and note what is in it; what was taken of it is put into `taken`."""
-        tally: Tally[int] = Tally()
+        aggregate: Aggregate[int] = Aggregate()
         self._connection.execute(_WHO, {"noted": "on"})
         with driver(self._connection, _COPY) as psycopg, psycopg.cursor() as cursor:
             with cursor.copy(_COPY) as sink:
@@ -170,14 +170,14 @@ class _Copying:
                     taken.append(row)
                     sink.write_row(row)
                     _id, tool, version, success, duration, error_type, _error, _parameters, _result, request, at = row
-                    tally.add((at - _EPOCH) // _MINUTE, tool, version, success, duration, error_type, request)
+                    aggregate.add((at - _EPOCH) // _MINUTE, tool, version, success, duration, error_type, request)
             keys = sorted((row[_ID], row[_AT]) for row in taken if not is_ours(row[_ID]))
             if keys:
                 with cursor.copy(_COPY_KEYS) as sink:
                     sink.set_types(_KEY_TYPES)
                     for key in keys:
                         sink.write_row(key)
-        note(self._connection, tally)
+        add_deltas(self._connection, aggregate)
 
     def _insert(self, batch: list[Row]) -> int:
         first: dict[str, Row] = {}

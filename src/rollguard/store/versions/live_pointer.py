@@ -1,7 +1,7 @@
-"""Which version of each tool is live, for folders that follow, and learning at once that it moved.
+"""Which version of each tool is live, for folders that follow, and notification when that changes.
 
 On PostgreSQL the transaction that moves a pointer notifies (LISTEN/NOTIFY). On SQLite a counter that every commit of
-any process changes (`PRAGMA data_version`) is looked at four times a second, which costs microseconds.
+any process changes (`PRAGMA data_version`) is read four times a second, which costs microseconds.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from rollguard.store.schema import tool_deployments as d
 from rollguard.store.schema import tool_versions as v
 from rollguard.store.versions import versions
 
-_LOOK_EVERY = 0.25  # seconds between two looks at SQLite's counter
+_POLL_EVERY = 0.25  # seconds between two reads of SQLite's counter
 
 
 class Pointer(NamedTuple):
-    """What is live of a tool. The deployment's id rises with every move of it."""
+    """The live version of a tool. `deployment_id` rises with every move of the pointer."""
 
     deployment_id: int
     tool_name: str
@@ -42,7 +42,7 @@ class Pointers:
         self._database = database
 
     def moved_since(self, deployment_id: int) -> list[Pointer]:
-        """The pointers that were moved by a later deployment, in their order."""
+        """Return the pointers that a later deployment moved, in that order."""
         query = (
             sa.select(d.c.deployment_id, d.c.tool_name, d.c.version_number, v.c.sha256)
             .join(v, (v.c.tool_name == d.c.tool_name) & (v.c.version_number == d.c.version_number))
@@ -53,10 +53,10 @@ class Pointers:
             return [Pointer(*row) for row in connection.execute(query)]
 
     def while_live(self, pointer: Pointer, act: Callable[[], bool]) -> bool:
-        """Do something while nobody can move the pointer, if it is still where it was seen.
+        """Call `act` while nobody can move the pointer, if it has not moved since it was read.
 
         Returns:
-            What `act` returned; False where the pointer has moved on.
+            What `act` returned; False if the pointer has moved.
         """
         with self._database.write() as connection:
             self._database.lock_tool(connection, pointer.tool_name)
@@ -64,20 +64,20 @@ class Pointers:
             return live is not None and live.deployment_id == pointer.deployment_id and act()
 
     def moves(self) -> Moves | None:
-        """What tells that a pointer moved; None for a database in memory, where nobody else can move one."""
+        """Return what reports moved pointers; None for a database in memory, where no other process can move one."""
         if self._database.dialect == "sqlite" and self._database.path is None:
             return None
-        return _Listening(self._database) if self._database.dialect == "postgresql" else _Looking(self._database)
+        return _Listening(self._database) if self._database.dialect == "postgresql" else _Polling(self._database)
 
 
 class Moves(Protocol):
-    """Tells that pointers may have moved."""
+    """Reports that pointers may have moved."""
 
     def wait(self, timeout: float) -> bool:
-        """Wait until a pointer may have moved, at most so many seconds. The first call begins to listen.
+        """Wait until a pointer may have moved, for at most `timeout` seconds. The first call begins to listen.
 
         Returns:
-            Whether it is worth asking for them now.
+            Whether to read the pointers now.
 
         Raises:
             StoreUnavailable: the database cannot be reached; call again to listen anew.
@@ -91,7 +91,7 @@ class Moves(Protocol):
 
 
 class _Listening:
-    """PostgreSQL. Whether it was notified or not it is worth asking: some poolers swallow notifications."""
+    """PostgreSQL. It always asks for a read, because some connection poolers drop notifications."""
 
     def __init__(self, database: Database) -> None:
         self._listening = Listening(database, versions.CHANNEL, "deployments")
@@ -102,7 +102,7 @@ class _Listening:
         return True
 
 
-class _Looking:
+class _Polling:
     """SQLite."""
 
     def __init__(self, database: Database) -> None:
@@ -126,7 +126,7 @@ class _Looking:
             left = end - time.monotonic()
             if left <= 0:
                 break
-            self._interrupted.wait(min(_LOOK_EVERY, left))
+            self._interrupted.wait(min(_POLL_EVERY, left))
         return False
 
     def interrupt(self) -> None:
@@ -143,7 +143,7 @@ class _Looking:
 
     def _moved(self) -> bool:
         if self._connection is None:
-            # Not one of the pool: reading through that would have this process's recorder store its batch early.
+            # Not one of the pool: a read through the pool makes this process's recorder store its batch early.
             self._connection = _opened(Path(self._database.path or ""))
         (version,) = self._connection.execute("PRAGMA data_version").fetchone()
         if version == self._version:
@@ -154,5 +154,5 @@ class _Looking:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    uri = f"{path.absolute().as_uri()}?mode=rw"  # never makes a file
+    uri = f"{path.absolute().as_uri()}?mode=rw"  # never creates a file
     return sqlite3.connect(uri, uri=True, timeout=0.05, check_same_thread=False, isolation_level=None)

@@ -55,7 +55,7 @@ ROLLED = (
 RAW = "COUNT(*), SUM(CASE WHEN x.success THEN 1 ELSE 0 END), COUNT(x.duration_ms), SUM(x.duration_ms)"
 
 # Where that is found which is counted and not folded into the rollups yet.
-UNFOLDED = {
+HISTOGRAM_ROWS = {
     "postgresql": {
         "table": "tool_execution_deltas x",
         "sums": ROLLED,
@@ -259,7 +259,7 @@ def _version_history(dialect: str) -> str:
     def ceil(at: str, unit: str) -> str:
         return CEIL[dialect].format(at=at, unit=unit, floor=floor(at, unit))
 
-    unfolded = {f"unfolded_{key}": value for key, value in UNFOLDED[dialect].items()}
+    unfolded = {f"unfolded_{key}": value for key, value in HISTOGRAM_ROWS[dialect].items()}
     counted = COUNTED.format(rolled=ROLLED, raw=RAW, least=LEAST[dialect], greatest=GREATEST[dialect], **unfolded)
     return VERSION_HISTORY.format(
         ceil_minute=ceil("d.from_at", "minute"),
