@@ -42,7 +42,7 @@ class Rollups:
         self._counting = {False: sql.count, True: sql.count_collapsed}
         self._outcomes, self._failures = sql.outcomes, sql.failures
         self._first_hours = FirstHourCache()
-        self._not_aggregated = sa.text(NOT_AGGREGATED[database.dialect])
+        self._not_aggregated = NOT_AGGREGATED[database.dialect]
 
     def count(self, windows: Sequence[Sequence[Selection]], *, threshold: int = REFRESH_THRESHOLD) -> list[Window]:
         """Count the executions of each window, which is the sum of its selections, by one statement for many windows.
@@ -107,7 +107,7 @@ class Rollups:
             self._refresh()
 
     def _is_due(self, connection: Connection, threshold: int) -> bool:
-        rows, requests = connection.execute(self._not_aggregated).one()
+        rows, requests = connection.execute(self._not_aggregated, {"threshold": threshold}).one()
         return bool((rows or 0) >= threshold or requests)
 
     def _refresh(self) -> None:
