@@ -220,7 +220,7 @@ def _told(guard: Rollguard) -> Counter[str]:
 
 
 def _odd(path: Path) -> bool:
-    return path.is_file() and path.name != ".rollguard.generation"
+    return path.is_file()
 
 
 def _calls(guard: Rollguard, start: datetime, *, failures: int) -> None:

@@ -1,4 +1,4 @@
-"""Deciding: triggers, slowdowns, witnesses, ways to act, and making a decision again."""
+"""Deciding: triggers, slowdowns, confounders, ways to act, and replaying a decision."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from rollguard.errors import InvalidInput, InvalidSetting
 from rollguard.judge import (
     MOST_OUTCOMES,
     RULE_VERSION,
+    Confounder,
+    Confounders,
     Evidence,
     Judgement,
     Outcome,
     Rules,
-    Surroundings,
     Verdict,
     Window,
-    Witness,
     change_point,
     differences,
     executions_needed,
@@ -34,7 +34,7 @@ from rollguard.judge import (
     replay,
     slowdown,
     trigger_in,
-    worst_stretch,
+    worst_interval,
 )
 from rollguard.judge.histogram import bucket_of
 from rollguard.judge.verdict import REPLAYED_VERSIONS
@@ -80,22 +80,22 @@ def _timed(*durations: float, failures: int = 0) -> Window:
     ],
 )
 def test_triggers(calls: str, seconds: float, name: str | None) -> None:
-    """Three failures in a row or five of five, within five minutes; TypeErrors are told apart."""
+    """Three failures in a row or five of five, within five minutes; TypeErrors have a trigger of their own."""
     found = trigger_in(_outcomes(calls, seconds))
     assert (found.name if found else None) == name
 
 
 @given(st.lists(st.sampled_from(".xt"), max_size=30), st.floats(1, 400))
 def test_a_success_between_failures_is_no_run(calls: list[str], seconds: float) -> None:
-    """Without three failures in a row nothing but a complete failure can be found, and that has no success."""
+    """Without three failures in a row the only possible trigger is a complete failure, which has no success."""
     text = "".join(calls)
     found = trigger_in(_outcomes(text, seconds))
     if found is not None:
         assert "xxx" in text.replace("t", "x") or found.name == "complete_failure"
 
 
-def test_what_is_not_known_is_not_said_to_have_failed() -> None:
-    """Of a busy tool only the latest calls are looked at, so all of five minutes cannot be said to have failed."""
+def test_unknown_calls_are_not_reported_as_failed() -> None:
+    """A check reads only the latest calls of a busy tool, so it cannot report that all of five minutes failed."""
     many = judge(BASELINE, Window(400, 200), Rules(), outcomes=lambda: _outcomes("x" * MOST_OUTCOMES, 0.1))
     assert many.trigger is not None
     assert many.trigger.name == "consecutive_failures"
@@ -114,7 +114,7 @@ def test_three_straight_failures_roll_back_at_the_third_call() -> None:
 
 
 def test_a_trigger_without_evidence_does_not_act() -> None:
-    """Where failures are usual three in a row mean nothing, unless triggers act alone; off is off."""
+    """If failures are usual, three in a row do not act, unless triggers act alone; `off` finds no trigger."""
     weak, outcomes = Window(1000, 700), _outcomes("xxx")
     assert not judge(weak, Window(3, 0), Rules(), outcomes=lambda: outcomes).needs_rollback
     alone = judge(weak, Window(3, 0), Rules(fast_triggers="alone"), outcomes=lambda: outcomes)
@@ -123,7 +123,7 @@ def test_a_trigger_without_evidence_does_not_act() -> None:
 
 
 def test_a_trigger_needs_a_baseline() -> None:
-    """With fewer calls before than are needed nothing acts on evidence."""
+    """With fewer calls in the baseline than required, nothing acts on evidence."""
     assert not judge(Window(9, 9), Window(20, 0), EVIDENCE, outcomes=lambda: _outcomes("xxxxx")).needs_rollback
 
 
@@ -151,15 +151,15 @@ def test_the_evidence_rule_rolls_back(nb: int, fb: int, n: int, f: int, rules: R
 
 
 def test_a_drop_without_evidence_is_an_alert() -> None:
-    """Under the evidence rule a drop that may be chance is told, and nothing is done: there is no verdict yet."""
+    """Under the evidence rule a drop that may be chance is only an alert: there is no verdict yet."""
     found = judge(Window(100, 95), Window(20, 16), EVIDENCE)
     assert found.comparison.regression_detected
     assert (found.verdict, found.needs_rollback) == (Verdict.INSUFFICIENT_DATA, False)
     assert "may be chance" in (found.alert or "")
 
 
-def test_a_rollback_is_never_said_to_lack_evidence() -> None:
-    """Where the evidence is there, no sentence of the decision denies it."""
+def test_no_reason_of_a_rollback_denies_the_evidence() -> None:
+    """If there is evidence, no sentence of the decision says that there is none."""
     found = judge(BASELINE, Window(30, 21), EVIDENCE)
     assert (found.verdict, found.needs_rollback, found.warning, found.alert) == (Verdict.REGRESSED, True, None, None)
     assert not any("no evidence" in reason for reason in found.reasons)
@@ -234,22 +234,22 @@ def test_a_slowdown_rolls_back_only_where_that_is_wished() -> None:
     assert not few.needs_rollback  # one outlier makes a mean, but no evidence
 
 
-# --- what else happened ----------------------------------------------------------------------------------------------
+# --- confounders -----------------------------------------------------------------------------------------------------
 
 
 @given(
     st.lists(st.integers(0, 50).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n))), max_size=25),
     st.fractions(0, 1),
 )
-def test_the_worst_stretch_is_the_worst(series: list[tuple[int, int]], usual: Fraction) -> None:
-    """No other stretch of neighbours exceeds the allowance by more."""
+def test_the_worst_interval_is_the_worst(series: list[tuple[int, int]], usual: Fraction) -> None:
+    """No other interval exceeds the allowed failures by more."""
     allowed = min(max(2 * usual, usual + Fraction(5, 100)), (usual + 1) / 2)
 
     def excess(start: int, end: int) -> Fraction:
         return sum((f - allowed * n for n, f in series[start:end]), Fraction(0))
 
     best = max((excess(a, b) for a in range(len(series)) for b in range(a + 1, len(series) + 1)), default=Fraction(0))
-    found = worst_stretch(series, usual)
+    found = worst_interval(series, usual)
     assert (found is None) == (best <= 0)
     assert found is None or excess(*found) == best
 
@@ -258,7 +258,7 @@ WINDOWS = st.integers(0, 40).flatmap(lambda n: st.builds(Window, st.just(n), st.
 
 
 @given(WINDOWS, WINDOWS)
-def test_a_part_taken_out_can_be_put_back(part: Window, rest: Window) -> None:
+def test_removing_a_part_undoes_adding_it(part: Window, rest: Window) -> None:
     """A window without a part of it is the rest, durations included; without more than it holds it is empty."""
     one, two = _timed(1.0, 5.0, 5.0), _timed(5.0, 900.0)
     assert (part + rest).without(part) == rest
@@ -266,19 +266,19 @@ def test_a_part_taken_out_can_be_put_back(part: Window, rest: Window) -> None:
     assert part.without(part + rest) == Window()
 
 
-def test_a_witness_is_held_against_its_usual_or_its_latest() -> None:
-    """Failures that were usual lately are no news; some that are within chance change nothing."""
+def test_a_confounder_is_compared_with_its_usual_or_its_latest_executions() -> None:
+    """A confounder that already failed lately is compared with that; failures within chance change nothing."""
     usual = Window(1000, 950)
     assert held_against(usual, Window(30, 28)) is usual
     assert held_against(usual, Window()) is usual
     broken = Window(30, 10)
     assert held_against(usual, broken) is broken
-    assert not Witness("other_tool", "t", held_against(usual, broken), Window(30, 10)).testifies
-    assert Witness("other_tool", "t", usual, Window(30, 10)).testifies
+    assert not Confounder("other_tool", "t", held_against(usual, broken), Window(30, 10)).is_affected
+    assert Confounder("other_tool", "t", usual, Window(30, 10)).is_affected
 
 
-def test_a_trouble_is_over_when_that_is_known() -> None:
-    """Few good calls tell that total failure has passed, more are needed after a milder one, and none tell nothing."""
+def test_a_problem_is_over_when_calls_show_it() -> None:
+    """Few successes show the end of a total failure, a milder problem needs more of them, and no calls show nothing."""
     assert not is_over(Window(30, 0), Window())
     assert is_over(Window(30, 0), Window(2, 2))
     assert not is_over(Window(30, 20), Window(5, 5))
@@ -286,19 +286,19 @@ def test_a_trouble_is_over_when_that_is_known() -> None:
     assert not is_over(Window(30, 20), Window(20, 14))
 
 
-def test_a_trouble_reaches_to_where_it_is_known_to_have_passed() -> None:
-    """Minutes without calls belong to a trouble, up to a limit; those after good calls do not."""
+def test_a_problem_extends_to_where_calls_show_its_end() -> None:
+    """Minutes without calls belong to a problem, up to a limit; those after successes do not."""
     bad, good, none = Window(5, 0), Window(2, 2), Window()
     assert extent([good, none, bad, none, good, none], (2, 3), 15) == (0, 5)
     assert extent([good, good, bad, good, good], (2, 3), 15) == (1, 4)
     assert extent([none] * 9 + [bad] + [none] * 9, (9, 10), 3) == (6, 13)
 
 
-def _around(rest: Window, *witnesses: Witness) -> Surroundings:
-    return Surroundings(witnesses, BASELINE, rest)
+def _confounders(rest: Window, *considered: Confounder) -> Confounders:
+    return Confounders(considered, BASELINE, rest)
 
 
-OUTAGE = Witness("other_tool", "search", Window(1000, 990), Window(50, 5))
+OUTAGE = Confounder("other_tool", "search", Window(1000, 990), Window(50, 5))
 
 
 @pytest.mark.parametrize(
@@ -310,45 +310,45 @@ OUTAGE = Witness("other_tool", "search", Window(1000, 990), Window(50, 5))
         (False, "evidence", False),
     ],
 )
-def test_an_outage_is_told_or_waited_for(hold: bool | None, decision: str, holds: bool) -> None:
-    """What other tools suffer too is no regression where that is held; elsewhere it is only told."""
+def test_an_outage_is_reported_or_waited_for(hold: bool | None, decision: str, holds: bool) -> None:
+    """If other tools fail too, a rollback waits if the rules hold it; otherwise the outage is only reported."""
     rules = Rules(decision=decision, hold_on_external=hold)
-    found = judge(BASELINE, Window(50, 10), rules, surroundings=lambda: _around(Window(5, 5), OUTAGE))
+    found = judge(BASELINE, Window(50, 10), rules, confounders=lambda: _confounders(Window(5, 5), OUTAGE))
     assert found.needs_rollback is not holds
     assert (found.verdict is Verdict.EXTERNAL) is holds
     assert any("search fails too in the same minutes: 45 of 50, 10 of 1000 before" in r for r in found.reasons)
 
 
-def test_what_is_not_explained_is_acted_upon() -> None:
-    """Where the tool fails outside the outage too, the outage does not protect it."""
-    found = judge(BASELINE, Window(80, 10), EVIDENCE, surroundings=lambda: _around(Window(30, 5), OUTAGE))
+def test_failures_that_are_not_explained_roll_back() -> None:
+    """A tool that also fails outside the outage is not protected by it."""
+    found = judge(BASELINE, Window(80, 10), EVIDENCE, confounders=lambda: _confounders(Window(30, 5), OUTAGE))
     assert found.needs_rollback
     assert any("does not explain the rest: 25 of 30 calls failed" in reason for reason in found.reasons)
 
 
-def test_a_witness_that_fails_as_before_says_nothing() -> None:
-    """Others that fail as often as ever explain nothing."""
-    calm = Witness("other_tool", "search", Window(1000, 990), Window(50, 49))
-    found = judge(BASELINE, Window(50, 10), EVIDENCE, surroundings=lambda: _around(Window(5, 5), calm))
+def test_a_confounder_that_is_not_affected_explains_nothing() -> None:
+    """Other tools that fail as often as before explain nothing."""
+    calm = Confounder("other_tool", "search", Window(1000, 990), Window(50, 49))
+    found = judge(BASELINE, Window(50, 10), EVIDENCE, confounders=lambda: _confounders(Window(5, 5), calm))
     assert found.needs_rollback
     assert not any("search" in reason for reason in found.reasons)
 
 
 def test_a_tool_that_failed_before_its_deployment_is_compared_with_that_hour() -> None:
-    """What already failed in the hour before is not the deployment's fault, unless it fails more than in that hour."""
-    hour = Witness("hour_before", "t", Window(900, 860), Window(50, 10))
+    """A tool that already failed in the hour before is not rolled back, unless it fails more than in that hour."""
+    hour = Confounder("hour_before", "t", Window(900, 860), Window(50, 10))
     same = judge(
-        BASELINE, Window(50, 10), EVIDENCE, surroundings=lambda: Surroundings((hour,), hour.during, Window(50, 10))
+        BASELINE, Window(50, 10), EVIDENCE, confounders=lambda: Confounders((hour,), hour.during, Window(50, 10))
     )
     assert (same.verdict, same.needs_rollback) == (Verdict.EXTERNAL, False)
-    half = Witness("hour_before", "t", Window(900, 860), Window(100, 60))
+    half = Confounder("hour_before", "t", Window(900, 860), Window(100, 60))
     worse = judge(
-        BASELINE, Window(50, 0), EVIDENCE, surroundings=lambda: Surroundings((half,), half.during, Window(50, 0))
+        BASELINE, Window(50, 0), EVIDENCE, confounders=lambda: Confounders((half,), half.during, Window(50, 0))
     )
     assert worse.needs_rollback
 
 
-# --- making a decision again -----------------------------------------------------------------------------------------
+# --- replaying a decision --------------------------------------------------------------------------------------------
 
 
 def _decisions() -> list[Judgement]:
@@ -358,14 +358,14 @@ def _decisions() -> list[Judgement]:
         judge(BASELINE, Window(30, 21), Rules(), scheduled=False),
         judge(BASELINE, Window(3, 0), EVIDENCE, outcomes=lambda: _outcomes("ttt")),
         judge(*slow, Rules(rollback_on_slowdown=True, caller_errors=("A", "B"), collapse_retries=1.5)),
-        judge(BASELINE, Window(50, 10), EVIDENCE, surroundings=lambda: _around(Window(5, 5), OUTAGE)),
+        judge(BASELINE, Window(50, 10), EVIDENCE, confounders=lambda: _confounders(Window(5, 5), OUTAGE)),
         judge(Window(), Window(), Rules()),
     ]
 
 
 @pytest.mark.parametrize("number", range(6))
-def test_a_decision_can_be_made_again_from_its_record(number: int) -> None:
-    """The record, written as JSON and read back, leads to the same decision, bit for bit."""
+def test_a_decision_can_be_replayed_from_its_record(number: int) -> None:
+    """The record, written as JSON and read back, gives the same decision, bit for bit."""
     made = _decisions()[number]
     record = json.loads(json.dumps(made.record()))
     again = replay(record)
@@ -374,7 +374,7 @@ def test_a_decision_can_be_made_again_from_its_record(number: int) -> None:
 
 
 def test_a_tampered_record_is_found() -> None:
-    """Counts that do not lead to the recorded decision show as differences."""
+    """Counts that do not give the recorded decision are reported as differences."""
     record: dict[str, Any] = judge(BASELINE, Window(30, 21), Rules()).record()
     record["current"] = {**record["current"], "successes": 29}
     assert any(
@@ -383,10 +383,10 @@ def test_a_tampered_record_is_found() -> None:
 
 
 @pytest.mark.parametrize("version", REPLAYED_VERSIONS)
-def test_decisions_of_earlier_versions_can_be_made_again(version: int) -> None:
-    """Records that a version of the rule wrote lead to the same decisions after an upgrade, sentences included.
+def test_decisions_of_earlier_versions_can_be_replayed(version: int) -> None:
+    """Records of each version of the rule give the same decisions after an upgrade, sentences included.
 
-    A change that fails here needs a new `RULE_VERSION`, and has to leave what the earlier ones decide as it is.
+    A change that fails here needs a new `RULE_VERSION`, and must not change what earlier versions decide.
     """
     records = json.loads((Path(__file__).parent / "records" / f"version_{version}.json").read_text("utf-8"))
     assert len(records) == 9
@@ -409,7 +409,7 @@ def test_a_record_that_cannot_be_read_is_refused(record: dict[str, Any]) -> None
         replay(record)
 
 
-# --- how many more ---------------------------------------------------------------------------------------------------
+# --- executions needed -----------------------------------------------------------------------------------------------
 
 
 @given(
@@ -419,10 +419,10 @@ def test_a_record_that_cannot_be_read_is_refused(record: dict[str, Any]) -> None
     st.sampled_from([1, 3, 10, 40]),
 )
 @example((1000, 38), (26, 5), "evidence", 3)
-def test_so_many_more_executions_are_enough(
+def test_executions_needed_are_enough_and_no_fewer(
     before: tuple[int, int], since: tuple[int, int], decision: str, least: int
 ) -> None:
-    """With as many more executions at the present rate as are said to be needed there is a verdict, with fewer none."""
+    """At the present rate, the reported number of further executions gives a verdict, and fewer do not."""
     rules, (n, f) = Rules(decision=decision, min_executions=least), since
 
     def judged(total: int) -> Judgement:
@@ -435,17 +435,17 @@ def test_so_many_more_executions_are_enough(
 
 
 def test_a_total_failure_needs_five_calls() -> None:
-    """Where a drop of 30 points with evidence is enough after five calls, no more are asked for."""
+    """If a drop of 30 points with evidence is enough after five calls, no more are needed."""
     assert executions_needed(judge(BASELINE, Window(2, 0), EVIDENCE)) == 3
 
 
 def test_without_a_baseline_no_number_is_enough() -> None:
-    """A baseline that is too small cannot grow any more."""
+    """A baseline that is too small stays too small."""
     assert executions_needed(judge(Window(5, 5), Window(100, 0), Rules())) is None
     assert executions_needed(judge(Window(50, 50), Window(4, 4), Rules())) == 6
 
 
-# --- what is mixed ---------------------------------------------------------------------------------------------------
+# --- change points ---------------------------------------------------------------------------------------------------
 
 
 def test_a_lasting_change_is_found() -> None:
@@ -455,7 +455,7 @@ def test_a_lasting_change_is_found() -> None:
     assert (found.at, found.rate_before, found.rate_after) == (20, 0.95, 0.7)
     assert change_point([(100, 5)] * 30) is None
     assert change_point([]) is None
-    assert change_point([(10_000, 500)] * 20 + [(10_000, 600)] * 20) is None  # certain, and not worth telling
+    assert change_point([(10_000, 500)] * 20 + [(10_000, 600)] * 20) is None  # certain, but too small to report
 
 
 # --- the rules -------------------------------------------------------------------------------------------------------

@@ -14,9 +14,10 @@ import pytest
 from rollguard import AutonomousLoop, DeploymentMonitor
 from rollguard.errors import InvalidSetting, StoreUnavailable
 from rollguard.model.session import Session
-from rollguard.monitor.actions import Answering
-from rollguard.monitor.checker import Checked, Checker
-from rollguard.rollback import RollbackRunner
+from rollguard.monitor.actions import Actions, ActionTaken
+from rollguard.monitor.checker import Checker
+from rollguard.monitor.report import HealthReport
+from rollguard.monitor.session_checks import SessionChecks
 from tests.conftest import NOW, Guard
 
 LATER = NOW + timedelta(hours=2)
@@ -58,19 +59,19 @@ async def test_one_cycle_looks_after_every_session(guard: Guard) -> None:
 class OneFails(Checker):
     """A checker to which one tool's session is a fault."""
 
-    def check(self, sessions: Sequence[Session], now: datetime, *, scheduled: bool = True) -> list[Checked]:
+    def check(self, sessions: Sequence[Session], now: datetime, *, scheduled: bool = True) -> list[HealthReport]:
         if any(session.tool_name == "broken" for session in sessions):
             raise RuntimeError("boom")
         return super().check(sessions, now, scheduled=scheduled)
 
 
-class OneIsNotAnswered(Answering):
+class OneIsNotActedUpon(Actions):
     """What follows from a check; for one tool's session it is a fault."""
 
-    def answer(self, checked: Checked, judged_at: datetime, now: datetime) -> dict[str, Any]:
-        if checked.session.tool_name == "broken":
+    def take(self, report: HealthReport, now: datetime) -> ActionTaken:
+        if report.session.tool_name == "broken":
             raise RuntimeError("boom")
-        return super().answer(checked, judged_at, now)
+        return super().take(report, now)
 
 
 class OneSessionFails(DeploymentMonitor):
@@ -78,10 +79,11 @@ class OneSessionFails(DeploymentMonitor):
 
     def __init__(self, *args: Any, fails_at: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if fails_at == "check":
-            self._checker = OneFails(self.store)
-        else:
-            self._answering = OneIsNotAnswered(self.store, RollbackRunner(self.store, self.registry))
+        checker = OneFails if fails_at == "check" else Checker
+        actions = OneIsNotActedUpon if fails_at == "act" else Actions
+        self.session_checks = SessionChecks(
+            self.store, checker(self.store, self.registry.recorder), actions(self.store, self.runner)
+        )
 
 
 @pytest.mark.parametrize("fails_at", ["check", "act"])

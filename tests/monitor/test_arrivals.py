@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,6 +13,8 @@ import sqlalchemy as sa
 
 from rollguard import AutonomousLoop, ExecutionStore
 from rollguard.errors import StoreUnavailable
+from rollguard.loop.stages import ArrivalsStage
+from rollguard.monitor.actions import ActionTaken
 from rollguard.store.database.change_feed import Arrivals, arrivals_in
 from rollguard.store.database.engine import Database
 from tests.conftest import Guard
@@ -161,17 +163,22 @@ class Clock:
     [(2.0, 0.25, 2.25), (0.0, 0.5, 2.0), (1.0, 0.5, 2.0), (0.0, 0.0, 0.05)],
 )
 def test_waiting_is_no_work(
-    guard: Guard, monkeypatch: pytest.MonkeyPatch, waits: float, works: float, rests: float
+    watched: Guard, monkeypatch: pytest.MonkeyPatch, waits: float, works: float, rests: float
 ) -> None:
-    """After a look that waited for a lock the loop rests about as long; four times as long only after work."""
+    """After a check that waited for a lock the stage rests about as long; four times as long only after work."""
     clock = Clock()
 
-    def look(_tools: object) -> list[object]:
-        clock.now += waits + works
-        clock.worked += works
-        return []
+    class Waiting(ArrivalsStage):
+        def check(self, tool_names: Collection[str], now: datetime | None) -> Iterator[ActionTaken | Exception]:
+            clock.now += waits + works
+            clock.worked += works
+            return iter(())
 
-    guard.monitor.look_after = look  # type: ignore[method-assign, assignment]
-    loop = AutonomousLoop(guard.monitor)
-    monkeypatch.setattr("rollguard.autonomous_loop.time", clock)
-    assert loop._look({"my_tool"}) == ([], rests)
+    stage = Waiting(watched.monitor)
+    stage.start()
+    watched.store.store_tool_execution(tool_name="my_tool", success=True)
+    monkeypatch.setattr("rollguard.loop.stages.arrivals.time", clock)
+    assert stage.run(None)["looks"] == 0
+    assert stage.rest == rests
+    stage.interrupt()
+    stage.close()

@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry
+from rollguard.model.execution import Execution
 from rollguard.record import Note, Recorder, Spool
 from tests.conftest import NOW, code
 from tests.registry.helpers import python
 
 
-def _note(number: int = 0) -> Note:
-    return Note("my_tool", None, NOW.timestamp() + number, 1.5, True)
+def _note(number: int = 0, *, success: bool = True, error: str | None = None) -> Note:
+    return ("my_tool", success, 1.5, error, None, None, None, NOW.timestamp() + number, None, None, None)
 
 
 def _rows(store: ExecutionStore) -> int:
@@ -246,7 +247,7 @@ def test_a_reader_does_not_wait_for_callers_who_go_on(store: ExecutionStore, tmp
     recorder = Recorder(store, Spool(tmp_path / "spool.jsonl"), flush_interval=3600, batch_size=2)
     write, writers = store.executions.write, list[int]()
 
-    def write_while_others_call(rows: list[dict[str, object]], *, durable: bool = False) -> int:
+    def write_while_others_call(rows: list[Execution], *, durable: bool = False) -> int:
         writers.append(threading.get_ident())
         if len(writers) < 100:
             for _ in range(3):
@@ -265,7 +266,7 @@ def test_an_interruption_loses_nothing(store: ExecutionStore, idle: Recorder, *,
     """Ctrl-C while a reader waits for the buffer to be emptied loses no execution and doubles none."""
     write = store.executions.write
 
-    def interrupted(rows: list[dict[str, object]], *, durable: bool = False) -> int:
+    def interrupted(rows: list[Execution], *, durable: bool = False) -> int:
         store.executions.write = write  # type: ignore[method-assign]
         if stored:
             write(rows, durable=durable)
@@ -302,7 +303,7 @@ class Text(str):
 def test_a_note_that_cannot_be_stored(store: ExecutionStore, idle: Recorder, caplog: pytest.LogCaptureFixture) -> None:
     """A call that cannot be made a row is logged and counted as lost, and takes no other one with it."""
     idle.note(_note())
-    idle.note(_note()._replace(success=False, error=Text("boom")))
+    idle.note(_note(success=False, error=Text("boom")))
     idle.note(_note())
     assert idle.flush() == 2
     assert (_rows(store), idle.lost) == (2, 1)

@@ -11,18 +11,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 
 from rollguard import ExecutionStore, ToolRegistry
 from rollguard.errors import StoreUnavailable
-from rollguard.record import Note, Recorder, Spool, request
+from rollguard.model.execution import Execution
+from rollguard.record import Recorder, Spool, request
 from tests.conftest import NOW, PostgresServer
 from tests.registry.helpers import executions, finished, python
 
 TOOL = "def my_tool(x):\n    return x\n"
+NOTE = ("my_tool", True, 1.0, None, None, None, None, NOW.timestamp(), None, None, None)
 
 
 class Outage:
@@ -255,15 +256,12 @@ def test_a_spool_that_cannot_be_read(store: ExecutionStore, tools_dir: Path, cap
 
 
 def test_a_row_the_database_refuses(store: ExecutionStore, tools_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A row in the spool that the database refuses is set aside, and does not hold up the others.
-
-    A field that a newer Rollguard has added is left out.
-    """
+    """A row in the spool that the database refuses is set aside, and does not hold up the others."""
     registry = registry_of(store, tools_dir)
     spool = Spool(tools_dir / ".rollguard" / "spool.jsonl")
     good = store.executions.row(tool_name="my_tool", success=True, executed_at=NOW, execution_id="good")
-    bad = {**good, "execution_id": "bad", "duration_ms": -1.0}  # the schema forbids it
-    stranger = {**good, "execution_id": "stranger", "from_a_newer_version": 1}
+    bad = good._replace(execution_id="bad", duration_ms=-1.0)  # the schema forbids it
+    stranger = good._replace(execution_id="stranger")
     for row in (bad, stranger, good):
         spool.append(row)
     with caplog.at_level(logging.ERROR):
@@ -271,10 +269,10 @@ def test_a_row_the_database_refuses(store: ExecutionStore, tools_dir: Path, capl
     assert {"stranger", "good"} < {row["execution_id"] for row in executions(store)}
     assert len(executions(store)) == 3
     assert not spool.pending
-    aside: list[dict[str, Any]] = []
+    aside: list[Execution] = []
     refused = tools_dir / ".rollguard" / "spool-refused.jsonl"
     Spool(refused).drain(aside.extend)
-    assert [row["execution_id"] for row in aside] == ["bad"]
+    assert [row.execution_id for row in aside] == ["bad"]
     assert str(refused) in caplog.text
     assert registry.recorder.lost == 0
 
@@ -312,7 +310,7 @@ def test_what_waits_needs_no_call(outage: Outage, away_store: ExecutionStore, tm
         spool = Spool(tmp_path / f"spool-{durable}.jsonl")
         recorder = Recorder(away_store, spool, durable=durable, flush_interval=0.01, retry_after=0.1)
         outage.away()
-        recorder.note(Note("my_tool", None, NOW.timestamp(), 1.0, True))
+        recorder.note(NOTE)
         deadline = time.monotonic() + 300
         while not spool.pending:
             assert time.monotonic() < deadline
@@ -343,7 +341,7 @@ def test_a_disk_that_fills_up(outage: Outage, away_store: ExecutionStore, tmp_pa
     """Where the spool has room for some executions only, those are stored later, and exactly the others are lost."""
     recorder = Recorder(away_store, Spool(tmp_path / "spool.jsonl"), flush_interval=3600)
     for _ in range(20):
-        recorder.note(Note("my_tool", None, NOW.timestamp(), 1.0, True))
+        recorder.note(NOTE)
     outage.away()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, hard))

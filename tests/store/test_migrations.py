@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,12 +13,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from rollguard import ExecutionStore
-from rollguard.errors import InvalidInput, NotARollguardStore, SchemaTooNew, StoreConflict, StoreUnavailable
+from rollguard.errors import InvalidInput, NotARollguardStore, SchemaTooNew, SchemaTooOld, StoreUnavailable
 from rollguard.store.database.engine import Database
-from rollguard.store.rollups.selection import Selection
 from rollguard.store.schema import ONLY_ON, metadata, migrate
 from tests.conftest import NOW
-from tests.contract.sql import ask
+from tests.store.old_store import make_old_store
 
 VIEWS = {
     *("active_monitoring", "tool_health_history", "deployment_stability"),
@@ -41,20 +39,25 @@ def test_an_empty_url_becomes_a_store(new_url: Callable[[], str]) -> None:
         assert set(inspector.get_view_names()) == VIEWS
 
 
-def test_the_schema_is_the_sum_of_its_migrations(store: ExecutionStore) -> None:
-    """Tables, columns, indexes and constraints in the code are exactly those that the migrations make."""
+def included(dialect: str) -> Callable[[sa.schema.SchemaItem, str, str, bool, object], bool]:
+    """What Alembic is to compare: what this database has, and no partitions."""
 
     def include(obj: sa.schema.SchemaItem, name: str, kind: str, reflected: bool, other: object) -> bool:
         partition = kind == "table" and name.startswith("tool_executions_")
-        return name != migrate.VERSION_TABLE and not partition and _is_on(obj, store.database.dialect)
+        return name != migrate.VERSION_TABLE and not partition and _is_on(obj, dialect)
 
+    return include
+
+
+def test_the_schema_is_the_sum_of_its_migrations(store: ExecutionStore) -> None:
+    """Tables, columns, indexes and constraints in the code are exactly those that the migrations make."""
     with store.database.read() as connection:
         context = MigrationContext.configure(
             connection,
             opts={
                 "compare_type": True,
                 "compare_server_default": False,
-                "include_object": include,
+                "include_object": included(store.database.dialect),
             },
         )
         assert compare_metadata(context, metadata) == []
@@ -65,90 +68,15 @@ def test_the_newest_file_is_the_newest_migration() -> None:
     assert migrate.head() == migrate._scripts().get_current_head()
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002"])
-def test_an_older_store_is_migrated_with_its_rows(new_url: Callable[[], str], revision: str) -> None:
-    """Opening a store that an older version made brings it up to date and loses nothing."""
-    url = new_url()
-    old = Database(url)
-    migrate.migrate(old, revision)
-    with old.write() as connection:
-        connection.execute(
-            sa.text("INSERT INTO tool_executions (tool_name, success, executed_at) VALUES ('t', :yes, :at)"),
-            {"yes": True, "at": "2026-03-01 12:00:00"},
-        )
-    assert migrate.current(old) == revision
-    old.close()
-    with ExecutionStore(url) as store:
-        assert migrate.current(store.database) == migrate.head()
-        assert store.executions.tool_names() == ["t"]
-
-
-def test_rollbacks_of_an_older_store_are_kept(new_url: Callable[[], str]) -> None:
-    """Rollbacks, their constraints and the views over them outlive the migration that changes their table."""
-    url = new_url()
-    old = Database(url)
-    migrate.migrate(old, "0005")
-    with old.write() as connection:
-        connection.execute(
-            sa.text(
-                "INSERT INTO deployment_monitoring (tool_name, deployment_time, status, completed_at) "
-                "VALUES ('t', :at, 'rolled_back', :at)"
-            ),
-            {"at": NOW if old.dialect == "postgresql" else "2026-03-01 12:00:00.000000"},
-        )
-        connection.execute(
-            sa.text(
-                "INSERT INTO deployment_rollbacks (tool_name, session_id, reason, rollback_successful, from_version, "
-                "to_version) VALUES ('t', 1, 'kept', :yes, 2, 1)"
-            ),
-            {"yes": True},
-        )
-    old.close()
-    with ExecutionStore(url) as store:
-        (kept,) = store.rollbacks.recent()
-        assert (kept.reason, kept.state, kept.actuator, kept.quarantines) == ("kept", "finished", "folder", False)
-        (session,) = store.sessions.recent()
-        assert (session.rules.mode, session.rules.max_rollbacks_per_day) == ("act", 3)
-        assert store.reports.deployment_stability()[0]["total_rollbacks"] == 1
-        for refused in ("UPDATE deployment_rollbacks SET state = 'odd'", "UPDATE deployment_monitoring SET mode = 'x'"):
-            with pytest.raises(StoreConflict), store.database.write() as connection:
-                connection.execute(sa.text(refused))
-
-
-def test_rollups_of_an_older_store_are_kept(new_url: Callable[[], str]) -> None:
-    """What was counted bucket by bucket, folded or not, is counted the same in histograms, and so does the view."""
-    url = new_url()
-    old = Database(url)
-    migrate.migrate(old, "0009")
-    columns = "tool_name, version_number, bucket, error_type, executions, successes, duration_sum_ms"
-    counted = [("", -1, 1, 1, 0.0), ("", 200, 3, 2, 6.5), ("", 210, 4, 4, 9.0), ("KeyError", 210, 2, 0, 4.0)]
-    at = NOW if old.dialect == "postgresql" else "2026-03-01 12:00:00.000000"
-    with old.write() as connection:
-        for error, bucket, executions, successes, duration in counted:
-            values = f"'t', 1, {bucket}, '{error}', {executions}, {successes}, {duration}"
-            widths = [("tool_execution_rollups", "start_at, width", f":at, {width}") for width in (60, 3600)]
-            notes = ("tool_execution_deltas", "minute", ":at")
-            for table, more, given in (*widths, *([notes] * 2 if old.dialect == "postgresql" else [])):
-                insert = f"INSERT INTO {table} ({columns}, {more}) VALUES ({values}, {given})"
-                connection.execute(sa.text(insert), {"at": at})
-        connection.execute(
-            sa.text(
-                "INSERT INTO tool_versions (tool_name, version_number, code, sha256, kind, created_by) "
-                "VALUES ('t', 1, :code, 'x', 'initial', 'me')"
-            ),
-            {"code": b""},
-        )
-    old.close()
-    times = 3 if old.dialect == "postgresql" else 1
-    with ExecutionStore(url) as store:
-        for length in (timedelta(minutes=1), timedelta(hours=1)):
-            (window,) = store.executions.count([[Selection("t", NOW, NOW + length)]])
-            assert (window.total, window.successes, window.timed) == (10 * times, 7 * times, 9 * times)
-            assert window.duration_sum_ms == 19.5 * times
-            assert window.histogram == ((-1, times), (200, 3 * times), (210, 6 * times))
-        (shown,) = ask(url, "SELECT executions, successes, avg_duration_ms FROM version_history_with_metrics")
-        assert (shown["executions"], shown["successes"]) == (10 * times, 7 * times)
-        assert shown["avg_duration_ms"] == pytest.approx(19.5 / 9)
+@pytest.mark.parametrize("revision", [f"{number:04}" for number in range(1, 12)])
+def test_a_store_from_before_the_first_release_is_refused(revision: str) -> None:
+    """A store of an older schema than 0012 is left alone, and the error says how to bring it over."""
+    with ExecutionStore("sqlite:///:memory:") as store:
+        with store.database.write() as connection:
+            connection.execute(sa.text(f"UPDATE {migrate.VERSION_TABLE} SET version_num = '{revision}'"))
+        with pytest.raises(SchemaTooOld, match=rf"schema {revision}, .* Open it once with .* fef74ff"):
+            migrate.migrate(store.database)
+        assert migrate.current(store.database) == revision
 
 
 def test_a_newer_store_is_refused(url: str) -> None:
@@ -182,9 +110,12 @@ def _open(url: str, ready: object, results: object) -> None:
         results.put(repr(error))
 
 
-def test_processes_that_open_one_store_at_once_are_safe(new_url: Callable[[], str]) -> None:
-    """Six processes that open the same empty database at the same moment all get the one schema."""
+@pytest.mark.parametrize("old", [False, True])
+def test_processes_that_open_one_store_at_once_are_safe(new_url: Callable[[], str], old: bool) -> None:
+    """Six processes that open the same empty or old database at the same moment all get the one schema."""
     url = new_url()
+    if old:
+        make_old_store(url)
     context = multiprocessing.get_context("spawn")
     ready, results = context.Barrier(6), context.Queue()
     processes = [context.Process(target=_open, args=(url, ready, results)) for _ in range(6)]

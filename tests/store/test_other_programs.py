@@ -15,8 +15,8 @@ from rollguard.errors import StoreConflict
 from rollguard.judge import Window
 from rollguard.store.database.engine import Database
 from rollguard.store.rollups.selection import Selection
-from rollguard.store.schema import migrate
 from tests.conftest import NOW
+from tests.store.old_store import make_old_store
 
 HOUR = timedelta(hours=1)
 
@@ -79,8 +79,8 @@ def test_the_longest_durations(store: ExecutionStore) -> None:
 def test_text_from_before(new_url: Callable[[], str]) -> None:
     """A duration that is text, from before it was refused, counts as none and stops nothing."""
     url = new_url()
+    make_old_store(url, "DROP TRIGGER tool_executions_checked")
     old = Database(url)
-    migrate.migrate(old, "0010")
     with old.write() as connection:
         for duration in ("'abc'", "5.0"):
             connection.exec_driver_sql(

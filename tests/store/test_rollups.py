@@ -333,3 +333,13 @@ def test_many_refreshes_at_once_are_safe(store: ExecutionStore) -> None:
         list(pool.map(work, range(6)))
     (window,) = Rollups(store.database).count([[Selection("a", NOW, NOW + timedelta(hours=1))]])
     assert window.total == 1_200
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+def test_the_schemas_buckets_are_the_judges(store: ExecutionStore) -> None:
+    """The function of the schema puts each edge, and its neighbours, into the bucket that the judge does."""
+    durations = [near for edge in EDGES for near in (math.nextafter(edge, 0), edge, math.nextafter(edge, math.inf))]
+    query = sa.text("SELECT rollguard_bucket(ms) FROM unnest(CAST(:durations AS float8[])) AS ms")
+    with store.database.read() as connection:
+        buckets = connection.scalars(query, {"durations": durations}).all()
+    assert buckets == [bucket_of(ms) for ms in durations]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,8 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollguard import ExecutionStore
-from rollguard.store.database.engine import Database
-from rollguard.store.schema import migrate
 from tests.conftest import NOW, Guard, code, examples
 
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
@@ -219,37 +216,3 @@ def test_a_tool_that_was_never_deployed(store: ExecutionStore) -> None:
         None,
         None,
     )
-
-
-# --- migration -------------------------------------------------------------------------------------------------------
-
-
-def test_an_older_stores_rollbacks_are_told_apart(new_url: Callable[[], str]) -> None:
-    """Versions stay as they are, and deployments that were made by rollbacks before are known as such."""
-    url = new_url()
-    old = Database(url)
-    migrate.migrate(old, "0005")
-    with old.write() as connection:
-        for number in (1, 2):
-            connection.execute(
-                sa.text(
-                    "INSERT INTO tool_versions (tool_name, version_number, code, sha256, kind, created_by, created_at) "
-                    "VALUES ('t', :n, :code, :sha, 'edit', 'me', '2026-03-01 12:00:00')"
-                ),
-                {"n": number, "code": b"\x00%d" % number, "sha": str(number)},
-            )
-        for number, ended_by in ((1, "deployment"), (2, "rollback"), (1, "deployment"), (2, None)):
-            connection.execute(
-                sa.text(
-                    "INSERT INTO tool_deployments (tool_name, version_number, deployed_at, deployed_by, ended_at, "
-                    "ended_by) VALUES ('t', :n, '2026-03-01 12:00:00', 'me', :at, :by)"
-                ),
-                {"n": number, "at": "2026-03-01 13:00:00" if ended_by else None, "by": ended_by},
-            )
-    old.close()
-    with ExecutionStore(url) as store:
-        assert [v.code for v in store.versions.history("t")] == [b"\x002", b"\x001"]
-        kinds = [d.kind for d in reversed(store.versions.deployments("t"))]
-        assert kinds == ["deployment", "deployment", "rollback", "deployment"]
-        made = store.versions.add("t", b"x", kind="rollback", created_by="me", reason=None, now=NOW)
-        assert made.version_number == 3

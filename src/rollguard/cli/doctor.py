@@ -142,12 +142,9 @@ def _schema(checkup: Checkup) -> Iterator[Finding]:
     present, known = checkup.schema()
     if present == known:
         yield _ok("database", f"{checkup.database} answers, can be written, and has schema {present}")
-    elif present is None or present < known:
+    else:
         says = f"{checkup.database} has schema {present or 'none'}, and this Rollguard's is {known}"
         yield _warning("database", says, "the next command brings it up to date")
-    else:
-        says = f"{checkup.database} has schema {present}, which a newer Rollguard than this one made"
-        yield _broken("database", says, "pip install --upgrade rollguard")
 
 
 def _clock(checkup: Checkup, ours: Callable[[], datetime]) -> Iterator[Finding]:

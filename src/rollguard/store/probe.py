@@ -33,9 +33,12 @@ class Checkup:
         """Return the revision of the database, None for an empty one, and the revision that this code needs.
 
         Raises:
+            SchemaTooNew, SchemaTooOld: this code cannot open it.
             StoreError: it cannot be reached, or is no store.
         """
-        return migrate.current(self.database), migrate.head()
+        present = migrate.current(self.database)
+        migrate.refuse_unknown(present, self.database)
+        return present, migrate.head()
 
     def clock(self) -> datetime:
         """Return the database's own time."""

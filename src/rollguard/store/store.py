@@ -41,6 +41,7 @@ class ExecutionStore:
         InvalidInput: the URL cannot be understood.
         InvalidSetting: `retention_days` is out of its range.
         SchemaTooNew: a newer Rollguard has written the database.
+        SchemaTooOld: a Rollguard from before the first release has written the database.
         NotARollguardStore: the file or the database holds something else.
         StoreUnavailable: the database cannot be reached or written.
     """
@@ -124,7 +125,7 @@ class ExecutionStore:
             request_id=request_id,
         )
         self.executions.write([row])
-        return str(row["execution_id"])
+        return str(row.execution_id)
 
     def store_tool_executions(self, executions: Iterable[Mapping[str, Any]]) -> int:
         """Record many calls in one transaction: all of them, or, when one is refused, none.

@@ -9,21 +9,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rollguard.judge.histogram import EDGES
-
-# width_bucket counts the thresholds at or below a value; negated, those at or above it. An edge belongs to its bucket.
-_EDGES = ", ".join(repr(-edge) for edge in reversed(EDGES))
-BUCKET_POSTGRESQL = (
-    "CASE WHEN x.duration_ms IS NULL THEN -1 "
-    f"ELSE {len(EDGES)} - width_bucket(-x.duration_ms, ARRAY[{_EDGES}]::float8[]) END"
-)
-
 # A function on both: on SQLite our connections define it, on PostgreSQL the schema does.
 BUCKET = "rollguard_bucket(x.duration_ms)"
-BUCKET_FUNCTION = f"""
-CREATE FUNCTION rollguard_bucket(duration_ms float8) RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$ SELECT {BUCKET_POSTGRESQL.replace("x.duration_ms", "$1")} $$
-"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from operator import attrgetter
@@ -11,11 +13,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from rollguard.errors import SessionClosed, UnknownSession
+from rollguard.errors import InvalidSetting, SessionClosed, UnknownSession
 from rollguard.judge import Rules, Window
+from rollguard.model.check import NewCheck, reported_by
+from rollguard.model.event import EventKind
 from rollguard.model.names import checked_tool_name
 from rollguard.model.session import Session
 from rollguard.model.version import Deployment
+from rollguard.store import outbox
 from rollguard.store import rollback_states as journal
 from rollguard.store.database.engine import Database
 from rollguard.store.schema import deployment_health_checks as c
@@ -26,8 +31,32 @@ from rollguard.store.versions import versions
 
 _GET = sa.select(m).where(m.c.session_id == sa.bindparam("id"))
 _INSERT_CHECK = sa.insert(c)
-_RULES = {name: {"baseline": "baseline_rule"}.get(name, name) for name in Rules.__dataclass_fields__}  # → its column
-_values_of_rules = attrgetter(*_RULES.values())
+_KEEP_BASELINE = (
+    sa.update(m)
+    .where(m.c.session_id == sa.bindparam("id"), m.c.baseline.is_(None))
+    .values(baseline=sa.bindparam("window"))
+)
+_GIVEN = m.c.session_id.in_(sa.bindparam("ids", expanding=True))
+_LOCK_SESSIONS = sa.select(m.c.session_id).where(_GIVEN).order_by(m.c.session_id).with_for_update(key_share=True)
+_x = c.alias()
+_LATEST_CHECK = (
+    sa.select(_x.c.check_id)
+    .where(_x.c.session_id == m.c.session_id)
+    .order_by(_x.c.checked_at.desc(), _x.c.check_id.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+_LATEST_CHECKS = (
+    sa.select(c.c.session_id, c.c.performance_degradation, c.c.verdict, c.c.regression_detected)
+    .join_from(m, c, c.c.check_id == _LATEST_CHECK)
+    .where(_GIVEN)
+)
+_OWN_COLUMN = (
+    "monitoring_window_hours",
+    "baseline_window_days",
+    "regression_threshold",
+)  # the contract's; others: JSON
+_stored_rules = attrgetter(*_OWN_COLUMN, m.c.rules.name)
 
 
 class Beginning:
@@ -173,35 +202,35 @@ class Sessions:
             journal.overtake(connection, r.c.session_id == session_id, at=now, error="the session was cancelled first")
             return get(connection, session_id)
 
-    def record_check(self, session_id: int, check: dict[str, Any]) -> int:
-        """Keep a health check.
+    def record_check(self, session_id: int, check: dict[str, Any]) -> None:
+        """Record a health check that reports nothing: columns of `deployment_health_checks` but for the ids."""
+        with self._database.write(durable=False, remade=True) as connection:
+            connection.execute(_INSERT_CHECK, {"session_id": session_id, **check})
+
+    def record_checks(self, checks: Sequence[NewCheck], *, baselines: Mapping[int, Window], now: datetime) -> None:
+        """Record many health checks, and the notifications of what begins with them, in one transaction.
 
         Args:
-            check: columns of `deployment_health_checks` but for the ids.
-
-        Returns:
-            Its `check_id`.
+            checks: at most one a session.
+            baselines: counts of sessions' baselines that do not change any more; what is kept stays as it is.
+            now: when the notifications are due.
         """
+        if not baselines and not any(check.required or check.events for check in checks):
+            return
         with self._database.write(durable=False, remade=True) as connection:
-            statement = sa.insert(c).values(session_id=session_id, **check).returning(c.c.check_id)
-            check_id: int = connection.execute(statement).scalar_one()
-            return check_id
-
-    def record_checks(self, checks: Sequence[tuple[int, dict[str, Any]]]) -> None:
-        """Keep many health checks in one transaction: (session_id, columns as for `record_check`)."""
-        if checks:
-            with self._database.write(durable=False, remade=True) as connection:
-                connection.execute(_INSERT_CHECK, [{"session_id": session_id, **check} for session_id, check in checks])
-
-    def keep_baselines(self, baselines: Mapping[int, Window]) -> None:
-        """Keep the counts of sessions' baselines, which do not change any more. What is kept stays as it is."""
-        with self._database.write(durable=False) as connection:
-            for session_id, window in baselines.items():
-                connection.execute(
-                    sa.update(m)
-                    .where(m.c.session_id == session_id, m.c.baseline.is_(None))
-                    .values(baseline=window.to_dict())
-                )
+            reported = _lock_reported(connection, [check.session_id for check in checks if check.events])
+            rows, events = [], []
+            for check in checks:
+                begun = check.events.keys() - reported.get(check.session_id, frozenset())
+                events += [check.events[kind].to_dict() for kind in sorted(begun)]
+                if check.required or begun:
+                    rows.append({"session_id": check.session_id, **check.columns})
+            if rows:
+                connection.execute(_INSERT_CHECK, rows)
+            outbox.add_all(connection, events, now)
+            if baselines:
+                kept = [{"id": session_id, "window": window.to_dict()} for session_id, window in baselines.items()]
+                connection.execute(_KEEP_BASELINE, kept)
 
     def note_baselines(self, notes: Mapping[int, Sequence[str]]) -> None:
         """Keep what is mixed in sessions' baselines: sentences, none where nothing is."""
@@ -226,6 +255,15 @@ class Sessions:
 
 
 # --- on a connection, for transactions that do more ------------------------------------------------------------------
+
+
+def _lock_reported(connection: Connection, session_ids: Sequence[int]) -> dict[int, frozenset[EventKind]]:
+    """Return what each session's latest check reports. Nobody records others of them before the transaction ends."""
+    if not session_ids:
+        return {}
+    given = {"ids": session_ids}
+    connection.execute(_LOCK_SESSIONS, given)
+    return {row.session_id: reported_by(row._asdict()) for row in connection.execute(_LATEST_CHECKS, given)}
 
 
 def get(connection: Connection, session_id: int) -> Session:
@@ -278,7 +316,7 @@ def start(
             version_number=version_number,
             live_before=live_before,
             notes=notes,
-            **{_RULES[name]: value for name, value in rules.to_dict().items()},
+            **_columns_of(rules),
         )
         .returning(m)
     ).one()
@@ -297,12 +335,39 @@ def close(
     return result.rowcount == 1
 
 
+def _columns_of(rules: Rules) -> dict[str, Any]:
+    values = rules.to_dict()
+    own = {name: values.pop(name) for name in _OWN_COLUMN}
+    return {**own, "rules": json.dumps(values, separators=(",", ":"))}
+
+
 @lru_cache(maxsize=1_024)  # most sessions are judged by the same rules
-def _rules(*values: Any) -> Rules:
-    return Rules(**dict(zip(_RULES, values, strict=True)))
+def _rules(*stored: Any) -> tuple[Rules, str | None]:
+    """Read a session's rules, and why they are invalid: another program may have written anything."""
+    own = dict(zip(_OWN_COLUMN, stored, strict=False))
+    try:
+        return Rules().with_overrides(_parsed(stored[-1]) | own), None
+    except InvalidSetting as error:
+        with suppress(InvalidSetting):
+            return Rules(**own), str(error)
+        return Rules(), str(error)
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidSetting("rules", f"{text[:80]!r} is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise InvalidSetting("rules", f"{text[:80]!r} is not a JSON object")
+    for name in _OWN_COLUMN:
+        if name in values:
+            raise InvalidSetting(f"rules.{name}", "it has a column of its own")
+    return values
 
 
 def _session(row: Row[Any]) -> Session:
+    rules, invalid_rules = _rules(*_stored_rules(row))
     return Session(
         session_id=row.session_id,
         tool_name=row.tool_name,
@@ -314,7 +379,8 @@ def _session(row: Row[Any]) -> Session:
         version_number=row.version_number,
         live_before=row.live_before,
         outcome=row.outcome,
-        rules=_rules(*(tuple(value) if isinstance(value, list) else value for value in _values_of_rules(row))),
+        rules=rules,
+        invalid_rules=invalid_rules,
         baseline=None if row.baseline is None else Window.from_dict(row.baseline),
         baseline_notes=tuple(row.baseline_notes or ()),
     )

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from rollguard.errors import NotARollguardStore, SchemaTooNew
+from rollguard.errors import NotARollguardStore, SchemaTooNew, SchemaTooOld
 from rollguard.store.database.engine import Database
+from rollguard.store.schema import bring_over
 
 if TYPE_CHECKING:  # Alembic is a fifth of what starting a process takes, and a store that is up to date needs none
     from alembic.runtime.migration import MigrationContext
@@ -19,6 +20,7 @@ if TYPE_CHECKING:  # Alembic is a fifth of what starting a process takes, and a 
 
 VERSION_TABLE = "rollguard_schema_version"
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_LAST_WITH_OLD_MIGRATIONS = "fef74ff"
 _IN_THIS_PROCESS = threading.Lock()  # Alembic keeps the running migration in a module-wide variable
 
 
@@ -42,6 +44,7 @@ def migrate(database: Database, revision: str | None = None) -> None:
 
     Raises:
         SchemaTooNew: a newer Rollguard has written the database.
+        SchemaTooOld: a Rollguard from before the first release has written the database.
         NotARollguardStore: tables of the same names are there, but no Rollguard made them.
         StoreUnavailable: the database cannot be reached or written.
     """
@@ -52,18 +55,38 @@ def migrate(database: Database, revision: str | None = None) -> None:
     from alembic.operations import Operations
 
     scripts = _scripts()
-    _refuse_unknown(scripts, present, database)
+    refuse_unknown(present, database)
     with _IN_THIS_PROCESS, database.write() as connection:
         if database.dialect == "postgresql":  # SQLite's write transaction already excludes the others
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended('rollguard:schema', 0))"))
         context = _context(connection, scripts, target)
         present = context.get_current_revision()
-        _refuse_unknown(scripts, present, database)
+        refuse_unknown(present, database)
         if present is None:
             _refuse_foreign_tables(connection, database)
+        elif present == bring_over.FROM:
+            bring_over.bring_over(connection)
+            present = bring_over.TO
         if present != target:
             with Operations.context(context):
                 context.run_migrations()
+
+
+def refuse_unknown(revision: str | None, database: Database) -> None:
+    """Raise `SchemaTooNew` or `SchemaTooOld` unless this code can open a store of that revision."""
+    known = {bring_over.FROM, *(script.revision for script in _scripts().walk_revisions())}
+    if revision is None or revision in known:
+        return
+    if revision < bring_over.FROM:
+        raise SchemaTooOld(
+            f"{database} has schema {revision}, from before the first release; this Rollguard opens {bring_over.FROM} "
+            f"and later. Open it once with the last commit that migrates it, {_LAST_WITH_OLD_MIGRATIONS} of "
+            "Rollguard's repository, then with this one; or give this one a new database"
+        )
+    raise SchemaTooNew(
+        f"{database} has schema {revision}, which a newer Rollguard made; this one knows up to {head()}. "
+        "Upgrade with: pip install --upgrade rollguard"
+    )
 
 
 @functools.cache  # Alembic compiles every migration anew for each directory it is given
@@ -83,14 +106,6 @@ def _context(connection: Connection, scripts: ScriptDirectory, target: str) -> M
         "fn": lambda revision, _context: scripts._upgrade_revs(target, revision),
     }
     return MigrationContext.configure(connection, opts=opts)
-
-
-def _refuse_unknown(scripts: ScriptDirectory, revision: str | None, database: Database) -> None:
-    if revision is not None and revision not in {script.revision for script in scripts.walk_revisions()}:
-        raise SchemaTooNew(
-            f"{database} has schema {revision}, which a newer Rollguard made; this one knows up to {head()}. "
-            "Upgrade with: pip install --upgrade rollguard"
-        )
 
 
 def _refuse_foreign_tables(connection: Connection, database: Database) -> None:
