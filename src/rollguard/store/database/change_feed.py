@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _Found = TypeVar("_Found")
 
 CHANNEL = "rollguard_executions"
-_LISTEN_FOR = 0.25  # seconds between two looks at whether to stop listening
+_LISTEN_FOR = 0.25  # seconds between two checks of whether to stop listening
 _HIGHEST = "SELECT COALESCE(MAX(id), 0) FROM tool_executions"
 _NEW = "SELECT DISTINCT tool_name FROM tool_executions WHERE id > :last AND id <= :highest"
 
@@ -53,7 +53,7 @@ class Arrivals(Protocol):
 
 
 def arrivals_in(database: Database) -> Arrivals:
-    """What tells of arrivals in this database."""
+    """Return what reports arrivals in this database."""
     return Listening(database, CHANNEL, "executions") if database.dialect == "postgresql" else _Executed(database)
 
 
@@ -63,7 +63,7 @@ class Polling(ABC, Generic[_Found]):
     Attributes:
         every: seconds between two checks of the counter.
         patience: seconds to wait for another process's lock.
-        what: what is looked for, in words.
+        what: what it waits for, in words.
     """
 
     every: float
