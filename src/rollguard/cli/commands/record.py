@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rollguard.cli import ingest, inputs, output
+from rollguard.cli import inputs, output
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
 from rollguard.cli.progress import Advance, progress
 from rollguard.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from rollguard.cli import ingest
     from rollguard.store import ExecutionStore
 
 _EVERY = 500  # executions between two looks at the progress bar
@@ -96,6 +97,8 @@ def record(
 
 
 def _store_file(store: ExecutionStore, file: Path, form: ingest.Format | None) -> dict[str, Any]:
+    from rollguard.cli import ingest
+
     wanted = ingest.format_of(file, form)
     with ingest.opened_source(file) as source, progress("storing", size=source.size or None) as advance:
         try:
