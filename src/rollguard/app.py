@@ -48,12 +48,13 @@ class Rollguard:
 
     Args:
         settings: everything that can be set; `from_settings` reads them from `rollguard.toml` and the environment.
+        adopt: False for a program that only reads; see `ToolRegistry`.
 
     Attributes:
         store, registry, monitor, loop, versions: the parts, ready to be used on their own.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, adopt: bool = True) -> None:
         self.settings = settings
         self.store = ExecutionStore(
             settings.database,
@@ -73,6 +74,7 @@ class Rollguard:
                 buffer_size=settings.record.buffer_size,
                 actuators=_actuators(settings),
                 follow=settings.follow,
+                adopt=adopt,
             )
             self.monitor = _monitor(settings, self.store, self.registry)
         except BaseException:

@@ -106,7 +106,9 @@ def _spool(folder: Path) -> Iterator[Finding]:
     spool = folder / ".rollguard" / "spool.jsonl"
     if waiting := Spool(spool).size:
         says = f"executions wait in {spool} ({waiting:,} bytes) until the database takes them"
-        yield _warning("spool", says, "they are stored by the next command or call that reaches the database")
+        yield _warning(
+            "spool", says, "rollguard watch stores them, and so does the next call that reaches the database"
+        )
     if Spool(refused_beside(spool)).pending:
         says = f"executions that the database refused are set aside in {refused_beside(spool)}"
         yield _warning("spool", says, "look why, each line is one; then move the file away")

@@ -21,11 +21,12 @@ _HANDLER = "rollguard.cli"
 
 
 @contextlib.contextmanager
-def opened(config: Path | None, *, logs: logging.Handler | None = None) -> Iterator[Rollguard]:
+def opened(config: Path | None, *, adopt: bool = True, logs: logging.Handler | None = None) -> Iterator[Rollguard]:
     """The system as the settings describe it, closed again at the end.
 
     Args:
         config: the settings' file, where one was named.
+        adopt: False for a command that only reads: it changes neither the folder nor the database.
         logs: where log lines go; by default warnings go to stderr.
 
     Raises:
@@ -37,7 +38,7 @@ def opened(config: Path | None, *, logs: logging.Handler | None = None) -> Itera
     settings = settings_for(config)
     _log_to(logs or _warnings())
     with tools_print_to_stderr():
-        guard = Rollguard(settings)
+        guard = Rollguard(settings, adopt=adopt)
     with guard:
         guard.install_signal_handlers()
         yield guard

@@ -66,6 +66,8 @@ class ToolRegistry:
         look_every: seconds after which a call checks its tool's file for what others did to it; 0 checks at each call.
         follow: whether what is deployed or rolled back on another machine, whose folder is another one, is written into
             this folder too. It begins with the first call, and is done within a second.
+        adopt: False for a program that only reads: neither the folder nor the database is changed by opening. Otherwise
+            files without a version are adopted, swaps that were cut short settled, and what waits in the spool stored.
         clock: seconds that only rise, by which `look_every` is told.
 
     Raises:
@@ -88,6 +90,7 @@ class ToolRegistry:
         actuators: Mapping[str, Actuator] | None = None,
         look_every: float = 0.05,
         follow: bool = True,
+        adopt: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if isinstance(look_every, bool) or not isinstance(look_every, int | float) or not look_every >= 0:
@@ -111,9 +114,10 @@ class ToolRegistry:
             self._following = Following(self.folder, store, lambda name: elsewhere.of(name) is not None, served_anew)
             self._serving.before_check = self._following.start
         self._releasing = Releasing(self.folder, store, self._swapping, elsewhere, self._following)
-        self.folder.remove_leftovers()
-        self._adopt()
-        self.recorder.flush(wait=False)
+        if adopt:
+            self.folder.remove_leftovers()
+            self._adopt()
+            self.recorder.flush(wait=False)
 
     # --- looking ---------------------------------------------------------------------------------------------------
 
@@ -143,8 +147,8 @@ class ToolRegistry:
         return self._serving.current(tool_name).loaded()
 
     def get_all_tools(self) -> dict[str, LoadedTool]:
-        """Every tool that can be served, by name. What cannot be served is in `problems`."""
-        self.refresh()
+        """Every tool that can be served, by name, as it is on disk now. What cannot be served is in `problems`."""
+        self._serving.refresh()
         return {name: served.tool for name, served in self._serving.all().items() if served.tool is not None}
 
     def get_tool_definition(self, tool_name: str) -> dict[str, Any]:

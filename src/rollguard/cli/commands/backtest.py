@@ -81,7 +81,7 @@ def backtest(
         from rollguard.cli.plots import check_plot
 
         check_plot(plot)
-    with opened(config) as guard:
+    with opened(config, adopt=False) as guard:
         every = timedelta(seconds=guard.settings.watch.check_interval_seconds)
         deployments, risks = _worked_out(guard, overrides, every, tool, start, limit, false_alarms=false_alarms)
     drawn = None

@@ -26,7 +26,7 @@ def explain(
     """
     from rollguard.monitor.explain import explain as explained
 
-    with opened(config) as guard:
+    with opened(config, adopt=False) as guard:
         found = explained(guard.store, session)
     if as_json:
         output.emit_json(found)

@@ -37,7 +37,7 @@ def health(
 
     The exit code is 3 when the deployment made its tool worse, so that scripts can act on it.
     """
-    with opened(config) as guard:
+    with opened(config, adopt=False) as guard:
         report = guard.monitor.check_health(tool, session if session is not None else _session_of(guard, tool))
         threshold = guard.monitor.get_session(report["session_id"]).rules.regression_threshold
     if as_json:

@@ -20,7 +20,7 @@ def history(
     as_json: Json = False,
 ) -> None:
     """Show a tool's versions and deployments: who, when and why, and which is live. How each did: `versions`."""
-    with opened(config) as guard:
+    with opened(config, adopt=False) as guard:
         versions = guard.versions.get_version_history(tool)
         deployments = guard.versions.get_deployments(tool)
     if not versions:

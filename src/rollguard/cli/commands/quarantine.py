@@ -28,7 +28,7 @@ def quarantine(
 ) -> None:
     """List the code that was rolled back and may not be deployed again, or let some of it."""
     name, number = lift
-    with opened(config) as guard:
+    with opened(config, adopt=False) as guard:
         if name:
             lifted = guard.store.quarantine.lift(name, number, by=by or inputs.who(), now=datetime.now(UTC))
             found = [lifted]

@@ -12,7 +12,7 @@ from rollguard.cli.words import NOTHING, drop_points, moment
 
 def rollbacks(tool: ToolFilter = None, limit: Limit = 20, config: Config = None, as_json: Json = False) -> None:
     """List rollbacks, newest first: from which version to which, why, and whether it went well."""
-    with opened(config) as guard:
+    with opened(config, adopt=False) as guard:
         found = guard.store.rollbacks.recent(tool_name=tool, limit=limit)
     if as_json:
         output.emit_json(found)

@@ -34,7 +34,7 @@ def sessions(
     as_json: Json = False,
 ) -> None:
     """List monitoring sessions, newest first: which deployments were watched, and what came of it."""
-    with opened(config) as guard:
+    with opened(config, adopt=False) as guard:
         found = guard.store.sessions.recent(
             tool_name=tool, status=None if status is None else status.value, limit=limit
         )

@@ -12,7 +12,7 @@ from rollguard.cli.words import NOTHING, percent, span
 
 def stability(config: Config = None, as_json: Json = False) -> None:
     """Show how each tool's deployments turn out, the most troubled tool first."""
-    with opened(config) as guard:
+    with opened(config, adopt=False) as guard:
         rows = guard.store.reports.deployment_stability()
     if as_json:
         output.emit_json(rows)

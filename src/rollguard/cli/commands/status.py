@@ -33,7 +33,7 @@ def status(
     """Show the deployments under watch, each with its latest check."""
     if watch and as_json:
         raise typer.BadParameter("--watch is for people; for programs, call 'rollguard status --json' when needed")
-    with opened(config) as guard:
+    with opened(config, adopt=False) as guard:
         if as_json:
             output.emit_json(guard.store.reports.active_monitoring())
         elif watch:

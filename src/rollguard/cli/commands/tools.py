@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def tools(config: Config = None, as_json: Json = False) -> None:
     """List the tools: which version is live, what each does, and what is wrong with a file that cannot be used."""
-    with opened(config) as guard, output.tools_print_to_stderr():
+    with opened(config, adopt=False) as guard, output.tools_print_to_stderr():
         found = _tools(guard)
         folder = guard.registry.folder.path
     if as_json:

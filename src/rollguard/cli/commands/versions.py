@@ -25,8 +25,8 @@ def versions(tool: Tool, config: Config = None, as_json: Json = False) -> None:
 
     What went live when is told by `history`.
     """
-    with opened(config) as guard:
-        found = guard.versions.update_version_metrics(tool)
+    with opened(config, adopt=False) as guard:
+        found = guard.versions.get_version_history(tool)
     if not found:
         raise UnknownTool(f"{tool} has no versions: it was never deployed; list the tools with: rollguard tools")
     if as_json:
@@ -63,7 +63,7 @@ def show(
     """Show a version: its code, who made it and why, and how it did."""
     if code_only and as_json:
         raise typer.BadParameter("--code prints the code as it is; leave out one of --code and --json")
-    with opened(config) as guard:
+    with opened(config, adopt=False) as guard:
         found = guard.versions.get_version(tool, version)
     if code_only:
         output.emit_bytes(found.code)
@@ -93,8 +93,7 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """Compare two versions: the code, what breaks callers, and how each did."""
-    with opened(config) as guard:
-        guard.store.fold()
+    with opened(config, adopt=False) as guard:
         found = guard.versions.compare_versions(tool, before, after)
     if as_json:
         output.emit_json(_as_json(found))
