@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+SEED_OR_NEW = $(or $(SEED),$$($(BIN)/python -c 'import secrets; print(secrets.randbits(32))'))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak check bench study format clean
+.PHONY: help setup demo test test-fast test-repeat long explore soak check bench study format clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make .venv with everything that is needed
 
@@ -24,11 +25,25 @@ $(STAMP): pyproject.toml
 demo: $(STAMP) ## watch a bad deployment being found and rolled back, live, in under a minute
 	@$(BIN)/python -m examples.demo
 
-test: $(STAMP) ## run every test, on SQLite and on a real PostgreSQL
+test: $(STAMP) ## run the tests, on SQLite and on a real PostgreSQL, always with the same examples
 	$(BIN)/pytest
 
+test-fast: $(STAMP) ## run most tests in a minute: without PostgreSQL, faults, other processes, demo, backtests, studies
+	$(BIN)/pytest -m "not long and not soak and not slow"
+
+long: $(STAMP) ## run what takes too long for `make test`: faults at many steps, each benchmark and study once, tiny
+	@seed=$(SEED_OR_NEW); echo "to repeat it: make long SEED=$$seed"; \
+	  ROLLGUARD_FAULTS_SEED=$$seed $(BIN)/pytest -m long
+
+explore: $(STAMP) ## look at other examples than `make test`, and at ten times as many
+	@seed=$(SEED_OR_NEW); echo "to repeat it: make explore SEED=$$seed"; \
+	  HYPOTHESIS_PROFILE=explore $(BIN)/pytest -m "hypothesis and not long and not soak" --timeout=1800 --hypothesis-seed=$$seed
+
+test-repeat: $(STAMP) ## run `make test` N times: with 1, 2 and 4 workers, loaded, in random order: make test-repeat N=20
+	$(BIN)/python -m tests.repeat $(or $(N),20)
+
 soak: $(STAMP) ## strike at every step, then watch and deploy in many processes at once: make soak SECONDS=60
-	ROLLGUARD_FAULTS=all $(BIN)/pytest tests/faults
+	$(BIN)/pytest tests/faults -m soak
 	$(BIN)/python -W ignore -m benchmarks.soak --seconds $(or $(SECONDS),60)
 
 check: $(STAMP) ## format, lint, types and the direction of imports

@@ -17,22 +17,11 @@ from typing import Any
 from benchmarks.databases import Plain, fold, rolled_up, urls
 from benchmarks.harness import Aim, Options, Result, duration, medians, number, profile, ratio, seconds, versions
 from rollguard import ExecutionStore
+from rollguard.model.execution import FIELDS, Execution
 
 AIMS = {"SQLite": 0.6, "PostgreSQL": 0.8}
 _BEGAN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-_COLUMNS = (
-    "execution_id",
-    "tool_name",
-    "version_number",
-    "success",
-    "duration_ms",
-    "error_type",
-    "error",
-    "parameters",
-    "result",
-    "executed_at",
-)
-_NAMES = ", ".join(_COLUMNS)
+_NAMES = ", ".join(FIELDS)
 
 
 def run(options: Options) -> Result:
@@ -78,7 +67,7 @@ def _measure_with(
     result: Result,
 ) -> None:
     count = len(executions)
-    finished = [store.executions.row_from(execution) for execution in executions]
+    finished = [store.executions.row(**execution) for execution in executions]
     rows = _tuples(finished, text_times=kind == "SQLite")
 
     def empty() -> None:
@@ -143,7 +132,7 @@ def _bare(plain: Plain, rows: list[tuple[Any, ...]]) -> dict[str, Callable[[], N
 
         def many() -> None:
             connection.execute("BEGIN IMMEDIATE")
-            marks = ", ".join("?" * len(_COLUMNS))
+            marks = ", ".join("?" * len(FIELDS))
             connection.executemany(f"INSERT INTO tool_executions ({_NAMES}) VALUES ({marks})", rows)
             connection.execute("COMMIT")
 
@@ -166,7 +155,7 @@ def _bare(plain: Plain, rows: list[tuple[Any, ...]]) -> dict[str, Callable[[], N
                 sink.write_row(row)
 
     def many_rows() -> None:
-        marks = ", ".join(["%s"] * len(_COLUMNS))
+        marks = ", ".join(["%s"] * len(FIELDS))
         with postgres.transaction():
             postgres.cursor().executemany(f"INSERT INTO tool_executions ({_NAMES}) VALUES ({marks})".encode(), rows)
 
@@ -190,10 +179,8 @@ def _with_ids(executions: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**execution, "execution_id": f"{i:032x}"} for i, execution in enumerate(executions)]
 
 
-def _tuples(finished: list[dict[str, Any]], *, text_times: bool) -> list[tuple[Any, ...]]:
+def _tuples(finished: list[Execution], *, text_times: bool) -> list[tuple[Any, ...]]:
     """The same rows as the bare insert takes them, finished before the clock runs."""
-    rows = []
-    for row in finished:
-        moment = row["executed_at"].strftime("%Y-%m-%d %H:%M:%S.%f") if text_times else row["executed_at"]
-        rows.append((*(row[name] for name in _COLUMNS[:-1]), moment))
-    return rows
+    if not text_times:
+        return [tuple(row) for row in finished]
+    return [tuple(row._replace(executed_at=f"{row.executed_at:%Y-%m-%d %H:%M:%S.%f}")) for row in finished]

@@ -1,4 +1,4 @@
-"""One cycle, `monitor.look_after_all`, over many active sessions: each is checked, judged, kept, and answered.
+"""One run of the health stage over many active sessions: each is checked, judged, recorded, and acted upon.
 
 Every session is of a tool of its own, with 20 to 400 executions before its deployment and 20 since, all of them
 healthy, so that the whole cycle is checking. The first cycle of a new process counts and keeps every baseline and
@@ -16,6 +16,7 @@ from benchmarks.databases import DATABASES, Plain, urls
 from benchmarks.harness import Aim, Options, Result, duration, medians, number, profile, seconds, versions
 from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry
 from rollguard.judge import evidence as evidence_module
+from rollguard.loop.stages import HealthStage
 
 LIMIT = 5.0
 _TOO_LONG = 5.0  # seconds after which a cycle is measured once, not again and again
@@ -56,10 +57,11 @@ def _measure(url: str, size: int, options: Options) -> tuple[float, float, str |
         monitor = DeploymentMonitor(execution_store=store, tool_registry=ToolRegistry(Path(folder), store=store))
         _fill(plain, size)
 
+        stage = HealthStage(monitor)
+
         def cycle() -> None:
-            results = monitor.look_after_all(now=_NOW)
-            assert len(results) == size
-            assert all(isinstance(r, dict) and r["verdict"] == "healthy" for r in results)
+            counts = stage.run(_NOW)
+            assert (counts["checks"], counts["errors"]) == (size, 0), counts
 
         def first() -> float:
             plain.execute("UPDATE deployment_monitoring SET baseline = NULL")
@@ -77,6 +79,7 @@ def _measure(url: str, size: int, options: Options) -> tuple[float, float, str |
         else:
             figures = medians({"first": first, "usual": lambda: seconds(cycle)}, options.runs)
         lines = profile(cycle) if figures["usual"] >= LIMIT else None
+        assert plain.ask("SELECT COUNT(*) FROM deployment_health_checks WHERE verdict <> 'healthy'")[0][0] == 0
     plain.close()
     return figures["usual"], figures["first"], lines
 

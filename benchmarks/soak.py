@@ -195,7 +195,7 @@ def look(guard: Rollguard, folder: Path, counts: Counter[str]) -> Iterator[str]:
         numbers = sorted(version.version_number for version in store.versions.history(name))
         if numbers != list(range(1, len(numbers) + 1)):
             yield f"{name}: its versions are {numbers}"
-    if left := [p.name for p in folder.glob(".rollguard*") if p.is_file() and p.name != ".rollguard.generation"]:
+    if left := [p.name for p in folder.glob(".rollguard*") if p.is_file()]:
         yield f"left in the folder: {left}"
     rollbacks, sessions = store.rollbacks.recent(), store.sessions.recent()
     finished = {r.session_id: r for r in rollbacks if r.state == "finished"}

@@ -16,11 +16,56 @@ from hypothesis import HealthCheck, settings
 from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry
 from rollguard.model.session import Session
 
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "same")
 settings.register_profile(
-    "default", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    "same",  # the same examples in every run
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    derandomize=True,
+    database=None,
 )
-settings.register_profile("thorough", parent=settings.get_profile("default"), max_examples=1_000)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+settings.register_profile(
+    "explore",  # other ones in every run, and more of them
+    parent=settings.get_profile("same"),
+    max_examples=600,
+    derandomize=False,
+    print_blob=True,
+)
+settings.load_profile(PROFILE)
+
+
+def examples(count: int) -> settings:
+    """So many examples, instead of the profile's 60; ten times as many where it explores."""
+    return settings(max_examples=count * (10 if PROFILE == "explore" else 1))
+
+
+# What `make test-fast` leaves out beside PostgreSQL: real processes, forks, outages, all of an agent's day.
+SLOW = (
+    "faults",
+    "cli/test_backtest",
+    "cli/test_processes",
+    "monitor/test_state_machine",
+    "record/test_buffer",
+    "record/test_recorder",
+    "record/test_self_recording",
+    "record/test_spool",
+    "registry/test_cut_short",
+    "registry/test_following",
+    "registry/test_processes",
+    "store/test_bulk",
+    "store/test_failures",
+    "store/test_forks",
+    "store/test_migrations",
+    "store/test_retention",
+    "store/test_rollups",
+    "study",
+    "test_backtest",
+    "test_benchmarks",
+    "test_demo",
+    "test_doctor",
+    "test_simulation",
+)
 
 MEMORY = Path("/dev/shm")
 if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4 << 30:
@@ -29,6 +74,21 @@ if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usa
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 DATABASES = ("sqlite", "postgresql")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow, and what needs PostgreSQL."""
+    here = Path(__file__).parent
+    for item in items:
+        file = item.path.relative_to(here).as_posix()
+        postgresql = "postgres" in item.name or "postgres" in getattr(item, "fixturenames", ())
+        if postgresql or file.startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
+
+
+def pytest_report_header() -> str:
+    """What decides which examples and which steps there are in this run."""
+    return f"hypothesis profile: {PROFILE}; ROLLGUARD_FAULTS_SEED={os.environ.get('ROLLGUARD_FAULTS_SEED', '0')}"
 
 
 class PostgresServer:
@@ -113,10 +173,34 @@ def new_url(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -> Cal
     return make
 
 
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy: a copy takes a hundredth of the time of the migrations."""
+    file = tmp_path_factory.mktemp("template") / "rollguard.db"
+    ExecutionStore(f"sqlite:///{file}").close()
+    return file
+
+
+@pytest.fixture
+def new_store_url(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[], str]:
+    """Makes URLs of fresh stores of this dialect, with nothing in them."""
+    numbers = itertools.count(1)
+
+    def make() -> str:
+        if dialect == "sqlite":
+            file = tmp_path / f"copy-{next(numbers)}.db"
+            shutil.copyfile(request.getfixturevalue("sqlite_template"), file)
+            return f"sqlite:///{file}"
+        return request.getfixturevalue("postgres").new_database()
+
+    return make
+
+
 @pytest.fixture
 def url(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
     """The URL of a fresh store."""
     if dialect == "sqlite":
+        shutil.copyfile(request.getfixturevalue("sqlite_template"), tmp_path / "rollguard.db")
         return f"sqlite:///{tmp_path}/rollguard.db"
     return request.getfixturevalue("postgres").new_database()
 
@@ -126,6 +210,15 @@ def store(url: str) -> Iterator[ExecutionStore]:
     """A fresh store."""
     with ExecutionStore(url) as opened:
         yield opened
+
+
+@pytest.fixture(autouse=True)
+def _processes() -> Iterator[None]:
+    """No process that a test started lives longer than the test."""
+    from tests.registry.helpers import end_processes
+
+    yield
+    end_processes()
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ SAYS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", page.ALL)
 @pytest.mark.filterwarnings("ignore")
 def test_a_benchmark_runs_and_prints_its_table(name: str, capsys: pytest.CaptureFixture[str]) -> None:

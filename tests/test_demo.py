@@ -13,7 +13,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -26,14 +28,15 @@ from examples.demo.candidates import invoice_total as candidate
 from examples.demo.frame import Frame
 from examples.demo.journal import Journal
 from examples.demo.screen import LiveScreen
-from examples.demo.story import FAST, Story
+from examples.demo.story import FAST, PATIENCE, Story
 from examples.demo.tools_v1 import document_outline as documents
 from examples.demo.tools_v1 import invoice_total as invoices
 from examples.demo.tools_v1 import log_summary as logs
 from examples.demo.workspace import CANDIDATE, CHANGED, HERE, TOOLS, make_workspace
 from rollguard import ExecutionStore, ToolRegistry
+from rollguard.judge import Outcome, Rules, Window, judge
 from rollguard.model.rollback import Rollback
-from tests.conftest import PostgresServer
+from tests.conftest import NOW, PostgresServer
 
 ROOT = Path(__file__).parents[1]
 VERSION_1 = HERE / "tools_v1" / "invoice_total.py"
@@ -109,7 +112,7 @@ class Ran:
 def run(*options: str) -> subprocess.CompletedProcess[str]:
     """Run the demo as `make demo` does."""
     command = [sys.executable, "-m", "examples.demo", "--fast", *options]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=90)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +218,7 @@ def test_printed_commands_work(ran: Ran) -> None:
     commands = re.findall(r"^  (\S*rollguard --config .*|sqlite3 .*|psql .*)$", ran.output, re.MULTILINE)
     outputs = []
     for command in commands:
-        done = subprocess.run(shlex.split(command), cwd=ROOT, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(shlex.split(command), cwd=ROOT, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, f"{command}: {done.stderr}"
         outputs.append(done.stdout)
     assert len(outputs) >= 3
@@ -283,7 +286,7 @@ def test_ctrl_c_stops_cleanly(tmp_path: Path) -> None:
         while "60 calls recorded" not in process.stdout.readline():
             assert process.poll() is None
         os.killpg(process.pid, signal.SIGINT)
-        output, _ = process.communicate(timeout=30)
+        output, _ = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "Stopped." in output
     assert "Traceback" not in output
@@ -332,6 +335,28 @@ def test_agent_is_deterministic(tmp_path: Path, registry: ToolRegistry, tools_di
         agent.stop()
         orders.append([(call.tool, call.arguments) for call in journal.calls[known : known + 100]])
     assert orders[0] == orders[1]
+
+
+def test_a_check_at_any_moment_finds_the_same() -> None:
+    """Wherever in the agent's round version 2 begins and however many calls a check sees, it gets worse, not useless.
+
+    Before ten calls nothing is rolled back, by sixty it is.
+    """
+    round_ = [task for task in Agent(None, tasks_for(HERE / "inputs"))._round if task.tool == CHANGED]  # type: ignore[arg-type]
+    fails = [Path(dict(task.arguments)["file"]).stem in BROKEN_BY_THE_CANDIDATE | BROKEN_FILES for task in round_]
+    rules = Rules()
+    baseline = Window(120, 114)
+    for start in range(len(fails)):
+        outcomes: list[Outcome] = []
+        for number in range(1, PATIENCE + 1):
+            success = not fails[(start + number - 1) % len(fails)]
+            outcomes.append(Outcome(NOW + timedelta(milliseconds=number), success))
+            current = Window(number, sum(outcome.success for outcome in outcomes))
+            judgement = judge(baseline, current, rules, outcomes=outcomes)
+            if judgement.needs_rollback:
+                assert number >= rules.min_executions
+                assert Fraction("0.15") <= Fraction(114, 120) - Fraction(current.successes, number) < Fraction("0.6")
+        assert judgement.needs_rollback
 
 
 # --- the tools -------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from rollguard.cli.doctor import Finding, Health, examine
 from rollguard.model.event import Event, EventKind, Level
 from rollguard.record import Spool, refused_beside
 from rollguard.settings import ActuatorSettings
-from rollguard.store import Intention
+from rollguard.store import Checkup, Intention
 from rollguard.store.database.engine import Database
 from rollguard.store.schema import migrate
 from tests.cli.conftest import Shell, empty, shell, shell_on  # noqa: F401 - fixtures
@@ -184,6 +184,27 @@ def test_nobody_watches_and_clocks_differ(guard: Rollguard) -> None:
     assert found["watch"].mend == "start: rollguard watch"
     assert "behind ours" in found["clock"].says
     assert {finding.health for finding in found.values()} == {Health.BROKEN}
+
+
+def test_a_database_that_is_slow_to_answer(guard: Rollguard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time that a database takes to answer is not taken for a clock that is off."""
+    clock = Checkup.clock
+
+    class Slow:
+        passed = 0.0
+
+        def monotonic(self) -> float:
+            return self.passed
+
+    slow = Slow()
+
+    def answer(checkup: Checkup) -> datetime:
+        slow.passed += 3_600.0
+        return clock(checkup) + timedelta(hours=0.5)
+
+    monkeypatch.setattr(Checkup, "clock", answer)
+    monkeypatch.setattr("rollguard.cli.doctor.time", slow)
+    assert wrong(guard.settings) == []
 
 
 def test_a_folder_that_is_not_there(settings: Settings) -> None:

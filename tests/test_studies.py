@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rollguard.evaluate.simulate_counts import Act
@@ -17,6 +17,7 @@ from studies import page, peers
 from studies.__main__ import main
 from studies.peers import Minutes
 from studies.tables import ALL, Size
+from tests.conftest import examples
 
 TINY = Size(horizon=40, baselines=(10, 20), tools=2, outage_tools=3, hours=2)
 
@@ -31,6 +32,7 @@ def steady(rate: float, minutes: int, *, calls: int = 20, seed: int = 1) -> Minu
     return group(*((calls, sum(chance.random() < rate for _ in range(calls))) for _ in range(minutes)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ALL)
 def test_a_table_can_be_worked_out(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each table is worked out by its name, and only shown where that is asked for."""
@@ -139,7 +141,7 @@ def test_kayenta_finds_what_is_plainly_higher() -> None:
     st.lists(st.sampled_from([0.0, 0.1, 0.2, 0.25, 0.5, 1.0]), min_size=1, max_size=12),
     st.sampled_from([0.0, 0.1, -0.15, 0.33]),
 )
-@settings(max_examples=100)
+@examples(100)
 def test_mann_whitney_by_pairs(x: list[float], y: list[float], shift: float) -> None:
     """The standardised U is that of all pairs, a tie being a half, with the correction for ties and continuity."""
     shifted = [round(value - shift, 12) for value in x]

@@ -12,7 +12,8 @@ from typing import Any
 
 from rollguard import ToolRegistry
 
-SEED = 400  # always the same story
+# Always the same story: wherever in this order version 2 begins, it fails now and then, and never three times in a row.
+SEED = 146
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def _task(tool: str, file: Path, **more: str) -> Task:
 
 
 class Agent(threading.Thread):
-    """Works in a thread of its own; the same seed gives the same tasks in the same order.
+    """Works in a thread of its own; the same seed gives the same tasks in the same order, round after round.
 
     It knows nothing of versions, deployments or rollbacks: it calls tools by their names through the registry.
 
@@ -51,8 +52,7 @@ class Agent(threading.Thread):
     def __init__(self, registry: ToolRegistry, tasks: list[Task], *, seed: int = SEED) -> None:
         super().__init__(name="agent", daemon=True)
         self._registry = registry
-        self._tasks = tasks
-        self._random = random.Random(seed)
+        self._round = random.Random(seed).sample(tasks, len(tasks))
         self._queue: deque[Task] = deque()
         self._stopping = threading.Event()
         self.pause = 0.0
@@ -64,7 +64,7 @@ class Agent(threading.Thread):
         """Work until told to stop."""
         while not self._stopping.wait(self.pause):
             if not self._queue:
-                self._queue.extend(self._random.sample(self._tasks, len(self._tasks)))
+                self._queue.extend(self._round)
             task = self._queue.popleft()
             try:
                 answer = self._registry.call(task.tool, **dict(task.arguments))

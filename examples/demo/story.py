@@ -138,12 +138,14 @@ class Story:
         )
         while True:
             begun = time.monotonic()
+            # Counted before the check: however slow a machine is, one check sees as many calls as that.
+            enough = len(self.board.journal.of(CHANGED, version=2)) >= PATIENCE
             cycle = await self._guard.loop.check_deployment_health()
             self._read_check()
             if cycle["rollbacks_triggered"]:
                 return self.board.rollback
             self._ending.watched = self._guard.store.reports.active_monitoring()
-            if len(self.board.journal.of(CHANGED, version=2)) >= PATIENCE:
+            if enough:
                 return None
             await self._until_time(begun + self._tempo.check_every)
 
@@ -153,6 +155,8 @@ class Story:
             self.board.note("good", f"{CHANGED}.py on disk is byte for byte version {rollback.to_version}")
         self._agent.pause = self._tempo.after
         self._screen.draw(self.board)
+        made = self._agent.calls
+        await self._until(lambda: self._agent.calls > made)  # what was under way at the rollback may have failed too
         retried = self._agent.retry()
         self.board.note("note", f"the agent tries {len(retried)} tasks again that had worked before version 2")
         # Counted from the calls made, not from those read so far: the recorder may still hold some from before.

@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+_SAID = {  # of pydantic's kinds of error
+    "bool_type": "is neither true nor false",
+    "bool_parsing": "is neither true nor false",
+    "dict_type": "is not a table",
+    "model_type": "is not a table",
+    "string_type": "is not a string",
+    "tuple_type": "is not a list",
+}
+
 
 class RollguardError(Exception):
     """Base of every error that Rollguard raises on purpose."""
@@ -28,6 +40,29 @@ class InvalidSetting(InvalidInput):
         super().__init__(f"{key}: {problem}")
         self.key = key
         self.problem = problem
+
+    @classmethod
+    def of(cls, details: Mapping[str, Any], known: Iterable[str]) -> InvalidSetting:
+        """Say what pydantic found in a value (`ValidationError.errors()` of it) as a setting's problem.
+
+        Args:
+            details: one of the errors.
+            known: the keys that there are, which an unknown one is answered with.
+        """
+        raised = details.get("ctx", {}).get("error")
+        table = ".".join(map(str, details["loc"]))
+        if isinstance(raised, InvalidSetting):
+            return cls(f"{table}.{raised.key}".strip("."), raised.problem)
+        kind, given, message = details["type"], details["input"], details["msg"]
+        if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+            return cls(table, f"unknown setting; the known ones are {', '.join(known)}")
+        if kind == "literal_error":
+            message = "is not one of " + details["ctx"]["expected"].replace(" or ", ", ").replace("'", '"')
+        message = _SAID.get(kind, message)
+        return cls(
+            table,
+            f"{given!r} {message}" if message.startswith("is ") else f"{given!r}: {message[0].lower()}{message[1:]}",
+        )
 
 
 # --- things that are not there -------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from rollguard.errors import InvalidSetting
 from rollguard.judge import Rules
@@ -55,6 +55,16 @@ class NotifySettings(_Section):
     log: bool = True
     webhook_urls: tuple[str, ...] = ()
     webhook_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
+
+    @field_validator("webhook_urls")
+    @classmethod
+    def _each_once(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for url in urls:
+            if not url.startswith(("http://", "https://")):
+                raise InvalidSetting("", f"{url!r} does not begin with http:// or https://")
+            if urls.count(url) > 1:
+                raise InvalidSetting("", f"{url!r} stands in it twice")
+        return urls
 
 
 class ActuatorSettings(_Section):
@@ -204,12 +214,7 @@ def _settings(values: dict[str, Any], file: Path | None, environ: Mapping[str, s
     monitor = _rules("monitor", Rules(), _table("monitor", values))
     actuators = _actuators(_table("tools", values), environ)
     tools, failure_rules = _tools(_table("tools", values), monitor)
-    sections: dict[str, Any] = {name: _section(name, _table(name, values)) for name in _SECTIONS}
-    for url in sections["notify"].webhook_urls:
-        if not url.startswith(("http://", "https://")):
-            raise InvalidSetting("notify.webhook_urls", f"{url!r} does not begin with http:// or https://")
-        if sections["notify"].webhook_urls.count(url) > 1:
-            raise InvalidSetting("notify.webhook_urls", f"{url!r} stands in it twice")
+    sections: dict[str, Any] = {name: _checked(name, _table(name, values), model) for name, model in _SECTIONS.items()}
     return Settings(
         database=values.get("database", Settings.database),
         tools_dir=Path(values.get("tools_dir", Settings.tools_dir)),
@@ -279,18 +284,9 @@ def _whole(key: str, actuator: ActuatorSettings, environ: Mapping[str, str]) -> 
     return actuator
 
 
-def _section(name: str, table: Mapping[str, Any]) -> _Section:
-    return _checked(name, table, _SECTIONS[name])
-
-
 def _checked(name: str, table: Mapping[str, Any], model: type[_AnySection]) -> _AnySection:
     try:
         return model(**table)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join([name, *map(str, first["loc"])])
-        if first["type"] == "extra_forbidden":
-            problem = f"unknown setting; the known ones are {', '.join(model.model_fields)}"
-        else:
-            problem = f"{first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
-        raise InvalidSetting(key, problem) from error
+        refused = InvalidSetting.of(error.errors()[0], model.model_fields)
+        raise InvalidSetting(f"{name}.{refused.key}".rstrip("."), refused.problem) from error

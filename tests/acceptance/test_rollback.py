@@ -47,7 +47,7 @@ def test_a_rollback_restores_refreshes_logs_and_closes(guard: Guard) -> None:
 
 
 def test_another_registry_of_the_folder_serves_the_restored_version(guard: Guard) -> None:
-    """Another process's registry on the same folder serves the restored version at its next call."""
+    """Another registry of the process on the same folder serves the restored version at its next call."""
     session_id = deploy_at_ten(guard)
     other = ToolRegistry(guard.registry.folder.path, store=guard.store)
     assert other.call("my_tool") == 2

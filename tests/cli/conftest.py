@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -13,9 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 
 from rollguard.cli import main
 from tests.conftest import code
+
+# A process runs one command, and builds all of them for it: four fifths of what a command takes here. Once is enough.
+typer.main.get_command = functools.cache(typer.main.get_command)
 
 
 @dataclass(frozen=True)

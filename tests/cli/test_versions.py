@@ -68,7 +68,7 @@ def test_show_code_is_the_file(told: Shell) -> None:
     (told.folder / "latin.py").write_bytes(content)
     told.ok("deploy", "latin.py", "--tool", "my_tool")
     with (told.folder / "out").open("wb") as out:
-        assert told.start("show", "my_tool", 4, "--code", stdout=out).wait(timeout=60) == 0
+        assert told.start("show", "my_tool", 4, "--code", stdout=out).wait(timeout=300) == 0
     assert (told.folder / "out").read_bytes() == content
     assert told.run("show", "my_tool", 4, "--code", "--json").exit_code == 2
 

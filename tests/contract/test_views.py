@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from rollguard.errors import StoreUnavailable
+from rollguard.monitor.session_checks import record_failed_check
 from tests.conftest import Guard
 from tests.contract.sql import ask, block, moment
 from tests.contract.stories import (
@@ -76,7 +77,7 @@ def test_a_check_that_could_not_be_made_hides_no_regression(guard: Guard, url: s
     guard.calls(10, 10, start=START, hours=1)
     guard.monitor.check_health("my_tool", session_id, now=START + HOUR)
     session = guard.session(session_id)
-    guard.monitor.record_failed_check(session, StoreUnavailable("the database was away"), now=START + 2 * HOUR)
+    record_failed_check(guard.store, session, StoreUnavailable("the database was away"), START + 2 * HOUR)
     shown = ask(url, block("active_regressions.sql"))
     assert [(row["session_id"], row["latest_success_rate_drop"]) for row in shown] == [(session_id, 0.4)]
 
@@ -202,7 +203,7 @@ def test_a_later_check_without_data_hides_nothing(guard: Guard, url: str) -> Non
     guard.calls(18, 2, start=START, hours=1)
     guard.monitor.check_health("my_tool", session_id, now=START + HOUR)
     session = guard.session(session_id)
-    guard.monitor.record_failed_check(session, StoreUnavailable("the database was away"), now=START + 2 * HOUR)
+    record_failed_check(guard.store, session, StoreUnavailable("the database was away"), START + 2 * HOUR)
     (row,) = ask(url, block("deployment_stability.sql"))
     assert (row["total_deployments"], row["avg_post_deployment_success_rate"]) == (1, 0.9)
     latest = ask(url, block("tool_health_history.sql"))[0]

@@ -13,6 +13,7 @@ from rollguard.evaluate.backtest import Compared, Deployment, backtest, false_al
 from rollguard.evaluate.exact import false_rollback
 from rollguard.judge import Rules
 from tests.conftest import NOW, Guard
+from tests.watching import check_all, check_arrivals
 
 EVERY = timedelta(minutes=5)
 MINUTE = timedelta(minutes=1)
@@ -32,7 +33,7 @@ def watched(guard: Guard, until: timedelta, *, arrivals: bool = False) -> dateti
     while at < NOW + until:
         at += step
         scheduled = (at - NOW) % EVERY == timedelta()
-        results = guard.monitor.look_after_all(now=at) if scheduled else guard.monitor.look_after(["my_tool"], now=at)
+        results = check_all(guard.monitor, now=at) if scheduled else check_arrivals(guard.monitor, ["my_tool"], now=at)
         if any(isinstance(result, dict) and result["rollback_performed"] for result in results):
             return at
     return None
@@ -83,7 +84,7 @@ def test_the_same_settings_decide_the_same(guard: Guard, rules: dict[str, object
 def test_a_looser_candidate_adds_and_a_stricter_one_does_not_see(guard: Guard) -> None:
     """What was healthy is rolled back by a smaller threshold; what was rolled back ends before a stricter rule acts."""
     story(guard, 88, 12)
-    assert guard.monitor.look_after_all(now=NOW + timedelta(hours=25))[0]["session_status"] == "completed"  # type: ignore[index]
+    assert check_all(guard.monitor, now=NOW + timedelta(hours=25))[0]["session_status"] == "completed"  # type: ignore[index]
     (same,) = replayed(guard)
     assert (same.compared, same.happened, same.replayed.at) == (Compared.NEITHER, "healthy", None)
     (looser,) = replayed(guard, Rules(regression_threshold=0.05))
@@ -109,7 +110,7 @@ def test_a_rollback_that_would_not_be_made(guard: Guard) -> None:
     """A session that only observes goes on, so that a stricter rule is known not to act, and a looser one acts too."""
     story(guard, 75, 25, mode="observe")
     watched(guard, timedelta(hours=2))
-    guard.monitor.look_after_all(now=NOW + timedelta(hours=25))
+    check_all(guard.monitor, now=NOW + timedelta(hours=25))
     (stricter,) = replayed(guard, Rules(regression_threshold=0.9))
     assert (stricter.compared, stricter.happened) == (Compared.MISSED, "observed")
     (as_it_was,) = replayed(guard)
@@ -207,7 +208,7 @@ def test_a_longer_watch_has_other_same_hours(guard: Guard) -> None:
     guard.deploy(2)
     rules = Rules(decision="evidence", baseline="same_hours")
     session_id = guard.watch(decision="evidence", baseline="same_hours")
-    guard.monitor.look_after_all(now=NOW + timedelta(hours=1))
+    check_all(guard.monitor, now=NOW + timedelta(hours=1))
     assert guard.session(session_id).baseline is not None
     (same,) = replayed(guard, rules)
     (longer,) = replayed(guard, replace(rules, monitoring_window_hours=48))

@@ -1,7 +1,8 @@
-"""`python -m tests.faults.server`: strikes a story at every step, each time in a forked child with a fresh store.
+"""`python -m tests.faults.server`: strikes stories at every step, each time in a forked child with a fresh store.
 
 Everything is imported once, here, and neither a thread nor a connection is opened before a fork. One child is struck,
-a second one recovers and looks at what is left. Prints what was found as JSON.
+a second one recovers and looks at what is left. Each line of its input is a story to strike, as JSON; what was found is
+the line that answers it.
 """
 
 from __future__ import annotations
@@ -200,4 +201,5 @@ def _child(work: Callable[[], Any], when_stopped: Callable[[], None] | None = No
 
 if __name__ == "__main__":
     warnings.simplefilter("error")
-    print(json.dumps(main(json.loads(sys.argv[1]))))
+    for line in sys.stdin:
+        print(json.dumps(main(json.loads(line))), flush=True)

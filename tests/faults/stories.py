@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from rollguard import AutonomousLoop, DeploymentMonitor, Rollguard, ToolRegistry
 from rollguard.errors import StoreBusy
-from rollguard.settings import NotifySettings, Settings
+from rollguard.settings import NotifySettings, RecordSettings, Settings
 from rollguard.store.schema import notifications
 from tests.conftest import code
 from tests.faults.tracer import Outside, Tracer
@@ -25,13 +25,16 @@ EDITED = b"def pay(x: int = 0) -> int:\n    return x + 77  # by hand\n"
 _GOOD = ("deploy", "deploy_over_edit", "manual", "deploy_out")  # the version that is live is healthy
 
 
-def settings(url: str, folder: Path) -> Settings:
-    return Settings(database=url, tools_dir=folder / "tools", notify=NotifySettings(log=True))
-
-
-def opened(story: str, url: str, folder: Path, tracer: Tracer | None = None) -> Rollguard:
+def opened(story: str, url: str, folder: Path, tracer: Tracer | None = None, *, busy_timeout: float = 5.0) -> Rollguard:
     """The system, as a process opens it."""
-    guard = Rollguard(settings(url, folder))
+    guard = Rollguard(
+        Settings(
+            database=url,
+            tools_dir=folder / "tools",
+            record=RecordSettings(busy_timeout_seconds=busy_timeout),
+            notify=NotifySettings(log=True),
+        )
+    )
     if story.endswith("_out"):
         actuators = {TOOL: Outside(folder / "outside.log", tracer)}
         guard.registry = ToolRegistry(folder / "tools", store=guard.store, actuators=actuators)
@@ -115,7 +118,7 @@ def wrong(story: str, guard: Rollguard, folder: Path, *, killed: bool, returned:
 
 def interfere(story: str, url: str, folder: Path) -> int | None:
     """A person deploys while a process stands still; the version, or None where the database is locked by it."""
-    with opened(story, f"{url}?timeout=0.2" if url.startswith("sqlite") else url, folder) as guard:
+    with opened(story, url, folder, busy_timeout=0.2 if url.startswith("sqlite") else 5.0) as guard:
         try:
             return guard.deploy(TOOL, code(8, TOOL), reason="a person").version_number
         except StoreBusy:
@@ -217,7 +220,7 @@ def _told(guard: Rollguard) -> Counter[str]:
 
 
 def _odd(path: Path) -> bool:
-    return path.is_file() and path.name != ".rollguard.generation"
+    return path.is_file()
 
 
 def _calls(guard: Rollguard, start: datetime, *, failures: int) -> None:

@@ -1,4 +1,4 @@
-"""Deciding: triggers, slowdowns, witnesses, ways to act, and making a decision again."""
+"""Deciding: triggers, slowdowns, confounders, ways to act, and replaying a decision."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from rollguard.errors import InvalidInput, InvalidSetting
 from rollguard.judge import (
     MOST_OUTCOMES,
     RULE_VERSION,
+    Confounder,
+    Confounders,
     Evidence,
     Judgement,
     Outcome,
     Rules,
-    Surroundings,
     Verdict,
     Window,
-    Witness,
     change_point,
     differences,
     executions_needed,
@@ -34,7 +34,7 @@ from rollguard.judge import (
     replay,
     slowdown,
     trigger_in,
-    worst_stretch,
+    worst_interval,
 )
 from rollguard.judge.histogram import bucket_of
 from rollguard.judge.verdict import REPLAYED_VERSIONS
@@ -234,22 +234,22 @@ def test_a_slowdown_rolls_back_only_where_that_is_wished() -> None:
     assert not few.needs_rollback  # one outlier makes a mean, but no evidence
 
 
-# --- what else happened ----------------------------------------------------------------------------------------------
+# --- confounders -----------------------------------------------------------------------------------------------------
 
 
 @given(
     st.lists(st.integers(0, 50).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n))), max_size=25),
     st.fractions(0, 1),
 )
-def test_the_worst_stretch_is_the_worst(series: list[tuple[int, int]], usual: Fraction) -> None:
-    """No other stretch of neighbours exceeds the allowance by more."""
+def test_the_worst_interval_is_the_worst(series: list[tuple[int, int]], usual: Fraction) -> None:
+    """No other interval exceeds the allowed failures by more."""
     allowed = min(max(2 * usual, usual + Fraction(5, 100)), (usual + 1) / 2)
 
     def excess(start: int, end: int) -> Fraction:
         return sum((f - allowed * n for n, f in series[start:end]), Fraction(0))
 
     best = max((excess(a, b) for a in range(len(series)) for b in range(a + 1, len(series) + 1)), default=Fraction(0))
-    found = worst_stretch(series, usual)
+    found = worst_interval(series, usual)
     assert (found is None) == (best <= 0)
     assert found is None or excess(*found) == best
 
@@ -258,7 +258,7 @@ WINDOWS = st.integers(0, 40).flatmap(lambda n: st.builds(Window, st.just(n), st.
 
 
 @given(WINDOWS, WINDOWS)
-def test_a_part_taken_out_can_be_put_back(part: Window, rest: Window) -> None:
+def test_removing_a_part_undoes_adding_it(part: Window, rest: Window) -> None:
     """A window without a part of it is the rest, durations included; without more than it holds it is empty."""
     one, two = _timed(1.0, 5.0, 5.0), _timed(5.0, 900.0)
     assert (part + rest).without(part) == rest
@@ -266,19 +266,19 @@ def test_a_part_taken_out_can_be_put_back(part: Window, rest: Window) -> None:
     assert part.without(part + rest) == Window()
 
 
-def test_a_witness_is_held_against_its_usual_or_its_latest() -> None:
-    """Failures that were usual lately are no news; some that are within chance change nothing."""
+def test_a_confounder_is_compared_with_its_usual_or_its_latest_executions() -> None:
+    """A confounder that already failed lately is compared with that; failures within chance change nothing."""
     usual = Window(1000, 950)
     assert held_against(usual, Window(30, 28)) is usual
     assert held_against(usual, Window()) is usual
     broken = Window(30, 10)
     assert held_against(usual, broken) is broken
-    assert not Witness("other_tool", "t", held_against(usual, broken), Window(30, 10)).testifies
-    assert Witness("other_tool", "t", usual, Window(30, 10)).testifies
+    assert not Confounder("other_tool", "t", held_against(usual, broken), Window(30, 10)).is_affected
+    assert Confounder("other_tool", "t", usual, Window(30, 10)).is_affected
 
 
-def test_a_trouble_is_over_when_that_is_known() -> None:
-    """Few good calls tell that total failure has passed, more are needed after a milder one, and none tell nothing."""
+def test_a_problem_is_over_when_calls_show_it() -> None:
+    """Few successes show the end of a total failure, a milder problem needs more of them, and no calls show nothing."""
     assert not is_over(Window(30, 0), Window())
     assert is_over(Window(30, 0), Window(2, 2))
     assert not is_over(Window(30, 20), Window(5, 5))
@@ -286,19 +286,19 @@ def test_a_trouble_is_over_when_that_is_known() -> None:
     assert not is_over(Window(30, 20), Window(20, 14))
 
 
-def test_a_trouble_reaches_to_where_it_is_known_to_have_passed() -> None:
-    """Minutes without calls belong to a trouble, up to a limit; those after good calls do not."""
+def test_a_problem_extends_to_where_calls_show_its_end() -> None:
+    """Minutes without calls belong to a problem, up to a limit; those after successes do not."""
     bad, good, none = Window(5, 0), Window(2, 2), Window()
     assert extent([good, none, bad, none, good, none], (2, 3), 15) == (0, 5)
     assert extent([good, good, bad, good, good], (2, 3), 15) == (1, 4)
     assert extent([none] * 9 + [bad] + [none] * 9, (9, 10), 3) == (6, 13)
 
 
-def _around(rest: Window, *witnesses: Witness) -> Surroundings:
-    return Surroundings(witnesses, BASELINE, rest)
+def _confounders(rest: Window, *considered: Confounder) -> Confounders:
+    return Confounders(considered, BASELINE, rest)
 
 
-OUTAGE = Witness("other_tool", "search", Window(1000, 990), Window(50, 5))
+OUTAGE = Confounder("other_tool", "search", Window(1000, 990), Window(50, 5))
 
 
 @pytest.mark.parametrize(
@@ -310,40 +310,40 @@ OUTAGE = Witness("other_tool", "search", Window(1000, 990), Window(50, 5))
         (False, "evidence", False),
     ],
 )
-def test_an_outage_is_told_or_waited_for(hold: bool | None, decision: str, holds: bool) -> None:
-    """What other tools suffer too is no regression where that is held; elsewhere it is only told."""
+def test_an_outage_is_reported_or_waited_for(hold: bool | None, decision: str, holds: bool) -> None:
+    """If other tools fail too, a rollback waits if the rules hold it; otherwise the outage is only reported."""
     rules = Rules(decision=decision, hold_on_external=hold)
-    found = judge(BASELINE, Window(50, 10), rules, surroundings=lambda: _around(Window(5, 5), OUTAGE))
+    found = judge(BASELINE, Window(50, 10), rules, confounders=lambda: _confounders(Window(5, 5), OUTAGE))
     assert found.needs_rollback is not holds
     assert (found.verdict is Verdict.EXTERNAL) is holds
     assert any("search fails too in the same minutes: 45 of 50, 10 of 1000 before" in r for r in found.reasons)
 
 
-def test_what_is_not_explained_is_acted_upon() -> None:
-    """Where the tool fails outside the outage too, the outage does not protect it."""
-    found = judge(BASELINE, Window(80, 10), EVIDENCE, surroundings=lambda: _around(Window(30, 5), OUTAGE))
+def test_failures_that_are_not_explained_roll_back() -> None:
+    """A tool that also fails outside the outage is not protected by it."""
+    found = judge(BASELINE, Window(80, 10), EVIDENCE, confounders=lambda: _confounders(Window(30, 5), OUTAGE))
     assert found.needs_rollback
     assert any("does not explain the rest: 25 of 30 calls failed" in reason for reason in found.reasons)
 
 
-def test_a_witness_that_fails_as_before_says_nothing() -> None:
-    """Others that fail as often as ever explain nothing."""
-    calm = Witness("other_tool", "search", Window(1000, 990), Window(50, 49))
-    found = judge(BASELINE, Window(50, 10), EVIDENCE, surroundings=lambda: _around(Window(5, 5), calm))
+def test_a_confounder_that_is_not_affected_explains_nothing() -> None:
+    """Other tools that fail as often as before explain nothing."""
+    calm = Confounder("other_tool", "search", Window(1000, 990), Window(50, 49))
+    found = judge(BASELINE, Window(50, 10), EVIDENCE, confounders=lambda: _confounders(Window(5, 5), calm))
     assert found.needs_rollback
     assert not any("search" in reason for reason in found.reasons)
 
 
 def test_a_tool_that_failed_before_its_deployment_is_compared_with_that_hour() -> None:
-    """What already failed in the hour before is not the deployment's fault, unless it fails more than in that hour."""
-    hour = Witness("hour_before", "t", Window(900, 860), Window(50, 10))
+    """A tool that already failed in the hour before is not rolled back, unless it fails more than in that hour."""
+    hour = Confounder("hour_before", "t", Window(900, 860), Window(50, 10))
     same = judge(
-        BASELINE, Window(50, 10), EVIDENCE, surroundings=lambda: Surroundings((hour,), hour.during, Window(50, 10))
+        BASELINE, Window(50, 10), EVIDENCE, confounders=lambda: Confounders((hour,), hour.during, Window(50, 10))
     )
     assert (same.verdict, same.needs_rollback) == (Verdict.EXTERNAL, False)
-    half = Witness("hour_before", "t", Window(900, 860), Window(100, 60))
+    half = Confounder("hour_before", "t", Window(900, 860), Window(100, 60))
     worse = judge(
-        BASELINE, Window(50, 0), EVIDENCE, surroundings=lambda: Surroundings((half,), half.during, Window(50, 0))
+        BASELINE, Window(50, 0), EVIDENCE, confounders=lambda: Confounders((half,), half.during, Window(50, 0))
     )
     assert worse.needs_rollback
 
@@ -358,7 +358,7 @@ def _decisions() -> list[Judgement]:
         judge(BASELINE, Window(30, 21), Rules(), scheduled=False),
         judge(BASELINE, Window(3, 0), EVIDENCE, outcomes=lambda: _outcomes("ttt")),
         judge(*slow, Rules(rollback_on_slowdown=True, caller_errors=("A", "B"), collapse_retries=1.5)),
-        judge(BASELINE, Window(50, 10), EVIDENCE, surroundings=lambda: _around(Window(5, 5), OUTAGE)),
+        judge(BASELINE, Window(50, 10), EVIDENCE, confounders=lambda: _confounders(Window(5, 5), OUTAGE)),
         judge(Window(), Window(), Rules()),
     ]
 

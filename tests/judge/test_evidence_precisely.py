@@ -7,11 +7,12 @@ from functools import reduce
 
 import mpmath
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from mpmath import mpf
 
 from rollguard.judge import Evidence
+from tests.conftest import examples
 
 K = 20
 
@@ -56,7 +57,7 @@ def log_e(nb: int, fb: int, n: int, f: int, alpha: mpf, delta: mpf) -> mpf:
     st.sampled_from(["0", "0.02", "0.1"]),
     st.data(),
 )
-@settings(max_examples=15)
+@examples(15)
 def test_two_implementations_agree(nb: int, n: int, alpha: str, delta: str, data: st.DataObject) -> None:
     """E agrees to 1e-9 on any counts and settings."""
     fb = data.draw(st.integers(0, nb) | st.integers(0, min(nb, 5)))

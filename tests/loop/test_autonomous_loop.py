@@ -14,9 +14,10 @@ import pytest
 from rollguard import AutonomousLoop, DeploymentMonitor
 from rollguard.errors import InvalidSetting, StoreUnavailable
 from rollguard.model.session import Session
-from rollguard.monitor.actions import Answering
-from rollguard.monitor.checker import Checked, Checker
-from rollguard.rollback import RollbackRunner
+from rollguard.monitor.actions import Actions, ActionTaken
+from rollguard.monitor.checker import Checker
+from rollguard.monitor.report import HealthReport
+from rollguard.monitor.session_checks import SessionChecks
 from tests.conftest import NOW, Guard
 
 LATER = NOW + timedelta(hours=2)
@@ -58,19 +59,19 @@ async def test_one_cycle_looks_after_every_session(guard: Guard) -> None:
 class OneFails(Checker):
     """A checker to which one tool's session is a fault."""
 
-    def check(self, sessions: Sequence[Session], now: datetime, *, scheduled: bool = True) -> list[Checked]:
+    def check(self, sessions: Sequence[Session], now: datetime, *, scheduled: bool = True) -> list[HealthReport]:
         if any(session.tool_name == "broken" for session in sessions):
             raise RuntimeError("boom")
         return super().check(sessions, now, scheduled=scheduled)
 
 
-class OneIsNotAnswered(Answering):
+class OneIsNotActedUpon(Actions):
     """What follows from a check; for one tool's session it is a fault."""
 
-    def answer(self, checked: Checked, judged_at: datetime, now: datetime) -> dict[str, Any]:
-        if checked.session.tool_name == "broken":
+    def take(self, report: HealthReport, now: datetime) -> ActionTaken:
+        if report.session.tool_name == "broken":
             raise RuntimeError("boom")
-        return super().answer(checked, judged_at, now)
+        return super().take(report, now)
 
 
 class OneSessionFails(DeploymentMonitor):
@@ -78,10 +79,11 @@ class OneSessionFails(DeploymentMonitor):
 
     def __init__(self, *args: Any, fails_at: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if fails_at == "check":
-            self._checker = OneFails(self.store)
-        else:
-            self._answering = OneIsNotAnswered(self.store, RollbackRunner(self.store, self.registry))
+        checker = OneFails if fails_at == "check" else Checker
+        actions = OneIsNotActedUpon if fails_at == "act" else Actions
+        self.session_checks = SessionChecks(
+            self.store, checker(self.store, self.registry.recorder), actions(self.store, self.runner)
+        )
 
 
 @pytest.mark.parametrize("fails_at", ["check", "act"])
@@ -126,7 +128,7 @@ async def test_signals_stop_it_after_the_checks_under_way(guard: Guard, number: 
     while loop.stats["cycles"] == 0:
         await asyncio.sleep(0)
     os.kill(os.getpid(), number)
-    await asyncio.wait_for(running, timeout=30)
+    await running
     assert loop.stats["cycles"] == 1
     assert signal.getsignal(number) == before
 
@@ -139,14 +141,14 @@ async def test_stop_ends_it(guard: Guard) -> None:
         while loop.stats["cycles"] < runs:
             await asyncio.sleep(0)
         loop.stop()
-        await asyncio.wait_for(running, timeout=30)
+        await running
 
 
 async def test_a_stop_before_the_start_is_kept(guard: Guard) -> None:
     """A loop that is told to stop before it runs does not begin; the next run does."""
     loop = AutonomousLoop(guard.monitor)
     loop.stop()
-    await asyncio.wait_for(loop.run(handle_signals=False), timeout=30)
+    await loop.run(handle_signals=False)
     assert loop.stats["cycles"] == 0
 
 

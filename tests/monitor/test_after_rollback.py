@@ -12,9 +12,11 @@ import pytest
 
 from rollguard import AutonomousLoop, DeploymentMonitor, ExecutionStore, ToolRegistry
 from rollguard.errors import CodeQuarantined, UnknownVersion
+from rollguard.loop.stages import HealthStage
 from rollguard.model.rollback import Rollback
 from tests.conftest import NOW, Guard, code
 from tests.monitor.helpers import LATER, Told, deploy_bad, regressed
+from tests.watching import check_all, follow_up
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -133,13 +135,13 @@ def test_quarantined_code_that_comes_back_by_hand_is_told_once(guard: Guard, tol
     path = guard.registry.folder.file("my_tool")
     for times in (1, 2):
         path.write_text(code(2))
-        guard.monitor.follow_up(now=LATER)
-        guard.monitor.follow_up(now=LATER)
+        follow_up(guard.monitor, now=LATER)
+        follow_up(guard.monitor, now=LATER)
         assert told.kinds.count("quarantined_code") == times
         path.write_text(code(1))
-        guard.monitor.follow_up(now=LATER)
+        follow_up(guard.monitor, now=LATER)
     path.unlink()
-    guard.monitor.follow_up(now=LATER)
+    follow_up(guard.monitor, now=LATER)
     assert told.kinds.count("quarantined_code") == 2
 
 
@@ -261,11 +263,11 @@ def test_a_rollback_that_helped_says_so(guard: Guard, told: Told) -> None:
     """With enough calls of the restored version and no regression it recovered; that is noted and told, once."""
     session_id = rolled_back(guard)
     after(guard, 9, 0)
-    assert guard.monitor.follow_up(now=LATER + HOUR) == []
+    assert follow_up(guard.monitor, now=LATER + HOUR) == []
     after(guard, 1, 0)
     rollback = journal(guard, session_id)
-    assert guard.monitor.follow_up(now=LATER + HOUR) == [(rollback.rollback_id, True)]
-    assert guard.monitor.follow_up(now=LATER + HOUR) == []
+    assert follow_up(guard.monitor, now=LATER + HOUR) == [(rollback.rollback_id, True)]
+    assert follow_up(guard.monitor, now=LATER + HOUR) == []
     rollback = journal(guard, session_id)
     assert (rollback.verified_at, rollback.verification_success) == (LATER + HOUR, True)
     assert "recovered: 0 of 10 calls failed (0 %) since the rollback" in (rollback.verification_note or "")
@@ -279,7 +281,7 @@ def test_a_rollback_that_did_not_help_says_that_it_was_not_the_cause(guard: Guar
     session_id = rolled_back(guard)
     after(guard, 5, 5)
     rollback = journal(guard, session_id)
-    assert guard.monitor.follow_up(now=LATER + HOUR) == [(rollback.rollback_id, False)]
+    assert follow_up(guard.monitor, now=LATER + HOUR) == [(rollback.rollback_id, False)]
     rollback = journal(guard, session_id)
     assert (rollback.verified_at, rollback.verification_success) == (LATER + HOUR, False)
     assert (rollback.verification_note or "").startswith("not the cause: the restored version fails as well; 5 of 10")
@@ -296,7 +298,7 @@ def test_calls_before_the_rollback_and_of_the_bad_version_do_not_count(guard: Gu
             {"tool_name": "my_tool", "success": False, "executed_at": moment, "version_number": version}
             for _ in range(20)
         )
-    assert guard.monitor.follow_up(now=LATER + HOUR) == []
+    assert follow_up(guard.monitor, now=LATER + HOUR) == []
 
 
 @pytest.mark.parametrize("replaced", [False, True])
@@ -308,15 +310,70 @@ def test_without_enough_calls_it_stays_unproven(guard: Guard, told: Told, replac
     if replaced:
         guard.deploy(3, at=LATER + HOUR)
         end = LATER + HOUR
-    assert guard.monitor.follow_up(now=end - MINUTE) == []
+    assert follow_up(guard.monitor, now=end - MINUTE) == []
     rollback = journal(guard, session_id)
-    assert guard.monitor.follow_up(now=end) == [(rollback.rollback_id, None)]
+    assert follow_up(guard.monitor, now=end) == [(rollback.rollback_id, None)]
     rollback = journal(guard, session_id)
     assert (rollback.verified_at, rollback.verification_success) == (None, None)
     why = "another version went live" if replaced else "the window is over"
     assert (rollback.verification_note or "").startswith(f"unproven: {why}")
     assert told.kinds == ["rolled_back"]
-    assert guard.monitor.follow_up(now=end + DAY) == []
+    assert follow_up(guard.monitor, now=end + DAY) == []
+
+
+def test_verification_counts_by_the_sessions_own_rules(guard: Guard) -> None:
+    """What did not count before the rollback does not count after it: the caller's errors, and calls made again."""
+    session_id = regressed(guard, caller_errors=["ValidationError"], collapse_retries=30.0)
+    assert check(guard, session_id, LATER)["rollback_performed"] is True
+    after(guard, 10, 0)
+    call = {"tool_name": "my_tool", "success": False, "version_number": 1}
+    for i in range(10):
+        moment = LATER + timedelta(minutes=i + 1)
+        guard.store.store_tool_execution(**call, error="ValidationError: bad input", executed_at=moment)
+        for attempt in range(2):
+            again = moment + timedelta(seconds=attempt)
+            guard.store.store_tool_execution(**call, error="OSError: away", parameters={"x": 1}, executed_at=again)
+    guard.store.store_tool_execution(
+        tool_name="my_tool", success=True, version_number=1, parameters={"x": 1}, executed_at=LATER + 10.25 * MINUTE
+    )
+    guard.monitor.follow_up(now=LATER + HOUR)
+    assert "9 of 20 calls failed" in (journal(guard, session_id).verification_note or "")
+
+
+# --- the investigation ----------------------------------------------------------------------------------------------
+
+
+def retried(guard: Guard, start: datetime, count: int) -> None:
+    """Failures of each kind, and failures that count by no rule: tried again, or the caller's."""
+    failed = {"tool_name": "my_tool", "success": False}
+    for i in range(count):
+        moment = start + i * MINUTE
+        for attempt in range(3):
+            again = {"executed_at": moment + timedelta(seconds=attempt)}
+            name = f"{start} {i}"
+            guard.store.store_tool_execution(**failed, **again, error="OSError: away", request_id=name)
+            guard.store.store_tool_execution(**failed, **again, error="KeyError: no", parameters={"x": name})
+            guard.store.store_tool_execution(**failed, **again, error="ValidationError: bad input")
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_the_investigation_counts_what_the_verdict_counts(guard: Guard, by_hand: bool) -> None:
+    """Executions of one request, calls made again and the caller's errors are no more failures there than here."""
+    session_id = regressed(guard, caller_errors=["ValidationError"], collapse_retries=5.0)
+    retried(guard, NOW - DAY, 4)
+    retried(guard, NOW, 10)
+    report = guard.monitor.check_health("my_tool", session_id, now=LATER)
+    if by_hand:
+        guard.monitor.roll_back("my_tool", reason="it fails", now=LATER)
+    else:
+        check(guard, session_id, LATER)
+    found = journal(guard, session_id).investigation
+    assert found is not None
+    sides = [report[side] for side in ("baseline", "current")]
+    failures = [side["total_executions"] - side["successes"] for side in sides]
+    assert [found["failures_before"], found["failures_since"]] == failures == [5 + 8, 10 + 20]
+    counts = {entry["signature"]: (entry["count_before"], entry["count"]) for entry in found["signatures"]}
+    assert counts == {"OSError: away": (4, 10), "KeyError: no": (4, 10), "failure": (5, 10)}
 
 
 # --- watchers -------------------------------------------------------------------------------------------------------
@@ -324,8 +381,17 @@ def test_without_enough_calls_it_stays_unproven(guard: Guard, told: Told, replac
 LEASE = 10 * MINUTE
 
 
-def watchers(guard: Guard, count: int) -> list[DeploymentMonitor]:
-    return [DeploymentMonitor(guard.store, guard.registry, notifiers=[]) for _ in range(count)]
+def watchers(guard: Guard, count: int) -> list[HealthStage]:
+    stages = []
+    for _ in range(count):
+        stages.append(HealthStage(DeploymentMonitor(guard.store, guard.registry, notifiers=[]), lease=LEASE))
+        stages[-1].start()
+    return stages
+
+
+def checked(watcher: HealthStage, now: datetime | None = None) -> int:
+    """How many sessions a watcher checks."""
+    return watcher.run(now)["checks"]
 
 
 def test_watchers_share_the_work_and_take_over_from_one_that_dies(guard: Guard) -> None:
@@ -333,44 +399,44 @@ def test_watchers_share_the_work_and_take_over_from_one_that_dies(guard: Guard) 
     for number in range(3):
         guard.watch(tool=f"tool_{number}")
     first, second = watchers(guard, 2)
-    assert len(first.look_after_all(now=NOW, lease=LEASE)) == 3
-    assert second.look_after_all(now=NOW, lease=LEASE) == []
+    assert checked(first, NOW) == 3
+    assert checked(second, NOW) == 0
     guard.watch(tool="a_new_one")
-    assert len(second.look_after_all(now=NOW, lease=LEASE)) == 1
-    assert len(first.look_after_all(now=NOW + 9 * MINUTE, lease=LEASE)) == 3
-    assert len(second.look_after_all(now=NOW + 18 * MINUTE, lease=LEASE)) == 1
-    assert len(second.look_after_all(now=NOW + 19 * MINUTE, lease=LEASE)) == 4
+    assert checked(second, NOW) == 1
+    assert checked(first, NOW + 9 * MINUTE) == 3
+    assert checked(second, NOW + 18 * MINUTE) == 1
+    assert checked(second, NOW + 19 * MINUTE) == 4
 
 
 def test_a_watcher_that_stops_lets_go_at_once(guard: Guard) -> None:
     """What a watcher lets go of is taken over by the next cycle of another."""
     guard.watch()
     first, second = watchers(guard, 2)
-    first.look_after_all(now=NOW, lease=LEASE)
-    first.let_go()
-    assert len(second.look_after_all(now=NOW, lease=LEASE)) == 1
+    first.run(NOW)
+    first.close()
+    assert checked(second, NOW) == 1
 
 
 async def test_the_loop_keeps_its_sessions_while_it_runs_and_lets_go_when_it_stops(guard: Guard) -> None:
     """`run` shares the sessions with other watchers, and a stopped loop leaves its own to them at once."""
     session_id = guard.monitor.start_monitoring("my_tool", datetime.now(UTC))
-    first, second = watchers(guard, 2)
-    loop = AutonomousLoop(first)
+    (other,) = watchers(guard, 1)
+    loop = AutonomousLoop(guard.monitor)
     running = asyncio.create_task(loop.run(handle_signals=False))
     while not guard.store.sessions.checks(session_id):
         await asyncio.sleep(0)
-    assert second.look_after_all(lease=LEASE) == []
+    assert checked(other) == 0
     loop.stop()
     await running
-    assert len(second.look_after_all(lease=LEASE)) == 1
+    assert checked(other) == 1
 
 
 def test_without_a_lease_every_session_is_looked_after(guard: Guard) -> None:
     """A check that a person or a program asks for itself is made, whoever else watches."""
     guard.watch()
-    first, second = watchers(guard, 2)
-    first.look_after_all(now=NOW, lease=LEASE)
-    assert len(second.look_after_all(now=NOW)) == 1
+    (first,) = watchers(guard, 1)
+    first.run(NOW)
+    assert len(check_all(guard.monitor, now=NOW)) == 1
 
 
 # --- files that cannot be written -----------------------------------------------------------------------------------

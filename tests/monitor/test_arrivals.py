@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,11 +13,13 @@ import sqlalchemy as sa
 
 from rollguard import AutonomousLoop, ExecutionStore
 from rollguard.errors import StoreUnavailable
+from rollguard.loop.stages import ArrivalsStage
+from rollguard.monitor.actions import ActionTaken
 from rollguard.store.database.change_feed import Arrivals, arrivals_in
 from rollguard.store.database.engine import Database
 from tests.conftest import Guard
 
-LONG = 30.0  # seconds: what is waited for comes long before
+LONG = 3_600.0  # seconds: what is waited for comes long before
 
 
 @pytest.fixture
@@ -78,11 +79,11 @@ def test_arrivals_after_a_deletion_are_told(watched: Guard, arrivals: Arrivals) 
 
 def test_waiting_can_be_interrupted(arrivals: Arrivals) -> None:
     """An interruption ends the wait, and every later one."""
-    threading.Timer(0.05, arrivals.interrupt).start()
-    began = time.monotonic()
+    interrupting = threading.Timer(0.05, arrivals.interrupt)
+    interrupting.start()
     assert arrivals.wait(LONG) == set()
     assert arrivals.wait(LONG) == set()
-    assert time.monotonic() - began < LONG
+    interrupting.join()
 
 
 def test_arrivals_in_memory_are_told() -> None:
@@ -144,16 +145,40 @@ async def test_a_loop_that_cannot_listen_goes_on_checking(watched: Guard, monkey
     assert loop.stats["errors"] >= 1
 
 
-def test_waiting_is_no_work(guard: Guard) -> None:
-    """After a look that waited for a lock the loop rests about as long; four times as long only after work."""
+class Clock:
+    """The clocks of a thread that waits and works for as long as a test says."""
 
-    def wait(_tools: object) -> list[object]:
-        threading.Event().wait(0.2)
-        return []
+    def __init__(self) -> None:
+        self.now = self.worked = 0.0
 
-    guard.monitor.look_after = wait  # type: ignore[method-assign, assignment]
-    loop = AutonomousLoop(guard.monitor)
-    began = time.monotonic()
-    results, rest = loop._look({"my_tool"})
-    assert results == []
-    assert 0.2 <= rest <= time.monotonic() - began
+    def monotonic(self) -> float:
+        return self.now
+
+    def thread_time(self) -> float:
+        return self.worked
+
+
+@pytest.mark.parametrize(
+    ("waits", "works", "rests"),
+    [(2.0, 0.25, 2.25), (0.0, 0.5, 2.0), (1.0, 0.5, 2.0), (0.0, 0.0, 0.05)],
+)
+def test_waiting_is_no_work(
+    watched: Guard, monkeypatch: pytest.MonkeyPatch, waits: float, works: float, rests: float
+) -> None:
+    """After a check that waited for a lock the stage rests about as long; four times as long only after work."""
+    clock = Clock()
+
+    class Waiting(ArrivalsStage):
+        def check(self, tool_names: Collection[str], now: datetime | None) -> Iterator[ActionTaken | Exception]:
+            clock.now += waits + works
+            clock.worked += works
+            return iter(())
+
+    stage = Waiting(watched.monitor)
+    stage.start()
+    watched.store.store_tool_execution(tool_name="my_tool", success=True)
+    monkeypatch.setattr("rollguard.loop.stages.arrivals.time", clock)
+    assert stage.run(None)["looks"] == 0
+    assert stage.rest == rests
+    stage.interrupt()
+    stage.close()

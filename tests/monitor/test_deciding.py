@@ -13,6 +13,7 @@ from rollguard.judge import differences, replay
 from rollguard.model.event import EventKind
 from tests.acceptance.helpers import Channel
 from tests.conftest import NOW, Guard
+from tests.watching import check_all, check_arrivals
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 EVIDENCE: dict[str, Any] = {"decision": "evidence"}
@@ -125,6 +126,27 @@ def test_calls_made_again_are_collapsed_where_that_is_wished(guard: Guard) -> No
     assert _counts(_check(guard, session_id, NOW + HOUR)) == (4, 2)
 
 
+def test_calls_made_again_are_no_failures_in_a_row(guard: Guard) -> None:
+    """A call that failed three times with the same parameters and is still being tried is one failure to a trigger."""
+    session_id = _watched(guard, collapse_retries=30, fast_triggers="alone")
+    for i, x in enumerate((1, 1, 1, 2)):
+        _attempt(guard.store, None, False, NOW + i * timedelta(seconds=10), parameters={"x": x})
+    report = _check(guard, session_id, NOW + MINUTE)
+    assert (_counts(report), report["trigger"]) == ((2, 0), None)
+    _attempt(guard.store, None, False, NOW + MINUTE, parameters={"x": 3})
+    assert _check(guard, session_id, NOW + 2 * MINUTE)["trigger"] == "consecutive_failures"
+
+
+def test_the_notes_on_a_baseline_count_what_the_verdict_counts(guard: Guard) -> None:
+    """Where only the caller's errors grew within the baseline, its success rate did not change."""
+    _record(guard.store, 1_000, 0, start=NOW - 6 * DAY, over=3 * DAY)
+    _record(guard.store, 500, 500, start=NOW - 3 * DAY, over=3 * DAY, error="ValidationError: bad input")
+    notes = [
+        guard.session(guard.watch(at=NOW, caller_errors=errors)).baseline_notes for errors in ([], ["ValidationError"])
+    ]
+    assert [len(some) for some in notes] == [1, 0]
+
+
 def test_the_callers_errors_are_not_counted(guard: Guard) -> None:
     """Executions that failed by an error declared the caller's count on neither side, fold or no fold."""
     session_id = _watched(guard, caller_errors=["ValidationError"])
@@ -179,9 +201,9 @@ def test_three_failures_in_a_row_roll_back_at_once(guard: Guard) -> None:
     """What just arrived is looked at, and a tool that only fails is rolled back at its third call."""
     session_id = _watched(guard)
     _record(guard.store, 0, 2, start=NOW, over=MINUTE)
-    assert [r["rollback_performed"] for r in guard.monitor.look_after({"my_tool"}, now=NOW + MINUTE)] == [False]
+    assert [r["rollback_performed"] for r in check_arrivals(guard.monitor, {"my_tool"}, now=NOW + MINUTE)] == [False]
     _record(guard.store, 0, 1, start=NOW + MINUTE, over=MINUTE)
-    (result,) = guard.monitor.look_after({"my_tool"}, now=NOW + 2 * MINUTE)
+    (result,) = check_arrivals(guard.monitor, {"my_tool"}, now=NOW + 2 * MINUTE)
     assert (result["rollback_performed"], result["rollback_type"]) == (True, "fast")
     assert result["trigger"] == "consecutive_failures"
     assert guard.session(session_id).status == "rolled_back"
@@ -196,26 +218,26 @@ def test_looks_between_checks_leave_the_threshold_to_its_schedule(guard: Guard) 
     _record(guard.store, 19, 1, start=NOW - DAY, over=DAY)
     session_id = guard.watch(at=NOW)
     guard.calls(8, 2, start=NOW)
-    assert not guard.monitor.look_after({"my_tool"}, now=NOW + HOUR)[0]["rollback_performed"]
+    assert not check_arrivals(guard.monitor, {"my_tool"}, now=NOW + HOUR)[0]["rollback_performed"]
     assert guard.store.sessions.checks(session_id) == []
-    assert guard.monitor.look_after({"another"}, now=NOW + HOUR) == []
-    assert guard.monitor.look_after_all(now=NOW + HOUR)[0]["rollback_performed"]
+    assert check_arrivals(guard.monitor, {"another"}, now=NOW + HOUR) == []
+    assert check_all(guard.monitor, now=NOW + HOUR)[0]["rollback_performed"]
 
 
 def test_a_trigger_looks_at_the_deployed_version_only(guard: Guard) -> None:
     """Failures of the version before, still running elsewhere, are no pattern of the new one."""
     _watched(guard, fast_triggers="alone")
     _record(guard.store, 0, 8, start=NOW, over=MINUTE, version=1)
-    assert not guard.monitor.look_after({"my_tool"}, now=NOW + MINUTE)[0]["needs_rollback"]
+    assert not check_arrivals(guard.monitor, {"my_tool"}, now=NOW + MINUTE)[0]["needs_rollback"]
     _record(guard.store, 0, 3, start=NOW, over=MINUTE, version=2)
-    assert guard.monitor.look_after({"my_tool"}, now=NOW + MINUTE)[0]["rollback_type"] == "fast"
+    assert check_arrivals(guard.monitor, {"my_tool"}, now=NOW + MINUTE)[0]["rollback_type"] == "fast"
 
 
 def test_the_evidence_rule_acts_without_a_schedule(guard: Guard) -> None:
     """Nine failures in thirty calls are evidence against 5 % before, and roll back when they arrive."""
     _watched(guard, **EVIDENCE)
     _record(guard.store, 21, 9, start=NOW, over=HOUR)
-    (result,) = guard.monitor.look_after({"my_tool"}, now=NOW + HOUR)
+    (result,) = check_arrivals(guard.monitor, {"my_tool"}, now=NOW + HOUR)
     assert (result["rollback_performed"], result["rollback_type"]) == (True, "evidence")
 
 

@@ -14,6 +14,7 @@ from rollguard.store import Intention
 from rollguard.store.schema import deployment_monitoring
 from tests.conftest import Guard, code
 from tests.monitor.helpers import LATER, Place, Told, regressed
+from tests.watching import recover
 
 MINUTE = timedelta(minutes=1)
 
@@ -92,14 +93,14 @@ def test_it_is_retried_until_acknowledged(guard: Guard, place: Place, told: Told
     assert "the cluster is away" in result["reason"]
     assert journal(guard, session_id).output == "the end of what it said: the cluster is away"
     for minutes, orders in ((0.5, 1), (1, 2), (2, 2), (3, 3), (6, 3), (7, 4)):
-        guard.monitor.recover(now=LATER + minutes * MINUTE)
+        recover(guard.monitor, now=LATER + minutes * MINUTE)
         assert len(place.orders) == 2 + orders
     rollback = journal(guard, session_id)
     assert (rollback.state, rollback.attempts) == ("claimed", 4)
     assert told.kinds == ["rollback_failed"]
     assert guard.session(session_id).active
     place.down = None
-    (ended,) = guard.monitor.recover(now=LATER + timedelta(hours=1))
+    (ended,) = recover(guard.monitor, now=LATER + timedelta(hours=1))
     assert (ended.state, place.runs) == ("finished", code(1))
     assert len({order.key for order in place.orders[2:]}) == 1
     assert told.kinds == ["rollback_failed", "rolled_back"]
@@ -120,7 +121,7 @@ def test_one_process_calls_at_a_time(guard: Guard, place: Place) -> None:
     """While one process restores, another one finds that and leaves it to it."""
     session_id = regressed(guard)
     other = another_process(guard, place)
-    place.before = lambda: other.recover(now=LATER)
+    place.before = lambda: recover(other, now=LATER)
     guard.monitor.auto_rollback_if_needed("my_tool", session_id, now=LATER)
     assert place.asked == [("deploy", 1), ("deploy", 2), ("rollback", 1)]
     assert len(guard.store.versions.deployments("my_tool")) == 3
@@ -139,10 +140,10 @@ def test_a_crash_during_the_call_is_taken_up(guard: Guard, place: Place, moment:
     with pytest.raises(Died):
         guard.monitor.auto_rollback_if_needed("my_tool", session_id, now=LATER)
     other = another_process(guard, place)
-    assert other.recover(now=LATER) == []
-    (ended,) = other.recover(now=LATER + MINUTE)
+    assert recover(other, now=LATER) == []
+    (ended,) = recover(other, now=LATER + MINUTE)
     assert (ended.state, place.runs) == ("finished", code(1))
-    assert other.recover(now=LATER + MINUTE) == []
+    assert recover(other, now=LATER + MINUTE) == []
     assert len(guard.store.versions.deployments("my_tool")) == 3
 
 
@@ -153,7 +154,7 @@ def test_a_crash_after_the_acknowledgement_is_finished_without_asking_again(guar
     _, sequence = guard.store.rollbacks.attempt(rollback.rollback_id, holder="dead", until=LATER + MINUTE, now=LATER)
     place.runs = code(1)
     guard.store.rollbacks.restored(rollback.rollback_id, sequence=sequence, output=None, now=LATER)
-    (ended,) = guard.monitor.recover(now=LATER)
+    (ended,) = recover(guard.monitor, now=LATER)
     assert (ended.state, len(place.orders)) == ("finished", 2)
     assert guard.store.actuations.unsettled() == []
 
@@ -163,7 +164,7 @@ def test_a_persons_deployment_before_the_restore_wins(guard: Guard, place: Place
     session_id = regressed(guard)
     claim(guard, session_id)
     guard.deploy(3, at=LATER)
-    assert guard.monitor.recover(now=LATER) == []
+    assert recover(guard.monitor, now=LATER) == []
     assert place.runs == code(3)
     assert place.asked == [("deploy", 1), ("deploy", 2), ("deploy", 3)]
     assert journal(guard, session_id).state == "overtaken"
@@ -176,7 +177,7 @@ def test_a_persons_deployment_after_the_restore_wins(guard: Guard, place: Place)
     _, sequence = guard.store.rollbacks.attempt(rollback.rollback_id, holder="dead", until=LATER, now=LATER)
     guard.store.rollbacks.restored(rollback.rollback_id, sequence=sequence, output=None, now=LATER)
     guard.deploy(3, at=LATER)
-    guard.monitor.recover(now=LATER)
+    recover(guard.monitor, now=LATER)
     assert (journal(guard, session_id).state, place.runs) == ("overtaken", code(3))
     assert guard.store.actuations.unsettled() == []
 
@@ -190,7 +191,7 @@ def test_a_persons_cancel_during_the_call_wins(guard: Guard, place: Place, momen
     assert result["rollback_performed"] is False
     assert journal(guard, session_id).state == "overtaken"
     assert [unsettled.tool_name for unsettled in guard.store.actuations.unsettled()] == ["my_tool"]
-    guard.monitor.recover(now=LATER)
+    recover(guard.monitor, now=LATER)
     assert place.runs == code(2)
     assert place.asked[2:] == [("rollback", 1), ("settle", 2)]
     assert guard.store.actuations.unsettled() == []
@@ -206,12 +207,12 @@ def test_what_is_live_is_asked_for_until_acknowledged(guard: Guard, place: Place
     assert live is not None
     assert live.version_number == 1
     for minutes, orders in ((0, 1), (0.5, 1), (1, 2), (2, 2), (3, 3)):
-        guard.monitor.recover(now=LATER + minutes * MINUTE)
+        recover(guard.monitor, now=LATER + minutes * MINUTE)
         assert [action for action, _version in place.asked].count("settle") == orders
     (unsettled,) = guard.store.actuations.unsettled()
     assert (unsettled.attempts, unsettled.last_error) == (3, "away")
     place.down = None
-    guard.monitor.recover(now=LATER + timedelta(hours=2))
+    recover(guard.monitor, now=LATER + timedelta(hours=2))
     assert (place.runs, guard.store.actuations.unsettled()) == (code(1), [])
 
 
@@ -222,8 +223,8 @@ def test_a_call_of_somebody_else_since_makes_it_be_restored_again(guard: Guard, 
     _, sequence = guard.store.rollbacks.attempt(rollback.rollback_id, holder="dead", until=LATER, now=LATER)
     guard.store.rollbacks.restored(rollback.rollback_id, sequence=sequence, output=None, now=LATER)
     guard.store.actuations.take("my_tool", holder="a deployer that died", until=LATER, now=LATER)
-    assert guard.monitor.recover(now=LATER) == []
-    (ended,) = guard.monitor.recover(now=LATER)
+    assert recover(guard.monitor, now=LATER) == []
+    (ended,) = recover(guard.monitor, now=LATER)
     assert (ended.state, place.asked[-1]) == ("finished", ("rollback", 1))
 
 
@@ -263,10 +264,10 @@ def test_a_watcher_without_the_actuator_leaves_it_alone(guard: Guard, place: Pla
     claim(guard, session_id)
     plain = ToolRegistry(guard.registry.folder.path, store=guard.store)
     watcher = DeploymentMonitor(execution_store=guard.store, tool_registry=plain, notifiers=[])
-    assert watcher.recover(now=LATER) == []
+    assert recover(watcher, now=LATER) == []
     assert plain.folder.names() == []
     assert journal(guard, session_id).state == "claimed"
-    assert [r.state for r in guard.monitor.recover(now=LATER)] == ["finished"]
+    assert [r.state for r in recover(guard.monitor, now=LATER)] == ["finished"]
 
 
 def test_by_hand(guard: Guard, place: Place) -> None:
@@ -278,7 +279,7 @@ def test_by_hand(guard: Guard, place: Place) -> None:
     with pytest.raises(RollbackRefused, match="under way"):
         guard.monitor.roll_back("my_tool", reason="customers complain", now=LATER)
     place.down = None
-    assert [r.state for r in guard.monitor.recover(now=LATER + MINUTE)] == ["finished"]
+    assert [r.state for r in recover(guard.monitor, now=LATER + MINUTE)] == ["finished"]
     assert place.runs == code(1)
 
 
@@ -287,7 +288,7 @@ def test_a_new_session_overtakes_what_the_one_before_decided(guard: Guard, place
     session_id = regressed(guard)
     claim(guard, session_id)
     guard.watch(at=LATER)
-    assert guard.monitor.recover(now=LATER) == []
+    assert recover(guard.monitor, now=LATER) == []
     assert (journal(guard, session_id).state, place.runs) == ("overtaken", code(2))
     assert guard.monitor.roll_back("my_tool", reason="by hand", now=LATER).state == "finished"
 
@@ -299,7 +300,7 @@ def test_a_session_that_another_program_closed_does_not_block_the_tool(guard: Gu
     with guard.store.database.write() as connection:
         closed = {"status": "cancelled", "completed_at": LATER}
         connection.execute(sa.update(deployment_monitoring).values(**closed))
-    (ended,) = guard.monitor.recover(now=LATER)
+    (ended,) = recover(guard.monitor, now=LATER)
     assert (ended.state, ended.error) == ("overtaken", f"session {session_id} is cancelled")
     assert place.asked == [("deploy", 1), ("deploy", 2)]
     assert guard.store.rollbacks.open() == []

@@ -9,6 +9,7 @@ import pytest
 
 from rollguard import ExecutionStore
 from tests.conftest import NOW, Guard
+from tests.watching import check_all
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 NO_ANSWER = "TimeoutError: no answer"
@@ -129,7 +130,7 @@ def test_a_twin_that_was_rolled_back_first_is_no_excuse(guard: Guard, error: str
     guard.watch(tool="search", at=NOW, decision="evidence")
     record(guard.store, 0, 8, start=NOW, over=4 * MINUTE, tool="search", error=error)
     (twin, _ours) = sorted(
-        (r for r in guard.monitor.look_after_all(now=NOW + 4 * MINUTE) if isinstance(r, dict)),
+        (r for r in check_all(guard.monitor, now=NOW + 4 * MINUTE) if isinstance(r, dict)),
         key=lambda result: result["tool_name"] != "search",
     )
     assert twin["rollback_performed"]

@@ -23,6 +23,7 @@ from rollguard.errors import (
 from rollguard.model.event import Event
 from rollguard.store import Intention
 from tests.conftest import NOW, Guard, code
+from tests.watching import recover
 
 LATER = NOW + timedelta(hours=2)
 
@@ -139,8 +140,8 @@ def test_a_claim_of_a_dead_process_is_carried_out_once(guard: Guard, told: Told)
     """What a process decided and did not live to finish is finished by the next one, exactly once."""
     session_id = _regressed(guard)
     rollback_id = _claim(guard, session_id)
-    assert [r.rollback_id for r in guard.monitor.recover(now=LATER + timedelta(minutes=1))] == [rollback_id]
-    assert guard.monitor.recover(now=LATER) == []
+    assert [r.rollback_id for r in recover(guard.monitor, now=LATER + timedelta(minutes=1))] == [rollback_id]
+    assert recover(guard.monitor, now=LATER) == []
     assert _file(guard) == code(1)
     assert guard.session(session_id).status == "rolled_back"
     assert [event.kind for event in told.events] == ["rolled_back"]
@@ -155,7 +156,7 @@ def test_a_claim_is_finished_though_the_file_was_already_swapped(guard: Guard) -
     session_id = _regressed(guard)
     _claim(guard, session_id)
     guard.registry.put(guard.store.versions.get("my_tool", 1))
-    guard.monitor.recover(now=LATER)
+    recover(guard.monitor, now=LATER)
     assert guard.session(session_id).status == "rolled_back"
     assert [v.kind for v in guard.store.versions.history("my_tool")] == ["improvement", "initial"]
 
@@ -165,7 +166,7 @@ def test_a_persons_deployment_wins(guard: Guard) -> None:
     session_id = _regressed(guard)
     _claim(guard, session_id)
     guard.deploy(3, at=LATER)
-    assert guard.monitor.recover(now=LATER) == []
+    assert recover(guard.monitor, now=LATER) == []
     assert _file(guard) == code(3)
     rollback = guard.store.rollbacks.of_session(session_id)
     assert rollback is not None
@@ -179,7 +180,7 @@ def test_a_persons_cancel_wins(guard: Guard) -> None:
     session_id = _regressed(guard)
     _claim(guard, session_id)
     guard.monitor.cancel_monitoring(session_id, "known, not its fault", now=LATER)
-    assert guard.monitor.recover(now=LATER) == []
+    assert recover(guard.monitor, now=LATER) == []
     assert _file(guard) == code(2)
     assert guard.session(session_id).notes == "known, not its fault"
 
@@ -268,7 +269,7 @@ def test_a_file_that_is_edited_again_and_again_is_not_restored_over(
         result = guard.monitor.auto_rollback_if_needed("my_tool", session_id, now=LATER)
     assert (result["rollback_performed"], _file(guard)) == (False, code(72))
     assert "its file changed at this moment" in result["reason"]
-    assert [r.state for r in guard.monitor.recover(now=LATER)] == ["finished"]
+    assert [r.state for r in recover(guard.monitor, now=LATER)] == ["finished"]
     edits_kept = [v.code.decode() for v in guard.store.versions.history("my_tool") if v.kind == "edit"]
     assert edits_kept == [code(72), code(71), code(70)]
 

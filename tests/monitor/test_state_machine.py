@@ -28,7 +28,7 @@ from hypothesis.stateful import (
 from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry
 from rollguard.errors import CodeQuarantined, NoEarlierVersion, SessionClosed
 from rollguard.store import digest
-from tests.conftest import NOW, PostgresServer, code
+from tests.conftest import NOW, PostgresServer, code, examples
 
 TOOL = "my_tool"
 THRESHOLD = Fraction(15, 100)
@@ -240,19 +240,21 @@ class Sessions(RuleBasedStateMachine):
 
 
 STEPS = settings(
-    max_examples=20,
+    parent=examples(20),
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
 
 
+@pytest.mark.hypothesis
 def test_sessions_on_sqlite() -> None:
     """Whatever happens, in whatever order, statuses, rollbacks, file, pointer and views agree (SQLite)."""
     Sessions.new_url = staticmethod(lambda folder: f"sqlite:///{folder}/rollguard.db")
     run_state_machine_as_test(Sessions, settings=STEPS)
 
 
+@pytest.mark.hypothesis
 def test_sessions_on_postgresql(postgres: PostgresServer) -> None:
     """Whatever happens, in whatever order, statuses, rollbacks, file, pointer and views agree (PostgreSQL)."""
     Sessions.new_url = staticmethod(lambda _folder: postgres.new_database())

@@ -169,7 +169,7 @@ def test_two_dispatchers_at_once(store: ExecutionStore, url: str) -> None:
 
     def deliver(channel: Channel) -> None:
         with ExecutionStore(url) as own:
-            gate.wait(30)
+            gate.wait(300)
             counts.append(Dispatcher(own, [channel]).deliver(NOW))
 
     threads = [threading.Thread(target=deliver, args=(channel,)) for channel in channels]

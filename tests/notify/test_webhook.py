@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from rollguard import ExecutionStore
+from rollguard import http_client as posting
 from rollguard.errors import ActuatorFailed, InvalidInput
 from rollguard.model.version import Version
 from rollguard.notify import Dispatcher, NotDelivered, Unreachable, WebhookNotifier
@@ -39,7 +41,7 @@ class Receiver:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 receiver.got.append((self.path, self.headers["Content-Type"], json.loads(body)))
                 if self.path == "/silent":
-                    receiver.release.wait(30)
+                    receiver.release.wait(300)
                     return
                 self.send_response(receiver.status)
                 if 300 <= receiver.status < 400:
@@ -111,20 +113,28 @@ def dripping() -> Iterator[Dripping]:
     running.close()
 
 
+@pytest.fixture(params=[0.01, 0.0], ids=["at its time", "before it is connected"])
+def over_soon(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time for a whole POST is over long before the time for a part of it, however busy the machine is."""
+    assert posting.WAITS == 4
+    monkeypatch.setattr(posting, "WAITS", request.param)
+
+
+@pytest.mark.usefixtures("over_soon")
 def test_an_answer_that_drips_is_not_waited_for(dripping: Dripping) -> None:
     """A receiver that sends byte after byte holds nobody up for longer than four times the timeout."""
-    with pytest.raises(Unreachable, match=r"took longer than 0\.8 s"):
-        WebhookNotifier(dripping.url, timeout=0.2).notify(event())
+    with pytest.raises(Unreachable, match=r"took longer than 0(\.6)? s"):
+        WebhookNotifier(dripping.url, timeout=60).notify(event())
 
 
+@pytest.mark.usefixtures("over_soon")
 def test_an_order_whose_answer_drips_is_not_acknowledged(dripping: Dripping) -> None:
     """An actuator whose answer is never whole has failed, within the time that its lease allows for."""
-    actuator = WebhookActuator(dripping.url, "s3cret", timeout=0.2, pauses=())
+    actuator = WebhookActuator(dripping.url, "s3cret", timeout=60, pauses=())
+    assert actuator.patience == 4 * 60
     version = Version("my_tool", 3, b"x", digest(b"x"), "improvement", "ada", None, 2, NOW)
-    began = time.monotonic()
-    with pytest.raises(ActuatorFailed, match=r"took longer than 0\.8 s"):
+    with pytest.raises(ActuatorFailed, match=r"took longer than 0(\.6)? s"):
         actuator.put(Order(version, "rollback", "key", 1))
-    assert time.monotonic() - began < actuator.patience + 5.0
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
@@ -153,7 +163,7 @@ def test_timeout(receiver: Receiver) -> None:
 
 def test_an_endless_answer(receiver: Receiver) -> None:
     """Only the status is read, so that an answer without end does not hold anybody up."""
-    WebhookNotifier(f"{receiver.url}/endless", timeout=2).notify(event())
+    WebhookNotifier(f"{receiver.url}/endless", timeout=60).notify(event())
     assert len(receiver.got) == 1
 
 
@@ -185,6 +195,16 @@ def test_the_secret_in_the_url() -> None:
     with pytest.raises(NotDelivered) as caught:
         WebhookNotifier(urls[0]).notify(event())
     assert "s3cret" not in names[0] + str(caught.value)
+
+
+def test_the_url_is_not_logged(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    """The HTTP client logs no URL of ours, at any level; the requests of others it logs as before."""
+    caplog.set_level(logging.DEBUG)
+    WebhookNotifier(f"{receiver.url}/s3cret?key=s3cret").notify(event())
+    assert len(receiver.got) == 1
+    assert "s3cret" not in caplog.text
+    httpx2.post(f"{receiver.url}/other", json={})
+    assert "/other" in caplog.text
 
 
 def test_by_the_dispatcher(receiver: Receiver, tmp_path: Path) -> None:

@@ -84,9 +84,9 @@ def test_threads(store: ExecutionStore, registry: ToolRegistry) -> None:
 
     def run(who: str) -> None:
         with rollguard.request(who):
-            both.wait(timeout=60)
+            both.wait(timeout=300)
             registry.call("my_tool", who=who)
-            both.wait(timeout=60)
+            both.wait(timeout=300)
 
     def call(who: str | None) -> None:
         registry.call("my_tool", who=who)
@@ -174,5 +174,5 @@ def test_retries_count_once(store: ExecutionStore, guard: Guard, monitor: Deploy
                 except ValueError:
                     assert not ok
     assert [row["version_number"] for row in executions(store)] == [number] * 6
-    current = monitor.check_health("my_tool", session_id, now=now + timedelta(minutes=1))["current"]
+    current = monitor.check_health("my_tool", session_id, now=now + timedelta(hours=1))["current"]
     assert (current["total_executions"], current["successes"]) == (3, 2)

@@ -17,17 +17,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollguard.model.execution import Execution
 from rollguard.record import Spool
 from tests.conftest import NOW
 from tests.registry.helpers import finished, python
 
 
-def row(number: int, **more: Any) -> dict[str, Any]:
-    return {"execution_id": f"e{number}", "executed_at": NOW + timedelta(seconds=number), "n": number, **more}
+def row(number: int, **more: Any) -> Execution:
+    moment = NOW + timedelta(seconds=number)
+    return Execution("my_tool", True, execution_id=f"e{number}", executed_at=moment, **more)
 
 
-def drained(spool: Spool) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
+def number_of(one: Execution) -> int:
+    return int(str(one.execution_id)[1:])
+
+
+def drained(spool: Spool) -> list[Execution]:
+    rows: list[Execution] = []
     assert spool.drain(rows.extend) == len(rows)
     return rows
 
@@ -41,7 +47,7 @@ def test_round_trip(spool: Spool) -> None:
     """Rows come back as they were, in order, and once; the folder is made when it is needed."""
     assert not spool.pending
     assert drained(spool) == []
-    rows = [row(n, text="é\0\ud800\n\r\u2028") for n in range(5)]
+    rows = [row(n, error="é\0\ud800\n\r\u2028", request_id="r") for n in range(5)]
     for one in rows:
         spool.append(one)
     assert spool.pending
@@ -50,29 +56,45 @@ def test_round_trip(spool: Spool) -> None:
     assert drained(spool) == []
 
 
-@given(
-    st.lists(
-        st.tuples(
-            st.dictionaries(
-                st.text(st.characters(exclude_categories=())),
-                st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=())),
-            ),
-            st.datetimes(
-                min_value=datetime(1970, 1, 2),  # noqa: DTZ001
-                max_value=datetime(2100, 1, 1),  # noqa: DTZ001
-                timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30))]),
-            ),
-        ),
-        max_size=8,
-    )
+TEXT = st.text(st.characters(exclude_categories=()))
+ROWS = st.builds(
+    Execution,
+    tool_name=TEXT,
+    success=st.booleans(),
+    duration_ms=st.none() | st.floats(0, allow_infinity=False),
+    error=st.none() | TEXT,
+    error_type=st.none() | TEXT,
+    parameters=st.none() | TEXT,
+    result=st.none() | TEXT,
+    executed_at=st.datetimes(
+        min_value=datetime(1970, 1, 2),  # noqa: DTZ001
+        max_value=datetime(2100, 1, 1),  # noqa: DTZ001
+        timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30))]),
+    ),
+    version_number=st.none() | st.integers(1),
+    execution_id=st.none() | TEXT,
+    request_id=st.none() | TEXT,
 )
-def test_any_rows_come_back(tmp_path: Path, rows: list[tuple[dict[str, Any], datetime]]) -> None:
+
+
+@given(st.lists(ROWS, max_size=8))
+def test_any_rows_come_back(tmp_path: Path, rows: list[Execution]) -> None:
     """Whatever text and moments rows hold, they come back equal."""
     spool = Spool(tmp_path / "spool.jsonl")
-    whole = [{**values, "executed_at": moment} for values, moment in rows]
-    for one in whole:
+    for one in rows:
         spool.append(one)
-    assert drained(spool) == whole
+    assert drained(spool) == rows
+
+
+def test_rows_of_another_version(spool: Spool) -> None:
+    """A field that an older Rollguard did not have is as if it was not given; one that a newer one has is left out."""
+    fields = {**row(1, request_id="r")._asdict(), "executed_at": row(1).executed_at.isoformat(), "newer": 1}  # type: ignore[union-attr]
+    del fields["request_id"]
+    body = json.dumps(fields).encode()
+    spool.append(row(0))
+    with spool.path.open("ab") as file:
+        file.write(b"%08x %b\n" % (zlib.crc32(body), body))
+    assert drained(spool) == [row(0), row(1)]
 
 
 def test_many_rows_in_batches(spool: Spool) -> None:
@@ -91,7 +113,7 @@ def test_nothing_is_forgotten_when_the_database_is_away(spool: Spool) -> None:
     for n in range(3):
         spool.append(row(n))
 
-    def refuse(_rows: list[dict[str, Any]]) -> None:
+    def refuse(_rows: list[Execution]) -> None:
         raise ConnectionError
 
     with pytest.raises(ConnectionError):
@@ -102,9 +124,9 @@ def test_nothing_is_forgotten_when_the_database_is_away(spool: Spool) -> None:
 def test_rows_that_come_during_a_drain(spool: Spool) -> None:
     """What is appended while the rows before it are being written waits for the next drain."""
     spool.append(row(1))
-    taken: list[dict[str, Any]] = []
+    taken: list[Execution] = []
 
-    def write(rows: list[dict[str, Any]]) -> None:
+    def write(rows: list[Execution]) -> None:
         taken.extend(rows)
         spool.append(row(2))
         assert spool.drain(taken.extend) == 0  # somebody is at it already
@@ -141,7 +163,7 @@ def test_any_damage(tmp_path: Path, data: st.DataObject) -> None:
     end = data.draw(st.integers(start, min(len(content), start + 20)))
     content[start:end] = data.draw(st.binary(max_size=20))
     spool.path.write_bytes(content)
-    numbers = [one["n"] for one in drained(spool)]
+    numbers = [number_of(one) for one in drained(spool)]
     assert numbers == sorted(set(numbers))
     assert set(numbers) <= set(range(4))
     assert len(numbers) >= 1  # the damage reaches over two lines at most, and touches a third at its edge
@@ -150,7 +172,7 @@ def test_any_damage(tmp_path: Path, data: st.DataObject) -> None:
 KILLED = """
 import os, signal, sys
 from rollguard.record import Spool
-from tests.record.test_spool import row
+from tests.record.test_spool import number_of, row
 spool = Spool(sys.argv[1])
 for n in range(3):
     spool.append(row(n))
@@ -164,7 +186,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_killed(spool: Spool, moment: str) -> None:
     """Rows survive the kill of the process that kept them, also in the midst of handing them over."""
     process = python(KILLED, spool.path, moment)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode == -signal.SIGKILL
     assert drained(spool) == [row(n) for n in range(3)]
 
@@ -172,7 +194,7 @@ def test_killed(spool: Spool, moment: str) -> None:
 SHARING = """
 import sys
 from rollguard.record import Spool
-from tests.record.test_spool import row
+from tests.record.test_spool import number_of, row
 spool, start, out = Spool(sys.argv[1]), int(sys.argv[2]), open(sys.argv[3], "a")
 taken = []
 print("ready", flush=True)
@@ -180,7 +202,7 @@ sys.stdin.readline()
 for n in range(start, start + 60):
     spool.append(row(n))
     if n % 7 == 0:
-        spool.drain(lambda rows: taken.extend(one["n"] for one in rows))
+        spool.drain(lambda rows: taken.extend(number_of(one) for one in rows))
 print(taken)
 """
 
@@ -197,7 +219,7 @@ def test_processes_share_a_spool(spool: Spool, tmp_path: Path) -> None:
         process.stdin.write("\n")
         process.stdin.flush()
     taken = [json.loads(finished(process)) for process in sharing]
-    taken.append([one["n"] for one in drained(spool)])
+    taken.append([number_of(one) for one in drained(spool)])
     everything = [n for numbers in taken for n in numbers]
     assert sorted(everything) == [n for start in starts for n in range(start, start + 60)]
     for numbers in taken:
@@ -211,7 +233,7 @@ def test_a_forked_child_does_not_keep_the_lock(spool: Spool) -> None:
     reading, writing = os.pipe()
     children = []
 
-    def fork_in_the_midst(_rows: list[dict[str, Any]]) -> None:
+    def fork_in_the_midst(_rows: list[Execution]) -> None:
         pid = os.fork()
         if pid == 0:
             os.close(writing)
@@ -235,26 +257,26 @@ def test_waiting_for_a_drain(spool: Spool) -> None:
     """Who waits for a drain under way hands over what it left, and returns only when all is handed over."""
     spool.append(row(1))
     begun, go_on = threading.Event(), threading.Event()
-    taken: list[dict[str, Any]] = []
+    taken: list[Execution] = []
 
-    def write(rows: list[dict[str, Any]]) -> None:
+    def write(rows: list[Execution]) -> None:
         begun.set()
-        assert go_on.wait(60)
+        assert go_on.wait(300)
         taken.extend(rows)
 
     other = threading.Thread(target=spool.drain, args=(write,))
     other.start()
-    assert begun.wait(60)
+    assert begun.wait(300)
     spool.append(row(2))
     waiting = threading.Thread(target=spool.drain, args=(taken.extend,), kwargs={"wait": True})
     waiting.start()
     waiting.join(0.1)
     assert waiting.is_alive()
     go_on.set()
-    waiting.join(60)
+    waiting.join(300)
     assert taken == [row(1), row(2)]
     assert not spool.pending
-    other.join(60)
+    other.join(300)
 
 
 def test_a_spool_that_cannot_be_written(tmp_path: Path) -> None:
@@ -286,9 +308,9 @@ def test_a_large_spool_is_drained_file_by_file(spool: Spool, monkeypatch: pytest
     monkeypatch.setattr("rollguard.record.spool._LARGE", 100)
     for n in range(12):
         spool.append(row(n))
-    taken: list[dict[str, Any]] = []
+    taken: list[Execution] = []
 
-    def write(rows: list[dict[str, Any]]) -> None:
+    def write(rows: list[Execution]) -> None:
         if len(taken) > 3:
             raise ConnectionError
         taken.extend(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -29,9 +30,12 @@ def executions(store: ExecutionStore, tool_name: str | None = None) -> list[dict
     return rows
 
 
+_started: list[subprocess.Popen[str]] = []
+
+
 def python(script: str, *arguments: str | Path) -> subprocess.Popen[str]:
-    """A real Python process that runs `script`."""
-    return subprocess.Popen(
+    """A real Python process that runs `script`; it lives no longer than the test that started it."""
+    process = subprocess.Popen(
         [sys.executable, "-c", script, *map(str, arguments)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -39,9 +43,23 @@ def python(script: str, *arguments: str | Path) -> subprocess.Popen[str]:
         text=True,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
     )
+    _started.append(process)
+    return process
 
 
-def finished(process: subprocess.Popen[str], timeout: float = 60) -> str:
+def end_processes() -> None:
+    """End what a test left running when it failed, or the next test would be told of it too."""
+    while _started:
+        process = _started.pop()
+        process.kill()  # nothing where it has ended
+        process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):  # what it was sent and did not read
+                    pipe.close()
+
+
+def finished(process: subprocess.Popen[str], timeout: float = 300) -> str:
     """What the process printed, once it has ended well."""
     try:
         out, err = process.communicate(timeout=timeout)

@@ -103,7 +103,7 @@ async def test_stop_iteration_from_a_thread(registry: ToolRegistry, store: Execu
     """A plain tool that raises StopIteration does not hang `acall`; as in any coroutine it becomes a RuntimeError."""
     write(tools_dir, "def my_tool():\n    return next(iter([]))\n")
     with pytest.raises(RuntimeError, match="StopIteration"):
-        await asyncio.wait_for(registry.acall("my_tool"), 20)
+        await asyncio.wait_for(registry.acall("my_tool"), 300)
     assert only(store)["error_type"] == "StopIteration"
 
 
@@ -205,7 +205,7 @@ def test_async_tool_from_plain_code(registry: ToolRegistry, store: ExecutionStor
 
 async def test_plain_tool_from_async_code(registry: ToolRegistry, tools_dir: Path) -> None:
     """`acall` runs a plain tool in a thread, so that the event loop goes on meanwhile."""
-    write(tools_dir, "import threading\nGO = threading.Event()\ndef my_tool():\n    return GO.wait(30)\n")
+    write(tools_dir, "import threading\nGO = threading.Event()\ndef my_tool():\n    return GO.wait(300)\n")
     under_way = asyncio.create_task(registry.acall("my_tool"))
     go = vars(registry.get_tool("my_tool").module)["GO"]
     go.set()  # possible only while the loop is free
@@ -399,7 +399,7 @@ for n in range(4):
     pid = os.fork()
     if pid == 0:
         code = 1
-        signal.alarm(30)  # rather than to hang
+        signal.alarm(300)  # rather than to hang
         try:
             for _ in range(3):
                 assert registry.call("my_tool", x=n) == n
@@ -436,7 +436,7 @@ def test_a_lock_held_elsewhere_does_not_reach_the_child(registry: ToolRegistry, 
     """A child forked while another thread is loading a tool can still load tools of its own."""
     write(
         tools_dir,
-        "import threading\nimport rg_test_gate as gate\ngate.started.set()\ngate.go.wait(30)\ndef slow(): return 1\n",
+        "import threading\nimport rg_test_gate as gate\ngate.started.set()\ngate.go.wait(300)\ndef slow(): return 1\n",
         "slow",
     )
     write(tools_dir, "def quick():\n    return 2\n", "quick")
@@ -449,11 +449,11 @@ def test_a_lock_held_elsewhere_does_not_reach_the_child(registry: ToolRegistry, 
     loader = threading.Thread(target=registry.get_tool, args=("slow",))
     loader.start()
     try:
-        assert gate.started.wait(30)
+        assert gate.started.wait(300)
         pid = os.fork()
         if pid == 0:
             code = 1
-            signal.alarm(20)  # rather than to hang
+            signal.alarm(300)  # rather than to hang
             try:
                 code = 0 if registry.get_tool("quick").function() == 2 else 1
             finally:

@@ -16,6 +16,7 @@ from rollguard.settings import Settings
 from rollguard.store import digest
 from tests.conftest import Guard, PostgresServer, code
 from tests.registry.helpers import finished, python
+from tests.watching import recover
 
 DIE_IN_THE_SWAP = """
 import os, sys
@@ -67,7 +68,7 @@ def test_a_watcher_takes_it_back(guard: Guard, die: Callable[..., None], tools_d
     """A process that was there before puts it right in its next cycle."""
     guard.deploy(1)
     die(2)
-    guard.monitor.recover(now=guard.now)
+    recover(guard.monitor, now=guard.now)
     assert (tools_dir / "my_tool.py").read_text() == code(1)
 
 
@@ -88,7 +89,7 @@ def test_what_a_person_wrote_since_stays(guard: Guard, die: Callable[..., None],
     guard.deploy(1)
     die(2)
     (tools_dir / "my_tool.py").write_text(code(5))
-    guard.monitor.recover(now=guard.now)
+    recover(guard.monitor, now=guard.now)
     assert (tools_dir / "my_tool.py").read_text() == code(5)
     assert notes_in(tools_dir) == []
 
@@ -98,7 +99,7 @@ def test_an_edit_that_was_swapped_over_comes_back(guard: Guard, die: Callable[..
     guard.deploy(1)
     (tools_dir / "my_tool.py").write_text(code(5))
     die(2)
-    guard.monitor.recover(now=guard.now)
+    recover(guard.monitor, now=guard.now)
     assert (tools_dir / "my_tool.py").read_text() == code(5)
 
 
@@ -146,7 +147,7 @@ registry.deploy("my_tool", content)
     settling = python(
         "import sys; from rollguard import ExecutionStore, ToolRegistry\n"
         "print('opening', flush=True)\n"
-        "print(ToolRegistry(sys.argv[2], store=ExecutionStore(sys.argv[1], busy_timeout=60)).call('my_tool', x=1))",
+        "print(ToolRegistry(sys.argv[2], store=ExecutionStore(sys.argv[1], busy_timeout=300)).call('my_tool', x=1))",
         url,
         tools_dir,
     )
@@ -165,7 +166,7 @@ def test_a_rollback_cut_short_and_then_called_off(guard: Guard, store: Execution
     guard.deploy(2)
     write_note(tools_dir, "my_tool", before=digest(code(2).encode()), after=digest(code(1).encode()), live=2).leave()
     guard.registry.folder.swap("my_tool", code(1).encode())
-    guard.monitor.recover(now=guard.now)
+    recover(guard.monitor, now=guard.now)
     assert (tools_dir / "my_tool.py").read_text() == code(2)
 
 
@@ -199,7 +200,7 @@ def test_the_doctor_tells_of_it(guard: Guard, die: Callable[..., None], url: str
     die(2)
     findings = examine(Settings(database=url, tools_dir=tools_dir), guard.now)
     assert any("cut short: my_tool" in finding.says for finding in findings)
-    guard.monitor.recover(now=guard.now)
+    recover(guard.monitor, now=guard.now)
     findings = examine(Settings(database=url, tools_dir=tools_dir), guard.now)
     assert not any("cut short" in finding.says for finding in findings)
 

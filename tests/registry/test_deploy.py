@@ -297,7 +297,7 @@ def test_an_owner_that_cannot_be_kept(tmp_path: Path) -> None:
         folder.chmod(0o777)
         (folder / "my_tool.py").write_text("def my_tool(): return 1")
         process = python(SOMEBODY_ELSE, folder)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=300)
         if "ModuleNotFoundError" in err or "PermissionError" in err:
             pytest.skip("the code is where other users may not read it")
         assert process.returncode == 0, err
@@ -333,7 +333,7 @@ def test_leftovers_of_a_killed_process(store: ExecutionStore, registry: ToolRegi
     """What a process killed in the midst of a swap leaves is no tool, changes nothing, and goes at the next start."""
     registry.deploy("my_tool", code(1))
     process = python(KILLED, tools_dir)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode == -9
     assert len(hidden(tools_dir)) == 1
     assert registry.refresh() == {}

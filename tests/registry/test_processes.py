@@ -12,7 +12,7 @@ import sys
 from rollguard import ExecutionStore, ToolRegistry
 from rollguard.errors import DeploymentConflict
 url, tools, number, rounds = sys.argv[1:]
-registry = ToolRegistry(tools, store=ExecutionStore(url))
+registry = ToolRegistry(tools, store=ExecutionStore(url, busy_timeout=300))
 print("ready", flush=True)
 for round in range(int(rounds)):
     sys.stdin.readline()
@@ -85,7 +85,7 @@ import sys
 from rollguard import ExecutionStore, ToolRegistry
 from rollguard.errors import DeploymentConflict
 url, tools, seed = sys.argv[1:]
-registry = ToolRegistry(tools, store=ExecutionStore(url, busy_timeout=60))
+registry = ToolRegistry(tools, store=ExecutionStore(url, busy_timeout=300))
 print("ready", flush=True)
 sys.stdin.readline()
 for turn in range(25):
@@ -99,7 +99,7 @@ for turn in range(25):
 STRESS_CALL = """
 import sys, threading
 from rollguard import ExecutionStore, ToolRegistry
-registry = ToolRegistry(sys.argv[2], store=ExecutionStore(sys.argv[1], busy_timeout=60))
+registry = ToolRegistry(sys.argv[2], store=ExecutionStore(sys.argv[1], busy_timeout=300))
 print("ready", flush=True)
 stop = threading.Event()
 def wait():

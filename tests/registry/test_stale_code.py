@@ -1,4 +1,4 @@
-"""A swapped file is served from the next call on, an edited one from the next look on, however little it shows."""
+"""A swapped file is served from the next call on, an edited one from the next check on, however little it shows."""
 
 from __future__ import annotations
 
@@ -37,15 +37,17 @@ def test_many_swaps_within_a_second(registry: ToolRegistry) -> None:
 WATCHER = """
 import sys
 from rollguard import ExecutionStore, ToolRegistry
-registry = ToolRegistry(sys.argv[2], store=ExecutionStore(sys.argv[1]), look_every=3600)  # only what is announced
+now = 0.0
+registry = ToolRegistry(sys.argv[2], store=ExecutionStore(sys.argv[1]), clock=lambda: now)
 print("ready", flush=True)
 for line in sys.stdin:
+    now += 0.05
     print(registry.call("my_tool"), flush=True)
 """
 
 
 def test_another_process_sees_every_swap(tmp_path: Path, tools_dir: Path) -> None:
-    """A process that calls the tool after each of many quick swaps by another one never runs a stale version."""
+    """A process that calls the tool 50 ms after each of many swaps by another one never runs a stale version."""
     url = f"sqlite:///{tmp_path}/rollguard.db"
     with ExecutionStore(url):
         folder = Folder(tools_dir)
@@ -153,7 +155,7 @@ def test_broken_and_mended_by_hand(store: ExecutionStore, tools_dir: Path) -> No
 WAITS = (
     "import threading\nSTARTED, GO = threading.Event(), threading.Event()\n"
     "def helper():\n    return {0}\n"
-    "def my_tool():\n    STARTED.set()\n    assert GO.wait(30)\n    return helper()\n"
+    "def my_tool():\n    STARTED.set()\n    assert GO.wait(300)\n    return helper()\n"
 )
 
 
@@ -164,7 +166,7 @@ def test_a_call_in_flight_finishes_on_its_version(registry: ToolRegistry, store:
     results = []
     caller = threading.Thread(target=lambda: results.append(registry.call("my_tool")))
     caller.start()
-    assert vars(module)["STARTED"].wait(30)
+    assert vars(module)["STARTED"].wait(300)
     registry.deploy("my_tool", "def my_tool():\n    return 2\n")
     assert registry.call("my_tool") == 2
     vars(module)["GO"].set()

@@ -1,9 +1,10 @@
-"""Executions that are checked column by column are the ones that are checked one by one."""
+"""An execution is declared once; many are checked at once, and each is kept or refused as it would be alone."""
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from types import MappingProxyType
 from typing import Any
@@ -13,120 +14,133 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollguard import ExecutionStore
-from rollguard.errors import InvalidInput, RollguardError
-from rollguard.store.executions.bulk_insert import COLUMNS
-from rollguard.store.executions.executions import Executions
+from rollguard.cli import ingest
+from rollguard.errors import InvalidInput, InvalidToolName
+from rollguard.model.execution import FIELDS, Execution, checked
+from rollguard.store.executions.complete import complete
 from rollguard.store.executions.ids import moment_of, new_id
 from rollguard.store.executions.payloads import Payloads
-from rollguard.store.executions.validate_many import checked_columns
+from rollguard.store.schema import tool_executions
 from tests.conftest import NOW
 
 OURS = new_id(NOW)
-VALUES: dict[str, st.SearchStrategy[Any]] = {
-    "tool_name": st.sampled_from(["a", "b", "ünï", "", " ", "a/b", "x" * 256, 7, None, ["a"]]),
-    "success": st.sampled_from([True, False, True, False, 1, 0, None, "yes"]),
-    "duration_ms": st.sampled_from([None, 0.0, 1.5, 1e308, 12, True, -1.0, math.nan, math.inf, "1", 10**30]),
-    "error": st.sampled_from([None, "", "KeyError: x", "no type", ValueError("bad"), OSError(), 5]),
-    "error_type": st.sampled_from([None, "", "Custom", "x" * 300, 5]),
-    "parameters": st.sampled_from([None, {}, {"a": 1}, [1.5, "x"], {1, 2}, math.nan, object, "secret"]),
-    "result": st.sampled_from([None, 0, False, "", {"b": None}]),
-    "executed_at": st.sampled_from(
-        [NOW, NOW + timedelta(seconds=1), NOW.astimezone(timezone(timedelta(hours=2))), NOW.replace(tzinfo=None), "now"]
-    ),
-    "version_number": st.sampled_from([None, 1, 2, 2**31 - 1, 0, -1, 2**31, True, "1", 1.0]),
-    "execution_id": st.sampled_from(["own", "x" * 255, OURS, "", "x" * 256, "line\n", 5]),
-    "request_id": st.sampled_from([None, "r", "", 5, "x" * 256]),
+
+
+def test_an_execution_is_declared_once(store: ExecutionStore) -> None:
+    """The columns of the table, of a CSV file and the arguments of `store_tool_execution` are the class's fields."""
+    assert set(FIELDS) == set(tool_executions.columns.keys()) - {"id"}
+    assert list(ingest.COLUMNS) == list(FIELDS)
+    arguments = inspect.signature(store.store_tool_execution).parameters
+    fields = inspect.signature(Execution).parameters
+    assert [(name, argument.default) for name, argument in arguments.items()] == [
+        (name, field.default) for name, field in fields.items()
+    ]
+
+
+def test_every_needed_column_is_a_needed_field() -> None:
+    """What the table wants of a program is what an execution cannot be without."""
+    needed = {column.name for column in tool_executions.columns if not column.nullable and not column.server_default}
+    assert needed - {"id"} == set(FIELDS) - set(Execution._field_defaults)
+
+
+# What each field may be, beside what it is kept as; and what it may not be.
+GOOD: dict[str, list[tuple[Any, Any]]] = {
+    "tool_name": [(name, name) for name in ("a", "b", "ünï", "x" * 255)],
+    "success": [(True, True), (False, False)],
+    "duration_ms": [(None, None), (0.0, 0.0), (1.5, 1.5), (1e15, 1e15), (12, 12.0), (0, 0.0)],
+    "parameters": [(None, None), ({}, "{}"), ({"a": 1}, '{"a":1}'), (math.nan, '"NaN"'), ("secret", '"a parameters"')],
+    "result": [(None, None), (0, "0"), (False, "false"), ("", '""'), ({"b": None}, '{"b":null}')],
+    "executed_at": [
+        (NOW, NOW),
+        (NOW + timedelta(seconds=1), NOW + timedelta(seconds=1)),
+        (NOW.astimezone(timezone(timedelta(hours=2))), NOW),
+        (NOW.astimezone().replace(tzinfo=None), NOW),
+    ],
+    "version_number": [(None, None), (1, 1), (2, 2), (2**31 - 1, 2**31 - 1)],
+    "execution_id": [("own", "own"), ("x" * 255, "x" * 255)],
+    "request_id": [(None, None), ("r", "r"), ("x" * 255, "x" * 255)],
 }
-EXECUTIONS = st.fixed_dictionaries(
-    {"tool_name": VALUES["tool_name"], "success": VALUES["success"], "executed_at": VALUES["executed_at"]},
-    optional={
-        field: values for field, values in VALUES.items() if field not in ("tool_name", "success", "executed_at")
-    },
-)
-USUAL = st.fixed_dictionaries(
-    {
-        "tool_name": st.sampled_from(["a", "b"]),
-        "success": st.booleans(),
-        "executed_at": st.sampled_from([NOW, NOW + timedelta(seconds=1)]),
-        "execution_id": st.sampled_from(["own", "another"]),
-    },
-    optional={
-        "duration_ms": st.none() | st.floats(0, 1e9),
-        "error": VALUES["error"],
-        "error_type": VALUES["error_type"],
-        "parameters": VALUES["parameters"],
-        "result": VALUES["result"],
-        "version_number": st.sampled_from([None, 1, 2]),
-        "request_id": st.sampled_from([None, "r"]),
-    },
-)
+BAD: dict[str, list[Any]] = {
+    "tool_name": ["", " ", "a/b", "x" * 256, 7, None, ["a"]],
+    "success": [1, 0, None, "yes", "true"],
+    "duration_ms": [True, -1.0, -0.1, math.nan, math.inf, "1", 10**30, 10**400, 1e308, 1.1e15],
+    "executed_at": ["now", "2026-03-01T12:00:00Z", 5, NOW.date()],
+    "version_number": [0, -1, 2**31, True, "1", 1.0, 10**30],
+    "execution_id": ["", "x" * 256, "line\n", 5],
+    "request_id": ["", 5, "x" * 256, "nul\0"],
+}
+USUAL = {"tool_name": "a", "success": True, "executed_at": NOW}
 
 
 def _redacted(tool: str, what: str, value: Any) -> Any:
-    return f"{tool} {what}" if value == "secret" else value
+    return f"a {what}" if value == "secret" else value
 
 
 PAYLOADS = Payloads(redact=_redacted)
 
 
-@pytest.fixture(scope="module")
-def plain() -> Iterator[Executions]:
-    """What checks executions one by one."""
-    with ExecutionStore("sqlite://", redact=_redacted) as store:
-        yield store.executions
+def _values(of: Mapping[str, list[Any]], *needed: str) -> st.SearchStrategy[dict[str, Any]]:
+    each = {field: st.sampled_from(values) for field, values in of.items()}
+    return st.fixed_dictionaries({f: each.pop(f) for f in needed}, optional=each)
 
 
-def _one_by_one(plain: Executions, executions: list[dict[str, Any]]) -> list[dict[str, Any]] | type[RollguardError]:
-    try:
-        return [plain.row_from(execution) for execution in executions]
-    except RollguardError as error:
-        return type(error)
+@given(st.lists(_values(GOOD, "tool_name", "success"), min_size=1, max_size=4))
+def test_what_is_allowed(many: list[dict[str, Any]]) -> None:
+    """Allowed values are kept as they are meant, and a field that is not given is None, or made."""
+    before = datetime.now(UTC)
+    found = [complete(one, PAYLOADS) for one in checked([{f: v[0] for f, v in one.items()} for one in many])]
+    after = datetime.now(UTC)
+    for given_values, execution in zip(many, found, strict=True):
+        kept = {field: value[1] for field, value in given_values.items()}
+        made = {"executed_at": execution.executed_at, "execution_id": execution.execution_id}
+        assert execution._asdict() == {**dict.fromkeys(FIELDS), **made, **kept}
+        assert execution.executed_at is not None
+        assert execution.execution_id is not None
+        assert execution.executed_at.tzinfo is UTC
+        assert "executed_at" in kept or before <= execution.executed_at <= after
+        assert "execution_id" in kept or moment_of(execution.execution_id) == execution.executed_at
 
 
-def _by_columns(executions: list[dict[str, Any]]) -> list[dict[str, Any]] | type[RollguardError] | None:
-    try:
-        rows = checked_columns(executions, PAYLOADS)
-    except RollguardError as error:
-        return type(error)
-    return None if rows is None else [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+@given(st.data())
+def test_what_is_not_allowed(data: st.DataObject) -> None:
+    """One bad value among many executions is named by its field and by which of them it is in."""
+    many = [{field: value[0] for field, value in one.items()} for one in data.draw(st.lists(_values(GOOD, *USUAL)))]
+    field = data.draw(st.sampled_from(sorted(BAD)))
+    value = data.draw(st.sampled_from(BAD[field]))
+    place = data.draw(st.integers(0, len(many)))
+    many.insert(place, {**USUAL, field: value})
+    with pytest.raises(InvalidToolName if field == "tool_name" else InvalidInput, match=f"^{field}: ") as refused:
+        checked(many)
+    assert refused.value.number == place + 1
 
 
-def _known(rows: Any) -> Any:
-    """The rows, without the random half of ids that were made for them."""
-    if not isinstance(rows, list):
-        return rows
-    return [
-        {
-            **row,
-            "execution_id": row["execution_id"] if moment_of(row["execution_id"]) is None else row["execution_id"][:16],
-        }
-        for row in rows
-    ]
+@pytest.mark.parametrize("odd", [None, 5, "text", [], {1: 2}, ["a", 5]])
+def test_what_is_no_execution(store: ExecutionStore, odd: Any) -> None:
+    """Something else than a mapping of fields is refused as such."""
+    with pytest.raises(InvalidInput):
+        store.store_tool_executions([USUAL, odd])
+    assert store.executions.tool_names() == []
 
 
-@given(executions=st.lists(EXECUTIONS, min_size=1, max_size=4))
-def test_whatever_is_given(plain: Executions, executions: list[dict[str, Any]]) -> None:
-    """What is checked column by column is kept, or refused, as one by one; anything else is left to that."""
-    found = _by_columns(executions)
-    assert found is None or _known(found) == _known(_one_by_one(plain, executions))
-
-
-@given(executions=st.lists(USUAL, min_size=1, max_size=4))
-def test_what_is_usual(plain: Executions, executions: list[dict[str, Any]]) -> None:
-    """Executions as programs record them are checked column by column, and kept as one by one."""
-    found = _by_columns(executions)
-    assert found is not None
-    assert _known(found) == _known(_one_by_one(plain, executions))
+@pytest.mark.parametrize("error", [None, "", "KeyError: x", "no type", ValueError("bad"), OSError(), 5])
+@pytest.mark.parametrize("error_type", [None, "", "Custom", "x" * 300, 5])
+def test_errors_are_kept_as_text(store: ExecutionStore, error: Any, error_type: Any) -> None:
+    """Whatever is given as an error is kept as text, and so is its type."""
+    kept = store.executions.row(**USUAL, error=error, error_type=error_type)
+    assert kept.error == (None if error is None else str(error))
+    told = type(error).__name__ if isinstance(error, Exception) else "KeyError" if error == "KeyError: x" else None
+    expected = (error_type or told) if error is not None else error_type
+    assert kept.error_type is None if expected is None else str(kept.error_type).startswith(str(expected)[:200])
 
 
 def test_what_is_not_given(store: ExecutionStore) -> None:
     """Without a time an execution is of now; without an id it gets one of that time, another for each."""
     before = datetime.now(UTC)
-    rows = list(checked_columns([{"tool_name": "t", "success": True}] * 3, Payloads()) or ())
-    ids, times = ({row[COLUMNS.index(name)] for row in rows} for name in ("execution_id", "executed_at"))
+    rows = [complete(one, Payloads()) for one in checked([{"tool_name": "t", "success": True}] * 3)]
+    ids, times = {row.execution_id for row in rows}, {row.executed_at for row in rows}
     assert len(ids) == 3
-    assert times == {moment_of(execution_id) for execution_id in ids}
-    assert all(before <= moment <= datetime.now(UTC) for moment in times)
+    assert times == {moment_of(str(execution_id)) for execution_id in ids}
+    assert all(moment is not None and before <= moment <= datetime.now(UTC) for moment in times)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -14,6 +15,7 @@ from rollguard.errors import InvalidInput, InvalidToolName, StoreConflict
 from rollguard.judge import Rules, Window
 from rollguard.judge.histogram import bucket_of
 from rollguard.model.session import Session
+from rollguard.store.rollups.selection import since
 from tests.conftest import NOW
 
 
@@ -211,6 +213,42 @@ def test_failures_come_latest_first(store: ExecutionStore) -> None:
     before, since = store.executions.failures(_session(store), NOW + timedelta(hours=1), 2)
     assert [f.error for f in before] == ["E0", "E1"]
     assert [f.error for f in since] == ["E4", "E3"]
+
+
+@pytest.mark.parametrize("errors", [(), ("KeyError",)])
+@pytest.mark.parametrize("seconds", [0.0, 90.0])
+def test_what_is_listed_is_what_is_counted(store: ExecutionStore, errors: tuple[str, ...], seconds: float) -> None:
+    """Failures and outcomes are listed by the rules that count them: retries, requests, versions, callers' errors."""
+    some = random.Random(7)
+    moments = [NOW + timedelta(seconds=some.randrange(-1_800, 1_800)) for _ in range(600)]
+    store.store_tool_executions(
+        {
+            "tool_name": "t",
+            "success": some.random() < 0.4,
+            "error_type": some.choice(["KeyError", "OSError"]),
+            "executed_at": moment,
+            "version_number": some.choice([None, None, 1, 2]),
+            "request_id": some.choice([None, None, f"request {some.randrange(30)}"]),
+            "parameters": some.choice([None, *({"x": x} for x in range(8))]),
+        }
+        for moment in moments
+    )
+    for number in (1, 2):
+        store.versions.add("t", b"%d" % number, kind="initial", created_by="me", reason=None, now=NOW)
+    rules = Rules(caller_errors=errors, collapse_retries=seconds)
+    session = store.sessions.start("t", NOW, rules, version_number=2, notes=None, now=NOW)
+    until = NOW + timedelta(minutes=20)
+    listed = store.executions.failures(session, until, 1_000)  # before anything was counted
+    counted = store.executions.windows(session, until)
+    assert [len(failures) for failures in listed] == [window.failures for window in counted]
+    assert min(len(failures) for failures in listed) > 10
+    assert {f.error_type for f in listed[1]} == {"KeyError", "OSError"} - set(errors)
+    started, outcomes = NOW + timedelta(minutes=3), store.executions.latest(session, NOW, until, 1_000)
+    (part,) = store.executions.count([since(session, NOW, until + timedelta(microseconds=1))])
+    early = sum(f.executed_at < NOW for f in listed[1])  # of clocks that are behind
+    assert sum(not success for _at, success, _error in outcomes) == part.failures - early
+    (part,) = store.executions.count([since(session, started, until + timedelta(microseconds=1))])
+    assert len(store.executions.latest(session, started, until, 1_000)) == part.total
 
 
 def test_an_earlier_life_of_a_version_is_baseline(store: ExecutionStore) -> None:

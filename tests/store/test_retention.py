@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from rollguard import AutonomousLoop, DeploymentMonitor, ExecutionStore
+from rollguard import AutonomousLoop, ExecutionStore
 from rollguard.errors import InvalidSetting, StoreBusy
 from rollguard.judge import Rules, Window
+from rollguard.loop.stages import RetentionStage
 from rollguard.model.session import Session
 from rollguard.store import Tidied
 from rollguard.store.database.types import UTCDateTime
@@ -23,7 +24,7 @@ from rollguard.store.retention.retention import STEP
 from rollguard.store.retention.still_read import free_before
 from rollguard.store.rollups.query import Rollups
 from rollguard.store.rollups.selection import Stretch
-from tests.conftest import NOW, Guard
+from tests.conftest import NOW, Guard, examples
 
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 CUTOFF = NOW - 30 * DAY
@@ -137,7 +138,7 @@ def test_a_baseline_that_is_not_kept_yet_stays(store: ExecutionStore) -> None:
     assert _tidy(store) == 3
     assert _times(store) == [*inside, *edge, NOW]
     assert store.executions.windows(session, NOW) == before
-    store.sessions.keep_baselines({session.session_id: before[0]})
+    store.sessions.record_checks([], baselines={session.session_id: before[0]}, now=NOW)
     assert _tidy(store) == len(inside)
     assert _times(store) == [*edge, NOW]
     assert store.executions.windows(store.sessions.get(session.session_id), NOW) == before
@@ -148,7 +149,7 @@ def test_a_baseline_that_is_not_kept_yet_stays(store: ExecutionStore) -> None:
 SECONDS = st.integers(0, 90 * 86_400 * 1_000).map(lambda ms: START + timedelta(milliseconds=ms))
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(
     deployments=st.lists(SECONDS, min_size=1, max_size=4),
     times=st.lists(SECONDS, min_size=1, max_size=60),
@@ -158,7 +159,7 @@ SECONDS = st.integers(0, 90 * 86_400 * 1_000).map(lambda ms: START + timedelta(m
     kept=st.booleans(),
 )
 def test_reports_of_sessions_under_watch_do_not_change(
-    new_url: Callable[[], str],
+    new_store_url: Callable[[], str],
     deployments: list[datetime],
     times: list[datetime],
     beside: list[int],
@@ -167,7 +168,7 @@ def test_reports_of_sessions_under_watch_do_not_change(
     kept: bool,
 ) -> None:
     """Whenever a tool was deployed and called, both windows of its session count the same before and after."""
-    with ExecutionStore(new_url()) as store:
+    with ExecutionStore(new_store_url()) as store:
         near = [
             moment + timedelta(milliseconds=ms)
             for ms in beside
@@ -181,9 +182,8 @@ def test_reports_of_sessions_under_watch_do_not_change(
         asked = [(session, min(session.window_end, NOW)) for session in sessions]
         before = store.executions.windows_of(asked)
         if kept:
-            store.sessions.keep_baselines(
-                {session.session_id: baseline for session, (baseline, _) in zip(sessions, before, strict=True)}
-            )
+            baselines = {session.session_id: baseline for session, (baseline, _) in zip(sessions, before, strict=True)}
+            store.sessions.record_checks([], baselines=baselines, now=NOW)
         _tidy(store)
         asked = [(store.sessions.get(session.session_id), until) for session, until in asked]
         assert store.executions.windows_of(asked) == before
@@ -273,18 +273,19 @@ async def test_the_loop_tidies_once_a_cycle(guard: Guard) -> None:
     assert guard.store.sessions.checks(session_id)[0]["baseline_total_executions"] == 20
 
 
-class Untidy(DeploymentMonitor):
-    """A monitor of a store in which nothing can be removed at the moment."""
+class Untidy(RetentionStage):
+    """Nothing can be removed at the moment."""
 
-    def tidy(self, *, now: datetime | None = None) -> Tidied:
+    def run(self, now: datetime | None) -> dict[str, int]:
         raise StoreBusy("the store is locked by another process for too long")
 
 
 async def test_what_cannot_be_removed_does_not_stop_the_loop(guard: Guard) -> None:
     """A cycle in which nothing can be removed has made its checks, and counts it as an error."""
     guard.watch()
-    monitor = Untidy(execution_store=guard.store, tool_registry=guard.registry)
-    cycle = await AutonomousLoop(monitor).check_deployment_health(now=NOW + DAY / 24)
+    loop = AutonomousLoop(guard.monitor)
+    loop.stages = [Untidy(guard.store) if stage.name == "retention" else stage for stage in loop.stages]
+    cycle = await loop.check_deployment_health(now=NOW + DAY / 24)
     assert (cycle["checks"], cycle["errors"]) == (1, 1)
 
 

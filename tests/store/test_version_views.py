@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rollguard import ExecutionStore
-from tests.conftest import NOW, Guard, code
+from tests.conftest import NOW, Guard, code, examples
 
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 SECOND = timedelta(seconds=1)
@@ -85,7 +85,7 @@ OFFSETS = st.one_of(
     ),
     fold_after=st.integers(0, 25),
 )
-@settings(max_examples=40)
+@examples(40)
 def test_metrics_are_what_the_rows_say(
     store: ExecutionStore, begin: timedelta, steps: list[timedelta], calls: list[Any], fold_after: int
 ) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -53,9 +54,10 @@ class Finding:
 
 def examine(settings: Settings, now: datetime) -> list[Finding]:
     """Look at everything that the settings name. The worse comes first, else in the order of looking."""
+    began = time.monotonic()
     findings = [*_settings(settings), *_folder(settings.tools_dir), *_spool(settings.tools_dir)]
     try:
-        findings += _database(settings, now)
+        findings += _database(settings, now, lambda: now + timedelta(seconds=time.monotonic() - began))
     except RollguardError as error:
         findings.append(_broken("database", str(error), "see docs/errors.md, The database"))
     order = [Health.BROKEN, Health.WARNING, Health.OK]
@@ -113,7 +115,7 @@ def _spool(folder: Path) -> Iterator[Finding]:
 # --- the database ----------------------------------------------------------------------------------------------------
 
 
-def _database(settings: Settings, now: datetime) -> list[Finding]:
+def _database(settings: Settings, now: datetime, clock: Callable[[], datetime]) -> list[Finding]:
     checkup = Checkup(settings.database, busy_timeout=settings.record.busy_timeout_seconds)
     try:
         if checkup.missing:
@@ -122,7 +124,7 @@ def _database(settings: Settings, now: datetime) -> list[Finding]:
         findings = list(_schema(checkup))
         if any(finding.health is not Health.OK for finding in findings):
             return findings
-        findings += _clock(checkup, now)
+        findings += _clock(checkup, clock)
         checkup.try_writing()
         if checkup.database.path is not None:
             findings += _disk(checkup.database.path.absolute().parent)
@@ -145,8 +147,9 @@ def _schema(checkup: Checkup) -> Iterator[Finding]:
         yield _warning("database", says, "the next command brings it up to date")
 
 
-def _clock(checkup: Checkup, now: datetime) -> Iterator[Finding]:
-    off = checkup.clock() - now
+def _clock(checkup: Checkup, ours: Callable[[], datetime]) -> Iterator[Finding]:
+    before, theirs, after = ours(), checkup.clock(), ours()
+    off = theirs - min(max(before, theirs), after)  # a database that is slow to answer is not a clock that is off
     ahead = "ahead of" if off > timedelta() else "behind"
     says = f"the database's clock is {abs(off).total_seconds():.1f} s {ahead} ours"
     mend = "let both machines keep their time by NTP: calls that name no version are counted by their time"

@@ -14,6 +14,7 @@ from typing import IO, Any, Literal
 
 from rollguard.cli import inputs
 from rollguard.errors import InvalidInput
+from rollguard.model.execution import FIELDS
 
 Format = Literal["jsonl", "csv"]
 
@@ -44,7 +45,7 @@ class Source:
         self._file = file
 
     def executions(self, form: Format) -> Iterator[dict[str, Any]]:
-        """Each execution with the fields of `ExecutionStore.store_tool_execution`.
+        """Each execution as a mapping of the fields of `Execution`.
 
         Raises:
             BadLine: a line is none.
@@ -200,17 +201,12 @@ def _number(cell: str) -> float:
         raise ValueError(f"{cell!r} is not a number") from error
 
 
-# The columns a CSV file may have: the fields of `ExecutionStore.store_tool_execution`, and how a cell becomes one.
-COLUMNS: Mapping[str, Callable[[str], Any]] = {
-    "tool_name": str,
+# The columns a CSV file may have: the fields of an execution, and how a cell becomes one.
+COLUMNS: Mapping[str, Callable[[str], Any]] = dict.fromkeys(FIELDS, str) | {
     "success": _truth,
     "duration_ms": _number,
-    "error": str,
-    "error_type": str,
     "parameters": inputs.json_or_text,
     "result": inputs.json_or_text,
     "executed_at": inputs.time_of,
     "version_number": _whole,
-    "execution_id": str,
-    "request_id": str,
 }

@@ -14,10 +14,10 @@ from functools import partial
 from rollguard.errors import UnknownSession
 from rollguard.evaluate.false_alarm_risk import WORK, Risk, false_alarm
 from rollguard.evaluate.replay_history import MINUTE, History, Replayed, replay_history
-from rollguard.judge import MOST_OUTCOMES, PATTERN, Outcome, Rules, Surroundings, Window
+from rollguard.judge import MOST_OUTCOMES, PATTERN, Confounders, Outcome, Rules, Window
 from rollguard.model.rollback import Rollback
 from rollguard.model.session import Session
-from rollguard.monitor.confounders import surroundings_of
+from rollguard.monitor.confounders import confounders_of
 from rollguard.store import ExecutionStore
 from rollguard.store.rollups.selection import baseline_of, replayed_of
 
@@ -267,7 +267,7 @@ class _Replaying:
             session.rules,
             self.every,
             outcomes=partial(self._outcomes, session, history),
-            surroundings=partial(self._surroundings, session),
+            confounders=partial(self._confounders, session),
         )
         rollback = self.rollbacks.get(session.session_id)
         compared = self._compared(session, rollback, history, replayed)
@@ -283,8 +283,8 @@ class _Replaying:
         counted = sum(window.total for minute, window in history.minutes if first <= minute and minute + MINUTE <= at)
         return [Outcome(*row) for row in rows] if len(rows) >= min(counted, MOST_OUTCOMES) else None
 
-    def _surroundings(self, session: Session, at: datetime, baseline: Window, current: Window) -> Surroundings:
-        return surroundings_of(self.store, session, baseline, current, at)
+    def _confounders(self, session: Session, at: datetime, baseline: Window, current: Window) -> Confounders:
+        return confounders_of(self.store, session, baseline, current, at)
 
     def _compared(self, session: Session, rollback: Rollback | None, history: History, replayed: Replayed) -> Compared:
         automatic = rollback is not None and rollback.rollback_type != "manual"

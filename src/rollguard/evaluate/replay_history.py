@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rollguard.judge import PATTERN, Counts, Judgement, Outcome, Rules, Surroundings, Verdict, Window, judge, may_act
+from rollguard.judge import PATTERN, Confounders, Counts, Judgement, Outcome, Rules, Verdict, Window, judge, may_act
 from rollguard.judge.triggers import IN_A_ROW
 
 MINUTE = timedelta(minutes=1)
@@ -17,7 +17,7 @@ MINUTE = timedelta(minutes=1)
 _NONE = Window()
 
 Outcomes = Callable[[datetime], "Sequence[Outcome] | None"]
-Surrounded = Callable[[datetime, Window, Window], Surroundings]
+FindConfounders = Callable[[datetime, Window, Window], Confounders]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +87,16 @@ def replay_history(
     every: timedelta,
     *,
     outcomes: Outcomes | None = None,
-    surroundings: Surrounded | None = None,
+    confounders: FindConfounders | None = None,
 ) -> Replayed:
     """The first rollback that the rules call for.
 
     Args:
         every: time between two looks of the schedule, from the deployment on; a minute or more.
         outcomes: the executions up to a time in which triggers are looked for; None of those that are not kept.
-        surroundings: what else happened, where the rules would act; asked where they hold a rollback for it.
+        confounders: what else happened, where the rules would act; asked where they hold a rollback for it.
     """
-    return _Replay(history, rules, max(every, MINUTE), outcomes, surroundings).run()
+    return _Replay(history, rules, max(every, MINUTE), outcomes, confounders).run()
 
 
 def looks(history: History, rules: Rules, every: timedelta) -> Iterator[tuple[datetime, bool]]:
@@ -123,10 +123,10 @@ class _Replay:
         rules: Rules,
         every: timedelta,
         outcomes: Outcomes | None,
-        surroundings: Surrounded | None,
+        confounders: FindConfounders | None,
     ) -> None:
         self.history, self.rules, self.every = history, rules, every
-        self.outcomes, self.surroundings = outcomes, surroundings
+        self.outcomes, self.confounders = outcomes, confounders
         self.held_since: datetime | None = None
         self.triggers_known = True
         self.read = 0  # minutes that are counted so far
@@ -191,14 +191,14 @@ class _Replay:
         triggered = self._may_trigger(at)
         if not may_act(self.rules, counts, scheduled=scheduled, trigger=triggered):
             return None
-        around = self.surroundings if self.rules.holds_on_external else None
+        around = self.confounders if self.rules.holds_on_external else None
         judgement = judge(
             baseline,
             self.current,
             self.rules,
             scheduled=scheduled,
             outcomes=(lambda: self._outcomes(at)) if triggered else None,
-            surroundings=None if around is None else lambda: around(at, baseline, self.current),
+            confounders=None if around is None else lambda: around(at, baseline, self.current),
         )
         if judgement.verdict is Verdict.EXTERNAL and self.held_since is None:
             self.held_since = at

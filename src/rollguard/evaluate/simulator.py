@@ -91,17 +91,17 @@ class _Stage:
     def look(self, at: float) -> None:
         """Let the calls up to `at` happen, then look after every deployment."""
         self._write(until=at)
-        for result in self._monitor.look_after_all(now=_moment(at)):
-            if isinstance(result, Exception):
-                raise result
-            if result["rollback_performed"]:
-                name = str(result["tool_name"])
-                self.acts[name] = Act(at, int(result["current"]["total_executions"]))
+        for taken in self._monitor.session_checks.run(self._monitor.get_active_sessions(), _moment(at)):
+            if isinstance(taken, Exception):
+                raise taken
+            if taken.rollback_performed:
+                name = taken.report.session.tool_name
+                self.acts[name] = Act(at, taken.report.judgement.comparison.current.total)
                 self._go_on_as_before(name, at)
 
     def _write(self, *, until: float, before: bool = False) -> None:
-        self.store.executions.write(
-            self._row(name, call, version=1 if before or name in self.acts else 2)
+        self.store.executions.write_from(
+            self._execution(name, call, version=1 if before or name in self.acts else 2)
             for name, calls in self._following.items()
             for call in _taken(calls, until, before=before)
         )
@@ -110,7 +110,7 @@ class _Stage:
         calls = calls_of(self.scenario.unchanged(), self.names.index(name), self.run)
         self._following[name] = [call for call in calls if call.at > at]
 
-    def _row(self, name: str, call: Call, *, version: int) -> dict[str, Any]:
+    def _execution(self, name: str, call: Call, *, version: int) -> dict[str, Any]:
         given: dict[str, Any] = {
             "tool_name": name,
             "success": call.succeeded,
@@ -122,7 +122,7 @@ class _Stage:
         }
         if call.request is not None:
             given["request_id"] = f"{name}-{call.request}"
-        return self.store.executions.row(**given)
+        return given
 
 
 def _taken(calls: list[Call], until: float, *, before: bool) -> Iterator[Call]:

@@ -7,13 +7,13 @@ The order of the modules is the order of the data: `windows` → `comparison`, `
 from rollguard.judge.change_point import change_point
 from rollguard.judge.comparison import Comparison, Severity, as_float, compare, grade
 from rollguard.judge.confounders import (
-    Surroundings,
-    Witness,
+    Confounder,
+    Confounders,
     extent,
     held_against,
     is_over,
     largest_excess,
-    worst_stretch,
+    worst_interval,
 )
 from rollguard.judge.evidence import Evidence
 from rollguard.judge.policy import Counts, RollbackType, may_act
@@ -30,6 +30,8 @@ __all__ = [
     "PATTERN",
     "RULE_VERSION",
     "Comparison",
+    "Confounder",
+    "Confounders",
     "Counts",
     "Evidence",
     "Judgement",
@@ -38,11 +40,9 @@ __all__ = [
     "Rules",
     "Severity",
     "Slowdown",
-    "Surroundings",
     "Trigger",
     "Verdict",
     "Window",
-    "Witness",
     "as_float",
     "change_point",
     "compare",
@@ -58,5 +58,5 @@ __all__ = [
     "replay",
     "slowdown",
     "trigger_in",
-    "worst_stretch",
+    "worst_interval",
 ]

@@ -1,9 +1,10 @@
-"""Is it the deployment's fault? What else happened in the minutes in which a tool failed.
+"""Confounders: what else may explain the failures of a deployed version.
 
-Witnesses are asked: the tool itself in the hour before its deployment, other tools and other versions of the tool in
-the same minutes, and other tools' failures with the very error that ours show. Each is tested as the tool itself is
-(`rollguard.judge.evidence`): does it fail more than it did before? Of those that do, the minutes (or the errors, or
-the hour) are taken out, and what is left is judged again. If that would not act, something else explains the failures.
+Rollguard considers the tool itself in the hour before its deployment, other tools and other versions of the tool in
+the same minutes, and failures of other tools with the same error. It tests each of them with the evidence rule
+(`rollguard.judge.evidence`): does it fail more than before? If so, the confounder is affected. Rollguard removes the
+minutes, errors or hour of the affected confounders and judges the rest again. If the rest calls for no rollback, the
+confounders explain the failures.
 """
 
 from __future__ import annotations
@@ -17,21 +18,21 @@ from rollguard.judge.binomial import binomial_cdf
 from rollguard.judge.evidence import Evidence
 from rollguard.judge.windows import Window
 
-ALPHA = 0.01  # spent on all witnesses of a look together: a witness must be surer than the verdict it stops
+ALPHA = 0.01  # for all confounders of a check together: stricter than the verdict that they may stop
 SUSPICION = 0.05
 KINDS = ("hour_before", "other_version", "other_tool", "shared_error")
 
 
 @dataclass(frozen=True, slots=True)
-class Witness:
-    """One that may have failed in the same minutes.
+class Confounder:
+    """Something that may have failed in the same minutes as the tool.
 
     Attributes:
         kind: one of `KINDS`.
         name: the tool's name, or the error's signature.
         before: its executions before the deployment.
-        during: its executions in the minutes in question. For a `shared_error` failures are those with that error.
-        asked: how many witnesses were considered at this look; their number divides alpha.
+        during: its executions while the tool failed. For a `shared_error` only failures with that error count.
+        asked: number of confounders considered at this check; alpha is divided by it.
     """
 
     kind: str
@@ -41,25 +42,25 @@ class Witness:
     asked: int = 1
 
     @property
-    def testifies(self) -> bool:
-        """Whether it fails more than before."""
+    def is_affected(self) -> bool:
+        """Return whether it fails more than before, by the evidence rule."""
         test = Evidence(self.before.total, self.before.failures, ALPHA / max(1, self.asked))
         return test.present(self.during.total, self.during.failures)
 
     def to_dict(self) -> dict[str, Any]:
-        """The witness as a JSON-safe mapping."""
+        """Return the confounder as a JSON-safe mapping."""
         windows = {"before": _counts(self.before), "during": _counts(self.during)}
         return {"kind": self.kind, "name": self.name, **windows, "asked": self.asked}
 
     @classmethod
     def from_dict(cls, kept: Mapping[str, Any]) -> Self:
-        """The witness that `to_dict` described."""
+        """Return the confounder that `to_dict` wrote."""
         windows = {"before": Window(*kept["before"]), "during": Window(*kept["during"])}
         return cls(**{**kept, **windows})
 
     @property
     def sentence(self) -> str:
-        """What it says, in words and numbers."""
+        """Return the reason that it gives, with its numbers."""
         what = {
             "hour_before": "the tool failed already in the hour before the deployment",
             "other_version": "other versions of the tool fail too in the same minutes",
@@ -70,50 +71,50 @@ class Witness:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What else happened, as far as it matters to one decision.
+class Confounders:
+    """The confounders of one decision.
 
     Attributes:
-        witnesses: those that were asked and had something to say.
-        baseline: what the rest is compared with: the baseline or, where the tool failed before already, that hour.
-        rest: the current window without what the witnesses explain.
+        considered: the confounders; only the affected ones explain failures.
+        baseline: what `rest` is compared with: the baseline, or the hour before the deployment if it already failed.
+        rest: the current window without the failures that the confounders explain.
     """
 
-    witnesses: tuple[Witness, ...]
+    considered: tuple[Confounder, ...]
     baseline: Window
     rest: Window
 
     def to_dict(self) -> dict[str, Any]:
-        """The surroundings as a JSON-safe mapping, to be kept with what was decided from them."""
+        """Return the confounders as a JSON-safe mapping for the decision record."""
         return {
-            "witnesses": [witness.to_dict() for witness in self.witnesses],
+            "witnesses": [confounder.to_dict() for confounder in self.considered],  # the key of stored records
             "baseline": self.baseline.to_dict(),
             "rest": self.rest.to_dict(),
         }
 
     @classmethod
     def from_dict(cls, kept: Mapping[str, Any]) -> Self:
-        """The surroundings that `to_dict` described."""
-        witnesses = tuple(Witness.from_dict(witness) for witness in kept["witnesses"])
-        return cls(witnesses, Window.from_dict(kept["baseline"]), Window.from_dict(kept["rest"]))
+        """Return the confounders that `to_dict` wrote."""
+        considered = tuple(Confounder.from_dict(confounder) for confounder in kept["witnesses"])
+        return cls(considered, Window.from_dict(kept["baseline"]), Window.from_dict(kept["rest"]))
 
 
-def worst_stretch(series: Sequence[tuple[int, int]], usual: Fraction) -> tuple[int, int] | None:
-    """The neighbouring minutes that hold the trouble: [first, end) where the failures exceed the allowed by most.
+def worst_interval(series: Sequence[tuple[int, int]], usual: Fraction) -> tuple[int, int] | None:
+    """Return the interval [first, end) of minutes whose failures exceed the allowed number the most.
 
     Args:
         series: (executions, failures) of each minute.
-        usual: the failure rate that is usual. Twice as much is allowed, or five points more, if that is more, and never
-            more than half-way to total failure.
+        usual: the usual failure rate. The allowed rate is the larger of twice that and five points more, but at most
+            half-way to total failure.
 
     Returns:
-        None where no minute has more failures than allowed.
+        None if no minute has more failures than allowed.
     """
     return largest_excess(series, min(max(2 * usual, usual + Fraction(5, 100)), (usual + 1) / 2))
 
 
 def largest_excess(series: Sequence[tuple[int, int]], allowed: Fraction) -> tuple[int, int] | None:
-    """[first, end) of a series where the sum of `failures - allowed * executions` is largest (Kadane's algorithm)."""
+    """Return the [first, end) with the largest sum of `failures - allowed * executions` (Kadane's algorithm)."""
     best, found, total, start = Fraction(0), None, Fraction(0), 0
     for minute, (executions, failures) in enumerate(series):
         if total <= 0:
@@ -125,14 +126,14 @@ def largest_excess(series: Sequence[tuple[int, int]], allowed: Fraction) -> tupl
 
 
 def held_against(usual: Window, lately: Window) -> Window:
-    """What a witness is compared with: its usual executions or, where those failed more lately, its latest ones.
+    """Return what a confounder is compared with: its usual executions, or its latest ones if these failed more.
+
+    A confounder that failed while the tool was still healthy has a problem of its own. Its latest executions failed
+    more if so many failures have a probability of at most 5 % at its usual rate, taken as (f + 1) / (n + 2).
 
     Args:
         usual: its executions before the deployment.
-        lately: its executions while the tool in question was still well.
-
-    A witness that failed already while that tool was well tells of a trouble of its own. It failed lately where so many
-    failures would come with a probability of at most 5 % at its usual rate (taken as (f + 1) / (n + 2)).
+        lately: its latest executions while the tool was still healthy.
     """
     rate = (usual.failures + 1) / (usual.total + 2)
     more = lately.total > 0 and binomial_cdf(lately.total, 1.0 - rate, lately.successes) <= SUSPICION
@@ -140,20 +141,25 @@ def held_against(usual: Window, lately: Window) -> Window:
 
 
 def is_over(trouble: Window, afterwards: Window) -> bool:
-    """Whether a trouble had passed: at its rate so few failures afterwards come with a probability of at most 1 %."""
+    """Return whether a problem has ended: at its failure rate, so few later failures have a probability of 1 % or less.
+
+    Args:
+        trouble: the executions during the problem.
+        afterwards: the executions after it, or before it.
+    """
     rate = (trouble.failures + 0.5) / (trouble.total + 1)
     return afterwards.total > 0 and binomial_cdf(afterwards.total, rate, afterwards.failures) <= ALPHA
 
 
 def extent(series: Sequence[Window], trouble: tuple[int, int], most: int) -> tuple[int, int]:
-    """How far a trouble may reach: on either side up to where it is known that it had passed, or not begun.
+    """Return the [first, end) that a problem may cover: up to where calls show that it had ended, or not begun.
 
-    A witness that is seldom called says nothing of the minutes between its calls.
+    Minutes without calls belong to the problem, because they prove nothing.
 
     Args:
-        series: the witness's executions of each minute.
-        trouble: [first, end) of its own failures, as `worst_stretch` finds it.
-        most: minutes by which it is widened on either side at most.
+        series: the confounder's executions of each minute.
+        trouble: [first, end) of its failures, as `worst_interval` returns it.
+        most: most minutes to add on each side.
     """
     first, end = trouble
     during = sum(series[first:end], Window())

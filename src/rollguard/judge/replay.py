@@ -1,4 +1,4 @@
-"""Making a decision again from its record."""
+"""Reproduce a decision from its record."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rollguard.errors import InvalidInput
-from rollguard.judge.confounders import Surroundings
+from rollguard.judge.confounders import Confounders
 from rollguard.judge.rules import Rules
 from rollguard.judge.triggers import Outcome
 from rollguard.judge.verdict import REPLAYED_VERSIONS, RULE_VERSION, Judgement, judge_recorded
@@ -17,14 +17,14 @@ _DECIDED = ("verdict", "rollback_type", "needs_rollback", "log_e", "reasons")
 
 
 def replay(record: Mapping[str, Any], rules: Rules | None = None) -> Judgement:
-    """Judge again what a decision record holds, as the version of the rule did that made it.
+    """Judge a decision record again, by the version of the rule that wrote it.
 
     Args:
-        record: as `Judgement.record` made it.
-        rules: judge by these instead, to see what they would have decided.
+        record: as `Judgement.record` returned it.
+        rules: judge by these rules instead of the recorded ones, to see what they would have decided.
 
     Raises:
-        InvalidInput: the record cannot be read, or was made by a version of the rule that is not known any more.
+        InvalidInput: the record cannot be read, or this Rollguard does not have its version of the rule.
     """
     version = record.get("rule_version")
     if version not in REPLAYED_VERSIONS:
@@ -34,14 +34,14 @@ def replay(record: Mapping[str, Any], rules: Rules | None = None) -> Judgement:
             "to make it again use the Rollguard that made it"
         )
     try:
-        surroundings = record.get("surroundings")
+        confounders = record.get("surroundings")  # the key of stored records
         return judge_recorded(
             Window.from_dict(record["baseline"]),
             Window.from_dict(record["current"]),
             rules or Rules(**record["rules"]),
             scheduled=record["scheduled"],
             outcomes=[Outcome.from_list(outcome) for outcome in record.get("outcomes", ())],
-            surroundings=None if surroundings is None else Surroundings.from_dict(surroundings),
+            confounders=None if confounders is None else Confounders.from_dict(confounders),
             rule_version=version,
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -49,9 +49,9 @@ def replay(record: Mapping[str, Any], rules: Rules | None = None) -> Judgement:
 
 
 def differences(record: Mapping[str, Any], again: Judgement) -> list[str]:
-    """Where a decision that was made again differs from its record; empty where it does not.
+    """Return the differences between a replayed decision and its record, as sentences; empty if there are none.
 
-    It is compared bit for bit; of an earlier version of the rule, whose bounds were found by another way, log_e is
+    The comparison is bit for bit. Earlier versions of the rule computed their bounds differently, so their log_e is
     compared to 1e-9.
     """
     made = again.record()

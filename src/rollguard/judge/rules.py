@@ -2,32 +2,66 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from fractions import Fraction
-from functools import lru_cache
-from typing import Any, Self
+from functools import lru_cache, wraps
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import AfterValidator, ConfigDict, Field, GetPydanticSchema, ValidationError
+from pydantic.dataclasses import dataclass
+from pydantic_core import CoreSchema, core_schema
 
 from rollguard.errors import InvalidSetting
 
-_INT_RANGES = {
-    "monitoring_window_hours": (1, 8760, "hours"),
-    "baseline_window_days": (1, 365, "days"),
-    "min_executions": (1, 1_000_000, "executions"),
-    "extend_until_sufficient": (0, 8760, "hours"),
-    "max_rollbacks_per_day": (0, 1_000, "rollbacks"),
-}
-
-_WORDS = {
-    "decision": ("threshold", "evidence"),
-    "fast_triggers": ("with_evidence", "alone", "off"),
-    "baseline": ("before", "same_hours"),
-    "mode": ("act", "observe"),
-}
+_Class = TypeVar("_Class", bound=type[Any])
+_BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 
 
-@dataclass(frozen=True, slots=True)
+def _whole(unit: str, low: int, high: int) -> GetPydanticSchema:
+    words = f"is not a whole number of {unit} from {low} to {high}"
+    return _said(words, core_schema.int_schema(ge=low, le=high, strict=True))
+
+
+def _number(**bounds: float) -> GetPydanticSchema:
+    words = " and ".join(f"{_BOUNDS[bound]} {value:g}" for bound, value in bounds.items())
+    return _said(f"is not a number {words}", core_schema.float_schema(**bounds, strict=True))  # type: ignore[arg-type]
+
+
+def _said(words: str, schema: CoreSchema | None = None) -> GetPydanticSchema:
+    """Refuse what the schema, or else the type beside it, refuses with these words."""
+    return GetPydanticSchema(
+        lambda source, handler: core_schema.custom_error_schema(
+            schema or handler(source), "setting", custom_error_message=words
+        )
+    )
+
+
+_ErrorTypes = Annotated[
+    tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
+    Field(strict=False),  # a list too
+    AfterValidator(lambda names: tuple(dict.fromkeys(names))),
+    _said('is not a list of error types, as ["ValidationError"]'),
+]
+
+
+def _refusing(cls: _Class) -> _Class:
+    """Raise `InvalidSetting` in place of pydantic's error."""
+    check = cls.__init__
+
+    @wraps(check)
+    def checked(self: object, *values: Any, **named: Any) -> None:
+        try:
+            check(self, *values, **named)
+        except ValidationError as error:
+            raise InvalidSetting.of(error.errors()[0], cls.__dataclass_fields__) from error
+
+    cls.__init__ = checked
+    return cls
+
+
+@_refusing
+@dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid", strict=True))
 class Rules:
     """How one deployment is watched and judged. The defaults are the contract's.
 
@@ -60,49 +94,26 @@ class Rules:
         InvalidSetting: a value is of the wrong type or outside its range; the message names both.
     """
 
-    monitoring_window_hours: int = 24
-    baseline_window_days: int = 7
-    regression_threshold: float = 0.15
-    min_executions: int = 10
-    alpha: float = 0.05
-    delta: float = 0.0
-    decision: str = "threshold"
-    fast_triggers: str = "with_evidence"
+    monitoring_window_hours: Annotated[int, _whole("hours", 1, 8760)] = 24
+    baseline_window_days: Annotated[int, _whole("days", 1, 365)] = 7
+    regression_threshold: Annotated[float, _number(gt=0, le=1)] = 0.15
+    min_executions: Annotated[int, _whole("executions", 1, 1_000_000)] = 10
+    alpha: Annotated[float, _number(gt=0, lt=0.5)] = 0.05
+    delta: Annotated[float, _number(ge=0, lt=1)] = 0.0
+    decision: Literal["threshold", "evidence"] = "threshold"
+    fast_triggers: Literal["with_evidence", "alone", "off"] = "with_evidence"
     rollback_on_slowdown: bool = False
     hold_on_external: bool | None = None
-    caller_errors: tuple[str, ...] = ()
-    collapse_retries: float = 0.0
-    baseline: str = "before"
-    extend_until_sufficient: int = 0
-    mode: str = "act"
-    max_rollbacks_per_day: int = 3
+    caller_errors: _ErrorTypes = ()
+    collapse_retries: Annotated[float, _number(ge=0, le=3600)] = 0.0
+    baseline: Literal["before", "same_hours"] = "before"
+    extend_until_sufficient: Annotated[int, _whole("hours", 0, 8760)] = 0
+    mode: Literal["act", "observe"] = "act"
+    max_rollbacks_per_day: Annotated[int, _whole("rollbacks", 0, 1_000)] = 3
 
     def __post_init__(self) -> None:
-        for key, (low, high, unit) in _INT_RANGES.items():
-            value = getattr(self, key)
-            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-                raise InvalidSetting(key, f"{value!r} is not a whole number of {unit} from {low} to {high}")
-        _check_share("regression_threshold", self.regression_threshold, 0.0, 1.0, "above 0 and at most 1")
-        _check_share("alpha", self.alpha, 0.0, math.nextafter(0.5, 0.0), "above 0 and below 0.5")
-        if self.delta != 0:
-            _check_share("delta", self.delta, 0.0, math.nextafter(1.0, 0.0), "at least 0 and below 1")
-        for key, words in _WORDS.items():
-            if getattr(self, key) not in words:
-                allowed = ", ".join(f'"{word}"' for word in words)
-                raise InvalidSetting(key, f"{getattr(self, key)!r} is not one of {allowed}")
-        for key in ("rollback_on_slowdown", "hold_on_external"):
-            if not isinstance(getattr(self, key), bool) and (key, getattr(self, key)) != ("hold_on_external", None):
-                raise InvalidSetting(key, f"{getattr(self, key)!r} is not true or false")
-        if self.collapse_retries != 0:
-            _check_share("collapse_retries", self.collapse_retries, 0.0, 3600.0, "of seconds from 0 to 3600")
         if self.baseline == "same_hours" and self.baseline_window_days < 7:
             raise InvalidSetting("baseline", '"same_hours" needs a baseline_window_days of 7 or more')
-        object.__setattr__(self, "caller_errors", _error_types(self.caller_errors))
-        object.__setattr__(self, "collapse_retries", float(self.collapse_retries))
-        # Stored as floats so that a record of the rules reads back as it was written.
-        object.__setattr__(self, "regression_threshold", float(self.regression_threshold))
-        object.__setattr__(self, "alpha", float(self.alpha))
-        object.__setattr__(self, "delta", float(self.delta))
 
     @property
     def threshold(self) -> Fraction:
@@ -130,38 +141,20 @@ class Rules:
         return self.decision == "evidence" if self.hold_on_external is None else self.hold_on_external
 
     def to_dict(self) -> dict[str, Any]:
-        """The rules as a JSON-safe mapping, to be kept with what was decided by them."""
+        """Return the rules as a JSON-safe mapping; `Rules(**mapping)` are the same rules."""
         kept = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        kept["caller_errors"] = list(self.caller_errors)
-        return kept
+        return {**kept, "caller_errors": list(self.caller_errors)}
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> Self:
-        """The same rules with some values replaced.
+        """Return the same rules with some values replaced; a known key's None replaces nothing.
 
         Raises:
             InvalidSetting: an unknown key, or a value outside its range.
         """
-        known = [f.name for f in fields(self)]
-        for key in overrides:
-            if key not in known:
-                raise InvalidSetting(key, f"unknown setting; the known ones are {', '.join(known)}")
-        return replace(self, **{k: v for k, v in overrides.items() if v is not None})
+        known = self.__dataclass_fields__
+        return replace(self, **{key: v for key, v in overrides.items() if v is not None or key not in known})
 
 
 @lru_cache(maxsize=256)
 def _as_written(value: float) -> Fraction:
     return Fraction(repr(value))
-
-
-def _check_share(key: str, value: object, low: float, high: float, words: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low < value <= high:
-        raise InvalidSetting(key, f"{value!r} is not a number {words}")
-
-
-def _error_types(value: object) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, list | tuple):
-        raise InvalidSetting("caller_errors", f'{value!r} is not a list of error types, as ["ValidationError"]')
-    for name in value:
-        if not isinstance(name, str) or not name or len(name) > 200:
-            raise InvalidSetting("caller_errors", f"{name!r} is not the name of an error type")
-    return tuple(dict.fromkeys(value))

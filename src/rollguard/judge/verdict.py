@@ -1,4 +1,4 @@
-"""From two windows to a verdict with reasons that carry the numbers."""
+"""Judge two windows: a verdict, with reasons that carry the numbers."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from rollguard.judge import reasons as words
+from rollguard.judge import reasons
 from rollguard.judge.comparison import Comparison, compare
-from rollguard.judge.confounders import Surroundings
+from rollguard.judge.confounders import Confounders
 from rollguard.judge.evidence import Evidence
 from rollguard.judge.policy import Counts, RollbackType, acting
 from rollguard.judge.rules import Rules
@@ -17,15 +17,15 @@ from rollguard.judge.slowdown import Slowdown, slowdown
 from rollguard.judge.triggers import IN_A_ROW, MOST_OUTCOMES, Outcome, Trigger, trigger_in
 from rollguard.judge.windows import Window
 
-# Written into every decision record; changes whenever the same counts could judge differently, in whatever word.
-# 3: a drop with evidence is no longer said to be without; all of five minutes failed only where all of them are known;
-#    the bounds are the same to 1e-9, and not to the last bit.
+# Stored in every decision record. Raise it if the same counts could give another decision or another sentence.
+# 3: no warning about missing evidence if there is evidence; `complete_failure` only if all calls of the five minutes
+#    are known; bounds equal to 1e-9, not to the last bit.
 RULE_VERSION = 3
-REPLAYED_VERSIONS = (2, RULE_VERSION)  # what can be judged again as it was then
+REPLAYED_VERSIONS = (2, RULE_VERSION)  # versions that `replay` can reproduce
 
 
 class Verdict(StrEnum):
-    """What a check found. No data is never `healthy`; a failing database is never `regressed`."""
+    """The result of a check. No data is never `healthy`; a failing database is never `regressed`."""
 
     HEALTHY = "healthy"
     REGRESSED = "regressed"
@@ -36,7 +36,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EvidenceFound:
-    """What the evidence rule says of the current counts. `log_e` and `required` are natural logs."""
+    """The result of the evidence rule on the current counts. `log_e` and `required` are natural logs."""
 
     alpha: float
     delta: float
@@ -47,16 +47,16 @@ class EvidenceFound:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """One decision. It follows from its `record` alone, so it can be made again from that.
+    """One decision. `rollguard.judge.replay` reproduces it from its `record` alone.
 
     Attributes:
-        scheduled: whether the look was one of the schedule's; only then the threshold rule acts.
-        outcomes: the latest executions of the deployed version, where triggers were looked for.
-        surroundings: what else happened, where it was looked at.
-        rollback_type: what calls for a rollback; None where nothing does.
-        warning: what should be known beside the verdict.
-        alert: what people should be told although nothing is done.
-        needs_rollback: whether to act.
+        scheduled: whether the schedule made the check; the threshold rule acts only at these checks.
+        outcomes: the latest executions of the deployed version, if they were searched for triggers.
+        confounders: what else failed at the same time, if that was needed to decide.
+        rollback_type: what calls for a rollback; None if nothing does.
+        warning: what you should know in addition to the verdict.
+        alert: what people are notified of although Rollguard does nothing.
+        needs_rollback: whether to roll back.
     """
 
     rules: Rules
@@ -67,7 +67,7 @@ class Judgement:
     slowdown: Slowdown | None
     outcomes: tuple[Outcome, ...]
     trigger: Trigger | None
-    surroundings: Surroundings | None
+    confounders: Confounders | None
     rollback_type: RollbackType | None
     verdict: Verdict
     reasons: tuple[str, ...]
@@ -77,18 +77,18 @@ class Judgement:
 
     @property
     def headline(self) -> str:
-        """Why a rollback is called for, in one line; without one, what was counted."""
+        """Return the reason for the rollback in one line; the counts if there is no rollback."""
         counted, evidence = self.reasons[0], self.reasons[1]
         if self.rollback_type is RollbackType.FAST and self.trigger is not None:
             return f"{self.trigger.name}: {self.trigger.reason}; {counted}; {evidence}"
         if self.rollback_type is RollbackType.SLOWDOWN:
-            return words.slower(self.comparison, self.slowdown)
+            return reasons.slower(self.comparison, self.slowdown)
         return f"{counted}; {evidence}" if self.rollback_type is RollbackType.EVIDENCE else counted
 
     def record(self) -> dict[str, Any]:
-        """The decision record: all that is needed to make the same decision again, see `rollguard.judge.replay`.
+        """Return the decision record: a JSON-safe mapping from which `rollguard.judge.replay` reproduces the decision.
 
-        Histograms are in it where a slowdown was looked at; nothing else is decided from them.
+        It contains histograms only if they were tested for a slowdown; nothing else is decided from them.
         """
         record: dict[str, Any] = {
             "rule_version": self.rule_version,
@@ -104,8 +104,8 @@ class Judgement:
         }
         if self.outcomes:
             record["outcomes"] = [outcome.to_list() for outcome in self.outcomes]
-        if self.surroundings is not None:
-            record["surroundings"] = self.surroundings.to_dict()
+        if self.confounders is not None:
+            record["surroundings"] = self.confounders.to_dict()  # the key of stored records
         return record
 
 
@@ -116,26 +116,27 @@ def judge(
     *,
     scheduled: bool = True,
     outcomes: Callable[[], Sequence[Outcome] | None] | None = None,
-    surroundings: Callable[[], Surroundings] | None = None,
+    confounders: Callable[[], Confounders] | None = None,
 ) -> Judgement:
-    """Judge a deployment. Everything that decides calls this, or reads the list that it decides by.
+    """Judge a deployment. Whatever decides calls this function, or reads the same list of ways to act.
 
     Args:
-        baseline: what was counted before the deployment.
-        current: what was counted since.
-        rules: what to judge by.
-        scheduled: False for a check between the schedule's, at which the threshold rule does not act: more checks
-            would make its false alarms more frequent.
-        outcomes: gives the latest executions of the deployed version, the oldest first, to look for triggers in, or
-            None where they are not kept any more; asked only where a trigger could act.
-        surroundings: tells what else happened; asked only where the judgement without it would act.
+        baseline: the executions before the deployment.
+        current: the executions since the deployment.
+        rules: the rules to judge by.
+        scheduled: False for a check outside the schedule. The threshold rule does not act then, because more checks
+            would raise its false alarms.
+        outcomes: returns the latest executions of the deployed version, the oldest first, or None if they are no
+            longer stored. Called only if a trigger could act.
+        confounders: returns what else failed at the same time. Called only if the judgement without it would act.
     """
-    found = _look(baseline, current, rules)
-    asked = outcomes is not None and _may_trigger(found, rules)
-    latest = (outcomes() if asked and outcomes is not None else None) or ()
-    judgement = _decided(found, rules, scheduled=scheduled, outcomes=latest)
-    if judgement.needs_rollback and surroundings is not None:
-        judgement = _decided(found, rules, scheduled=scheduled, outcomes=latest, surroundings=surroundings())
+    findings = _measure(baseline, current, rules)
+    latest: Sequence[Outcome] = ()
+    if outcomes is not None and _may_trigger(findings, rules):
+        latest = outcomes() or ()
+    judgement = _decide(findings, rules, scheduled=scheduled, outcomes=latest)
+    if judgement.needs_rollback and confounders is not None:
+        judgement = _decide(findings, rules, scheduled=scheduled, outcomes=latest, confounders=confounders())
     return judgement
 
 
@@ -146,26 +147,25 @@ def judge_recorded(
     *,
     scheduled: bool,
     outcomes: Sequence[Outcome],
-    surroundings: Surroundings | None,
+    confounders: Confounders | None,
     rule_version: int,
 ) -> Judgement:
-    """`judge` with what was asked then, as that version of the rule did, one of `REPLAYED_VERSIONS`."""
-    found = _look(baseline, current, rules)
-    return _decided(
-        found, rules, scheduled=scheduled, outcomes=outcomes, surroundings=surroundings, rule_version=rule_version
+    """Judge recorded inputs by an earlier version of the rule, one of `REPLAYED_VERSIONS`."""
+    findings = _measure(baseline, current, rules)
+    return _decide(
+        findings, rules, scheduled=scheduled, outcomes=outcomes, confounders=confounders, rule_version=rule_version
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """What two windows say, before anything is decided. The slowdown is looked at where the mean ratio asks for it."""
+class _Findings:
+    """What two windows show, before any decision. `slowdown` is tested only if the mean duration rose enough."""
 
     comparison: Comparison
     evidence: EvidenceFound
     slowdown: Slowdown | None
 
     def acting(self, rules: Rules, *, scheduled: bool, trigger: bool) -> RollbackType | None:
-        """What calls for a rollback."""
         baseline, current = self.comparison.baseline, self.comparison.current
         return acting(
             rules,
@@ -177,42 +177,42 @@ class _Found:
         )
 
 
-def _look(baseline: Window, current: Window, rules: Rules) -> _Found:
+def _measure(baseline: Window, current: Window, rules: Rules) -> _Findings:
     comparison = compare(baseline, current, rules)
     test = Evidence(baseline.total, baseline.failures, rules.success_alpha, rules.delta)
     log_e = test.log_e(current.total, current.failures)
     evidence = EvidenceFound(rules.success_alpha, rules.delta, log_e, test.required, log_e >= test.required)
     slow = slowdown(baseline, current, rules.slowdown_alpha) if comparison.performance_degradation else None
-    return _Found(comparison, evidence, slow)
+    return _Findings(comparison, evidence, slow)
 
 
-def _may_trigger(found: _Found, rules: Rules) -> bool:
-    if found.comparison.current.failures < IN_A_ROW:
+def _may_trigger(findings: _Findings, rules: Rules) -> bool:
+    if findings.comparison.current.failures < IN_A_ROW:
         return False
-    return rules.fast_triggers == "alone" or (rules.fast_triggers == "with_evidence" and found.evidence.present)
+    return rules.fast_triggers == "alone" or (rules.fast_triggers == "with_evidence" and findings.evidence.present)
 
 
-def _decided(
-    found: _Found,
+def _decide(
+    findings: _Findings,
     rules: Rules,
     *,
     scheduled: bool,
     outcomes: Sequence[Outcome],
-    surroundings: Surroundings | None = None,
+    confounders: Confounders | None = None,
     rule_version: int = RULE_VERSION,
 ) -> Judgement:
-    comparison, evidence = found.comparison, found.evidence
+    comparison, evidence = findings.comparison, findings.evidence
     cut = len(outcomes) >= MOST_OUTCOMES and rule_version >= 3
     trigger = trigger_in(outcomes, cut=cut) if outcomes and rules.fast_triggers != "off" else None
-    kind = found.acting(rules, scheduled=scheduled, trigger=trigger is not None)
-    reasons = [words.compared(comparison, rules), words.evidence(evidence.log_e, evidence.required)]
+    kind = findings.acting(rules, scheduled=scheduled, trigger=trigger is not None)
+    sentences = [reasons.compared(comparison, rules), reasons.evidence(evidence.log_e, evidence.required)]
     warning = alert = None
     if trigger is not None:
-        reasons.append(f"{trigger.name}: {trigger.reason}")
+        sentences.append(f"{trigger.name}: {trigger.reason}")
     if not comparison.has_sufficient_data:
         verdict = Verdict.INSUFFICIENT_DATA
-        warning = words.missing(comparison, rules)
-        reasons.append(warning)
+        warning = reasons.missing(comparison, rules)
+        sentences.append(warning)
     elif not comparison.regression_detected:
         verdict = Verdict.HEALTHY
         if evidence.present:
@@ -220,49 +220,47 @@ def _decided(
     elif rules.decision == "evidence" and (not evidence.present or rule_version < 3):
         verdict = Verdict.INSUFFICIENT_DATA
         warning = alert = "the drop reaches the threshold, but it may be chance: there is no evidence yet"
-        reasons.append(alert)
+        sentences.append(alert)
     else:
         verdict = Verdict.REGRESSED
     if comparison.performance_degradation:
-        slow = words.slower(comparison, found.slowdown)
-        reasons.append(slow)
+        slow = reasons.slower(comparison, findings.slowdown)
+        sentences.append(slow)
         warning = slow if warning is None else f"{warning}; {slow}"
     needs_rollback = kind is not None
     if needs_rollback:
         verdict, alert = Verdict.REGRESSED, None
-        told, explained = _explained(surroundings, rules, scheduled)
-        reasons += told
+        explanations, explained = _explain(confounders, rules, scheduled)
+        sentences += explanations
         if explained and rules.holds_on_external:
-            verdict, needs_rollback, alert = Verdict.EXTERNAL, False, "; ".join(told)
-        elif told:
-            warning = "; ".join(told) if warning is None else f"{warning}; {'; '.join(told)}"
+            verdict, needs_rollback, alert = Verdict.EXTERNAL, False, "; ".join(explanations)
+        elif explanations:
+            warning = "; ".join(explanations if warning is None else [warning, *explanations])
     return Judgement(
         rules=rules,
         rule_version=rule_version,
         scheduled=scheduled,
         comparison=comparison,
         evidence=evidence,
-        slowdown=found.slowdown,
+        slowdown=findings.slowdown,
         outcomes=tuple(outcomes),
         trigger=trigger,
-        surroundings=surroundings,
+        confounders=confounders,
         rollback_type=kind,
         verdict=verdict,
-        reasons=tuple(reasons),
+        reasons=tuple(sentences),
         warning=warning,
         alert=alert,
         needs_rollback=needs_rollback,
     )
 
 
-def _explained(surroundings: Surroundings | None, rules: Rules, scheduled: bool) -> tuple[list[str], bool]:
-    """What the witnesses say, and whether without what they explain there would be nothing to act upon."""
-    if surroundings is None:
+def _explain(confounders: Confounders | None, rules: Rules, scheduled: bool) -> tuple[list[str], bool]:
+    """Return the sentences of the affected confounders, and whether they explain all that calls for a rollback."""
+    explanations = [] if confounders is None else [c.sentence for c in confounders.considered if c.is_affected]
+    if confounders is None or not explanations:
         return [], False
-    told = [witness.sentence for witness in surroundings.witnesses if witness.testifies]
-    if not told:
-        return [], False
-    rest = _look(surroundings.baseline, surroundings.rest, rules)
+    rest = _measure(confounders.baseline, confounders.rest, rules)
     if rest.acting(rules, scheduled=scheduled, trigger=False) is None:
-        return told, True
-    return [*told, f"which does not explain the rest: {words.compared(rest.comparison, rules)}"], False
+        return explanations, True
+    return [*explanations, f"which does not explain the rest: {reasons.compared(rest.comparison, rules)}"], False

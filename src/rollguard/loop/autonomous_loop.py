@@ -1,4 +1,4 @@
-"""`AutonomousLoop`: look after every deployment under watch, again and again, until told to stop."""
+"""`AutonomousLoop`: run the stages, each on its own schedule, until stopped."""
 
 from __future__ import annotations
 
@@ -7,38 +7,36 @@ import contextlib
 import logging
 import signal
 import threading
-import time
-from collections.abc import Iterator
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 
-from rollguard.errors import InvalidSetting, StoreError
+from rollguard.errors import InvalidSetting, StoreUnavailable
+from rollguard.loop.stages import ResidentStage, Stage, default_stages
+from rollguard.loop.stages.health import COUNTERS
 from rollguard.monitor.deployment_monitor import DeploymentMonitor
-from rollguard.store.database.change_feed import Arrivals
 
 logger = logging.getLogger(__name__)
 
-_RETRY_SECONDS = 15.0  # after a cycle that could not even list the sessions, at the latest
-_LISTEN_SECONDS = 60.0
-_SHORTEST_REST = 0.05  # between two looks at what arrives
-_REST_AFTER_ERROR = 1.0  # after a look that could not be made
-_LEASE = 1.5  # intervals that a watcher keeps a session for: it takes it again in time, even after a long cycle
-_COUNTERS = ("checks", "rollbacks_triggered", "rollbacks_failed", "sessions_completed", "errors")
+_RETRY_SECONDS = 15.0  # after a stage that failed, at the latest
 
 
 class AutonomousLoop:
-    """The health part of the autonomous loop.
+    """The health part of the autonomous loop: a list of stages.
 
     Use `await loop.run()` to watch until stopped, or `await loop.check_deployment_health()` inside a loop of your own.
-    Checks run in threads, so the event loop stays free.
+    Stages run in threads, so the event loop stays free.
 
     Args:
         deployment_monitor: makes the checks and the rollbacks.
-        check_interval_seconds: time between the starts of two cycles (1 to 86400).
+        check_interval_seconds: time between the starts of two checks of a session (1 to 86400).
+        stages: what to run; by default `rollguard.loop.stages.default_stages`.
 
     Attributes:
+        stages: the list that runs; add, replace or remove stages before you call `run`.
         stats: totals since the start: cycles, checks, rollbacks_triggered, rollbacks_failed, sessions_completed,
-            errors, and looks: how often a session was looked at between two cycles because executions arrived.
+            errors, looks (how often a session was checked between two cycles because executions arrived), and what
+            your own stages count.
 
     Raises:
         InvalidSetting: the interval is out of its range.
@@ -49,144 +47,138 @@ class AutonomousLoop:
         deployment_monitor: DeploymentMonitor,
         *,
         check_interval_seconds: float = 300.0,
+        stages: Sequence[Stage] | None = None,
     ) -> None:
         interval = check_interval_seconds
         if isinstance(interval, bool) or not isinstance(interval, int | float) or not 1 <= interval <= 86_400:
             raise InvalidSetting("check_interval_seconds", f"{interval!r} is not a number of seconds from 1 to 86400")
-        self._monitor = deployment_monitor
         self._interval = float(interval)
+        self.stages = default_stages(deployment_monitor, self._interval) if stages is None else list(stages)
         self._stopped = asyncio.Event()
-        self._turn = asyncio.Lock()  # cycles and looks do not overlap
-        self.stats: dict[str, int] = dict.fromkeys(("cycles", *_COUNTERS, "looks"), 0)
+        self.stats: dict[str, int] = dict.fromkeys(("cycles", *COUNTERS, "looks"), 0)
 
-    async def check_deployment_health(self, *, now: datetime | None = None, shared: bool = False) -> dict[str, int]:
-        """One cycle: finish what a crash left, check every active session and roll back what needs it, then tidy up.
+    async def check_deployment_health(self, *, now: datetime | None = None) -> dict[str, int]:
+        """Run one cycle: each stage once, in the order of the list.
 
-        Rollbacks of earlier cycles are verified too: whether the restored version recovered.
-
-        One session's failure is recorded and never stops another's check. Executions that could not be removed are
-        an error of the cycle, and removed by a later one.
+        By default a cycle finishes what a crash left, checks every active session, rolls back what needs it, verifies
+        earlier rollbacks, delivers notifications and removes old executions. A stage that fails is logged and counted
+        as an error; it stops no other, and runs again in the next cycle.
 
         Args:
-            shared: leave sessions alone that another watcher looks after. One that dies is taken over from after one
-                and a half intervals, by whoever has its next cycle then.
+            now: the moment to act at; by default the present one.
 
         Returns:
-            This cycle's checks, rollbacks_triggered, rollbacks_failed, sessions_completed and errors.
+            What this cycle's stages counted: checks, rollbacks_triggered, rollbacks_failed, sessions_completed and
+            errors.
 
         Raises:
             StoreUnavailable: the database cannot be reached, so that not even the sessions are known.
         """
-        cycle = dict.fromkeys(_COUNTERS, 0)
-        self.stats["cycles"] += 1
-        await asyncio.to_thread(self._monitor.recover, now=now)
-        lease = timedelta(seconds=_LEASE * self._interval) if shared else None
-        for result in await asyncio.to_thread(self._monitor.look_after_all, now=now, lease=lease):
-            _count(result, cycle)
-        for afterwards, failed in (
-            (self._monitor.follow_up, "rollbacks could not be verified"),
-            (self._monitor.tidy, "old executions could not be removed"),
-        ):
+        cycle = dict.fromkeys(COUNTERS, 0)
+        away: StoreUnavailable | None = None
+        for stage in list(self.stages):
+            if self._interval_of(stage) == 0:
+                continue
             try:
-                await asyncio.to_thread(afterwards, now=now)
-            except StoreError as error:
-                cycle["errors"] += 1
-                logger.error("%s, which is tried again: %s", failed, error)
-        for name, count in cycle.items():
-            self.stats[name] += count
+                counts = await asyncio.to_thread(stage.run, now)
+            except Exception as error:  # noqa: BLE001 - a stage may be anybody's code; it stops no other
+                logger.error("stage %s failed, which the next cycle runs again: %s", stage.name, error)
+                counts = {"errors": 1}
+                if stage.name == "health" and isinstance(error, StoreUnavailable):
+                    away = error
+            _add(counts, self.stats)
+            _add({name: number for name, number in counts.items() if name != "cycles"}, cycle)
+        if away is not None:
+            raise away
         return cycle
 
     _check_deployment_health = check_deployment_health  # the name it has in the contract
 
     async def run(self, *, handle_signals: bool = True) -> None:
-        """Check now and then every interval, until `stop` is called.
+        """Run every stage now and then on its own schedule, until `stop` is called.
 
-        Between two cycles tools that were just executed are looked at, by what may act at any moment: the evidence
-        rule and the triggers. The cycles find what these looks might miss.
+        Sessions are shared with other watchers of the same database. Between two scheduled checks, tools that were
+        just executed are checked by what may act at any moment: the evidence rule and the triggers.
 
         Args:
             handle_signals: stop on SIGTERM and SIGINT too, after the checks under way (in the main thread only).
         """
-        arrivals = self._monitor.store.arrivals()
-        looking = None
-        try:
-            with self._stopping_on_signals() if handle_signals else contextlib.nullcontext():
-                if not self._stopped.is_set():
-                    await self._wait_for_arrivals(arrivals, 0.0)  # from here on none is missed
-                    looking = asyncio.create_task(self._look_when_they_arrive(arrivals))
-                while not self._stopped.is_set():
-                    started = asyncio.get_running_loop().time()
-                    pause = self._interval
-                    try:
-                        async with self._turn:
-                            cycle = await self.check_deployment_health(shared=True)
-                        logger.info("cycle %d: %s", self.stats["cycles"], cycle)
-                    except Exception as error:  # noqa: BLE001 - whatever it is, the watch goes on
-                        self.stats["errors"] += 1
-                        pause = min(pause, _RETRY_SECONDS)
-                        logger.error("the cycle could not be made and is tried again in %.0f s: %s", pause, error)
-                    elapsed = asyncio.get_running_loop().time() - started
-                    await self._rest(max(0.0, pause - elapsed))
-        finally:
-            arrivals.interrupt()
-            self._stopped.set()
-            if looking is not None:
-                await looking
-            arrivals.close()
-            await self._let_go()
-            self._stopped.clear()  # so that it can run again; a stop before the start is kept
-
-    async def _look_when_they_arrive(self, arrivals: Arrivals) -> None:
-        while not self._stopped.is_set():
-            tools = await self._wait_for_arrivals(arrivals, _LISTEN_SECONDS)
-            if not tools:
-                continue
-            counted, rest = dict.fromkeys(_COUNTERS, 0), _REST_AFTER_ERROR
+        with self._stopping_on_signals() if handle_signals else contextlib.nullcontext():
             try:
-                async with self._turn:
-                    results, rest = await asyncio.to_thread(self._look, tools)
-                for result in results:
-                    _count(result, counted)
-                counted["looks"] = counted.pop("checks")
-            except Exception as error:  # noqa: BLE001 - the next cycle looks at the same executions
-                counted = {"errors": 1}
-                logger.error("what arrived could not be looked at, which the next cycle does: %s", error)
-            for name, count in counted.items():
-                self.stats[name] += count
-            await self._rest(rest)
-
-    def _look(self, tools: set[str]) -> tuple[list[dict[str, Any] | Exception], float]:
-        """Look at the tools; what was found, and how long to rest after it.
-
-        Looks never take more than a fifth of a processor, nor more than half of the time. What others of the machine
-        take, and what a lock is waited for, is no work of ours: after that a bad version is not to wait longer still.
-        """
-        began, worked = time.monotonic(), time.thread_time()
-        results = self._monitor.look_after(tools)
-        return results, max(_SHORTEST_REST, time.monotonic() - began, 4 * (time.thread_time() - worked))
-
-    async def _wait_for_arrivals(self, arrivals: Arrivals, seconds: float) -> set[str]:
-        try:
-            return await asyncio.to_thread(arrivals.wait, seconds)
-        except Exception as error:  # noqa: BLE001 - the cycles go on without
-            self.stats["errors"] += 1
-            logger.error("new executions are not listened to for %.0f s: %s", _RETRY_SECONDS, error)
-            await self._rest(_RETRY_SECONDS if seconds else 0.0)
-            return set()
-
-    async def _rest(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopped.wait(), timeout=seconds)
-
-    async def _let_go(self) -> None:
-        try:
-            await asyncio.to_thread(self._monitor.let_go)
-        except StoreError as error:
-            logger.warning("other watchers take the sessions over only when their lease is over: %s", error)
+                if not self._stopped.is_set():
+                    await self._run_until_stopped(list(self.stages))
+            finally:
+                self._stopped.clear()  # so that it can run again; a stop before the start is kept
 
     def stop(self) -> None:
         """End `run` after the checks under way. Call it in the event loop's own thread."""
         self._stopped.set()
+
+    # --- inside ----------------------------------------------------------------------------------------------------
+
+    async def _run_until_stopped(self, stages: Sequence[Stage]) -> None:
+        due = [asyncio.Event() for _stage in stages]
+        residents = [stage for stage in stages if isinstance(stage, ResidentStage)]
+        with ThreadPoolExecutor(max_workers=max(1, len(stages)), thread_name_prefix="rollguard-loop") as threads:
+            for stage in residents:
+                await self._run_once(stage, threads, starting=True)
+            running = [asyncio.create_task(self._repeat(number, stages, due, threads)) for number in range(len(stages))]
+            try:
+                await self._stopped.wait()
+            finally:
+                self._stopped.set()
+                for event in due:
+                    event.set()
+                for stage in residents:
+                    stage.interrupt()
+                await asyncio.gather(*running)
+                for stage in residents:
+                    await self._close(stage, threads)
+
+    async def _repeat(
+        self, number: int, stages: Sequence[Stage], due: Sequence[asyncio.Event], threads: ThreadPoolExecutor
+    ) -> None:
+        stage, clock = stages[number], asyncio.get_running_loop().time
+        interval = self._interval_of(stage)
+        followers = [event for other, event in zip(stages, due, strict=True) if stage.name in _follows(other)]
+        while not self._stopped.is_set():
+            due[number].clear()
+            began = clock()
+            made = await self._run_once(stage, threads)
+            for event in followers:
+                event.set()
+            rest = (interval if made else min(interval, _RETRY_SECONDS)) - (clock() - began)
+            if rest > 0 and not self._stopped.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(due[number].wait(), timeout=rest)
+
+    async def _run_once(self, stage: Stage, threads: ThreadPoolExecutor, *, starting: bool = False) -> bool:
+        """Run or start a stage, and return whether it did not fail."""
+        loop = asyncio.get_running_loop()
+        try:
+            if starting and isinstance(stage, ResidentStage):
+                await loop.run_in_executor(threads, stage.start)
+                return True
+            counts = await loop.run_in_executor(threads, stage.run, None)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the loop goes on
+            self.stats["errors"] += 1
+            logger.error("stage %s failed and runs again soon: %s", stage.name, error)
+            return False
+        _add(counts, self.stats)
+        if counts and self._interval_of(stage):
+            logger.info("%s: %s", stage.name, dict(counts))
+        return True
+
+    async def _close(self, stage: ResidentStage, threads: ThreadPoolExecutor) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(threads, stage.close)
+        except Exception as error:  # noqa: BLE001 - the others are closed as well
+            self.stats["errors"] += 1
+            logger.error("stage %s could not be closed: %s", stage.name, error)
+
+    def _interval_of(self, stage: Stage) -> float:
+        given: float | None = getattr(stage, "interval_seconds", None)
+        return self._interval if given is None else given
 
     @contextlib.contextmanager
     def _stopping_on_signals(self) -> Iterator[None]:
@@ -205,16 +197,10 @@ class AutonomousLoop:
                 signal.signal(number, handler)
 
 
-def _count(result: dict[str, Any] | Exception, cycle: dict[str, int]) -> None:
-    if isinstance(result, Exception):
-        cycle["errors"] += 1
-        return
-    cycle["checks"] += 1
-    if result["rollback_performed"]:
-        cycle["rollbacks_triggered"] += 1
-        logger.warning("AUTO-ROLLBACK: %s: %s", result["tool_name"], result["reason"])
-    elif result["needs_rollback"] and not result["rollback_result"]["refused"]:
-        cycle["rollbacks_failed"] += 1
-        logger.error("%s needs a rollback that could not be made: %s", result["tool_name"], result["reason"])
-    if result["session_status"] == "completed":
-        cycle["sessions_completed"] += 1
+def _follows(stage: Stage) -> frozenset[str]:
+    return frozenset(getattr(stage, "follows", ()))
+
+
+def _add(counts: Mapping[str, int], totals: dict[str, int]) -> None:
+    for name, number in counts.items():
+        totals[name] = totals.get(name, 0) + number

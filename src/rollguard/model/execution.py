@@ -1,9 +1,112 @@
-"""Executions of tools."""
+"""Executions of tools: what one is, declared once, from the call to the row in the database."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import partial
+from typing import Annotated, Any, NamedTuple, get_type_hints
+
+from pydantic import FailFast, Field, PlainValidator, Strict, TypeAdapter, ValidationError
+
+from rollguard.errors import InvalidInput
+from rollguard.model.names import checked_id, checked_tool_name
+
+LONGEST = 1e15  # milliseconds, some 30,000 years: a sum of durations stays a number that JSON has
+
+
+def checked_moment(value: object) -> datetime:
+    """Return a moment in UTC. A naive datetime is local time, as everywhere in Python.
+
+    Raises:
+        InvalidInput: it is no datetime, or none that UTC has.
+    """
+    if not isinstance(value, datetime):
+        raise InvalidInput(f"executed_at: {value!r} is not a datetime")
+    try:
+        return value if value.tzinfo is UTC else value.astimezone(UTC)
+    except (OverflowError, ValueError) as error:
+        raise InvalidInput(f"executed_at: {value} is not a time between the years 1 and 9999 in UTC") from error
+
+
+class Execution(NamedTuple):
+    """One call of a tool. Its fields are the columns of `tool_executions`, and what programs give to record a call.
+
+    It is a tuple because that takes a sixth of the time of a frozen dataclass to make, and drivers take it as it is. A
+    text beside a type says what is allowed, for the message about a value that is not.
+
+    Attributes:
+        tool_name: 1 to 255 printable characters.
+        success: whether the call succeeded.
+        duration_ms: how long it took, in milliseconds.
+        error: what went wrong, as text; until it is `complete`, also the exception.
+        error_type: the error's type.
+        parameters: what the tool was called with, as JSON; until it is `complete`, any value.
+        result: what it returned, in the same way.
+        executed_at: when the call began, in UTC.
+        version_number: the version that ran; None counts by time.
+        execution_id: the id of this call: the caller's, or one that Rollguard makes.
+        request_id: what the call was made for.
+    """
+
+    tool_name: Annotated[str, PlainValidator(checked_tool_name)]
+    success: Annotated[bool, Strict(), "True or False"]
+    duration_ms: Annotated[
+        float | None,
+        Field(strict=True, ge=0, le=LONGEST, allow_inf_nan=False),
+        "a finite number of milliseconds, 0 to 10^15",
+    ] = None
+    error: Any = None
+    error_type: Any = None
+    parameters: Any = None
+    result: Any = None
+    executed_at: Annotated[datetime, PlainValidator(checked_moment)] | None = None
+    version_number: Annotated[int | None, Field(strict=True, ge=1, lt=2**31), "a version's number, 1 or more"] = None
+    execution_id: Annotated[str, PlainValidator(partial(checked_id, "execution_id"))] | None = None
+    request_id: Annotated[str, PlainValidator(partial(checked_id, "request_id"))] | None = None
+
+
+FIELDS = Execution._fields
+AT, ID = FIELDS.index("executed_at"), FIELDS.index("execution_id")
+_NEEDED = [name for name in FIELDS if name not in Execution._field_defaults]
+_ALLOWED = {
+    name: hint.__metadata__[-1]
+    for name, hint in get_type_hints(Execution, include_extras=True).items()
+    if hasattr(hint, "__metadata__")
+}
+_MANY = TypeAdapter(Annotated[list[Execution], FailFast()])
+
+
+def checked(executions: Sequence[Mapping[str, Any]]) -> list[Execution]:
+    """Return executions given as mappings of their fields, each value checked and not yet `complete`.
+
+    Raises:
+        InvalidInput: a field is unknown, missing or invalid; the message names it, `number` which execution it is.
+    """
+    try:
+        return _MANY.validate_python(executions)
+    except ValidationError as error:
+        raise _refusal(error) from error
+
+
+def _refusal(error: ValidationError) -> InvalidInput:
+    """Say what is wrong with the first wrong execution; a field that is unknown may be why another one is missing."""
+    problem = min(error.errors(include_url=False), key=lambda one: (one["loc"][0], one["loc"][-1] in FIELDS))
+    place, *inside = problem["loc"]
+    value, known = problem["input"], ", ".join(FIELDS)
+    if not inside:
+        refusal = InvalidInput(f"{value!r} is not an execution; give a mapping of {known}")
+    elif (field := inside[0]) not in FIELDS:
+        refusal = InvalidInput(f"{field}: unknown field of an execution; the known ones are {known}")
+    elif problem["type"].startswith("missing"):
+        refusal = InvalidInput(f"{field}: missing; an execution needs {' and '.join(_NEEDED)}")
+    elif isinstance(own := problem.get("ctx", {}).get("error"), InvalidInput):
+        refusal = own
+    else:
+        refusal = InvalidInput(f"{field}: {value!r} is not {_ALLOWED[str(field)]}")
+    refusal.number = int(place) + 1
+    return refusal
 
 
 @dataclass(frozen=True, slots=True)

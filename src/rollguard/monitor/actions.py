@@ -1,8 +1,9 @@
-"""What follows from a check: a rollback, the end of the watch, or nothing yet."""
+"""What follows from a check: a rollback, the end of the session, or nothing yet."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -10,15 +11,71 @@ from rollguard.errors import RollbackRefused
 from rollguard.judge import Judgement, Verdict, as_float
 from rollguard.model.rollback import Rollback
 from rollguard.model.session import Session
-from rollguard.monitor.checker import Checked
+from rollguard.monitor.report import HealthReport
 from rollguard.rollback import RollbackRunner, investigation_of
 from rollguard.store import ExecutionStore, Intention
 
 logger = logging.getLogger(__name__)
 
 
-class Answering:
-    """Answers checks.
+@dataclass(frozen=True, slots=True)
+class ActionTaken:
+    """What was done about a check.
+
+    Attributes:
+        report: what the check found.
+        session_status: the session's status afterwards.
+        rollback: the rollback that the check called for, as it stands now; None where there is none.
+        refusal: why nobody may roll back now, where somebody else decided first.
+    """
+
+    report: HealthReport
+    session_status: str
+    rollback: Rollback | None = None
+    refusal: str | None = None
+
+    @property
+    def rollback_performed(self) -> bool:
+        """Whether the deployment was rolled back."""
+        return self.rollback is not None and self.rollback.rollback_successful
+
+    @property
+    def refused(self) -> bool:
+        """Whether it was decided not to roll back; False where a rollback failed."""
+        return self.refusal is not None or (self.rollback is not None and _decided_not_to(self.rollback))
+
+    @property
+    def reason(self) -> str | None:
+        """Why it was rolled back, or why not."""
+        if self.rollback is not None:
+            return self.rollback.reason if self.rollback_performed else self.rollback.error
+        return self.refusal or self.report.judgement.reasons[0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON-safe result of `DeploymentMonitor.auto_rollback_if_needed`."""
+        report = self.report.to_dict()
+        return {
+            **report,
+            "session_status": self.session_status,
+            "rollback_performed": self.rollback_performed,
+            "rollback_type": self.rollback.rollback_type if self.rollback and self.rollback_performed else None,
+            "reason": self.reason,
+            "success_rate_drop": report["comparison"]["success_rate_drop"],
+            "rollback_result": self._rollback_result(),
+        }
+
+    def _rollback_result(self) -> dict[str, Any] | None:
+        if self.refusal is not None:
+            return {"rollback_successful": False, "refused": True, "error": self.refusal}
+        rollback = self.rollback
+        if rollback is None:
+            return None
+        names = ("state", "rollback_id", "rollback_successful", "from_version", "to_version", "error")
+        return {"refused": self.refused, **{name: getattr(rollback, name) for name in names}}
+
+
+class Actions:
+    """Acts on checks.
 
     Args:
         store: where sessions and rollbacks are kept.
@@ -29,39 +86,39 @@ class Answering:
         self._store = store
         self._runner = runner
 
-    def answer(self, checked: Checked, judged_at: datetime, now: datetime) -> dict[str, Any]:
-        """Roll back, complete the session, or leave it be.
+    def take(self, report: HealthReport, now: datetime) -> ActionTaken:
+        """Roll back, complete the session, or leave it as it is.
 
         Args:
-            judged_at: the moment of the check.
-            now: the present moment, later where others were answered first: a rollback happens then.
-
-        Returns:
-            The report of the check and what was done; see `DeploymentMonitor.auto_rollback_if_needed`.
+            now: the present moment, later than the check where other sessions came first: a rollback happens then.
         """
-        session, judgement, report = checked.session, checked.judgement, checked.report
-        result: dict[str, Any] = {
-            **report,
-            "rollback_performed": False,
-            "rollback_type": None,
-            "reason": judgement.reasons[0],
-            "success_rate_drop": report["comparison"]["success_rate_drop"],
-            "rollback_result": None,
-        }
-        if report["needs_rollback"]:
-            result.update(self._answer_regression(session, judgement, now))
-        elif session.active and judgement.scheduled and judged_at >= _end_of_watch(session, judgement):
-            self._complete(session, judgement, judged_at)
+        session, judgement = report.session, report.judgement
+        rollback = refusal = None
+        if report.needs_rollback:
+            rollback, refusal = self._roll_back(session, judgement, now)
+        elif session.active and judgement.scheduled and report.checked_at >= _end_of(session, judgement):
+            self._complete(session, judgement, report.checked_at)
         else:
-            return result
-        result["session_status"] = self._store.sessions.get(session.session_id).status
-        return result
+            return ActionTaken(report, session.status)
+        return ActionTaken(report, self._store.sessions.get(session.session_id).status, rollback, refusal)
 
-    def _answer_regression(self, session: Session, judgement: Judgement, now: datetime) -> dict[str, Any]:
-        held = self._store.rollbacks.held(session.session_id, now)
-        if held is not None:
-            return self._answer_held(session, held, judgement, now)
-        intention = Intention(
+    def _roll_back(
+        self, session: Session, judgement: Judgement, now: datetime
+    ) -> tuple[Rollback, None] | tuple[None, str]:
+        """Return the rollback, or why there is none. Where none will be made, the session ends with its window."""
+        rollback = self._store.rollbacks.held(session.session_id, now)
+        if rollback is None:
+            try:
+                rollback = self._runner.roll_back(self._intention(session, judgement, now), now)
+            except RollbackRefused as refusal:
+                logger.info("session %d: %s", session.session_id, refusal)
+                return None, str(refusal)
+        if now >= session.window_end and (_decided_not_to(rollback) or rollback.to_version is None):
+            self._complete(session, judgement, now)
+        return rollback, None
+
+    def _intention(self, session: Session, judgement: Judgement, now: datetime) -> Intention:
+        return Intention(
             tool_name=session.tool_name,
             session_id=session.session_id,
             from_version=session.version_number,
@@ -75,33 +132,6 @@ class Answering:
             mode=session.rules.mode,
             max_per_day=session.rules.max_rollbacks_per_day,
         )
-        try:
-            rollback = self._runner.roll_back(intention, now)
-        except RollbackRefused as refusal:
-            logger.info("session %d: %s", session.session_id, refusal)
-            refused = {"rollback_successful": False, "refused": True, "error": str(refusal)}
-            return {"reason": str(refusal), "rollback_result": refused}
-        return self._answer_held(session, rollback, judgement, now)
-
-    def _answer_held(self, session: Session, rollback: Rollback, judgement: Judgement, now: datetime) -> dict[str, Any]:
-        """What to answer of a rollback; where none will be made, the session ends with its window."""
-        decided_not_to = rollback.state in ("observed", "capped")
-        if now >= session.window_end and (decided_not_to or rollback.to_version is None):
-            self._complete(session, judgement, now)
-        return {
-            "rollback_performed": rollback.rollback_successful,
-            "rollback_type": rollback.rollback_type if rollback.rollback_successful else None,
-            "reason": rollback.reason if rollback.rollback_successful else rollback.error,
-            "rollback_result": {
-                "refused": decided_not_to,
-                "state": rollback.state,
-                "rollback_id": rollback.rollback_id,
-                "rollback_successful": rollback.rollback_successful,
-                "from_version": rollback.from_version,
-                "to_version": rollback.to_version,
-                "error": rollback.error,
-            },
-        }
 
     def _complete(self, session: Session, judgement: Judgement, now: datetime) -> None:
         if judgement.verdict is Verdict.REGRESSED:
@@ -115,6 +145,10 @@ class Answering:
         self._store.sessions.complete(session.session_id, outcome=outcome, notes=notes, now=now)
 
 
-def _end_of_watch(session: Session, judgement: Judgement) -> datetime:
-    """When the watch is over: later, where it may be extended for want of data."""
+def _decided_not_to(rollback: Rollback) -> bool:
+    return rollback.state in ("observed", "capped")
+
+
+def _end_of(session: Session, judgement: Judgement) -> datetime:
+    """When the session is over: later, where it may be extended for want of data."""
     return session.last_end if judgement.verdict is Verdict.INSUFFICIENT_DATA else session.window_end

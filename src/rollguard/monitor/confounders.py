@@ -10,21 +10,21 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 
 from rollguard.judge import (
-    Surroundings,
+    Confounder,
+    Confounders,
     Window,
-    Witness,
     change_point,
     extent,
     held_against,
     is_over,
     largest_excess,
-    worst_stretch,
+    worst_interval,
 )
 from rollguard.judge.error_signatures import signature
 from rollguard.model.execution import Failure
 from rollguard.model.session import Session
 from rollguard.store import ExecutionStore
-from rollguard.store.rollups.selection import Stretch, baseline_of, since
+from rollguard.store.rollups.selection import Stretch, baseline_of, counted_by, since
 
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 _OWN_FAULT = timedelta(minutes=10)  # what begins so soon after a tool's own deployment is put down to that
@@ -38,9 +38,9 @@ _FEWEST_LATELY = 5  # calls that tell of it
 Times = tuple[datetime, datetime]
 
 
-def surroundings_of(
+def confounders_of(
     store: ExecutionStore, session: Session, baseline: Window, current: Window, until: datetime
-) -> Surroundings:
+) -> Confounders:
     """What else happened since a deployment that is about to be rolled back."""
     return _Look(store, session, baseline, current, until).surroundings()
 
@@ -53,10 +53,10 @@ class _Look:
         self._baseline, self._current = baseline, current
         self._deployed = session.deployment_time
 
-    def surroundings(self) -> Surroundings:
+    def surroundings(self) -> Confounders:
         trouble = self._trouble()
         earlier = self._hour_before(None if trouble is None else trouble[0])
-        witnesses: list[Witness] = []
+        witnesses: list[Confounder] = []
         explained: list[Times] = []
         rest = self._current
         if trouble is not None or earlier is not None:
@@ -72,9 +72,9 @@ class _Look:
         baseline = self._baseline
         if earlier is not None:
             own = self._not_explained(earlier[0], explained)
-            if own.testifies:
+            if own.is_affected:
                 witnesses, baseline = [own, *witnesses], own.during
-        return Surroundings(tuple(witnesses), baseline, rest)
+        return Confounders(tuple(witnesses), baseline, rest)
 
     # --- the tool itself --------------------------------------------------------------------------------------------
 
@@ -85,10 +85,10 @@ class _Look:
             return None
         edges = _edges(self._deployed, self._until + timedelta(microseconds=1))
         parts = [since(self._session, a, b) for a, b in edges]
-        found = worst_stretch(_series(self._store.executions.count(parts)), 1 - rate)
+        found = worst_interval(_series(self._store.executions.count(parts)), 1 - rate)
         return None if found is None else (edges[found[0]][0], edges[found[1] - 1][1])
 
-    def _hour_before(self, begun: datetime | None) -> tuple[Witness, datetime] | None:
+    def _hour_before(self, begun: datetime | None) -> tuple[Confounder, datetime] | None:
         """The last hour before the deployment against the baseline before that, and since when the tool failed in it.
 
         None where it did not fail more, or where that had passed when the trouble since the deployment began.
@@ -97,16 +97,16 @@ class _Look:
         edges = _edges(hour, self._deployed)
         counted = self._store.executions.count([self._ours_before(a, b) for a, b in edges])
         before, during = self._count(self._ours_before(self._session.baseline_start, hour)), sum(counted, Window())
-        witness = Witness("hour_before", self._session.tool_name, _plain(before), _plain(during))
-        if before.rate is None or not witness.testifies:
+        witness = Confounder("hour_before", self._session.tool_name, _plain(before), _plain(during))
+        if before.rate is None or not witness.is_affected:
             return None
-        first, end = worst_stretch(_series(counted), 1 - before.rate) or (0, len(edges))
+        first, end = worst_interval(_series(counted), 1 - before.rate) or (0, len(edges))
         afterwards = sum(counted[end:], Window())
         if begun is not None:
             afterwards += self._count(since_parts(self._session, [(self._deployed, begun)]))
         return None if is_over(sum(counted[first:end], Window()), afterwards) else (witness, edges[first][0])
 
-    def _not_explained(self, earlier: Witness, explained: Sequence[Times]) -> Witness:
+    def _not_explained(self, earlier: Confounder, explained: Sequence[Times]) -> Confounder:
         """The hour before without the minutes in which others failed too."""
         hour = [(max(a, self._deployed - _HOUR), min(b, self._deployed)) for a, b in explained]
         parts = [stretch for a, b in _merged(hour) for stretch in self._ours_before(a, b)]
@@ -128,7 +128,7 @@ class _Look:
 
     # --- other tools and versions -----------------------------------------------------------------------------------
 
-    def _elsewhere(self, start: datetime, end: datetime) -> tuple[list[Witness], list[Times]]:
+    def _elsewhere(self, start: datetime, end: datetime) -> tuple[list[Confounder], list[Times]]:
         """(who fails more than before, the times in which they do)."""
         names = [name for name in self._store.executions.tool_names() if name != self._session.tool_name]
         asked = [*names, None] if self._session.version_number is not None else list(names)
@@ -152,8 +152,8 @@ class _Look:
                 continue
             times, begun, counted = found
             kind = "other_version" if name is None else "other_tool"
-            witness = Witness(kind, name or self._session.tool_name, _plain(usual), _plain(counted), len(asked))
-            if witness.testifies and not (name in deployed and self._own_fault(name, deployed[name], begun)):
+            witness = Confounder(kind, name or self._session.tool_name, _plain(usual), _plain(counted), len(asked))
+            if witness.is_affected and not (name in deployed and self._own_fault(name, deployed[name], begun)):
                 explained.append(times)
                 witnesses.append(witness)
         return witnesses, explained
@@ -165,14 +165,14 @@ class _Look:
         edges = _edges(start, end)
         counted = self._count_others([(name, a, b) for a, b in edges])
         usual = 1 - (before.rate or Fraction(0))
-        found = worst_stretch(_series(counted), usual)
+        found = worst_interval(_series(counted), usual)
         if found is None:
             return None
         begun = edges[found[0]][0]
         if begun == start:  # it may have begun before ours
             earlier = _edges(start - _HOUR, start)
             series = [*self._count_others([(name, a, b) for a, b in earlier]), *counted[: found[1]]]
-            longer = worst_stretch(_series(series), usual)
+            longer = worst_interval(_series(series), usual)
             if longer is not None:
                 begun = [*earlier, *edges][longer[0]][0]
         first, last = extent(counted, found, _widened(edges))
@@ -195,13 +195,13 @@ class _Look:
 
     def _count_others(self, asked: Sequence[tuple[str | None, datetime, datetime]]) -> list[Window]:
         """Executions of other tools; those without a name are this tool's other versions."""
-        leave_out, own = self._session.rules.caller_errors, self._session.tool_name
+        own, counted_so = self._session.tool_name, counted_by(self._session)
         wanted, ours = [], []
         for name, a, b in asked:
             but = self._session.version_number if name is None else None
-            wanted.append([Stretch(name or own, a, b, but=but, leave_out=leave_out)])
+            wanted.append([Stretch(name or own, a, b, but=but, **counted_so)])
             # Since the deployment those that name no version count as ours, not as another version's.
-            unnamed = Stretch(own, max(a, self._deployed), b, only=0, leave_out=leave_out)
+            unnamed = Stretch(own, max(a, self._deployed), b, only=0, **counted_so)
             ours.append([unnamed] if name is None and unnamed.start < b else [])
         counted = self._store.executions.count(wanted)
         if not any(ours):
@@ -210,7 +210,7 @@ class _Look:
 
     # --- the same error elsewhere -----------------------------------------------------------------------------------
 
-    def _shared_error(self, start: datetime, end: datetime) -> tuple[list[Witness], Window]:
+    def _shared_error(self, start: datetime, end: datetime) -> tuple[list[Confounder], Window]:
         """The error of ours that others show too, more than before; and the current window without what it explains."""
         executions, name = self._store.executions, self._session.tool_name
         ours = _signatures(executions.failures_in(since_parts(self._session, [(start, end)]), _FAILURES))
@@ -218,17 +218,17 @@ class _Look:
         names = [other for other in executions.tool_names() if other != name and other not in deployed]
         if not names or not ours:
             return [], self._current
-        during = executions.failures_in([Stretch(n, start, end) for n in names], _FAILURES)
+        during = executions.failures_in(self._all_of(names, start, end), _FAILURES)
         theirs = _signatures(during)
         shared = [error for error, count in ours.most_common() if min(count, theirs[error]) >= _FEWEST_SHARED]
-        calls = self._count([Stretch(n, start, end) for n in names]) if shared else Window()
+        calls = self._count(self._all_of(names, start, end)) if shared else Window()
         usual = self._errors_of(names, *self._before(start)) if shared else None
         lately = self._lately(start) if shared else None
         latest = None if lately is None else self._errors_of(names, *lately)
         for error in shared:
             before = held_against(_showing(usual, error), _showing(latest, error))
-            witness = Witness("shared_error", error, before, _showing((calls, theirs), error), len(shared))
-            if witness.testifies:
+            witness = Confounder("shared_error", error, before, _showing((calls, theirs), error), len(shared))
+            if witness.is_affected:
                 showing = Counter(failure.tool_name for failure in during if _signature(failure) == error)
                 times = self._times_of(error, [n for n, _count in showing.most_common(_CLOSELY)], during, start, end)
                 return [witness], self._without_error(error, times)
@@ -236,17 +236,17 @@ class _Look:
 
     def _errors_of(self, names: Sequence[str], start: datetime, end: datetime) -> tuple[Window, Counter[str]]:
         """(calls, failures by their errors) of tools; of the time that as many failures cover as are read."""
-        failures = self._store.executions.failures_in([Stretch(n, start, end) for n in names], _FAILURES)
+        failures = self._store.executions.failures_in(self._all_of(names, start, end), _FAILURES)
         if len(failures) == _FAILURES:
             start = min(failure.executed_at for failure in failures)
-        return self._count([Stretch(n, start, end) for n in names]), _signatures(failures)
+        return self._count(self._all_of(names, start, end)), _signatures(failures)
 
     def _times_of(
         self, error: str, names: Sequence[str], failures: Sequence[Failure], start: datetime, end: datetime
     ) -> Times:
         """The times in which these tools show the error."""
         edges = _edges(start, end)
-        counted = self._store.executions.count([[Stretch(n, a, b) for n in names] for a, b in edges])
+        counted = self._store.executions.count([self._all_of(names, a, b) for a, b in edges])
         begins = [a for a, _b in edges]
         shown = Counter(
             bisect_right(begins, failure.executed_at) - 1
@@ -270,6 +270,10 @@ class _Look:
         rest = self._current.without(Window(min(explained, self._current.failures), 0))
         timed = self._current.without(counted)
         return replace(timed, total=rest.total, successes=rest.successes, timed=min(timed.timed, rest.total))
+
+    def _all_of(self, names: Sequence[str], start: datetime, end: datetime) -> list[Stretch]:
+        """What counts of other tools, whatever its version."""
+        return [Stretch(name, start, end, **counted_by(self._session)) for name in names]
 
     def _count(self, stretches: Sequence[Stretch]) -> Window:
         return self._store.executions.count([stretches])[0]
@@ -297,7 +301,8 @@ def notes_on_baseline(store: ExecutionStore, session: Session) -> list[str]:
     if undone:
         notes.append(f"the baseline holds what version {undone[0]} did before it was rolled back")
     edges = _edges(start, deployed, step=_HOUR)
-    found = change_point(_series(store.executions.count([[Stretch(session.tool_name, a, b)] for a, b in edges])))
+    asked = [[Stretch(session.tool_name, a, b, **counted_by(session))] for a, b in edges]
+    found = change_point(_series(store.executions.count(asked)))
     if found is not None:
         rates = f"{found.rate_before:.1%} before, {found.rate_after:.1%} after"
         notes.append(

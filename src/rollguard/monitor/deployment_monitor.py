@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import logging
-import os
-import platform
-import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from typing import Any
 
 from rollguard.errors import InvalidInput, StoreError
 from rollguard.judge import Rules
 from rollguard.model.rollback import Rollback
 from rollguard.model.session import Session
-from rollguard.monitor.actions import Answering
-from rollguard.monitor.checker import Checked, Checker
+from rollguard.monitor.actions import Actions
+from rollguard.monitor.checker import Checker
 from rollguard.monitor.confounders import notes_on_baseline
 from rollguard.monitor.explain import explain
-from rollguard.monitor.report import failed_check_row
+from rollguard.monitor.session_checks import SessionChecks, moment_of
 from rollguard.notify import Dispatcher, LogNotifier, Notifier
 from rollguard.registry import ToolRegistry
-from rollguard.rollback import RollbackRunner, notice_quarantined_files, verify_all
-from rollguard.store import Beginning, ExecutionStore, Tidied
+from rollguard.rollback import RollbackRunner
+from rollguard.store import Beginning, ExecutionStore
 
 logger = logging.getLogger(__name__)
 
 _FUTURE = timedelta(minutes=5)  # how far ahead of ours another machine's clock may be
-_AT_ONCE = 500  # sessions checked together
 
 
 class DeploymentMonitor:
@@ -48,6 +43,11 @@ class DeploymentMonitor:
         tool_overrides: for a tool's name, any of the rules that differ for it.
         notifiers: channels that are told of rollbacks and of what is odd; by default the log.
         rules: any further field of `rollguard.judge.Rules`, as `decision="evidence"` or `alpha=0.01`.
+
+    Attributes:
+        store, registry, rules: as given.
+        session_checks, runner, dispatcher: what checks many sessions, carries rollbacks out and sends notifications,
+            for the stages of the loop.
 
     Raises:
         InvalidSetting: a setting is out of its range; the message names both.
@@ -72,11 +72,11 @@ class DeploymentMonitor:
             monitoring_window_hours, baseline_window_days, regression_threshold, min_executions
         ).with_overrides(rules)
         self._rules_of = {name: self.rules.with_overrides(values) for name, values in (tool_overrides or {}).items()}
-        self._checker = Checker(execution_store)
-        self._runner = RollbackRunner(execution_store, tool_registry)
-        self._answering = Answering(execution_store, self._runner)
-        self._watcher = f"{platform.node() or 'host'}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self._dispatcher = Dispatcher(execution_store, [LogNotifier()] if notifiers is None else notifiers)
+        self.runner = RollbackRunner(execution_store, tool_registry)
+        self.dispatcher = Dispatcher(execution_store, [LogNotifier()] if notifiers is None else notifiers)
+        self._checker = Checker(execution_store, tool_registry.recorder)
+        self._actions = Actions(execution_store, self.runner)
+        self.session_checks = SessionChecks(execution_store, self._checker, self._actions)
 
     # --- sessions --------------------------------------------------------------------------------------------------
 
@@ -106,7 +106,7 @@ class DeploymentMonitor:
             InvalidToolName, InvalidSetting, InvalidInput: a value cannot be meant.
             UnknownVersion: the tool has no such version.
         """
-        moment = _now(now)
+        moment = moment_of(now)
         deployed = _checked_time(deployment_time, moment)
         rules = self.rules_for(tool_name).with_overrides(overrides)
         session = self.store.sessions.start(tool_name, deployed, rules, version_number=version, notes=notes, now=moment)
@@ -126,7 +126,7 @@ class DeploymentMonitor:
         Raises:
             InvalidInput: the time cannot be meant.
         """
-        moment = _now(now)
+        moment = moment_of(now)
         if deployment_time is not None:
             _checked_time(deployment_time, moment)
         return Beginning(self.rules_for(tool_name), moment)
@@ -162,7 +162,7 @@ class DeploymentMonitor:
             UnknownSession: there is none with that id.
             SessionClosed: it is no longer active.
         """
-        return self.store.sessions.cancel(_checked_session_id(session_id), notes=reason, now=_now(now))
+        return self.store.sessions.cancel(_checked_session_id(session_id), notes=reason, now=moment_of(now))
 
     # --- checking --------------------------------------------------------------------------------------------------
 
@@ -183,7 +183,7 @@ class DeploymentMonitor:
             InvalidInput: the session is of another tool.
             StoreUnavailable: the database cannot be reached or written.
         """
-        return self._checker.check([self._session_of(tool_name, session_id)], _now(now))[0].report
+        return self._checker.check([self._session_of(tool_name, session_id)], moment_of(now))[0].to_dict()
 
     def auto_rollback_if_needed(
         self, tool_name: str, session_id: int, *, now: datetime | None = None
@@ -198,67 +198,16 @@ class DeploymentMonitor:
         Raises:
             As `check_health` does.
         """
-        moment = _now(now)
+        moment = moment_of(now)
         session = self._session_of(tool_name, session_id)
-        (checked,) = self._checker.check([session], moment)
-        result = self._answering.answer(checked, moment, _now(now))
-        self.deliver_notifications(now=moment)
-        return result
-
-    def look_after_all(
-        self, *, now: datetime | None = None, lease: timedelta | None = None
-    ) -> list[dict[str, Any] | Exception]:
-        """`auto_rollback_if_needed` for every active session, with a few statements for all of them together.
-
-        One session's failure is recorded and never stops another's check.
-
-        Args:
-            lease: look only after sessions that no other watcher looks after, and keep them for so long; another one
-                takes them over when that is over. Without it every session is looked after.
-
-        Returns:
-            For each session its result, or the exception that kept it from being looked after.
-
-        Raises:
-            StoreUnavailable: the database cannot be reached, so that not even the sessions are known.
-        """
-        self.registry.recorder.flush(wait=False)  # what waited for the database belongs into the counts
-        return self._look_after_some(
-            self._all_sessions() if lease is None else self._our_sessions(_now(now), lease), now, scheduled=True
-        )
-
-    def look_after(
-        self, tool_names: Collection[str], *, now: datetime | None = None
-    ) -> list[dict[str, Any] | Exception]:
-        """Look at sessions of tools that were just executed, between the scheduled checks.
-
-        Only the evidence rule and the triggers may act then; the threshold rule waits for its schedule, since looking
-        more often would make its false alarms more frequent. A look that calls for nothing is not kept.
-
-        Returns and raises as `look_after_all` does.
-        """
-        sessions = [
-            s
-            for s in self.get_active_sessions()
-            if s.tool_name in tool_names and s.rules.looks_at_every_arrival and s.invalid_rules is None
-        ]
-        pieces = (sessions[i : i + _AT_ONCE] for i in range(0, len(sessions), _AT_ONCE))
-        return self._look_after_some(pieces, now, scheduled=False)
+        (report,) = self._checker.check([session], moment)
+        taken = self._actions.take(report, moment_of(now))
+        self.dispatcher.deliver(moment)
+        return taken.to_dict()
 
     def explain(self, session_id: int) -> dict[str, Any]:
         """Why a deployment was, or was not, rolled back; see `rollguard.monitor.explain.explain`."""
         return explain(self.store, _checked_session_id(session_id))
-
-    def let_go(self) -> None:
-        """Leave the sessions that this monitor keeps to the other watchers, at once. Call it when it stops watching."""
-        self.store.sessions.let_go(self._watcher)
-
-    def record_failed_check(self, session: Session, error: Exception, *, now: datetime | None = None) -> None:
-        """Keep that a check could not be made and why, so that it is seen; the next check tries again."""
-        try:
-            self.store.sessions.record_check(session.session_id, failed_check_row(session, error, _now(now)))
-        except StoreError as second:  # usually the very same trouble; then the log has to do
-            logger.error("the failed check of session %d could not be kept: %s", session.session_id, second)
 
     # --- rolling back ----------------------------------------------------------------------------------------------
 
@@ -273,9 +222,9 @@ class DeploymentMonitor:
         now: datetime | None = None,
     ) -> Rollback:
         """Roll a tool back because a person says so, and tell people. See `RollbackRunner.roll_back_by_hand`."""
-        moment = _now(now)
+        moment = moment_of(now)
         try:
-            return self._runner.roll_back_by_hand(
+            return self.runner.roll_back_by_hand(
                 tool_name,
                 to_version=to_version,
                 reason=reason,
@@ -284,86 +233,15 @@ class DeploymentMonitor:
                 now=moment,
             )
         finally:
-            self.deliver_notifications(now=moment)
-
-    def recover(self, *, now: datetime | None = None) -> list[Rollback]:
-        """Carry out rollbacks that a process claimed and did not live to finish. Call it at start; it happens once.
-
-        Returns:
-            The rollbacks that this call brought to an end.
-        """
-        ended = self._runner.recover(None if now is None else _now(now))
-        self.deliver_notifications(now=now)
-        return ended
-
-    def follow_up(self, *, now: datetime | None = None) -> list[tuple[int, bool | None]]:
-        """Say of finished rollbacks whether they helped, and tell of quarantined code that came back by hand.
-
-        Returns:
-            The id of each rollback that there is an answer for now: True where the restored version recovered, False
-            where it fails as well, None where it will never be known.
-        """
-        moment = _now(now)
-        answered = verify_all(self.store, moment)
-        notice_quarantined_files(self.store, self.registry, moment)
-        self.deliver_notifications(now=moment)
-        return answered
-
-    def deliver_notifications(self, *, now: datetime | None = None) -> int:
-        """Tell people what they were not told yet; how many events were delivered everywhere is returned."""
-        return self._dispatcher.deliver(_now(now))
-
-    def tidy(self, *, now: datetime | None = None) -> Tidied:
-        """Remove executions that are older than the store keeps them. See `ExecutionStore.tidy`."""
-        return self.store.tidy(now=_now(now))
+            self.dispatcher.deliver(moment)
 
     # --- inside ----------------------------------------------------------------------------------------------------
-
-    def _all_sessions(self) -> Iterator[list[Session]]:
-        sessions = iter(self.get_active_sessions())
-        while some := list(islice(sessions, _AT_ONCE)):
-            yield some
-
-    def _our_sessions(self, now: datetime, lease: timedelta) -> Iterator[list[Session]]:
-        """Sessions that no other watcher looks after, some at a time, so that watchers who begin at once share."""
-        last = 0
-        while some := self.store.sessions.take(self._watcher, after=last, limit=_AT_ONCE, now=now, until=now + lease):
-            last = some[-1].session_id
-            yield some
 
     def _session_of(self, tool_name: str, session_id: int) -> Session:
         session = self.get_session(session_id)
         if session.tool_name != tool_name:
             raise InvalidInput(f"session {session_id} watches {session.tool_name}, not {tool_name}")
         return session
-
-    def _look_after_some(
-        self, pieces: Iterable[Sequence[Session]], given: datetime | None, *, scheduled: bool
-    ) -> list[dict[str, Any] | Exception]:
-        """Without a given moment the clock is read again and again: calls outside may take minutes."""
-        results: list[dict[str, Any] | Exception] = []
-        for some in pieces:
-            moment = _now(given)
-            for session, checked in zip(some, self._checker.check_each(some, moment, scheduled=scheduled), strict=True):
-                results.append(self._look_after(session, checked, moment, _now(given)))
-        self.deliver_notifications(now=given)
-        return results
-
-    def _look_after(
-        self, session: Session, checked: Checked | Exception, judged_at: datetime, now: datetime
-    ) -> dict[str, Any] | Exception:
-        try:
-            if isinstance(checked, Exception):
-                raise checked
-            return self._answering.answer(checked, judged_at, now)
-        except Exception as error:  # noqa: BLE001 - one session's failure never stops another's check
-            logger.error("session %d of %s: %s", session.session_id, session.tool_name, error)
-            self.record_failed_check(session, error, now=now)
-            return error
-
-
-def _now(now: datetime | None) -> datetime:
-    return datetime.now(UTC) if now is None else now.astimezone(UTC)
 
 
 def _checked_time(deployment_time: object, now: datetime) -> datetime:

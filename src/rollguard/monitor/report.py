@@ -1,8 +1,8 @@
-"""A check's result as the plain, JSON-safe dict that people and programs read, and as the row that is stored."""
+"""The result of a check: typed inside, a plain dict for people and programs, and the row that is stored."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -13,90 +13,120 @@ PERCENTILES = (50, 95, 99)
 _SHARES = tuple(percent / 100 for percent in PERCENTILES)
 _PERCENTILES = tuple(f"p{percent}_ms" for percent in PERCENTILES)
 _OF_WINDOW = ("success_rate", "total_executions", "avg_duration_ms", *_PERCENTILES)
-_OF_COMPARISON = (
-    *("success_rate_drop", "duration_change", "performance_degradation", "regression_detected"),
-    "regression_severity",
-)
+_BASELINE_COLUMNS = tuple(f"baseline_{name}" for name in _OF_WINDOW)
+_CURRENT_COLUMNS = tuple(f"current_{name}" for name in _OF_WINDOW)
 
 
-def health_report(session: Session, judgement: Judgement, until: datetime, now: datetime) -> dict[str, Any]:
-    """The report of one check. Times are ISO 8601 in UTC; rates and drops are shares (0.15 is 15 points)."""
-    rules, comparison, evidence = judgement.rules, judgement.comparison, judgement.evidence
-    slow, around = judgement.slowdown, judgement.surroundings
-    which = "" if rules.baseline == "before" else ", the same hours of the week"
-    baseline = _period(
-        f"{rules.baseline_window_days} days before deployment{which}",
-        session.baseline_start,
-        session.deployment_time,
-        comparison.baseline,
-        rules.min_executions,
-    )
-    current = _period("since deployment", session.deployment_time, until, comparison.current, rules.min_executions)
-    return {
-        "tool_name": session.tool_name,
-        "session_id": session.session_id,
-        "session_status": session.status,
-        "version_number": session.version_number,
-        "deployment_time": session.deployment_time.isoformat(),
-        "hours_since_deployment": (now - session.deployment_time).total_seconds() / 3600.0,
-        "checked_at": now.isoformat(),
-        "baseline": baseline,
-        "current": current,
-        "comparison": {
-            "has_sufficient_data": comparison.has_sufficient_data,
-            "baseline_success_rate": baseline["success_rate"],
-            "current_success_rate": current["success_rate"],
-            "success_rate_change": as_float(comparison.success_rate_change),
-            "success_rate_drop": as_float(comparison.success_rate_drop),
-            "duration_change": as_float(comparison.duration_change),
-            "performance_degradation": comparison.performance_degradation,
-            "regression_detected": comparison.regression_detected,
-            "regression_severity": str(comparison.regression_severity),
-            "warning": judgement.warning,
-        },
-        "slowdown": None if slow is None else asdict(slow) | {"present": slow.present},
-        "evidence": {
-            "alpha": evidence.alpha,
-            "delta": evidence.delta,
-            "log_e": evidence.log_e,
-            "required": evidence.required,
-            "present": evidence.present,
-        },
-        "decision": rules.decision,
-        "trigger": None if judgement.trigger is None else judgement.trigger.name,
-        "explanations": [] if around is None else [w.sentence for w in around.witnesses if w.testifies],
-        "executions_needed": executions_needed(judgement),
-        "baseline_notes": list(session.baseline_notes),
-        "verdict": str(judgement.verdict),
-        "reasons": list(judgement.reasons),
-        "needs_rollback": judgement.needs_rollback,
-    }
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """What one check of a session found.
 
+    Attributes:
+        session: as it was when the check began.
+        judgement: the decision, with all that it was made from.
+        until: the end of the current window.
+        checked_at: the moment of the check.
+    """
 
-def check_row(judgement: Judgement, report: dict[str, Any], now: datetime) -> dict[str, Any]:
-    """The columns of `deployment_health_checks` for one check, from its report."""
-    baseline, current, comparison = report["baseline"], report["current"], report["comparison"]
-    return {
-        **{f"baseline_{name}": baseline[name] for name in _OF_WINDOW},
-        **{f"current_{name}": current[name] for name in _OF_WINDOW},
-        **{name: comparison[name] for name in _OF_COMPARISON},
-        "tool_name": report["tool_name"],
-        "checked_at": now,
-        "needs_rollback": judgement.needs_rollback,
-        "verdict": str(judgement.verdict),
-        "reasons": list(judgement.reasons),
-        "record": judgement.record(),
-    }
+    session: Session
+    judgement: Judgement
+    until: datetime
+    checked_at: datetime
+
+    @property
+    def needs_rollback(self) -> bool:
+        """Whether to roll the deployment back: a session that is over calls for nothing."""
+        return self.judgement.needs_rollback and self.session.active
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON-safe report. Times are ISO 8601 in UTC; rates and drops are shares (0.15 is 15 points)."""
+        session, judgement, now = self.session, self.judgement, self.checked_at
+        rules, comparison, evidence = judgement.rules, judgement.comparison, judgement.evidence
+        slow, around = judgement.slowdown, judgement.confounders
+        which = "" if rules.baseline == "before" else ", the same hours of the week"
+        baseline = _period(
+            f"{rules.baseline_window_days} days before deployment{which}",
+            session.baseline_start,
+            session.deployment_time,
+            comparison.baseline,
+            rules.min_executions,
+        )
+        current = _period(
+            "since deployment", session.deployment_time, self.until, comparison.current, rules.min_executions
+        )
+        return {
+            "tool_name": session.tool_name,
+            "session_id": session.session_id,
+            "session_status": session.status,
+            "version_number": session.version_number,
+            "deployment_time": session.deployment_time.isoformat(),
+            "hours_since_deployment": (now - session.deployment_time).total_seconds() / 3600.0,
+            "checked_at": now.isoformat(),
+            "baseline": baseline,
+            "current": current,
+            "comparison": {
+                "has_sufficient_data": comparison.has_sufficient_data,
+                "baseline_success_rate": baseline["success_rate"],
+                "current_success_rate": current["success_rate"],
+                "success_rate_change": as_float(comparison.success_rate_change),
+                "success_rate_drop": as_float(comparison.success_rate_drop),
+                "duration_change": as_float(comparison.duration_change),
+                "performance_degradation": comparison.performance_degradation,
+                "regression_detected": comparison.regression_detected,
+                "regression_severity": str(comparison.regression_severity),
+                "warning": judgement.warning,
+            },
+            "slowdown": None if slow is None else asdict(slow) | {"present": slow.present},
+            "evidence": {
+                "alpha": evidence.alpha,
+                "delta": evidence.delta,
+                "log_e": evidence.log_e,
+                "required": evidence.required,
+                "present": evidence.present,
+            },
+            "decision": rules.decision,
+            "trigger": None if judgement.trigger is None else judgement.trigger.name,
+            "explanations": [] if around is None else [w.sentence for w in around.considered if w.is_affected],
+            "executions_needed": executions_needed(judgement),
+            "baseline_notes": list(session.baseline_notes),
+            "verdict": str(judgement.verdict),
+            "reasons": list(judgement.reasons),
+            "needs_rollback": self.needs_rollback,
+        }
+
+    def to_row(self) -> dict[str, Any]:
+        """Return the columns of `deployment_health_checks`, but for the ids."""
+        judgement, comparison = self.judgement, self.judgement.comparison
+        row: dict[str, Any] = dict(zip(_BASELINE_COLUMNS, _of_window(comparison.baseline), strict=True))
+        row.update(zip(_CURRENT_COLUMNS, _of_window(comparison.current), strict=True))
+        row.update(
+            tool_name=self.session.tool_name,
+            checked_at=self.checked_at,
+            success_rate_drop=as_float(comparison.success_rate_drop),
+            duration_change=as_float(comparison.duration_change),
+            performance_degradation=comparison.performance_degradation,
+            regression_detected=comparison.regression_detected,
+            regression_severity=str(comparison.regression_severity),
+            needs_rollback=judgement.needs_rollback,
+            verdict=str(judgement.verdict),
+            reasons=list(judgement.reasons),
+            record=judgement.record(),
+        )
+        return row
 
 
 def failed_check_row(session: Session, error: Exception, now: datetime) -> dict[str, Any]:
-    """The columns of a check that could not be made: the verdict is `error`, never `regressed`."""
+    """Return the columns of a check that could not be made: the verdict is `error`, never `regressed`."""
     return {
         "tool_name": session.tool_name,
         "checked_at": now,
         "verdict": str(Verdict.ERROR),
         "reasons": [f"{type(error).__name__}: {error}"],
     }
+
+
+def _of_window(window: Window) -> tuple[float | None, ...]:
+    return (window.success_rate, window.total, window.avg_duration_ms, *window.percentiles_ms(_SHARES))
 
 
 def _period(words: str, start: datetime, end: datetime, window: Window, min_executions: int) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class WebhookNotifier:
         Raises:
             NotDelivered: another answer than 2xx, or none (`Unreachable`).
         """
-        import httpx
+        import httpx2
 
         body = json.dumps(event.to_dict()).encode()
         headers = {"Content-Type": "application/json"}
@@ -50,7 +50,7 @@ class WebhookNotifier:
             # Only the status is read: an answer without end would never be done.
             with posting(self._url, body, headers, timeout=self._timeout) as answer:
                 status, phrase = answer.status_code, answer.reason_phrase
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise Unreachable(f"{self.name} did not answer: {type(error).__name__}: {error}") from error
         if not 200 <= status < 300:
             raise NotDelivered(f"{self.name} answered {status} {phrase}")

@@ -72,14 +72,15 @@ class Call:
         self._recorder.note(
             (
                 self.subject.name,
-                self._version,
-                self._began,
-                duration_ms,
                 error_type is None,
+                duration_ms,
                 error,
                 error_type,
                 self._given,
                 result,
+                self._began,
+                self._version,
+                None,
                 self._request,
             )
         )
@@ -116,7 +117,7 @@ def run(
         raise
     duration_ms = (time.perf_counter() - clock) * 1000.0
     if result is None and not subject.judges:
-        recorder.note((subject.name, version, began, duration_ms, True, None, None, given, None, request_id()))
+        recorder.note((subject.name, True, duration_ms, None, None, given, None, began, version, None, request_id()))
         return None
     call = Call(recorder, subject, version, given)
     call.began_at(began, clock)

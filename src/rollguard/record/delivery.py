@@ -6,9 +6,9 @@ import logging
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 from rollguard.errors import NotARollguardStore, StoreError, StoreUnavailable
+from rollguard.model.execution import Execution
 from rollguard.record.fork_safety import renew_after_fork
 from rollguard.record.spool import Spool
 from rollguard.store import ExecutionStore
@@ -17,7 +17,6 @@ logger = logging.getLogger(__name__)
 
 RETRY_AFTER = 5.0  # seconds for which an unreachable database is not asked again
 _AWAY = (StoreUnavailable, NotARollguardStore)  # no row's fault: keep every one of them and try again later
-_NEWER = {"request_id": None}  # what a line lacks that an older version spooled
 
 
 class Delivery:
@@ -52,7 +51,7 @@ class Delivery:
         """Whether the database was away when it was last asked."""
         return self._away_until > 0.0
 
-    def deliver(self, rows: list[dict[str, Any]]) -> int:
+    def deliver(self, rows: list[Execution]) -> int:
         """Store checked rows, or keep them for later. Raises nothing but what interrupts it, such as Ctrl-C.
 
         Returns:
@@ -101,7 +100,7 @@ class Delivery:
             StoreUnavailable: the database is still away; nothing was forgotten.
         """
         try:
-            handed = self.spool.drain(lambda rows: self._write([{**_NEWER, **row} for row in rows]), wait=wait)
+            handed = self.spool.drain(self._write, wait=wait)
         except OSError:  # what waits goes on waiting; that must not keep new executions from the database
             logger.exception("%s cannot be read, so what waits in it is not stored yet", self.spool.path)
             return 0
@@ -119,7 +118,7 @@ class Delivery:
                 self._away_until = now + self._retry_after
             return True
 
-    def _write(self, rows: list[dict[str, Any]]) -> None:
+    def _write(self, rows: list[Execution]) -> None:
         """Write rows, all in one go or, when one of them is refused, each on its own."""
         try:
             self._store.executions.write(rows, durable=self._durable)
@@ -132,7 +131,7 @@ class Delivery:
             else:
                 self._set_aside(rows[0], refusal)
 
-    def _set_aside(self, row: dict[str, Any], refusal: Exception) -> None:
+    def _set_aside(self, row: Execution, refusal: Exception) -> None:
         """Set a refused row aside, if it is the row that is refused and not, for want of a right, every one."""
         try:
             self._store.executions.try_writing()
@@ -146,7 +145,7 @@ class Delivery:
         except OSError:
             raise refusal from None
 
-    def keep(self, rows: list[dict[str, Any]]) -> None:
+    def keep(self, rows: list[Execution]) -> None:
         """Keep rows in the spool. Raises nothing."""
         if not rows:
             return
@@ -160,7 +159,7 @@ class Delivery:
                 )
                 self.count_lost(len(lost))
 
-    def _kept_of(self, rows: list[dict[str, Any]]) -> int:
+    def _kept_of(self, rows: list[Execution]) -> int:
         """Keep as many of the first rows as there is room for; how many these are."""
         for number, row in enumerate(rows):
             try:
@@ -180,5 +179,5 @@ def refused_beside(spool: Path) -> Path:
     return spool.with_name(f"{spool.stem}-refused{spool.suffix}")
 
 
-def _tools(rows: list[dict[str, Any]]) -> str:
-    return ", ".join(sorted({row["tool_name"] for row in rows}))
+def _tools(rows: list[Execution]) -> str:
+    return ", ".join(sorted({row.tool_name for row in rows}))

@@ -13,42 +13,29 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from itertools import islice
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 from rollguard.errors import InvalidInput
+from rollguard.model.execution import Execution
 from rollguard.record.delivery import RETRY_AFTER, Delivery
 from rollguard.record.spool import Spool
-from rollguard.store import ExecutionStore
+from rollguard.store import ExecutionStore, complete_call
 
 logger = logging.getLogger(__name__)
 
 _SHOWN = 500  # characters of a result that are told of a failure
 _LOOK_EVERY = 0.1  # seconds between two looks at how much has come together
 _LOOK_AT_SPOOL_EVERY = 60.0  # seconds; something may wait there that another process could not store
+_PATIENCE = 10.0  # seconds that the end of a process waits for what the thread is just storing
 
 
-class Note(NamedTuple):
-    """One call as its caller leaves it: what the tool could still change is JSON already."""
+Note = tuple[Any, ...]
+"""A call as its caller leaves it: the fields of an `Execution` in their order, `executed_at` in seconds since 1970.
 
-    tool_name: str
-    version_number: int | None
-    began: float
-    """Seconds since the epoch."""
-    duration_ms: float
-    success: bool
-    error: str | None = None
-    error_type: str | None = None
-    parameters: str | None = None
-    result: str | None = None
-    request_id: str | None = None
-    """What the call was made for; checked already."""
-
-
-Noted = tuple[str, int | None, float, float, bool, str | None, str | None, str | None, str | None, str | None]
-"""A `Note`, or a plain tuple of its fields, which takes a third of the time to make."""
+A plain tuple, since the caller pays for it. Payloads are JSON already, since the tool could still change them.
+"""
 
 
 class Recorder:
@@ -56,9 +43,10 @@ class Recorder:
 
     A caller leaves a note in a bounded buffer; a thread that starts with the first one stores them in batches. What
     does not fit into the buffer, or finds the database away, goes to the spool, a file, and is stored from there once
-    the database is back: the thread looks every `retry_after`. Nothing is raised into the caller. The buffer is emptied
-    every `flush_interval`, or when a batch has come together, before this process reads from the store, at exit and on
-    SIGTERM; a SIGKILL loses at most what came since then.
+    the database is back: the thread looks every `retry_after`. Rows need not be stored in the order of their calls:
+    what comes while the spool is emptied may be stored before it. Nothing is raised into the caller. The buffer is
+    emptied every `flush_interval`, or when a batch has come together, before this process reads from the store, at exit
+    and on SIGTERM; a SIGKILL loses at most what came since then.
 
     Make it, or record first, in the main thread: only there can SIGTERM be answered. Where no thread can be started
     (the system's limit is reached, or the interpreter is ending) callers store what they record themselves.
@@ -100,6 +88,7 @@ class Recorder:
 
     def __del__(self) -> None:
         self.empty()
+        self._work.set()  # the thread finds that nobody is left whom it works for
 
     @property
     def spool(self) -> Spool:
@@ -118,7 +107,7 @@ class Recorder:
 
     # --- recording -------------------------------------------------------------------------------------------------
 
-    def note(self, note: Noted) -> None:
+    def note(self, note: Note) -> None:
         """Record one call. Raises nothing, and waits for nothing but, with a full buffer, the spool."""
         if self._through:
             self._write_through(self._rows([note]))
@@ -142,9 +131,9 @@ class Recorder:
             self.empty()
             self._write_through([row])
 
-    def _write_through(self, rows: list[dict[str, Any]]) -> None:
+    def _write_through(self, rows: list[Execution]) -> None:
         self._delivery.deliver(rows)
-        if self._delivery.away and self._resting:
+        if self._delivery.away and self._resting and not self._over.is_set():
             self._wake()  # the thread looks when the database is back
 
     def encoded(self, tool_name: str, what: str, value: Any) -> str | None:
@@ -200,40 +189,27 @@ class Recorder:
         self._batch[:] = self._rows(self._batch)
         return self._batch
 
-    def _rows(self, notes: Iterable[Any]) -> list[dict[str, Any]]:
-        """Notes as rows, without those that cannot be one: each is logged and counted as lost."""
+    def _rows(self, notes: Iterable[Any]) -> list[Execution]:
+        """Notes as executions, without those that cannot be one: each is logged and counted as lost."""
         rows = []
         for note in notes:
             try:
-                rows.append(note if isinstance(note, dict) else self._row(note))
+                rows.append(note if isinstance(note, Execution) else complete_call(note))
             except Exception:  # what a tool calls an error's text may be anything
                 logger.exception("an execution of %r could not be recorded", note[0])
                 self._delivery.count_lost()
         return rows
 
-    def _row(self, note: Noted) -> dict[str, Any]:
-        return self._store.executions.row_of_call(
-            tool_name=note[0],
-            version_number=note[1],
-            began=datetime.fromtimestamp(note[2], UTC),
-            duration_ms=note[3],
-            success=note[4],
-            error=note[5],
-            error_type=note[6],
-            parameters=note[7],
-            result=note[8],
-            request_id=note[9],
-        )
-
     # --- the thread ------------------------------------------------------------------------------------------------
 
     def _begin_anew(self) -> None:
         """Empty and without a thread, as at the start and in a forked child, whose parent stores what it noted."""
-        self._buffer: deque[Noted] = deque()
+        self._buffer: deque[Note] = deque()
         self._batch: list[Any] = []  # notes or rows that are just being stored
         self._taken = 0  # notes that were ever taken out of the buffer
         self._emptying = _Owned()
         self._work = threading.Event()
+        self._over = threading.Event()  # the thread is to end
         self._resting = True
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -246,7 +222,7 @@ class Recorder:
 
     def _start(self) -> None:
         with self._starting:
-            if self._thread is not None:
+            if self._thread is not None or self._over.is_set():
                 return
             self._thread = threading.Thread(
                 target=_store_notes, args=(weakref.ref(self),), name="rollguard-recorder", daemon=True
@@ -267,14 +243,22 @@ class Recorder:
         """Called by the thread: nothing is left; wait for more. A note left in this moment wakes it at once."""
         self._work.clear()
         self._resting = True
-        if self._buffer:
+        if self._buffer or self._over.is_set():
             self._wake()
         return self._work
 
-    def _finish(self) -> None:
-        """The process is ending."""
+    def _finish(self, *, wait: bool = True) -> None:
+        """The process is ending: nothing is left in the buffer, and no thread, which might log when nobody can.
+
+        Args:
+            wait: False where the process is killed next, so that it makes no difference what the thread does.
+        """
         self._through = True
         self.empty()
+        self._over.set()
+        self._work.set()
+        if wait and self._thread is not None:
+            self._thread.join(_PATIENCE)
         self.empty()  # also what came while that was done
 
 
@@ -300,6 +284,7 @@ class _Owned:
 def _store_notes(ours: weakref.ref[Recorder]) -> None:
     """The thread. It keeps nothing alive: when its recorder is gone, so is it."""
     while (recorder := ours()) is not None:
+        over = recorder._over
         work, interval, spool, retry_after = (
             recorder._rest(),
             recorder._flush_interval,
@@ -308,22 +293,24 @@ def _store_notes(ours: weakref.ref[Recorder]) -> None:
         )
         del recorder
         if work.wait(retry_after if spool.pending else _LOOK_AT_SPOOL_EVERY):
-            _gather(ours, interval)
+            _gather(ours, interval, over)
+        if over.is_set():
+            return
         if (recorder := ours()) is not None:
             recorder.empty()
             recorder._delivery.try_again()
             del recorder
 
 
-def _gather(ours: weakref.ref[Recorder], interval: float) -> None:
+def _gather(ours: weakref.ref[Recorder], interval: float, over: threading.Event) -> None:
     """Wait, so that what comes together is stored together: for the interval, or until a batch has come."""
     end = time.monotonic() + interval
-    while (left := end - time.monotonic()) > 0:
+    while not over.is_set() and (left := end - time.monotonic()) > 0:
         recorder = ours()
         if recorder is None or len(recorder._buffer) >= recorder._batch_size:
             return
         del recorder
-        time.sleep(min(left, _LOOK_EVERY))
+        over.wait(min(left, _LOOK_EVERY))
 
 
 # --- the end of a process, and forks ---------------------------------------------------------------------------------
@@ -343,7 +330,7 @@ def _finish_at_exit(recorder: Recorder) -> None:
     """Empty the buffer when the process ends. What is called at exit after that is written through."""
     finish = _finishing(recorder)
     atexit.register(finish)
-    weakref.finalize(recorder, atexit.unregister, finish)
+    weakref.finalize(recorder, atexit.unregister, finish).atexit = False
 
 
 def _finish_as_child(recorder: Recorder) -> None:
@@ -375,7 +362,7 @@ def _end(number: int, _frame: FrameType | None) -> None:
 
     def finish() -> None:
         for recorder in list(_recorders):
-            recorder._finish()
+            recorder._finish(wait=False)
         os.kill(os.getpid(), number)
 
     try:  # in a thread: the main one may be interrupted in the middle of just that

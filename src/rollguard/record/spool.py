@@ -15,6 +15,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from rollguard.model.execution import FIELDS, Execution, checked_moment
+
 logger = logging.getLogger(__name__)
 
 _BATCH = 1_000  # rows handed over at once
@@ -53,7 +55,7 @@ class Spool:
         """Bytes that wait to be stored."""
         return _size(self.path) + sum(_size(file) for _number, file in self._aside())
 
-    def append(self, *rows: dict[str, Any]) -> None:
+    def append(self, *rows: Execution) -> None:
         """Keep checked rows, all of them or none.
 
         Raises:
@@ -86,7 +88,7 @@ class Spool:
             os.ftruncate(descriptor, end)
             raise
 
-    def drain(self, write: Callable[[list[dict[str, Any]]], object], *, wait: bool = False) -> int:
+    def drain(self, write: Callable[[list[Execution]], object], *, wait: bool = False) -> int:
         """Hand every kept row, in order, to `write`, some at a time, and forget them file by file.
 
         A crash before a file's end makes the next drain write its rows again; their `execution_id` makes that harmless.
@@ -159,7 +161,7 @@ def _size(file: Path) -> int:
         return 0
 
 
-def _rows(file: Path) -> Iterator[dict[str, Any]]:
+def _rows(file: Path) -> Iterator[Execution]:
     with file.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             text = line.rstrip(b"\n")
@@ -170,23 +172,26 @@ def _rows(file: Path) -> Iterator[dict[str, Any]]:
                 logger.warning("%s: line %d is damaged (a crash cut it short?) and is skipped", file, number)
 
 
-def _line(row: dict[str, Any]) -> bytes:
-    moment = row["executed_at"].astimezone(UTC).isoformat()
-    body = json.dumps({**row, "executed_at": moment}, separators=(",", ":")).encode()
+def _line(row: Execution) -> bytes:
+    fields = {**row._asdict(), "executed_at": checked_moment(row.executed_at).isoformat()}
+    body = json.dumps(fields, separators=(",", ":")).encode()
     return b"%08x %b\n" % (zlib.crc32(body), body)
 
 
-def _row(line: bytes) -> dict[str, Any] | None:
-    """The row of a line; None where it is damaged, or was never one of ours."""
+def _row(line: bytes) -> Execution | None:
+    """The execution of a line; None where it is damaged, or was never one of ours.
+
+    A field that a newer Rollguard has added is left out; one that an older one did not have is as if it was not given.
+    """
     checksum, _, body = line.partition(b" ")
     if checksum != b"%08x" % zlib.crc32(body):
         return None
     try:
-        row: dict[str, Any] = json.loads(body)
-        row["executed_at"] = datetime.fromisoformat(row["executed_at"]).astimezone(UTC)
+        fields: dict[str, Any] = json.loads(body)
+        fields["executed_at"] = datetime.fromisoformat(fields["executed_at"]).astimezone(UTC)
+        return Execution(**{name: fields[name] for name in FIELDS if name in fields})
     except (ValueError, TypeError, KeyError, OverflowError):
         return None
-    return row
 
 
 def _sync(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -48,9 +49,9 @@ class ToolRegistry:
 
     A file holds a function named like the file or marked `@tool`, or a class with `execute` and
     `get_tool_definition`. A file without a version becomes version 1 when the registry first sees it, so that what was
-    there before Rollguard can be restored. What a registry or a rollback swaps in, in whatever process of the machine,
-    is served from the next call on, and a file that was edited by hand after `look_every` at most; calls in flight
-    finish on the version they began with.
+    there before Rollguard can be restored. The process that swaps a version in serves it from the next call on; any
+    other process of the machine serves it, and a file that was edited by hand, after `look_every` at most. Calls in
+    flight finish on the version they began with.
 
     Args:
         path: the folder; made if it is not there.
@@ -62,10 +63,10 @@ class ToolRegistry:
         flush_interval: seconds that an execution waits at most before it is stored, where it is not written through.
         buffer_size: executions that wait in memory at most; further ones wait in the spool.
         actuators: for the name of a tool that does not live in the folder, what puts its versions in their place.
-        look_every: seconds after which a call looks at its tool's file though no swap was announced; 0 looks at each
-            call.
+        look_every: seconds after which a call checks its tool's file for what others did to it; 0 checks at each call.
         follow: whether what is deployed or rolled back on another machine, whose folder is another one, is written into
             this folder too. It begins with the first call, and is done within a second.
+        clock: seconds that only rise, by which `look_every` is told.
 
     Raises:
         InvalidInput: `look_every` is no number of seconds.
@@ -87,6 +88,7 @@ class ToolRegistry:
         actuators: Mapping[str, Actuator] | None = None,
         look_every: float = 0.05,
         follow: bool = True,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if isinstance(look_every, bool) or not isinstance(look_every, int | float) or not look_every >= 0:
             raise InvalidInput(f"look_every: {look_every!r} is not a number of seconds, 0 or more")
@@ -101,13 +103,13 @@ class ToolRegistry:
         )
         self._failure_rules = dict(failure_rules or {})
         self.elsewhere = elsewhere = Elsewhere(store, actuators or {})
-        self._serving = Serving(self.folder, store, self._failure_rules, look_every=look_every)
+        self._serving = Serving(self.folder, store, self._failure_rules, look_every=look_every, clock=clock)
         self._swapping = Swapping(self.folder, store, self._serving)
         self._following: Following | None = None
         if follow:
             served_anew = weakref.WeakMethod(self._serving.forget)
             self._following = Following(self.folder, store, lambda name: elsewhere.of(name) is not None, served_anew)
-            self._serving.looking = self._following.start
+            self._serving.before_check = self._following.start
         self._releasing = Releasing(self.folder, store, self._swapping, elsewhere, self._following)
         self.folder.remove_leftovers()
         self._adopt()

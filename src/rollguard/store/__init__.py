@@ -1,6 +1,6 @@
 """The only code that knows SQL. `ExecutionStore` is its door."""
 
-from rollguard.store.executions.validate import text_of
+from rollguard.store.executions.complete import complete_call, text_of
 from rollguard.store.monitoring.sessions import Beginning
 from rollguard.store.probe import Checkup
 from rollguard.store.retention.retention import Tidied
@@ -18,6 +18,7 @@ __all__ = [
     "Pointer",
     "Standing",
     "Tidied",
+    "complete_call",
     "digest",
     "text_of",
 ]

@@ -1,4 +1,4 @@
-"""What people are to be told: written with what it tells of, delivered afterwards, at least once."""
+"""Notifications: written with what they report, delivered afterwards, at least once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,14 @@ LEASE = timedelta(seconds=60)  # how long a process may take to deliver before a
 
 def add(connection: Connection, event: dict[str, Any], now: datetime) -> None:
     """Write an event down inside the transaction that makes it true."""
-    connection.execute(sa.insert(n).values(event=event, created_at=now, next_attempt_at=now))
+    add_all(connection, [event], now)
+
+
+def add_all(connection: Connection, events: Sequence[dict[str, Any]], now: datetime) -> None:
+    """Write events down with one statement, inside the transaction that makes them true."""
+    if events:
+        rows = [{"event": event, "created_at": now, "next_attempt_at": now} for event in events]
+        connection.execute(sa.insert(n), rows)
 
 
 class Outbox:

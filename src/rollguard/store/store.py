@@ -125,7 +125,7 @@ class ExecutionStore:
             request_id=request_id,
         )
         self.executions.write([row])
-        return str(row["execution_id"])
+        return str(row.execution_id)
 
     def store_tool_executions(self, executions: Iterable[Mapping[str, Any]]) -> int:
         """Record many calls in one transaction: all of them, or, when one is refused, none.

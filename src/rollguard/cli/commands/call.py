@@ -45,6 +45,8 @@ def call(
     The exit code is 4 when the tool failed. What the tool prints itself goes to stderr.
     """
     from rollguard.record import request as made_for
+    from rollguard.store import text_of
+    from rollguard.store.executions.payloads import plain
 
     given, called_for = inputs.parameters(words or [], params), made_for(request)
     with opened(config) as guard:
@@ -62,7 +64,7 @@ def call(
                 error = raised
             duration_ms = (time.perf_counter() - began) * 1000.0
             if error is not None:
-                error_type, failure = type(error).__name__, _text_of(error)
+                error_type, failure = type(error).__name__, text_of(error)
             else:
                 error_type = "ReturnedFailure"
                 failure = guard.registry.failure_in(tool, guard.registry.get_tool(tool), result)
@@ -72,35 +74,18 @@ def call(
                 "tool_name": tool,
                 "success": failure is None,
                 "duration_ms": duration_ms,
-                "result": json.loads(_json(result, ascii_only=True)),
+                "result": plain(result),
                 "error_type": None if failure is None else error_type,
                 "error": failure,
             }
         )
     elif error is None:
-        output.emit(_json(result, ascii_only=False) + "\n")
+        output.emit(_as_json(plain(result)) + "\n")
     if failure is not None:
         output.note(f"{tool} failed: {error_type}: {failure}")
         raise typer.Exit(exits.TOOL_FAILED)
 
 
-def _text_of(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception as second:  # noqa: BLE001 - a tool's own exception may fail to describe itself
-        return f"it cannot describe itself: {type(second).__name__}"
-
-
-def _json(value: Any, *, ascii_only: bool) -> str:
-    """Any value as JSON: what JSON has no form for appears as its repr."""
-    from pydantic_core import PydanticSerializationError, to_json
-
-    try:
-        text = to_json(
-            value, indent=2, inf_nan_mode="strings", bytes_mode="base64", fallback=repr, ensure_ascii=ascii_only
-        )
-    except UnicodeError:  # lone surrogates have no UTF-8
-        return _json(value, ascii_only=True)
-    except (PydanticSerializationError, ValueError, RecursionError):
-        return _json(repr(value), ascii_only=True)
-    return text.decode()
+def _as_json(value: Any) -> str:
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace").decode()  # a lone surrogate has no UTF-8; its escape is the same

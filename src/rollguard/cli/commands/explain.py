@@ -11,7 +11,6 @@ from rollguard.cli import output
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
 from rollguard.cli.words import NOTHING, moment
-from rollguard.judge import Rules
 
 _DIFFERS = 1
 
@@ -66,6 +65,8 @@ def _windows(record: dict[str, Any]) -> Any:
 
 def _rules(rules: dict[str, Any]) -> str:
     """The decision, and whatever else is not as it is by default."""
+    from rollguard.judge import Rules
+
     usual = Rules().to_dict()
     told = [f"decision = {rules['decision']}"]
     told += [f"{name} = {value}" for name, value in rules.items() if value != usual[name] and name != "decision"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -127,7 +126,7 @@ def _outcomes(
             advance((done + share) / len(decisions))
 
         play = _through_monitor if through_monitor else _by_counts
-        tried = replace(rules, decision=decision.value)
+        tried = rules.with_overrides({"decision": decision.value})
         found[decision.value] = Rollbacks.of(scenario, play(scenario, tried, runs, every, told))
     return found
 

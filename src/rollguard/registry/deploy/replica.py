@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import threading
@@ -53,8 +54,10 @@ class Following:
         self._newest = 0
         self._retry, self._retry_at = _FIRST_RETRY, 0.0
         self._run: _Run | None = None
+        self._over = False  # the process is ending
         self._lock = threading.Lock()
         store.database.before_closing(self.stop)
+        _stop_at_exit(self)
         _forks.add(self)
 
     @property
@@ -64,7 +67,7 @@ class Following:
 
     def start(self) -> None:
         """Follow from now on. Costs nothing where it does already."""
-        if self._run is not None:
+        if self._run is not None or self._over:
             return
         with self._lock:
             moves = self._store.pointers.moves() if self._run is None else None
@@ -85,6 +88,11 @@ class Following:
             run.stop()
             if run.looking.acquire(timeout=_PATIENCE):  # or else its connections would outlive their pool
                 run.looking.release()
+
+    def end(self) -> None:
+        """Stop for good: what is called while the process ends starts no thread any more."""
+        self._over = True
+        self.stop()
 
     def made_here(self, tool_name: str, deployment_id: int) -> None:
         """This folder has what a deployment made, because it was made here."""
@@ -272,6 +280,19 @@ def _look(ours: weakref.ref[Following], run: _Run, *, asked: bool) -> float:
         if asked or following.due():
             following.catch_up(run.stopping)
         return following.pause()
+
+
+def _stop_at_exit(following: Following) -> None:
+    """What is being written is written whole when the process ends, and nothing is logged when nobody can."""
+    ours = weakref.ref(following)
+
+    def end() -> None:
+        present = ours()
+        if present is not None:
+            present.end()
+
+    atexit.register(end)
+    weakref.finalize(following, atexit.unregister, end).atexit = False
 
 
 _forks: weakref.WeakSet[Following] = weakref.WeakSet()

@@ -11,10 +11,9 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from rollguard.errors import InvalidToolName, ToolFileError
-from rollguard.registry.folder.swap_signal import announce_swap
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +54,12 @@ class Folder:
 
     Raises:
         ToolFileError: it cannot be made, or something else is in its place.
+
+    Attributes:
+        latest_swap: another object after each swap that this process made, in whichever folder.
     """
+
+    latest_swap: ClassVar[object] = object()
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).absolute()
@@ -130,7 +134,7 @@ class Folder:
                     _keep_mode_and_owner(descriptor, before, path)
                     os.fsync(descriptor)
                     temporary.replace(path)
-                    announce_swap(self.path)  # after it: who sees the news sees the new file
+                    Folder.latest_swap = object()  # after it: who sees this one sees the new file
                 self._settle(folder, name)
             finally:
                 os.close(folder)
@@ -146,7 +150,7 @@ class Folder:
         path = self.file(name)
         try:
             path.unlink(missing_ok=True)
-            announce_swap(self.path)
+            Folder.latest_swap = object()
         except OSError as error:
             raise ToolFileError(f"{path} cannot be removed: {error.strerror or error}") from error
 
@@ -156,6 +160,8 @@ class Folder:
         Those of swaps under way in other processes are locked by them, and stay.
         """
         removed = []
+        with contextlib.suppress(OSError):  # earlier versions announced swaps by it
+            (self.path / ".rollguard.generation").unlink()
         with self._reading(self.path):
             for entry in self.path.glob(f"{_TEMPORARY}*"):
                 with contextlib.suppress(OSError), entry.open("rb") as file:

@@ -9,7 +9,6 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any, cast, get_type_hints
 
-import docstring_parser
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticSerializationError
@@ -20,6 +19,7 @@ from rollguard.registry.serve.loader import LoadedTool
 
 logger = logging.getLogger(__name__)
 
+_STYLES: Any = {style: {"warnings": False} for style in ("google", "numpy", "sphinx")}
 _ANYTHING = ConfigDict(arbitrary_types_allowed=True)
 
 
@@ -47,25 +47,20 @@ def definition_of(tool: LoadedTool) -> dict[str, Any]:
     Raises:
         ToolLoadError: the signature cannot be described, or the class's own definition fails or is no mapping.
     """
+    from griffe import Docstring, DocstringSectionParameters, DocstringSectionText, parse_auto
+
     if tool.definition is not None:
         return _own_definition(tool.name, tool.definition)
-    text = inspect.getdoc(tool.function) or ""
-    try:
-        documented = docstring_parser.parse(text)
-    except docstring_parser.ParseError:
-        documented = docstring_parser.Docstring()
-        documented.short_description = text
+    documented = parse_auto(Docstring(inspect.getdoc(tool.function) or ""), per_style_options=_STYLES)
     try:
         schema = _parameters(tool.function)
     except Exception as error:  # of an annotation's own code it may be any
         raise ToolLoadError(f"{tool.name}: its parameters cannot be described: {told(error)}") from error
-    for parameter in documented.params:
-        described = schema["properties"].get(parameter.arg_name)
-        if described is not None and parameter.description:
-            described.setdefault("description", parameter.description)
-    description = tool.description or "\n\n".join(
-        part for part in (documented.short_description, documented.long_description) if part
-    )
+    for section in documented:
+        for parameter in section.value if isinstance(section, DocstringSectionParameters) else ():
+            if parameter.name in schema["properties"] and parameter.description:
+                schema["properties"][parameter.name].setdefault("description", parameter.description)
+    description = tool.description or "\n\n".join(s.value for s in documented if isinstance(s, DocstringSectionText))
     return {"name": tool.name, "description": description, "parameters": schema}
 
 

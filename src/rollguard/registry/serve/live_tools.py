@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -15,7 +14,6 @@ from rollguard.errors import StoreError, ToolFileError, ToolLoadError, UnknownTo
 from rollguard.record.call import IsFailure, Subject
 from rollguard.record.fork_safety import renew_after_fork
 from rollguard.registry.folder.folder import FileStamp, Folder, checked_file_name
-from rollguard.registry.folder.swap_signal import Generation
 from rollguard.registry.serve.loader import LoadedTool, load
 from rollguard.store import ExecutionStore, digest
 
@@ -37,8 +35,8 @@ class Served:
         subject: what a call of it runs.
         version_number: the version the file's code is; None while it is not known, or where it is none.
         ask_at: when to ask for a version that is not known (by the monotonic clock).
-        generation: the folder's when the file was last looked at.
-        look_at: when to look at the file though the generation is still the same (by the monotonic clock).
+        swap: `Folder.latest_swap` before the file was last checked.
+        check_at: when to check the file though this process has swapped none since (by the monotonic clock).
     """
 
     stamp: FileStamp
@@ -48,8 +46,8 @@ class Served:
     subject: Subject
     version_number: int | None = None
     ask_at: float = 0.0
-    generation: float = math.nan
-    look_at: float = 0.0
+    swap: object = None
+    check_at: float = 0.0
 
     @property
     def tool(self) -> LoadedTool | None:
@@ -75,10 +73,11 @@ class Serving:
         folder: the folder.
         store: knows the versions.
         failure_rules: for a tool's name, which returned results count as failures.
-        look_every: seconds after which `serve` looks at a file though no swap was announced; 0 looks each time.
+        look_every: seconds after which `serve` checks a file that this process did not swap; 0 checks each time.
+        clock: seconds that only rise.
 
     Attributes:
-        looking: called before each look; None calls nothing.
+        before_check: called before each check; None calls nothing.
     """
 
     def __init__(
@@ -88,14 +87,14 @@ class Serving:
         failure_rules: Mapping[str, IsFailure] | None = None,
         *,
         look_every: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder = folder
         self._store = store
         self._failure_rules = failure_rules or {}
         self._look_every = look_every
-        self.looking: Callable[[], None] | None = None
-        self._generation = Generation(folder.path) if look_every else None
-        self._map_at = 0.0
+        self._clock = clock
+        self.before_check: Callable[[], None] | None = None
         self._served: dict[str, Served] = {}
         self._unreadable: dict[str, str] = {}
         self._lock = threading.RLock()
@@ -119,41 +118,32 @@ class Serving:
         if served is None or not served.settled or served.stamp != stamp:
             with self._lock:
                 served = self._load(name)
-        if served.version_number is None and time.monotonic() >= served.ask_at:
+        if served.version_number is None and self._clock() >= served.ask_at:
             self._look_up_version(name, served)
         return served
 
     def serve(self, name: str) -> Served:
-        """`current`, without a look at the file while no swap was announced and the last look is recent.
+        """`current`, without a check of the file while the last one is recent and this process swapped nothing since.
 
         Raises:
             InvalidToolName, UnknownTool, ToolFileError: as `current` does.
         """
-        generation = self._generation
-        if generation is None:
-            if self.looking is not None:
-                self.looking()
-            return self.current(name)
         try:
             served = self._served[name]
-            if served.generation == generation.value[0] and time.monotonic() < served.look_at:
+            if self._clock() < served.check_at and served.swap is Folder.latest_swap:
                 return served
         except (KeyError, TypeError):  # TypeError: no name, but a list or the like
             pass
-        return self._look(name, generation)
+        return self._check(name)
 
-    def _look(self, name: str, generation: Generation) -> Served:
-        if self.looking is not None:
-            self.looking()
-        now = time.monotonic()
-        if now >= self._map_at:
-            self._map_at = now + self._look_every
-            generation.look()
-        value = generation.value[0]  # before the file: a swap after this line shows at the next call
+    def _check(self, name: str) -> Served:
+        if self.before_check is not None:
+            self.before_check()
+        swap, now = Folder.latest_swap, self._clock()  # before the file: a swap after this line shows at the next call
         served = self.current(name)
-        served.generation, served.look_at = value, now + self._look_every
+        served.swap, served.check_at = swap, now + self._look_every
         if served.version_number is None:
-            served.look_at = min(served.look_at, served.ask_at)
+            served.check_at = min(served.check_at, served.ask_at)
         return served
 
     def refresh(self) -> None:
@@ -224,7 +214,7 @@ class Serving:
         except StoreError as error:
             logger.warning("the version of %s is not known yet: %s", name, error)
             version = None
-        served.ask_at = time.monotonic() + _ASK_AGAIN
+        served.ask_at = self._clock() + _ASK_AGAIN
         served.version_number = version.version_number if version else None
 
 

@@ -12,33 +12,24 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from rollguard.model.execution import AT, FIELDS, ID
 from rollguard.store.database.driver import driver
 from rollguard.store.database.types import sqlite_text
 from rollguard.store.executions.ids import is_ours
 from rollguard.store.rollups.aggregate import Tally
 from rollguard.store.rollups.refresh import WORTH_FOLDING, fold, fold_counted, last_id, note
+from rollguard.store.schema import tool_executions
 
-Row = tuple[Any, ...]  # the values of `COLUMNS`
+Row = tuple[Any, ...]  # a complete `Execution`, whose fields the drivers need not know by name
 
-_TYPES = {
-    "execution_id": "text",
-    "tool_name": "text",
-    "version_number": "int4",
-    "success": "bool",
-    "duration_ms": "float8",
-    "error_type": "text",
-    "error": "text",
-    "parameters": "text",
-    "result": "text",
-    "request_id": "text",
-    "executed_at": "timestamptz",
-}
-COLUMNS = tuple(_TYPES)
-values_of = itemgetter(*COLUMNS)
-"""A row as a tuple, from one given as a mapping."""
-_NAMES = ", ".join(COLUMNS)
-_ID, _AT = COLUMNS.index("execution_id"), COLUMNS.index("executed_at")
-_TEXTS = slice(COLUMNS.index("error"), COLUMNS.index("result") + 1)
+_NAMES = ", ".join(FIELDS)
+_POSTGRESQL = {str: "text", int: "int4", bool: "bool", float: "float8", datetime: "timestamptz"}
+_TYPES = {name: _POSTGRESQL[tool_executions.c[name].type.python_type] for name in FIELDS}
+_counted = itemgetter(
+    *map(FIELDS.index, ("tool_name", "version_number", "success", "duration_ms", "error_type", "request_id"))
+)
+_PARAMETERS, _RESULT = FIELDS.index("parameters"), FIELDS.index("result")
+_AT_FROM_END = AT - len(FIELDS)
 
 _BATCH = 10_000  # rows that are sent by one COPY, and kept meanwhile, in case it has to be done another way
 _BATCH_SIZE = 16 * 2**20  # characters of them, roughly
@@ -81,9 +72,8 @@ def _write_sqlite_batch(connection: Connection, batch: Iterator[Row]) -> int:
             values: list[Any] = []
             for row in rows:
                 values += row
-                _id, tool, version, success, duration, error_type, _error, _parameters, _result, request, moment = row
-                values[-1] = text = sqlite_text(moment)
-                tally.add(text[:16], tool, version, success, duration, error_type, request)
+                values[_AT_FROM_END] = moment = sqlite_text(row[AT])
+                tally.add(moment[:16], *_counted(row))
             sqlite.execute(_insert(len(rows)), values)
         new: int = sqlite.total_changes - before
         if new >= WORTH_FOLDING:
@@ -128,7 +118,7 @@ ON CONFLICT DO NOTHING""")
 class _Copying:
     """Writes by COPY; a batch in which an id is stored already is undone and written by a statement that leaves it out.
 
-    Rows are sent while they are being made, so that the server works beside us.
+    Executions are sent while they are being made, so that the server works beside us.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -138,7 +128,7 @@ class _Copying:
     def write(self, rows: Iterator[Row]) -> int:
         first = list(islice(rows, 2))
         if len(first) < 2:
-            return self._connection.execute(_ONE, dict(zip(COLUMNS, first[0], strict=True))).rowcount if first else 0
+            return self._connection.execute(_ONE, dict(zip(FIELDS, first[0], strict=True))).rowcount if first else 0
         new = 0
         rows = chain(first, rows)
         for row in rows:
@@ -169,9 +159,8 @@ class _Copying:
                 for row in batch:
                     taken.append(row)
                     sink.write_row(row)
-                    _id, tool, version, success, duration, error_type, _error, _parameters, _result, request, at = row
-                    tally.add((at - _EPOCH) // _MINUTE, tool, version, success, duration, error_type, request)
-            keys = sorted((row[_ID], row[_AT]) for row in taken if not is_ours(row[_ID]))
+                    tally.add((row[AT] - _EPOCH) // _MINUTE, *_counted(row))
+            keys = sorted((row[ID], row[AT]) for row in taken if not is_ours(row[ID]))
             if keys:
                 with cursor.copy(_COPY_KEYS) as sink:
                     sink.set_types(_KEY_TYPES)
@@ -182,8 +171,8 @@ class _Copying:
     def _insert(self, batch: list[Row]) -> int:
         first: dict[str, Row] = {}
         for row in batch:
-            first.setdefault(row[_ID], row)
-        values = dict(zip(COLUMNS, map(list, zip(*first.values(), strict=True)), strict=True))
+            first.setdefault(row[ID], row)
+        values = dict(zip(FIELDS, map(list, zip(*first.values(), strict=True)), strict=True))
         values["keyed"] = [not is_ours(execution_id) for execution_id in first]
         self._connection.execute(_WHO, {"noted": "off"})  # which of them are new is known to the database
         inserted = self._connection.execute(_ONCE, values).rowcount
@@ -196,8 +185,9 @@ def _batch(rows: Iterator[Row]) -> Iterator[Row]:
     room = _BATCH_SIZE
     for row in islice(rows, _BATCH):
         yield row
-        for text in row[_TEXTS]:
-            if text is not None:
-                room -= len(text)
+        if row[_PARAMETERS] is not None:
+            room -= len(row[_PARAMETERS])
+        if row[_RESULT] is not None:
+            room -= len(row[_RESULT])
         if room <= 0:
             return

@@ -4,37 +4,25 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import chain, islice
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 
 from rollguard.errors import InvalidInput
 from rollguard.judge import Window
-from rollguard.model.execution import Failure
-from rollguard.model.names import checked_id, checked_tool_name
+from rollguard.model.execution import Execution, Failure, checked
 from rollguard.model.rollback import Unverified
 from rollguard.model.session import Session
 from rollguard.store.database.engine import Database
-from rollguard.store.executions.bulk_insert import values_of, write_once
-from rollguard.store.executions.ids import new_id
-from rollguard.store.executions.payloads import Payloads, clean_text
-from rollguard.store.executions.validate import (
-    check_fields,
-    checked_duration,
-    checked_error,
-    checked_moment,
-    checked_version,
-    moment_beside,
-)
-from rollguard.store.executions.validate_many import checked_columns
+from rollguard.store.executions.bulk_insert import write_once
+from rollguard.store.executions.complete import complete
+from rollguard.store.executions.payloads import Payloads
 from rollguard.store.rollups.by_minute import Minutes, Series
 from rollguard.store.rollups.query import Rollups
-from rollguard.store.rollups.selection import Stretch, baseline_of, current_of, restored_of, rows_in, since
-from rollguard.store.schema import superseded_executions as s
-from rollguard.store.schema import tool_executions as t
+from rollguard.store.rollups.selection import Stretch, baseline_of, current_of, restored_of, since
 
 _CHECKED_AT_ONCE = 500
 
@@ -52,131 +40,49 @@ class Executions:
         self._rollups = Rollups(database)
         self._minutes = Minutes(database)
 
-    def row(
-        self,
-        *,
-        tool_name: str,
-        success: bool,
-        duration_ms: float | None = None,
-        error: str | BaseException | None = None,
-        error_type: str | None = None,
-        parameters: Any = None,
-        result: Any = None,
-        executed_at: datetime | None = None,
-        version_number: int | None = None,
-        execution_id: str | None = None,
-        request_id: str | None = None,
-    ) -> dict[str, Any]:
-        """The checked row of one execution, ready to be written now or later.
+    def row(self, **execution: Any) -> Execution:
+        """Return the complete execution with these fields, ready to be written now or later.
 
         Raises:
-            InvalidInput: a value cannot be meant; the message names the field.
+            InvalidInput: a field is unknown, missing or invalid; the message names it.
         """
-        name = checked_tool_name(tool_name)
-        if success is not True and success is not False:
-            raise InvalidInput(f"success: {success!r} is not True or False")
-        if error is not None or error_type is not None:
-            error_type, error = checked_error(error, error_type)
-        if execution_id is None:
-            moment = checked_moment(executed_at)
-            execution_id = new_id(moment)
-        else:
-            moment = moment_beside(checked_id("execution_id", execution_id), executed_at)
-        encode = self._payloads.encode
-        return {
-            "tool_name": name,
-            "success": success,
-            "duration_ms": None if duration_ms is None else checked_duration(duration_ms),
-            "error_type": error_type,
-            "error": error,
-            "parameters": None if parameters is None else encode(name, "parameters", parameters),
-            "result": None if result is None else encode(name, "result", result),
-            "executed_at": moment,
-            "version_number": None if version_number is None else checked_version(version_number),
-            "execution_id": execution_id,
-            "request_id": None if request_id is None else checked_id("request_id", request_id),
-        }
-
-    def row_of_call(
-        self,
-        *,
-        tool_name: str,
-        version_number: int | None,
-        began: datetime,
-        duration_ms: float,
-        success: bool,
-        error: str | None,
-        error_type: str | None,
-        parameters: str | None,
-        result: str | None,
-        request_id: str | None = None,
-    ) -> dict[str, Any]:
-        """The row of a call that we made ourselves: what is `encoded` and checked already is not looked at again."""
-        return {
-            "tool_name": tool_name,
-            "success": success,
-            "duration_ms": duration_ms,
-            "error_type": None if error_type is None else clean_text(error_type, 200),
-            "error": None if error is None else clean_text(error),
-            "parameters": parameters,
-            "result": result,
-            "executed_at": began,
-            "version_number": version_number,
-            "execution_id": new_id(began),
-            "request_id": request_id,
-        }
+        return complete(checked([execution])[0], self._payloads)
 
     def encoded(self, tool_name: str, what: str, value: Any) -> str | None:
         """Parameters or a result as they are kept: JSON, redacted, cut to the limit; None for nothing."""
         return self._payloads.encode(tool_name, what, value)
 
-    def row_from(self, execution: Mapping[str, Any]) -> dict[str, Any]:
-        """The checked row of an execution given as a mapping with the fields of `row`.
-
-        Raises:
-            InvalidInput: a field is unknown, missing or impossible.
-        """
-        try:
-            return self.row(**execution)
-        except TypeError:
-            check_fields(execution)
-            raise
-
-    def write(self, rows: Iterable[dict[str, Any]], *, durable: bool = False) -> int:
-        """Write checked rows, all or none. A row whose `execution_id` is already stored changes nothing.
+    def write(self, executions: Iterable[Execution], *, durable: bool = False) -> int:
+        """Write complete executions, all or none. One whose `execution_id` is already stored changes nothing.
 
         Args:
             durable: survive the loss of power as well as that of the process (SQLite; PostgreSQL's server decides).
 
         Returns:
-            How many rows were new.
+            How many were new.
         """
-        return self._write(map(values_of, rows), durable=durable)
+        return self._write(iter(executions), durable=durable)
 
     def write_from(self, executions: Iterable[Mapping[str, Any]]) -> int:
-        """Check and write executions given as mappings with the fields of `row`, all or none; as `write`.
+        """Check and write executions given as mappings of their fields, all or none; as `write`.
 
         Raises:
-            InvalidInput: a field is unknown, missing or impossible; nothing was written.
+            InvalidInput: a field is unknown, missing or invalid; nothing was written.
         """
-        return self._write(self._rows_from(iter(executions)))
+        return self._write(self._completed(iter(executions)))
 
-    def _rows_from(self, executions: Iterator[Mapping[str, Any]]) -> Iterator[tuple[Any, ...]]:
-        before = 0
-        while some := list(islice(executions, _CHECKED_AT_ONCE)):
-            columns = checked_columns(some, self._payloads)
-            yield from self._one_by_one(some, before) if columns is None else columns
-            before += len(some)
-
-    def _one_by_one(self, executions: Sequence[Mapping[str, Any]], before: int) -> Iterator[tuple[Any, ...]]:
-        for number, execution in enumerate(executions, start=before + 1):
+    def _completed(self, given: Iterator[Mapping[str, Any]]) -> Iterator[Execution]:
+        number = 0
+        while some := list(islice(given, _CHECKED_AT_ONCE)):
             try:
-                yield values_of(self.row_from(execution))
+                for execution in checked(some):
+                    number += 1
+                    yield complete(execution, self._payloads)
             except InvalidInput as error:
-                error.number = number
+                error.number = number + (error.number or 0)
                 raise
 
-    def _write(self, rows: Iterator[tuple[Any, ...]], *, durable: bool = False) -> int:
+    def _write(self, rows: Iterator[Execution], *, durable: bool = False) -> int:
         first = next(rows, None)
         if first is None:
             return 0
@@ -190,7 +96,7 @@ class Executions:
             StoreError: it does not.
         """
         with contextlib.suppress(_TakenBack), self._database.write(durable=False) as connection:
-            write_once(connection, [values_of(self.row(tool_name="rollguard", success=True))])
+            write_once(connection, [self.row(tool_name="rollguard", success=True)])
             raise _TakenBack
 
     # --- counting --------------------------------------------------------------------------------------------------
@@ -233,26 +139,12 @@ class Executions:
         """
         start = max(session.deployment_time, after)
         stretches = since(session, start, until + timedelta(microseconds=1))
-        superseded = sa.exists().where(s.c.id == t.c.id)
-        query = (
-            sa.select(t.c.executed_at, t.c.success, t.c.error_type)
-            .where(rows_in(stretches), t.c.executed_at >= start, ~superseded)
-            .order_by(t.c.executed_at.desc(), t.c.id.desc())
-            .limit(limit)
-        )
-        with self._database.read() as connection:
-            return [(row[0], row[1], row[2]) for row in connection.execute(query)][::-1]
+        clipped = [replace(stretch, start=start) for stretch in stretches]  # one may begin before
+        return self._rollups.outcomes(clipped, limit)[::-1]
 
     def failures_in(self, stretches: Sequence[Stretch], limit: int) -> list[Failure]:
-        """The latest failed executions of some stretches, as far as their rows are kept; one for each request."""
-        last = ~sa.exists().where(s.c.id == t.c.id)
-        with self._database.read() as connection:
-            found = [
-                failure
-                for some in batched(stretches, 50)
-                for failure in _failures(connection, sa.and_(rows_in(some), last), limit)
-            ]
-        return sorted(found, key=lambda failure: failure.executed_at, reverse=True)[:limit]
+        """The latest failures of some stretches, as far as their rows are kept: those that are counted, no others."""
+        return self._rollups.failures(stretches, limit)
 
     def windows_after(self, rollbacks: Sequence[tuple[Unverified, datetime]]) -> list[tuple[Window, Window]]:
         """(baseline of its session, calls of the restored version since) of each rollback, up to the time beside it."""
@@ -260,7 +152,7 @@ class Executions:
         for unverified, until in rollbacks:
             session, rollback = unverified.session, unverified.rollback
             asked.append(() if session.baseline else baseline_of(session, session.last_end))
-            asked.append(restored_of(rollback.tool_name, rollback.to_version or 0, rollback.rollback_time, until))
+            asked.append(restored_of(session, rollback.to_version or 0, rollback.rollback_time, until))
         counted = self.count(asked)
         return [
             (unverified.session.baseline or counted[2 * number], counted[2 * number + 1])
@@ -269,11 +161,10 @@ class Executions:
 
     def failures(self, session: Session, until: datetime, limit: int) -> tuple[list[Failure], list[Failure]]:
         """The latest failed executions of the baseline and of the current window, at most `limit` of each."""
-        with self._database.read() as connection:
-            return (
-                _failures(connection, rows_in(baseline_of(session, until)), limit),
-                _failures(connection, rows_in(current_of(session, until)), limit),
-            )
+        return (
+            self.failures_in(baseline_of(session, until), limit),
+            self.failures_in(current_of(session, until), limit),
+        )
 
     def tool_names(self) -> list[str]:
         """Every tool that has an execution, by name; by one look at the index for each."""
@@ -289,27 +180,3 @@ WITH RECURSIVE tools(tool_name) AS (
     FROM tools WHERE tools.tool_name IS NOT NULL
 )
 SELECT tool_name FROM tools WHERE tool_name IS NOT NULL ORDER BY 1""")
-
-
-def batched(items: Sequence[Stretch], size: int) -> Iterator[Sequence[Stretch]]:
-    """The items in pieces of at most `size`."""
-    return (items[i : i + size] for i in range(0, len(items), size))
-
-
-def _failures(connection: Connection, condition: sa.ColumnElement[bool], limit: int) -> list[Failure]:
-    columns = (
-        t.c.tool_name,
-        t.c.execution_id,
-        t.c.executed_at,
-        t.c.version_number,
-        t.c.error_type,
-        t.c.error,
-        t.c.parameters,
-    )
-    rows = connection.execute(
-        sa.select(*columns)
-        .where(condition, t.c.success.is_(sa.false()))
-        .order_by(t.c.executed_at.desc(), t.c.id.desc())
-        .limit(limit)
-    )
-    return [Failure(*row) for row in rows]

@@ -6,7 +6,7 @@ import json
 import json.encoder
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
@@ -46,7 +46,7 @@ class Payloads:
             return None
         if self.redact is not None:
             try:
-                value = self.redact(tool_name, what, _plain(value))
+                value = self.redact(tool_name, what, plain(value))
             except Exception as error:  # noqa: BLE001 - a hook of the user's: a fault in it must not leak the value
                 # Its message may hold the value, so only its type is told.
                 kind = type(error).__name__
@@ -54,17 +54,13 @@ class Payloads:
                 return json.dumps({"redaction_failed": kind})
             if value is None:
                 return None
-        text = _json(value)
+        try:
+            text = "".join(_chunks(value, 0))
+        except Exception:  # noqa: BLE001 - NaN, a key that is no text, a circle, too deep, changed by another thread
+            text = "".join(_chunks(plain(value), 0))
         if len(text) <= self.max_bytes:
             return text
         return _beginning(text, self.max_bytes)
-
-
-def _json(value: Any) -> str:
-    try:
-        return _encode(value)
-    except Exception:  # noqa: BLE001 - NaN, a key that is no text, a circle, too deep, changed by another thread, ...
-        return _encode(_plain(value))
 
 
 def _beginning(text: str, max_bytes: int) -> str:
@@ -106,8 +102,8 @@ def _nearer(value: Any) -> Any:
     return to_jsonable_python(value, inf_nan_mode="strings", bytes_mode="base64", fallback=_described)
 
 
-def _plain(value: Any, above: tuple[int, ...] = ()) -> Any:
-    """A copy of `value` made of dicts, lists, strings, finite numbers, booleans and None, whatever `value` is."""
+def plain(value: Any, above: tuple[int, ...] = ()) -> Any:
+    """Return a copy of any `value` that is made of dicts, lists, strings, finite numbers, booleans and None."""
     try:
         if value is None or isinstance(value, bool | str | int | float):
             return _scalar(value)
@@ -115,10 +111,10 @@ def _plain(value: Any, above: tuple[int, ...] = ()) -> Any:
             return "<circular>" if id(value) in above else _TOO_DEEP
         inside = (*above, id(value))
         if isinstance(value, dict):
-            return {_key(key): _plain(item, inside) for key, item in list(value.items())}
+            return {_key(key): plain(item, inside) for key, item in list(value.items())}
         if isinstance(value, list | tuple):
-            return [_plain(item, inside) for item in list(value)]
-        return _plain(_one_level(value), inside)
+            return [plain(item, inside) for item in list(value)]
+        return plain(_one_level(value), inside)
     except Exception:  # noqa: BLE001 - as above
         return _described(value)
 
@@ -126,8 +122,8 @@ def _plain(value: Any, above: tuple[int, ...] = ()) -> Any:
 def _key(key: Any) -> str:
     if isinstance(key, str):
         return str(key)
-    plain = _plain(key)
-    return plain if isinstance(plain, str) else json.dumps(plain)
+    nearer = plain(key)
+    return nearer if isinstance(nearer, str) else json.dumps(nearer)
 
 
 def _scalar(value: Any) -> Any:
@@ -152,24 +148,24 @@ def _described(value: Any) -> str:
         return f"<{type(value).__name__}: repr failed with {type(error).__name__}>"
 
 
-def _encoder() -> Callable[[Any], str]:
+def _encoder() -> Callable[[Any, int], Iterable[str]]:
     """JSON in ASCII: lone surrogates and NULs are legal in Python strings, not in PostgreSQL's text; their escapes are.
 
     `JSONEncoder.encode` makes a C encoder anew for every value, which takes longer than encoding a small one, so ours
     is made once. It does not look for circles, so that threads can share it: those end in a RecursionError.
+    `pydantic_core.to_json` is faster still, but reads a caller's generators to their end.
     """
     encoder = json.JSONEncoder(
         allow_nan=False, ensure_ascii=True, check_circular=False, separators=(",", ":"), default=_one_level
     )
     make: Any = getattr(json.encoder, "c_make_encoder", None)
     if make is None:  # another Python than CPython
-        return encoder.encode
+        return lambda value, _level: encoder.encode(value)
     options = (None, ":", ",", False, False, False)  # indent, separators, sort_keys, skipkeys, allow_nan
-    chunks = make(None, _one_level, json.encoder.encode_basestring_ascii, *options)
-    return lambda value: "".join(chunks(value, 0))
+    return make(None, _one_level, json.encoder.encode_basestring_ascii, *options)  # type: ignore[no-any-return]
 
 
-_encode = _encoder()
+_chunks = _encoder()
 
 
 def clean_text(text: str, limit: int = 8_192) -> str:

@@ -15,9 +15,12 @@ from sqlalchemy.engine import Connection, Row
 
 from rollguard.errors import InvalidSetting, SessionClosed, UnknownSession
 from rollguard.judge import Rules, Window
+from rollguard.model.check import NewCheck, reported_by
+from rollguard.model.event import EventKind
 from rollguard.model.names import checked_tool_name
 from rollguard.model.session import Session
 from rollguard.model.version import Deployment
+from rollguard.store import outbox
 from rollguard.store import rollback_states as journal
 from rollguard.store.database.engine import Database
 from rollguard.store.schema import deployment_health_checks as c
@@ -28,11 +31,28 @@ from rollguard.store.versions import versions
 
 _GET = sa.select(m).where(m.c.session_id == sa.bindparam("id"))
 _INSERT_CHECK = sa.insert(c)
-_OWN_COLUMN = (
-    "monitoring_window_hours",
-    "baseline_window_days",
-    "regression_threshold",
-)  # the contract's; others: JSON
+_KEEP_BASELINE = (
+    sa.update(m)
+    .where(m.c.session_id == sa.bindparam("id"), m.c.baseline.is_(None))
+    .values(baseline=sa.bindparam("window"))
+)
+_GIVEN = m.c.session_id.in_(sa.bindparam("ids", expanding=True))
+_LOCK_SESSIONS = sa.select(m.c.session_id).where(_GIVEN).order_by(m.c.session_id).with_for_update(key_share=True)
+_x = c.alias()
+_LATEST_CHECK = (
+    sa.select(_x.c.check_id)
+    .where(_x.c.session_id == m.c.session_id)
+    .order_by(_x.c.checked_at.desc(), _x.c.check_id.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+_LATEST_CHECKS = (
+    sa.select(c.c.session_id, c.c.performance_degradation, c.c.verdict, c.c.regression_detected)
+    .join_from(m, c, c.c.check_id == _LATEST_CHECK)
+    .where(_GIVEN)
+)
+# The rules that the contract gives a column; all others are the JSON of `rules`.
+_OWN_COLUMN = ("monitoring_window_hours", "baseline_window_days", "regression_threshold")
 _stored_rules = attrgetter(*_OWN_COLUMN, m.c.rules.name)
 
 
@@ -179,35 +199,35 @@ class Sessions:
             journal.overtake(connection, r.c.session_id == session_id, at=now, error="the session was cancelled first")
             return get(connection, session_id)
 
-    def record_check(self, session_id: int, check: dict[str, Any]) -> int:
-        """Keep a health check.
+    def record_check(self, session_id: int, check: dict[str, Any]) -> None:
+        """Record a health check that reports nothing: columns of `deployment_health_checks` but for the ids."""
+        with self._database.write(durable=False, remade=True) as connection:
+            connection.execute(_INSERT_CHECK, {"session_id": session_id, **check})
+
+    def record_checks(self, checks: Sequence[NewCheck], *, baselines: Mapping[int, Window], now: datetime) -> None:
+        """Record many health checks, and the notifications of what begins with them, in one transaction.
 
         Args:
-            check: columns of `deployment_health_checks` but for the ids.
-
-        Returns:
-            Its `check_id`.
+            checks: at most one a session.
+            baselines: counts of sessions' baselines that do not change any more; what is kept stays as it is.
+            now: when the notifications are due.
         """
+        if not baselines and not any(check.required or check.events for check in checks):
+            return
         with self._database.write(durable=False, remade=True) as connection:
-            statement = sa.insert(c).values(session_id=session_id, **check).returning(c.c.check_id)
-            check_id: int = connection.execute(statement).scalar_one()
-            return check_id
-
-    def record_checks(self, checks: Sequence[tuple[int, dict[str, Any]]]) -> None:
-        """Keep many health checks in one transaction: (session_id, columns as for `record_check`)."""
-        if checks:
-            with self._database.write(durable=False, remade=True) as connection:
-                connection.execute(_INSERT_CHECK, [{"session_id": session_id, **check} for session_id, check in checks])
-
-    def keep_baselines(self, baselines: Mapping[int, Window]) -> None:
-        """Keep the counts of sessions' baselines, which do not change any more. What is kept stays as it is."""
-        with self._database.write(durable=False) as connection:
-            for session_id, window in baselines.items():
-                connection.execute(
-                    sa.update(m)
-                    .where(m.c.session_id == session_id, m.c.baseline.is_(None))
-                    .values(baseline=window.to_dict())
-                )
+            reported = _lock_reported(connection, [check.session_id for check in checks if check.events])
+            rows, events = [], []
+            for check in checks:
+                begun = check.events.keys() - reported.get(check.session_id, frozenset())
+                events += [check.events[kind].to_dict() for kind in sorted(begun)]
+                if check.required or begun:
+                    rows.append({"session_id": check.session_id, **check.columns})
+            if rows:
+                connection.execute(_INSERT_CHECK, rows)
+            outbox.add_all(connection, events, now)
+            if baselines:
+                kept = [{"id": session_id, "window": window.to_dict()} for session_id, window in baselines.items()]
+                connection.execute(_KEEP_BASELINE, kept)
 
     def note_baselines(self, notes: Mapping[int, Sequence[str]]) -> None:
         """Keep what is mixed in sessions' baselines: sentences, none where nothing is."""
@@ -232,6 +252,15 @@ class Sessions:
 
 
 # --- on a connection, for transactions that do more ------------------------------------------------------------------
+
+
+def _lock_reported(connection: Connection, session_ids: Sequence[int]) -> dict[int, frozenset[EventKind]]:
+    """Return what each session's latest check reports. Nobody records others of them before the transaction ends."""
+    if not session_ids:
+        return {}
+    given = {"ids": session_ids}
+    connection.execute(_LOCK_SESSIONS, given)
+    return {row.session_id: reported_by(row._asdict()) for row in connection.execute(_LATEST_CHECKS, given)}
 
 
 def get(connection: Connection, session_id: int) -> Session:

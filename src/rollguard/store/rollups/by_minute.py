@@ -13,8 +13,9 @@ import sqlalchemy as sa
 from rollguard.judge import Window
 from rollguard.judge.histogram import NO_DURATION
 from rollguard.store.database.engine import Database
+from rollguard.store.rollups.counting import Keys, collapsed_sql, counting_sql
 from rollguard.store.rollups.intervals import MINUTE
-from rollguard.store.rollups.query import Keys, collapsed_sql, counting_sql, ranges_of
+from rollguard.store.rollups.query import ranges_of
 from rollguard.store.rollups.selection import Stretch
 
 Series = list[tuple[datetime, Window]]  # (when the minute begins, what it holds), the oldest first

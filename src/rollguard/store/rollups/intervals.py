@@ -73,6 +73,30 @@ def spans_and_tail(start: datetime, end: datetime) -> tuple[list[Span], Tail | N
     return list(spans(start, hour)), Tail(hour, end, _floor(end, _MINUTE), _ceil(end, _MINUTE), hour + _HOUR)
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The beginning of a stretch, up to the first full hour.
+
+    Attributes:
+        hour: the full hour before.
+        minute, following: the full minutes around the beginning; the beginning itself where it is one.
+        closing: the first full hour.
+    """
+
+    hour: datetime
+    minute: datetime
+    following: datetime
+    closing: datetime
+
+
+def head_of(start: datetime, end: datetime) -> Head | None:
+    """The beginning of [start, end), where that begins within an hour and reaches beyond it."""
+    hour, closing = _floor(start, _HOUR), _ceil(start, _HOUR)
+    if not hour < start < closing < end:
+        return None
+    return Head(hour, _floor(start, _MINUTE), _ceil(start, _MINUTE), closing)
+
+
 def around(start: datetime, end: datetime) -> tuple[datetime, datetime]:
     """[start, end) with the whole minutes that it begins and ends in."""
     return _floor(start, _MINUTE), _ceil(end, _MINUTE)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import islice, starmap
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,10 +20,12 @@ from sqlalchemy.engine import Connection
 
 from rollguard.judge import Window
 from rollguard.judge.histogram import NO_DURATION
+from rollguard.model.execution import Failure
 from rollguard.store.database.engine import Database
-from rollguard.store.database.histograms import BUCKET, UNFOLDED
 from rollguard.store.database.types import sqlite_text
-from rollguard.store.rollups.intervals import HOUR, spans, spans_and_tail
+from rollguard.store.rollups.counting import HEAD, SQL, TAIL
+from rollguard.store.rollups.heads import Asked, Heads
+from rollguard.store.rollups.intervals import HOUR, RAW, spans, spans_and_tail
 from rollguard.store.rollups.refresh import WAITING, WORTH_FOLDING, fold
 from rollguard.store.rollups.selection import Stretch
 
@@ -35,9 +37,11 @@ class Rollups:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        sql = _SQL[database.dialect]
+        sql = SQL[database.dialect]
         # Made once, and short: SQLAlchemy and psycopg read a new statement through, and psycopg a long one each time.
-        self._counting = {False: _text_of(sql.count), True: _text_of(sql.count + sql.collapsed)}
+        self._counting = {False: sql.count, True: sql.count_collapsed}
+        self._outcomes, self._failures = sql.outcomes, sql.failures
+        self._heads = Heads()
         self._waiting = sa.text(WAITING[database.dialect])
 
     def count(self, windows: Sequence[Sequence[Stretch]], *, worth: int = WORTH_FOLDING) -> list[Window]:
@@ -57,13 +61,35 @@ class Rollups:
         counted: list[Window] = []
         numbered = iter(enumerate(windows))
         while chunk := list(islice(numbered, _CHUNK)):
-            ranges = [r for number, stretches in chunk for stretch in stretches for r in ranges_of(number, stretch)]
+            ranges: list[list[Any]] = []
+            asked: list[Asked] = []
+            for number, stretch in ((number, stretch) for number, stretches in chunk for stretch in stretches):
+                head = self._heads.ask(number, stretch)
+                asked += [head] if head else []
+                ranges += ranges_of(number, replace(stretch, start=head.head.closing) if head else stretch)
             collapsing = any(stretch.collapse for _number, stretches in chunk for stretch in stretches)
+            given = {"ranges": json.dumps(ranges), "heads": json.dumps(list(starmap(_given_head, enumerate(asked, 1))))}
             rows: dict[int, list[Any]] = defaultdict(list)
-            for row in connection.execute(self._counting[collapsing], {"ranges": json.dumps(ranges)}).fetchall():
+            for row in connection.execute(self._counting[collapsing], given).fetchall():
                 rows[row[0]].append(row)
+            for place, head in enumerate(asked, 1):
+                rows[head.number] += self._heads.answer(head, rows.pop(-place, []))
             counted += [_window(rows[number]) for number, _stretches in chunk]
         return counted
+
+    def outcomes(self, stretches: Sequence[Stretch], limit: int) -> list[tuple[datetime, bool, str | None]]:
+        """(executed_at, success, error_type) of the latest executions that are counted, the latest first."""
+        return [(row[0], row[1], row[2]) for row in self._rows(self._outcomes, stretches, limit)]
+
+    def failures(self, stretches: Sequence[Stretch], limit: int) -> list[Failure]:
+        """The latest failures that are counted, the latest first, as far as their rows are kept."""
+        return [Failure(*row) for row in self._rows(self._failures, stretches, limit)]
+
+    def _rows(self, rows: sa.TextualSelect, stretches: Sequence[Stretch], limit: int) -> Sequence[Any]:
+        self.fold_if_worth_it()
+        ranges = [_given(0, stretch, RAW, stretch.start, stretch.end) for stretch in stretches]
+        with self._database.read() as connection:
+            return connection.execute(rows, {"ranges": json.dumps(ranges), "limit": limit}).fetchall()
 
     def fold_if_worth_it(self, worth: int = WORTH_FOLDING) -> None:
         """Fold what is counted and not folded yet, where there is so much of it that reading it costs more.
@@ -86,21 +112,27 @@ class Rollups:
 
 def ranges_of(number: int, stretch: Stretch, *, widest: int = HOUR) -> Iterator[list[Any]]:
     """A stretch of the window of that number, as the statements take it."""
-    tool = stretch.tool_name
-    which = [stretch.only, stretch.but, list(stretch.leave_out) or None, stretch.collapse]
     if widest == HOUR:
         found, tail = spans_and_tail(stretch.start, stretch.end)
     else:
         found, tail = list(spans(stretch.start, stretch.end, widest=widest)), None
     for span in found:
-        yield [number, tool, span.width, _text(span.start), _text(span.end), *which]
+        yield _given(number, stretch, span.width, span.start, span.end)
     if tail is not None:
         edges = [_text(edge) for edge in (tail.minute, tail.following, tail.closing)]
-        yield [number, tool, _TAIL, _text(tail.start), _text(tail.end), *which, *edges]
+        yield [*_given(number, stretch, TAIL, tail.start, tail.end), *edges]
 
 
-def _text_of(sql: str) -> sa.TextClause:
-    return sa.text(" ".join(sql.split()))
+def _given(number: int, stretch: Stretch, width: int, start: datetime, end: datetime) -> list[Any]:
+    which = [stretch.only, stretch.but, list(stretch.leave_out) or None, stretch.collapse]
+    return [number, stretch.tool_name, width, _text(start), _text(end), *which]
+
+
+def _given_head(place: int, asked: Asked) -> list[Any]:
+    head, stretch = asked.head, asked.stretch
+    edges = [_text(edge) for edge in (head.hour, head.minute, head.following)]
+    known = None if asked.known is None else asked.known.mark
+    return [*_given(asked.number, stretch, HEAD, stretch.start, stretch.end), *edges, -place, known]
 
 
 def _text(moment: datetime) -> str:
@@ -119,227 +151,3 @@ def _window(rows: Sequence[Any]) -> Window:
     total = sum(count for _bucket, count in counts)
     timed = total - max(0, histogram.get(NO_DURATION, 0))
     return Window(total, min(max(0, successes), total), timed, max(0.0, duration) if timed else 0.0, counts)
-
-
-# --- the statements --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Statements:
-    count: str
-    collapsed: str
-
-
-_TAIL = -1  # in the place of a width: a `Tail`, of which is found out how it can be read
-_GIVEN = {
-    "sqlite": """
-    SELECT json_extract(value, '$[0]') AS k, json_extract(value, '$[1]') AS tool, json_extract(value, '$[2]') AS width,
-           json_extract(value, '$[3]') AS a, json_extract(value, '$[4]') AS b,
-           json_extract(value, '$[5]') AS only, json_extract(value, '$[6]') AS but,
-           json_extract(value, '$[7]') AS leave_out, json_extract(value, '$[8]') AS collapse,
-           json_extract(value, '$[9]') AS minute, json_extract(value, '$[10]') AS following,
-           json_extract(value, '$[11]') AS closing
-    FROM json_each(:ranges)""",
-    "postgresql": """
-    SELECT (j ->> 0)::int AS k, j ->> 1 AS tool, (j ->> 2)::int AS width, (j ->> 3)::timestamptz AS a,
-           (j ->> 4)::timestamptz AS b, (j ->> 5)::int AS only, (j ->> 6)::int AS but,
-           CASE WHEN j ->> 7 IS NULL THEN NULL ELSE ARRAY(SELECT json_array_elements_text(j -> 7)) END AS leave_out,
-           (j ->> 8)::float8 AS collapse, (j ->> 9)::timestamptz AS minute, (j ->> 10)::timestamptz AS following,
-           (j ->> 11)::timestamptz AS closing
-    FROM json_array_elements(CAST(:ranges AS json)) AS j""",
-}
-# A tail is one whole hour where the hour holds nothing beyond it: no later minute was rolled up, and of the minute
-# that it ends in there are rows, but none beyond its end.
-_RANGES = """
-WITH given AS MATERIALIZED ({given}
-),
-tails AS MATERIALIZED (
-    SELECT g.*, NOT EXISTS (
-        SELECT 1 FROM tool_execution_rollups x
-        WHERE x.tool_name = g.tool AND x.width = 60 AND x.start_at >= g.following AND x.start_at < g.closing
-    ) AND (g.minute = g.b OR (
-        NOT EXISTS (
-            SELECT 1 FROM tool_executions x
-            WHERE x.tool_name = g.tool AND x.executed_at >= g.b AND x.executed_at < g.following
-        ) AND (
-            EXISTS (
-                SELECT 1 FROM tool_executions x
-                WHERE x.tool_name = g.tool AND x.executed_at >= g.minute AND x.executed_at < g.b
-            ) OR NOT EXISTS (
-                SELECT 1 FROM tool_execution_rollups x
-                WHERE x.tool_name = g.tool AND x.width = 60 AND x.start_at = g.minute
-            )
-        )
-    )) AS whole
-    FROM given g WHERE g.width < 0
-),
-r AS MATERIALIZED (
-    SELECT k, tool, width, a, b, g.only, but, leave_out, collapse FROM given g WHERE width >= 0
-    UNION ALL
-    SELECT k, tool, 3600, a, b, g.only, but, leave_out, collapse FROM tails g WHERE whole
-    UNION ALL
-    SELECT k, tool, 60, a, minute, g.only, but, leave_out, collapse FROM tails g WHERE NOT whole AND a < minute
-    UNION ALL
-    SELECT k, tool, 0, minute, b, g.only, but, leave_out, collapse FROM tails g WHERE NOT whole AND minute < b
-)"""
-
-# {version} is the source's version number, 0 where an execution named none.
-_VERSION = "(r.only IS NULL OR {version} = r.only) AND (r.but IS NULL OR {version} <> r.but)"
-_LEFT_OUT = {  # {error} is the source's error type, or '' for a success
-    "sqlite": "(r.leave_out IS NULL OR {error} NOT IN (SELECT value FROM json_each(r.leave_out)))",
-    "postgresql": "(r.leave_out IS NULL OR {error} <> ALL (r.leave_out))",
-}
-_ERROR = "CASE WHEN x.success THEN '' ELSE COALESCE(x.error_type, '') END"
-
-# The first hour in which a version ran, for a range that asks for one version: there is nothing before.
-_START = {
-    "sqlite": "MAX(r.a, {first})",
-    "postgresql": "GREATEST(r.a, {first})",
-}
-_FIRST = """CASE WHEN r.only IS NULL THEN r.a ELSE COALESCE((
-    SELECT s.first_hour FROM tool_version_starts s
-    WHERE s.tool_name = r.tool AND s.version_number = r.only), r.b) END"""
-
-# Whether there can be raw rows of a range at all: it asks for no version, or for one that ran. What is not folded yet
-# is added on its own on SQLite; on PostgreSQL it says which versions it holds.
-_RAN = "(r.only IS NULL OR EXISTS ({starts}))"
-_STARTED = """
-    SELECT 1 FROM tool_version_starts s
-    WHERE s.tool_name = r.tool AND s.version_number = r.only AND s.first_hour < r.b"""
-_ARRIVED = """
-    UNION ALL
-    SELECT 1 FROM tool_execution_deltas d WHERE d.tool_name = r.tool AND d.version_number = r.only"""
-_TO_READ_RAW = {
-    "sqlite": f"{_RAN.format(starts=_STARTED)} AND x.id <= (SELECT rolled_to FROM rollup_state)",
-    "postgresql": _RAN.format(starts=_STARTED + _ARRIVED),
-}
-
-# Range by range: without a GROUP BY of its own inside, a planner may start from the rows, of which there are many.
-_BY_RANGE = {
-    "sqlite": "SELECT r.k, {keys}, {counts} FROM r CROSS JOIN {table} WHERE {where} GROUP BY r.k, {keys}",
-    "postgresql": """
-SELECT r.k, s.* FROM r CROSS JOIN LATERAL (
-    SELECT {keys}, {counts} FROM {table} WHERE {where} GROUP BY {keys}
-) s""",
-}
-_UNTIMED = f"CAST({NO_DURATION} AS INTEGER)"  # a number alone would be a column's in GROUP BY
-_RAW_SUMS = "COUNT(*), SUM(CASE WHEN x.success THEN 1 ELSE 0 END), COALESCE(SUM(x.duration_ms), 0)"
-_TAKEN_OFF = "-COUNT(*), -SUM(CASE WHEN x.success THEN 1 ELSE 0 END), -COALESCE(SUM(x.duration_ms), 0)"
-
-
-def _ours(dialect: str) -> str:
-    return f"{_VERSION.format(version='x.version_number')} AND {_LEFT_OUT[dialect].format(error='x.error_type')}"
-
-
-def _raw(dialect: str) -> str:
-    version = _VERSION.format(version="COALESCE(x.version_number, 0)")
-    return f"{version} AND {_LEFT_OUT[dialect].format(error=_ERROR)}"
-
-
-# Where the raw rows of a part of a minute are gone they were not counted, and nothing is to be taken off.
-_STILL_THERE = "EXISTS (SELECT 1 FROM tool_executions y WHERE y.id = x.id AND y.executed_at = x.executed_at)"
-_IN_RANGE = "x.tool_name = r.tool AND x.executed_at >= r.a AND x.executed_at < r.b"
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """What is counted apart: the expressions for it in rollups, in raw rows, and in what is not folded yet."""
-
-    rolled: str
-    raw: str
-    unfolded: str
-
-
-def counting_sql(dialect: str, keys: Keys | None, *, durations: bool = True) -> str:
-    """The statement that counts windows: (number, keys, bucket, executions, successes, sum of durations), to add up.
-
-    Args:
-        keys: what is counted apart, beside the buckets of durations.
-        durations: whether the buckets are wanted; the statement gives none otherwise.
-    """
-    by_range, ours, raw = _BY_RANGE[dialect], _ours(dialect), _raw(dialect)
-    start = _START[dialect].format(first=_FIRST)
-    rolled = (
-        f"r.width > 0 AND x.tool_name = r.tool AND x.width = r.width AND x.start_at >= {start} AND x.start_at < r.b"
-    )
-    raw_keys = _raw_keys(keys.raw if keys else None, durations=durations)
-    parts = [
-        by_range.format(
-            keys=columns, counts=counts, table=f"tool_execution_rollups x {join}", where=f"{rolled} AND {ours}"
-        )
-        for columns, counts, join in _kept(dialect, keys.rolled if keys else None, durations=durations)
-    ]
-    parts += [
-        by_range.format(
-            keys=raw_keys,
-            counts=_RAW_SUMS,
-            table="tool_executions x",
-            where=f"r.width = 0 AND {_TO_READ_RAW[dialect]} AND {_IN_RANGE} AND {raw}",
-        ),
-        by_range.format(
-            keys=raw_keys,
-            counts=_TAKEN_OFF,
-            table="superseded_executions x",
-            where=f"{_IN_RANGE} AND {raw} AND (r.width > 0 OR {_STILL_THERE})",
-        ),
-    ]
-    if dialect == "postgresql":  # what is noted and not folded yet
-        parts += [
-            f"SELECT r.k, {columns}, {counts} FROM tool_execution_deltas x {join} JOIN r ON r.width > 0 "
-            f"AND x.tool_name = r.tool AND x.minute >= r.a AND x.minute < r.b AND {ours} GROUP BY r.k, {columns}"
-            for columns, counts, join in _kept(dialect, keys.unfolded if keys else None, durations=durations)
-        ]
-    else:  # what lies beyond the last id that was rolled up: from the rows, of which there are few
-        unfolded = _raw_keys(keys.unfolded if keys else None, durations=durations)
-        parts.append(
-            f"SELECT r.k, {unfolded}, {_RAW_SUMS} FROM tool_executions x CROSS JOIN r "
-            "WHERE x.id > (SELECT rolled_to FROM rollup_state) AND r.tool = +x.tool_name "
-            f"AND +x.executed_at >= r.a AND +x.executed_at < r.b AND {raw} GROUP BY r.k, {unfolded}"
-        )
-    return _RANGES.format(given=_GIVEN[dialect]) + "\nUNION ALL\n".join(parts)
-
-
-def _raw_keys(key: str | None, *, durations: bool) -> str:
-    return ", ".join([*([key] if key else []), *([BUCKET] if durations else [])])
-
-
-def _kept(dialect: str, key: str | None, *, durations: bool) -> list[tuple[str, str, str]]:
-    """How rows with a histogram are read: (keys, counts, join) of each reading."""
-    if not durations:
-        return [(key or "", "SUM(x.executions), SUM(x.successes), SUM(x.duration_sum_ms)", "")]
-    histogram = UNFOLDED[dialect]
-    before = f"{key}, " if key else ""
-    return [
-        (f"{before}{_UNTIMED}", "SUM(x.executions - x.timed), SUM(x.successes), SUM(x.duration_sum_ms)", ""),
-        (f"{before}{histogram.bucket}", f"SUM({histogram.executions}), 0, 0.0", histogram.join),
-    ]
-
-
-# A failed call that names no request, and soon after it another one with the same parameters.
-_MOMENT = "'%Y-%m-%d %H\\:%M\\:%f999'"
-_SOON_AFTER = {
-    "sqlite": f"y.executed_at <= strftime({_MOMENT}, x.executed_at, '+' || r.collapse || ' seconds')",
-    "postgresql": "y.executed_at <= x.executed_at + make_interval(secs => r.collapse)",
-}
-_COLLAPSED = """r.collapse > 0 AND {in_range} AND NOT x.success AND {raw}
-    AND x.request_id IS NULL AND x.parameters IS NOT NULL AND EXISTS (
-        SELECT 1 FROM tool_executions y
-        WHERE y.tool_name = x.tool_name AND y.executed_at >= x.executed_at AND {soon_after}
-        AND (y.executed_at > x.executed_at OR y.id > x.id)
-        AND y.request_id IS NULL AND y.parameters = x.parameters)"""
-
-
-def collapsed_sql(dialect: str, keys: Keys | None, *, durations: bool = True) -> str:
-    """The end of that statement where a stretch asks for retries to be taken off."""
-    where = _COLLAPSED.format(in_range=_IN_RANGE, raw=_raw(dialect), soon_after=_SOON_AFTER[dialect])
-    if dialect == "sqlite":
-        where = where.replace("NOT x.success", "x.success = 0")  # as the index of failures says it
-    raw_keys = _raw_keys(keys.raw if keys else None, durations=durations)
-    part = _BY_RANGE[dialect].format(keys=raw_keys, counts=_TAKEN_OFF, table="tool_executions x", where=where)
-    return f"\nUNION ALL\n{part}"
-
-
-_SQL = {
-    dialect: _Statements(counting_sql(dialect, None), collapsed_sql(dialect, None))
-    for dialect in ("sqlite", "postgresql")
-}

@@ -1,16 +1,12 @@
-"""Which executions a session's two windows hold, said once for the rollups and for the raw rows."""
+"""Which executions a session's two windows hold, said once for the rollups and for the raw rows. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import sqlalchemy as sa
-
 from rollguard.model.session import Session
-from rollguard.store.schema import tool_executions as t
 
 _MINUTE = timedelta(minutes=1)
 _HOUR = timedelta(hours=1)
@@ -27,6 +23,7 @@ class Stretch:
         leave_out: error types whose failures are not counted.
         collapse: a failed call without a `request_id` that is made again within so many seconds is not counted; 0
             guesses nothing.
+        again: whether it is counted again and again, so that what its first hour held is worth remembering.
     """
 
     tool_name: str
@@ -36,6 +33,7 @@ class Stretch:
     but: int | None = None
     leave_out: tuple[str, ...] = ()
     collapse: float = 0.0
+    again: bool = False
 
 
 def baseline_of(session: Session, until: datetime) -> list[Stretch]:
@@ -46,7 +44,7 @@ def baseline_of(session: Session, until: datetime) -> list[Stretch]:
             watch has seen by then. The evidence rule needs a baseline that does not change, so there they are the
             hours of the whole watch.
     """
-    name, version, counted = session.tool_name, session.version_number, _counted(session)
+    name, version, counted = session.tool_name, session.version_number, counted_by(session)
     stretches = []
     for start, end in _before(session, until):
         if version is None:
@@ -60,7 +58,8 @@ def baseline_of(session: Session, until: datetime) -> list[Stretch]:
 
 def current_of(session: Session, until: datetime) -> list[Stretch]:
     """What happened since the deployment, up to and including `until`."""
-    return since(session, session.deployment_time, until + timedelta(microseconds=1))  # times are whole microseconds
+    end = until + timedelta(microseconds=1)  # times are whole microseconds
+    return [replace(stretch, again=True) for stretch in since(session, session.deployment_time, end)]
 
 
 def since(session: Session, start: datetime, end: datetime) -> list[Stretch]:
@@ -69,7 +68,7 @@ def since(session: Session, start: datetime, end: datetime) -> list[Stretch]:
         session.tool_name,
         session.version_number,
         session.deployment_time,
-        _counted(session),
+        counted_by(session),
     )
     if version is None:
         return [Stretch(name, start, end, **counted)]
@@ -96,7 +95,8 @@ def replayed_of(session: Session, until: datetime) -> tuple[list[Stretch], list[
     return early, rest
 
 
-def _counted(session: Session) -> dict[str, Any]:
+def counted_by(session: Session) -> dict[str, Any]:
+    """What of a stretch is not counted, by the session's rules."""
     return {"leave_out": session.rules.caller_errors, "collapse": session.rules.collapse_retries}
 
 
@@ -115,25 +115,7 @@ def _before(session: Session, until: datetime) -> list[tuple[datetime, datetime]
     return [(begin, end) for begin, end in times if begin < end]
 
 
-def restored_of(tool_name: str, version: int, restored_at: datetime, until: datetime) -> list[Stretch]:
+def restored_of(session: Session, version: int, restored_at: datetime, until: datetime) -> list[Stretch]:
     """Calls of a restored version since its rollback, up to and including `until`; those that name none count too."""
-    end = until + timedelta(microseconds=1)
-    return [Stretch(tool_name, restored_at, end, only=version), Stretch(tool_name, restored_at, end, only=0)]
-
-
-def rows_in(stretches: Sequence[Stretch]) -> sa.ColumnElement[bool]:
-    """The condition for a raw row to lie in one of the stretches."""
-    version = sa.func.coalesce(t.c.version_number, 0)
-    return sa.or_(
-        *(
-            sa.and_(
-                t.c.tool_name == stretch.tool_name,
-                t.c.error_type.is_(None) | t.c.error_type.not_in(stretch.leave_out) if stretch.leave_out else sa.true(),
-                t.c.executed_at >= stretch.start,
-                t.c.executed_at < stretch.end,
-                sa.true() if stretch.only is None else version == stretch.only,
-                sa.true() if stretch.but is None else version != stretch.but,
-            )
-            for stretch in stretches
-        )
-    )
+    name, end, counted = session.tool_name, until + timedelta(microseconds=1), counted_by(session)
+    return [Stretch(name, restored_at, end, only=only, **counted) for only in (version, 0)]

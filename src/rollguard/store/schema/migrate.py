@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from alembic.operations import Operations
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Connection
 
 from rollguard.errors import NotARollguardStore, SchemaTooNew, SchemaTooOld
 from rollguard.store.database.engine import Database
 from rollguard.store.schema import bring_over
+
+if TYPE_CHECKING:  # Alembic is a fifth of what starting a process takes, and a store that is up to date needs none
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
 
 VERSION_TABLE = "rollguard_schema_version"
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -23,20 +26,20 @@ _IN_THIS_PROCESS = threading.Lock()  # Alembic keeps the running migration in a 
 
 def head() -> str:
     """The newest revision this code knows."""
-    revision = _scripts().get_current_head()
-    if revision is None:  # pragma: no cover - the package ships its migrations
-        raise RuntimeError(f"no migrations in {_MIGRATIONS}")
-    return revision
+    return max(_revisions())
 
 
 def current(database: Database) -> str | None:
     """The revision the database is at; None for an empty one."""
     with database.read() as connection:
-        return _context(connection).get_current_revision()
+        if not sa.inspect(connection).has_table(VERSION_TABLE):
+            return None
+        revision: str | None = connection.scalar(sa.text(f"SELECT version_num FROM {VERSION_TABLE}"))
+        return revision
 
 
-def migrate(database: Database, revision: str | None = None) -> None:
-    """Bring the schema to `revision` (by default this code's newest), in one transaction.
+def migrate(database: Database) -> None:
+    """Bring the schema to this code's newest revision, in one transaction.
 
     Raises:
         SchemaTooNew: a newer Rollguard has written the database.
@@ -44,12 +47,14 @@ def migrate(database: Database, revision: str | None = None) -> None:
         NotARollguardStore: tables of the same names are there, but no Rollguard made them.
         StoreUnavailable: the database cannot be reached or written.
     """
-    scripts = _scripts()
-    target = revision or head()
+    target = head()
     present = current(database)
-    refuse_unknown(present, database)
     if present == target:
         return
+    refuse_unknown(present, database)
+    from alembic.operations import Operations
+
+    scripts = _scripts()
     with _IN_THIS_PROCESS, database.write() as connection:
         if database.dialect == "postgresql":  # SQLite's write transaction already excludes the others
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended('rollguard:schema', 0))"))
@@ -68,8 +73,7 @@ def migrate(database: Database, revision: str | None = None) -> None:
 
 def refuse_unknown(revision: str | None, database: Database) -> None:
     """Raise `SchemaTooNew` or `SchemaTooOld` unless this code can open a store of that revision."""
-    known = {bring_over.FROM, *(script.revision for script in _scripts().walk_revisions())}
-    if revision is None or revision in known:
+    if revision is None or revision in (bring_over.FROM, *_revisions()):
         return
     if revision < bring_over.FROM:
         raise SchemaTooOld(
@@ -83,16 +87,28 @@ def refuse_unknown(revision: str | None, database: Database) -> None:
     )
 
 
+@functools.cache
+def _revisions() -> frozenset[str]:
+    """Find the revisions this code knows; files are named after them."""
+    return frozenset(file.name.partition("_")[0] for file in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+@functools.cache  # Alembic compiles every migration anew for each directory it is given
 def _scripts() -> ScriptDirectory:
-    return ScriptDirectory(str(_MIGRATIONS), version_locations=[str(_MIGRATIONS / "versions")])
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory(str(_MIGRATIONS), version_locations=[str(_MIGRATIONS / "versions")])
+    scripts.get_current_head()  # reads them all, before another thread can find them half read
+    return scripts
 
 
-def _context(
-    connection: Connection, scripts: ScriptDirectory | None = None, target: str | None = None
-) -> MigrationContext:
-    opts: dict[str, object] = {"version_table": VERSION_TABLE}
-    if scripts is not None and target is not None:
-        opts["fn"] = lambda revision, _context: scripts._upgrade_revs(target, revision)
+def _context(connection: Connection, scripts: ScriptDirectory, target: str) -> MigrationContext:
+    from alembic.runtime.migration import MigrationContext
+
+    opts: dict[str, object] = {
+        "version_table": VERSION_TABLE,
+        "fn": lambda revision, _context: scripts._upgrade_revs(target, revision),
+    }
     return MigrationContext.configure(connection, opts=opts)
 
 

@@ -66,7 +66,7 @@ class WebhookActuator:
         return self._post(order, body)
 
     def _post(self, order: Order, body: bytes) -> str:
-        import httpx
+        import httpx2
 
         timestamp = str(int(datetime.now(UTC).timestamp()))
         headers = {
@@ -83,7 +83,7 @@ class WebhookActuator:
                     if len(said) >= _ANSWER or time.monotonic() >= until:
                         break
                 status, phrase = answer.status_code, answer.reason_phrase
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise ActuatorFailed(f"the webhook did not answer: {type(error).__name__}: {error}") from error
         text = said[:_ANSWER].decode("utf-8", "replace")
         if not 200 <= status < 300:

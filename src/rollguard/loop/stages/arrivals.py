@@ -1,0 +1,90 @@
+"""The stage that checks tools as soon as they were executed, between the scheduled checks."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection, Iterator
+from datetime import datetime
+
+from rollguard.loop.stages.health import count
+from rollguard.monitor.actions import ActionTaken
+from rollguard.monitor.deployment_monitor import DeploymentMonitor
+from rollguard.store.database.change_feed import Arrivals
+
+_LISTEN_SECONDS = 60.0
+_SHORTEST_REST = 0.05  # between two checks of what arrives
+_REST_AFTER_ERROR = 1.0
+_REST_WHEN_DEAF = 15.0  # where arrivals cannot be listened to
+
+
+class ArrivalsStage:
+    """Checks the sessions of tools whose executions just arrived, by what may act at any moment.
+
+    Only the evidence rule and the triggers may act then. The threshold rule waits for its schedule: more checks would
+    make its false alarms more frequent. A check that calls for nothing is not recorded.
+
+    Checks never take more than a fifth of a processor, nor more than half of the time.
+
+    Args:
+        monitor: makes the checks and the rollbacks.
+
+    Attributes:
+        rest: seconds for which the next run rests before it listens.
+    """
+
+    name = "arrivals"
+    interval_seconds = 0.0
+
+    def __init__(self, monitor: DeploymentMonitor) -> None:
+        self._monitor = monitor
+        self._arrivals: Arrivals | None = None
+        self._interrupted = threading.Event()
+        self.rest = 0.0
+
+    def run(self, now: datetime | None) -> dict[str, int]:
+        """Wait for executions, for a minute at most, and check their tools. `looks` counts the sessions checked."""
+        if self._arrivals is None or self._interrupted.wait(self.rest):
+            return {}
+        self.rest = _REST_WHEN_DEAF
+        tools = self._arrivals.wait(_LISTEN_SECONDS)
+        if not tools:
+            self.rest = 0.0
+            return {}
+        self.rest = _REST_AFTER_ERROR
+        # What others of the machine take, and what a lock is waited for, is no work of ours.
+        began, worked = time.monotonic(), time.thread_time()
+        counts = count(self.check(tools, now))
+        self.rest = max(_SHORTEST_REST, time.monotonic() - began, 4 * (time.thread_time() - worked))
+        counts["looks"] = counts.pop("checks")
+        return counts
+
+    def check(self, tool_names: Collection[str], now: datetime | None) -> Iterator[ActionTaken | Exception]:
+        """Check the active sessions of these tools that may act between the schedule's checks."""
+        sessions = [
+            session
+            for session in self._monitor.get_active_sessions()
+            if session.tool_name in tool_names
+            and session.rules.looks_at_every_arrival
+            and session.invalid_rules is None
+        ]
+        return self._monitor.session_checks.run(sessions, now, scheduled=False)
+
+    def start(self) -> None:
+        """Begin to listen: from here on no execution is missed."""
+        self._interrupted.clear()
+        self.rest = 0.0
+        self._arrivals = self._monitor.store.arrivals()
+        self._arrivals.wait(0.0)
+
+    def interrupt(self) -> None:
+        """Stop waiting."""
+        self._interrupted.set()
+        if self._arrivals is not None:
+            self._arrivals.interrupt()
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._arrivals is not None:
+            self._arrivals.close()
+            self._arrivals = None

@@ -1,0 +1,76 @@
+"""Checking many sessions and acting on each: one session's failure is recorded and never stops another's check."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from itertools import islice
+
+from rollguard.errors import StoreError
+from rollguard.model.session import Session
+from rollguard.monitor.actions import Actions, ActionTaken
+from rollguard.monitor.checker import Checker
+from rollguard.monitor.report import HealthReport, failed_check_row
+from rollguard.store import ExecutionStore
+
+logger = logging.getLogger(__name__)
+
+BATCH = 500  # sessions checked together
+
+
+class SessionChecks:
+    """Checks sessions in batches and acts on what is found.
+
+    Args:
+        store: where failed checks are recorded.
+        checker: makes the checks.
+        actions: acts on them.
+    """
+
+    def __init__(self, store: ExecutionStore, checker: Checker, actions: Actions) -> None:
+        self._store, self._checker, self._actions = store, checker, actions
+
+    def run(
+        self, sessions: Iterable[Session], now: datetime | None, *, scheduled: bool = True
+    ) -> Iterator[ActionTaken | Exception]:
+        """Check sessions and act on each. Sessions are taken, and results made, while you iterate.
+
+        Args:
+            now: the present moment; None reads the clock for each batch and action, since a rollback may take minutes.
+            scheduled: False for checks between the schedule's; see `Checker.check`.
+
+        Yields:
+            For each session what was done, or the exception that kept it from being checked or acted upon.
+
+        Raises:
+            StoreUnavailable: the database cannot be reached.
+        """
+        remaining = iter(sessions)
+        while batch := list(islice(remaining, BATCH)):
+            reports = self._checker.check_each(batch, moment_of(now), scheduled=scheduled)
+            for session, report in zip(batch, reports, strict=True):
+                yield self._act(session, report, moment_of(now))
+
+    def _act(self, session: Session, report: HealthReport | Exception, now: datetime) -> ActionTaken | Exception:
+        try:
+            if isinstance(report, Exception):
+                raise report
+            return self._actions.take(report, now)
+        except Exception as error:  # noqa: BLE001 - one session's failure never stops another's check
+            logger.error("session %d of %s: %s", session.session_id, session.tool_name, error)
+            record_failed_check(self._store, session, error, now)
+            return error
+
+
+def record_failed_check(store: ExecutionStore, session: Session, error: Exception, now: datetime) -> None:
+    """Record that a check could not be made and why, so that people see it; the next check tries again."""
+    try:
+        store.sessions.record_check(session.session_id, failed_check_row(session, error, now))
+    except StoreError as second:  # usually the very same trouble; then the log has to do
+        logger.error("the failed check of session %d could not be recorded: %s", session.session_id, second)
+
+
+def moment_of(now: datetime | None) -> datetime:
+    """Return the moment in UTC; None is the present one, and a naive datetime is local time."""
+    return datetime.now(UTC) if now is None else now.astimezone(UTC)
