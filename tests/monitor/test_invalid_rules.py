@@ -12,6 +12,8 @@ import sqlalchemy as sa
 from rollguard import AutonomousLoop
 from rollguard.errors import InvalidSetting
 from rollguard.judge import Rules
+from rollguard.loop.stages import ArrivalsStage
+from rollguard.rollback import verify_all
 from tests.conftest import NOW, Guard
 from tests.contract.sql import ask
 
@@ -63,7 +65,7 @@ def test_invalid_rules_stop_their_own_session_alone(guard: Guard, rules: str, sa
     assert reason.startswith(f"InvalidSetting: session {bad}: ")
     assert says in reason
     assert f"rollguard cancel {bad}" in reason
-    assert guard.monitor.look_after(["bad"], now=now) == []
+    assert list(ArrivalsStage(guard.monitor).check(["bad"], now)) == []
     with pytest.raises(InvalidSetting, match=f"session {bad}"):
         guard.monitor.check_health("bad", bad, now=now)
     assert guard.monitor.explain(bad)["decision"]["verdict"] == "error"
@@ -78,7 +80,8 @@ def test_many_are_checked_beside_one_that_cannot_be(guard: Guard) -> None:
     ids = [guard.watch(tool=f"t{number}") for number in range(9)]
     for bad in (0, 4, 8):
         _write(guard, ids[bad], "")
-        results = guard.monitor.look_after_all(now=NOW + HOUR)
+        sessions = guard.monitor.get_active_sessions()
+        results = guard.monitor.session_checks.run(sessions, NOW + HOUR, scheduled=True)
         assert [isinstance(result, Exception) for result in results] == [number == bad for number in range(9)]
         _write(guard, ids[bad], "{}")
 
@@ -105,7 +108,7 @@ def test_a_rollback_of_invalid_rules_stays_unproven(guard: Guard) -> None:
     assert guard.monitor.auto_rollback_if_needed("my_tool", session_id, now=NOW + HOUR)["rollback_performed"]
     guard.calls(20, 0, start=NOW + HOUR, hours=0.5)
     _write(guard, session_id, "{")
-    ((rollback_id, success),) = guard.monitor.follow_up(now=NOW + 2 * HOUR)
+    ((rollback_id, success),) = verify_all(guard.store, NOW + 2 * HOUR)
     assert success is None
     note = next(r for r in guard.store.rollbacks.recent() if r.rollback_id == rollback_id).verification_note
     assert note is not None

@@ -51,11 +51,8 @@ _LATEST_CHECKS = (
     .join_from(m, c, c.c.check_id == _LATEST_CHECK)
     .where(_GIVEN)
 )
-_OWN_COLUMN = (
-    "monitoring_window_hours",
-    "baseline_window_days",
-    "regression_threshold",
-)  # the contract's; others: JSON
+# The rules that the contract gives a column; all others are the JSON of `rules`.
+_OWN_COLUMN = ("monitoring_window_hours", "baseline_window_days", "regression_threshold")
 _stored_rules = attrgetter(*_OWN_COLUMN, m.c.rules.name)
 
 

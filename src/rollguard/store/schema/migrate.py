@@ -24,10 +24,9 @@ _LAST_WITH_OLD_MIGRATIONS = "fef74ff"
 _IN_THIS_PROCESS = threading.Lock()  # Alembic keeps the running migration in a module-wide variable
 
 
-@functools.cache
 def head() -> str:
-    """The newest revision this code knows; files are named after their revisions."""
-    return max(file.name.partition("_")[0] for file in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
+    """The newest revision this code knows."""
+    return max(_revisions())
 
 
 def current(database: Database) -> str | None:
@@ -39,8 +38,8 @@ def current(database: Database) -> str | None:
         return revision
 
 
-def migrate(database: Database, revision: str | None = None) -> None:
-    """Bring the schema to `revision` (by default this code's newest), in one transaction.
+def migrate(database: Database) -> None:
+    """Bring the schema to this code's newest revision, in one transaction.
 
     Raises:
         SchemaTooNew: a newer Rollguard has written the database.
@@ -48,14 +47,14 @@ def migrate(database: Database, revision: str | None = None) -> None:
         NotARollguardStore: tables of the same names are there, but no Rollguard made them.
         StoreUnavailable: the database cannot be reached or written.
     """
-    target = revision or head()
+    target = head()
     present = current(database)
     if present == target:
         return
+    refuse_unknown(present, database)
     from alembic.operations import Operations
 
     scripts = _scripts()
-    refuse_unknown(present, database)
     with _IN_THIS_PROCESS, database.write() as connection:
         if database.dialect == "postgresql":  # SQLite's write transaction already excludes the others
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended('rollguard:schema', 0))"))
@@ -74,8 +73,7 @@ def migrate(database: Database, revision: str | None = None) -> None:
 
 def refuse_unknown(revision: str | None, database: Database) -> None:
     """Raise `SchemaTooNew` or `SchemaTooOld` unless this code can open a store of that revision."""
-    known = {bring_over.FROM, *(script.revision for script in _scripts().walk_revisions())}
-    if revision is None or revision in known:
+    if revision is None or revision in (bring_over.FROM, *_revisions()):
         return
     if revision < bring_over.FROM:
         raise SchemaTooOld(
@@ -87,6 +85,12 @@ def refuse_unknown(revision: str | None, database: Database) -> None:
         f"{database} has schema {revision}, which a newer Rollguard made; this one knows up to {head()}. "
         "Upgrade with: pip install --upgrade rollguard"
     )
+
+
+@functools.cache
+def _revisions() -> frozenset[str]:
+    """Find the revisions this code knows; files are named after them."""
+    return frozenset(file.name.partition("_")[0] for file in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
 
 
 @functools.cache  # Alembic compiles every migration anew for each directory it is given
