@@ -1,1 +1,1 @@
-"""Studies: what the rules risk and how soon they act, beside the rules of others. Run by `make study`."""
+"""Studies: the risks and delays of the rules, compared with other projects' rules. Run them with `make study`."""

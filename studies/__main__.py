@@ -1,4 +1,4 @@
-"""`python -m studies [NAME...]`: work the tables of docs/deciding.md out and write them into it."""
+"""`python -m studies [NAME...]`: compute the tables of docs/deciding.md and write them into it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from studies.tables import ALL, Size
 
 
 def main(arguments: list[str] | None = None, size: Size | None = None) -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m studies", description="Work the tables of docs/deciding.md out.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(ALL)}; all of them without")
-    parser.add_argument("--show", action="store_true", help="only show them")
+    """Run the command line and return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m studies", description="Compute the tables of docs/deciding.md.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(ALL)}; by default all")
+    parser.add_argument("--show", action="store_true", help="only print them")
     given = parser.parse_args(arguments)
     unknown = [name for name in given.names if name not in ALL]
     if unknown:
-        parser.error(f"{unknown[0]}: no such table; there are: {', '.join(ALL)}")
+        parser.error(f"{unknown[0]}: there is no such table; choose from: {', '.join(ALL)}")
     for name in given.names or ALL:
         began = time.monotonic()
         result = ALL[name](size or Size())

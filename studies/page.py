@@ -1,4 +1,4 @@
-"""`docs/deciding.md`: the tables in it, between markers, are those of the results that were kept."""
+"""Write the stored results into `docs/deciding.md`, between the markers of each table."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ PAGE = Path(__file__).parents[1] / "docs" / "deciding.md"
 
 
 def kept() -> dict[str, Table]:
-    """The results, by the names of their tables."""
+    """Return the stored results, by the names of their tables."""
     values = json.loads(KEPT.read_text("utf-8")) if KEPT.exists() else {}
     return {name: Table(**values[name]) for name in ALL if name in values}
 
 
 def keep(results: Mapping[str, Table]) -> None:
-    """Keep results beside those that are kept already, and write them into the page."""
+    """Store results beside the existing ones, and write them into the page."""
     every = {**kept(), **results}
     ordered = {name: every[name].to_dict() for name in ALL if name in every}
     KEPT.write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n", "utf-8")
@@ -29,7 +29,11 @@ def keep(results: Mapping[str, Table]) -> None:
 
 
 def filled(page: str, results: Mapping[str, Table]) -> str:
-    """The page with the results between its markers."""
+    """Return the page with the results between its markers.
+
+    Raises:
+        ValueError: the page does not have exactly one place for a result.
+    """
     for name, result in results.items():
         made = f"<!-- study: {name} -->\n{table(result.columns, result.rows)}\n<!-- end -->"
         page, count = re.subn(rf"<!-- study: {name} -->\n.*?<!-- end -->", lambda _: made, page, flags=re.DOTALL)  # noqa: B023

@@ -1,10 +1,10 @@
-"""The rules of others, for studies alone: as their documentation and source describe them, on the same streams.
+"""Other projects' rules, for the studies only, as their documentation and source describe them.
 
-What is the same for all of them was made simpler, in their favour: all of the calls since the deployment are the new
-version's (a canary gets a share of them), and those that compare with a control group get one of the same size, called
-at the same time, beside that. Rollguard has no such group: it compares with the time before.
+Two simplifications favour all of them. All calls since the deployment are the new version's, while a canary gets only
+a share. Rules that compare with a control group get one of the same size, called at the same time. Rollguard has no
+such group: it compares with the time before the deployment.
 
-They are meant for rollouts of minutes to hours; here each goes on for as long as Rollguard watches, unless its own
+These rules are designed for rollouts of minutes to hours. Here each runs as long as Rollguard monitors, unless its own
 rules end it.
 
 Sources, as of July to August 2026 (Kayenta's: April 2025), in the projects' own repositories:
@@ -42,7 +42,7 @@ class Minutes:
 
     @classmethod
     def of(cls, stream: Sequence[Call], minutes: int) -> Minutes:
-        """Count a stream. Every call counts: none of these rules knows of requests."""
+        """Count the calls of a stream by the minute. Every call counts, because none of these rules knows requests."""
         calls, failures = [0] * minutes, [0] * minutes
         for call in stream:
             minute = int(call.at // MINUTE)
@@ -55,22 +55,22 @@ class Minutes:
         return len(self.calls)
 
     def act(self, minute: int) -> Act:
-        """A rollback at the end of that many minutes."""
+        """Return a rollback after this number of minutes."""
         return Act(minute * MINUTE, sum(self.calls[:minute]))
 
     def success(self, start: int, end: int) -> float | None:
-        """The success rate of some minutes; None without calls."""
+        """Return the success rate of the minutes from `start` up to `end`; None without calls."""
         calls = sum(self.calls[start:end])
         return 1.0 - sum(self.failures[start:end]) / calls if calls else None
 
 
 def argo(canary: Minutes, *, least: float = 0.95, interval: int = 5, failure_limit: int = 3) -> Act | None:
-    """Argo Rollouts: the analysis `success-rate` of its documentation, in the background.
+    """Apply Argo Rollouts' rule: the analysis `success-rate` of its documentation, in the background.
 
-    Every 5 minutes the success rate of the last 5 has to be `least` or more; the run fails when more than
-    `failure_limit` measurements did. Simplified: the rate is that of all calls of the 5 minutes, where the documented
-    query takes `irate`, the last two samples; and minutes without calls are no measurement, where they would be an
-    error, of which five in a row end the analysis.
+    Every 5 minutes the success rate of the last 5 has to be `least` or more. The run fails when more than
+    `failure_limit` measurements failed. Simplified: the rate is that of all calls of the 5 minutes, while the
+    documented query takes `irate`, the last two samples. Minutes without calls are no measurement, while in Argo
+    Rollouts they are an error, and five errors in a row end the analysis.
     """
     failed = 0
     for end in range(interval, len(canary) + 1, interval):
@@ -82,12 +82,12 @@ def argo(canary: Minutes, *, least: float = 0.95, interval: int = 5, failure_lim
 
 
 def flagger(canary: Minutes, *, least: float = 0.99, threshold: int = 10, steps: int = 25) -> Act | None:
-    """Flagger: the canary release of its documentation, with the built-in `request-success-rate`.
+    """Apply Flagger's rule: the canary release of its documentation, with the built-in `request-success-rate`.
 
     Every minute the success rate of the last one has to be `least` or more, else the check failed and the canary stays
-    at its weight; `threshold` failed checks, in a row or not, roll back, `steps` good ones (maxWeight / stepWeight)
-    promote, and then nobody looks any more. No calls are no value, which is a failed check. Simplified: all calls go
-    to the canary from the beginning, where they would begin with 2 %.
+    at its weight. `threshold` failed checks, in a row or not, roll back. `steps` good ones (maxWeight / stepWeight)
+    promote and end the checks. Without calls there is no value, and the check fails. Simplified: all calls go to the
+    canary from the beginning, while Flagger begins with 2 %.
     """
     failed = good = 0
     for end in range(1, len(canary) + 1):
@@ -106,11 +106,11 @@ def flagger(canary: Minutes, *, least: float = 0.99, threshold: int = 10, steps:
 def growthbook(
     canary: Minutes, control: Minutes, *, alpha: float = 0.05, tuning: float = 5000.0, interval: int = 60
 ) -> Act | None:
-    """GrowthBook: a safe rollout with the failure rate as its guardrail, looked at every hour.
+    """Apply GrowthBook's rule: a safe rollout with the failure rate as its guardrail, checked every hour.
 
     It fails when the lower bound of the one-sided asymptotic confidence sequence of the difference is above 0. As in
-    GrowthBook, there is no result while a group has no variance. Simplified: each call is a unit of its own, where
-    GrowthBook assigns and counts users; the default refresh of several hours is an hour.
+    GrowthBook, there is no result while a group has no variance. Simplified: each call is a unit, while GrowthBook
+    assigns and counts users; the default refresh of several hours is an hour.
     """
     rho = math.sqrt((-2.0 * math.log(2.0 * alpha) + math.log(-2.0 * math.log(2.0 * alpha) + 1.0)) / tuning)
     for end in range(interval, len(canary) + 1, interval):
@@ -130,7 +130,7 @@ def growthbook(
 
 
 def kayenta(canary: Minutes, control: Minutes, *, interval: int = 60) -> Act | None:
-    """Kayenta: a standalone canary analysis of one metric, the failure rate of each minute, judged every hour.
+    """Apply Kayenta's rule: a standalone canary analysis of the failure rate of each minute, judged every hour.
 
     Its judge (NetflixACAJudge) calls the metric High when the lower end of the 98 % confidence interval of the
     Mann-Whitney U test lies above a quarter of the estimate, and the mean did not fall; then the score of this single
@@ -163,21 +163,21 @@ def _is_high(experiment: list[float], control: list[float], tolerance: float = 0
 
 
 def _root(quantile: float, x: list[float], y: list[float]) -> float:
-    """The shift at which the standardised U falls to the quantile; it falls with the shift."""
+    """Return the shift at which the standardised U equals the quantile; U falls with the shift."""
     low, high = min(x) - max(y), max(x) - min(y)
     if _standardised(low, x, y) <= quantile:
         return low
     if _standardised(high, x, y) >= quantile:
         return high
-    while high - low > 1e-4:  # their solver's tolerance
+    while high - low > 1e-4:  # the tolerance of Kayenta's solver
         middle = (low + high) / 2.0
         low, high = (middle, high) if _standardised(middle, x, y) > quantile else (low, middle)
     return low
 
 
 def _standardised(shift: float, x: list[float], y: list[float]) -> float:
-    """U of x - shift against y, less its mean, with half a step's correction, over its deviation with ties."""
-    # Few values come again and again, so they are ranked with their numbers.
+    """Return the standardised U of x - shift against y, with the corrections for ties and continuity."""
+    # Few different values occur, so they are ranked with their counts.
     first, second = Counter(round(value - shift, 12) for value in x), Counter(round(value, 12) for value in y)
     below, u, ties = 0, 0.0, 0
     n, m = len(x), len(y)

@@ -1,4 +1,4 @@
-"""The tables of docs/deciding.md: each a function that works one out."""
+"""The tables of docs/deciding.md, each computed by a function."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rollguard.judge import Evidence, Rules
 from studies import peers
 
 NOT_MEASURED = "–"
-THRESHOLD, EVIDENCE = RULES = (  # as they are told apart: each without triggers
+THRESHOLD, EVIDENCE = RULES = (  # without triggers, to compare the two alone
     Rules(fast_triggers="off"),
     Rules(decision="evidence", fast_triggers="off"),
 )
@@ -27,7 +27,7 @@ _UNSEEN = 1e-5  # far below what the tables show
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is worked out: `full` for the page, tiny only to try whether it runs."""
+    """The size of the studies: the defaults are those of the page, and tests use smaller ones."""
 
     horizon: int = 2000
     baselines: tuple[int, ...] = (20, 100, 1000, 10_000)
@@ -38,13 +38,13 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table, ready to be read."""
+    """A table of texts."""
 
     columns: list[str]
     rows: list[list[str]]
 
     def to_dict(self) -> dict[str, Any]:
-        """The table as JSON-safe values."""
+        """Return the table as JSON-safe values."""
         return asdict(self)
 
 
@@ -67,7 +67,7 @@ def risks(size: Size) -> Table:
 
 
 def _day(calls: int) -> Callable[[int], bool]:
-    """The numbers of calls that have come at the looks of a day, one every five minutes."""
+    """Return whether a number of calls is that of one of a day's checks, one every five minutes."""
     return {-(-calls * i // 288) for i in range(1, 289)}.__contains__
 
 
@@ -182,12 +182,12 @@ def outage(size: Size) -> Table:
 
 
 def _held(scenario: Scenario, decision: str, hold: bool | None) -> str:
-    """The share rolled back where a rollback is held, or not, while an outage explains the failures."""
+    """Return the share of tools that are rolled back, with rollbacks held or not while an outage explains failures."""
     acts = through_monitor(scenario, overrides_of(Rules(decision=decision, hold_on_external=hold)))
     return f"{_percent(sum(act is not None for act in acts) / len(acts))} of {len(acts)}"
 
 
-# --- words -----------------------------------------------------------------------------------------------------------
+# --- formatting ------------------------------------------------------------------------------------------------------
 
 
 def _percent(share: float) -> str:

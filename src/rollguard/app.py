@@ -12,6 +12,7 @@ from rollguard.compat import Change
 from rollguard.loop.autonomous_loop import AutonomousLoop
 from rollguard.monitor.deployment_monitor import DeploymentMonitor
 from rollguard.notify import LogNotifier, Notifier, WebhookNotifier
+from rollguard.record import install_signal_handlers
 from rollguard.registry import IsFailure, ToolRegistry, VersionNumber, either, tool
 from rollguard.registry.deploy.actuators import Actuator, CommandActuator, WebhookActuator
 from rollguard.settings import Settings
@@ -186,6 +187,10 @@ class Rollguard:
             )(recorded)
 
         return record if function is None else record(function)
+
+    def install_signal_handlers(self) -> bool:
+        """Store what was recorded when SIGTERM ends the process; see `rollguard.record.install_signal_handlers`."""
+        return install_signal_handlers()
 
     def close(self) -> None:
         """Bring what was recorded to the database, and close the store's connections."""

@@ -1,4 +1,4 @@
-"""Every error Rollguard raises. Each is a `RollguardError`, and its message says what to do about it."""
+"""Every error that Rollguard raises. Each is a `RollguardError`, and its message says what to do."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ class RollguardError(Exception):
 
 
 class InvalidInput(RollguardError, ValueError):
-    """A value was given that cannot be meant; the message names it and the allowed range."""
+    """A value is invalid; the message names it and what is allowed."""
 
     number: int | None = None
-    """Where many executions were given: which of them it is about, from 1 on."""
+    """The position of the invalid execution if many were given, from 1 on."""
 
 
 class InvalidToolName(InvalidInput):
-    """A tool's name is empty, over-long, or holds a character that no tool name may hold."""
+    """A tool's name is empty, too long, or contains a character that is not allowed."""
 
 
 class InvalidSetting(InvalidInput):
-    """A setting has an unknown key or an impossible value; the message names the key and the allowed range."""
+    """A setting has an unknown key or an invalid value; the message names the key and what is allowed."""
 
     def __init__(self, key: str, problem: str) -> None:
         super().__init__(f"{key}: {problem}")
@@ -65,26 +65,26 @@ class InvalidSetting(InvalidInput):
         )
 
 
-# --- things that are not there -------------------------------------------------------------------------------------
+# --- things that do not exist --------------------------------------------------------------------------------------
 
 
 class UnknownTool(RollguardError, LookupError):
-    """No tool of that name is in the registry's folder."""
+    """There is no tool with this name."""
 
 
 class UnknownVersion(RollguardError, LookupError):
-    """The tool has no version of that number."""
+    """The tool has no version with this number."""
 
 
 class UnknownSession(RollguardError, LookupError):
-    """No monitoring session has that id."""
+    """There is no monitoring session with this id, or no session at all."""
 
 
 # --- tools ---------------------------------------------------------------------------------------------------------
 
 
 class ToolLoadError(RollguardError):
-    """A tool's file cannot be turned into a tool: it does not compile, fails on import, or defines none."""
+    """A tool's file cannot be loaded: it does not compile, fails on import, or defines no tool."""
 
 
 class ToolFileError(RollguardError):
@@ -92,12 +92,12 @@ class ToolFileError(RollguardError):
 
 
 class DeploymentConflict(RollguardError):
-    """Another deployment of the tool was made at the same moment, and it won; look at the live version and decide."""
+    """Another deployment of the tool at the same moment won. Check the live version before you deploy again."""
 
 
 class BreakingChange(RollguardError):
-    """A deployment that had to break no caller would break some; nothing was changed. Deploy it without `strict`, or
-    keep what callers use."""
+    """A deployment with `strict` would break callers; nothing was changed. Keep what callers use, or deploy without
+    `strict`."""
 
 
 # --- sessions and rollbacks ----------------------------------------------------------------------------------------
@@ -108,15 +108,15 @@ class SessionClosed(RollguardError):
 
 
 class RollbackRefused(RollguardError):
-    """The rollback's claim was not granted: somebody decided first, or the version is no longer live."""
+    """The rollback was not granted: another decision came first, or the version is no longer live."""
 
 
 class CodeQuarantined(RollguardError):
-    """The code was rolled back before and may not go live again, unless a person insists."""
+    """The code was rolled back before. It goes live again only with `force`."""
 
 
 class ActuatorFailed(RollguardError):
-    """What puts a tool's version in its place elsewhere (a command, a webhook) did not acknowledge that it did."""
+    """The command or webhook that puts a version in place at its target did not acknowledge it."""
 
     def __init__(self, problem: str, output: str | None = None) -> None:
         super().__init__(problem)
@@ -124,22 +124,22 @@ class ActuatorFailed(RollguardError):
 
 
 class NoEarlierVersion(RollguardError):
-    """There is no version to go back to: none was live before, or every one of them was rolled back itself."""
+    """There is no version to go back to: no other version was live before, or each of them was rolled back itself."""
 
 
 # --- the store -----------------------------------------------------------------------------------------------------
 
 
 class StoreError(RollguardError):
-    """The store could not do what was asked."""
+    """The store could not do what you asked for."""
 
 
 class StoreUnavailable(StoreError):
-    """The database cannot be reached or does not answer; nothing was written, and trying again later may work."""
+    """The database cannot be reached or does not answer; nothing was written. Try again later."""
 
 
 class StoreBusy(StoreUnavailable):
-    """Another process holds the database's lock for longer than the busy timeout; nothing was written."""
+    """Another process locks the database for longer than the busy timeout; nothing was written."""
 
 
 class StoreReadOnly(StoreUnavailable):
@@ -151,11 +151,11 @@ class StoreFull(StoreUnavailable):
 
 
 class StoreConflict(StoreError):
-    """The database's own constraints refused a change that would have broken an invariant; nothing was written."""
+    """A constraint of the database refused the change; nothing was written."""
 
 
 class SchemaTooNew(StoreError):
-    """The database was written by a newer Rollguard than this one; upgrade Rollguard to open it."""
+    """A newer Rollguard wrote the database; upgrade Rollguard to open it."""
 
 
 class SchemaTooOld(StoreError):
@@ -163,4 +163,4 @@ class SchemaTooOld(StoreError):
 
 
 class NotARollguardStore(StoreError):
-    """The file or database holds something else than a Rollguard store."""
+    """The file or database is not a Rollguard store."""

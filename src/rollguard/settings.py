@@ -177,9 +177,9 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             continue
         section, _, key = variable.removeprefix(_PREFIX).lower().partition("__")
         if section in _TOP and not key:
-            values[section] = text if section in _TEXTS else _toml_value(text)
+            values[section] = text if section in _TEXTS else toml_value(text)
         elif section in ("monitor", *_SECTIONS) and key:
-            values.setdefault(section, {})[key] = _toml_value(text)
+            values.setdefault(section, {})[key] = toml_value(text)
         else:
             known = [f"{_PREFIX}{name.upper()}" for name in _TOP]
             known += [f"{_PREFIX}{name.upper()}__…" for name in ("monitor", *_SECTIONS)]
@@ -187,7 +187,8 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     return values
 
 
-def _toml_value(text: str) -> Any:
+def toml_value(text: str) -> Any:
+    """Read a value as TOML where it is valid TOML, else as the text itself."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

@@ -68,7 +68,7 @@ def test_help_imports_nothing_heavy() -> None:
     """`--help` does not wait for the database library, nor for the rest of Rollguard."""
     program = (
         "import sys; from rollguard.cli import main; main(['record', '--help']); "
-        "heavy = ('sqlalchemy', 'alembic', 'asyncio', 'pydantic', 'httpx2', 'rollguard.app'); "
+        "heavy = ('sqlalchemy', 'alembic', 'asyncio', 'httpx2', 'rollguard.app', 'rollguard.judge'); "
         "print([m for m in heavy if m in sys.modules])"
     )
     out = subprocess.check_output([sys.executable, "-c", program], text=True)

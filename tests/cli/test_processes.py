@@ -58,6 +58,15 @@ def test_watch_stops_cleanly_on_a_signal(shell_on: Shell, number: signal.Signals
     assert shell_on.ok("history", "my_tool", "--json").json["live_version"] == 1
 
 
+def test_commands_handle_sigterm(shell: Shell) -> None:
+    """A command handles SIGTERM, so that what it recorded is stored before it ends."""
+    shell.ok(
+        "deploy", shell.write("handler.py", "import signal\ndef handler(): return signal.getsignal(15).__module__\n")
+    )
+    out, err = shell.start("call", "handler").communicate()
+    assert json.loads(out) == "rollguard.record.signals", err
+
+
 def test_watch_once_fails_when_a_rollback_did(shell: Shell) -> None:
     """`watch --once` ends with 1 when something that was needed could not be done."""
     shell.calls(20, 0)

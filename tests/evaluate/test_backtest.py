@@ -1,4 +1,4 @@
-"""Past deployments under other rules, on each database: when they would be rolled back, against what happened."""
+"""Past deployments under other rules, on each database: when they would be rolled back, compared with what happened."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ LATER = NOW + 3 * DAY
 
 
 def replayed(guard: Guard, rules: Rules | None = None, *, now: datetime = LATER, **more: object) -> list[Deployment]:
-    """The backtest of everything, by default under the contract's rules."""
+    """Return the backtest of all deployments, by default under the contract's rules."""
     return backtest(guard.store, lambda _tool: rules or Rules(), every=EVERY, now=now, **more)  # type: ignore[arg-type]
 
 
-def watched(guard: Guard, until: timedelta, *, arrivals: bool = False) -> datetime | None:
-    """Let the monitor look as it would; when it rolled back is returned."""
+def monitored(guard: Guard, until: timedelta, *, arrivals: bool = False) -> datetime | None:
+    """Let the monitor check as it would, and return when it rolled back."""
     step = MINUTE if arrivals else EVERY
     at = NOW
     while at < NOW + until:
@@ -62,10 +62,10 @@ def story(guard: Guard, successes: int, failures: int, hours: float = 2.0, **rul
     ids=str,
 )
 def test_the_same_settings_decide_the_same(guard: Guard, rules: dict[str, object]) -> None:
-    """Under the rules that it was watched by, a deployment is rolled back in the same minute, on the same counts."""
+    """Under the rules of its session, a deployment is rolled back in the same minute, on the same counts."""
     session_id = story(guard, 60, 30, **rules)
-    looked = Rules(**rules).looks_at_every_arrival  # type: ignore[arg-type]
-    at = watched(guard, timedelta(hours=2), arrivals=looked)
+    arrivals = Rules(**rules).looks_at_every_arrival  # type: ignore[arg-type]
+    at = monitored(guard, timedelta(hours=2), arrivals=arrivals)
     assert at is not None
     (found,) = replayed(guard, guard.session(session_id).rules)
     assert found.compared is Compared.SAME
@@ -81,8 +81,8 @@ def test_the_same_settings_decide_the_same(guard: Guard, rules: dict[str, object
     assert found.happened == "rolled_back"
 
 
-def test_a_looser_candidate_adds_and_a_stricter_one_does_not_see(guard: Guard) -> None:
-    """What was healthy is rolled back by a smaller threshold; what was rolled back ends before a stricter rule acts."""
+def test_a_smaller_threshold_adds_rollbacks(guard: Guard) -> None:
+    """A smaller threshold rolls back a deployment that was healthy."""
     story(guard, 88, 12)
     assert check_all(guard.monitor, now=NOW + timedelta(hours=25))[0]["session_status"] == "completed"  # type: ignore[index]
     (same,) = replayed(guard)
@@ -95,9 +95,9 @@ def test_a_looser_candidate_adds_and_a_stricter_one_does_not_see(guard: Guard) -
 
 
 def test_what_ended_is_not_called_healthy(guard: Guard) -> None:
-    """Whether a stricter rule would have acted after the rollback cannot be known; with a shorter watch it can."""
+    """After a rollback it is unknown whether a stricter rule would have acted: its executions end there."""
     story(guard, 75, 25)
-    at = watched(guard, timedelta(hours=2))
+    at = monitored(guard, timedelta(hours=2))
     assert at is not None
     (stricter,) = replayed(guard, Rules(regression_threshold=0.9))
     assert stricter.compared is Compared.NOT_SEEN
@@ -107,9 +107,9 @@ def test_what_ended_is_not_called_healthy(guard: Guard) -> None:
 
 
 def test_a_rollback_that_would_not_be_made(guard: Guard) -> None:
-    """A session that only observes goes on, so that a stricter rule is known not to act, and a looser one acts too."""
+    """A session that only observes continues, so a stricter rule is known not to act; the same rule acts again."""
     story(guard, 75, 25, mode="observe")
-    watched(guard, timedelta(hours=2))
+    monitored(guard, timedelta(hours=2))
     check_all(guard.monitor, now=NOW + timedelta(hours=25))
     (stricter,) = replayed(guard, Rules(regression_threshold=0.9))
     assert (stricter.compared, stricter.happened) == (Compared.MISSED, "observed")
@@ -118,15 +118,15 @@ def test_a_rollback_that_would_not_be_made(guard: Guard) -> None:
 
 
 def test_a_candidate_may_be_earlier_or_later(guard: Guard) -> None:
-    """Fewer calls needed act earlier; more of them, where the session went on, later."""
+    """With fewer required calls a candidate acts earlier; with more, if the session continued, later."""
     story(guard, 50, 50, mode="observe", min_executions=30)
-    watched(guard, timedelta(hours=2))
+    monitored(guard, timedelta(hours=2))
     assert replayed(guard, Rules(min_executions=10))[0].compared is Compared.EARLIER
     assert replayed(guard, Rules(min_executions=60))[0].compared is Compared.LATER
 
 
 def test_no_deployments(guard: Guard) -> None:
-    """Where there is nothing to replay, that is said, with what was asked for."""
+    """If there is nothing to replay, the error says so, with what was asked for."""
     with pytest.raises(UnknownSession, match="nothing to replay"):
         replayed(guard)
     story(guard, 1, 0)
@@ -138,7 +138,7 @@ def test_no_deployments(guard: Guard) -> None:
 
 
 def test_a_deployment_without_calls(guard: Guard) -> None:
-    """A deployment without any call is rolled back by nobody."""
+    """No rule rolls back a deployment without any call."""
     guard.deploy(1)
     guard.watch()
     (found,) = replayed(guard)
@@ -147,9 +147,9 @@ def test_a_deployment_without_calls(guard: Guard) -> None:
 
 
 def test_executions_that_are_no_longer_kept(guard: Guard) -> None:
-    """When the executions are gone, the rollups still tell; triggers that need them are left out, and that is said."""
+    """Rollups are enough if executions were removed; triggers that need them are left out, and the result says so."""
     session_id = story(guard, 60, 30)
-    at = watched(guard, timedelta(hours=2))
+    at = monitored(guard, timedelta(hours=2))
     alone = Rules(fast_triggers="alone", regression_threshold=0.9)
     (before,) = replayed(guard)
     assert replayed(guard, alone)[0].replayed.triggers_known
@@ -166,7 +166,7 @@ def test_executions_that_are_no_longer_kept(guard: Guard) -> None:
 
 
 def test_versions_that_are_named_need_no_executions(guard: Guard) -> None:
-    """Where calls name their version, nothing is lost with the executions themselves."""
+    """If calls name their version, removing executions changes nothing."""
     guard.deploy(1, at=NOW - 7 * DAY)
     guard.calls(190, 10, start=NOW - 6 * DAY, hours=100)
     guard.deploy(2, at=NOW + timedelta(seconds=20))
@@ -176,7 +176,7 @@ def test_versions_that_are_named_need_no_executions(guard: Guard) -> None:
         for i in range(1, 40)
     ]
     guard.store.store_tool_executions(rows)
-    watched(guard, timedelta(hours=1))
+    monitored(guard, timedelta(hours=1))
     (before,) = replayed(guard)
     guard.store.retention.days = 1
     while not guard.store.tidy(now=NOW + 60 * DAY).finished:
@@ -187,7 +187,7 @@ def test_versions_that_are_named_need_no_executions(guard: Guard) -> None:
 
 
 def test_a_superseded_deployment_ends_with_the_next(guard: Guard) -> None:
-    """What happens after the next deployment is not the first one's."""
+    """Executions after the next deployment do not count for the first one."""
     story(guard, 20, 0, hours=0.5)
     guard.now = NOW + timedelta(hours=1)
     guard.deploy(3)
@@ -200,8 +200,8 @@ def test_a_superseded_deployment_ends_with_the_next(guard: Guard) -> None:
     assert newer.compared is Compared.ADDED
 
 
-def test_a_longer_watch_has_other_same_hours(guard: Guard) -> None:
-    """A candidate that watches for longer compares with the hours of its own watch, not with those that were kept."""
+def test_a_longer_session_has_other_same_hours(guard: Guard) -> None:
+    """A candidate with a longer session compares with the hours of its own session, not with the stored baseline."""
     guard.deploy(1, at=NOW - 20 * DAY)
     guard.calls(48, 0, start=NOW - 7 * DAY, hours=24)
     guard.calls(20, 28, start=NOW - 6 * DAY, hours=24)
@@ -216,7 +216,7 @@ def test_a_longer_watch_has_other_same_hours(guard: Guard) -> None:
 
 
 def test_two_bad_deployments_are_replayed(guard: Guard) -> None:
-    """That another tool was deployed badly at the same time is known of the past too, and excuses nothing."""
+    """Another bad deployment at the same time is known in a replay too, and explains nothing."""
     story(guard, 60, 60)
     guard.calls(600, 6, start=NOW - 6 * DAY, hours=100, tool="other")
     guard.deploy(1, tool="other", at=NOW - DAY)
@@ -228,8 +228,8 @@ def test_two_bad_deployments_are_replayed(guard: Guard) -> None:
     assert found.replayed.held_since is None
 
 
-def test_a_rollback_by_hand_is_nobodys_decision(guard: Guard) -> None:
-    """A person's rollback ends what is seen, and is none of a rule's."""
+def test_a_rollback_by_hand_is_no_decision_of_a_rule(guard: Guard) -> None:
+    """A person's rollback ends the known executions, and is not a decision of a rule."""
     story(guard, 20, 0)
     guard.monitor.roll_back("my_tool", reason="wrong sums", now=NOW + timedelta(hours=1))
     (found,) = replayed(guard)
@@ -239,15 +239,15 @@ def test_a_rollback_by_hand_is_nobodys_decision(guard: Guard) -> None:
 
 
 def test_an_outage_holds_the_candidate(guard: Guard) -> None:
-    """Where another tool failed in the same minutes, a candidate that holds waits as the monitor would have."""
+    """If another tool failed in the same minutes, a candidate that holds waits as the monitor would have."""
     story(guard, 60, 60)
     guard.calls(600, 6, start=NOW - 6 * DAY, hours=100, tool="other")
     guard.calls(5, 115, start=NOW, hours=2, tool="other")
     (held,) = replayed(guard, Rules(decision="evidence"))
     assert (held.replayed.at, held.replayed.judgement.needs_rollback) == (None, True)
     assert held.replayed.held_since is not None
-    (told,) = replayed(guard, Rules(decision="evidence", hold_on_external=False))
-    assert told.replayed.at == held.replayed.held_since
+    (acted,) = replayed(guard, Rules(decision="evidence", hold_on_external=False))
+    assert acted.replayed.at == held.replayed.held_since
 
 
 def test_slowdowns_are_replayed(guard: Guard) -> None:
@@ -263,7 +263,7 @@ def test_slowdowns_are_replayed(guard: Guard) -> None:
 
 
 def test_false_alarms_are_those_of_the_tool(guard: Guard) -> None:
-    """The risk is the exact one at the tool's own baseline and volume, for the candidate and for what is in force."""
+    """The risk is exact at the tool's own baseline and volume, for the candidate and for the present settings."""
     story(guard, 190, 10, hours=24)
     candidate = Rules(decision="evidence", fast_triggers="off")
     present = replace(candidate, decision="threshold")
@@ -277,11 +277,11 @@ def test_false_alarms_are_those_of_the_tool(guard: Guard) -> None:
     assert risk.present.probability == pytest.approx(exact, abs=2e-6)
 
 
-def test_progress_is_told(guard: Guard) -> None:
-    """Whoever waits hears how much is done, up to all of it."""
+def test_progress_is_reported(guard: Guard) -> None:
+    """The share that is done is reported, up to 1."""
     story(guard, 20, 0)
-    told: list[float] = []
-    advance: Callable[[float], object] = told.append
+    shares: list[float] = []
+    advance: Callable[[float], object] = shares.append
     deployments = replayed(guard, advance=advance)
     false_alarms(deployments, lambda _tool: Rules(), every=EVERY, advance=advance)
-    assert told == [1.0, 1.0]
+    assert shares == [1.0, 1.0]

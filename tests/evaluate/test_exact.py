@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from rollguard.errors import InvalidInput
 from rollguard.evaluate.boundaries import Lines, lines_of, sprt_line
-from rollguard.evaluate.exact import bounded_over_baselines, delay, false_rollback, mixed_over_baselines, stopping
+from rollguard.evaluate.exact import delay, false_rollback, likely, mixed_over_baselines, stopping
 from rollguard.judge import Evidence, Outcome, Rules, Window, judge
 from rollguard.judge.triggers import IN_A_ROW
 
@@ -25,7 +26,7 @@ BOTH = pytest.mark.parametrize("rules", [THRESHOLD, EVIDENCE], ids=["threshold",
 
 
 def _by_paths(lines: Lines, q: float) -> list[float]:
-    """The same by following each of the 2^n paths on its own."""
+    """Return the same as `stopping`, from each of the 2^n paths."""
     acted = [0.0] * (lines.horizon + 1)
     for path in itertools.product((0, 1), repeat=lines.horizon):
         failures = in_a_row = 0
@@ -107,7 +108,7 @@ def test_fastest_test_keeps_its_alpha() -> None:
 
 @pytest.mark.parametrize(("rate", "chance"), [(0.01, 0.007), (0.05, 0.08), (0.10, 0.14), (0.30, 0.30)])
 def test_threshold_rolls_unchanged_tools_back(rate: float, chance: float) -> None:
-    """The contract's rule, looked at after each of 2,000 calls, 100 calls before: its published risks."""
+    """The contract's rule, checked after each of 2,000 calls, 100 calls before: its published risks."""
     digits = 3 if chance < 0.01 else 2
     assert round(false_rollback(THRESHOLD, 100, rate, 2000), digits) == chance
 
@@ -119,7 +120,7 @@ def test_threshold_at_its_worst() -> None:
 
 
 @pytest.mark.parametrize(("rate", "chance"), [(0.05, 0.07), (0.30, 0.27)])
-def test_threshold_looked_at_288_times_a_day(rate: float, chance: float) -> None:
+def test_threshold_checked_288_times_a_day(rate: float, chance: float) -> None:
     """A check each five minutes of a tool called as often, with 1,000 calls before: 7 % at 95 % and 27 % at 70 %."""
     assert round(false_rollback(THRESHOLD, 1000, rate, 288, unseen=1e-4), 2) == chance
 
@@ -139,6 +140,25 @@ GRID = [
 LONG = [(60, 0.05), (1000, 0.05), (1000, 0.3), (10_000, 0.01)]
 
 
+def bounded_over_baselines(
+    baseline_calls: int, rate: float, chance: Callable[[int], float], *, unseen: float = 1e-9, step: float = 0.3
+) -> float:
+    """An upper bound of that mean for a chance that never rises with the baseline's failures, at a share of the work.
+
+    Baselines with neighbouring numbers of failures are taken at the chance of the one that failed least: so many
+    standard deviations of them together, and three times as many where the baseline failed more than usual.
+    """
+    deviation, mean = math.sqrt(baseline_calls * rate * (1.0 - rate)), baseline_calls * rate
+    total = seen = least_chance = 0.0
+    until = -1
+    for failures, weight in sorted(likely(baseline_calls, rate, unseen)):
+        if failures >= until:
+            least_chance = chance(failures)
+            until = failures + max(1, int(step * deviation * (3 if failures > mean else 1)))
+        total, seen = total + weight * least_chance, seen + weight
+    return min(1.0, total + max(0.0, 1.0 - seen))
+
+
 def _evident(baseline: int, rate: float, alpha: float, horizon: int, delta: float = 0.0) -> float:
     """An upper bound of the probability of evidence at any of so many calls, none of which fails more than before."""
 
@@ -152,14 +172,14 @@ def _evident(baseline: int, rate: float, alpha: float, horizon: int, delta: floa
 def test_evidence_keeps_its_alpha(alpha: float) -> None:
     """Whatever the rate and the baseline, an unchanged tool is rolled back with probability alpha at most.
 
-    Each way to act, triggers too, needs evidence; so it is evidence, looked at after every call, that has to keep it.
+    Each way to act, triggers too, needs evidence; so evidence, checked after every call, has to keep it.
     """
     for baseline, rate in GRID:
         assert _evident(baseline, rate, alpha, 200) <= alpha, (baseline, rate)
 
 
 def test_evidence_keeps_its_alpha_over_many_calls() -> None:
-    """Looking after each of 2,000 calls costs hardly more than after each of 200: the error does not add up."""
+    """Checks after each of 2,000 calls cost hardly more than after each of 200: the error does not add up."""
     for baseline, rate in LONG:
         few, many = (_evident(baseline, rate, 0.05, horizon) for horizon in (200, 2000))
         assert few <= many <= min(0.05, 1.2 * few), (baseline, rate)
@@ -232,8 +252,8 @@ def test_triggers_add_less_than_alpha(rules: Rules) -> None:
 
 
 @BOTH
-def test_fewer_looks_are_fewer_rollbacks(rules: Rules) -> None:
-    """Looking after every 25th call alone rolls back less often than after each; without looks nothing is."""
+def test_fewer_checks_are_fewer_rollbacks(rules: Rules) -> None:
+    """Checks after every 25th call roll back less often than checks after each; without checks nothing does."""
     every = false_rollback(rules, 50, 0.2, 200)
     assert false_rollback(rules, 50, 0.2, 200, looks=lambda n: n % 25 == 0) < every
     assert false_rollback(rules, 50, 0.2, 200, looks=lambda n: False) <= 1e-9
@@ -248,7 +268,7 @@ def test_nothing_acts_on_too_few_calls(rules: Rules) -> None:
 
 
 def test_delay_of_a_rule_that_never_acts() -> None:
-    """Where nothing is found there is no delay, rather than one of 0 calls."""
+    """If a rule never acts there is no delay, rather than one of 0 calls."""
     found = delay(lines_of(EVIDENCE, 100, 5, 50), 0.0)
     assert (found.found, found.mean, found.median, found.p90) == (0.0, None, None, None)
 

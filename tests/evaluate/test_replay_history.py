@@ -1,4 +1,4 @@
-"""Replaying a deployment minute by minute is what judging it at each look would have been, and risks are exact."""
+"""Replaying a deployment by the minute equals judging it at each check, and risks are exact."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rollguard.evaluate.exact import false_rollback
 from rollguard.evaluate.false_alarm_risk import false_alarm
-from rollguard.evaluate.replay_history import MINUTE, History, looks, replay_history
+from rollguard.evaluate.replay_history import MINUTE, History, checks, replay_history
 from rollguard.judge import PATTERN, Outcome, Rules, Window, judge
 from tests.conftest import NOW
 
@@ -39,15 +39,15 @@ RULES = st.builds(
 MINUTES = st.dictionaries(st.integers(0, 130), windows(12), max_size=25)
 
 
-def _history(minutes: dict[int, Window], baseline: Window, offset: int, seen: int, *, looked: bool) -> History:
+def _history(minutes: dict[int, Window], baseline: Window, offset: int, seen: int, *, checked: bool) -> History:
     deployed = NOW + timedelta(seconds=offset)
     series = [(NOW + number * MINUTE, window) for number, window in sorted(minutes.items())]
     end = deployed + timedelta(minutes=seen)
-    return History(deployed, end, looked, [m for m in series if m[0] <= end], [(deployed, baseline)])
+    return History(deployed, end, checked, [m for m in series if m[0] <= end], [(deployed, baseline)])
 
 
 def _outcomes(history: History, at: datetime, end: datetime) -> list[Outcome]:
-    """Calls as they could have been in the minutes that were over: the failures of a minute last."""
+    """Return possible calls of the minutes that had ended: the failures of a minute come last."""
     return [
         Outcome(start + timedelta(seconds=n), n < window.successes)
         for start, window in history.minutes
@@ -58,14 +58,14 @@ def _outcomes(history: History, at: datetime, end: datetime) -> list[Outcome]:
 
 @given(MINUTES, windows(60), RULES, st.integers(0, 59), st.integers(1, 125), st.booleans())
 @example({5: Window(3, 0)}, Window(), Rules(monitoring_window_hours=1, fast_triggers="alone"), 1, 6, False)
-def test_replaying_is_judging_at_each_look(
-    minutes: dict[int, Window], baseline: Window, rules: Rules, offset: int, seen: int, looked: bool
+def test_replaying_is_judging_at_each_check(
+    minutes: dict[int, Window], baseline: Window, rules: Rules, offset: int, seen: int, checked: bool
 ) -> None:
-    """The first rollback is that of `judge` at every look in turn, with the same numbers."""
-    history = _history(minutes, baseline, offset, seen, looked=looked)
+    """The first rollback is that of `judge` at each check in turn, with the same numbers."""
+    history = _history(minutes, baseline, offset, seen, checked=checked)
     end, whole = history.end(rules), history.deployed + timedelta(hours=1)
     replayed = replay_history(history, rules, EVERY, outcomes=lambda at: _outcomes(history, at, end))
-    for at, scheduled in looks(history, rules, EVERY):
+    for at, scheduled in checks(history, rules, EVERY):
         counted = [w for start, w in history.minutes if start + MINUTE <= at or at == end]
         current = sum(counted, Window())
         judgement = judge(
@@ -83,10 +83,10 @@ def test_replaying_is_judging_at_each_look(
 
 
 @given(MINUTES, RULES, st.integers(0, 59), st.integers(1, 125))
-def test_every_look_of_the_schedule_is_made(minutes: dict[int, Window], rules: Rules, offset: int, seen: int) -> None:
-    """Each step of the schedule is a look, and the last is at the end of what was seen or of the watch."""
-    history = _history(minutes, Window(), offset, seen, looked=True)
-    made = dict(looks(history, rules, EVERY))
+def test_every_check_of_the_schedule_is_made(minutes: dict[int, Window], rules: Rules, offset: int, seen: int) -> None:
+    """Each step of the schedule is a check, and the last is at the end of the known executions or of the session."""
+    history = _history(minutes, Window(), offset, seen, checked=True)
+    made = dict(checks(history, rules, EVERY))
     end = history.end(rules)
     steps = {history.deployed + n * EVERY for n in range(1, 26)}
     assert {at for at, scheduled in made.items() if scheduled} >= {at for at in steps if at <= end}
@@ -96,7 +96,7 @@ def test_every_look_of_the_schedule_is_made(minutes: dict[int, Window], rules: R
 
 @pytest.mark.parametrize("decision", ["threshold", "evidence"])
 def test_a_small_risk_is_exact(decision: str) -> None:
-    """Where all is worked out, the risk is that of the dynamic programme at these looks."""
+    """If everything is computed, the risk is that of the dynamic programming at these checks."""
     rules = Rules(decision=decision, fast_triggers="off")
     risk = false_alarm(rules, 50, 0.1, 200, 100)
     looks = None if decision == "evidence" else lambda n: n % 2 == 0
@@ -105,7 +105,7 @@ def test_a_small_risk_is_exact(decision: str) -> None:
 
 
 def test_a_large_risk_is_close() -> None:
-    """Where only some baselines are worked out, what is told lies close to the exact risk, and says that it is not."""
+    """If only some baselines are computed, the result is close to the exact risk, and marked as not exact."""
     rules = Rules(fast_triggers="off")
     exact = false_alarm(rules, 400, 0.2, 300, 300)
     rough = false_alarm(rules, 400, 0.2, 300, 300, work=400_000)

@@ -1,4 +1,4 @@
-"""Simulated calls: the same for the same seed, at the times and rates that the scenario says."""
+"""Simulated calls: the same for the same seed, at the times and rates of the scenario."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def call(at: float, succeeded: bool, request: int | None = None) -> Call:
     return Call(at, succeeded, 1.0, None if succeeded else "ToolError", request)
 
 
-def test_a_seed_tells_the_calls() -> None:
+def test_a_seed_determines_the_calls() -> None:
     """The same seed gives the same calls; another seed, tool or run gives others."""
     first = scenario(seed=3)
     assert calls_of(first, 0) == calls_of(scenario(seed=3, tools=1), 0)
@@ -32,7 +32,7 @@ def test_a_seed_tells_the_calls() -> None:
 
 
 def test_calls_come_in_order_and_in_time() -> None:
-    """Calls come in order, from the baseline's beginning to the watch's end, as often as said."""
+    """Calls come in order, from the start of the baseline to the end of the session, at the scenario's rate."""
     calls = calls_of(scenario(traffic={"calls_per_hour": 100, "watched_hours": 48}, retries={}), 0)
     times = [each.at for each in calls]
     assert times == sorted(times)
@@ -42,14 +42,14 @@ def test_calls_come_in_order_and_in_time() -> None:
     assert len(firsts) == pytest.approx(9600, rel=0.05)
 
 
-def test_rates_change_when_said() -> None:
-    """Success is as before until the change, as after from then on, and as in the outage meanwhile."""
-    told = scenario(
+def test_rates_change_at_their_time() -> None:
+    """The success rate is `before` until the change, `after` from then on, and that of the outage during it."""
+    played = scenario(
         traffic={"calls_per_hour": 2000},
         success={"before": 0.9, "after": 0.5, "changes_after_hours": 6},
         outage={"after_hours": 1, "minutes": 60, "success": 0.2},
     )
-    calls = calls_of(told, 0)
+    calls = calls_of(played, 0)
 
     def rate(start: float, end: float) -> float:
         return statistics.mean(each.succeeded for each in calls if start * HOUR <= each.at < end * HOUR)
@@ -62,11 +62,11 @@ def test_rates_change_when_said() -> None:
 
 
 def test_only_some_tools_change() -> None:
-    """Of `changed_tools` the first get worse; the others are called as if nothing had been changed."""
+    """The first `changed_tools` tools get worse; the others are called as if nothing had changed."""
     values = {"success": {"before": 0.9, "after": 0.1}, "durations": {"factor_after": 9.0}}
-    told = scenario(changed_tools=1, **values)
-    assert calls_of(told, 0) == calls_of(scenario(**values), 0)
-    assert calls_of(told, 1) == calls_of(scenario(success={"before": 0.9}), 1)
+    played = scenario(changed_tools=1, **values)
+    assert calls_of(played, 0) == calls_of(scenario(**values), 0)
+    assert calls_of(played, 1) == calls_of(scenario(success={"before": 0.9}), 1)
 
 
 def test_days_have_a_rhythm() -> None:
@@ -76,15 +76,15 @@ def test_days_have_a_rhythm() -> None:
     assert hours[11] + hours[12] < 0.1 * (hours[0] + hours[23])
 
 
-def test_durations_and_errors_are_as_said() -> None:
+def test_durations_and_errors_are_those_of_the_scenario() -> None:
     """The median duration, its factor after the deployment and the mix of errors are those of the scenario."""
-    told = scenario(
+    played = scenario(
         traffic={"calls_per_hour": 500},
         success={"before": 0.5},
         durations={"median_ms": 20.0, "factor_after": 3.0},
         errors={"TimeoutError": 3.0, "ValueError": 1.0},
     )
-    calls = calls_of(told, 0)
+    calls = calls_of(played, 0)
     assert statistics.median(each.duration_ms for each in calls if each.at < 0) == pytest.approx(20, rel=0.05)
     assert statistics.median(each.duration_ms for each in calls if each.at >= 0) == pytest.approx(60, rel=0.05)
     kinds = Counter(each.error_type for each in calls if not each.succeeded)
@@ -107,8 +107,8 @@ def test_a_request_that_is_tried_again_counts_once() -> None:
     assert (counted.total, counted.failures) == (4, 3)
 
 
-def test_a_look_knows_what_happened_until_then() -> None:
-    """A look knows the calls up to its own moment; a run of failures is a trigger for ten minutes."""
+def test_a_check_counts_the_calls_until_then() -> None:
+    """A check counts the calls up to its own time; a run of failures is a trigger for ten minutes."""
     before = [call(-60.0 * i, True) for i in range(100, 0, -1)]
     run = [*before, *(call(10.0 + i, False) for i in range(3)), call(90.0, True)]
     alone = Rules(fast_triggers="alone", regression_threshold=1.0)
@@ -117,8 +117,8 @@ def test_a_look_knows_what_happened_until_then() -> None:
     assert replay(run, alone, every=700, until=DAY) is None
 
 
-def test_every_rule_is_played() -> None:
-    """What triggers, errors of callers and slowdowns decide in the monitor they decide here too."""
+def test_every_rule_is_simulated() -> None:
+    """Triggers, callers' errors and slowdowns decide as in the monitor."""
     before = [call(-60.0 * i, True) for i in range(100, 0, -1)]
     bad = [*before, *(call(60.0 * i, False) for i in range(20))]
     assert replay(bad, Rules(fast_triggers="off"), every=60, until=DAY) == Act(540, 10)
@@ -131,8 +131,8 @@ def test_every_rule_is_played() -> None:
     assert found.calls < 30
 
 
-def test_replay_finds_the_first_look_that_acts() -> None:
-    """A tool that fails altogether is rolled back at the first look with enough calls; a good one is not."""
+def test_replay_finds_the_first_check_that_acts() -> None:
+    """A tool that always fails is rolled back at the first check with enough calls; a good one is not."""
     before = [call(-60.0 * i, True) for i in range(100, 0, -1)]
     failing = [*before, *(call(60.0 * i, False) for i in range(20))]
     assert replay(failing, Rules(fast_triggers="off"), every=300, until=DAY) == Act(600, 11)
@@ -148,9 +148,9 @@ def test_the_baseline_is_that_of_the_rules() -> None:
 
 
 def test_a_drop_is_found_and_nothing_else() -> None:
-    """Rollbacks before it became worse are wrong, those after it are right, with the delay since then."""
-    told = scenario(success={"before": 0.9, "after": 0.5, "changes_after_hours": 2.0})
-    outcome = Rollbacks.of(told, [Act(HOUR, 9), Act(2 * HOUR + 60, 50), Act(3 * HOUR, 30), None])
+    """Rollbacks before a version became worse are wrong, those after it are right, with the delay since then."""
+    played = scenario(success={"before": 0.9, "after": 0.5, "changes_after_hours": 2.0})
+    outcome = Rollbacks.of(played, [Act(HOUR, 9), Act(2 * HOUR + 60, 50), Act(3 * HOUR, 30), None])
     assert (outcome.deployments, outcome.wrong, outcome.right) == (4, 1, 2)
     assert (outcome.delays, outcome.calls) == ((60.0, HOUR), (30, 50))
     assert Rollbacks.of(scenario(), [Act(HOUR, 9), None]).wrong == 1

@@ -17,7 +17,7 @@ BANDS = ((15, Severity.MEDIUM), (20, Severity.HIGH), (30, Severity.CRITICAL))
 
 @st.composite
 def windows(draw: st.DrawFn, smallest: int = 0, largest: int = 100_000) -> Window:
-    """Counts that can be."""
+    """Valid counts."""
     total = draw(st.integers(smallest, largest))
     successes = draw(st.integers(0, total))
     timed = draw(st.integers(0, total))
@@ -65,8 +65,8 @@ def test_too_little_data_is_never_judged(baseline: Window, current: Window, leas
 
 
 @given(windows(10), windows(10))
-def test_change_and_drop_say_the_same(baseline: Window, current: Window) -> None:
-    """The drop is the change turned round, and never below 0."""
+def test_drop_is_the_negative_change(baseline: Window, current: Window) -> None:
+    """The drop is the negative change of the rate, and never below 0."""
     found = compare(baseline, current, Rules())
     assert found.success_rate_change == Fraction(current.successes, current.total) - Fraction(
         baseline.successes, baseline.total
@@ -105,7 +105,7 @@ def test_custom_thresholds_keep_the_bands(drop: str, threshold: str, severity: s
 
 
 def test_200_percent_slower_is_three_times_as_long() -> None:
-    """A mean of exactly three times the baseline's is a slowdown; a hair less is not; neither is a rollback."""
+    """A mean of exactly three times the baseline's is a slowdown; a little less is not; neither is a rollback."""
     baseline = Window(10, 10, 10, 100.0)
     slow = judge(baseline, Window(10, 10, 10, 300.0), Rules())
     nearly = judge(baseline, Window(10, 10, 10, 299.999), Rules())
@@ -116,7 +116,7 @@ def test_200_percent_slower_is_three_times_as_long() -> None:
 
 
 def test_no_durations_are_no_slowdown() -> None:
-    """Without durations, or with a baseline of 0 ms, no change of the duration is made up."""
+    """Without durations, or with a baseline of 0 ms, there is no change of the duration."""
     timed = Window(10, 10, 10, 500.0)
     for baseline, current in ((Window(10, 10), timed), (timed, Window(10, 10)), (Window(10, 10, 10, 0.0), timed)):
         assert compare(baseline, current, Rules()).duration_change is None
@@ -165,14 +165,14 @@ def test_impossible_rules_are_refused_by_name(key: str, value: object) -> None:
 
 @given(st.fractions(0, 1))
 def test_points_never_round_up(share: Fraction) -> None:
-    """Percentage points are cut, so that a drop just below a threshold never reads as if it had reached it."""
+    """Percentage points are cut, so that a drop just below a threshold never looks as if it had reached it."""
     shown = Fraction(points(share)) / 100
     assert shown <= share < shown + Fraction(1, 10_000)
 
 
 @given(windows(), windows())
-def test_a_judgement_can_be_made_again_from_its_record(baseline: Window, current: Window) -> None:
-    """The record kept with a check holds all that is needed to come to the same verdict."""
+def test_a_judgement_follows_from_its_record(baseline: Window, current: Window) -> None:
+    """The record stored with a check is enough to reach the same judgement."""
     judgement = judge(baseline, current, Rules(regression_threshold=0.1, alpha=0.01))
     record = judgement.record()
     again = judge(Window.from_dict(record["baseline"]), Window.from_dict(record["current"]), Rules(**record["rules"]))

@@ -80,22 +80,22 @@ def _timed(*durations: float, failures: int = 0) -> Window:
     ],
 )
 def test_triggers(calls: str, seconds: float, name: str | None) -> None:
-    """Three failures in a row or five of five, within five minutes; TypeErrors are told apart."""
+    """Three failures in a row or five of five, within five minutes; TypeErrors have a trigger of their own."""
     found = trigger_in(_outcomes(calls, seconds))
     assert (found.name if found else None) == name
 
 
 @given(st.lists(st.sampled_from(".xt"), max_size=30), st.floats(1, 400))
 def test_a_success_between_failures_is_no_run(calls: list[str], seconds: float) -> None:
-    """Without three failures in a row nothing but a complete failure can be found, and that has no success."""
+    """Without three failures in a row the only possible trigger is a complete failure, which has no success."""
     text = "".join(calls)
     found = trigger_in(_outcomes(text, seconds))
     if found is not None:
         assert "xxx" in text.replace("t", "x") or found.name == "complete_failure"
 
 
-def test_what_is_not_known_is_not_said_to_have_failed() -> None:
-    """Of a busy tool only the latest calls are looked at, so all of five minutes cannot be said to have failed."""
+def test_unknown_calls_are_not_reported_as_failed() -> None:
+    """A check reads only the latest calls of a busy tool, so it cannot report that all of five minutes failed."""
     many = judge(BASELINE, Window(400, 200), Rules(), outcomes=lambda: _outcomes("x" * MOST_OUTCOMES, 0.1))
     assert many.trigger is not None
     assert many.trigger.name == "consecutive_failures"
@@ -114,7 +114,7 @@ def test_three_straight_failures_roll_back_at_the_third_call() -> None:
 
 
 def test_a_trigger_without_evidence_does_not_act() -> None:
-    """Where failures are usual three in a row mean nothing, unless triggers act alone; off is off."""
+    """If failures are usual, three in a row do not act, unless triggers act alone; `off` finds no trigger."""
     weak, outcomes = Window(1000, 700), _outcomes("xxx")
     assert not judge(weak, Window(3, 0), Rules(), outcomes=lambda: outcomes).needs_rollback
     alone = judge(weak, Window(3, 0), Rules(fast_triggers="alone"), outcomes=lambda: outcomes)
@@ -123,7 +123,7 @@ def test_a_trigger_without_evidence_does_not_act() -> None:
 
 
 def test_a_trigger_needs_a_baseline() -> None:
-    """With fewer calls before than are needed nothing acts on evidence."""
+    """With fewer calls in the baseline than required, nothing acts on evidence."""
     assert not judge(Window(9, 9), Window(20, 0), EVIDENCE, outcomes=lambda: _outcomes("xxxxx")).needs_rollback
 
 
@@ -151,15 +151,15 @@ def test_the_evidence_rule_rolls_back(nb: int, fb: int, n: int, f: int, rules: R
 
 
 def test_a_drop_without_evidence_is_an_alert() -> None:
-    """Under the evidence rule a drop that may be chance is told, and nothing is done: there is no verdict yet."""
+    """Under the evidence rule a drop that may be chance is only an alert: there is no verdict yet."""
     found = judge(Window(100, 95), Window(20, 16), EVIDENCE)
     assert found.comparison.regression_detected
     assert (found.verdict, found.needs_rollback) == (Verdict.INSUFFICIENT_DATA, False)
     assert "may be chance" in (found.alert or "")
 
 
-def test_a_rollback_is_never_said_to_lack_evidence() -> None:
-    """Where the evidence is there, no sentence of the decision denies it."""
+def test_no_reason_of_a_rollback_denies_the_evidence() -> None:
+    """If there is evidence, no sentence of the decision says that there is none."""
     found = judge(BASELINE, Window(30, 21), EVIDENCE)
     assert (found.verdict, found.needs_rollback, found.warning, found.alert) == (Verdict.REGRESSED, True, None, None)
     assert not any("no evidence" in reason for reason in found.reasons)
@@ -348,7 +348,7 @@ def test_a_tool_that_failed_before_its_deployment_is_compared_with_that_hour() -
     assert worse.needs_rollback
 
 
-# --- making a decision again -----------------------------------------------------------------------------------------
+# --- replaying a decision --------------------------------------------------------------------------------------------
 
 
 def _decisions() -> list[Judgement]:
@@ -364,8 +364,8 @@ def _decisions() -> list[Judgement]:
 
 
 @pytest.mark.parametrize("number", range(6))
-def test_a_decision_can_be_made_again_from_its_record(number: int) -> None:
-    """The record, written as JSON and read back, leads to the same decision, bit for bit."""
+def test_a_decision_can_be_replayed_from_its_record(number: int) -> None:
+    """The record, written as JSON and read back, gives the same decision, bit for bit."""
     made = _decisions()[number]
     record = json.loads(json.dumps(made.record()))
     again = replay(record)
@@ -374,7 +374,7 @@ def test_a_decision_can_be_made_again_from_its_record(number: int) -> None:
 
 
 def test_a_tampered_record_is_found() -> None:
-    """Counts that do not lead to the recorded decision show as differences."""
+    """Counts that do not give the recorded decision are reported as differences."""
     record: dict[str, Any] = judge(BASELINE, Window(30, 21), Rules()).record()
     record["current"] = {**record["current"], "successes": 29}
     assert any(
@@ -383,10 +383,10 @@ def test_a_tampered_record_is_found() -> None:
 
 
 @pytest.mark.parametrize("version", REPLAYED_VERSIONS)
-def test_decisions_of_earlier_versions_can_be_made_again(version: int) -> None:
-    """Records that a version of the rule wrote lead to the same decisions after an upgrade, sentences included.
+def test_decisions_of_earlier_versions_can_be_replayed(version: int) -> None:
+    """Records of each version of the rule give the same decisions after an upgrade, sentences included.
 
-    A change that fails here needs a new `RULE_VERSION`, and has to leave what the earlier ones decide as it is.
+    A change that fails here needs a new `RULE_VERSION`, and must not change what earlier versions decide.
     """
     records = json.loads((Path(__file__).parent / "records" / f"version_{version}.json").read_text("utf-8"))
     assert len(records) == 9
@@ -409,7 +409,7 @@ def test_a_record_that_cannot_be_read_is_refused(record: dict[str, Any]) -> None
         replay(record)
 
 
-# --- how many more ---------------------------------------------------------------------------------------------------
+# --- executions needed -----------------------------------------------------------------------------------------------
 
 
 @given(
@@ -419,10 +419,10 @@ def test_a_record_that_cannot_be_read_is_refused(record: dict[str, Any]) -> None
     st.sampled_from([1, 3, 10, 40]),
 )
 @example((1000, 38), (26, 5), "evidence", 3)
-def test_so_many_more_executions_are_enough(
+def test_executions_needed_are_enough_and_no_fewer(
     before: tuple[int, int], since: tuple[int, int], decision: str, least: int
 ) -> None:
-    """With as many more executions at the present rate as are said to be needed there is a verdict, with fewer none."""
+    """At the present rate, the reported number of further executions gives a verdict, and fewer do not."""
     rules, (n, f) = Rules(decision=decision, min_executions=least), since
 
     def judged(total: int) -> Judgement:
@@ -435,17 +435,17 @@ def test_so_many_more_executions_are_enough(
 
 
 def test_a_total_failure_needs_five_calls() -> None:
-    """Where a drop of 30 points with evidence is enough after five calls, no more are asked for."""
+    """If a drop of 30 points with evidence is enough after five calls, no more are needed."""
     assert executions_needed(judge(BASELINE, Window(2, 0), EVIDENCE)) == 3
 
 
 def test_without_a_baseline_no_number_is_enough() -> None:
-    """A baseline that is too small cannot grow any more."""
+    """A baseline that is too small stays too small."""
     assert executions_needed(judge(Window(5, 5), Window(100, 0), Rules())) is None
     assert executions_needed(judge(Window(50, 50), Window(4, 4), Rules())) == 6
 
 
-# --- what is mixed ---------------------------------------------------------------------------------------------------
+# --- change points ---------------------------------------------------------------------------------------------------
 
 
 def test_a_lasting_change_is_found() -> None:
@@ -455,7 +455,7 @@ def test_a_lasting_change_is_found() -> None:
     assert (found.at, found.rate_before, found.rate_after) == (20, 0.95, 0.7)
     assert change_point([(100, 5)] * 30) is None
     assert change_point([]) is None
-    assert change_point([(10_000, 500)] * 20 + [(10_000, 600)] * 20) is None  # certain, and not worth telling
+    assert change_point([(10_000, 500)] * 20 + [(10_000, 600)] * 20) is None  # certain, but too small to report
 
 
 # --- the rules -------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The evidence rule: its published vectors, its bound, and that it moves only where it should."""
+"""The evidence rule: its published vectors, its bound, and how it depends on the counts."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_nothing_known_is_no_evidence() -> None:
 
 
 def _false_alarm_probability(nb: int, q: float, horizon: int, alpha: float) -> float:
-    """P(evidence at any of `horizon` looks) for an unchanged tool with failure rate q, by dynamic programming."""
+    """Return P(evidence at any of `horizon` checks) of an unchanged tool with failure rate q."""
     total = 0.0
     for fb in range(nb + 1):
         weight = math.exp(
@@ -124,7 +124,7 @@ def _false_alarm_probability(nb: int, q: float, horizon: int, alpha: float) -> f
 
 @pytest.mark.parametrize(("nb", "q"), [(20, 0.05), (20, 0.3), (100, 0.1)])
 def test_unchanged_tools_are_seldom_called_worse(nb: int, q: float) -> None:
-    """Looking after every one of 100 calls, the exact probability of a false alarm stays below alpha."""
+    """With a check after each of 100 calls, the exact probability of a false alarm stays below alpha."""
     assert _false_alarm_probability(nb, q, 100, 0.05) <= 0.05
 
 

@@ -1,4 +1,4 @@
-"""The rule stands once: whatever decides agrees with `judge`, and `judge` with the rule as it is published."""
+"""There is one rule: every path decides as `judge`, and `judge` by the published rule."""
 
 from __future__ import annotations
 
@@ -93,14 +93,14 @@ GRID = list(_grid())
 
 
 def decided(case: Case, rules: Rules) -> str | None:
-    """What `judge` says calls for a rollback."""
+    """Return what calls for a rollback by `judge`."""
     found = judge(case.baseline, case.current, rules, outcomes=case.outcomes)
     assert found.needs_rollback == (found.rollback_type is not None)
     return found.rollback_type
 
 
 def published(case: Case, rules: Rules) -> str | None:
-    """The same by the published rule, written out: steps 7 and 8 of the evidence rule, and the contract's threshold."""
+    """Return the same by the published rule: steps 7 and 8 of the evidence rule, and the contract's threshold."""
     least, run = rules.min_executions, case.has_run
     alpha = rules.alpha / 2 if rules.rollback_on_slowdown else rules.alpha
     evidence = Evidence(case.nb, case.fb, alpha, rules.delta).present(case.n, case.f)
@@ -119,7 +119,7 @@ def published(case: Case, rules: Rules) -> str | None:
 
 @pytest.mark.parametrize("rules", RULES, ids=range(len(RULES)))
 def test_every_path_decides_as_the_judge(rules: Rules) -> None:
-    """Over all counts of the grid the judge decides by the published rule, and whatever else decides as the judge."""
+    """Over all counts of the grid the judge decides by the published rule, and all other paths decide as the judge."""
     lines = {(nb, fb): lines_of(rules, nb, fb, max(CALLS)) for nb, fb in BASELINES}
     for case in GRID:
         expected = decided(case, rules)
@@ -133,7 +133,7 @@ def test_every_path_decides_as_the_judge(rules: Rules) -> None:
 
 @pytest.mark.parametrize("rules", RULES[::5], ids=range(0, len(RULES), 5))
 def test_every_replay_decides_as_the_judge(rules: Rules) -> None:
-    """A past deployment replayed, a simulated one and a decision's record lead to what the judge decides."""
+    """A replayed deployment, a simulated one and a decision's record give the judge's decision."""
     for case in GRID:
         expected = decided(case, rules)
         past = History(NOW, NOW + MINUTE, True, [(NOW, case.current)], [(NOW, case.baseline)])
@@ -156,7 +156,7 @@ MONITORED = [
 def test_the_monitor_decides_as_the_judge(
     rules: Rules, store: ExecutionStore, registry: ToolRegistry, monitor: DeploymentMonitor
 ) -> None:
-    """Counted by the store and checked by the monitor, the same counts lead to what the judge decides."""
+    """The same counts, counted by the store and checked by the monitor, give the judge's decision."""
     rows, sessions = [], {}
     for number, case in enumerate(MONITORED):
         name = f"tool_{number}"

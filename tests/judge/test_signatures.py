@@ -19,21 +19,21 @@ from rollguard.judge.error_signatures import Failed, investigate, signature
         ("first line\nsecond", "first line\nanother"),
     ],
 )
-def test_particulars_do_not_matter(one: str, other: str) -> None:
+def test_variable_parts_do_not_matter(one: str, other: str) -> None:
     """Quoted text, numbers, addresses and further lines do not make another signature."""
     assert signature("ValueError", one) == signature("ValueError", other)
 
 
-def test_type_and_words_matter() -> None:
-    """Another type or other words are another signature."""
+def test_type_and_text_matter() -> None:
+    """Another type or another text is another signature."""
     assert signature("KeyError", "x") != signature("ValueError", "x")
     assert signature("ValueError", "no city") != signature("ValueError", "no country")
     assert signature(None, None) == "failure"
     assert signature("KeyError", "") == "KeyError"
 
 
-def test_investigation_puts_the_new_ones_first() -> None:
-    """What fails most since the deployment comes first, with its count before and samples of the latest."""
+def test_investigation_lists_the_most_frequent_first() -> None:
+    """The most frequent signature since the deployment comes first, with its count before and the latest samples."""
     old = [Failed("TimeoutError", f"after {i} s", {"n": i}) for i in range(4)]
     new = [Failed("KeyError", f"'{i}'", {"n": i}) for i in range(7)]
     found = investigate(before=old, since=[*new, old[0]], samples=2)

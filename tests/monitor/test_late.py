@@ -218,8 +218,8 @@ def test_a_process_that_stands_still_loses_a_tools_lock(
         registry = ToolRegistry(tmp_path, store=ours)
         standing = stopped.versions.held("my_tool")
         with monkeypatch.context() as patch:
-            patch.setattr(engine, "_STANDSTILL", 1)  # for the other one only: a busy machine makes us stand still too
+            patch.setattr(engine, "_IDLE_LIMIT", 1)  # for the other one only: a busy machine makes us stand still too
             standing.__enter__()
         assert registry.deploy("my_tool", code(1)) == 1
-        with pytest.raises(StoreUnavailable, match="stood still"):
+        with pytest.raises(StoreUnavailable, match="suspended for too long"):
             standing.__exit__(None, None, None)

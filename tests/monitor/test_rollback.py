@@ -284,7 +284,7 @@ def test_a_version_that_the_books_never_had_live_is_not_rolled_back_in_silence(g
     for later in (LATER, LATER + timedelta(minutes=5)):
         result = guard.monitor.auto_rollback_if_needed("my_tool", session_id, now=later)
         assert (result["needs_rollback"], result["rollback_performed"]) == (True, False)
-        assert "version 2 is watched, and by the books version 1 is live" in result["reason"]
+        assert "version 2 is monitored, but version 1 is recorded as live" in result["reason"]
     assert [event.kind for event in told.events] == ["rollback_failed"]
     assert _file(guard) == code(1)
     guard.monitor.auto_rollback_if_needed("my_tool", session_id, now=NOW + timedelta(hours=25))

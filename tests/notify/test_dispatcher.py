@@ -19,7 +19,7 @@ from tests.notify.test_events import event
 
 
 class Channel:
-    """A channel of a user's own, which can be told to fail."""
+    """A user's channel, which fails with `error` if that is set."""
 
     def __init__(self, name: str, error: Exception | None = None) -> None:
         self.name, self.error = name, error
@@ -47,41 +47,41 @@ def add(store: ExecutionStore, *events: Event) -> None:
 
 
 def test_delivery(store: ExecutionStore) -> None:
-    """Events reach each channel in their order, once, and are done then."""
+    """Events reach each channel once, in their order, and then are delivered."""
     first, second = Channel("first"), Channel("second")
     dispatcher = Dispatcher(store, [first, second])
-    told = [event(n) for n in range(3)]
+    events = [event(n) for n in range(3)]
     assert dispatcher.deliver(NOW) == 0
-    add(store, *told)
+    add(store, *events)
     assert dispatcher.deliver(NOW) == 3
-    assert first.events == second.events == told
+    assert first.events == second.events == events
     assert dispatcher.deliver(NOW + timedelta(days=1)) == 0
     assert store.outbox.undelivered() == 0
     assert first.tried == 3
 
 
 def test_one_failing_channel(store: ExecutionStore) -> None:
-    """A failing channel is tried again alone; the others got the event and are not told again."""
+    """Only the failing channel is tried again; the others received the event and do not receive it again."""
     good, bad, last = Channel("good"), Channel("bad", KeyError("x")), Channel("last")
     dispatcher = Dispatcher(store, [good, bad, last])
-    told = event()
-    add(store, told)
+    sent = event()
+    add(store, sent)
     assert dispatcher.deliver(NOW) == 0
-    assert (good.events, last.events) == ([told], [told])
+    assert (good.events, last.events) == ([sent], [sent])
     assert rows(store)[0]["delivered_to"] == ["good", "last"]
     assert rows(store)[0]["last_error"] == "bad: KeyError: 'x'"
     assert dispatcher.deliver(NOW + timedelta(seconds=9)) == 0
     assert bad.tried == 1  # not due yet
     bad.error = None
     assert dispatcher.deliver(NOW + timedelta(seconds=10)) == 1
-    assert bad.events == [told]
+    assert bad.events == [sent]
     assert (good.tried, bad.tried, last.tried) == (1, 2, 1)
     (row,) = rows(store)
     assert (sorted(row["delivered_to"]), row["last_error"]) == (["bad", "good", "last"], None)
 
 
-def test_memory_is_in_the_store(store: ExecutionStore) -> None:
-    """Another process goes on where this one stopped: it tells only the channel that is missing."""
+def test_deliveries_are_recorded_in_the_store(store: ExecutionStore) -> None:
+    """Another process continues where this one stopped: it delivers only to the channel that is missing."""
     add(store, event())
     Dispatcher(store, [Channel("good"), Channel("bad", OSError())]).deliver(NOW)
     good, bad = Channel("good"), Channel("bad")
@@ -90,7 +90,7 @@ def test_memory_is_in_the_store(store: ExecutionStore) -> None:
 
 
 def test_growing_pauses(store: ExecutionStore) -> None:
-    """A channel that goes on failing is tried with doubling pauses from 10 seconds to an hour, and never given up."""
+    """A channel that keeps failing is tried with doubling pauses from 10 seconds to an hour, for ever."""
     bad = Channel("bad", NotDelivered("503"))
     dispatcher = Dispatcher(store, [bad])
     add(store, event())
@@ -107,7 +107,7 @@ def test_growing_pauses(store: ExecutionStore) -> None:
 
 
 def test_an_unreachable_channel_is_waited_for_once(store: ExecutionStore) -> None:
-    """Where nobody answers, one event finds out for all of a round; one that is refused is no reason to skip others."""
+    """An unreachable channel is tried once a round; a channel that refuses an event is tried with each event."""
     down, refusing, good = (
         Channel("down", Unreachable("no answer")),
         Channel("refusing", NotDelivered("400")),
@@ -124,18 +124,18 @@ def test_an_unreachable_channel_is_waited_for_once(store: ExecutionStore) -> Non
 
 
 def test_an_event_that_cannot_be_read(store: ExecutionStore) -> None:
-    """A stored event that this version cannot read is kept for later, and holds up no other."""
+    """A stored event that this version cannot read stays in the outbox, and does not delay the others."""
     good = Channel("good")
     store.outbox.add({"kind": "of a newer version"}, NOW)
     add(store, event(2))
     assert Dispatcher(store, [good]).deliver(NOW) == 1
-    assert [told.session_id for told in good.events] == [2]
+    assert [each.session_id for each in good.events] == [2]
     assert store.outbox.undelivered() == 1
     assert rows(store)[0]["last_error"] == "good: KeyError: 'level'"
 
 
 def test_errors_of_any_text(store: ExecutionStore) -> None:
-    """An error whose text no database takes, or that has none, is noted all the same."""
+    """An error is recorded even if no database accepts its text, or it has none."""
 
     class Mute(Exception):
         def __str__(self) -> str:
@@ -149,19 +149,19 @@ def test_errors_of_any_text(store: ExecutionStore) -> None:
 
 
 def test_without_channels(store: ExecutionStore) -> None:
-    """With no channel there is nobody to tell, and nothing waits."""
+    """Without channels there is nobody to notify, and no event waits."""
     add(store, event())
     assert Dispatcher(store, []).deliver(NOW) == 1
 
 
 def test_names_must_differ(store: ExecutionStore) -> None:
-    """Two channels of one name could not be told apart, and are refused."""
+    """Two channels with the same name are refused."""
     with pytest.raises(InvalidInput, match="name of its own"):
         Dispatcher(store, [Channel("same"), Channel("same")])
 
 
 def test_two_dispatchers_at_once(store: ExecutionStore, url: str) -> None:
-    """Two that deliver at the same moment share the events: each is told once."""
+    """Two dispatchers at the same time share the events: each event is delivered once."""
     add(store, *(event(n) for n in range(20)))
     gate = threading.Barrier(2)
     channels = [Channel("log"), Channel("log")]
@@ -178,12 +178,12 @@ def test_two_dispatchers_at_once(store: ExecutionStore, url: str) -> None:
     for thread in threads:
         thread.join()
     assert sum(counts) == 20
-    assert sorted(told.session_id or 0 for channel in channels for told in channel.events) == list(range(20))
+    assert sorted(each.session_id or 0 for channel in channels for each in channel.events) == list(range(20))
     assert store.outbox.undelivered() == 0
 
 
 def test_a_dispatcher_that_dies(store: ExecutionStore) -> None:
-    """What a process took and did not deliver is taken by another once the lease is over."""
+    """Events that a process took and did not deliver are taken by another when the lease ends."""
     add(store, event())
     assert len(store.outbox.take_due(NOW)) == 1  # and then it is killed
     good = Channel("good")

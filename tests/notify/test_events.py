@@ -1,4 +1,4 @@
-"""One event type: it survives being stored and sent."""
+"""One event type: storing and sending do not change it."""
 
 from __future__ import annotations
 
@@ -43,20 +43,20 @@ def event(number: int = 1, **more: Any) -> Event:
 
 
 @given(EVENTS)
-def test_round_trip(told: Event) -> None:
-    """An event comes back equal from its mapping, by way of JSON, its id included."""
-    assert Event.from_dict(told.to_dict()) == told
-    assert Event.from_dict(json.loads(json.dumps(told.to_dict(), allow_nan=False))) == told
+def test_round_trip(sent: Event) -> None:
+    """An event is equal after a round trip through its mapping and JSON, its id included."""
+    assert Event.from_dict(sent.to_dict()) == sent
+    assert Event.from_dict(json.loads(json.dumps(sent.to_dict(), allow_nan=False))) == sent
 
 
 def test_newer_fields() -> None:
-    """A field that a newer Rollguard has added is left out by an older one that delivers the event."""
-    told = event()
-    assert Event.from_dict({**told.to_dict(), "mood": "bad"}) == told
+    """An older Rollguard that delivers an event leaves out a field that a newer one added."""
+    sent = event()
+    assert Event.from_dict({**sent.to_dict(), "mood": "bad"}) == sent
 
 
 def test_ids_differ() -> None:
-    """Each event has an id of its own, by which a receiver knows a repeated one."""
+    """Each event has its own id, so that a receiver recognizes a repeated one."""
     assert event().event_id != event().event_id
 
 
@@ -66,10 +66,10 @@ def test_ids_differ() -> None:
 )
 def test_log(caplog: pytest.LogCaptureFixture, level: Level, number: int) -> None:
     """The log channel writes one line at the event's level, with the whole event beside it."""
-    told = event(level=level)
+    sent = event(level=level)
     with caplog.at_level(logging.INFO, logger="rollguard.alerts"):
-        LogNotifier().notify(told)
+        LogNotifier().notify(sent)
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("rollguard.alerts", number)
     assert record.message == "my_tool: rolled back (1): success rate fell by 30 points"
-    assert vars(record)["event"] == told.to_dict()
+    assert vars(record)["event"] == sent.to_dict()

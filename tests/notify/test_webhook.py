@@ -28,7 +28,7 @@ from tests.notify.test_events import event
 
 
 class Receiver:
-    """An HTTP server that answers as the test wants and remembers what it got."""
+    """An HTTP server that responds with `status` and records the requests."""
 
     def __init__(self) -> None:
         self.status = 200
@@ -76,15 +76,15 @@ def receiver() -> Iterator[Receiver]:
 
 def test_post(receiver: Receiver) -> None:
     """An event is sent as one JSON POST with everything in it."""
-    told = event(title="“é\ud800\0”", details={"n": [1, None]})
-    WebhookNotifier(f"{receiver.url}/hook?key=1").notify(told)
+    sent = event(title="“é\ud800\0”", details={"n": [1, None]})
+    WebhookNotifier(f"{receiver.url}/hook?key=1").notify(sent)
     ((path, content_type, body),) = receiver.got
     assert (path, content_type) == ("/hook?key=1", "application/json")
-    assert body == told.to_dict()
+    assert body == sent.to_dict()
 
 
 class Dripping:
-    """A server whose answer comes byte by byte, and is never whole."""
+    """A server whose response comes byte by byte and never ends."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -122,14 +122,14 @@ def over_soon(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.usefixtures("over_soon")
 def test_an_answer_that_drips_is_not_waited_for(dripping: Dripping) -> None:
-    """A receiver that sends byte after byte holds nobody up for longer than four times the timeout."""
+    """A receiver that sends byte after byte delays the dispatcher for at most four times the timeout."""
     with pytest.raises(Unreachable, match=r"took longer than 0(\.6)? s"):
         WebhookNotifier(dripping.url, timeout=60).notify(event())
 
 
 @pytest.mark.usefixtures("over_soon")
-def test_an_order_whose_answer_drips_is_not_acknowledged(dripping: Dripping) -> None:
-    """An actuator whose answer is never whole has failed, within the time that its lease allows for."""
+def test_a_request_whose_response_drips_is_not_acknowledged(dripping: Dripping) -> None:
+    """An actuator whose response never ends has failed, within the time that its lease allows."""
     actuator = WebhookActuator(dripping.url, "s3cret", timeout=60, pauses=())
     assert actuator.patience == 4 * 60
     version = Version("my_tool", 3, b"x", digest(b"x"), "improvement", "ada", None, 2, NOW)
@@ -139,7 +139,7 @@ def test_an_order_whose_answer_drips_is_not_acknowledged(dripping: Dripping) -> 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 def test_delivered(receiver: Receiver, status: int) -> None:
-    """Every answer of 2xx counts as delivered."""
+    """Every 2xx response counts as delivered."""
     receiver.status = status
     WebhookNotifier(receiver.url).notify(event())
     assert len(receiver.got) == 1
@@ -147,7 +147,7 @@ def test_delivered(receiver: Receiver, status: int) -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 307, 400, 401, 404, 429, 500, 503])
 def test_refused(receiver: Receiver, status: int) -> None:
-    """Every other answer is `NotDelivered` with its status; redirections are not followed."""
+    """Every other response is `NotDelivered` with its status; redirections are not followed."""
     receiver.status = status
     with pytest.raises(NotDelivered, match=str(status)) as caught:
         WebhookNotifier(receiver.url).notify(event())
@@ -156,13 +156,13 @@ def test_refused(receiver: Receiver, status: int) -> None:
 
 
 def test_timeout(receiver: Receiver) -> None:
-    """A server that does not answer in time is `Unreachable`."""
+    """A server that does not respond in time is `Unreachable`."""
     with pytest.raises(Unreachable, match="ReadTimeout"):
         WebhookNotifier(f"{receiver.url}/silent", timeout=0.2).notify(event())
 
 
 def test_an_endless_answer(receiver: Receiver) -> None:
-    """Only the status is read, so that an answer without end does not hold anybody up."""
+    """Only the status is read, so a response without end delays nothing."""
     WebhookNotifier(f"{receiver.url}/endless", timeout=60).notify(event())
     assert len(receiver.got) == 1
 
@@ -171,7 +171,7 @@ def test_an_endless_answer(receiver: Receiver) -> None:
     "url", ["", "nowhere", "ftp://127.0.0.1/", "http://127.0.0.1:notaport/", "http://", "http://[bad", "http://h:0/"]
 )
 def test_impossible_urls(url: str) -> None:
-    """A URL that nothing can be posted to is refused at once."""
+    """An invalid URL is refused when the channel is created."""
     with pytest.raises(InvalidInput, match="webhook"):
         WebhookNotifier(url)
 
@@ -208,13 +208,13 @@ def test_the_url_is_not_logged(receiver: Receiver, caplog: pytest.LogCaptureFixt
 
 
 def test_by_the_dispatcher(receiver: Receiver, tmp_path: Path) -> None:
-    """A server that fails first and recovers gets the event in the end, with the same id."""
+    """A server that fails first and then recovers receives the event, with the same id."""
     with ExecutionStore(f"sqlite:///{tmp_path}/rollguard.db") as store:
         dispatcher = Dispatcher(store, [WebhookNotifier(receiver.url)])
-        told = event()
-        store.outbox.add(told.to_dict(), NOW)
+        sent = event()
+        store.outbox.add(sent.to_dict(), NOW)
         receiver.status = 500
         assert dispatcher.deliver(NOW) == 0
         receiver.status = 200
         assert dispatcher.deliver(NOW + timedelta(seconds=10)) == 1
-    assert [body["event_id"] for _, _, body in receiver.got] == [told.event_id] * 2
+    assert [body["event_id"] for _, _, body in receiver.got] == [sent.event_id] * 2

@@ -16,7 +16,7 @@ from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry
 from rollguard.model.execution import Execution
 from rollguard.record import Note, Recorder, Spool
 from tests.conftest import NOW, code
-from tests.registry.helpers import python
+from tests.registry.helpers import finished, python
 
 
 def _note(number: int = 0, *, success: bool = True, error: str | None = None) -> Note:
@@ -142,7 +142,11 @@ ENDINGS = {
     "the end": ("", 0),
     "sys.exit": ("sys.exit(3)", 3),
     "an exception": ("raise ValueError('boom')", 1),
-    "SIGTERM": ("os.kill(os.getpid(), signal.SIGTERM); signal.pause()", -signal.SIGTERM),
+    "SIGTERM": (
+        "from rollguard.record import install_signal_handlers\n"
+        "assert install_signal_handlers()\nos.kill(os.getpid(), signal.SIGTERM); signal.pause()",
+        -signal.SIGTERM,
+    ),
     "a forked child of multiprocessing": (
         "import multiprocessing as m\n"
         "def work():\n    for x in range(5): registry.call('my_tool', x=x)\n"
@@ -192,13 +196,51 @@ def test_a_fork_stores_its_own_and_nobody_elses(url: str, store: ExecutionStore,
 
 
 def test_a_handler_of_the_programs_own_is_left_alone(url: str, store: ExecutionStore, tools_dir: Path) -> None:
-    """A program that answers SIGTERM itself keeps its answer."""
+    """A program that handles SIGTERM itself keeps its handler."""
     ToolRegistry(tools_dir, store=store).deploy("my_tool", code(1))
     own = START.replace("registry =", "signal.signal(signal.SIGTERM, lambda *_: sys.exit(9))\nregistry =")
-    process = python(own + "os.kill(os.getpid(), signal.SIGTERM); signal.pause()", url, tools_dir)
+    asked = "from rollguard.record import install_signal_handlers\nassert not install_signal_handlers()\n"
+    process = python(own + asked + "os.kill(os.getpid(), signal.SIGTERM); signal.pause()", url, tools_dir)
     process.communicate(timeout=300)
     assert process.returncode == 9
     assert _rows(store) == 20
+
+
+BUILD_EVERYTHING = """
+import importlib, pkgutil, signal, sys, threading
+def handlers():
+    return {number: signal.getsignal(number) for number in signal.valid_signals()}
+before = handlers()
+import rollguard
+for module in pkgutil.walk_packages(rollguard.__path__, "rollguard."):
+    if "migrations" not in module.name and not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+from rollguard.app import Rollguard
+from rollguard.settings import Settings
+guard = Rollguard(Settings.load(None, {"ROLLGUARD_DATABASE": sys.argv[1], "ROLLGUARD_TOOLS_DIR": sys.argv[2]}))
+@guard.tool
+def recorded():
+    return 1
+@rollguard.tool(store=guard.store)
+def recorded_too():
+    return 1
+recorded(), recorded_too(), guard.registry.call("my_tool")
+guard.monitor.start_monitoring("my_tool", guard.store.versions.live("my_tool").deployed_at)
+guard.monitor.look_after_all()
+assert handlers() == before
+thread = threading.Thread(target=lambda: print(guard.install_signal_handlers()))
+thread.start(), thread.join()
+assert handlers() == before
+assert guard.install_signal_handlers()
+assert {number for number, handler in handlers().items() if handler != before[number]} == {signal.SIGTERM}
+guard.close()
+"""
+
+
+def test_no_handler_is_installed_unasked(url: str, store: ExecutionStore, tools_dir: Path) -> None:
+    """Importing and building everything, calls and checks leave every signal's handler as it is; asking does not."""
+    ToolRegistry(tools_dir, store=store).deploy("my_tool", code(1))
+    assert finished(python(BUILD_EVERYTHING, url, tools_dir)).strip() == "False"
 
 
 def test_sigterm_where_only_threads_call(url: str, store: ExecutionStore, tools_dir: Path) -> None:

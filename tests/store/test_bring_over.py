@@ -17,7 +17,7 @@ from rollguard import ExecutionStore
 from rollguard.errors import StoreError
 from rollguard.judge import Rules, Window
 from rollguard.store.database.engine import Database
-from rollguard.store.rollups.selection import Stretch
+from rollguard.store.rollups.selection import Selection
 from rollguard.store.schema import metadata, migrate
 from rollguard.store.schema.migrations.statements import run
 from tests.conftest import NOW
@@ -162,7 +162,7 @@ def test_nothing_is_lost(new_url: Callable[[], str], executions: int) -> None:
         assert {session.invalid_rules for session in read} == {None}
         for _ in range(2):
             for tool in (f"t{number}" for number in range(TOOLS)):
-                (window,) = store.executions.count([[Stretch(tool, NOW, NOW + 2 * LASTED)]])
+                (window,) = store.executions.count([[Selection(tool, NOW, NOW + 2 * LASTED)]])
                 counted = (window.total, window.successes, window.timed, window.duration_sum_ms)
                 assert counted == _counted(url, tool)
             store.fold()

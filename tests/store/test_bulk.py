@@ -20,7 +20,7 @@ from rollguard.store.database.engine import Database
 from rollguard.store.database.types import UTCDateTime
 from rollguard.store.executions.ids import moment_of, new_id
 from rollguard.store.rollups.query import Rollups
-from rollguard.store.rollups.selection import Stretch
+from rollguard.store.rollups.selection import Selection
 from tests.conftest import NOW
 from tests.contract.sql import ask
 from tests.store.old_store import make_old_store
@@ -52,7 +52,7 @@ def _stored(url: str, columns: str = "execution_id") -> list[tuple[Any, ...]]:
 
 
 def _counted(store: ExecutionStore) -> int:
-    (window,) = Rollups(store.database).count([[Stretch("t", NOW - 100 * WEEK, NOW + 100 * WEEK)]])
+    (window,) = Rollups(store.database).count([[Selection("t", NOW - 100 * WEEK, NOW + 100 * WEEK)]])
     return window.total
 
 

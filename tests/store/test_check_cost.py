@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from rollguard import ExecutionStore
 from rollguard.store.rollups.query import Rollups
-from rollguard.store.rollups.selection import Stretch
+from rollguard.store.rollups.selection import Selection
 from tests.conftest import NOW, Guard
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -102,13 +102,13 @@ def test_a_check_costs_the_same_however_much_a_tool_is_called(guard: Guard, vers
 
 
 @pytest.mark.parametrize("start", [DEPLOYED, DEPLOYED.replace(second=0)])
-@pytest.mark.parametrize("folding", [True, False])
+@pytest.mark.parametrize("refreshing", [True, False])
 def test_what_is_remembered_is_forgotten_when_something_arrives(
-    store: ExecutionStore, start: datetime, folding: bool
+    store: ExecutionStore, start: datetime, refreshing: bool
 ) -> None:
-    """Late, beside or within the first hour, folded or not, tried again or not: the count is that of the rows."""
+    """Late, beside or within the first hour, aggregated or not, tried again or not: the count is that of the rows."""
     remembering = Rollups(store.database)
-    window = [[Stretch("t", start, start + 2 * HOUR, only=0, again=True)]]
+    window = [[Selection("t", start, start + 2 * HOUR, only=0, repeated=True)]]
     row = {"tool_name": "t", "success": True, "duration_ms": 1.0}
     store.store_tool_executions({**row, "executed_at": start + i * timedelta(seconds=10)} for i in range(100))
     store.fold()
@@ -127,7 +127,7 @@ def test_what_is_remembered_is_forgotten_when_something_arrives(
             store.store_tool_execution(**row, executed_at=moment, request_id=request)
             total += adds
             assert remembering.count(window)[0].total == total
-            if folding:
+            if refreshing:
                 store.fold()
             assert remembering.count(window) == Rollups(store.database).count(window)
             assert remembering.count(window)[0].total == total

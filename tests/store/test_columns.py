@@ -26,13 +26,13 @@ from tests.conftest import NOW
 OURS = new_id(NOW)
 
 
-def test_an_execution_is_declared_once(store: ExecutionStore) -> None:
+def test_an_execution_is_declared_once() -> None:
     """The columns of the table, of a CSV file and the arguments of `store_tool_execution` are the class's fields."""
     assert set(FIELDS) == set(tool_executions.columns.keys()) - {"id"}
     assert list(ingest.COLUMNS) == list(FIELDS)
-    arguments = inspect.signature(store.store_tool_execution).parameters
+    _self, *arguments = inspect.signature(ExecutionStore.store_tool_execution).parameters.values()
     fields = inspect.signature(Execution).parameters
-    assert [(name, argument.default) for name, argument in arguments.items()] == [
+    assert [(argument.name, argument.default) for argument in arguments] == [
         (name, field.default) for name, field in fields.items()
     ]
 
@@ -115,25 +115,26 @@ def test_what_is_not_allowed(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("odd", [None, 5, "text", [], {1: 2}, ["a", 5]])
-def test_what_is_no_execution(store: ExecutionStore, odd: Any) -> None:
+def test_what_is_no_execution(odd: Any) -> None:
     """Something else than a mapping of fields is refused as such."""
-    with pytest.raises(InvalidInput):
-        store.store_tool_executions([USUAL, odd])
-    assert store.executions.tool_names() == []
+    with pytest.raises(InvalidInput) as refused:
+        checked([USUAL, odd])
+    assert refused.value.number == 2
 
 
 @pytest.mark.parametrize("error", [None, "", "KeyError: x", "no type", ValueError("bad"), OSError(), 5])
 @pytest.mark.parametrize("error_type", [None, "", "Custom", "x" * 300, 5])
-def test_errors_are_kept_as_text(store: ExecutionStore, error: Any, error_type: Any) -> None:
+def test_errors_are_kept_as_text(error: Any, error_type: Any) -> None:
     """Whatever is given as an error is kept as text, and so is its type."""
-    kept = store.executions.row(**USUAL, error=error, error_type=error_type)
+    (given_values,) = checked([{**USUAL, "error": error, "error_type": error_type}])
+    kept = complete(given_values, PAYLOADS)
     assert kept.error == (None if error is None else str(error))
     told = type(error).__name__ if isinstance(error, Exception) else "KeyError" if error == "KeyError: x" else None
     expected = (error_type or told) if error is not None else error_type
     assert kept.error_type is None if expected is None else str(kept.error_type).startswith(str(expected)[:200])
 
 
-def test_what_is_not_given(store: ExecutionStore) -> None:
+def test_what_is_not_given() -> None:
     """Without a time an execution is of now; without an id it gets one of that time, another for each."""
     before = datetime.now(UTC)
     rows = [complete(one, Payloads()) for one in checked([{"tool_name": "t", "success": True}] * 3)]

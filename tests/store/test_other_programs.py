@@ -14,7 +14,7 @@ from rollguard import ExecutionStore
 from rollguard.errors import StoreConflict
 from rollguard.judge import Window
 from rollguard.store.database.engine import Database
-from rollguard.store.rollups.selection import Stretch
+from rollguard.store.rollups.selection import Selection
 from tests.conftest import NOW
 from tests.store.old_store import make_old_store
 
@@ -22,7 +22,7 @@ HOUR = timedelta(hours=1)
 
 
 def _counted(store: ExecutionStore, tool: str = "t") -> Window:
-    return store.executions.count([[Stretch(tool, NOW - HOUR, NOW + HOUR)]])[0]
+    return store.executions.count([[Selection(tool, NOW - HOUR, NOW + HOUR)]])[0]
 
 
 def _run(store: ExecutionStore, sql: str) -> None:
@@ -89,7 +89,7 @@ def test_text_from_before(new_url: Callable[[], str]) -> None:
             )
     old.close()
     with ExecutionStore(url) as store:
-        before = store.executions.count([[Stretch("t", NOW + timedelta(seconds=1), NOW + HOUR)]])[0]
+        before = store.executions.count([[Selection("t", NOW + timedelta(seconds=1), NOW + HOUR)]])[0]
         store.fold()
         for counted in (before, _counted(store)):
             assert (counted.total, counted.timed, counted.duration_sum_ms) == (2, 1, 5.0)

@@ -15,16 +15,16 @@ import sqlalchemy as sa
 from rollguard import ExecutionStore
 from rollguard.judge import Rules
 from rollguard.store.database.engine import Database
-from rollguard.store.retention.partitions import Partitions, _make, _week
+from rollguard.store.retention.partitions import Partitions, _create, _week
 from rollguard.store.rollups.query import Rollups
-from rollguard.store.rollups.selection import Stretch
+from rollguard.store.rollups.selection import Selection
 from tests.conftest import NOW
 from tests.contract.sql import Row, ask
 from tests.store.old_store import make_old_store
 
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 LONG_AGO = NOW - 200 * DAY
-ALWAYS = Stretch("t", LONG_AGO, NOW + 200 * DAY)
+ALWAYS = Selection("t", LONG_AGO, NOW + 200 * DAY)
 INSERT = "INSERT INTO tool_executions (tool_name, success, execution_id, executed_at) VALUES "
 
 
@@ -37,7 +37,7 @@ def dialect() -> str:
 @pytest.fixture
 def weeks(store: ExecutionStore) -> list[str]:
     """The partitions of the twelve weeks up to NOW, as cycles of the loop make them in their time, oldest first."""
-    made = [name for week in range(-10, 1, 3) for name in Partitions(store.database).make_ahead(NOW + week * WEEK)]
+    made = [name for week in range(-10, 1, 3) for name in Partitions(store.database).create_ahead(NOW + week * WEEK)]
     assert len(made) == 12
     return made
 
@@ -103,12 +103,15 @@ def test_partitions_are_made_ahead(store: ExecutionStore, url: str) -> None:
 def test_a_clock_that_is_ahead(store: ExecutionStore, url: str) -> None:
     """A few rows of a week that came before its partition was made are moved into it, and each stays what it was."""
     _record(store, early=NOW, ahead=NOW + 2 * WEEK)
-    stretch = [Stretch("t", NOW - DAY, NOW + 3 * WEEK), Stretch("t", NOW + timedelta(microseconds=1), NOW + 3 * WEEK)]
-    before = store.executions.count([[s] for s in stretch])
+    selection = [
+        Selection("t", NOW - DAY, NOW + 3 * WEEK),
+        Selection("t", NOW + timedelta(microseconds=1), NOW + 3 * WEEK),
+    ]
+    before = store.executions.count([[s] for s in selection])
     assert [window.total for window in before] == [2, 1]
     assert len(store.tidy(now=NOW).made) == 3
     assert _where(url) == {"early": "w20260223", "ahead": "w20260309"}
-    assert store.executions.count([[s] for s in stretch]) == before
+    assert store.executions.count([[s] for s in selection]) == before
     assert store.store_tool_executions([{"tool_name": "t", "success": True, "execution_id": "ahead"}]) == 0
 
 
@@ -118,7 +121,7 @@ def test_a_writer_waits_for_a_week_that_is_being_made(store: ExecutionStore, url
     waiting = "SELECT COUNT(*) AS n FROM pg_locks WHERE NOT granted"
     with ThreadPoolExecutor() as pool, psycopg.connect(url) as writer:
         with store.database.write() as connection:
-            _make(connection, _week(NOW))
+            _create(connection, _week(NOW))
             written = pool.submit(writer.execute, f"{INSERT} ('t', TRUE, 'meanwhile', '{NOW.isoformat()}')")
             while not ask(url, waiting)[0]["n"]:
                 assert not written.done()
@@ -330,7 +333,7 @@ def test_an_older_store_loses_nothing(new_url: Callable[[], str]) -> None:
     before = _older(url, times)
     with ExecutionStore(url) as store:
         assert _all(url) == before
-        (window,) = Rollups(store.database).count([[Stretch("t", now - 200 * DAY, now + 50 * DAY)]])
+        (window,) = Rollups(store.database).count([[Selection("t", now - 200 * DAY, now + 50 * DAY)]])
         assert (window.total, window.successes) == (340, sum(row["success"] for row in before))
         assert window.duration_sum_ms == sum(range(340))
         assert _record(store, new=now) == 1
@@ -345,7 +348,7 @@ def test_an_older_stores_rows_are_removed_in_time(new_url: Callable[[], str]) ->
     now = datetime.now(UTC)
     _older(url, [now - i * DAY for i in range(60)])
     with ExecutionStore(url) as store:
-        Partitions(store.database).make_ahead(now)
+        Partitions(store.database).create_ahead(now)
         first = store.tidy(now=now)
         assert (first.rows, first.dropped, first.made) == (29, (), ())
         assert len(_all(url)) == 31
@@ -354,7 +357,7 @@ def test_an_older_stores_rows_are_removed_in_time(new_url: Callable[[], str]) ->
         assert last.dropped[0] == "tool_executions_before"
         assert _all(url) == []
         assert _keys(url) == set()
-        (window,) = Rollups(store.database).count([[Stretch("t", now - 200 * DAY, now + 50 * DAY)]])
+        (window,) = Rollups(store.database).count([[Selection("t", now - 200 * DAY, now + 50 * DAY)]])
         assert window.total == 60
 
 

@@ -20,10 +20,10 @@ from rollguard.loop.stages import RetentionStage
 from rollguard.model.session import Session
 from rollguard.store import Tidied
 from rollguard.store.database.types import UTCDateTime
+from rollguard.store.retention.raw_reads import removable_before
 from rollguard.store.retention.retention import STEP
-from rollguard.store.retention.still_read import free_before
 from rollguard.store.rollups.query import Rollups
-from rollguard.store.rollups.selection import Stretch
+from rollguard.store.rollups.selection import Selection
 from tests.conftest import NOW, Guard, examples
 
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
@@ -50,7 +50,7 @@ def _watch(store: ExecutionStore, at: datetime, tool: str = "t", **rules: int) -
 
 
 def _total(store: ExecutionStore, tool: str = "t") -> Window:
-    (window,) = Rollups(store.database).count([[Stretch(tool, START, NOW + DAY)]])
+    (window,) = Rollups(store.database).count([[Selection(tool, START, NOW + DAY)]])
     return window
 
 
@@ -116,7 +116,7 @@ def test_ids_are_never_given_twice(store: ExecutionStore) -> None:
 
 
 def test_what_another_program_inserted_is_counted_before_it_is_removed(store: ExecutionStore) -> None:
-    """Rows that no fold has seen yet are in the rollups when they are gone."""
+    """Rows that no refresh has counted yet are in the rollups when they are gone."""
     insert = sa.text("INSERT INTO tool_executions (tool_name, success, executed_at) VALUES ('t', TRUE, :at)")
     with store.database.write() as connection:
         for hour in range(30):
@@ -207,7 +207,7 @@ def test_free_is_what_is_not_needed(needed: list[tuple[int, int]], cutoff: int) 
     """The free intervals are in order, apart from each other, and hold every moment that nothing needs and no other."""
     moments = [NOW + i * MINUTE for i in range(-1, 31)]
     intervals = [(NOW + a * MINUTE, NOW + b * MINUTE) for a, b in needed]
-    free = list(free_before(NOW + cutoff * MINUTE, intervals))
+    free = list(removable_before(NOW + cutoff * MINUTE, intervals))
     found = [at for at in moments for start, end in free if (start is None or start <= at) and at < end]
     assert found == [
         at for at in moments if at < NOW + cutoff * MINUTE and not any(start <= at < end for start, end in intervals)
@@ -298,7 +298,7 @@ def test_requests_are_looked_through_before_their_rows_go(store: ExecutionStore)
     )
     store.store_tool_execution(tool_name="t", success=True, executed_at=NOW)
     assert store.tidy(now=NOW).rows == 3
-    counted = store.executions.count([[Stretch("t", old - timedelta(hours=1), old + timedelta(hours=1))]])[0]
+    counted = store.executions.count([[Selection("t", old - timedelta(hours=1), old + timedelta(hours=1))]])[0]
     assert (counted.total, counted.successes) == (1, 1)
 
 
@@ -313,8 +313,8 @@ def test_a_part_of_a_minute_without_rows_takes_nothing_off(store: ExecutionStore
         {"tool_name": "t", "success": False, "executed_at": old + timedelta(minutes=3, seconds=i)} for i in range(5)
     )
     store.store_tool_execution(tool_name="t", success=True, executed_at=NOW)
-    whole = Stretch("t", old, old + timedelta(hours=1))
-    part = Stretch("t", old + timedelta(seconds=10), old + timedelta(hours=1))
+    whole = Selection("t", old, old + timedelta(hours=1))
+    part = Selection("t", old + timedelta(seconds=10), old + timedelta(hours=1))
     assert [window.total for window in store.executions.count([[whole], [part]])] == [6, 6]
     assert store.tidy(now=NOW).rows == 8
     assert [window.total for window in store.executions.count([[whole], [part]])] == [6, 5]

@@ -18,11 +18,11 @@ from rollguard import ExecutionStore
 from rollguard.judge import Window
 from rollguard.judge.histogram import EDGES, RELATIVE_ERROR, bucket_of, count_above, percentiles
 from rollguard.store.executions import bulk_insert as bulk
-from rollguard.store.rollups import heads
-from rollguard.store.rollups.intervals import HOUR, MINUTE, RAW, spans, spans_and_tail
+from rollguard.store.rollups import first_hour_cache
+from rollguard.store.rollups.intervals import HOUR, MINUTE, RAW, intervals, split_last_hour
 from rollguard.store.rollups.query import Rollups
-from rollguard.store.rollups.refresh import fold
-from rollguard.store.rollups.selection import Stretch
+from rollguard.store.rollups.refresh import refresh
+from rollguard.store.rollups.selection import Selection
 from tests.conftest import NOW, PostgresServer, examples
 
 # Times that lie on, beside and between the edges of minutes and hours.
@@ -46,19 +46,19 @@ EXECUTIONS = st.fixed_dictionaries(
 STEPS = st.lists(
     st.tuples(st.just("bulk"), st.lists(EXECUTIONS, min_size=1, max_size=25))
     | st.tuples(st.just("insert"), EXECUTIONS)
-    | st.tuples(st.just("fold"), st.none()),
+    | st.tuples(st.just("refresh"), st.none()),
     min_size=1,
     max_size=8,
 )
-STRETCHES = st.builds(
-    Stretch,
+SELECTIONS = st.builds(
+    Selection,
     st.sampled_from(["a", "b"]),
     MOMENTS,
     MOMENTS,
     only=st.sampled_from([None, 0, 1]),
     but=st.sampled_from([None, 0, 2]),
     leave_out=st.sampled_from([(), ("KeyError",)]),
-    again=st.booleans(),
+    repeated=st.booleans(),
 )
 
 INSERT = sa.text(
@@ -76,25 +76,25 @@ def _insert(store: ExecutionStore, execution: dict[str, Any]) -> None:
         connection.execute(INSERT, row)
 
 
-def _expected(rows: list[dict[str, Any]], stretch: Stretch) -> list[dict[str, Any]]:
+def _expected(rows: list[dict[str, Any]], selection: Selection) -> list[dict[str, Any]]:
     return [
         row
         for row in rows
-        if row["tool_name"] == stretch.tool_name
-        and stretch.start <= row["executed_at"] < stretch.end
-        and stretch.only in (None, row["version_number"] or 0)
-        and (stretch.but is None or (row["version_number"] or 0) != stretch.but)
-        and (row["success"] or row["error_type"] not in stretch.leave_out)
+        if row["tool_name"] == selection.tool_name
+        and selection.start <= row["executed_at"] < selection.end
+        and selection.only in (None, row["version_number"] or 0)
+        and (selection.but is None or (row["version_number"] or 0) != selection.but)
+        and (row["success"] or row["error_type"] not in selection.leave_out)
     ]
 
 
-def _check(store: ExecutionStore, steps: list[tuple[str, Any]], stretches: list[Stretch]) -> None:
+def _check(store: ExecutionStore, steps: list[tuple[str, Any]], selections: list[Selection]) -> None:
     stored: list[dict[str, Any]] = []
     rollups = Rollups(store.database)  # one, since it remembers
     for action, given_to_it in steps:
-        if action == "fold":
+        if action == "refresh":
             with store.database.write() as connection:
-                fold(connection, store.database.dialect)
+                refresh(connection, store.database.dialect)
         elif action == "insert":
             _insert(store, given_to_it)
             stored.append({**given_to_it, "execution_id": None})
@@ -103,12 +103,12 @@ def _check(store: ExecutionStore, steps: list[tuple[str, Any]], stretches: list[
             for execution in given_to_it:
                 if execution["execution_id"] not in {row["execution_id"] for row in stored}:
                     stored.append(execution)
-        windows = rollups.count([[stretch] for stretch in stretches])
-        assert windows == rollups.count([[stretch] for stretch in stretches])
-        for stretch, window in zip(stretches, windows, strict=True):
-            _same(window, _expected(stored, stretch))
-        for series, stretch in zip(store.executions.by_minute([[s] for s in stretches]), stretches, strict=True):
-            expected = _expected(stored, stretch)
+        windows = rollups.count([[selection] for selection in selections])
+        assert windows == rollups.count([[selection] for selection in selections])
+        for selection, window in zip(selections, windows, strict=True):
+            _same(window, _expected(stored, selection))
+        for series, selection in zip(store.executions.by_minute([[s] for s in selections]), selections, strict=True):
+            expected = _expected(stored, selection)
             assert sum(window.total for _minute, window in series) == len(expected)
             assert {minute for minute, _window in series} == {
                 row["executed_at"].replace(second=0, microsecond=0) for row in expected
@@ -129,94 +129,94 @@ def _same(window: Window, rows: list[dict[str, Any]]) -> None:
 
 
 @examples(40)
-@given(STEPS, st.lists(STRETCHES, min_size=1, max_size=4))
-def test_rollups_agree_with_raw_rows_on_sqlite(steps: list[tuple[str, Any]], stretches: list[Stretch]) -> None:
+@given(STEPS, st.lists(SELECTIONS, min_size=1, max_size=4))
+def test_rollups_agree_with_raw_rows_on_sqlite(steps: list[tuple[str, Any]], selections: list[Selection]) -> None:
     """Late, out of order, in bulk, by another program, or repeated: every window holds what the raw rows hold."""
     with (
         pytest.MonkeyPatch.context() as patched,
         tempfile.TemporaryDirectory() as folder,
         ExecutionStore(f"sqlite:///{folder}/rollguard.db") as store,
     ):
-        patched.setattr(bulk, "WORTH_FOLDING", 6)  # so that some of the writes fold, others leave it
-        patched.setattr(heads, "_WORTH_IT", 1)
-        _check(store, steps, stretches)
+        patched.setattr(bulk, "REFRESH_THRESHOLD", 6)  # so that some of the writes refresh, others leave it
+        patched.setattr(first_hour_cache, "_CACHED_FROM", 1)
+        _check(store, steps, selections)
 
 
 @examples(40)
-@given(steps=STEPS, stretches=st.lists(STRETCHES, min_size=1, max_size=4))
+@given(steps=STEPS, selections=st.lists(SELECTIONS, min_size=1, max_size=4))
 def test_rollups_agree_with_raw_rows_on_postgresql(
-    postgres: PostgresServer, steps: list[tuple[str, Any]], stretches: list[Stretch]
+    postgres: PostgresServer, steps: list[tuple[str, Any]], selections: list[Selection]
 ) -> None:
     """Late, out of order, in bulk, by another program, or repeated: every window holds what the raw rows hold."""
     with pytest.MonkeyPatch.context() as patched, ExecutionStore(postgres.new_database()) as store:
-        patched.setattr(heads, "_WORTH_IT", 1)
-        _check(store, steps, stretches)
+        patched.setattr(first_hour_cache, "_CACHED_FROM", 1)
+        _check(store, steps, selections)
 
 
-def test_a_window_is_the_sum_of_its_stretches(store: ExecutionStore) -> None:
-    """Several stretches of one window are added up; a window without any is empty."""
+def test_a_window_is_the_sum_of_its_selections(store: ExecutionStore) -> None:
+    """Several selections of one window are added up; a window without any is empty."""
     for version in (1, 2):
         store.store_tool_execution(tool_name="a", success=True, executed_at=NOW, version_number=version)
     end = NOW + timedelta(hours=1)
-    both = [Stretch("a", NOW, end, only=1), Stretch("a", NOW, end, only=2)]
+    both = [Selection("a", NOW, end, only=1), Selection("a", NOW, end, only=2)]
     assert [w.total for w in Rollups(store.database).count([both, [], both[:1]])] == [2, 0, 1]
 
 
 def test_an_older_stores_executions_are_counted(store: ExecutionStore) -> None:
-    """More executions than are read raw are folded by the check that finds them, and counted once."""
+    """More executions than are read raw are aggregated by the check that finds them, and counted once."""
     rows = [{"tool_name": "a", "success": i % 3 != 0, "executed_at": NOW + timedelta(seconds=i)} for i in range(1_200)]
     for row in rows[:600]:
         _insert(store, {**row, "duration_ms": 1.0, "version_number": None, "error_type": None})
     store.store_tool_executions(rows[600:])
     rollups = Rollups(store.database)
-    rollups.fold_if_worth_it()
-    (window,) = rollups.count([[Stretch("a", NOW, NOW + timedelta(days=1))]])
+    rollups.refresh_if_due()
+    (window,) = rollups.count([[Selection("a", NOW, NOW + timedelta(days=1))]])
     assert (window.total, window.successes) == (1_200, 800)
 
 
 @given(MOMENTS, MOMENTS)
-def test_spans_cover_a_stretch_exactly(start: datetime, end: datetime) -> None:
-    """The spans of a stretch adjoin, cover it from end to end, and are whole minutes and hours where they say so."""
-    found = list(spans(start, end))
+def test_intervals_cover_a_time_exactly(start: datetime, end: datetime) -> None:
+    """Intervals adjoin, cover [start, end) exactly, and are whole minutes and hours if their width says so."""
+    found = list(intervals(start, end))
     assert [s.start for s in found] == ([start, *(s.end for s in found[:-1])] if start < end else [])
     assert not found or found[-1].end == end
-    for span in found:
-        assert span.width in (RAW, MINUTE, HOUR)
-        if span.width:
-            assert span.start.timestamp() % span.width == 0
-            assert span.end.timestamp() % span.width == 0
+    for interval in found:
+        assert interval.width in (RAW, MINUTE, HOUR)
+        if interval.width:
+            assert interval.start.timestamp() % interval.width == 0
+            assert interval.end.timestamp() % interval.width == 0
         else:
-            assert span.end - span.start < timedelta(minutes=2)
+            assert interval.end - interval.start < timedelta(minutes=2)
     assert sum(1 for s in found if s.width == MINUTE and s.end - s.start >= timedelta(hours=2)) == 0
 
 
 @given(MOMENTS, MOMENTS)
-def test_a_tail_begins_with_the_last_full_hour(start: datetime, end: datetime) -> None:
-    """Spans and a tail cover a stretch exactly; the tail is less than an hour, and knows the minute of its end."""
-    found, tail = spans_and_tail(start, end)
-    if tail is None:
-        assert found == list(spans(start, end))
+def test_a_last_hour_begins_with_the_last_full_hour(start: datetime, end: datetime) -> None:
+    """Intervals and a last hour cover a time exactly; the last hour knows the minutes around its end."""
+    found, last_hour = split_last_hour(start, end)
+    if last_hour is None:
+        assert found == list(intervals(start, end))
         return
-    assert found == list(spans(start, tail.start))
-    assert (tail.start.minute, tail.start.second, tail.start.microsecond) == (0, 0, 0)
-    assert start <= tail.start < tail.end == end < tail.closing == tail.start + timedelta(hours=1)
-    assert tail.minute <= end <= tail.following <= tail.closing
-    assert tail.following - tail.minute == timedelta(minutes=0 if tail.minute == end else 1)
+    assert found == list(intervals(start, last_hour.start))
+    assert (last_hour.start.minute, last_hour.start.second, last_hour.start.microsecond) == (0, 0, 0)
+    assert start <= last_hour.start < last_hour.end == end < last_hour.next_hour == last_hour.start + timedelta(hours=1)
+    assert last_hour.minute <= end <= last_hour.next_minute <= last_hour.next_hour
+    assert last_hour.next_minute - last_hour.minute == timedelta(minutes=0 if last_hour.minute == end else 1)
 
 
-@pytest.mark.parametrize("folded", [True, False])
+@pytest.mark.parametrize("refreshed", [True, False])
 @pytest.mark.parametrize("later", [None, timedelta(microseconds=1), timedelta(seconds=20), timedelta(minutes=30)])
-def test_a_window_ends_where_it_ends(store: ExecutionStore, folded: bool, later: timedelta | None) -> None:
+def test_a_window_ends_where_it_ends(store: ExecutionStore, refreshed: bool, later: timedelta | None) -> None:
     """What comes later is not counted, be it in the same minute or the same hour; what comes before is, all of it."""
     hour = NOW.replace(minute=0, second=0, microsecond=0)
     end = hour + timedelta(minutes=20, seconds=30)
     at = [hour, hour + timedelta(minutes=5), end - timedelta(seconds=10), end - timedelta(microseconds=1)]
     at += [] if later is None else [end + later]
     store.store_tool_executions({"tool_name": "a", "success": True, "executed_at": moment} for moment in at)
-    if folded:
+    if refreshed:
         store.fold()
     for version in (None, 0):
-        (window,) = Rollups(store.database).count([[Stretch("a", hour - timedelta(hours=3), end, only=version)]])
+        (window,) = Rollups(store.database).count([[Selection("a", hour - timedelta(hours=3), end, only=version)]])
         assert window.total == 4
 
 
@@ -229,7 +229,7 @@ def test_a_minute_whose_rows_are_gone_is_not_guessed_at(store: ExecutionStore) -
     with store.database.write() as connection:
         connection.execute(sa.text("DELETE FROM tool_executions"))
     ends = [hour + timedelta(minutes=20, seconds=30), hour + timedelta(minutes=21)]
-    assert [w.total for w in Rollups(store.database).count([[Stretch("a", hour, end)] for end in ends])] == [1, 2]
+    assert [w.total for w in Rollups(store.database).count([[Selection("a", hour, end)] for end in ends])] == [1, 2]
 
 
 @given(st.lists(st.floats(0.001, 1e8), min_size=1, max_size=200), st.sampled_from([0.01, 0.5, 0.95, 0.99, 1.0]))
@@ -260,12 +260,12 @@ def test_an_edge_belongs_to_the_bucket_below(store: ExecutionStore, edge: int) -
     row = {"tool_name": "a", "success": True, "error_type": None, "executed_at": NOW, "version_number": None}
     for duration in durations:
         _insert(store, {**row, "duration_ms": duration})
-    (window,) = Rollups(store.database).count([[Stretch("a", NOW, NOW + timedelta(hours=1))]])
+    (window,) = Rollups(store.database).count([[Selection("a", NOW, NOW + timedelta(hours=1))]])
     assert window.histogram == ((edge, 2), (edge + 1, 2))
     assert [bucket_of(duration) for duration in durations] == [edge, edge + 1]
 
 
-def test_what_is_written_at_once_is_folded_exactly(store: ExecutionStore) -> None:
+def test_what_is_written_at_once_is_aggregated_exactly(store: ExecutionStore) -> None:
     """Large writes are in the rollups as they are in the rows, after small ones, with and without repeated ids."""
     rows = [
         {
@@ -285,9 +285,9 @@ def test_what_is_written_at_once_is_folded_exactly(store: ExecutionStore) -> Non
     assert store.store_tool_executions(rows[1_000:]) == 1_500
     store.fold()
     for tool in range(3):
-        stretch = Stretch(f"tool {tool}", NOW + timedelta(minutes=1), NOW + timedelta(minutes=140))
-        (window,) = Rollups(store.database).count([[stretch]])
-        expected = _expected(rows, stretch)
+        selection = Selection(f"tool {tool}", NOW + timedelta(minutes=1), NOW + timedelta(minutes=140))
+        (window,) = Rollups(store.database).count([[selection]])
+        expected = _expected(rows, selection)
         _same(window, expected)
         assert window.histogram == tuple(sorted(Counter(bucket_of(row["duration_ms"]) for row in expected).items()))
 
@@ -307,12 +307,12 @@ def test_requests_written_at_once_count_once(store: ExecutionStore, number: int)
     ]
     store.store_tool_executions(rows[:number])
     store.store_tool_executions(rows[number:])
-    (window,) = store.executions.count([[Stretch("a", NOW, NOW + timedelta(hours=1))]])
+    (window,) = store.executions.count([[Selection("a", NOW, NOW + timedelta(hours=1))]])
     assert (window.total, window.successes) == (number, number)
 
 
-def test_many_who_fold_at_once_are_safe(store: ExecutionStore) -> None:
-    """Folding while others fold and record loses nothing and counts nothing twice."""
+def test_many_refreshes_at_once_are_safe(store: ExecutionStore) -> None:
+    """Refreshing while others refresh and record loses nothing and counts nothing twice."""
 
     def work(number: int) -> None:
         for batch in range(5):
@@ -327,11 +327,11 @@ def test_many_who_fold_at_once_are_safe(store: ExecutionStore) -> None:
                 for i in range(40)
             )
             with store.database.write() as connection:
-                fold(connection, store.database.dialect)
+                refresh(connection, store.database.dialect)
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(work, range(6)))
-    (window,) = Rollups(store.database).count([[Stretch("a", NOW, NOW + timedelta(hours=1))]])
+    (window,) = Rollups(store.database).count([[Selection("a", NOW, NOW + timedelta(hours=1))]])
     assert window.total == 1_200
 
 

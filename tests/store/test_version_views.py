@@ -83,13 +83,13 @@ OFFSETS = st.one_of(
     calls=st.lists(
         st.tuples(OFFSETS, st.none() | st.integers(1, 4), st.booleans(), st.none() | st.just(5.0)), max_size=25
     ),
-    fold_after=st.integers(0, 25),
+    refresh_after=st.integers(0, 25),
 )
 @examples(40)
 def test_metrics_are_what_the_rows_say(
-    store: ExecutionStore, begin: timedelta, steps: list[timedelta], calls: list[Any], fold_after: int
+    store: ExecutionStore, begin: timedelta, steps: list[timedelta], calls: list[Any], refresh_after: int
 ) -> None:
-    """An execution counts for the version it names, else for the one that was live when it began; folded or not."""
+    """An execution counts for the version it names, else for the one that was live when it began; aggregated or not."""
     began = [START + begin]
     for step in steps:
         began.append(began[-1] + step)
@@ -102,7 +102,7 @@ def test_metrics_are_what_the_rows_say(
         store.store_tool_execution(
             tool_name=tool, success=success, duration_ms=duration, executed_at=at, version_number=named
         )
-        if position == fold_after:
+        if position == refresh_after:
             store.fold()
         live = next((n for n, (a, b) in enumerate(zip(began, ended, strict=True), 1) if a <= at < b), None)
         found = expected.get(named or live or 0)
@@ -117,8 +117,8 @@ def test_metrics_are_what_the_rows_say(
     assert counts(store, tool) == mean
 
 
-def test_late_executions_and_repeated_folding(store: ExecutionStore) -> None:
-    """An execution that arrives late counts at once, and folding again changes nothing."""
+def test_late_executions_and_repeated_refreshes(store: ExecutionStore) -> None:
+    """An execution that arrives late counts at once, and refreshing again changes nothing."""
     lives(store, (1, START), (2, START + HOUR))
     record(store, START + MINUTE, START + 2 * HOUR)
     store.fold()

@@ -1,4 +1,4 @@
-"""`ToolVersionManager`: any version can be seen, compared and brought back, not only the last."""
+"""`ToolVersionManager`: any version can be listed, compared and restored, not only the last."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def served(guard: Guard) -> bytes | None:
 
 
 def test_a_created_version_is_kept_and_not_live(guard: Guard, versions: ToolVersionManager) -> None:
-    """Code is kept as a version with who, why and from which; what is live and its file stay as they are."""
+    """Code is stored as a version with its author, reason and parent; the live version and its file do not change."""
     guard.deploy(1)
     before = served(guard)
     made = versions.create_version("my_tool", code(2), kind="bugfix", created_by="ada", reason="a candidate")
@@ -58,7 +58,7 @@ def test_a_created_version_is_kept_and_not_live(guard: Guard, versions: ToolVers
 
 
 def test_identical_code_is_one_version(guard: Guard, versions: ToolVersionManager) -> None:
-    """Code that is kept already is that version, as it was written down first."""
+    """Code that is already stored is the existing version, unchanged."""
     guard.deploy(1)
     first = versions.create_version("my_tool", code(2), reason="first")
     assert versions.create_version("my_tool", code(2).encode(), reason="second", kind="bugfix") == first
@@ -66,7 +66,7 @@ def test_identical_code_is_one_version(guard: Guard, versions: ToolVersionManage
 
 
 def test_the_first_version_of_a_tool_without_a_file(guard: Guard, versions: ToolVersionManager) -> None:
-    """A tool may be known by a version before it is ever deployed; deploying that code makes it live."""
+    """A tool may have a version before it is ever deployed; deploying that code makes it live."""
     made = versions.create_version("my_tool", code(1))
     assert (made.kind, made.parent_version, served(guard)) == ("initial", None, None)
     assert versions.get_current_version("my_tool") is None
@@ -75,7 +75,7 @@ def test_the_first_version_of_a_tool_without_a_file(guard: Guard, versions: Tool
 
 
 def test_a_parent_can_be_named(guard: Guard, versions: ToolVersionManager) -> None:
-    """A version may be made from another one than the live one."""
+    """The parent of a version may be another version than the live one."""
     guard.deploy(1)
     guard.deploy(2)
     assert versions.create_version("my_tool", code(3), parent_version=1).parent_version == 1
@@ -96,7 +96,7 @@ def test_a_parent_can_be_named(guard: Guard, versions: ToolVersionManager) -> No
 def test_what_cannot_be_a_version_is_refused(
     guard: Guard, versions: ToolVersionManager, arguments: dict[str, Any], error: type[RollguardError]
 ) -> None:
-    """Code that no rollback could bring back, and words that cannot be meant, are refused, and nothing is kept."""
+    """Code that no rollback could restore, and invalid values, are refused, and nothing is stored."""
     guard.deploy(1)
     with pytest.raises(error):
         versions.create_version("my_tool", **arguments)
@@ -105,15 +105,15 @@ def test_what_cannot_be_a_version_is_refused(
 
 @pytest.mark.parametrize("kind", stored.KINDS)
 def test_every_kind_is_kept(versions: ToolVersionManager, kind: str) -> None:
-    """A version may be of each kind."""
+    """A version may have each kind."""
     assert versions.create_version("my_tool", code(1), kind=kind).kind == kind
 
 
-# --- bringing back ---------------------------------------------------------------------------------------------------
+# --- restoring -------------------------------------------------------------------------------------------------------
 
 
-def test_any_version_can_be_brought_back(guard: Guard, versions: ToolVersionManager) -> None:
-    """Not only the last: every version, one that was rolled back and one that was never live, byte for byte."""
+def test_any_version_can_be_restored(guard: Guard, versions: ToolVersionManager) -> None:
+    """Every version can be restored, also one that was rolled back or never live, byte for byte."""
     for number in (1, 2, 3):
         guard.deploy(number, at=OLD + number * HOUR)
     versions.create_version("my_tool", code(4))
@@ -126,8 +126,8 @@ def test_any_version_can_be_brought_back(guard: Guard, versions: ToolVersionMana
     assert len(versions.get_version_history("my_tool")) == 4
 
 
-def test_what_cannot_be_brought_back(guard: Guard, versions: ToolVersionManager) -> None:
-    """The live version, one that is not there, and the only one are refused; a tool without a deployment is unknown."""
+def test_what_cannot_be_restored(guard: Guard, versions: ToolVersionManager) -> None:
+    """The live version, an unknown one, and the only one are refused; a tool without a deployment is unknown."""
     with pytest.raises(UnknownTool):
         versions.rollback_to_version("my_tool", 1, reason="r")
     guard.deploy(1)
@@ -140,7 +140,7 @@ def test_what_cannot_be_brought_back(guard: Guard, versions: ToolVersionManager)
 
 
 def test_retention_keeps_every_version_and_the_way_back(guard: Guard, versions: ToolVersionManager) -> None:
-    """When every execution is gone, the whole history, its metrics and the way back to any version are there."""
+    """When every execution was removed, the history, its metrics and the way back to any version remain."""
     guard.deploy(1, at=OLD)
     guard.deploy(2, at=OLD + DAY)
     session = guard.watch(at=OLD + DAY)
@@ -171,8 +171,8 @@ def test_retention_keeps_every_version_and_the_way_back(guard: Guard, versions: 
 # --- metrics ---------------------------------------------------------------------------------------------------------
 
 
-def test_metrics_are_brought_up_to_date(guard: Guard, versions: ToolVersionManager) -> None:
-    """Calls count for the version that ran; to update again, and to be late, changes nothing but what is new."""
+def test_metrics_are_refreshed(guard: Guard, versions: ToolVersionManager) -> None:
+    """Calls count for the version that ran; a repeated refresh changes nothing, and late calls count."""
     guard.deploy(1)
     assert versions.update_version_metrics("my_tool")[0].executions == 0
     for _ in range(3):
@@ -196,7 +196,7 @@ def test_metrics_are_brought_up_to_date(guard: Guard, versions: ToolVersionManag
 
 
 def test_two_versions_side_by_side(guard: Guard, versions: ToolVersionManager) -> None:
-    """The diff with its lines counted, what breaks callers, and how each did."""
+    """The diff with its lines counted, the breaking changes, and the metrics of both versions."""
     guard.registry.deploy("my_tool", PLAIN, deployed_at=OLD)
     guard.calls(9, 1, start=OLD, ms=10.0)
     guard.registry.deploy("my_tool", LESS, deployed_at=OLD + DAY)
@@ -217,7 +217,7 @@ def test_two_versions_side_by_side(guard: Guard, versions: ToolVersionManager) -
 
 
 def test_a_version_beside_itself(guard: Guard, versions: ToolVersionManager) -> None:
-    """A version compared with itself differs in nothing; without calls no rate is made up."""
+    """A version compared with itself has no differences; without calls there is no rate."""
     guard.deploy(1)
     found = versions.compare_versions("my_tool", 1, 1)
     assert (found.diff, found.lines_added, found.lines_removed, found.changes) == ("", 0, 0, ())
@@ -227,7 +227,7 @@ def test_a_version_beside_itself(guard: Guard, versions: ToolVersionManager) -> 
 
 
 def test_a_diff_shows_every_byte() -> None:
-    """Line endings, a missing new line at the end and bytes that are no text show in a diff."""
+    """Line endings, a missing line feed at the end and bytes that are not text appear in a diff."""
     assert unified_diff(b"a\n", b"a\r\n", "1", "2").text == "--- 1\n+++ 2\n@@ -1 +1 @@\n-a\n+a\r\n"
     assert unified_diff(b"a\n", b"a", "1", "2").text == (
         "--- 1\n+++ 2\n@@ -1 +1 @@\n-a\n+a\n\\ No newline at end of file\n"
@@ -237,7 +237,7 @@ def test_a_diff_shows_every_byte() -> None:
     assert unified_diff(b"--x\n", b"++x\n", "1", "2")[1:] == (1, 1)
 
 
-# --- deploying what breaks callers -----------------------------------------------------------------------------------
+# --- deploying breaking changes --------------------------------------------------------------------------------------
 
 
 def test_breaking_changes_are_warned_of(guard: Guard, caplog: pytest.LogCaptureFixture) -> None:
@@ -251,7 +251,7 @@ def test_breaking_changes_are_warned_of(guard: Guard, caplog: pytest.LogCaptureF
 
 
 def test_strict_refuses_them_and_changes_nothing(guard: Guard, versions: ToolVersionManager) -> None:
-    """A strict deployment of code that breaks callers leaves file, versions, pointer and session as they were."""
+    """A strict deployment of code that breaks callers changes neither file, versions, live pointer nor session."""
     guard.registry.deploy("my_tool", PLAIN)
     session = guard.watch()
     with pytest.raises(BreakingChange, match="parameter y is gone"):
@@ -264,7 +264,7 @@ def test_strict_refuses_them_and_changes_nothing(guard: Guard, versions: ToolVer
 
 
 def test_what_is_served_is_what_callers_use(guard: Guard) -> None:
-    """A file edited by hand since is what a deployment is compared with; a deleted one counts as its version."""
+    """A deployment is compared with the file as it was edited by hand; a deleted file counts as its version."""
     guard.registry.deploy("my_tool", PLAIN)
     guard.registry.folder.swap("my_tool", LESS.encode())
     assert guard.registry.deploy("my_tool", LESS + "# a comment\n", strict=True) == 3

@@ -80,6 +80,18 @@ def time_of(text: str) -> datetime:
         raise ValueError(f"{text!r} is not a time in ISO 8601, such as 2026-03-01T12:00:00Z") from error
 
 
+def time_given(text: str | None, option: str) -> datetime | None:
+    """The time that an option gives, if it gives one.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    try:
+        return None if text is None else time_of(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{option}: {error}") from error
+
+
 def code_of(file: Path) -> bytes:
     """The bytes of a file of code, or of stdin for `-`.
 

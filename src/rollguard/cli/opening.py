@@ -39,6 +39,7 @@ def opened(config: Path | None, *, logs: logging.Handler | None = None) -> Itera
     with tools_print_to_stderr():
         guard = Rollguard(settings)
     with guard:
+        guard.install_signal_handlers()
         yield guard
 
 

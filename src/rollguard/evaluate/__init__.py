@@ -1,4 +1,4 @@
-"""What a rule risks and how soon it acts: exactly, by following every path, and on simulated streams of calls.
+"""Evaluate rules: exact risks and delays, simulated calls, and backtests on past deployments.
 
-Pure, and on top of `rollguard.judge` alone: no clock, no I/O, no database.
+All but `backtest` and `simulator` are pure and need only `rollguard.judge`: no clock, no I/O, no database.
 """

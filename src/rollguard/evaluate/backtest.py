@@ -1,4 +1,4 @@
-"""Past deployments under other rules: when each would have been rolled back, against what happened."""
+"""Backtest candidate rules on past deployments: when they would have rolled back, compared with what happened."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from rollguard.monitor.confounders import confounders_of
 from rollguard.store import ExecutionStore
 from rollguard.store.rollups.selection import baseline_of, replayed_of
 
-_AT_ONCE = 100  # sessions whose minutes are read by one statement
+_BATCH = 100  # sessions whose minutes are read by one statement
 _HOUR = timedelta(hours=1)
 _WEEK = timedelta(days=7)
 _TINY = timedelta(microseconds=1)
-_WORK_IN_ALL = 60_000_000  # for the false alarms of all tools together: some ten seconds
+_TOTAL_WORK = 60_000_000  # steps for the false alarms of all tools together: about ten seconds
 _LEAST_WORK = 60_000
 _BASELINE = ("baseline", "baseline_window_days", "caller_errors", "collapse_retries")  # rules that shape a baseline
-_SAME_HOURS = ("monitoring_window_hours", "decision")  # that shape one of the same hours too
+_SAME_HOURS = ("monitoring_window_hours", "decision")  # rules that shape a baseline of the same hours too
 
 
 class Compared(StrEnum):
-    """What would have happened, against what did."""
+    """What would have happened, compared with what happened."""
 
     SAME = "same"
     EARLIER = "earlier"
@@ -48,13 +48,13 @@ class Deployment:
     """One past deployment under the candidate rules.
 
     Attributes:
-        rollback: the rollback that was decided for it, if there was one.
+        rollback: the rollback that was decided for it; None if there was none.
         rules: the candidate.
-        seen_until: until when the candidate could have looked at it.
-        calls: executions since the deployment that are known until then.
+        seen_until: until when the candidate could have checked it.
+        calls: known executions from the deployment until then.
         replayed: what the candidate would have decided.
-        compared: that against what happened. `same` is to within one look of the schedule; `not_seen` is where its
-            executions end before the candidate decides, so that nobody can know.
+        compared: `replayed` compared with what happened. `same` is within one check of the schedule. `not_seen` means
+            that its executions end before the candidate decides, so the result is unknown.
     """
 
     session: Session
@@ -67,13 +67,13 @@ class Deployment:
 
     @property
     def decided_at(self) -> datetime | None:
-        """When a rollback was really decided by a rule."""
+        """Return when a rule decided a rollback in fact; None if none did."""
         automatic = self.rollback is not None and self.rollback.rollback_type != "manual"
         return _decided(self.rollback) if automatic and self.rollback is not None else None
 
     @property
     def happened(self) -> str:
-        """What became of it, in a word or two: rolled_back, healthy, unproven, superseded, observed, …"""
+        """Return what happened to it: rolled_back, healthy, unproven, superseded, observed, …"""
         if self.rollback is not None and self.session.status != "rolled_back" and self.decided_at is not None:
             return self.rollback.state
         return self.session.outcome or self.session.status
@@ -81,12 +81,13 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class ToolRisk:
-    """How likely the rules roll back an unchanged version of one tool within one watch.
+    """The probability that rules roll back an unchanged version of one tool within one session.
 
     Attributes:
-        failure_rate: of its baselines, their median; as are the calls.
-        calls_per_look: calls between two looks of the schedule.
-        candidate, present: the risk with the candidate, and with the settings as they are.
+        failure_rate: median failure rate of its baselines.
+        baseline_calls: median number of calls of its baselines.
+        calls_per_look: calls between two checks of the schedule.
+        candidate, present: the risk under the candidate, and under the present settings.
     """
 
     tool_name: str
@@ -109,24 +110,25 @@ def backtest(
     limit: int | None = None,
     advance: Callable[[float], object] = lambda _share: None,
 ) -> list[Deployment]:
-    """Replay past deployments, whatever became of them, under candidate rules.
+    """Replay past deployments under candidate rules.
 
-    Counts are known to the minute, from the rollups, which are kept when executions no longer are. Triggers need the
-    executions themselves; where these are gone they are left out. What is done about a decision (`mode`,
-    `max_rollbacks_per_day`) is not played.
+    Counts are known to the minute, from the rollups, which Rollguard keeps for ever. Triggers need the executions
+    themselves, and are left out if these were removed. `mode` and `max_rollbacks_per_day` have no effect.
 
     Args:
-        rules_for: the candidate for a tool.
-        every: time between two looks of the schedule, counted from the deployment.
-        since: only deployments of that time and later.
-        limit: only so many, the newest.
-        advance: told how much is done, from 0 to 1.
+        rules_for: returns the candidate for a tool's name.
+        every: time between two checks of the schedule, counted from the deployment.
+        now: the present time; later executions do not count.
+        tool_name: replay only the deployments of this tool.
+        since: replay only deployments from this time on.
+        limit: replay only this number of deployments, the newest.
+        advance: called with the share that is done, from 0 to 1.
 
     Returns:
         The deployments, newest first.
 
     Raises:
-        UnknownSession: there are none.
+        UnknownSession: there is no deployment to replay.
         StoreUnavailable: the database cannot be reached.
     """
     known = store.sessions.recent(tool_name=tool_name)
@@ -134,17 +136,17 @@ def backtest(
     if not sessions:
         raise UnknownSession(_why_none(tool_name, since, bool(known)))
     rollbacks = {r.session_id: r for r in store.rollbacks.recent(tool_name=tool_name) if r.session_id is not None}
-    replaying = _Replaying(store, rules_for, every, now, rollbacks, _following(known))
+    replaying = _Replaying(store, rules_for, every, now, rollbacks, _next_deployments(known))
     deployments: list[Deployment] = []
-    for number in range(0, len(sessions), _AT_ONCE):
-        for deployment in replaying.some(sessions[number : number + _AT_ONCE]):
+    for number in range(0, len(sessions), _BATCH):
+        for deployment in replaying.batch(sessions[number : number + _BATCH]):
             deployments.append(deployment)
             advance(len(deployments) / len(sessions))
     return deployments
 
 
 def summary(deployments: Sequence[Deployment]) -> dict[str, int]:
-    """How many deployments there are of each kind of comparison, all kinds named."""
+    """Count the deployments of each result in `Compared`; 0 if there are none."""
     counts = Counter(deployment.compared for deployment in deployments)
     return {kind.value: counts[kind] for kind in Compared}
 
@@ -156,15 +158,21 @@ def false_alarms(
     every: timedelta,
     advance: Callable[[float], object] = lambda _share: None,
 ) -> list[ToolRisk]:
-    """The risk of the candidate and of the present settings, for each tool that has a baseline; the largest first.
+    """Return the risk of the candidate and of the present settings for each tool with a baseline, the largest first.
 
-    It is exact where that takes no more than some seconds for all tools together; see
+    The risk is exact if this takes at most some seconds for all tools together, see
     `rollguard.evaluate.false_alarm_risk`.
+
+    Args:
+        deployments: as `backtest` returned them.
+        present: returns the present rules for a tool's name.
+        every: time between two checks of the schedule.
+        advance: called with the share that is done, from 0 to 1.
     """
     by_tool: dict[str, list[Deployment]] = {}
     for deployment in deployments:
         by_tool.setdefault(deployment.session.tool_name, []).append(deployment)
-    work = min(WORK, max(_LEAST_WORK, _WORK_IN_ALL // (2 * len(by_tool) or 1)))
+    work = min(WORK, max(_LEAST_WORK, _TOTAL_WORK // (2 * len(by_tool) or 1)))
     risks = []
     for number, (name, own) in enumerate(by_tool.items(), start=1):
         risk = _risk(name, own, present(name), every, work)
@@ -180,7 +188,7 @@ def _risk(name: str, deployments: Sequence[Deployment], present: Rules, every: t
     if not known:
         return None
     hours = [(d.calls, (d.seen_until - d.session.deployment_time) / _HOUR) for d in deployments]
-    hourly = [calls / length for calls, length in hours if length >= 1]  # a shorter time says little
+    hourly = [calls / length for calls, length in hours if length >= 1]  # a shorter time is not representative
     if not hourly:
         hourly = [window.total / (24 * deployments[0].rules.baseline_window_days) for window in known]
     rate = statistics.median(window.failures / window.total for window in known)
@@ -191,11 +199,11 @@ def _risk(name: str, deployments: Sequence[Deployment], present: Rules, every: t
     def of(rules: Rules) -> Risk:
         days = rules.baseline_window_days / candidate.baseline_window_days
         hours = rules.monitoring_window_hours
-        looks = max(1, math.floor(hours * _HOUR / every))
-        return false_alarm(rules, round(before * days), rate, round(per_hour * hours), looks, work=work)
+        checks = max(1, math.floor(hours * _HOUR / every))
+        return false_alarm(rules, round(before * days), rate, round(per_hour * hours), checks, work=work)
 
-    per_look = per_hour * (every / _HOUR)
-    return ToolRisk(name, len(deployments), rate, before, per_look, of(candidate), of(present))
+    per_check = per_hour * (every / _HOUR)
+    return ToolRisk(name, len(deployments), rate, before, per_check, of(candidate), of(present))
 
 
 # --- replaying -------------------------------------------------------------------------------------------------------
@@ -208,10 +216,10 @@ class _Replaying:
     every: timedelta
     now: datetime
     rollbacks: dict[int, Rollback]
-    following: dict[int, datetime]
+    next_deployments: dict[int, datetime]  # by session
 
-    def some(self, sessions: Sequence[Session]) -> Iterator[Deployment]:
-        """Replay some sessions, read with a few statements for all of them."""
+    def batch(self, sessions: Sequence[Session]) -> Iterator[Deployment]:
+        """Replay some sessions, with a few statements for all of them."""
         candidates = [self._candidate(session) for session in sessions]
         ends = [self._seen_until(session) for session in candidates]
         baselines = self._baselines(candidates, ends)
@@ -222,9 +230,9 @@ class _Replaying:
         for session, end, baseline, before, series in zip(candidates, ends, baselines, early, minutes, strict=True):
             rollback = self.rollbacks.get(session.session_id)
             scheduled = rollback is not None and rollback.rollback_type in ("threshold", "slowdown")
-            looked = session.status == "active" or (session.status == "rolled_back" and scheduled)
+            checked = session.status == "active" or (session.status == "rolled_back" and scheduled)
             clock_behind = before if durations else Window(before.total, before.successes)
-            yield self._replay(session, History(session.deployment_time, end, looked, series, baseline, clock_behind))
+            yield self._replay(session, History(session.deployment_time, end, checked, series, baseline, clock_behind))
 
     def _candidate(self, session: Session) -> Session:
         rules = self.rules_for(session.tool_name)
@@ -233,7 +241,7 @@ class _Replaying:
         return replace(session, rules=rules, baseline=session.baseline if kept else None)
 
     def _seen_until(self, session: Session) -> datetime:
-        """Until when its executions are those of a deployment that is live and left alone."""
+        """Return until when its version was live without interference; later executions do not count for it."""
         end = min(self.now, session.last_end)
         rollback = self.rollbacks.get(session.session_id)
         if session.status == "rolled_back" and rollback is not None:
@@ -244,18 +252,18 @@ class _Replaying:
             lives = self.store.versions.deployments(session.tool_name)
             after = [life.deployed_at for life in lives if life.deployed_at > session.deployment_time]
             end = min(end, max(session.completed_at, min(after, default=end)))
-        return max(session.deployment_time, min(end, self.following.get(session.session_id, end)))
+        return max(session.deployment_time, min(end, self.next_deployments.get(session.session_id, end)))
 
     def _baselines(self, sessions: Sequence[Session], ends: Sequence[datetime]) -> list[list[tuple[datetime, Window]]]:
-        """What each is compared with, and since when: with `same_hours` the hours that were seen until then."""
+        """Return (since when it counts, baseline) for each; with `same_hours` a baseline for each hour."""
         times = [list(_baseline_times(session, end)) for session, end in zip(sessions, ends, strict=True)]
-        asked = [
+        wanted = [
             baseline_of(session, until)
             for session, own in zip(sessions, times, strict=True)
             for _since, until in own
             if session.baseline is None
         ]
-        counted = iter(self.store.executions.count(asked))
+        counted = iter(self.store.executions.count(wanted))
         return [
             [(since, session.baseline or next(counted)) for since, _until in own]
             for session, own in zip(sessions, times, strict=True)
@@ -276,7 +284,7 @@ class _Replaying:
         )
 
     def _outcomes(self, session: Session, history: History, at: datetime) -> Sequence[Outcome] | None:
-        """The executions in which triggers are looked for; None where they are not kept any more."""
+        """Return the executions to search for triggers; None if they are no longer stored."""
         start = at - PATTERN
         rows = self.store.executions.latest(session, start, at - _TINY, MOST_OUTCOMES)
         first = start.replace(second=0, microsecond=0) + MINUTE
@@ -306,7 +314,7 @@ def _decided(rollback: Rollback) -> datetime:
 
 
 def _baseline_times(session: Session, end: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """(since when, until what look) of each baseline: one, but with `same_hours` one for each hour that begins."""
+    """Yield (from when, up to which check) of each baseline: one, but with `same_hours` one for each hour."""
     deployed = session.deployment_time
     if session.rules.baseline == "before" or session.rules.decision == "evidence":
         yield deployed, end
@@ -319,15 +327,15 @@ def _baseline_times(session: Session, end: datetime) -> Iterator[tuple[datetime,
         following += _HOUR
 
 
-def _following(sessions: Sequence[Session]) -> dict[int, datetime]:
-    """When the next deployment of the same tool was watched, by session; sessions come newest first."""
-    following: dict[int, datetime] = {}
+def _next_deployments(sessions: Sequence[Session]) -> dict[int, datetime]:
+    """Return the next monitored deployment of the same tool, by session; sessions come newest first."""
+    found: dict[int, datetime] = {}
     latest: dict[str, datetime] = {}
     for session in sessions:
         if session.tool_name in latest:
-            following[session.session_id] = latest[session.tool_name]
+            found[session.session_id] = latest[session.tool_name]
         latest[session.tool_name] = session.deployment_time
-    return following
+    return found
 
 
 def _why_none(tool_name: str | None, since: datetime | None, known: bool) -> str:

@@ -1,8 +1,7 @@
-"""What a rule does to a tool of a known failure rate: exact probabilities, by dynamic programming and not by chance.
+"""Compute exact probabilities of rollbacks for a tool with a known failure rate, by dynamic programming.
 
-The state is the number of failures among the calls so far (and, with triggers, how many of the latest calls failed in
-a row); whatever reaches the rule's line is rolled back and leaves. A baseline of nb calls is drawn like everything
-else: its failures are Bin(nb, q).
+The state is the number of failures so far and, with triggers, how many of the latest calls failed in a row. A state
+that reaches the rule's line is rolled back. The failures of a baseline of nb calls are Bin(nb, q).
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from rollguard.evaluate.boundaries import Line, Lines, lines_of
 from rollguard.judge import Rules
 from rollguard.judge.triggers import IN_A_ROW
 
-_NOTHING = 1e-16  # paths less likely than this are let go
+_NEGLIGIBLE = 1e-16  # states less likely than this are dropped
 
 
 def stopping(lines: Lines, rate: float) -> list[float]:
-    """P(the rule acts at exactly n calls) of a tool that fails with probability `rate`, for n = 0 … horizon.
+    """Return P(the rule acts at exactly n calls) for a tool with failure rate `rate`, for n = 0 … horizon.
 
     Raises:
-        InvalidInput: the rate is none.
+        InvalidInput: the rate is not in [0, 1].
     """
     _check_rate(rate)
     return _by_counts(lines.counts, rate) if lines.run is None else _by_runs(lines.counts, lines.run, rate)
@@ -66,7 +65,7 @@ def _by_runs(line: Line, run_line: Line, q: float) -> list[float]:
 
 
 def _cut(alive: list[float], at: int) -> float:
-    """Take what lies at or above `at` away; how likely that was is returned."""
+    """Remove the states at or above `at`, and return their probability."""
     at = max(0, at)
     if at >= len(alive):
         return 0.0
@@ -76,11 +75,11 @@ def _cut(alive: list[float], at: int) -> float:
 
 
 def _trim(alive: list[float]) -> int:
-    """Take the least likely away at the end; how many are to go at the beginning is returned."""
-    while alive and alive[-1] < _NOTHING:
+    """Remove the least likely states at the end, and return how many to remove at the beginning."""
+    while alive and alive[-1] < _NEGLIGIBLE:
         alive.pop()
     gone = 0
-    while gone < len(alive) and alive[gone] < _NOTHING:
+    while gone < len(alive) and alive[gone] < _NEGLIGIBLE:
         gone += 1
     return gone
 
@@ -88,41 +87,21 @@ def _trim(alive: list[float]) -> int:
 def mixed_over_baselines(
     baseline_calls: int, rate: float, chance: Callable[[int], float], *, unseen: float = 1e-9
 ) -> float:
-    """The mean of `chance(baseline failures)` over baselines of that many calls of a tool with that failure rate.
+    """Return the mean of `chance(baseline failures)` over the baselines of a tool with this failure rate.
 
-    The least likely baselines, at most the share `unseen` of all, are not looked at: they count with a chance of 1,
-    so that the result is never too small.
+    The least likely baselines, at most the share `unseen` of all, count with a chance of 1, so that the result is
+    never too small.
     """
     _check_rate(rate)
     total = seen = 0.0
-    for failures, weight in _likely(baseline_calls, rate, unseen):
+    for failures, weight in likely(baseline_calls, rate, unseen):
         total += weight * chance(failures)
         seen += weight
     return min(1.0, total + max(0.0, 1.0 - seen))
 
 
-def bounded_over_baselines(
-    baseline_calls: int, rate: float, chance: Callable[[int], float], *, unseen: float = 1e-9, step: float = 0.3
-) -> float:
-    """An upper bound of that mean for a chance that never rises with the baseline's failures, at a share of the work.
-
-    Baselines with neighbouring numbers of failures are taken at the chance of the one that failed least: so many
-    standard deviations of them together, and three times as many where the baseline failed more than usual.
-    """
-    _check_rate(rate)
-    deviation, mean = math.sqrt(baseline_calls * rate * (1.0 - rate)), baseline_calls * rate
-    total = seen = least_chance = 0.0
-    until = -1
-    for failures, weight in sorted(_likely(baseline_calls, rate, unseen)):
-        if failures >= until:
-            least_chance = chance(failures)
-            until = failures + max(1, int(step * deviation * (3 if failures > mean else 1)))
-        total, seen = total + weight * least_chance, seen + weight
-    return min(1.0, total + max(0.0, 1.0 - seen))
-
-
-def _likely(n: int, q: float, unseen: float) -> Iterator[tuple[int, float]]:
-    """(k, P(Bin(n, q) = k)), the most likely first, until all but `unseen` is told."""
+def likely(n: int, q: float, unseen: float) -> Iterator[tuple[int, float]]:
+    """Yield (k, P(Bin(n, q) = k)), the most likely first, until the rest is at most `unseen`."""
     log_ways = math.lgamma(n + 1)
     log_q, log_keep = (math.log(q) if q else -math.inf), (math.log1p(-q) if q < 1 else -math.inf)
 
@@ -155,38 +134,38 @@ def false_rollback(
     looks: Callable[[int], bool] | None = None,
     unseen: float = 1e-9,
 ) -> float:
-    """The probability that a tool that did not change is rolled back within `horizon` calls.
+    """Return the probability that an unchanged tool is rolled back within `horizon` calls.
 
     Args:
-        rules: what it is judged by.
+        rules: the rules to judge by.
         baseline_calls: calls before the deployment.
         rate: the tool's failure rate, before and after.
-        horizon: calls while the deployment is watched.
-        looks: the numbers of calls at which it is looked at; all by default.
+        horizon: calls while the deployment is monitored.
+        looks: returns whether there is a check at a number of calls; by default at each.
         unseen: share of the possible baselines that may be left out.
 
     Returns:
         The probability, too large by at most `unseen`.
 
     Raises:
-        InvalidInput: the rate is none.
+        InvalidInput: the rate is not in [0, 1].
     """
 
     def chance(failures: int) -> float:
         lines = lines_of(rules, baseline_calls, failures, horizon)
-        return math.fsum(stopping(lines.looked_at(looks) if looks else lines, rate))
+        return math.fsum(stopping(lines.checked_at(looks) if looks else lines, rate))
 
     return mixed_over_baselines(baseline_calls, rate, chance, unseen=unseen)
 
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """How many calls it takes until a rule acts.
+    """The number of calls until a rule acts.
 
     Attributes:
-        found: the probability that it acts within the horizon at all.
-        mean: calls until it acts, where it does; None where it never does.
-        median, p90: calls within which it acts in half and nine tenths of all cases; None where it acts in fewer.
+        found: the probability that it acts within the horizon.
+        mean: mean number of calls until it acts, if it acts; None if it never does.
+        median, p90: calls within which it acts in half and in nine tenths of all cases; None if it acts in fewer.
     """
 
     found: float
@@ -196,16 +175,16 @@ class Delay:
 
 
 def delay(lines: Lines, rate: float) -> Delay:
-    """How soon the rule acts on a tool that fails with probability `rate` from the deployment on.
+    """Return how soon the rule acts on a tool with failure rate `rate` from the deployment on.
 
     Raises:
-        InvalidInput: the rate is none.
+        InvalidInput: the rate is not in [0, 1].
     """
     return delay_of(stopping(lines, rate))
 
 
 def delay_of(acted: list[float]) -> Delay:
-    """The delay whose distribution is P(acts at exactly n calls), for n = 0 …"""
+    """Return the delay, given P(the rule acts at exactly n calls) for n = 0 …"""
     found = math.fsum(acted)
     mean = math.fsum(n * p for n, p in enumerate(acted)) / found if found > 0.0 else None
     return Delay(min(1.0, found), mean, _within(acted, 0.5), _within(acted, 0.9))

@@ -1,6 +1,6 @@
-"""A past deployment under other rules: when they would have rolled it back, from its counts minute by minute.
+"""Replay a past deployment under other rules, from its counts by the minute.
 
-What is told minute by minute is known to the minute: a look sees the minutes that were over by then.
+A check counts the minutes that had ended by then, so results are exact to the minute.
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ FindConfounders = Callable[[datetime, Window, Window], Confounders]
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What is known of a past deployment.
+    """The counts of a past deployment.
 
     Attributes:
-        deployed: when it was.
-        seen_until: until when its executions are to be had: now, or the end of its version's time.
-        looked_at_end: whether the schedule looked at it at `seen_until`.
-        minutes: (when the minute begins, its executions), the oldest first; those without any may be left out.
-        baselines: (since when it counts, what was before the deployment); but for `same_hours` there is one.
-        before: executions of the deployed version whose clock was behind.
+        deployed: the time of the deployment.
+        seen_until: until when its executions are available: now, or when its version was no longer live.
+        checked_at_end: whether the schedule made a check at `seen_until`.
+        minutes: (start of the minute, its executions), the oldest first; minutes without executions may be left out.
+        baselines: (since when it applies, the baseline); only `same_hours` has more than one.
+        before: executions of the deployed version that are dated before the deployment, because a clock was behind.
     """
 
     deployed: datetime
     seen_until: datetime
-    looked_at_end: bool
+    checked_at_end: bool
     minutes: Sequence[tuple[datetime, Window]]
     baselines: Sequence[tuple[datetime, Window]]
     before: Window = _NONE
 
     def end(self, rules: Rules) -> datetime:
-        """Until when these rules could have looked at it."""
+        """Return until when these rules could have checked it."""
         longest = rules.monitoring_window_hours + rules.extend_until_sufficient
         return min(self.seen_until, self.deployed + timedelta(hours=longest))
 
     def baseline(self, at: datetime) -> Window:
-        """What it was compared with at that time."""
+        """Return the baseline that applied at that time."""
         return [window for since, window in self.baselines if since <= at or since == self.baselines[0][0]][-1]
 
     @property
     def calls(self) -> int:
-        """Executions that are known since the deployment."""
+        """Return the number of known executions since the deployment."""
         return self.before.total + sum(window.total for _start, window in self.minutes)
 
 
@@ -60,11 +60,11 @@ class Replayed:
     """What rules would have decided.
 
     Attributes:
-        at: when they would have rolled it back; None where they would not, as far as is known.
-        baseline, current: what was counted by then; without a rollback what was known in the end.
-        decision: the judgement that calls for the rollback.
-        held_since: since when a rollback waited because something else explained the failures.
-        triggers_known: False where triggers could not be looked for, as the executions themselves are not kept.
+        at: when they would have rolled it back; None if they would not, by the known executions.
+        baseline, current: the counts at that time; without a rollback, the counts at the end.
+        decision: the judgement that calls for the rollback; None without one.
+        held_since: since when a rollback waited because confounders explained the failures; None if it never did.
+        triggers_known: False if triggers could not be searched for, because the executions were removed.
     """
 
     at: datetime | None
@@ -77,7 +77,7 @@ class Replayed:
 
     @property
     def judgement(self) -> Judgement:
-        """The decision; without one, what the numbers say."""
+        """Return the decision; without one, the judgement of the counts."""
         return self.decision or judge(self.baseline, self.current, self.rules, scheduled=False)
 
 
@@ -89,22 +89,22 @@ def replay_history(
     outcomes: Outcomes | None = None,
     confounders: FindConfounders | None = None,
 ) -> Replayed:
-    """The first rollback that the rules call for.
+    """Return the first rollback that the rules call for.
 
     Args:
-        every: time between two looks of the schedule, from the deployment on; a minute or more.
-        outcomes: the executions up to a time in which triggers are looked for; None of those that are not kept.
-        confounders: what else happened, where the rules would act; asked where they hold a rollback for it.
+        every: time between two checks of the schedule, from the deployment on; at least a minute.
+        outcomes: returns the latest executions up to a time, to search for triggers; None if they were removed.
+        confounders: returns what else failed, called if the rules would act and hold rollbacks for it.
     """
     return _Replay(history, rules, max(every, MINUTE), outcomes, confounders).run()
 
 
-def looks(history: History, rules: Rules, every: timedelta) -> Iterator[tuple[datetime, bool]]:
-    """(when, whether by the schedule) of every look: at each step of the schedule, and after minutes with calls."""
+def checks(history: History, rules: Rules, every: timedelta) -> Iterator[tuple[datetime, bool]]:
+    """Yield (time, whether scheduled) of every check: at each step of the schedule, and after minutes with calls."""
     end = history.end(rules)
     whole = history.deployed + timedelta(hours=rules.monitoring_window_hours)
     over = history.deployed + timedelta(hours=rules.monitoring_window_hours + rules.extend_until_sufficient)
-    scheduled = {end} if history.looked_at_end or end == over else set()
+    scheduled = {end} if history.checked_at_end or end == over else set()
     scheduled |= {whole} if whole <= end else set()
     step = history.deployed + every
     while step < end:
@@ -129,9 +129,9 @@ class _Replay:
         self.outcomes, self.confounders = outcomes, confounders
         self.held_since: datetime | None = None
         self.triggers_known = True
-        self.read = 0  # minutes that are counted so far
+        self.read = 0  # minutes counted so far
         self.total, self.failures = history.before.total, history.before.failures
-        self.recent: list[tuple[datetime, int]] = []  # (minute, failures), where there were some
+        self.recent: list[tuple[datetime, int]] = []  # (minute, failures) of minutes with failures
         self._window, self._summed = history.before, 0
 
     def run(self) -> Replayed:
@@ -139,7 +139,7 @@ class _Replay:
         end = history.end(rules)
         whole = history.deployed + timedelta(hours=rules.monitoring_window_hours)
         seen: tuple[int, bool, Window] | None = None
-        for at, scheduled in looks(history, rules, self.every):
+        for at, scheduled in checks(history, rules, self.every):
             self._read(at, last=at == end)
             baseline = history.baseline(at)
             state = (self.read, scheduled, baseline)
@@ -154,7 +154,7 @@ class _Replay:
 
     @property
     def current(self) -> Window:
-        """What is counted so far."""
+        """Return the counts so far."""
         if self._summed < self.read:
             added = [window for _start, window in self.history.minutes[self._summed : self.read]]
             if any(window.histogram for window in added):
@@ -186,19 +186,19 @@ class _Replay:
         )
 
     def _judged(self, at: datetime, baseline: Window, *, scheduled: bool) -> Judgement | None:
-        """The judgement, if there can be anything to act upon."""
+        """Return the judgement; None if the counts cannot call for a rollback."""
         counts = Counts(baseline.total, baseline.failures, self.total, self.failures)
         triggered = self._may_trigger(at)
         if not may_act(self.rules, counts, scheduled=scheduled, trigger=triggered):
             return None
-        around = self.confounders if self.rules.holds_on_external else None
+        find = self.confounders if self.rules.holds_on_external else None
         judgement = judge(
             baseline,
             self.current,
             self.rules,
             scheduled=scheduled,
             outcomes=(lambda: self._outcomes(at)) if triggered else None,
-            confounders=None if around is None else lambda: around(at, baseline, self.current),
+            confounders=None if find is None else lambda: find(at, baseline, self.current),
         )
         if judgement.verdict is Verdict.EXTERNAL and self.held_since is None:
             self.held_since = at

@@ -1,4 +1,4 @@
-"""A scenario: how tools are called and how they fail, before and after a deployment. See docs/cli.md."""
+"""Scenarios: how tools are called and how they fail, before and after a deployment."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Traffic(_Part):
     """`[traffic]`: when the tools are called.
 
     Attributes:
-        calls_per_hour: of one tool, on average; the calls come at random.
-        daily: how much a day's rhythm changes that: 0 is none, 1 means no calls at midnight and twice as many at noon.
-        baseline_days: for how long each tool was called before the deployment.
-        watched_hours: for how long the deployment is watched.
+        calls_per_hour: mean number of calls of one tool; they come at random times.
+        daily: how strong the daily rhythm is: 0 is none, 1 means no calls at midnight and twice as many at noon.
+        baseline_days: days with calls before the deployment.
+        watched_hours: hours for which the deployment is monitored.
     """
 
     calls_per_hour: float = Field(default=60.0, gt=0, le=100_000)
@@ -37,9 +37,9 @@ class Success(_Part):
     """`[success]`: how often a call succeeds.
 
     Attributes:
-        before: before the deployment.
-        after: after it, once it changes; as before where it is left out.
-        changes_after_hours: how long after the deployment it changes.
+        before: success rate before the deployment.
+        after: success rate from the change on; by default as before.
+        changes_after_hours: hours from the deployment to the change.
     """
 
     before: Rate = 0.95
@@ -48,12 +48,12 @@ class Success(_Part):
 
 
 class Durations(_Part):
-    """`[durations]`: how long a call takes: log-normal, as such times are.
+    """`[durations]`: how long a call takes, with a log-normal distribution.
 
     Attributes:
-        median_ms: half of the calls take longer.
+        median_ms: the median, in milliseconds.
         spread: standard deviation of the logarithm.
-        factor_after: how many times as long it takes after the deployment.
+        factor_after: factor by which durations change with the deployment.
     """
 
     median_ms: float = Field(default=50.0, gt=0, le=86_400_000)
@@ -62,12 +62,12 @@ class Durations(_Part):
 
 
 class Outage(_Part):
-    """`[outage]`: something that every tool needs fails, whatever its version.
+    """`[outage]`: a service that every version of every tool needs fails.
 
     Attributes:
-        after_hours: when it begins, in hours after the deployment; before it where negative.
+        after_hours: when it begins, in hours after the deployment; negative is before it.
         minutes: how long it lasts.
-        success: how often a call succeeds meanwhile, at most.
+        success: upper limit of the success rate during the outage.
     """
 
     after_hours: float = Field(ge=-8760, le=8760)
@@ -76,13 +76,13 @@ class Outage(_Part):
 
 
 class Retries(_Part):
-    """`[retries]`: whoever calls tries again after a failure.
+    """`[retries]`: callers try again after a failure.
 
     Attributes:
-        times: at most so often.
-        after_seconds: how long it waits before each.
-        fails_again: how often a repeated call fails as the first did.
-        request_ids: whether calls say which request they belong to, so that it counts once, with its last outcome.
+        times: most retries of one call.
+        after_seconds: seconds to wait before each retry.
+        fails_again: probability that a retry fails.
+        request_ids: whether calls name their request, so that it counts once, with its last outcome.
     """
 
     times: int = Field(default=2, ge=1, le=100)
@@ -95,11 +95,11 @@ class Scenario(_Part):
     """How tools are called and how they fail.
 
     Attributes:
-        about: what it is for, in one line.
+        about: its purpose, in one line.
         seed: the same seed gives the same calls.
-        tools: how many tools, all alike; each is deployed at the same moment.
-        changed_tools: how many of the new versions, the first ones, differ from the old; all where it is left out.
-        errors: kinds of errors, and how often each comes beside the others.
+        tools: number of tools, all alike and deployed at the same time.
+        changed_tools: number of tools, the first ones, whose new version differs from the old; by default all.
+        errors: types of errors, with their relative frequencies.
     """
 
     about: str = ""
@@ -115,10 +115,10 @@ class Scenario(_Part):
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], source: str) -> Self:
-        """The scenario that a file's tables describe.
+        """Return the scenario that a file's tables describe.
 
         Raises:
-            InvalidInput: a key is unknown or a value impossible; the message names the source and the key.
+            InvalidInput: a key is unknown or a value invalid; the message names the source and the key.
         """
         try:
             return cls.model_validate(dict(values))
@@ -127,22 +127,22 @@ class Scenario(_Part):
             key = ".".join(map(str, first["loc"]))
             if first["type"] == "extra_forbidden":
                 raise InvalidInput(f"{source}: {key}: unknown key; {_known(first['loc'][:-1])}") from error
-            said = f"{first['msg'][0].lower()}{first['msg'][1:]}"
-            raise InvalidInput(f"{source}: {key}: {first['input']!r}: {said}") from error
+            problem = f"{first['msg'][0].lower()}{first['msg'][1:]}"
+            raise InvalidInput(f"{source}: {key}: {first['input']!r}: {problem}") from error
 
     def of_tool(self, tool: int) -> Self:
-        """The scenario as it is for one tool, counted from 0."""
+        """Return the scenario of one tool, counted from 0."""
         return self if self.changed_tools is None or tool < self.changed_tools else self.unchanged()
 
     def unchanged(self) -> Self:
-        """The scenario with new versions that are as good, and as quick, as the old ones."""
+        """Return the scenario with new versions that are as good and as fast as the old ones."""
         success = self.success.model_copy(update={"after": None})
         durations = self.durations.model_copy(update={"factor_after": 1.0})
         return self.model_copy(update={"success": success, "durations": durations})
 
     @property
     def worse_from(self) -> float | None:
-        """From how many hours after the deployment on rolling it back is right; None where it never is."""
+        """Return from how many hours after the deployment on a rollback is right; None if it never is."""
         rates = self.success
         return rates.changes_after_hours if rates.after is not None and rates.after < rates.before else None
 

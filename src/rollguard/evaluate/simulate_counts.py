@@ -1,4 +1,4 @@
-"""The rules on a stream of calls, from its counts alone: fast, and blind to what happens to other tools."""
+"""Simulate the rules on a stream of calls from its counts alone: fast, but without confounders."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from rollguard.judge.binomial import clopper_pearson_upper
 from rollguard.judge.histogram import bucket_of
 from rollguard.judge.triggers import IN_A_ROW
 
-NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)  # of the deployments; a time long past, so that none lies in the future
-NOT_BY_COUNTS = ("baseline", "collapse_retries", "extend_until_sufficient")  # rules that are not played
+NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)  # the time of the deployments; in the past, so that none is in the future
+NOT_BY_COUNTS = ("baseline", "collapse_retries", "extend_until_sufficient")  # rules that have no effect here
 
 
 class Counted:
-    """Counts of calls where those that belong to one request count once, with the last outcome."""
+    """Counts calls. Calls of one request count once, with the last outcome."""
 
     def __init__(self, rules: Rules) -> None:
         self.total = self.failures = 0
@@ -42,7 +42,7 @@ class Counted:
 
     @property
     def window(self) -> Window:
-        """What is counted so far; durations where they decide anything."""
+        """Return the counts so far, with durations only if the rules use them."""
         if not self._with_durations:
             return Window(self.total, self.total - self.failures)
         buckets = tuple(sorted((bucket, number) for bucket, number in self._buckets.items() if number))
@@ -60,17 +60,19 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """A rollback: when, in seconds after the deployment, and after how many calls."""
+    """A rollback: its time in seconds after the deployment, and the number of calls until then."""
 
     at: float
     calls: int
 
 
 def replay(calls: Sequence[Call], rules: Rules, *, every: float, until: float) -> Act | None:
-    """When the rules roll the deployment back, looked at every `every` seconds; None where they do not.
+    """Return the rollback of the deployment under the rules; None if they do not roll it back.
 
     Args:
-        calls: of one tool, in the order of time.
+        calls: the calls of one tool, in the order of time.
+        every: seconds between two checks.
+        until: seconds from the deployment to the end of the session.
     """
     before, after = Counted(rules), Counted(rules)
     for call in calls[: bisect_left(calls, 0.0, key=_at)]:
@@ -78,19 +80,19 @@ def replay(calls: Sequence[Call], rules: Rules, *, every: float, until: float) -
             before.add(call)
     baseline = before.window
     number = first = bisect_left(calls, 0.0, key=_at)
-    look = every
-    while look <= until:
-        while number < len(calls) and calls[number].at <= look:
+    now = every
+    while now <= until:
+        while number < len(calls) and calls[number].at <= now:
             after.add(calls[number])
             number += 1
-        latest = calls[max(first, bisect_left(calls, look - PATTERN.total_seconds(), key=_at)) : number]
+        latest = calls[max(first, bisect_left(calls, now - PATTERN.total_seconds(), key=_at)) : number]
         triggered = sum(not call.succeeded for call in latest) >= IN_A_ROW
         counts = Counts(baseline.total, baseline.failures, after.total, after.failures)
         if may_act(rules, counts, scheduled=True, trigger=triggered):
             found = judge(baseline, after.window, rules, outcomes=partial(_outcomes, latest, rules))
             if found.needs_rollback:
-                return Act(look, after.total)
-        look += every
+                return Act(now, after.total)
+        now += every
     return None
 
 
@@ -99,7 +101,7 @@ def _at(call: Call) -> float:
 
 
 def _outcomes(calls: Sequence[Call], rules: Rules) -> list[Outcome]:
-    """The outcomes that the monitor would read: of a request that was tried again, the last one."""
+    """Return the outcomes that the monitor would read: of a request with retries, the last one."""
     last = {call.request: number for number, call in enumerate(calls) if call.request is not None}
     counted = [
         Outcome(NOON + timedelta(seconds=call.at), call.succeeded, call.error_type)
@@ -111,14 +113,14 @@ def _outcomes(calls: Sequence[Call], rules: Rules) -> list[Outcome]:
 
 @dataclass(frozen=True, slots=True)
 class Rollbacks:
-    """What became of the deployments of a scenario.
+    """The results of a scenario.
 
     Attributes:
-        deployments: how many there were.
-        worse: how many of them became worse at some time.
-        wrong: how many were rolled back although, until then, nothing was worse than before.
-        delays: of those that were rolled back rightly, each delay in seconds after it became worse.
-        calls: of the same, each number of calls since the deployment.
+        deployments: number of deployments.
+        worse: number of deployments that became worse at some time.
+        wrong: number of deployments that were rolled back before they became worse.
+        delays: seconds from becoming worse to the rollback, of each right rollback, rising.
+        calls: calls from the deployment to the rollback, of each right rollback, rising.
     """
 
     deployments: int
@@ -129,7 +131,7 @@ class Rollbacks:
 
     @classmethod
     def of(cls, scenario: Scenario, acts: Iterable[Act | None]) -> Self:
-        """Tell the right rollbacks from the wrong ones, given those of tool after tool, in run after run."""
+        """Count the right and the wrong rollbacks, given those of each tool in each run, in this order."""
         every = list(acts)
         tools = [scenario.of_tool(number % scenario.tools).worse_from for number in range(len(every))]
         since = [math.inf if hours is None else hours * HOUR for hours in tools]
@@ -145,22 +147,22 @@ class Rollbacks:
 
     @property
     def right(self) -> int:
-        """How many were rolled back after they had become worse."""
+        """Return the number of deployments that were rolled back after they became worse."""
         return len(self.delays)
 
 
 def interval(count: int, total: int) -> tuple[float, float]:
-    """The exact 95 % confidence interval of a share (Clopper & Pearson)."""
+    """Return the exact 95 % confidence interval of the share `count / total` (Clopper & Pearson)."""
     return 1.0 - clopper_pearson_upper(total, total - count, 0.025), clopper_pearson_upper(total, count, 0.025)
 
 
 def within(ordered: Sequence[float], share: float) -> float | None:
-    """The value that this share of them does not exceed; None of none."""
+    """Return the quantile: the value that this share of them does not exceed; None without values."""
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
 
 
 def play(scenario: Scenario, rules: Rules, *, runs: int, every: float) -> Iterator[Act | None]:
-    """`replay` of each tool in each run of the scenario."""
+    """Yield the result of `replay` for each tool in each run of the scenario."""
     until = scenario.traffic.watched_hours * HOUR
     for run in range(runs):
         for tool in range(scenario.tools):

@@ -1,4 +1,4 @@
-"""A scenario through the real thing: store, registry and monitor, with a clock that is turned by hand."""
+"""Run a scenario through the real store, registry and monitor, with a simulated clock."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rollguard.store import ExecutionStore
 
 
 def overrides_of(rules: Rules) -> dict[str, Any]:
-    """The rules as what a session overrides; how long it is watched is the scenario's to say."""
+    """Return the rules as overrides of a session, without its length, which the scenario sets."""
     return {name: value for name, value in rules.to_dict().items() if name != "monitoring_window_hours"}
 
 
@@ -30,19 +30,19 @@ def through_monitor(
     every: float = 300.0,
     advance: Callable[[float], object] = lambda _share: None,
 ) -> list[Act | None]:
-    """Deploy every tool of a scenario and watch it, on a SQLite store in a temporary folder.
+    """Deploy and monitor every tool of a scenario, on a SQLite store in a temporary folder.
 
-    A tool that is rolled back is called on, in its old version: what happens to it tells the monitor of an outage.
+    The old version of a tool that was rolled back is still called, because its calls may show an outage.
 
     Args:
-        scenario: what happens.
+        scenario: the scenario to run.
         overrides: the sessions' rules, by the names of `DeploymentMonitor.start_monitoring`.
-        run: which of the scenario's runs.
+        run: the number of the scenario's run.
         every: seconds between two checks.
-        advance: told how much of the time has passed, from 0 to 1.
+        advance: called with the share of the time that has passed, from 0 to 1.
 
     Returns:
-        For each tool its rollback, or None.
+        The rollback of each tool, or None.
 
     Raises:
         InvalidSetting: an override is unknown or out of its range.
@@ -51,34 +51,34 @@ def through_monitor(
         tempfile.TemporaryDirectory(prefix="rollguard-") as folder,
         ExecutionStore(f"sqlite:///{folder}/simulated.db") as store,
     ):
-        stage = _Stage(scenario, store, ToolRegistry(Path(folder) / "tools", store=store), run)
-        stage.deploy(overrides)
+        simulation = _Simulation(scenario, store, ToolRegistry(Path(folder) / "tools", store=store), run)
+        simulation.deploy(overrides)
         until = scenario.traffic.watched_hours * HOUR
-        look = every
-        while look <= until and stage.under_watch:
-            stage.look(look)
-            advance(look / until)
-            look += every
-        return [stage.acts.get(name) for name in stage.names]
+        now = every
+        while now <= until and simulation.monitoring:
+            simulation.check(now)
+            advance(now / until)
+            now += every
+        return [simulation.acts.get(name) for name in simulation.names]
 
 
-class _Stage:
-    """The tools, their calls, and what was seen of them so far."""
+class _Simulation:
+    """The tools, their pending calls, and their rollbacks so far."""
 
     def __init__(self, scenario: Scenario, store: ExecutionStore, registry: ToolRegistry, run: int) -> None:
         self.scenario, self.store, self.registry, self.run = scenario, store, registry, run
         self.names = [f"tool_{number:05}" for number in range(scenario.tools)]
         self.acts: dict[str, Act] = {}
         self._monitor = DeploymentMonitor(store, registry, notifiers=[])
-        self._following = {name: calls_of(scenario, number, run) for number, name in enumerate(self.names)}
+        self._pending = {name: calls_of(scenario, number, run) for number, name in enumerate(self.names)}
 
     @property
-    def under_watch(self) -> bool:
-        """Whether any deployment is still watched."""
+    def monitoring(self) -> bool:
+        """Return whether any deployment is still monitored."""
         return len(self.acts) < len(self.names)
 
     def deploy(self, overrides: Mapping[str, Any]) -> None:
-        """Let the old versions be called, then make the new ones live."""
+        """Record the calls of the old versions, then deploy and monitor the new ones."""
         began = NOON - timedelta(days=self.scenario.traffic.baseline_days)
         for name in self.names:
             self.registry.deploy(name, _code(name, 1), deployed_at=began)
@@ -88,8 +88,8 @@ class _Stage:
             rules = {"monitoring_window_hours": self.scenario.traffic.watched_hours, **overrides}
             self._monitor.start_monitoring(name, NOON, version=version, now=NOON, **rules)
 
-    def look(self, at: float) -> None:
-        """Let the calls up to `at` happen, then look after every deployment."""
+    def check(self, at: float) -> None:
+        """Record the calls up to `at`, then check every deployment."""
         self._write(until=at)
         for taken in self._monitor.session_checks.run(self._monitor.get_active_sessions(), _moment(at)):
             if isinstance(taken, Exception):
@@ -97,18 +97,18 @@ class _Stage:
             if taken.rollback_performed:
                 name = taken.report.session.tool_name
                 self.acts[name] = Act(at, taken.report.judgement.comparison.current.total)
-                self._go_on_as_before(name, at)
+                self._call_old_version(name, at)
 
     def _write(self, *, until: float, before: bool = False) -> None:
         self.store.executions.write_from(
             self._execution(name, call, version=1 if before or name in self.acts else 2)
-            for name, calls in self._following.items()
-            for call in _taken(calls, until, before=before)
+            for name, calls in self._pending.items()
+            for call in _take(calls, until, before=before)
         )
 
-    def _go_on_as_before(self, name: str, at: float) -> None:
+    def _call_old_version(self, name: str, at: float) -> None:
         calls = calls_of(self.scenario.unchanged(), self.names.index(name), self.run)
-        self._following[name] = [call for call in calls if call.at > at]
+        self._pending[name] = [call for call in calls if call.at > at]
 
     def _execution(self, name: str, call: Call, *, version: int) -> dict[str, Any]:
         given: dict[str, Any] = {
@@ -125,8 +125,8 @@ class _Stage:
         return given
 
 
-def _taken(calls: list[Call], until: float, *, before: bool) -> Iterator[Call]:
-    """Take the calls up to `until` out of the list; those at exactly the deployment's time come after it."""
+def _take(calls: list[Call], until: float, *, before: bool) -> Iterator[Call]:
+    """Remove and yield the calls up to `until`; with `before`, those at exactly that time stay."""
     count = 0
     while count < len(calls) and (calls[count].at < until or (calls[count].at == until and not before)):
         count += 1

@@ -1,4 +1,4 @@
-"""The calls of a scenario: the same seed gives the same calls, on every machine."""
+"""Generate the calls of a scenario: the same seed gives the same calls on every machine."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Call:
     """One call of a tool.
 
     Attributes:
-        at: when, in seconds after the deployment; before it where negative.
-        succeeded: how it ended.
-        duration_ms: how long it took.
-        error_type: why it failed; None where it succeeded.
-        request: which request it belongs to, where that is told.
+        at: its time in seconds after the deployment; negative is before it.
+        succeeded: whether it succeeded.
+        duration_ms: its duration in milliseconds.
+        error_type: the type of its error; None if it succeeded.
+        request: the request that it belongs to; None if calls do not name their request.
     """
 
     at: float
@@ -33,9 +33,9 @@ class Call:
 
 
 def calls_of(scenario: Scenario, tool: int, run: int = 0) -> list[Call]:
-    """Every call of one tool in one run of the scenario, in the order of time.
+    """Return every call of one tool in one run of the scenario, in the order of time.
 
-    The calls of a tool are the same whatever other tools there are and however the rest is judged.
+    They depend neither on the other tools nor on the rules.
     """
     scenario = scenario.of_tool(tool)
     chance = Random(f"{scenario.seed}/{run}/{tool}")  # noqa: S311 - a simulation, nothing is kept secret with it
@@ -45,7 +45,7 @@ def calls_of(scenario: Scenario, tool: int, run: int = 0) -> list[Call]:
 
 
 def success_at(scenario: Scenario, at: float) -> float:
-    """How often a call at that time succeeds."""
+    """Return the success rate at a time, in seconds after the deployment."""
     rates, outage = scenario.success, scenario.outage
     changed = rates.after is not None and at >= rates.changes_after_hours * HOUR and at >= 0.0
     rate = rates.after if changed and rates.after is not None else rates.before
@@ -55,7 +55,7 @@ def success_at(scenario: Scenario, at: float) -> float:
 
 
 def _times(scenario: Scenario, chance: Random) -> Iterator[float]:
-    """A Poisson process; the day's rhythm thins out a faster one. The deployment is made at noon."""
+    """Yield the times of a Poisson process; the daily rhythm thins out a faster one. The deployment is at noon."""
     traffic = scenario.traffic
     at, end = -traffic.baseline_days * DAY, traffic.watched_hours * HOUR
     fastest = traffic.calls_per_hour * (1.0 + traffic.daily) / HOUR
@@ -69,7 +69,7 @@ def _times(scenario: Scenario, chance: Random) -> Iterator[float]:
 
 
 def _request(scenario: Scenario, chance: Random, number: int, at: float) -> Iterator[Call]:
-    """One request: a call, and where it fails and there are retries, those."""
+    """Yield the call of one request, and its retries if it fails."""
     retries = scenario.retries
     request = number if retries is not None and retries.request_ids else None
     call = _call(scenario, chance, at, request, failed=chance.random() >= success_at(scenario, at))

@@ -1,7 +1,7 @@
-"""Judging a deployment: counts and rules in, a verdict with reasons out. Pure: no clock, no I/O, no database.
+"""Judge a deployment: counts and rules in, a verdict with reasons out. Pure: no clock, no I/O, no database.
 
-The order of the modules is the order of the data: `windows` → `comparison`, `evidence`, `slowdown`, `triggers` and
-`external` → `policy`, the rule → `verdict` → `replay` and `outlook`.
+The data flows through the modules in this order: `windows` → `comparison`, `evidence`, `slowdown`, `triggers` and
+`confounders` → `policy`, the rule → `verdict` → `replay` and `sample_size`.
 """
 
 from rollguard.judge.change_point import change_point

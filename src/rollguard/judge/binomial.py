@@ -1,4 +1,4 @@
-"""The exact binomial tail and the Clopper-Pearson bound, in plain Python so that judging needs no numeric library.
+"""Compute exact binomial tails and Clopper-Pearson bounds, in plain Python: judging needs no numeric library.
 
 References: Clopper & Pearson 1934. Loader 2000, *Fast and Accurate Computation of Binomial Probabilities*. Abramowitz &
 Stegun 1964, 26.5.22 (the first guess at a bound) and 25.4.29 (the Gauss-Legendre rule).
@@ -10,12 +10,12 @@ import math
 from collections.abc import Iterable
 from statistics import NormalDist
 
-_NOTHING = 1e-17  # relative
-_SETTLED = 1e-14  # relative
-_CLOSE = 3.0  # tails within this factor of each other are walked between
-_UPPER = 0.75  # and none above this
-_CUBED = 1e-6  # of a step of third order: what is left after it is this to the third
-_NODES = (  # of the Gauss-Legendre rule on [-1, 1], with their weights
+_NEGLIGIBLE = 1e-17  # relative size of a term
+_CONVERGED = 1e-14  # relative size of a step
+_CLOSE = 3.0  # `_walk` goes between tails within this factor of each other,
+_UPPER = 0.75  # but to none above this
+_LAST_STEP = 1e-6  # relative; the error after a step of third order is its cube
+_NODES = (  # and weights of the Gauss-Legendre rule on [-1, 1]
     (-0.9324695142031521, 0.1713244923791704),
     (-0.6612093864662645, 0.3607615730481386),
     (-0.2386191860831969, 0.4679139345726910),
@@ -26,7 +26,7 @@ _NODES = (  # of the Gauss-Legendre rule on [-1, 1], with their weights
 
 
 def binomial_cdf(n: int, p: float, k: int) -> float:
-    """P(Bin(n, p) <= k): the sum of its terms, from the largest on."""
+    """Return P(Bin(n, p) <= k): the sum of its terms, from the largest down."""
     if k >= n or p <= 0.0:
         return 1.0
     if k < 0 or p >= 1.0:
@@ -38,12 +38,12 @@ def binomial_cdf(n: int, p: float, k: int) -> float:
 
 
 def clopper_pearson_upper(n: int, k: int, level: float) -> float:
-    """The p with P(Bin(n, p) <= k) = `level`: an upper confidence bound of a rate after `k` of `n`; 1 when k = n."""
+    """Return the p with P(Bin(n, p) <= k) = `level`: an upper confidence bound of the rate of k in n; 1 if k = n."""
     if k >= n:
         return 1.0
     if k == 0:
         return -math.expm1(math.log(level) / n)
-    p = _guess(n, k, level)
+    p = _first_guess(n, k, level)
     tail = binomial_cdf(n, p, k)
     if max(tail, level) <= min(_UPPER, _CLOSE * min(tail, level)):
         return _walk(n, k, p, tail, _density(n, k, p), level)[0]
@@ -60,16 +60,16 @@ def clopper_pearson_upper(n: int, k: int, level: float) -> float:
             newton = p + (math.log(tail) - math.log(level)) * tail / density
             if low < newton < high:
                 following = newton
-        if abs(following - p) <= _SETTLED * min(p, 1.0 - p) or following in (low, high):
+        if abs(following - p) <= _CONVERGED * min(p, 1.0 - p) or following in (low, high):
             return following
         p = following
         tail = binomial_cdf(n, p, k)
 
 
 def clopper_pearson_uppers(n: int, k: int, levels: Iterable[float]) -> list[float]:
-    """`clopper_pearson_upper` at each of some rising levels, for little more than at one where they lie close together.
+    """Return `clopper_pearson_upper` at each of the rising levels. Close levels cost little more than one.
 
-    From one bound to the next the tail grows by the integral of its density, which is known in closed form.
+    From one bound to the next the tail grows by the integral of its density, which has a closed form.
     """
     bounds: list[float] = []
     tail, density = 0.0, 0.0
@@ -85,13 +85,13 @@ def clopper_pearson_uppers(n: int, k: int, levels: Iterable[float]) -> list[floa
 
 
 def _walk(n: int, k: int, p: float, tail: float, density: float, level: float) -> tuple[float, float]:
-    """From p with that tail and density to where the tail is `level`: (p, density) there."""
+    """Move from p, with its tail and density, to the p whose tail is `level`; return (p, density) there."""
     while True:
         q, hazard = 1.0 - p, density / tail
-        # A step of third order (Halley) on the log of the tail, whose slope is -hazard.
+        # Halley's method, of third order, on the log of the tail, whose slope is -hazard.
         step = math.log(tail / level) / hazard
         step /= 1.0 + step / 2 * (hazard + k / p - (n - k - 1) / q)
-        if abs(step) * hazard <= _CUBED:
+        if abs(step) * hazard <= _LAST_STEP:
             return p + step, density * _growth(n, k, p, q, step)
         half = step / 2
         tail -= half * density * sum([weight * _growth(n, k, p, q, half + half * node) for node, weight in _NODES])
@@ -100,28 +100,28 @@ def _walk(n: int, k: int, p: float, tail: float, density: float, level: float) -
 
 
 def _growth(n: int, k: int, p: float, q: float, step: float) -> float:
-    """The density at p + step by that at p, where q = 1 - p."""
+    """Return the density at p + step divided by that at p; q = 1 - p."""
     return math.exp(k * math.log1p(step / p) + (n - k - 1) * math.log1p(-step / q))
 
 
 def _density(n: int, k: int, p: float) -> float:
-    """How fast the tail P(Bin(n, p) <= k) falls with p: (n - k) C(n, k) p^k (1 - p)^(n - k - 1)."""
+    """Return how fast the tail P(Bin(n, p) <= k) falls with p: (n - k) C(n, k) p^k (1 - p)^(n - k - 1)."""
     return (n - k) * _probability(n, k, p) / (1.0 - p) if p < 1.0 else 0.0
 
 
 def _terms_from(n: int, k: int, odds: float) -> float:
-    """P(Bin(n, p) <= k) by P(Bin(n, p) = k), where `odds` are (1 - p) / p."""
+    """Return P(Bin(n, p) <= k) divided by P(Bin(n, p) = k); `odds` are (1 - p) / p."""
     total = term = 1.0
     for i in range(k, 0, -1):
         term *= i * odds / (n - i + 1)
-        if term < _NOTHING * total:
+        if term < _NEGLIGIBLE * total:
             break
         total += term
     return total
 
 
 def _probability(n: int, k: int, p: float) -> float:
-    """P(Bin(n, p) = k) for 0 < p < 1, to almost every digit however large n is (Loader)."""
+    """Return P(Bin(n, p) = k) for 0 < p < 1, to almost full precision for any n (Loader)."""
     if k in (0, n):
         return math.exp(n * (math.log(p) if k else math.log1p(-p)))
     excess = n * p - k
@@ -131,15 +131,15 @@ def _probability(n: int, k: int, p: float) -> float:
 
 
 def _stirling_error(n: int) -> float:
-    """log(n!) less Stirling's formula for it."""
+    """Return log(n!) minus Stirling's formula for it."""
     if n <= 15:
         return math.lgamma(n + 1) - (n + 0.5) * math.log(n) + n - math.log(math.tau) / 2
     square = n * n
     return (1 / 12 - (1 / 360 - (1 / 1260 - (1 / 1680 - 1 / (1188 * square)) / square) / square) / square) / n
 
 
-def _guess(n: int, k: int, level: float) -> float:
-    """A Clopper-Pearson bound for 0 < k < n, roughly."""
+def _first_guess(n: int, k: int, level: float) -> float:
+    """Approximate a Clopper-Pearson bound for 0 < k < n."""
     z = -NormalDist().inv_cdf(level)
     a, b = 1 / (2 * k + 1), 1 / (2 * (n - k) - 1)
     h, by = 2 / (a + b), (z * z - 3) / 6

@@ -1,4 +1,4 @@
-"""The contract's arithmetic: two windows in, the drop, its severity and the slowdown out. Exact at every edge."""
+"""Compare two windows by the contract's arithmetic: the drop, its severity and the slowdown, exact at every edge."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SLOWDOWN = Fraction(2)  # "200 % slower": the mean takes three times as long
 
 
 class Severity(StrEnum):
-    """How bad a drop is. `none` for a drop below the threshold."""
+    """How large a drop of the success rate is; `none` below the threshold."""
 
     NONE = "none"
     MEDIUM = "medium"
@@ -26,17 +26,17 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A deployment's current window against its baseline.
+    """The comparison of a deployment's current window with its baseline.
 
     Attributes:
-        has_sufficient_data: both windows hold at least `min_executions` executions.
-        success_rate_change: current rate minus baseline rate; None when a window is empty.
-        success_rate_drop: how far the rate fell, 0 or more; None when a window is empty.
-        duration_change: how much longer the mean call takes, as a share of the baseline's (2.0 is 200 % slower);
-            None without durations on both sides or with a baseline of 0 ms.
-        performance_degradation: sufficient data, and `duration_change` is 2.0 or more.
-        regression_detected: sufficient data, and the drop reaches the threshold.
-        regression_severity: the contract's band of the drop; `none` when no regression was detected.
+        has_sufficient_data: whether both windows have at least `min_executions` executions.
+        success_rate_change: current rate minus baseline rate, in [-1, 1]; None if a window is empty.
+        success_rate_drop: how far the rate fell, in [0, 1]; None if a window is empty.
+        duration_change: change of the mean duration as a share of the baseline's (2.0 is 200 % slower); None without
+            durations in both windows or with a baseline of 0 ms.
+        performance_degradation: whether there is sufficient data and `duration_change` is 2.0 or more.
+        regression_detected: whether there is sufficient data and the drop reaches the threshold.
+        regression_severity: the contract's band of the drop; `none` without a regression.
     """
 
     baseline: Window
@@ -51,7 +51,7 @@ class Comparison:
 
 
 def as_float(share: Fraction | None) -> float | None:
-    """The nearest float; the largest one for what no float can hold."""
+    """Return the nearest float, or the largest one if the value is too large for a float."""
     if share is None:
         return None
     try:
@@ -61,10 +61,10 @@ def as_float(share: Fraction | None) -> float | None:
 
 
 def grade(drop: Fraction, threshold: Fraction) -> Severity:
-    """Severity of a drop of the success rate.
+    """Return the severity of a drop of the success rate; both arguments are shares in [0, 1].
 
-    15 to 20 points is medium, 20 to 30 high, 30 and more critical. A threshold below 15 points makes smaller drops
-    that reach it medium; below the threshold nothing is graded.
+    15 to 20 points are medium, 20 to 30 high, 30 and more critical. With a threshold below 15 points, smaller drops
+    that reach it are medium too. A drop below the threshold is `none`.
     """
     if drop <= 0 or drop < threshold:
         return Severity.NONE

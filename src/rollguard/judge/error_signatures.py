@@ -1,4 +1,4 @@
-"""Failures with the same cause have the same signature: the error's type and its message without the particulars."""
+"""Group failures by their signature: the error's type and its message without the variable parts."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-# Order matters: the longest particulars first.
-_PARTICULARS = (
+# Order matters: the longest parts first.
+_VARIABLE_PARTS = (
     (re.compile(r"0x[0-9a-fA-F]+"), "<address>"),
     (re.compile(r"\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b"), "<uuid>"),
     (re.compile(r"'[^'\n]*'|\"[^\"\n]*\""), "<text>"),
@@ -18,7 +18,7 @@ _PARTICULARS = (
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """One failed execution as an investigation sees it. `sample` is what is shown of it."""
+    """One failed execution in an investigation. `sample` is what the investigation shows of it."""
 
     error_type: str | None
     error: str | None
@@ -26,9 +26,9 @@ class Failed:
 
 
 def signature(error_type: str | None, error: str | None) -> str:
-    """The signature of one failure, as `KeyError: <text>`."""
+    """Return the signature of one failure, for example `KeyError: <text>`."""
     message = (error or "").strip().splitlines()[0] if (error or "").strip() else ""
-    for pattern, name in _PARTICULARS:
+    for pattern, name in _VARIABLE_PARTS:
         message = pattern.sub(name, message)
     kind = error_type or "failure"
     if not message or message.startswith(f"{kind}:"):
@@ -37,11 +37,11 @@ def signature(error_type: str | None, error: str | None) -> str:
 
 
 def investigate(before: Iterable[Failed], since: Iterable[Failed], samples: int = 3) -> list[dict[str, Any]]:
-    """Error signatures since the deployment against before it, the most grown first.
+    """Count the error signatures since the deployment and before it, the most frequent since then first.
 
     Args:
         before, since: failures of the two windows, latest first.
-        samples: how many of the latest failures of each signature are kept as samples.
+        samples: number of the latest failures of each signature to return as samples.
 
     Returns:
         For each signature: `signature`, `error_type`, `count` (since), `count_before`, `new` and `samples`.

@@ -1,7 +1,7 @@
 """Anytime-valid evidence that a deployment fails more often than its finite, fixed baseline.
 
-The test may be looked at after every call without its error adding up: an unchanged tool is ever called worse with
-probability at most `alpha`.
+You may check after every call, and the error does not add up: an unchanged tool is ever called worse with probability
+at most `alpha`.
 
 Baseline: nb calls, fb of them failed. Current: n calls, f failed. Once for a session:
 
@@ -12,17 +12,17 @@ Baseline: nb calls, fb of them failed. Current: n calls, f failed. Once for a se
 4. The Clopper-Pearson bound u_k of the baseline's failure rate: P(Bin(nb, u_k) <= fb) = g_{k+1}; and
    theta_k = min(1, u_k + delta).
 
-At any look, from the counts alone:
+At any check, from the counts alone:
 
 5. A bet at each of eight stakes v_j = 0.08 (0.95/0.08)^(j/7), j = 0 … 7, that calls fail more often than theta_k; the
    mean capital is M_k = 1/8 sum_j (1 + v_j (1-theta_k)/theta_k)^f (1 - v_j)^(n-f), and 1 where theta_k = 1.
 6. E = 1/alpha min_k M_k / h_k. There is evidence when E >= 1/alpha, which is when every M_k has reached its h_k.
 
-Steps 7 and 8, what is done about it, are `rollguard.judge.verdict`.
+Steps 7 and 8, what follows from evidence, are `rollguard.judge.policy`.
 
 Why it holds: for the true rate q of the baseline P_q(Bin(nb, q) <= fb) is super-uniform. When it lies in
 (g_{k+1}, g_k], q < u_k, so M_k is a supermartingale under "no worse", and by Ville's inequality it ever reaches h_k
-with probability at most 1/h_k; summed over k, and with g_K for what lies below, that is alpha, for any number of looks.
+with probability at most 1/h_k. Summed over k, and with g_K for what lies below, that is alpha, at any number of checks.
 
 Assumes independent baseline calls, and that a healthy version's failure probability, given the past, is at most
 q + delta. It cannot by itself tell an outage from a bad release.
@@ -49,7 +49,7 @@ _LOG_BETS = math.log(len(_BETS))
 
 @dataclass(frozen=True)
 class Evidence:
-    """The test for one session: fixed by the baseline's counts, then asked about the current counts at any time.
+    """The test for one session: fixed by the baseline's counts, then applied to the current counts at any time.
 
     Attributes:
         baseline_calls: nb, executions in the baseline.
@@ -58,7 +58,7 @@ class Evidence:
         delta: rise of the failure rate that is forgiven.
 
     Raises:
-        InvalidInput: counts that cannot be (`0 <= failures <= calls` is needed) or settings out of range.
+        InvalidInput: the counts are invalid (`0 <= failures <= calls` is required), or a setting is out of range.
     """
 
     baseline_calls: int
@@ -77,12 +77,12 @@ class Evidence:
         object.__setattr__(self, "_levels", levels)
 
     def log_e(self, calls: float, failures: float) -> float:
-        """Step 6: natural log of the e-value of `failures` in `calls` current executions (uncapped).
+        """Return the natural log of the e-value of `failures` in `calls` current executions, uncapped (step 6).
 
         It is defined between whole numbers too: along a fixed failure rate it rises once it is above 0.
 
         Raises:
-            InvalidInput: counts that cannot be.
+            InvalidInput: the counts are invalid.
         """
         _check_counts("current", calls, failures)
         least, (v, keep) = math.inf, _BETS_KEPT[0]
@@ -101,15 +101,15 @@ class Evidence:
 
     @property
     def required(self) -> float:
-        """Natural log of the e-value at which there is evidence: log(1/alpha)."""
+        """Return the natural log of the e-value at which there is evidence: log(1/alpha)."""
         return -math.log(self.alpha)
 
     def present(self, calls: int, failures: int) -> bool:
-        """Whether the current counts are evidence that the tool became worse."""
+        """Return whether the current counts are evidence that the tool became worse."""
         return self.log_e(calls, failures) >= self.required
 
     def boundary(self, horizon: int) -> list[int]:
-        """The fewest failures of n calls that are evidence, for n = 0 … `horizon`; n + 1 where not even n of n are.
+        """Return the fewest failures of n calls that are evidence, for n = 0 … `horizon`; n + 1 if n of n are not.
 
         It never falls, and rises by at most one a call: a success never adds evidence, a failure never takes any away.
         """
@@ -133,9 +133,9 @@ def _check_counts(side: str, calls: float, failures: float) -> None:
 
 @lru_cache(maxsize=16_384)
 def _levels(nb: int, fb: int, alpha: float, delta: float) -> tuple[tuple[float, float], ...]:
-    """(theta_k, log h_k) for every k, the last one first: steps 1 to 4.
+    """Return (theta_k, log h_k) for every k, the last one first: steps 1 to 4.
 
-    After many calls the last level is the least, after few the first; so with these two in front most need no look.
+    After many calls the last level is the least, after few the first. With these two in front, most others are skipped.
     """
     # 1. From certainty down to alpha/8.
     g = [1.0] + [0.7 * ((alpha / 8) / 0.7) ** (k / (_LEVELS - 1)) for k in range(_LEVELS)]
@@ -149,11 +149,6 @@ def _levels(nb: int, fb: int, alpha: float, delta: float) -> tuple[tuple[float, 
     return tuple((min(1.0, u[k] + delta), math.log(c / w[k])) for k in (_LEVELS - 1, *range(_LEVELS - 1)))
 
 
-def _log_m(theta: float, n: float, f: float) -> float:
-    """Step 5: log of the mixture of betting martingales against a failure rate of at most `theta`."""
-    return 0.0 if theta >= 1.0 else _log_mean(_log_bets(theta, n, f))
-
-
 def _log_bets(theta: float, n: float, f: float) -> list[float]:
     """The log of each betting martingale alone."""
     odds, log1p, kept = (1.0 - theta) / theta, math.log1p, n - f
@@ -161,6 +156,7 @@ def _log_bets(theta: float, n: float, f: float) -> list[float]:
 
 
 def _log_mean(terms: list[float]) -> float:
+    """Step 5: the log of the mixture of the betting martingales."""
     top, exp = max(terms), math.exp
     return top + math.log(sum([exp(t - top) for t in terms])) - _LOG_BETS
 

@@ -1,12 +1,11 @@
-"""Durations in buckets with fixed, log-spaced edges: histograms merge by adding, and counts above an edge are exact.
+"""Count durations in buckets with fixed, log-spaced edges. Histograms add up, and counts above an edge are exact.
 
-Bucket k holds the durations in (EDGES[k-1], EDGES[k]] milliseconds: bucket 0 everything up to the first edge, the
-last one everything above the last edge. Neighbouring edges lie a factor of 10^(1/48) apart, so a percentile read from
+Bucket k holds the durations in (EDGES[k-1], EDGES[k]] milliseconds. Bucket 0 holds everything up to the first edge,
+the last bucket everything above the last edge. The ratio of neighbouring edges is 10^(1/48), so a percentile read from
 a bucket's geometric middle is off by at most 2.5 % for durations between 1 microsecond and 27 hours.
 
 Reference: Masson, Rim & Lee 2019, *DDSketch: a fast and fully-mergeable quantile sketch with relative-error
-guarantees*. Here the edges are fixed numbers, compared and never computed, so that every database puts a duration into
-the same bucket.
+guarantees*. Here the edges are fixed numbers, so that every database puts a duration into the same bucket.
 """
 
 from __future__ import annotations
@@ -23,30 +22,31 @@ EDGES: tuple[float, ...] = (
     1e8,
 )
 
-NO_DURATION = -1  # the bucket of an execution that was recorded without a duration
+NO_DURATION = -1  # the bucket of an execution without a duration
 
 RELATIVE_ERROR = 0.025
 
 
 def bucket_of(duration_ms: float | None) -> int:
-    """The bucket of a duration: exact, since the edge itself belongs to the bucket below."""
+    """Return the bucket of a duration. An edge itself belongs to the bucket below it."""
     return NO_DURATION if duration_ms is None else bisect_left(EDGES, duration_ms)
 
 
 def percentiles(histogram: Iterable[tuple[int, int]], shares: Iterable[float]) -> tuple[float | None, ...]:
-    """The durations in milliseconds that the given, rising shares (0 to 1) of the executions do not exceed.
+    """Return the percentiles of the durations, in milliseconds; None for each if there are no durations.
 
-    The rank of a share is ceil(share * n), as in the inverse of the empirical distribution. An answer is off by at
-    most `RELATIVE_ERROR`; without durations it is None.
+    The rank of a share is ceil(share * n), as in the inverse of the empirical distribution. A percentile is off by at
+    most `RELATIVE_ERROR`.
 
     Args:
         histogram: (bucket, executions), in the order of the buckets.
+        shares: rising shares from 0 to 1.
     """
     timed = [(bucket, count) for bucket, count in histogram if bucket != NO_DURATION]
     total = sum([count for _bucket, count in timed])
     if not total:
         return tuple(None for _share in shares)
-    answers: list[float | None] = []
+    found: list[float | None] = []
     buckets = iter(timed)
     bucket, seen = next(buckets)
     for share in shares:
@@ -54,12 +54,12 @@ def percentiles(histogram: Iterable[tuple[int, int]], shares: Iterable[float]) -
         while seen < rank:
             bucket, count = next(buckets)
             seen += count
-        answers.append(_middle(bucket))
-    return tuple(answers)
+        found.append(_middle(bucket))
+    return tuple(found)
 
 
 def count_above(histogram: Mapping[int, int], edge: int) -> int:
-    """How many executions took strictly longer than `EDGES[edge]`. Exact."""
+    """Count the executions that took strictly longer than `EDGES[edge]`. Exact."""
     return sum(count for bucket, count in histogram.items() if bucket > edge)
 
 

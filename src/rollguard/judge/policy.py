@@ -1,8 +1,8 @@
-"""The rule: what calls for a rollback. It stands here and nowhere else.
+"""Decide what calls for a rollback. This is the only place that states the rule.
 
-It is a list of ways to act, each with all that it needs (`ways`). A decision at one moment takes the first way that
-holds (`acting`); the exact risk of the rule is worked out from the fewest failures at which each way holds
-(`Way.fewest`). Both read the same list, so they cannot drift apart.
+The rule is a list of ways to act, each with its conditions (`ways`). A decision takes the first way whose conditions
+hold (`acting`). The exact risk of the rule follows from the fewest failures at which each way holds (`Way.fewest`).
+Both read the same list, so they always agree.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from functools import lru_cache
 from rollguard.judge.comparison import CRITICAL_DROP
 from rollguard.judge.rules import Rules
 
-FEWEST_FOR_CRITICAL = 5  # calls since the deployment, where the drop is 30 points or more
+FEWEST_FOR_CRITICAL = 5  # calls since the deployment that are enough for a drop of 30 points or more
 
 
 class RollbackType(StrEnum):
-    """What called for a rollback."""
+    """What calls for a rollback."""
 
     THRESHOLD = "threshold"
     EVIDENCE = "evidence"
@@ -41,16 +41,16 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way to act: all that it needs must hold.
+    """One way to act. All its conditions must hold.
 
     Attributes:
-        kind: what the rollback is called.
-        baseline_calls, calls: the fewest calls that it needs before and since the deployment.
-        drop: the least drop of the success rate; 0 where none is needed.
-        evidence: whether the evidence rule must say that more calls fail than before.
-        trigger: whether a trigger (`rollguard.judge.triggers`) must have been found.
-        slowdown: whether the durations must be evidence of a slowdown.
-        scheduled: whether it holds at scheduled checks alone.
+        kind: the type of the rollback.
+        baseline_calls, calls: required calls before and since the deployment.
+        drop: required drop of the success rate, in [0, 1]; 0 requires none.
+        evidence: whether it requires evidence that more calls fail than before.
+        trigger: whether it requires a trigger (`rollguard.judge.triggers`).
+        slowdown: whether it requires evidence of a slowdown.
+        scheduled: whether it holds only at scheduled checks.
     """
 
     kind: RollbackType
@@ -63,9 +63,9 @@ class Way:
     scheduled: bool = False
 
     def possible(self, counts: Counts, *, scheduled: bool) -> bool:
-        """Whether the counts allow it, in integers: exact at every edge, and quick.
+        """Return whether the counts allow it: in integers, so exact at every edge, and fast.
 
-        There is never evidence before more calls fail than failed in the baseline: the bounds lie above that rate.
+        Evidence requires a higher failure rate than the baseline's, because the bounds lie above that rate.
         """
         nb, fb, n, f = counts.baseline_calls, counts.baseline_failures, counts.calls, counts.failures
         if nb < self.baseline_calls or n < self.calls or (self.scheduled and not scheduled):
@@ -75,7 +75,7 @@ class Way:
         return not self.evidence or not nb or f * nb > fb * n
 
     def fewest(self, baseline_calls: int, baseline_failures: int, calls: int, evident: int) -> int:
-        """The fewest failures of so many calls at which it holds; more than the calls where it cannot hold.
+        """Return the fewest failures at which it holds; more than `calls` if it cannot hold.
 
         Args:
             evident: the fewest failures of these calls that are evidence.
@@ -92,10 +92,10 @@ class Way:
 
 @lru_cache(maxsize=256)
 def ways(rules: Rules) -> tuple[Way, ...]:
-    """Every way to act under these rules, in the order in which they are named: step 7 of `rollguard.judge.evidence`.
+    """Return every way to act under these rules, the first that holds decides: step 7 of `rollguard.judge.evidence`.
 
-    All but the threshold's need evidence, so one alpha covers them; `fast_triggers = "alone"` is the exception that
-    people choose with open eyes. A drop of 30 points with evidence is enough after 5 calls.
+    All ways but the threshold rule's need evidence, so one alpha bounds them together. The exception is
+    `fast_triggers = "alone"`, an explicit choice. A drop of 30 points with evidence is enough after 5 calls.
     """
     enough, kind = rules.min_executions, RollbackType(rules.decision)
     evidence = kind is RollbackType.EVIDENCE
@@ -121,11 +121,11 @@ def acting(
     trigger: bool = False,
     slowdown: bool = False,
 ) -> RollbackType | None:
-    """What calls for a rollback at these counts; None where nothing does.
+    """Return what calls for a rollback at these counts; None if nothing does.
 
     Args:
-        scheduled: whether the check is one of the schedule's.
-        evidence: whether the counts are evidence; asked only when a way needs it.
+        scheduled: whether the schedule makes the check.
+        evidence: returns whether the counts are evidence; called only if a way requires it.
         trigger: whether a trigger was found.
         slowdown: whether the durations are evidence of a slowdown.
     """
@@ -138,7 +138,7 @@ def acting(
 
 
 def may_act(rules: Rules, counts: Counts, *, scheduled: bool, trigger: bool) -> bool:
-    """Whether any way is possible: False means that there is nothing to judge, whatever else is found out.
+    """Return whether any way to act is possible; if not, a full judgement cannot call for a rollback.
 
     Args:
         trigger: whether there may be a trigger.

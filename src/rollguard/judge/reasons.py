@@ -1,4 +1,4 @@
-"""The sentences of a verdict: what was counted, in numbers that never say more than is so."""
+"""Write the reasons of a verdict as sentences with numbers. Stored decision records quote them to the letter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rollguard.judge.windows import Window
 
 
 def compared(comparison: Comparison, rules: Rules) -> str:
-    """Both windows and the drop: '9 of 30 calls failed (30 %) since the deployment, …: drop 25 points ≥ 15 (high)'."""
+    """Return both windows and the drop: '9 of 30 calls failed (30 %) since the deployment, …: drop 25 points ≥ 15'."""
     now, before = comparison.current, comparison.baseline
     if not now.total or not before.total or comparison.success_rate_change is None:
         return f"{now.total} calls since the deployment, {before.total} in the baseline: nothing to compare"
@@ -26,26 +26,26 @@ def compared(comparison: Comparison, rules: Rules) -> str:
 
 
 def evidence(log_e: float, required: float) -> str:
-    """'evidence 1796 ≥ 20'."""
+    """Return the e-value and the required one: 'evidence 1796 ≥ 20'. Both arguments are natural logs."""
     sign = "≥" if log_e >= required else "<"
     return f"evidence {e_value(log_e)} {sign} {e_value(required)}"
 
 
 def missing(comparison: Comparison, rules: Rules) -> str:
-    """How many executions the comparison lacks, and where."""
-    short = [
-        f"{rules.min_executions - window.total} more {where}"
-        for window, where in (
+    """Return how many executions each window lacks."""
+    lacking = [
+        f"{rules.min_executions - window.total} more {period}"
+        for window, period in (
             (comparison.baseline, "in the baseline"),
             (comparison.current, "since the deployment"),
         )
         if window.total < rules.min_executions
     ]
-    return f"insufficient data: {rules.min_executions} executions are needed on both sides, {' and '.join(short)}"
+    return f"insufficient data: {rules.min_executions} executions are needed on both sides, {' and '.join(lacking)}"
 
 
 def slower(comparison: Comparison, found: Slowdown | None) -> str:
-    """How much longer the mean call takes, and the evidence for it."""
+    """Return how much longer the mean call takes, and the evidence for it."""
     before, now = comparison.baseline.avg_duration_ms, comparison.current.avg_duration_ms
     times = f"{(as_float(comparison.duration_change) or 0.0) + 1:.3g} times"
     sentence = f"slower: {now:.4g} ms on average, {before:.4g} ms before ({times} as long)"
@@ -56,14 +56,14 @@ def slower(comparison: Comparison, found: Slowdown | None) -> str:
 
 
 def e_value(log_e: float) -> str:
-    """An e-value from its natural log, short."""
+    """Return an e-value as a short number, from its natural log."""
     return f"{math.exp(log_e):.4g}" if log_e < 30 else f"e^{log_e:.1f}"
 
 
 def points(share: Fraction) -> str:
-    """A share (0 or more) as percentage points with up to two decimals: 0.15 → '15', 1/3 → '33.33'.
+    """Return a share (0 or more) as percentage points with up to two decimals: 0.15 → '15', 1/3 → '33.33'.
 
-    Cut, not rounded, so that a drop just below a threshold never reads as if it had reached it.
+    The decimals are cut, not rounded: a drop just below a threshold never looks as if it had reached it.
     """
     hundredths = share.numerator * 10_000 // share.denominator
     text = f"{hundredths // 100}.{hundredths % 100:02d}"

@@ -1,4 +1,4 @@
-"""How many more executions a verdict needs, if things go on as they are."""
+"""Compute how many more executions a verdict needs if the present rates continue."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from rollguard.judge.evidence import Evidence
 from rollguard.judge.policy import Counts, acting, ways
 from rollguard.judge.verdict import Judgement, Verdict
 
-MOST = 1_000_000  # more executions than this are never
+MOST = 1_000_000  # current executions; a verdict that needs more counts as never
 
 
 def executions_needed(judgement: Judgement) -> int | None:
-    """How many more executions since the deployment the verdict needs at the present rates.
+    """Return how many more executions since the deployment the verdict needs at the present rates.
 
     Returns:
-        0 where there is a verdict; None where no number of executions would do: the baseline is too small, or the
-        present failure rate is none that the evidence rule could tell from it.
+        0 if there is a verdict. None if no number of executions is enough: the baseline is too small, or the evidence
+        rule cannot tell the present failure rate from the baseline's.
     """
     if judgement.verdict is not Verdict.INSUFFICIENT_DATA:
         return 0
@@ -29,15 +29,15 @@ def executions_needed(judgement: Judgement) -> int | None:
     failing = (comparison.success_rate_drop or 0) >= rules.threshold
     if rules.decision == "threshold" or not failing:
         return max(0, rules.min_executions - current.total)
-    ahead = _Ahead(judgement)
-    least = min(ahead.until_healthy(), ahead.until_worse())
+    projection = _Projection(judgement)
+    least = min(projection.until_healthy(), projection.until_worse())
     return least - current.total if least <= MOST else None
 
 
-class _Ahead:
-    """Calls to come, of which as many fail as of those so far, rounded down; those with equally many are one block.
+class _Projection:
+    """Future calls that fail at the present rate, rounded down. Calls with the same number of failures are one block.
 
-    Neither rule is monotone in the calls: between two failures the rate falls. So each block is asked on its own.
+    Neither rule is monotone in the calls, because the rate falls between two failures. So each block is tested.
     """
 
     def __init__(self, judgement: Judgement) -> None:
@@ -47,7 +47,7 @@ class _Ahead:
         self._test = Evidence(*self._before, judgement.rules.success_alpha, judgement.rules.delta)
 
     def until_healthy(self) -> int:
-        """The fewest calls at which the rate has fallen below the one at which it is a regression."""
+        """Return the fewest calls at which the failure rate is below that of a regression."""
         limit = Fraction(self._before[1], self._before[0]) + self._rules.threshold
         rate = Fraction(self._failed, self._total)
         for failures in count(self._failed):
@@ -60,10 +60,10 @@ class _Ahead:
         return MOST + 1
 
     def until_worse(self) -> int:
-        """The fewest calls at which the rules act.
+        """Return the fewest calls at which the rules act.
 
-        Of a block the first calls speak loudest, so these are tried, and those with which a rule begins to hold. Along
-        the exact rate evidence rises once there is some; where there is none at that, there is none at a rounded one.
+        The first calls of a block are the strongest evidence. So it tests these, and the calls at which a way to act
+        becomes possible. Evidence rises along the exact rate once it is above 0, and rounding down only weakens it.
         """
         edges = {way.calls for way in ways(self._rules)}
         failures = self._first_evident()
@@ -76,7 +76,7 @@ class _Ahead:
         return MOST + 1
 
     def _first_evident(self) -> int:
-        """The fewest failures to come that are evidence at the exact rate; too many where none are."""
+        """Return the fewest failures that are evidence at the exact rate; too many if none are."""
         low, high = self._failed - 1, self._failed
         while not self._evident(high * self._total / self._failed, high):
             low, high = high, 2 * high
@@ -89,7 +89,7 @@ class _Ahead:
         return high
 
     def _block(self, failures: int) -> tuple[int, int]:
-        """The fewest and the most calls to come with so many failures."""
+        """Return the fewest and the most future calls with this number of failures."""
         last = -(-(failures + 1) * self._total // self._failed) - 1
         return max(self._total + 1, -(-failures * self._total // self._failed)), last
 

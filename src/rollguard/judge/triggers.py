@@ -1,8 +1,8 @@
-"""Triggers: patterns of failures that do not wait for a scheduled check.
+"""Find triggers: patterns of failures that do not wait for a scheduled check.
 
-They look only at executions of the deployed version since its deployment. Alone they would be dangerous: at 90 %
-success and 2,000 calls a day three failures in a row come by chance in 84 % of healthy days. So by default one acts
-only together with the evidence, see `rollguard.judge.verdict`.
+Only executions of the deployed version since its deployment count. A trigger alone is dangerous: with 90 % success and
+2,000 calls a day, 84 % of healthy days have three failures in a row by chance. So by default a trigger acts only
+together with evidence, see `rollguard.judge.policy`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any, Self
 IN_A_ROW = 3
 ALL_FAILED = 5
 WITHIN = timedelta(minutes=5)
-PATTERN = 2 * WITHIN  # how far back a check looks for them
-MOST_OUTCOMES = 200  # the latest executions that are looked at; what was before them is not known
+PATTERN = 2 * WITHIN  # how far back a check searches for triggers
+MOST_OUTCOMES = 200  # the latest executions that a check reads; earlier ones are not known
 _SIGNATURE_ERRORS = ("TypeError", "AttributeError")
 
 
@@ -29,22 +29,22 @@ class Outcome:
     error_type: str | None = None
 
     def to_list(self) -> list[Any]:
-        """The outcome as a JSON-safe list."""
+        """Return the outcome as a JSON-safe list."""
         return [self.executed_at.isoformat(), self.success, self.error_type]
 
     @classmethod
     def from_list(cls, kept: Sequence[Any]) -> Self:
-        """The outcome that `to_list` described."""
+        """Return the outcome that `to_list` wrote."""
         return cls(datetime.fromisoformat(kept[0]), kept[1], kept[2])
 
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """A pattern that was found.
+    """A trigger that was found.
 
     Attributes:
         name: `signature_change`, `complete_failure` or `consecutive_failures`.
-        reason: the same in words and numbers.
+        reason: the pattern as a sentence with numbers.
     """
 
     name: str
@@ -52,10 +52,11 @@ class Trigger:
 
 
 def trigger_in(outcomes: Sequence[Outcome], *, cut: bool = False) -> Trigger | None:
-    """The most telling pattern in some executions, the oldest first; None where there is none.
+    """Return the most specific trigger in some executions; None if there is none.
 
     Args:
-        cut: whether there were more before the first, so that nobody knows whether all of five minutes failed.
+        outcomes: the executions, the oldest first.
+        cut: whether earlier executions are missing. Then `complete_failure` needs five minutes that are fully known.
     """
     runs = _runs_of_failures(outcomes)
     for run in runs:
@@ -72,7 +73,7 @@ def trigger_in(outcomes: Sequence[Outcome], *, cut: bool = False) -> Trigger | N
 
 
 def _runs_of_failures(outcomes: Sequence[Outcome]) -> list[Sequence[Outcome]]:
-    """Every three neighbours that failed, none more than five minutes after the first."""
+    """Return every three consecutive failures within five minutes."""
     threes = (outcomes[i : i + IN_A_ROW] for i in range(len(outcomes) - IN_A_ROW + 1))
     return [
         run

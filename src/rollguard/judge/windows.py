@@ -1,4 +1,4 @@
-"""What was counted in a stretch of time: executions, successes and durations."""
+"""Count executions, successes and durations of an interval of time."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from rollguard.judge.histogram import percentiles
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The counts of one tool's executions in one stretch of time. Windows of adjoining stretches merge with `+`.
+    """The counts of a tool's executions in an interval of time. Windows of disjoint intervals add up with `+`.
 
     Attributes:
-        total: executions counted.
-        successes: how many of them succeeded.
-        timed: how many of them carry a duration (an execution may be recorded without one).
-        duration_sum_ms: sum of those durations, in milliseconds.
-        histogram: (bucket, executions) of the durations, see `rollguard.judge.histogram`; empty where it is not kept.
+        total: executions.
+        successes: executions that succeeded.
+        timed: executions with a duration; an execution may be recorded without one.
+        duration_sum_ms: sum of the durations, in milliseconds.
+        histogram: (bucket, executions) of the durations, see `rollguard.judge.histogram`; empty if not counted.
+
+    Raises:
+        InvalidInput: there are more successes or durations than executions, or a count is negative.
     """
 
     total: int = 0
@@ -47,7 +50,7 @@ class Window:
         )
 
     def without(self, part: Window) -> Window:
-        """The window without a part of it; nothing falls below 0 where the part holds more than the window."""
+        """Return the window without a part of it. No count falls below 0 if the part holds more than the window."""
         total = max(0, self.total - part.total)
         timed = min(total, max(0, self.timed - part.timed))
         return Window(
@@ -59,17 +62,18 @@ class Window:
         )
 
     def percentiles_ms(self, shares: Sequence[float]) -> tuple[float | None, ...]:
-        """The durations in milliseconds that these shares of the executions do not exceed, to within 2.5 %.
+        """Return the percentiles of the durations in milliseconds, to within 2.5 %; None for each without durations.
 
-        None for each where no duration is known. The shares must rise.
+        Args:
+            shares: rising shares from 0 to 1.
         """
         return percentiles(self.histogram, tuple(shares))
 
     def to_dict(self, *, histogram: bool = True) -> dict[str, Any]:
-        """The window as a JSON-safe mapping, to be kept with what was decided from it.
+        """Return the window as a JSON-safe mapping for the decision record.
 
         Args:
-            histogram: False leaves the durations' histogram out, where nothing was decided from it.
+            histogram: False leaves the histogram out, if nothing was decided from it.
         """
         return {
             "total": self.total,
@@ -81,30 +85,30 @@ class Window:
 
     @classmethod
     def from_dict(cls, kept: Mapping[str, Any]) -> Self:
-        """The window that `to_dict` described."""
+        """Return the window that `to_dict` wrote."""
         return cls(**{**kept, "histogram": tuple((bucket, count) for bucket, count in kept["histogram"])})
 
     @property
     def failures(self) -> int:
-        """Executions that failed."""
+        """Return the number of executions that failed."""
         return self.total - self.successes
 
     @property
     def rate(self) -> Fraction | None:
-        """Success rate as an exact fraction in [0, 1]; None without executions."""
+        """Return the success rate as an exact fraction in [0, 1]; None without executions."""
         return Fraction(self.successes, self.total) if self.total else None
 
     @property
     def success_rate(self) -> float | None:
-        """Success rate as the nearest float; None without executions."""
+        """Return the success rate as the nearest float; None without executions."""
         return self.successes / self.total if self.total else None
 
     @property
     def mean_duration(self) -> Fraction | None:
-        """Mean duration in milliseconds as an exact fraction of the stored sum; None without durations."""
+        """Return the mean duration in milliseconds, as an exact fraction of the stored sum; None without durations."""
         return Fraction(self.duration_sum_ms) / self.timed if self.timed else None
 
     @property
     def avg_duration_ms(self) -> float | None:
-        """Mean duration in milliseconds; None without durations."""
+        """Return the mean duration in milliseconds; None without durations."""
         return self.duration_sum_ms / self.timed if self.timed else None

@@ -1,1 +1,1 @@
-"""The words of the domain, frozen, each declared once."""
+"""The records of the domain: frozen dataclasses, each declared once."""

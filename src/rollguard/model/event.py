@@ -1,4 +1,4 @@
-"""What people are notified of: one event type for everything."""
+"""Events: what people are notified of, one type for everything."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class EventKind(StrEnum):
 
 
 class Level(StrEnum):
-    """How urgently somebody should look."""
+    """How urgent an event is."""
 
     INFO = "info"
     WARNING = "warning"
@@ -33,18 +33,18 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that people should know. Every value is JSON-safe.
+    """One event that people are notified of. Every value is JSON-safe.
 
     Attributes:
         kind: what happened.
         level: how urgent it is.
-        tool_name: the tool it is about.
+        tool_name: the tool that it concerns.
         session_id: the monitoring session, if there is one.
         title: one line.
-        reasons: why, with the numbers.
-        occurred_at: when, ISO 8601 in UTC.
-        details: more of it: versions, severity, the investigation.
-        event_id: the same at every delivery, so that a receiver can tell a repeated one.
+        reasons: the reasons, with numbers.
+        occurred_at: when it happened, ISO 8601 in UTC.
+        details: versions, severity, the investigation.
+        event_id: the same at every delivery, so that a receiver recognizes a repeated one.
     """
 
     kind: EventKind
@@ -58,7 +58,7 @@ class Event:
     event_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def to_dict(self) -> dict[str, Any]:
-        """The event as a plain, JSON-safe mapping."""
+        """Return the event as a plain, JSON-safe mapping."""
         return {
             **asdict(self),
             "kind": str(self.kind),
@@ -68,7 +68,7 @@ class Event:
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Event:
-        """The event that `to_dict` described. What a newer Rollguard has added to it is left out."""
+        """Return the event that `to_dict` wrote, without the fields that a newer Rollguard has added."""
         values = {name: stored[name] for name in cls.__dataclass_fields__}
         values.update(kind=EventKind(stored["kind"]), level=Level(stored["level"]), reasons=tuple(stored["reasons"]))
         return cls(**values)

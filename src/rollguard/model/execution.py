@@ -111,7 +111,7 @@ def _refusal(error: ValidationError) -> InvalidInput:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failed execution, for an investigation."""
+    """One failed execution, as an investigation reads it."""
 
     tool_name: str
     execution_id: str | None

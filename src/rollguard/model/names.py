@@ -1,4 +1,4 @@
-"""What a name in the store may be."""
+"""Check the names and ids that the store accepts."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ MAX_NAME = 255
 
 
 def checked_tool_name(name: object) -> str:
-    """The tool's name, if it can be one: 1 to 255 printable characters without a path separator.
+    """Return the tool's name if it is valid: 1 to 255 printable characters without a path separator.
 
     Raises:
-        InvalidToolName: it cannot.
+        InvalidToolName: it is invalid.
     """
     if type(name) is str and _is_tool_name(name):
         return name
@@ -26,17 +26,17 @@ def checked_tool_name(name: object) -> str:
     return name
 
 
-@lru_cache(maxsize=1_024)  # the same few names come again and again
+@lru_cache(maxsize=1_024)  # a few names occur in most calls
 def _is_tool_name(name: str) -> bool:
     plain = name.isprintable() and "/" not in name and "\\" not in name and name not in (".", "..")
     return plain and len(name) <= MAX_NAME and bool(name.strip())
 
 
 def checked_id(key: str, value: object) -> str:
-    """A caller's own id of something: 1 to 255 printable characters.
+    """Return a caller's own id if it is valid: 1 to 255 printable characters.
 
     Raises:
-        InvalidInput: it is none; the message names `key`.
+        InvalidInput: it is invalid; the message names `key`.
     """
     if not isinstance(value, str) or not value or len(value) > MAX_NAME or not value.isprintable():
         raise InvalidInput(f"{key}: {value!r} is not an id; give 1 to {MAX_NAME} printable characters")

@@ -1,4 +1,4 @@
-"""Notifications that are still to be delivered."""
+"""Notifications that are not delivered yet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rollbacks and what follows from them."""
+"""Rollbacks, their verification, and quarantine."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from rollguard.model.session import Session
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """One rollback: its journal while it is under way, its history afterwards.
+    """One rollback, under way or ended.
 
     Attributes:
-        state: claimed, restored (outside, and not in the books yet), finished, failed (with `error`; retried while its
-            session is active), observed (its session only observes), capped (too many rollbacks in a day) or overtaken
-            (a person deployed or cancelled first).
-        to_version: the version restored; None when there is none to go back to.
-        investigation: error signatures since the deployment against before.
+        state: claimed, restored (at the target, not yet in the database), finished, failed (with `error`; retried
+            while its session is active), observed (its session only observes), capped (too many rollbacks in a day)
+            or overtaken (a person deployed or cancelled first).
+        to_version: the version to restore; None if there is no version to go back to.
+        investigation: error signatures since the deployment and before it.
         actuator: what restores the version: folder, command or webhook.
-        sequence: number of the call outside that was acknowledged.
-        output: the end of what the actuator said.
-        next_attempt_at: it is not tried again before.
-        quarantines: whether the code it takes away is quarantined at its end.
-        verified_at: when enough calls of the restored version were seen; None before, and where there never were.
+        sequence: number of the actuator's call that was acknowledged.
+        output: the end of the actuator's output.
+        next_attempt_at: the earliest time of the next attempt.
+        quarantines: whether the replaced code is quarantined when the rollback finishes.
+        verified_at: when the restored version had enough calls; None before, or if it never had.
         verification_success: whether the restored version recovered.
-        verification_note: what was seen of it, or why nothing could be.
+        verification_note: what its calls showed, or why there were too few.
     """
 
     rollback_id: int
@@ -59,16 +59,16 @@ class Rollback:
 
     @property
     def open(self) -> bool:
-        """Whether it is decided and not over yet."""
+        """Return whether it is decided and not ended."""
         return self.state in ("claimed", "restored")
 
 
 @dataclass(frozen=True, slots=True)
 class Unverified:
-    """A finished rollback of which nobody has said yet whether it helped.
+    """A finished rollback that is not verified yet.
 
     Attributes:
-        session: the session that was rolled back, whose baseline the restored version is held against.
+        session: the session that was rolled back; the restored version is compared with its baseline.
         live_until: when the restored version was replaced; None while it is live.
     """
 
@@ -78,14 +78,14 @@ class Unverified:
 
     @property
     def until(self) -> datetime:
-        """When waiting for calls of the restored version ends."""
+        """Return when Rollguard stops waiting for calls of the restored version."""
         window = self.rollback.rollback_time + timedelta(hours=self.session.rules.monitoring_window_hours)
         return window if self.live_until is None else min(window, self.live_until)
 
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """Code that was rolled back and may not go live again; `lifted_at` is None while that is in force."""
+    """Code that was rolled back and goes live again only with `force`; `lifted_at` is None while that holds."""
 
     quarantine_id: int
     tool_name: str
@@ -101,7 +101,7 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True)
 class Unsettled:
-    """A tool that lives elsewhere, and nobody knows in which version until it is asked for again."""
+    """A remote tool whose version at the target is unknown until its actuator is called again."""
 
     tool_name: str
     since: datetime

@@ -1,4 +1,4 @@
-"""A session: the monitoring of one deployment."""
+"""Sessions: each is the monitoring of one deployment."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from rollguard.judge import Rules, Window
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The watch over one deployment.
+    """The monitoring of one deployment.
 
     Attributes:
         status: active, completed, rolled_back, superseded (a newer deployment took over) or cancelled.
         outcome: of a completed session: healthy, unproven (the window ended without enough data) or regressed.
-        version_number: the version under watch; None where the tool's versions are not known.
-        live_before: when that version was last live before this deployment, if it ever was.
-        rules: what it is judged by, fixed when the session began.
+        version_number: the monitored version; None if the tool's versions are unknown.
+        live_before: when that version was last live before this deployment; None if it never was.
+        rules: the rules that it is judged by, fixed when the session began.
         baseline: the counts of its baseline, once they no longer change; None until then.
-        baseline_notes: what is mixed in its baseline, as sentences.
+        baseline_notes: why its baseline is not uniform, as sentences.
         invalid_rules: why the stored rules are invalid, if they are. Then `rules` are defaults, and no check may use
             them: each is recorded as failed until somebody corrects the row or cancels the session.
     """
@@ -41,20 +41,20 @@ class Session:
 
     @property
     def active(self) -> bool:
-        """Whether the deployment is still under watch."""
+        """Return whether the deployment is still monitored."""
         return self.status == "active"
 
     @property
     def baseline_start(self) -> datetime:
-        """Where the baseline begins; it ends, exclusively, at the deployment."""
+        """Return when the baseline begins; it ends at the deployment, exclusively."""
         return self.deployment_time - timedelta(days=self.rules.baseline_window_days)
 
     @property
     def window_end(self) -> datetime:
-        """When the watch ends, if it has enough data by then."""
+        """Return when the session ends if it has enough data by then."""
         return self.deployment_time + timedelta(hours=self.rules.monitoring_window_hours)
 
     @property
     def last_end(self) -> datetime:
-        """When the watch ends at the latest."""
+        """Return when the session ends at the latest."""
         return self.window_end + timedelta(hours=self.rules.extend_until_sufficient)

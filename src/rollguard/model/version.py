@@ -1,4 +1,4 @@
-"""Versions of a tool, and when each was live."""
+"""Versions of a tool, and their deployments."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class VersionRecord(Version):
-    """A version and what became of it, as far as is known now.
+    """A version with its deployments and metrics.
 
     Attributes:
         is_live: whether it is live now.
-        times_deployed: how often it went live; 0 for one that never did.
-        times_restored: how many of these times a rollback brought it back.
-        was_rolled_back: whether a rollback ever took it away.
-        rolled_back_reason: why, the latest time.
-        executions: calls that name it and, of those that name no version, the calls while it was live.
-        success_rate: the share of them that succeeded; None without any.
-        avg_duration_ms: how long they took on average; None where no duration is known.
+        times_deployed: how often it went live.
+        times_restored: how often a rollback made it live.
+        was_rolled_back: whether a rollback ever replaced it.
+        rolled_back_reason: the reason of the latest such rollback.
+        executions: calls that name it, and calls that name no version while it was live.
+        success_rate: the share of them that succeeded, in [0, 1]; None without calls.
+        avg_duration_ms: their mean duration in milliseconds; None without durations.
     """
 
     is_live: bool
@@ -51,11 +51,11 @@ class VersionRecord(Version):
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A version's time of being live. `ended_at` is None for the one that is live now.
+    """A period in which a version is live. `ended_at` is None for the live one.
 
     Attributes:
-        ended_by: what took its place: `deployment` or `rollback`.
-        kind: what made it: `deployment`, or `rollback` where a rollback brought the version back.
+        ended_by: what ended it: `deployment` or `rollback`.
+        kind: what began it: `deployment` or `rollback`.
     """
 
     deployment_id: int

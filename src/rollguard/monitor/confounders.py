@@ -24,7 +24,7 @@ from rollguard.judge.error_signatures import signature
 from rollguard.model.execution import Failure
 from rollguard.model.session import Session
 from rollguard.store import ExecutionStore
-from rollguard.store.rollups.selection import Stretch, baseline_of, counted_by, since
+from rollguard.store.rollups.selection import Selection, baseline_of, counted_by, since
 
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 _OWN_FAULT = timedelta(minutes=10)  # what begins so soon after a tool's own deployment is put down to that
@@ -112,7 +112,7 @@ class _Look:
         parts = [stretch for a, b in _merged(hour) for stretch in self._ours_before(a, b)]
         return replace(earlier, during=earlier.during.without(_plain(self._count(parts))))
 
-    def _ours_before(self, start: datetime, end: datetime) -> list[Stretch]:
+    def _ours_before(self, start: datetime, end: datetime) -> list[Selection]:
         plain = replace(self._session, rules=replace(self._session.rules, baseline="before"))
         return _clipped(baseline_of(plain, self._until), start, min(end, self._deployed))
 
@@ -199,9 +199,9 @@ class _Look:
         wanted, ours = [], []
         for name, a, b in asked:
             but = self._session.version_number if name is None else None
-            wanted.append([Stretch(name or own, a, b, but=but, **counted_so)])
+            wanted.append([Selection(name or own, a, b, but=but, **counted_so)])
             # Since the deployment those that name no version count as ours, not as another version's.
-            unnamed = Stretch(own, max(a, self._deployed), b, only=0, **counted_so)
+            unnamed = Selection(own, max(a, self._deployed), b, only=0, **counted_so)
             ours.append([unnamed] if name is None and unnamed.start < b else [])
         counted = self._store.executions.count(wanted)
         if not any(ours):
@@ -271,15 +271,15 @@ class _Look:
         timed = self._current.without(counted)
         return replace(timed, total=rest.total, successes=rest.successes, timed=min(timed.timed, rest.total))
 
-    def _all_of(self, names: Sequence[str], start: datetime, end: datetime) -> list[Stretch]:
+    def _all_of(self, names: Sequence[str], start: datetime, end: datetime) -> list[Selection]:
         """What counts of other tools, whatever its version."""
-        return [Stretch(name, start, end, **counted_by(self._session)) for name in names]
+        return [Selection(name, start, end, **counted_by(self._session)) for name in names]
 
-    def _count(self, stretches: Sequence[Stretch]) -> Window:
+    def _count(self, stretches: Sequence[Selection]) -> Window:
         return self._store.executions.count([stretches])[0]
 
 
-def since_parts(session: Session, times: Iterable[Times]) -> list[Stretch]:
+def since_parts(session: Session, times: Iterable[Times]) -> list[Selection]:
     """What counts as current in some times, none of it twice."""
     clipped = [(max(start, session.deployment_time), end) for start, end in times]
     return [stretch for start, end in _merged(clipped) for stretch in since(session, start, end)]
@@ -301,7 +301,7 @@ def notes_on_baseline(store: ExecutionStore, session: Session) -> list[str]:
     if undone:
         notes.append(f"the baseline holds what version {undone[0]} did before it was rolled back")
     edges = _edges(start, deployed, step=_HOUR)
-    asked = [[Stretch(session.tool_name, a, b, **counted_by(session))] for a, b in edges]
+    asked = [[Selection(session.tool_name, a, b, **counted_by(session))] for a, b in edges]
     found = change_point(_series(store.executions.count(asked)))
     if found is not None:
         rates = f"{found.rate_before:.1%} before, {found.rate_after:.1%} after"
@@ -328,7 +328,7 @@ def _series(windows: Sequence[Window]) -> list[tuple[int, int]]:
     return [(window.total, window.failures) for window in windows]
 
 
-def _clipped(stretches: Iterable[Stretch], start: datetime, end: datetime) -> list[Stretch]:
+def _clipped(stretches: Iterable[Selection], start: datetime, end: datetime) -> list[Selection]:
     clipped = [replace(s, start=max(s.start, start), end=min(s.end, end)) for s in stretches]
     return [stretch for stretch in clipped if stretch.start < stretch.end]
 

@@ -41,7 +41,7 @@ class DeploymentMonitor:
         regression_threshold: drop of the success rate that triggers a rollback; 0.15 is 15 percentage points.
         min_executions: executions that both windows need before they are compared.
         tool_overrides: for a tool's name, any of the rules that differ for it.
-        notifiers: channels that are told of rollbacks and of what is odd; by default the log.
+        notifiers: channels that are notified of rollbacks and warnings; by default the log.
         rules: any further field of `rollguard.judge.Rules`, as `decision="evidence"` or `alpha=0.01`.
 
     Attributes:
@@ -221,7 +221,7 @@ class DeploymentMonitor:
         quarantine: bool = False,
         now: datetime | None = None,
     ) -> Rollback:
-        """Roll a tool back because a person says so, and tell people. See `RollbackRunner.roll_back_by_hand`."""
+        """Roll a tool back because a person says so, and notify people. See `RollbackRunner.roll_back_by_hand`."""
         moment = moment_of(now)
         try:
             return self.runner.roll_back_by_hand(

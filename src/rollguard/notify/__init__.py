@@ -1,4 +1,4 @@
-"""People are notified: one event type, one protocol, one file a channel."""
+"""Notify people: one event type, one protocol, one file per channel."""
 
 from rollguard.notify.dispatcher import Dispatcher
 from rollguard.notify.log import LogNotifier

@@ -1,4 +1,4 @@
-"""Deliver what the outbox holds, to every channel, at least once."""
+"""Deliver the events of the outbox to every channel, at least once."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _LAST_RETRY = timedelta(hours=1)
 
 
 class Dispatcher:
-    """Sends pending events to the channels. A channel that fails is tried again with growing pauses, up to an hour.
+    """Sends pending events to the channels. It retries a channel that fails after growing pauses, up to an hour.
 
     Args:
-        store: whose outbox holds the events.
+        store: the store whose outbox holds the events.
         notifiers: the channels; their names must differ.
 
     Raises:
@@ -38,10 +38,10 @@ class Dispatcher:
             raise InvalidInput(f"notifiers: each needs a name of its own, since delivery is remembered by it: {names}")
 
     def deliver(self, now: datetime) -> int:
-        """Send what is due.
+        """Send the events that are due.
 
         Returns:
-            How many events every channel has now acknowledged.
+            The number of events that every channel has now acknowledged.
         """
         down: dict[str, str] = {}
         return sum(self._deliver(pending, now, down) for pending in self._outbox.take_due(now))
@@ -52,8 +52,8 @@ class Dispatcher:
         for name, notifier in self._notifiers.items():
             if name in reached:
                 continue
-            # A channel that nobody answers on is waited for once a round, not once an event.
-            error = down.get(name) or self._tell(notifier, pending, name, down)
+            # Rollguard waits for an unreachable channel once a round, not once an event.
+            error = down.get(name) or self._send(notifier, pending, name, down)
             if error is None:
                 reached.append(name)
             else:
@@ -65,23 +65,23 @@ class Dispatcher:
         self._outbox.delivered(pending.notification_id, reached, now)
         return True
 
-    def _tell(self, notifier: Notifier, pending: PendingNotification, name: str, down: dict[str, str]) -> str | None:
-        """What went wrong; None when nothing did."""
+    def _send(self, notifier: Notifier, pending: PendingNotification, name: str, down: dict[str, str]) -> str | None:
+        """Send the event to one channel, and return the error; None if it was delivered."""
         try:
             notifier.notify(Event.from_dict(pending.event))
-        except Exception as error:  # noqa: BLE001 - a channel may be anybody's code; its fault must not stop the others
-            said = _said(error)
-            logger.error("%s could not be told of event %d: %s", name, pending.notification_id, said)
+        except Exception as error:  # noqa: BLE001 - a channel may be a user's code; its errors must not stop the others
+            problem = _description(error)
+            logger.error("%s could not deliver event %d: %s", name, pending.notification_id, problem)
             if isinstance(error, Unreachable):
-                down[name] = said
-            return said
+                down[name] = problem
+            return problem
         return None
 
 
-def _said(error: Exception) -> str:
+def _description(error: Exception) -> str:
     kind = type(error).__name__
     try:
         text = clean_text(str(error))
-    except Exception:  # noqa: BLE001 - as above
+    except Exception:  # noqa: BLE001 - a user's error may fail to describe itself
         return kind
     return text if isinstance(error, RollguardError) else f"{kind}: {text}" if text else kind

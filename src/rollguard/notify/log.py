@@ -1,4 +1,4 @@
-"""The log as a channel."""
+"""The channel that writes to the log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class LogNotifier:
         self._logger = logging.getLogger("rollguard.alerts")
 
     def notify(self, event: Event) -> None:
-        """Log one line; the whole event is in the record's `event` attribute."""
+        """Log the event as one line; the record's `event` attribute holds all of it."""
         self._logger.log(
             _LEVELS[event.level],
             "%s: %s",

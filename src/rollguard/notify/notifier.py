@@ -1,4 +1,4 @@
-"""What a channel is, and how it says that it could not deliver."""
+"""The protocol of a channel, and the errors that it raises if it cannot deliver."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from rollguard.model.event import Event
 
 
 class Notifier(Protocol):
-    """A channel that tells people of events."""
+    """A channel that notifies people of events."""
 
     @property
     def name(self) -> str:
-        """The channel's name, the same in every process: delivery is remembered under it."""
+        """Return the channel's name. It must be the same in every process: deliveries are recorded by it."""
         ...
 
     def notify(self, event: Event) -> None:
-        """Tell of the event; whatever is raised makes it be told again later."""
+        """Deliver the event. If this raises any error, Rollguard delivers it again later."""
         ...
 
 
 class NotDelivered(RollguardError):
-    """A channel did not take the event; it is sent again later."""
+    """A channel did not accept the event; Rollguard sends it again later."""
 
 
 class Unreachable(NotDelivered):
-    """Nobody answered, so that the channel need not be tried with other events right now."""
+    """A channel did not answer, so Rollguard skips it for the other events of this round."""

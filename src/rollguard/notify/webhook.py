@@ -1,4 +1,4 @@
-"""A webhook as a channel."""
+"""The channel that posts to a webhook."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ from rollguard.notify.notifier import NotDelivered, Unreachable
 
 
 class WebhookNotifier:
-    """Sends each event as a JSON POST. Only an answer of 2xx counts as delivered; redirections are not followed.
+    """Sends each event as a JSON POST. Only a 2xx response counts as delivered; redirections are not followed.
 
     Args:
         url: `http://` or `https://`.
-        timeout: seconds to wait for a connection, and for each part of the answer; all of it takes four times that
-            at most.
+        timeout: seconds to wait for a connection, and for each part of the response; the whole POST takes at most
+            four times as long.
 
     Raises:
-        InvalidInput: nothing can be posted to the URL.
+        InvalidInput: the URL is invalid.
     """
 
     def __init__(self, url: str, *, timeout: float = 5.0) -> None:
         self._url = url
         self._timeout = timeout
-        # Whoever knows the whole URL can post to it, so it is neither stored nor logged.
+        # The whole URL is a secret: anyone who knows it can post to it. So it is neither stored nor logged.
         digest = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()
         self._name = f"webhook {_host(url)} {digest[:8]}"
 
     @property
     def name(self) -> str:
-        """`webhook`, the URL's host, and a digest of the whole URL, since there may be several."""
+        """Return `webhook`, the URL's host, and a digest of the whole URL, which tells several apart."""
         return self._name
 
     def notify(self, event: Event) -> None:
         """Send the event.
 
         Raises:
-            NotDelivered: another answer than 2xx, or none (`Unreachable`).
+            NotDelivered: the response is not 2xx; or there is none (`Unreachable`).
         """
         import httpx2
 
         body = json.dumps(event.to_dict()).encode()
         headers = {"Content-Type": "application/json"}
         try:
-            # Only the status is read: an answer without end would never be done.
-            with posting(self._url, body, headers, timeout=self._timeout) as answer:
-                status, phrase = answer.status_code, answer.reason_phrase
+            # Only the status is read, because a body may never end.
+            with posting(self._url, body, headers, timeout=self._timeout) as response:
+                status, phrase = response.status_code, response.reason_phrase
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise Unreachable(f"{self.name} did not answer: {type(error).__name__}: {error}") from error
         if not 200 <= status < 300:

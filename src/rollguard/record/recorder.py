@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import logging
 import multiprocessing.util
 import os
-import signal
 import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import islice
-from types import FrameType
 from typing import Any
 
 from rollguard.errors import InvalidInput
@@ -45,11 +42,11 @@ class Recorder:
     does not fit into the buffer, or finds the database away, goes to the spool, a file, and is stored from there once
     the database is back: the thread looks every `retry_after`. Rows need not be stored in the order of their calls:
     what comes while the spool is emptied may be stored before it. Nothing is raised into the caller. The buffer is
-    emptied every `flush_interval`, or when a batch has come together, before this process reads from the store, at exit
-    and on SIGTERM; a SIGKILL loses at most what came since then.
+    emptied every `flush_interval`, or when a batch has come together, before this process reads from the store and at
+    exit; a signal that kills the process loses at most what came since then (see `install_signal_handlers`).
 
-    Make it, or record first, in the main thread: only there can SIGTERM be answered. Where no thread can be started
-    (the system's limit is reached, or the interpreter is ending) callers store what they record themselves.
+    Where no thread can be started (the system's limit is reached, or the interpreter is ending) callers store what they
+    record themselves.
 
     Args:
         store: where executions belong.
@@ -83,7 +80,6 @@ class Recorder:
         if not durable:
             store.database.before_reading(self.empty)
             _finish_at_exit(self)
-            _answer_sigterm()
         _recorders.add(self)
 
     def __del__(self) -> None:
@@ -234,7 +230,6 @@ class Recorder:
                 self._thread = None
             else:
                 _finish_as_child(self)
-                _answer_sigterm()
                 return
         self._resting = True
         self.empty()
@@ -349,23 +344,7 @@ def _finishing(recorder: Recorder) -> Callable[[], None]:
     return finish
 
 
-def _answer_sigterm() -> None:
-    """End by SIGTERM in order, where nobody else answers it. Only the main thread can arrange that."""
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        with contextlib.suppress(ValueError):  # the main thread of another interpreter, in a web server
-            signal.signal(signal.SIGTERM, _end)
-
-
-def _end(number: int, _frame: FrameType | None) -> None:
-    """Empty every buffer, then end as the signal would have ended us."""
-    signal.signal(number, signal.SIG_DFL)
-
-    def finish() -> None:
-        for recorder in list(_recorders):
-            recorder._finish(wait=False)
-        os.kill(os.getpid(), number)
-
-    try:  # in a thread: the main one may be interrupted in the middle of just that
-        threading.Thread(target=finish, name="rollguard-end").start()
-    except RuntimeError:  # no thread can be had
-        finish()
+def finish_all() -> None:
+    """Empty the buffer of every recorder of this process, which is killed next."""
+    for recorder in list(_recorders):
+        recorder._finish(wait=False)

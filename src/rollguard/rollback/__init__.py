@@ -1,4 +1,4 @@
-"""Bringing the last good version back: claim, restore, finish, verify; and what failed, for whoever looks into it."""
+"""Restore the last good version: claim, restore, finish, verify; and the investigation of what failed."""
 
 from rollguard.rollback.executor import RollbackRunner
 from rollguard.rollback.investigation import investigation_of

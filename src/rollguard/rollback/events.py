@@ -1,4 +1,4 @@
-"""What people are told of a rollback."""
+"""The events that notify people of rollbacks and quarantined code."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from rollguard.model.rollback import Quarantined, Rollback
 
 
 def finished_event(rollback: Rollback, now: datetime) -> dict[str, Any]:
-    """It was carried out."""
+    """Return the event of a rollback that was carried out."""
     title = f"{rollback.tool_name}: rolled back from version {rollback.from_version} to {rollback.to_version}"
     level = Level.CRITICAL if rollback.regression_severity == "critical" else Level.WARNING
     return _event(EventKind.ROLLED_BACK, level, rollback, title, (rollback.reason,), now)
 
 
 def held_event(rollback: Rollback, now: datetime) -> dict[str, Any]:
-    """It was decided, and is not to be carried out."""
+    """Return the event of a rollback that was decided but is not carried out."""
     reasons = (rollback.error or "", rollback.reason)
     name = f"{rollback.tool_name}: version {rollback.from_version} regressed"
     if rollback.state == "observed":
@@ -30,7 +30,7 @@ def held_event(rollback: Rollback, now: datetime) -> dict[str, Any]:
 
 
 def failed_event(rollback: Rollback, now: datetime, error: str | None = None) -> dict[str, Any]:
-    """It could not be carried out."""
+    """Return the event of a rollback that could not be carried out."""
     judged = "" if rollback.rollback_type == "manual" else " regressed and"
     title = f"{rollback.tool_name}: version {rollback.from_version}{judged} could not be rolled back"
     reasons = (error or rollback.error or "", rollback.reason)
@@ -38,7 +38,7 @@ def failed_event(rollback: Rollback, now: datetime, error: str | None = None) ->
 
 
 def verified_event(rollback: Rollback, note: str, now: datetime, *, recovered: bool) -> dict[str, Any]:
-    """Enough calls of the restored version were seen to say whether the rollback helped."""
+    """Return the event of a verified rollback: the restored version recovered, or it did not."""
     if recovered:
         title = f"{rollback.tool_name}: version {rollback.to_version} recovered after the rollback"
         return _event(EventKind.RECOVERED, Level.INFO, rollback, title, (note,), now)
@@ -47,7 +47,7 @@ def verified_event(rollback: Rollback, note: str, now: datetime, *, recovered: b
 
 
 def quarantined_event(held: Quarantined, now: datetime) -> dict[str, Any]:
-    """A tool's file holds code that is in quarantine."""
+    """Return the event of quarantined code in a tool's file."""
     return Event(
         EventKind.QUARANTINED_CODE,
         Level.CRITICAL,

@@ -1,4 +1,4 @@
-"""Carrying a rollback out: claim, restore and finish. Safe to run anywhere, any number of times."""
+"""Carry out a rollback: claim, restore and finish. Safe to run in any process, any number of times."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class RollbackRunner:
     """Restores the last good version of a tool.
 
     Args:
-        store: where the journal is kept.
-        registry: whose folder, or whose actuators, hold the tools.
+        store: the store of the rollbacks.
+        registry: the registry whose folder or actuators put the version in place.
     """
 
     def __init__(self, store: ExecutionStore, registry: ToolRegistry) -> None:
@@ -45,15 +45,15 @@ class RollbackRunner:
         """Claim the rollback and carry it out.
 
         Returns:
-            The rollback: finished; failed, observed or capped with its `error`; or still claimed, where what restores
-            it has not acknowledged and is asked again.
+            The rollback: finished; failed, observed or capped, with its `error`; or still claimed, if its actuator did
+            not acknowledge. Rollguard then tries again.
 
         Raises:
-            RollbackRefused: somebody decided first, or the version is no longer live.
-            StoreUnavailable: the database went away; what was claimed is carried out by `recover`.
+            RollbackRefused: another decision came first, or the version is no longer live.
+            StoreUnavailable: the database cannot be reached; `recover` carries out what was claimed.
         """
-        decided = self.claim(intention, now)
-        return self.carry_out(decided, now) if decided.state == "claimed" else decided
+        claimed = self.claim(intention, now)
+        return self.carry_out(claimed, now) if claimed.state == "claimed" else claimed
 
     def roll_back_by_hand(
         self,
@@ -65,23 +65,23 @@ class RollbackRunner:
         now: datetime,
         quarantine: bool = False,
     ) -> Rollback:
-        """Roll a tool back because a person says so; a session that watches it is closed by it.
+        """Roll a tool back on a person's request. This closes the session that monitors it.
 
         Args:
-            to_version: the version to restore; None takes the last good one.
-            quarantine: quarantine the code that is taken away.
+            to_version: the version to restore; None restores the last good one.
+            quarantine: whether to quarantine the code that is replaced.
 
         Returns:
             The finished rollback.
 
         Raises:
             UnknownTool: the tool was never deployed.
-            UnknownVersion: it has no such version.
-            NoEarlierVersion: there is nothing to go back to; that is recorded.
-            RollbackRefused: another rollback of it is under way, or the version is live already.
+            UnknownVersion: the tool has no such version.
+            NoEarlierVersion: there is no version to go back to; this is recorded.
+            RollbackRefused: another rollback of the tool is under way, or the version is already live.
             CodeQuarantined: the version to restore is in quarantine.
-            ToolFileError: the file could not be written; that is recorded.
-            ActuatorFailed: the tool's actuator did not acknowledge; that is recorded, and it is asked again.
+            ToolFileError: the file could not be written; this is recorded.
+            ActuatorFailed: the tool's actuator did not acknowledge; this is recorded, and Rollguard tries again.
         """
         live = self._store.versions.live(tool_name)
         if live is None:
@@ -102,33 +102,33 @@ class RollbackRunner:
             now,
         )
         if rollback.state != "finished":
-            raise _why_not(rollback)
+            raise _error_of(rollback)
         return rollback
 
     def recover(self, now: datetime | None = None) -> list[Rollback]:
-        """Carry out what was claimed by a process that is no more, or is at it this moment: it happens once.
+        """Carry out, exactly once, every rollback that another process claimed and did not finish.
 
-        A file whose swap was cut short is put right. What is not known to run outside, since a call's end is not known,
-        is asked for again. One that fails never stops the others; it is tried again by the next call.
+        This also repairs files whose swap was interrupted, and repeats calls to actuators whose result is unknown. A
+        rollback that fails never stops the others; the next call tries it again.
 
         Args:
-            now: the present moment; None reads the clock for each rollback, since a call outside may take its time.
+            now: the present time; None reads the clock for each rollback, because a call to an actuator takes time.
 
         Returns:
-            The rollbacks that this call brought to an end.
+            The rollbacks that this call ended.
 
         Raises:
             StoreUnavailable: the database cannot be reached.
         """
         ended = []
         for claimed in self._store.rollbacks.open():
-            with self._not_stopping_others(f"rollback {claimed.rollback_id} of {claimed.tool_name}"):
+            with self._isolated(f"rollback {claimed.rollback_id} of {claimed.tool_name}"):
                 done = self._recovered(claimed, now or datetime.now(UTC))
                 if done is not None and not done.open:
                     ended.append(done)
-        with self._not_stopping_others("swaps that were cut short"):
+        with self._isolated("interrupted swaps"):
             self._registry.settle_swaps()
-        with self._not_stopping_others("tools that live elsewhere"):
+        with self._isolated("remote tools"):
             self._registry.elsewhere.settle(now)
         return ended
 
@@ -141,20 +141,21 @@ class RollbackRunner:
             return None
 
     @contextlib.contextmanager
-    def _not_stopping_others(self, what: str) -> Iterator[None]:
+    def _isolated(self, what: str) -> Iterator[None]:
+        """Log an error instead of raising it, so that the others are recovered; an unreachable database stops all."""
         try:
             yield
         except StoreUnavailable as error:
             if not isinstance(error, StoreBusy):
-                raise  # of all of them
-            logger.warning("%s: put right later: %s", what, error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other tools are looked after
-            logger.error("%s: not put right, which is tried again: %s", what, error)
+                raise
+            logger.warning("%s: the database is busy, recovery is tried again: %s", what, error)
+        except Exception as error:  # noqa: BLE001 - an unknown error must not stop the others either
+            logger.error("%s: not recovered, which is tried again: %s", what, error)
 
     # --- the steps -------------------------------------------------------------------------------------------------
 
     def claim(self, intention: Intention, now: datetime) -> Rollback:
-        """Step 1: write down what is about to be done. Changes nothing else."""
+        """Step 1: record the rollback that is about to be carried out. Changes nothing else."""
         actuator = self._registry.elsewhere.of(intention.tool_name)
         return self._store.rollbacks.claim(
             intention,
@@ -164,10 +165,10 @@ class RollbackRunner:
         )
 
     def carry_out(self, claimed: Rollback, now: datetime) -> Rollback:
-        """Steps 2 and 3 of a rollback that is claimed or restored, wherever its tool lives.
+        """Carry out steps 2 and 3 of a rollback that is claimed or restored, in the folder or at a target.
 
         Raises:
-            RollbackRefused: it is over, another process is at it, it is not due, or it is not ours to restore.
+            RollbackRefused: it is over or not due, another process carries it out, or the tool's actuator is another.
         """
         actuator = self._registry.elsewhere.of(claimed.tool_name)
         kind = "folder" if actuator is None else actuator.kind
@@ -179,11 +180,11 @@ class RollbackRunner:
         if actuator is None:
             return self._restore_and_finish(claimed, now)
         if claimed.state == "claimed":
-            claimed = self._restore_outside(actuator, claimed, now)
-        return self._finish_outside(claimed, now) if claimed.state == "restored" else claimed
+            claimed = self._restore_remote(actuator, claimed, now)
+        return self._finish_remote(claimed, now) if claimed.state == "restored" else claimed
 
     def _restore_and_finish(self, claimed: Rollback, now: datetime) -> Rollback:
-        """In the folder both are one: the file is swapped in the transaction that writes the books."""
+        """Carry out both steps in the folder: one transaction swaps the file and records the rollback."""
         try:
             self._registry.settle_swaps(claimed.tool_name)
             finished = self._swapped(claimed, now)
@@ -199,50 +200,49 @@ class RollbackRunner:
                 return self._store.rollbacks.finish(
                     claimed.rollback_id, restore=put, event=partial(finished_event, now=now), now=now
                 )
-        except DeploymentConflict as error:  # somebody is editing the file: what they wrote is kept first
+        except DeploymentConflict as error:  # the file was edited meanwhile: the next try stores the edit first
             if tries == 1:
                 raise RollbackRefused(f"{error}; the next cycle carries rollback {claimed.rollback_id} out") from error
         return self._swapped(claimed, now, tries - 1)
 
     def _fail(self, claimed: Rollback, error: ToolFileError, now: datetime) -> Rollback:
-        """The file is as it was: the next check that is due decides again."""
+        """Record the failure. The file is unchanged, and the next check that is due decides again."""
         return self._store.rollbacks.fail(
             claimed.rollback_id,
             str(error),
-            # Told once: the retries of the same rollback would only repeat it.
+            # Retries of the same rollback do not notify again.
             event=failed_event(claimed, now, str(error)) if claimed.attempts == 1 else None,
             next_attempt_at=now + pause_after(claimed.attempts),
             now=now,
         )
 
-    def _restore_outside(self, actuator: Actuator, claimed: Rollback, now: datetime) -> Rollback:
-        """Step 2 where the tool lives elsewhere: no transaction is open while the actuator is at work."""
-        outside, store = self._registry.elsewhere, self._store
+    def _restore_remote(self, actuator: Actuator, claimed: Rollback, now: datetime) -> Rollback:
+        """Step 2 at a target: no transaction is open while the actuator works."""
+        remote, store = self._registry.elsewhere, self._store
         claimed, sequence = store.rollbacks.attempt(
-            claimed.rollback_id, holder=outside.holder, until=outside.until(actuator, now), now=now
+            claimed.rollback_id, holder=remote.holder, until=remote.until(actuator, now), now=now
         )
         try:
-            order = self._order(claimed, sequence)
-            said = carry_out(actuator, order)
-            return store.rollbacks.restored(claimed.rollback_id, sequence=sequence, output=said, now=now)
+            output = carry_out(actuator, self._request(claimed, sequence))
+            return store.rollbacks.restored(claimed.rollback_id, sequence=sequence, output=output, now=now)
         except ActuatorFailed as error:
             try:
                 return self._postpone(claimed, sequence, error, now)
             finally:
                 store.actuations.release(claimed.tool_name, sequence=sequence, now=now)
-        except BaseException:  # overtaken, or interrupted: what runs there now is to be put right
+        except BaseException:  # overtaken or interrupted: `recover` puts the live version in place again
             store.actuations.release(claimed.tool_name, sequence=sequence, now=now)
             raise
 
-    def _order(self, claimed: Rollback, sequence: int) -> Order:
+    def _request(self, claimed: Rollback, sequence: int) -> Order:
         version = self._store.versions.get(claimed.tool_name, claimed.to_version or 0)
         claimed_at = claimed.claimed_at.isoformat() if claimed.claimed_at else ""
-        # The same at every repetition of this claim, and never that of another.
+        # Every repetition of this claim has the same key, and no other claim has it.
         key = f"{claimed.tool_name}:rollback:{claimed.rollback_id}:{claimed_at}"
         return Order(version, "rollback", key, sequence)
 
     def _postpone(self, claimed: Rollback, sequence: int, error: ActuatorFailed, now: datetime) -> Rollback:
-        """Nobody knows whether it happened, so the claim stands and the actuator is asked again."""
+        """Keep the claim, and call the actuator again later: whether it restored the version is unknown."""
         return self._store.rollbacks.postpone(
             claimed.rollback_id,
             sequence=sequence,
@@ -253,20 +253,19 @@ class RollbackRunner:
             now=now,
         )
 
-    def _finish_outside(self, restored: Rollback, now: datetime) -> Rollback:
-        """Step 3 where the tool lives elsewhere."""
+    def _finish_remote(self, restored: Rollback, now: datetime) -> Rollback:
+        """Step 3 after the actuator restored the version."""
         return self._store.rollbacks.finish(
             restored.rollback_id, restore=None, event=partial(finished_event, now=now), now=now
         )
 
 
-def _why_not(rollback: Rollback) -> RollguardError:
-    """The error that tells a person why what was asked for has not happened."""
-    said = rollback.error or f"{rollback.tool_name} could not be rolled back"
+def _error_of(rollback: Rollback) -> RollguardError:
+    problem = rollback.error or f"{rollback.tool_name} could not be rolled back"
     if rollback.open:
         return ActuatorFailed(
-            f"{rollback.tool_name}: {said}; it is tried again by rollguard watch, until it is acknowledged or "
+            f"{rollback.tool_name}: {problem}; it is tried again by rollguard watch, until it is acknowledged or "
             "another version is deployed",
             rollback.output,
         )
-    return NoEarlierVersion(said) if rollback.to_version is None else ToolFileError(said)
+    return NoEarlierVersion(problem) if rollback.to_version is None else ToolFileError(problem)

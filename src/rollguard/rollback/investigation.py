@@ -1,4 +1,4 @@
-"""What fails since a deployment, against what failed before: stored with the rollback it led to."""
+"""Investigate which errors came with a deployment; the result is stored with its rollback."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from rollguard.model.execution import Failure
 from rollguard.model.session import Session
 from rollguard.store import ExecutionStore
 
-_MOST = 10_000  # failures of each side that are looked at, latest first
+_MOST = 10_000  # failures of each window that are read, latest first
 _SAMPLE = 500  # characters of an error or of parameters in a sample
 
 
 def investigation_of(store: ExecutionStore, session: Session, until: datetime) -> dict[str, Any]:
-    """Error signatures since the deployment against the baseline, with counts and samples.
+    """Count the error signatures since the deployment and in the baseline, with samples.
 
     Returns:
-        `signatures` (see `rollguard.judge.error_signatures.investigate`), and how many failures of each side were read.
+        `signatures`, see `rollguard.judge.error_signatures.investigate`, and how many failures of each window were
+        read: `failures_before` and `failures_since`.
     """
     before, since = store.executions.failures(session, until, _MOST)
     return {

@@ -1,4 +1,4 @@
-"""Quarantined code that somebody put back into a tool's file by hand: people are told, once."""
+"""Notify people, once, of quarantined code that somebody put back into a tool's file by hand."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from rollguard.store import ExecutionStore, digest
 
 
 def notice_quarantined_files(store: ExecutionStore, registry: ToolRegistry, now: datetime) -> int:
-    """Tell people of each tool whose file holds code that is in quarantine; how many are told now is returned."""
-    told = 0
+    """Notify people of each tool whose file holds quarantined code, and return how many notifications are new."""
+    notified = 0
     for held in store.quarantine.in_force():
         if registry.elsewhere.of(held.tool_name) is not None:
             continue
-        on_disk = _holds(registry, held.tool_name, held.sha256)
+        on_disk = _file_holds(registry, held.tool_name, held.sha256)
         if on_disk != (held.noticed_at is not None):
             event = quarantined_event(held, now)
-            told += store.quarantine.noticed(held.quarantine_id, on_disk=on_disk, event=event, now=now)
-    return told
+            notified += store.quarantine.noticed(held.quarantine_id, on_disk=on_disk, event=event, now=now)
+    return notified
 
 
-def _holds(registry: ToolRegistry, tool_name: str, sha256: str) -> bool:
+def _file_holds(registry: ToolRegistry, tool_name: str, sha256: str) -> bool:
     try:
         code = registry.folder.read(tool_name)
-    except ToolFileError:  # it is no code at all then; a check or the doctor says so
+    except ToolFileError:  # an unreadable file serves no code; checks and the doctor report it
         return False
     return code is not None and digest(code) == sha256

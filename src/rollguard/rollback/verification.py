@@ -1,4 +1,4 @@
-"""Whether a rollback helped: the restored version's calls since, against the baseline of the session rolled back."""
+"""Verify whether rollbacks helped: compare the restored version's calls with the baseline of the session."""
 
 from __future__ import annotations
 
@@ -12,49 +12,49 @@ from rollguard.store import ExecutionStore
 
 
 def verify_all(store: ExecutionStore, now: datetime) -> list[tuple[int, bool | None]]:
-    """Verify every rollback that is not verified yet, with a few statements for all of them together.
+    """Verify every rollback that is not verified yet, with a few statements for all of them.
 
-    With `min_executions` calls of the restored version there is an answer: it recovered, unless these calls are a
-    regression against the baseline by the session's own threshold; then the version that was rolled back was not the
-    cause, and people are told. Nothing more is done. Where the session's window, counted from the rollback, ends with
-    fewer calls, or another version goes live, it stays unproven.
+    `min_executions` calls of the restored version give an answer. If they are a regression against the baseline, by
+    the session's own threshold, the version that was rolled back was not the cause. Otherwise the tool recovered.
+    People are notified of either; nothing else is done. The rollback stays unproven if the session's window, counted
+    from the rollback, ends with fewer calls, or if another version goes live.
 
     Returns:
-        The id of each rollback that there is an answer for now, with it; None for one that stays unproven.
+        (rollback id, whether the restored version recovered) of each rollback that this call ended; None if unproven.
     """
     waiting = store.rollbacks.unverified()
     ends = [min(now, unverified.until) for unverified in waiting]
     windows = store.executions.windows_after(list(zip(waiting, ends, strict=True)))
-    answered: list[tuple[int, bool | None]] = []
+    ended: list[tuple[int, bool | None]] = []
     for unverified, (baseline, restored) in zip(waiting, windows, strict=True):
         judgement = judge(baseline, restored, unverified.session.rules)
-        success, note = _answer(unverified, judgement, now)
-        if note is not None and _say(store, unverified, success, note, now):
-            answered.append((unverified.rollback.rollback_id, success))
-    return answered
+        recovered, note = _outcome(unverified, judgement, now)
+        if note is not None and _record(store, unverified, recovered, note, now):
+            ended.append((unverified.rollback.rollback_id, recovered))
+    return ended
 
 
-def _answer(unverified: Unverified, judgement: Judgement, now: datetime) -> tuple[bool | None, str | None]:
-    """(recovered?, what to note); the note is None while there is still something to wait for."""
+def _outcome(unverified: Unverified, judgement: Judgement, now: datetime) -> tuple[bool | None, str | None]:
+    """Return (whether the restored version recovered, the note to record); no note while more calls may come."""
     comparison = judgement.comparison
     if unverified.session.invalid_rules is not None:
         return None, f"unproven: the session's stored rules are invalid: {unverified.session.invalid_rules}"
     if comparison.has_sufficient_data:
-        found = _told(judgement.reasons)
+        reasons = _since_rollback(judgement.reasons)
         if comparison.regression_detected:
-            return False, f"not the cause: the restored version fails as well; {found}"
-        return True, f"recovered: {found}"
+            return False, f"not the cause: the restored version fails as well; {reasons}"
+        return True, f"recovered: {reasons}"
     if now < unverified.until:
         return None, None
     replaced = unverified.live_until is not None and unverified.until == unverified.live_until
     why = "another version went live" if replaced else "the window is over"
-    return None, f"unproven: {why}, and there was too little to compare; {_told(judgement.reasons)}"
+    return None, f"unproven: {why}, and there was too little to compare; {_since_rollback(judgement.reasons)}"
 
 
-def _told(reasons: Sequence[str]) -> str:
+def _since_rollback(reasons: Sequence[str]) -> str:
     return "; ".join(reason.replace("since the deployment", "since the rollback") for reason in reasons)
 
 
-def _say(store: ExecutionStore, unverified: Unverified, success: bool | None, note: str, now: datetime) -> bool:
-    event = None if success is None else verified_event(unverified.rollback, note, now, recovered=success)
-    return store.rollbacks.verify(unverified.rollback.rollback_id, success=success, note=note, event=event, now=now)
+def _record(store: ExecutionStore, unverified: Unverified, recovered: bool | None, note: str, now: datetime) -> bool:
+    event = None if recovered is None else verified_event(unverified.rollback, note, now, recovered=recovered)
+    return store.rollbacks.verify(unverified.rollback.rollback_id, success=recovered, note=note, event=event, now=now)

@@ -1,4 +1,4 @@
-"""What can be asked of a database without changing it: is it there, is it ours, what time has it, may we write."""
+"""Check a database without changing it: whether it exists, is a store and can be written, and its time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rollguard.store.schema import migrate, rollup_state, utc_now
 
 
 class Checkup:
-    """Questions to a database that nobody has opened as a store yet, so that nothing is made or migrated by asking.
+    """Checks of a database that is not opened as a store, so that no check creates or migrates anything.
 
     Args:
         url: as for `ExecutionStore`.
@@ -26,11 +26,11 @@ class Checkup:
 
     @property
     def missing(self) -> bool:
-        """Whether there is no file yet (SQLite)."""
+        """Return whether the file does not exist yet (SQLite)."""
         return self.database.path is not None and not self.database.path.exists()
 
     def schema(self) -> tuple[str | None, str]:
-        """The revision that the database is at, None for an empty one, and the one that this code knows.
+        """Return the revision of the database, None for an empty one, and the revision that this code needs.
 
         Raises:
             SchemaTooNew, SchemaTooOld: this code cannot open it.
@@ -41,12 +41,12 @@ class Checkup:
         return present, migrate.head()
 
     def clock(self) -> datetime:
-        """The database's own time."""
+        """Return the database's own time."""
         with self.database.read() as connection:
             return connection.execute(sa.select(sa.type_coerce(utc_now(), UTCDateTime))).scalar_one()
 
     def try_writing(self) -> None:
-        """Raise a `StoreError` where nothing can be written. Nothing is."""
+        """Raise a `StoreError` if the database cannot be written. It writes nothing."""
         with self.database.write() as connection:
             connection.execute(sa.update(rollup_state).where(rollup_state.c.only_row == 0).values(rolled_to=0))
 

@@ -1,4 +1,4 @@
-"""The rollback's state machine: its transitions, each one conditional UPDATE. docs/rollback.md draws it."""
+"""The state machine of a rollback: each transition is one conditional UPDATE. docs/rollback.md draws it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from rollguard.store.schema import deployment_rollbacks as r
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A change of state that happens from the states it leaves, and from no other.
+    """A change of state, possible only from the states it leaves.
 
     Attributes:
-        name: what it is called, here and in docs/rollback.md.
+        name: its name, here and in docs/rollback.md.
         leaves: the states it may leave.
-        enters: the state it leads to.
+        enters: the state it enters.
     """
 
     name: str
@@ -27,10 +27,10 @@ class Transition:
     enters: str
 
 
-OPEN = ("claimed", "restored")  # decided and not over: at most one a tool, held by a unique index
+OPEN = ("claimed", "restored")  # decided and not over: a unique index allows one for each tool
 HELD = ("failed", "observed", "capped")  # decided and not carried out: nothing was changed
 
-BEGINNINGS = ("claimed", *HELD)  # what the row of a decision may begin as
+BEGINNINGS = ("claimed", *HELD)  # the states that a row may begin in
 CLAIM_AGAIN = Transition("claim again", HELD, "claimed")
 ATTEMPT = Transition("attempt", ("claimed",), "claimed")
 POSTPONE = Transition("postpone", ("claimed",), "claimed")
@@ -50,7 +50,7 @@ def move(
     *conditions: sa.ColumnElement[bool],
     **values: Any,
 ) -> Row[Any] | None:
-    """Make a transition of one rollback; None where it is in none of the states that the transition leaves."""
+    """Make a transition of one rollback; return None if it is in no state that the transition leaves."""
     return connection.execute(
         sa.update(r)
         .where(r.c.rollback_id == rollback_id, r.c.state.in_(transition.leaves), *conditions)
@@ -60,7 +60,7 @@ def move(
 
 
 def overtake(connection: Connection, whose: sa.ColumnElement[bool], *, at: datetime, error: str) -> None:
-    """Call off what is decided and not over, because a person decided otherwise."""
+    """Call off rollbacks that are decided and not over, because a person decided otherwise."""
     connection.execute(
         sa.update(r)
         .where(whose, r.c.state.in_(OVERTAKE.leaves))
@@ -69,6 +69,6 @@ def overtake(connection: Connection, whose: sa.ColumnElement[bool], *, at: datet
 
 
 def is_under_way(connection: Connection, tool_name: str) -> bool:
-    """Whether a rollback of the tool is decided and not over."""
+    """Return whether a rollback of the tool is decided and not over."""
     under_way = sa.exists().where(r.c.tool_name == tool_name, r.c.state.in_(OPEN))
     return bool(connection.scalar(sa.select(under_way)))

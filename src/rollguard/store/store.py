@@ -26,7 +26,7 @@ from rollguard.store.views import Reports
 class ExecutionStore:
     """Executions, versions, sessions and rollbacks in one SQLite file or one PostgreSQL database.
 
-    Opening an empty database makes the schema, opening an older one migrates it; processes that open one at the same
+    Opening an empty database creates the schema, opening an older one migrates it; processes that open one at the same
     moment wait for each other. Safe to share between threads; a forked child opens connections of its own.
 
     Args:
@@ -96,7 +96,7 @@ class ExecutionStore:
             success: whether the call succeeded.
             duration_ms: how long it took, in milliseconds.
             error: what went wrong: the exception, or text that may begin with the error's type.
-            error_type: the error's type, where `error` does not tell it.
+            error_type: the error's type, if `error` does not say it.
             parameters: what the tool was called with; any value, kept as JSON.
             result: what it returned; any value, kept as JSON.
             executed_at: when the call began; now by default. A naive datetime is local time.
@@ -108,7 +108,7 @@ class ExecutionStore:
             The execution's id: the given one, or a new one.
 
         Raises:
-            InvalidInput: a value cannot be meant; nothing was written.
+            InvalidInput: a value is invalid; nothing was written.
             StoreUnavailable: the database cannot be reached or written; nothing was written.
         """
         row = self.executions.row(
@@ -137,22 +137,22 @@ class ExecutionStore:
             How many were new; one whose `execution_id` is already stored is not.
 
         Raises:
-            InvalidInput: a value cannot be meant; nothing was written.
+            InvalidInput: a value is invalid; nothing was written.
             StoreUnavailable: the database cannot be reached or written; nothing was written.
         """
         return self.executions.write_from(executions)
 
     def arrivals(self) -> Arrivals:
-        """Tells at once which tools were executed, by whatever process; see `rollguard.store.database.change_feed`."""
+        """Return what reports at once which tools were executed, by any process; see `Arrivals`."""
         return arrivals_in(self.database)
 
     def tidy(self, *, now: datetime | None = None) -> Tidied:
         """Remove executions that are older than `retention_days`; see `Retention`. The loop does it once a cycle.
 
-        A call does a bounded amount of work, in small steps that other writers need not wait for.
+        A call does a bounded amount of work, in small steps; other writers need not wait for it.
 
         Args:
-            now: the present moment, if it is to be another than the clock's. A naive datetime is local time.
+            now: the present moment; the clock's by default. A naive datetime is local time.
 
         Returns:
             What was done.
@@ -163,12 +163,12 @@ class ExecutionStore:
         return self.retention.tidy(datetime.now(UTC) if now is None else now)
 
     def fold(self) -> None:
-        """Fold what is counted into the rollups now, so that what is read next costs less. Changes no count.
+        """Refresh the rollups now, so that the next read costs less. Changes no count.
 
         Raises:
             StoreUnavailable: the database cannot be reached or written.
         """
-        self._rollups.fold_if_worth_it(1)
+        self._rollups.refresh_if_due(1)
 
     def close(self) -> None:
         """Close every connection. The next use opens new ones."""

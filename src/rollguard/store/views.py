@@ -23,11 +23,11 @@ class Reports:
         self._database = database
 
     def active_monitoring(self) -> list[dict[str, Any]]:
-        """Each session under watch with its latest check, oldest deployment first."""
+        """Return each active session with its latest check, the oldest deployment first."""
         return self._rows("SELECT * FROM active_monitoring ORDER BY deployment_time, session_id")
 
     def tool_health_history(self, tool_name: str, limit: int = 10) -> list[dict[str, Any]]:
-        """The tool's latest health checks, newest first."""
+        """Return the tool's latest health checks, newest first."""
         return self._rows(
             "SELECT * FROM tool_health_history WHERE tool_name = :tool_name "
             "ORDER BY checked_at DESC, check_id DESC LIMIT :limit",
@@ -36,11 +36,11 @@ class Reports:
         )
 
     def deployment_stability(self) -> list[dict[str, Any]]:
-        """Every tool's deployments and how many were rolled back, the most troubled first."""
+        """Return every tool's deployments and how many were rolled back, the highest rollback rate first."""
         return self._rows("SELECT * FROM deployment_stability ORDER BY rollback_rate DESC, tool_name")
 
     def version_history(self, tool_name: str, version_number: int | None = None) -> list[dict[str, Any]]:
-        """The tool's versions with what became of each, newest first; only one of them where its number is given."""
+        """Return the tool's versions with what became of each, newest first; with a number only that version."""
         return self._rows(
             "SELECT * FROM version_history_with_metrics WHERE tool_name = :tool_name "
             f"{'' if version_number is None else 'AND version_number = :version_number '}"
@@ -50,7 +50,7 @@ class Reports:
         )
 
     def version_stability(self) -> list[dict[str, Any]]:
-        """Every tool's versions, deployments and rollbacks, the most troubled first."""
+        """Return every tool's versions, deployments and rollbacks, the highest rollback rate first."""
         return self._rows("SELECT * FROM version_stability ORDER BY COALESCE(rollback_rate, 0) DESC, tool_name")
 
     def _rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
@@ -62,7 +62,7 @@ _moment = UTCDateTime()
 
 
 def _typed(row: dict[str, Any]) -> dict[str, Any]:
-    """SQLite's views return times as text and booleans as 0 or 1; make both what PostgreSQL returns."""
+    """Convert the times and booleans of SQLite's views, which are text and 0 or 1, to what PostgreSQL returns."""
     from datetime import datetime
 
     for name in _TIMES:

@@ -1,1 +1,1 @@
-"""Every version of a tool, and the way back to any of them."""
+"""List, compare and restore the versions of a tool."""

@@ -1,4 +1,4 @@
-"""What changed in a file, as a unified diff. Pure."""
+"""Compute the unified diff of two files. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _NO_NEW_LINE = "\\ No newline at end of file\n"
 
 
 class Diff(NamedTuple):
-    """A unified diff and how many lines it adds and removes."""
+    """A unified diff, and the number of lines that it adds and removes."""
 
     text: str
     added: int
@@ -17,15 +17,15 @@ class Diff(NamedTuple):
 
 
 def unified_diff(before: bytes, after: bytes, before_name: str, after_name: str, context: int = 3) -> Diff:
-    """The diff of two files. Any byte that differs shows: bytes that are no UTF-8 are written as escapes."""
+    """Return the diff of two files. It shows every byte that differs: bytes that are not UTF-8 appear as escapes."""
     old, new = _lines(before), _lines(after)
     found = list(difflib.unified_diff(old, new, before_name, after_name, n=context))
-    changed = found[2:]  # after the two names
+    changed = found[2:]  # without the two file names
     text = "".join(line if line.endswith("\n") else f"{line}\n{_NO_NEW_LINE}" for line in found)
     return Diff(text, sum(line[0] == "+" for line in changed), sum(line[0] == "-" for line in changed))
 
 
 def _lines(content: bytes) -> list[str]:
-    """The lines as editors count them: a new line ends one, and nothing else does."""
+    """Split into lines as editors do: only a line feed ends a line."""
     lines = content.decode("utf-8", "backslashreplace").split("\n")
     return [*(f"{line}\n" for line in lines[:-1]), *lines[-1:]] if lines[-1] else [f"{line}\n" for line in lines[:-1]]

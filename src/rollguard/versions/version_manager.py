@@ -1,4 +1,4 @@
-"""`ToolVersionManager`: every version of a tool, what became of it, and the way back to any of them."""
+"""`ToolVersionManager`: list, compare, create and restore the versions of a tool."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from rollguard.versions.text_diff import unified_diff
 
 @dataclass(frozen=True, slots=True)
 class VersionComparison:
-    """Two versions of a tool side by side.
+    """The comparison of two versions of a tool.
 
     Attributes:
-        before, after: the versions with what became of each.
-        diff: what changed in the code, as a unified diff; empty where the code is the same.
-        lines_added, lines_removed: how much of it.
-        changes: what callers notice, the breaking changes first.
-        success_rate_change: how much more often `after` succeeds, as a share; None where either was never called.
-        duration_change: how much longer a call of `after` takes, as a share; None where either is not known.
+        before, after: the versions, with their deployments and metrics.
+        diff: the unified diff of the code; empty if the code is the same.
+        lines_added, lines_removed: the number of lines that the diff adds and removes.
+        changes: the changes that callers notice, the breaking ones first.
+        success_rate_change: success rate of `after` minus that of `before`, in [-1, 1]; None if either was never
+            called.
+        duration_change: change of the mean duration as a share of that of `before`; None if either is unknown.
     """
 
     tool_name: str
@@ -39,16 +40,16 @@ class VersionComparison:
 
     @property
     def breaking(self) -> tuple[Change, ...]:
-        """The changes that break callers."""
+        """Return the changes that break callers."""
         return tuple(change for change in self.changes if change.breaking)
 
 
 class ToolVersionManager:
-    """The versions of tools: which there are, how each did, what changed between them, and how to bring one back.
+    """Lists, compares, creates and restores the versions of tools.
 
     Args:
-        execution_store: where versions are kept.
-        tool_registry: whose folder holds the tools.
+        execution_store: the store of the versions and executions.
+        tool_registry: the registry of the tools.
     """
 
     def __init__(self, execution_store: ExecutionStore, tool_registry: ToolRegistry) -> None:
@@ -56,40 +57,40 @@ class ToolVersionManager:
         self._registry = tool_registry
         self._runner = RollbackRunner(execution_store, tool_registry)
 
-    # --- seeing ----------------------------------------------------------------------------------------------------
+    # --- listing ---------------------------------------------------------------------------------------------------
 
     def get_version_history(self, tool_name: str) -> list[VersionRecord]:
-        """Every version of the tool with what became of it, newest first; empty for a tool that has none."""
+        """Return every version of the tool, with its deployments and metrics, newest first; empty if it has none."""
         codes = {version.version_number: version for version in self._store.versions.history(tool_name)}
         rows = self._store.reports.version_history(tool_name)
         return [_record(codes[row["version_number"]], row) for row in rows if row["version_number"] in codes]
 
     def get_version(self, tool_name: str, version_number: int) -> VersionRecord:
-        """One version with what became of it.
+        """Return one version, with its deployments and metrics.
 
         Raises:
-            UnknownVersion: there is none of that number.
+            UnknownVersion: the tool has no version with this number.
         """
         version = self._store.versions.get(tool_name, version_number)
         (row,) = self._store.reports.version_history(tool_name, version_number)
         return _record(version, row)
 
     def get_deployments(self, tool_name: str) -> list[Deployment]:
-        """Every time a version of the tool went live, newest first; those that a rollback made are of its kind."""
+        """Return every deployment of the tool, newest first. One that a rollback made has the kind `rollback`."""
         return self._store.versions.deployments(tool_name)
 
     def get_current_version(self, tool_name: str) -> VersionRecord | None:
-        """The version that is live; None where the tool was never deployed."""
+        """Return the live version; None if the tool was never deployed."""
         live = self._store.versions.live(tool_name)
         return None if live is None else self.get_version(tool_name, live.version_number)
 
     # --- comparing -------------------------------------------------------------------------------------------------
 
     def compare_versions(self, tool_name: str, before: int, after: int) -> VersionComparison:
-        """What changed from one version to another, in the code, for callers, and in how it did.
+        """Compare two versions: their code, their interface and their metrics.
 
         Raises:
-            UnknownVersion: there is no version of one of the numbers.
+            UnknownVersion: the tool has no version with one of the numbers.
         """
         old, new = self.get_version(tool_name, before), self.get_version(tool_name, after)
         diff = unified_diff(old.code, new.code, f"{tool_name}, version {before}", f"{tool_name}, version {after}")
@@ -117,20 +118,20 @@ class ToolVersionManager:
         reason: str | None = None,
         parent_version: int | None = None,
     ) -> VersionRecord:
-        """Keep code as a version without making it live; `rollback_to_version` or a deployment of it does that.
+        """Store code as a version without making it live. A deployment or `rollback_to_version` makes it live.
 
         Args:
-            kind: initial, bugfix, enhancement, improvement or rollback; by default initial for the first, else
-                improvement.
-            parent_version: the version it was made from; by default the one that is live.
+            kind: initial, bugfix, enhancement, improvement or rollback; by default initial for the first version,
+                improvement for the others.
+            parent_version: the version that it was made from; by default the live one.
 
         Returns:
-            The version. Code that is kept already is that same version, and stays as it was written down.
+            The version. If the code is already stored, this is the existing version, unchanged.
 
         Raises:
-            InvalidToolName, InvalidInput: a value cannot be meant.
-            UnknownVersion: there is no such parent.
-            ToolLoadError: the code is not a tool that can be loaded, so that it could never be brought back.
+            InvalidToolName, InvalidInput: a value is invalid.
+            UnknownVersion: the tool has no such parent version.
+            ToolLoadError: the code cannot be loaded as a tool, so it could never be restored.
         """
         version = self._registry.keep(
             tool_name, code, created_by=created_by, reason=reason, kind=kind, parent_version=parent_version
@@ -146,9 +147,9 @@ class ToolVersionManager:
         requested_by: str = "human",
         now: datetime | None = None,
     ) -> Rollback:
-        """Bring a version back, also one that was never live, as a recorded rollback.
+        """Restore any version, also one that was never live, as a recorded rollback.
 
-        Raises as `RollbackRunner.roll_back_by_hand` does.
+        It raises the same errors as `RollbackRunner.roll_back_by_hand`.
         """
         return self._runner.roll_back_by_hand(
             tool_name,
@@ -159,18 +160,17 @@ class ToolVersionManager:
         )
 
     def update_version_metrics(self, tool_name: str, version_number: int | None = None) -> list[VersionRecord]:
-        """Bring the metrics up to date, and return the tool's versions with them, newest first.
+        """Refresh the rollups, and return the tool's versions with their metrics, newest first.
 
-        A version's metrics are no numbers of their own: the views add them up from the rollups and from what is
-        counted and not folded into them yet, whenever they are asked. So they are never stale, an execution that
-        arrives late counts at once, and they stay when the raw executions are removed. What this does is to fold, which
-        makes the next reading cheap; to do it again changes nothing.
+        Metrics are never stale: each query adds up the rollups and the executions that they do not contain yet. Late
+        executions count at once, and metrics stay when raw executions are removed. So a refresh only makes the next
+        query cheaper. Repeating it changes nothing.
 
         Args:
-            version_number: only this version's; by default every version's.
+            version_number: return only this version; by default every version.
 
         Raises:
-            UnknownVersion: there is none of that number.
+            UnknownVersion: the tool has no version with this number.
             StoreUnavailable: the database cannot be reached or written.
         """
         self._store.fold()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -77,7 +76,7 @@ def backtest(
         "baseline_window_days": baseline_days,
     }
     overrides = _overrides({name: value for name, value in given.items() if value is not None}, more or [])
-    start = None if since is None else _time(since)
+    start = inputs.time_given(since, "--since")
     if plot is not None:
         from rollguard.cli.plots import check_plot
 
@@ -100,28 +99,16 @@ def backtest(
 
 
 def _overrides(given: dict[str, Any], more: Sequence[str]) -> dict[str, Any]:
+    from rollguard.settings import toml_value
+
     for word in more:
         key, equals, text = word.partition("=")
         if not equals or not key:
             raise typer.BadParameter(f"--set: {word!r} is not of the form KEY=VALUE")
         if key in given:
             raise typer.BadParameter(f"--set: {key} is given twice")
-        given[key] = _value(text)
+        given[key] = toml_value(text)
     return given
-
-
-def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def _time(text: str) -> datetime:
-    try:
-        return inputs.time_of(text).astimezone(UTC)
-    except ValueError as error:
-        raise typer.BadParameter(f"--since: {error}") from error
 
 
 def _worked_out(

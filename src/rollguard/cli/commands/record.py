@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rollguard.cli import ingest, inputs, output
+from rollguard.cli import inputs, output
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
+from rollguard.cli.progress import Advance, progress
 from rollguard.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from rollguard.cli import ingest
     from rollguard.store import ExecutionStore
 
 _EVERY = 500  # executions between two looks at the progress bar
@@ -73,7 +73,7 @@ def record(
         "error_type": error_type,
         "parameters": None if parameters is None else inputs.json_value(parameters, "--parameters"),
         "result": None if result is None else inputs.json_value(result, "--result"),
-        "executed_at": None if executed_at is None else _time(executed_at),
+        "executed_at": inputs.time_given(executed_at, "--executed-at"),
         "version_number": version,
         "execution_id": execution_id,
     }
@@ -97,10 +97,12 @@ def record(
 
 
 def _store_file(store: ExecutionStore, file: Path, form: ingest.Format | None) -> dict[str, Any]:
+    from rollguard.cli import ingest
+
     wanted = ingest.format_of(file, form)
-    with ingest.opened_source(file) as source, _progress(source) as advance:
+    with ingest.opened_source(file) as source, progress("storing", size=source.size or None) as advance:
         try:
-            new = store.store_tool_executions(_followed(source.executions(wanted), advance))
+            new = store.store_tool_executions(_followed(source, wanted, advance))
         except ingest.BadLine:
             raise
         except InvalidInput as error:  # the store's own word on one of the executions
@@ -108,41 +110,12 @@ def _store_file(store: ExecutionStore, file: Path, form: ingest.Format | None) -
     return {"read": source.count, "new": new, "already_stored": source.count - new}
 
 
-def _followed(executions: Iterator[dict[str, Any]], advance: Any) -> Iterator[dict[str, Any]]:
-    for number, execution in enumerate(executions):
+def _followed(source: ingest.Source, form: ingest.Format, advance: Advance) -> Iterator[dict[str, Any]]:
+    for number, execution in enumerate(source.executions(form)):
         if number % _EVERY == 0:
-            advance()
+            advance(source.read, f"{source.count:,}")
         yield execution
-    advance()
-
-
-@contextmanager
-def _progress(source: ingest.Source) -> Iterator[Any]:
-    """A progress bar on stderr, where stderr is a terminal; what is yielded moves it on."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda: None
-        return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[count]:,}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("storing", total=source.size or None, count=0)
-        yield lambda: bar.update(task, completed=source.read, count=source.count)
-
-
-def _time(text: str) -> datetime:
-    try:
-        return inputs.time_of(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"--executed-at: {error}") from error
+    advance(source.read, f"{source.count:,}")
 
 
 def _counted(number: int) -> str:

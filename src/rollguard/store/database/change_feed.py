@@ -10,7 +10,9 @@ import contextlib
 import sqlite3
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import sqlalchemy as sa
 
@@ -21,9 +23,10 @@ from rollguard.store.database.fork_gate import sqlite_gate
 if TYPE_CHECKING:
     import psycopg
 
+_Found = TypeVar("_Found")
+
 CHANNEL = "rollguard_executions"
-_LOOK_EVERY = 0.05  # seconds between two looks at SQLite's counter
-_LISTEN_FOR = 0.25  # seconds between two looks at whether to stop listening
+_LISTEN_FOR = 0.25  # seconds between two checks of whether to stop listening
 _HIGHEST = "SELECT COALESCE(MAX(id), 0) FROM tool_executions"
 _NEW = "SELECT DISTINCT tool_name FROM tool_executions WHERE id > :last AND id <= :highest"
 
@@ -50,71 +53,98 @@ class Arrivals(Protocol):
 
 
 def arrivals_in(database: Database) -> Arrivals:
-    """What tells of arrivals in this database."""
-    return Listening(database, CHANNEL, "executions") if database.dialect == "postgresql" else _Looking(database)
+    """Return what reports arrivals in this database."""
+    return Listening(database, CHANNEL, "executions") if database.dialect == "postgresql" else _Executed(database)
 
 
-class _Looking:
-    """SQLite."""
+class Polling(ABC, Generic[_Found]):
+    """SQLite: asks again whenever a commit of any process changed the file.
+
+    Attributes:
+        every: seconds between two checks of the counter.
+        patience: seconds to wait for another process's lock.
+        what: what it waits for, in words.
+    """
+
+    every: float
+    patience: float
+    what: str
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._interrupted = threading.Event()
         self._connection: sqlite3.Connection | None = None
-        self._version, self._last = -1, -1
+        self._version = -1
         sqlite_gate.close_before_fork(self)
 
-    def wait(self, timeout: float) -> set[str]:
+    @abstractmethod
+    def _found(self) -> _Found:
+        """Ask what is new since the last time; falsy where nothing is."""
+
+    def wait(self, timeout: float) -> _Found | None:
+        """Wait until something is new, at most so many seconds; None after the timeout or an interruption."""
         end = time.monotonic() + timeout
         while not self._interrupted.is_set():
             try:
                 with sqlite_gate.inside():
-                    tools = self._new()
+                    found = self._found() if self._changed() else None
             except sqlite3.Error as error:
                 self.close()
-                raise StoreUnavailable(f"{self._database} cannot be read for new executions: {error}") from error
-            if tools:
-                return tools
+                raise StoreUnavailable(f"{self._database} cannot be read for new {self.what}: {error}") from error
+            if found:
+                return found
             left = end - time.monotonic()
             if left <= 0:
                 break
-            self._interrupted.wait(min(_LOOK_EVERY, left))
-        return set()
+            self._interrupted.wait(min(self.every, left))
+        return None
 
     def interrupt(self) -> None:
+        """See `Arrivals`."""
         self._interrupted.set()
 
     def close(self) -> None:
+        """See `Arrivals`."""
+        self.close_before_fork()
+
+    def close_before_fork(self) -> None:
+        """Close the connection; the next `wait` opens another."""
         connection, self._connection, self._version = self._connection, None, -1
         if connection is not None:
             connection.close()
 
-    close_before_fork = close
-
-    def _new(self) -> set[str]:
+    def _changed(self) -> bool:
         if self._database.path is None:  # in memory there is only the one connection
-            return self._since_last()
+            return True
         if self._connection is None:
             # Not one of the pool: reading through that would have this process's recorder store its batch early.
-            self._connection = sqlite3.connect(self._database.path, check_same_thread=False, isolation_level=None)
-        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
-        if version == self._version:
-            return set()
-        self._version = version
-        return self._since_last()
-
-    def _since_last(self) -> set[str]:
-        ((highest,),) = self._ask(_HIGHEST)
-        last, self._last = self._last, highest  # lower than before where rows were deleted: their ids are given again
-        if last < 0:
-            return set()
-        return {row[0] for row in self._ask(_NEW, last=last, highest=highest)}
+            uri = f"{Path(self._database.path).absolute().as_uri()}?mode=rw"  # never makes a file
+            self._connection = sqlite3.connect(
+                uri, uri=True, timeout=self.patience, check_same_thread=False, isolation_level=None
+            )
+        before, (self._version,) = self._version, self._connection.execute("PRAGMA data_version").fetchone()
+        return before != self._version
 
     def _ask(self, sql: str, **values: int) -> list[Any]:
         if self._connection is not None:
             return self._connection.execute(sql, values).fetchall()
         with self._database.read() as connection:
             return list(connection.execute(sa.text(sql), values))
+
+
+class _Executed(Polling[set[str]]):
+    every, patience, what = 0.05, 5.0, "executions"
+    _last = -1
+
+    def wait(self, timeout: float) -> set[str]:
+        return super().wait(timeout) or set()
+
+    def _found(self) -> set[str]:
+        ((highest,),) = self._ask(_HIGHEST)
+        last, self._last = self._last, highest  # lower than before where rows were deleted: their ids are given again
+        if last < 0:
+            return set()
+        return {row[0] for row in self._ask(_NEW, last=last, highest=highest)}
 
 
 class Listening:

@@ -1,4 +1,4 @@
-"""The driver's own connection, for what it does faster than through SQLAlchemy."""
+"""The driver's own connection, for statements that run faster without SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from sqlalchemy.engine import Connection
 
 @contextlib.contextmanager
 def driver(connection: Connection, statement: str) -> Iterator[Any]:
-    """The connection of sqlite3 or psycopg that belongs to this one of SQLAlchemy; its errors are SQLAlchemy's.
+    """Return the connection of sqlite3 or psycopg under one of SQLAlchemy; its errors become SQLAlchemy's.
 
     Args:
-        statement: what is told of in an error.
+        statement: the statement that an error shows.
     """
     dbapi: Any = connection.dialect.loaded_dbapi
     try:

@@ -1,4 +1,4 @@
-"""One connection pool to one database, read and write transactions, and errors in our own words."""
+"""One connection pool to one database, read and write transactions, and the driver's errors as `StoreError`s."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from rollguard.judge.histogram import bucket_of
 from rollguard.store.database.fork_gate import sqlite_gate
 from rollguard.store.database.histograms import merged_json
 
-_STANDSTILL = 30  # seconds that a transaction holding a tool's lock may stand still before PostgreSQL undoes it
+_IDLE_LIMIT = 30  # seconds that a transaction with a tool's lock may be idle before PostgreSQL rolls it back
 _LOCK_TOOL = sa.text(
     "SELECT set_config('lock_timeout', :patience, true), "
-    "set_config('idle_in_transaction_session_timeout', :standstill, true), "
+    "set_config('idle_in_transaction_session_timeout', :idle_limit, true), "
     "pg_advisory_xact_lock(hashtextextended(:key, 0))"
 )
 _URL_HELP = "use sqlite:///rollguard.db or postgresql://user:password@host/database"
 
-# What a driver says (the beginning of an SQLSTATE, or words of SQLite's), and what that means to the caller.
+# The driver's error (the beginning of an SQLSTATE, or words of SQLite's message), and what it means to the caller.
 _MEANINGS: tuple[tuple[type[StoreError], tuple[str, ...], tuple[str, ...], str], ...] = (
     (NotARollguardStore, (), ("file is not a database", "malformed"), "is not a SQLite database, or is damaged"),
     (
@@ -48,7 +48,7 @@ _MEANINGS: tuple[tuple[type[StoreError], tuple[str, ...], tuple[str, ...], str],
         ("database is locked", "table is locked"),
         "is locked by another process for too long",
     ),
-    (StoreUnavailable, ("25P03",), (), "undid what this process had begun, since it stood still for too long"),
+    (StoreUnavailable, ("25P03",), (), "rolled back a transaction of this process, which was suspended for too long"),
     (StoreReadOnly, ("25006",), ("readonly database",), "is read-only; make it writable, its folder too"),
     (StoreFull, ("53100",), ("disk is full",), "has no disk space left; free some"),
     (StoreUnavailable, (), ("unable to open database file",), "cannot be opened; check that its folder exists"),
@@ -97,10 +97,12 @@ class Database:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
-        """To read: with everything this process has recorded. On SQLite one consistent view of the data; on PostgreSQL
-        each statement has its own, as in its transactions too, so none is begun and ended for it.
+        """Open a connection to read, with everything that this process has recorded.
+
+        On SQLite its statements share one consistent view of the data. On PostgreSQL each statement has its own, as it
+        would in a transaction of the default isolation level, so Rollguard begins none.
         """
-        self._say_reading()
+        self._call_before_reading()
         options: Any = {} if self.dialect == "sqlite" else {"isolation_level": "AUTOCOMMIT"}
         with (
             self._turn,
@@ -113,12 +115,12 @@ class Database:
 
     @contextlib.contextmanager
     def write(self, *, durable: bool = True, remade: bool = False) -> Iterator[Connection]:
-        """A write transaction. All of it happens, or nothing.
+        """Open a write transaction. All of it happens, or nothing.
 
         Args:
             durable: survive the loss of power as well as that of the process (SQLite; PostgreSQL's server decides).
-            remade: what a loss of the server's power takes is made again anyway, so PostgreSQL need not wait for its
-                disk either. What is committed later is never kept without it.
+            remade: Rollguard repeats these writes if the server loses its power, so PostgreSQL need not wait for its
+                disk. A later commit is never kept without them.
         """
         options: Any = {"rollguard_write": True, "rollguard_durable": durable}
         with (
@@ -140,17 +142,17 @@ class Database:
         """Call a method, for as long as its object lives, before this process closes the database."""
         self._before_closing.append(weakref.WeakMethod(call))
 
-    def _say_reading(self) -> None:
+    def _call_before_reading(self) -> None:
         _call(self._before_reading)
 
     def lock_tool(self, connection: Connection, tool_name: str) -> None:
-        """Hold all other changes of this tool's state until the transaction ends (SQLite has one writer anyway).
+        """Lock a tool's state until the transaction ends (SQLite has one writer anyway).
 
-        It is waited for no longer than the busy timeout, and a process that stands still does not keep it: otherwise
-        one machine that lost its power, or one process that is stopped, would keep everybody else waiting.
+        It waits no longer than the busy timeout. PostgreSQL takes the lock from a suspended process, so that a machine
+        without power or a stopped process does not keep the others waiting.
 
         Raises:
-            StoreBusy: another process has held it for as long as the busy timeout.
+            StoreBusy: another process holds the lock for longer than the busy timeout.
         """
         if self.dialect == "postgresql":
             connection.execute(
@@ -158,13 +160,13 @@ class Database:
                 {
                     "key": f"rollguard:{tool_name}",
                     "patience": f"{max(1, round(self.busy_timeout * 1000))}ms",
-                    "standstill": f"{_STANDSTILL}s",
+                    "idle_limit": f"{_IDLE_LIMIT}s",
                 },
             )
 
     def close(self) -> None:
         """Close every connection. The next use opens new ones."""
-        self._say_reading()
+        self._call_before_reading()
         _call(self._before_closing)
         try:
             with self._gate():
@@ -192,7 +194,7 @@ class Database:
 
         @sa.event.listens_for(engine, "connect")
         def prepare(connection: sqlite3.Connection, _record: object) -> None:
-            connection.isolation_level = None  # we say BEGIN ourselves
+            connection.isolation_level = None  # Rollguard begins its transactions itself
             connection.execute("PRAGMA foreign_keys = ON")
             connection.create_function("rollguard_bucket", 1, _bucket_of, deterministic=True)
             connection.create_function("rollguard_merged", 2, merged_json, deterministic=True)
@@ -220,7 +222,7 @@ class Database:
             return sa.create_engine(
                 self.url.set(drivername="postgresql+psycopg"),
                 pool_pre_ping=True,
-                # Compiling one of our statements would take longer than to run it.
+                # Compiling one of our statements takes longer than running it.
                 connect_args={"connect_timeout": connect_timeout, "options": "-c timezone=UTC -c jit=off"},
             )
         except ModuleNotFoundError as error:
@@ -233,15 +235,17 @@ class Database:
         try:
             yield
         except UnicodeEncodeError as error:
-            raise InvalidInput(f"{error.object!r} is not valid Unicode, so it cannot be stored or looked up") from error
+            raise InvalidInput(
+                f"{error.object!r} is not valid Unicode, so it cannot be stored or searched for"
+            ) from error
         except IntegrityError as error:
             raise StoreConflict(f"{self}: the database refused the change: {error.orig}") from error
         except DBAPIError as error:
-            raise self._in_our_words(error.orig or error) from error
+            raise self._store_error(error.orig or error) from error
         except (sqlite3.Error, sa.exc.TimeoutError) as error:
-            raise self._in_our_words(error) from error
+            raise self._store_error(error) from error
 
-    def _in_our_words(self, error: BaseException) -> StoreError:
+    def _store_error(self, error: BaseException) -> StoreError:
         text = str(error).strip() or type(error).__name__
         state: str = getattr(error, "sqlstate", None) or ""
         for kind, states, words, advice in _MEANINGS:
@@ -260,7 +264,7 @@ def _call(methods: list[weakref.WeakMethod[Callable[[], None]]]) -> None:
 
 
 def _bucket_of(duration_ms: object) -> int:
-    """The bucket of what a row holds: text, which SQLite lets into any column, is no duration."""
+    """Return the bucket of a row's duration. Text, which SQLite accepts in any column, counts as none."""
     return bucket_of(duration_ms if isinstance(duration_ms, int | float) else None)
 
 
@@ -276,7 +280,7 @@ def _parse_url(url: str) -> URL:
 
 
 def _switch_to_wal(connection: sqlite3.Connection, deadline: float) -> None:
-    """Readers and the writer do not wait for each other. The busy timeout does not cover this switch, so we do."""
+    """Switch to WAL, so that readers and the writer do not wait for each other; retry, as no busy timeout covers it."""
     while True:
         try:
             if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] == "wal":
@@ -288,6 +292,6 @@ def _switch_to_wal(connection: sqlite3.Connection, deadline: float) -> None:
 
 
 def _forget_connections(engine: Engine | None) -> None:
-    """A forked child must not speak on its parent's connections, nor close them."""
+    """Drop the connections in a forked child: it must neither use nor close those of its parent."""
     if engine is not None:
         engine.dispose(close=False)

@@ -1,6 +1,6 @@
-"""Buckets of durations and histograms of them, in each database's own words.
+"""Buckets and histograms of durations, in each database's SQL.
 
-A bucket is the same everywhere, to the last bit of the edge. A histogram is the column `histogram` of the table `x`.
+A bucket is the same on both, to the last bit of its edge. A histogram is the column `histogram` of the table `x`.
 """
 
 from __future__ import annotations
@@ -9,31 +9,31 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# A function on both: on SQLite every connection of ours brings it, on PostgreSQL the schema has it.
+# A function on both: on SQLite our connections define it, on PostgreSQL the schema does.
 BUCKET = "rollguard_bucket(x.duration_ms)"
 
 
 @dataclass(frozen=True, slots=True)
-class Unfolded:
-    """How a histogram is read: the join that makes a row of each bucket, and what is in such a row."""
+class HistogramRows:
+    """How a histogram is read as rows: the join that returns a row for each bucket, and the columns of that row."""
 
     join: str
     bucket: str
     executions: str
 
 
-UNFOLDED = {
-    "postgresql": Unfolded(
+HISTOGRAM_ROWS = {
+    "postgresql": HistogramRows(
         "CROSS JOIN LATERAL unnest(x.histogram[1:1], x.histogram[2:2]) AS h (bucket, executions)",
         "h.bucket",
         "h.executions",
     ),
-    "sqlite": Unfolded("CROSS JOIN json_each(x.histogram) AS h", "CAST(h.key AS INTEGER)", "h.value"),
+    "sqlite": HistogramRows("CROSS JOIN json_each(x.histogram) AS h", "CAST(h.key AS INTEGER)", "h.value"),
 }
 
 
 def histogram_text(histogram: Mapping[int, int], dialect: str) -> str:
-    """A histogram as the database reads it."""
+    """Return a histogram (bucket to executions) as text that the database reads."""
     if dialect == "sqlite":
         return json.dumps(histogram, separators=(",", ":"))
     if not histogram:
@@ -42,7 +42,7 @@ def histogram_text(histogram: Mapping[int, int], dialect: str) -> str:
 
 
 def merged_json(one: str, other: str) -> str:
-    """Two histograms of SQLite as one: there the function `rollguard_merged`, which every connection of ours brings."""
+    """Merge two histograms of SQLite. Our connections define it there as the function `rollguard_merged`."""
     merged = json.loads(one)
     for bucket, executions in json.loads(other).items():
         merged[bucket] = merged.get(bucket, 0) + executions

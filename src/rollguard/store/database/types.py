@@ -17,13 +17,13 @@ Histogram = ARRAY(BigInteger).with_variant(Text, "sqlite")
 
 
 def utc(moment: datetime) -> datetime:
-    """The moment as an aware UTC datetime. A naive datetime is local time, as everywhere in Python."""
+    """Return the moment as an aware UTC datetime. A naive datetime is local time, as everywhere in Python."""
     return moment.astimezone(UTC)
 
 
 def sqlite_text(moment: datetime) -> str:
-    """A moment in UTC as `UTCDateTime` stores it on SQLite, for statements that go straight to the driver."""
-    # Twice as fast as isoformat, and this is done for every execution.
+    """Return a moment in UTC as `UTCDateTime` stores it on SQLite, for statements run by the driver itself."""
+    # Twice as fast as isoformat, and it runs for every execution.
     return "%04d-%02d-%02d %02d:%02d:%02d.%06d" % (  # noqa: UP031
         moment.year,
         moment.month,
@@ -55,7 +55,7 @@ class UTCDateTime(TypeDecorator[datetime]):
 
 
 class JsonText(TypeDecorator[Any]):
-    """A small JSON document of our own making, kept as text so that it reads the same in every client."""
+    """A small JSON document that Rollguard writes, stored as text so that it reads the same in every client."""
 
     impl = Text
     cache_ok = True

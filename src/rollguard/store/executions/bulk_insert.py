@@ -16,8 +16,8 @@ from rollguard.model.execution import AT, FIELDS, ID
 from rollguard.store.database.driver import driver
 from rollguard.store.database.types import sqlite_text
 from rollguard.store.executions.ids import is_ours
-from rollguard.store.rollups.aggregate import Tally
-from rollguard.store.rollups.refresh import WORTH_FOLDING, fold, fold_counted, last_id, note
+from rollguard.store.rollups.aggregate import Aggregate
+from rollguard.store.rollups.refresh import REFRESH_THRESHOLD, add_deltas, last_id, refresh, refresh_counted
 from rollguard.store.schema import tool_executions
 
 Row = tuple[Any, ...]  # a complete `Execution`, whose fields the drivers need not know by name
@@ -64,8 +64,8 @@ def _write_sqlite(connection: Connection, rows: Iterator[Row]) -> int:
 
 
 def _write_sqlite_batch(connection: Connection, batch: Iterator[Row]) -> int:
-    """Write some rows and, where they are many, fold them: as they are counted here, or, if an id repeats, anew."""
-    tally: Tally[str] = Tally()
+    """Write some rows and, if they are many, aggregate them: as counted here, or from the rows if an id repeats."""
+    aggregate: Aggregate[str] = Aggregate()
     with driver(connection, _insert(1)) as sqlite:
         last, before = last_id(sqlite), sqlite.total_changes
         while rows := list(islice(batch, _ROWS)):
@@ -73,14 +73,14 @@ def _write_sqlite_batch(connection: Connection, batch: Iterator[Row]) -> int:
             for row in rows:
                 values += row
                 values[_AT_FROM_END] = moment = sqlite_text(row[AT])
-                tally.add(moment[:16], *_counted(row))
+                aggregate.add(moment[:16], *_counted(row))
             sqlite.execute(_insert(len(rows)), values)
         new: int = sqlite.total_changes - before
-        if new >= WORTH_FOLDING:
-            if new == len(tally):
-                fold_counted(sqlite, tally, last)
+        if new >= REFRESH_THRESHOLD:
+            if new == len(aggregate):
+                refresh_counted(sqlite, aggregate, last)
             else:
-                fold(connection, "sqlite")
+                refresh(connection, "sqlite")
     return new
 
 
@@ -151,7 +151,7 @@ class _Copying:
 
     def _copy(self, batch: Iterator[Row], taken: list[Row]) -> None:
         """Send a batch, and note what is in it; what was taken of it is put into `taken`."""
-        tally: Tally[int] = Tally()
+        aggregate: Aggregate[int] = Aggregate()
         self._connection.execute(_WHO, {"noted": "on"})
         with driver(self._connection, _COPY) as psycopg, psycopg.cursor() as cursor:
             with cursor.copy(_COPY) as sink:
@@ -159,14 +159,14 @@ class _Copying:
                 for row in batch:
                     taken.append(row)
                     sink.write_row(row)
-                    tally.add((row[AT] - _EPOCH) // _MINUTE, *_counted(row))
+                    aggregate.add((row[AT] - _EPOCH) // _MINUTE, *_counted(row))
             keys = sorted((row[ID], row[AT]) for row in taken if not is_ours(row[ID]))
             if keys:
                 with cursor.copy(_COPY_KEYS) as sink:
                     sink.set_types(_KEY_TYPES)
                     for key in keys:
                         sink.write_row(key)
-        note(self._connection, tally)
+        add_deltas(self._connection, aggregate)
 
     def _insert(self, batch: list[Row]) -> int:
         first: dict[str, Row] = {}

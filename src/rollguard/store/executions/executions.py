@@ -22,7 +22,7 @@ from rollguard.store.executions.complete import complete
 from rollguard.store.executions.payloads import Payloads
 from rollguard.store.rollups.by_minute import Minutes, Series
 from rollguard.store.rollups.query import Rollups
-from rollguard.store.rollups.selection import Stretch, baseline_of, current_of, restored_of, since
+from rollguard.store.rollups.selection import Selection, baseline_of, current_of, restored_of, since
 
 _CHECKED_AT_ONCE = 500
 
@@ -112,7 +112,7 @@ class Executions:
         counts by its time. One at exactly the deployment's time is current. A baseline that is kept is not counted
         again.
         """
-        asked: list[Sequence[Stretch]] = []
+        asked: list[Sequence[Selection]] = []
         for session, until in sessions:
             asked += [() if session.baseline else baseline_of(session, until), current_of(session, until)]
         counted = self._rollups.count(asked)
@@ -121,13 +121,13 @@ class Executions:
             for number, (session, _until) in enumerate(sessions)
         ]
 
-    def count(self, windows: Sequence[Sequence[Stretch]]) -> list[Window]:
-        """The executions of each window, a window being the sum of its stretches."""
+    def count(self, windows: Sequence[Sequence[Selection]]) -> list[Window]:
+        """The executions of each window, a window being the sum of its selections."""
         return self._rollups.count(windows)
 
-    def by_minute(self, windows: Sequence[Sequence[Stretch]], *, durations: bool = False) -> list[Series]:
+    def by_minute(self, windows: Sequence[Sequence[Selection]], *, durations: bool = False) -> list[Series]:
         """The executions of each window, minute by minute; see `Minutes.of`."""
-        self._rollups.fold_if_worth_it()
+        self._rollups.refresh_if_due()
         return self._minutes.of(windows, durations=durations)
 
     def latest(
@@ -138,17 +138,17 @@ class Executions:
         Only those in (after, until], and only the last of each request.
         """
         start = max(session.deployment_time, after)
-        stretches = since(session, start, until + timedelta(microseconds=1))
-        clipped = [replace(stretch, start=start) for stretch in stretches]  # one may begin before
+        selections = since(session, start, until + timedelta(microseconds=1))
+        clipped = [replace(selection, start=start) for selection in selections]  # one may begin before
         return self._rollups.outcomes(clipped, limit)[::-1]
 
-    def failures_in(self, stretches: Sequence[Stretch], limit: int) -> list[Failure]:
-        """The latest failures of some stretches, as far as their rows are kept: those that are counted, no others."""
-        return self._rollups.failures(stretches, limit)
+    def failures_in(self, selections: Sequence[Selection], limit: int) -> list[Failure]:
+        """The latest failures of some selections, as far as their rows are kept: those that are counted, no others."""
+        return self._rollups.failures(selections, limit)
 
     def windows_after(self, rollbacks: Sequence[tuple[Unverified, datetime]]) -> list[tuple[Window, Window]]:
         """(baseline of its session, calls of the restored version since) of each rollback, up to the time beside it."""
-        asked: list[Sequence[Stretch]] = []
+        asked: list[Sequence[Selection]] = []
         for unverified, until in rollbacks:
             session, rollback = unverified.session, unverified.rollback
             asked.append(() if session.baseline else baseline_of(session, session.last_end))

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 OURS_POSTGRESQL = "^rg[01][0-9a-f]{29}$"
 _OURS = re.compile(r"rg([01][0-9a-f]{13})[0-9a-f]{16}", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _random = random.Random()  # noqa: S311 - seeded by the system; ids are to be different, not secret
 os.register_at_fork(after_in_child=_random.seed)  # or a child would go on with its parent's numbers
 _END = 2**53  # microseconds that a float holds exactly, as PostgreSQL's arithmetic with intervals needs: up to 2255
@@ -24,10 +25,9 @@ _END = 2**53  # microseconds that a float holds exactly, as PostgreSQL's arithme
 
 def new_id(moment: datetime) -> str:
     """A new id of an execution at an aware moment."""
-    since = moment - _EPOCH
-    microseconds = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    microseconds = (moment - _EPOCH) // _MICROSECOND
     if 0 <= microseconds < _END:
-        return f"rg{microseconds:014x}{_random.getrandbits(64):016x}"
+        return "rg%030x" % (microseconds << 64 | _random.getrandbits(64))
     return uuid.uuid4().hex  # of a time that our ids do not hold: as good as a caller's
 
 

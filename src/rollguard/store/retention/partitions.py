@@ -1,11 +1,11 @@
-"""PostgreSQL: `tool_executions` in partitions of a week, made ahead and dropped when they are old.
+"""PostgreSQL: `tool_executions` in partitions of a week, created ahead and dropped when they are old.
 
-    before      all that was there when the table was partitioned, up to the end of that week
+    before      all rows from before the table was partitioned, up to the end of that week
     wYYYYMMDD   the week that begins on that Monday, 00:00 UTC
-    default     whatever lies in none of the others, so that no insert ever fails
+    default     the rows that belong to none of the others, so that no insert ever fails
 
-Making and dropping need locks that a long reading transaction may hold up. They are waited for only briefly, since
-everyone else waits behind whoever waits for one; what did not work is tried again by the next call.
+Creating and dropping need locks that a long reading transaction may hold up. Rollguard waits for them only briefly,
+because everyone else waits behind a process that waits for such a lock. The next call tries again.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from sqlalchemy.engine import Connection
 from rollguard.errors import StoreBusy, StoreConflict
 from rollguard.store.database.engine import Database
 from rollguard.store.database.types import UTCDateTime
-from rollguard.store.retention.still_read import Interval
+from rollguard.store.retention.raw_reads import TimeRange
 from rollguard.store.schema import tool_executions
 
 WEEK = timedelta(days=7)
-AHEAD = 2  # weeks that are there before they begin
+AHEAD = 2  # weeks whose partitions are created before they begin
 MOVABLE = 1_000  # rows that are moved out of the default partition: some milliseconds
 DEFAULT = "tool_executions_default"
 BEFORE = "tool_executions_before"
 _WEEK = "tool_executions_w"
 _NAMES = ", ".join(column.name for column in tool_executions.columns)
-_PATIENCE = """
+_TRY_LOCK = """
 SELECT set_config('lock_timeout', '100ms', true), set_config('statement_timeout', '2s', true),
        pg_try_advisory_xact_lock(hashtextextended('rollguard:partitions', 0)) AS alone"""
 _PARTITIONS = """
@@ -57,54 +57,54 @@ class Partitions:
         self._database = database
 
     def row_by_row(self) -> list[str]:
-        """The partitions that hold rows of many weeks, of which old rows are removed one by one."""
+        """Return the partitions with rows of many weeks. Their old rows are deleted one by one."""
         with self._database.read() as connection:
             return [name for name in _names(connection) if name in (DEFAULT, BEFORE)]
 
     def bounded(self) -> list[Partition]:
-        """The partitions that can be dropped, the oldest first."""
+        """Return the partitions that can be dropped, the oldest first."""
         with self._database.read() as connection:
             return _bounded(connection)
 
-    def make_ahead(self, now: datetime) -> list[str]:
-        """Make the partitions of this week and the next ones, where they are missing.
+    def create_ahead(self, now: datetime) -> list[str]:
+        """Create the missing partitions of this week and the next ones.
 
-        What the default partition holds of such a week, by a clock that is ahead, is moved. Of a week of which that are
-        more than `MOVABLE` rows none is made: no loop ran for long, and moving them would take too long.
+        Rows of such a week in the default partition, from a clock that is ahead, are moved. A week with more than
+        `MOVABLE` rows there gets no partition: no loop ran for long, and moving the rows would take too long.
 
         Returns:
-            Those that were made.
+            The names of the partitions that were created.
         """
-        made = []
+        created = []
         with self._database.read() as connection:
             missing = _missing(connection, now)
         for partition in missing:
             try:
                 with self._database.write() as connection:
-                    alone = connection.execute(sa.text(_PATIENCE)).one().alone
+                    alone = connection.execute(sa.text(_TRY_LOCK)).one().alone
                     if alone and partition in _missing(connection, now):
-                        _make(connection, partition)
-                        made.append(partition.name)
+                        _create(connection, partition)
+                        created.append(partition.name)
             except (StoreBusy, StoreConflict):  # a conflict is with a row of the week that arrived just now
                 break  # the next call tries again; until then the default partition takes the rows
-        return made
+        return created
 
-    def drop_before(self, cutoff: datetime, needed: Iterable[tuple[str, Interval]]) -> list[str]:
-        """Drop the partitions that end before `cutoff` and hold no row that is needed: (tool, interval).
+    def drop_before(self, cutoff: datetime, kept: Iterable[tuple[str, TimeRange]]) -> list[str]:
+        """Drop the partitions that end before `cutoff` and have no row in the `kept` time ranges of a tool.
 
         Returns:
-            Those that were dropped.
+            The names of the partitions that were dropped.
         """
         old = [partition for partition in self.bounded() if partition.end <= cutoff]
-        needed, dropped = list(needed) if old else [], []
+        kept, dropped = list(kept) if old else [], []
         for partition in old:
             with self._database.read() as connection:
-                if any(_holds(connection, partition, tool, interval) for tool, interval in needed):
+                if any(_holds(connection, partition, tool, times) for tool, times in kept):
                     continue
             try:
                 with self._database.write() as connection:
-                    if not connection.execute(sa.text(_PATIENCE)).one().alone:
-                        break  # another process is at it
+                    if not connection.execute(sa.text(_TRY_LOCK)).one().alone:
+                        break  # another process does it
                     connection.execute(sa.text(f"DROP TABLE IF EXISTS {partition.name}"))
                     dropped.append(partition.name)
             except StoreBusy:
@@ -135,14 +135,14 @@ def _missing(connection: Connection, now: datetime) -> list[Partition]:
     taken = _bounded(connection)
     wanted = [_week(now + number * WEEK) for number in range(AHEAD + 1)]
     free = [w for w in wanted if not any((t.start is None or t.start < w.end) and w.end <= t.end for t in taken)]
-    return [w for w in free if w.start and _waiting(connection, w.start, w.end) <= MOVABLE]
+    return [w for w in free if w.start and _movable(connection, w.start, w.end) <= MOVABLE]
 
 
-def _make(connection: Connection, week: Partition) -> None:
-    """Make a table, then move and attach, for which writers wait some milliseconds.
+def _create(connection: Connection, week: Partition) -> None:
+    """Create a table, move the rows and attach it. Writers wait some milliseconds.
 
-    A writer that was on its way to the default partition would be refused there once the week has a partition of its
-    own: it chose where to go before it waited. So nobody is on the way.
+    Without the lock a writer could choose the default partition before the week has a partition, and would then be
+    refused there.
     """
     connection.execute(sa.text(f"CREATE TABLE {week.name} (LIKE tool_executions INCLUDING ALL)"))
     connection.execute(sa.text("LOCK TABLE tool_executions IN SHARE MODE"))
@@ -158,15 +158,15 @@ INSERT INTO {week.name} ({_NAMES}) SELECT {_NAMES} FROM moved""")
     )
 
 
-def _holds(connection: Connection, partition: Partition, tool: str, interval: Interval) -> bool:
-    start, end = interval
+def _holds(connection: Connection, partition: Partition, tool: str, times: TimeRange) -> bool:
+    start, end = times
     if end <= start or end <= (partition.start or start) or start >= partition.end:
         return False
     return _exists(connection, partition.name, "tool_name = :tool", start, end, tool=tool)
 
 
-def _waiting(connection: Connection, start: datetime, end: datetime) -> int:
-    """The rows of a time in the default partition; beyond `MOVABLE` they are not counted."""
+def _movable(connection: Connection, start: datetime, end: datetime) -> int:
+    """Count the rows of a time in the default partition, to `MOVABLE` + 1 at most."""
     query = sa.text(
         f"SELECT COUNT(*) FROM (SELECT 1 FROM {DEFAULT} WHERE executed_at >= :start AND executed_at < :end "
         f"LIMIT {MOVABLE + 1}) AS few"

@@ -1,7 +1,7 @@
 """Retention: raw executions are kept for some days and then removed, in small steps. Rollups and history stay.
 
-On SQLite rows are deleted. On PostgreSQL the partitions they lie in are dropped, and only what lies in a partition of
-no single week is deleted row by row.
+On SQLite rows are deleted. On PostgreSQL the partitions of whole weeks are dropped; rows in other partitions are
+deleted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rollguard.store.database.engine import Database
 from rollguard.store.database.types import UTCDateTime
 from rollguard.store.monitoring.sessions import Sessions
 from rollguard.store.retention.partitions import DEFAULT, Partitions
-from rollguard.store.retention.still_read import Interval, free_before, needed_by
+from rollguard.store.retention.raw_reads import TimeRange, raw_reads_of, removable_before
 from rollguard.store.rollups.query import Rollups
 from rollguard.store.schema import execution_keys as k
 from rollguard.store.schema import rollup_state
@@ -40,8 +40,8 @@ class Tidied:
 
     Attributes:
         rows: how many executions it removed one by one.
-        finished: False where there was more to remove than one call removes; the next call goes on.
-        made: the partitions it made (PostgreSQL).
+        finished: False if there was more to remove than one call removes; the next call goes on.
+        made: the partitions it created (PostgreSQL).
         dropped: the partitions it dropped, with all their executions (PostgreSQL).
     """
 
@@ -52,22 +52,22 @@ class Tidied:
 
 
 class Retention:
-    """Removes executions that are older than `days` and that nothing needs any more.
+    """Removes executions that are older than `days` and that no count needs.
 
-    What stays, however old it is:
+    These rows stay, however old they are:
 
-    - what is not counted in the rollups yet;
-    - what a session under watch reads raw: its baseline until its counts are kept, and the minutes that its windows
-      begin and end in. So no count of a session under watch changes;
-    - on SQLite the row with the highest id, since the database would give that id again.
+    - rows that are not counted in the rollups yet;
+    - rows that an active session reads: its baseline until its counts are stored, and the minutes that its windows
+      begin and end in. So no count of an active session changes;
+    - on SQLite the row with the highest id, because the database would give that id again.
 
-    Where the raw rows of a minute are gone that a window begins or ends in, that part of the minute counts as empty.
-    This happens to the report of a session that was closed long ago, and to a session started so late that its
-    windows reach back past what is kept: its baseline then begins with the next whole minute. An investigation looks
-    at the failures that are still there.
+    A window may begin or end in a minute whose raw rows are removed. Then that part of the minute counts as empty.
+    This happens to the report of a session that ended long ago, and to a session that starts so late that its
+    windows reach back past the stored rows: its baseline then begins with the next whole minute. An investigation
+    reads the failures that are still stored.
 
-    On PostgreSQL a week is dropped when its last day is old enough, so a row may stay up to a week longer; and it stays
-    whole while anything in it is needed.
+    On PostgreSQL a week is dropped when its last day is old enough, so a row may stay up to a week longer. A week
+    stays whole while any of its rows is needed.
 
     Args:
         days: how long executions are kept, 1 to 3650; 0 is for ever.
@@ -86,13 +86,13 @@ class Retention:
         self._partitions = Partitions(database) if database.dialect == "postgresql" else None
 
     def tidy(self, now: datetime, *, steps: int = STEPS) -> Tidied:
-        """Make partitions ahead, and remove executions that are old at `now` in at most so many steps.
+        """Create partitions ahead, and remove executions that are old at `now` in at most `steps` steps.
 
-        Each step is a short transaction of its own, and writers have their turn between two of them. What is left is
-        the next call's.
+        Each step is a short transaction of its own, so writers can write between two steps. The next call removes the
+        rest.
 
         Raises:
-            StoreUnavailable: the database cannot be reached or written. What was removed before is gone.
+            StoreUnavailable: the database cannot be reached or written. Earlier steps stay done.
         """
         cutoff = None if self.days == FOR_EVER else now.astimezone(UTC) - timedelta(days=self.days)
         if self._partitions is not None:
@@ -103,11 +103,11 @@ class Retention:
         return Tidied(rows, finished=left > 0)
 
     def _tidy_partitions(self, partitions: Partitions, now: datetime, cutoff: datetime | None, steps: int) -> Tidied:
-        made = partitions.make_ahead(now)
+        created = partitions.create_ahead(now)
         if cutoff is None:
-            return Tidied(made=tuple(made))
-        self._rollups.fold_if_worth_it()  # requests are looked through while their executions are there
-        dropped = partitions.drop_before(cutoff, self._needed())
+            return Tidied(made=tuple(created))
+        self._rollups.refresh_if_due()  # while the executions of the requests are still stored
+        dropped = partitions.drop_before(cutoff, self._kept())
         rows, left = 0, steps
         for table in partitions.row_by_row():
             removed, left = self._remove_rows(table, cutoff, left)
@@ -116,20 +116,20 @@ class Retention:
         oldest = bounded[0].start if bounded else cutoff
         if oldest is not None:
             left = self._forget_keys(oldest, left)
-        return Tidied(rows, finished=left > 0, made=tuple(made), dropped=tuple(dropped))
+        return Tidied(rows, finished=left > 0, made=tuple(created), dropped=tuple(dropped))
 
-    def _needed(self) -> Iterator[tuple[str, Interval]]:
+    def _kept(self) -> Iterator[tuple[str, TimeRange]]:
         for session in self._sessions.active():
-            yield from ((session.tool_name, interval) for interval in needed_by(session))
+            yield from ((session.tool_name, times) for times in raw_reads_of(session))
 
     # --- row by row ------------------------------------------------------------------------------------------------
 
     def _remove_rows(self, table: str, cutoff: datetime, steps: int) -> tuple[int, int]:
-        """Remove old rows of a table; (how many, how many steps are left: 0 where there may be more)."""
+        """Remove old rows of a table; return (rows removed, steps left), 0 steps if there may be more."""
         with self._database.read() as connection:
             tools = list(connection.scalars(_tools_before(table), {"cutoff": cutoff}))
         if tools and self._database.dialect == "sqlite":
-            self._rollups.fold_if_worth_it(1)  # a small store may never have had enough of them to be folded
+            self._rollups.refresh_if_due(1)  # a small store may never have had enough rows for a refresh
         rows, chunks = 0, self._chunks(table, tools, cutoff)
         while steps > 0:
             ids = next(chunks, None)
@@ -140,10 +140,10 @@ class Retention:
         return rows, steps
 
     def _chunks(self, table: str, tools: list[str], cutoff: datetime) -> Iterator[list[int]]:
-        """The ids of the rows that may be removed, a step's at a time. They are found without a lock."""
+        """Return the ids of the rows that may be removed, a list for each step. It finds them without a lock."""
         for tool in tools:
-            needed = [interval for session in self._sessions.active(tool) for interval in needed_by(session)]
-            for start, end in free_before(cutoff, needed):
+            kept = [times for session in self._sessions.active(tool) for times in raw_reads_of(session)]
+            for start, end in removable_before(cutoff, kept):
                 while True:
                     with self._database.read() as connection:
                         ids = _removable(connection, table, tool, start, end)
@@ -164,12 +164,12 @@ class Retention:
                 connection.execute(sa.delete(k).where(k.c.execution_id.in_([key for key in keys if key is not None])))
                 removed = len(keys)
         if self._database.dialect == "sqlite":
-            # Writers who wait for the lock ask for it now and then; without a rest as long they might never get it.
+            # Waiting writers try the lock only now and then; without a pause as long they might never get it.
             time.sleep(min(time.monotonic() - began, 0.25))
         return removed
 
     def _forget_keys(self, before: datetime, steps: int) -> int:
-        """Forget the ids of dropped rows; how many steps are left is returned, 0 where there may be more."""
+        """Delete the ids of dropped rows; return the steps left, 0 if there may be more."""
         while steps > 0:
             steps -= 1
             with self._database.write(durable=False) as connection:
@@ -179,7 +179,7 @@ class Retention:
 
 
 def _tools(table: str) -> str:
-    """`tools(tool_name)`, all there are, by one look at the index for each, however many executions it has."""
+    """Return the CTE `tools(tool_name)` of all tools; it reads one index entry for each."""
     return f"""
 WITH RECURSIVE tools(tool_name) AS (
     SELECT MIN(tool_name) FROM {table}
@@ -190,15 +190,15 @@ WITH RECURSIVE tools(tool_name) AS (
 
 
 def _tools_before(table: str) -> sa.TextClause:
-    """The tools with an execution before `:cutoff`."""
+    """Return the query of the tools with an execution before `:cutoff`."""
     return sa.text(f"""{_tools(table)}
 SELECT tool_name FROM tools
 WHERE EXISTS (SELECT 1 FROM {table} x WHERE x.tool_name = tools.tool_name AND x.executed_at < :cutoff)
 ORDER BY 1""").bindparams(sa.bindparam("cutoff", type_=UTCDateTime))
 
 
-# An id is forgotten when no partition of its time is left and nothing as old is in the default one. Both are seen at
-# the same moment, so that the id of a row that arrives just now is not forgotten.
+# An id is deleted when no partition of its time is left and the default one has no row as old. One statement reads
+# both, so that the id of a row that arrives just now stays.
 _FORGET = sa.text(f"""{_tools(DEFAULT)},
 oldest AS (
     SELECT MIN((SELECT MIN(x.executed_at) FROM {DEFAULT} x WHERE x.tool_name = tools.tool_name)) AS executed_at
@@ -212,7 +212,7 @@ DELETE FROM execution_keys WHERE execution_id IN (
 
 
 def _removable(connection: Connection, table: str, tool: str, start: datetime | None, end: datetime) -> list[int]:
-    """The ids of a step's rows of a tool in [start, end), the oldest first, without those that must stay."""
+    """Return the ids of a step's rows of a tool in [start, end), the oldest first, without those that must stay."""
     x = sa.table(table, sa.column("id"), sa.column("tool_name"), sa.column("executed_at", UTCDateTime))
     conditions: list[Any] = [x.c.tool_name == tool, x.c.executed_at < end]
     if start is not None:

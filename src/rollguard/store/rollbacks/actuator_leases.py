@@ -1,9 +1,9 @@
-"""Restores outside the folder: one at a time for each tool, numbered, and remembered until the books agree.
+"""Calls to actuators: one at a time for each tool, numbered, and recorded until the database and the target agree.
 
-A call to a program that is not ours takes too long to hold a transaction open, so a lease stands for the tool's lock.
-A holder that was only slow, and not dead, is told apart by its sequence number: the outside may refuse a lower one
-than it has seen. Where the outside does not, its order may have come last; so a call that ends late counts as one more
-call, and what is live is asked for again.
+A call to another program takes too long to keep a transaction open, so a lease takes the place of the tool's lock.
+A sequence number shows that a slow holder of the lease is out of date: the target may refuse a lower number than it has
+seen. A target that does not may carry out the late request last. So a call that ends late counts as one more call, and
+Rollguard requests the live version again.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ class Actuations:
         self._database = database
 
     def take(self, tool_name: str, *, holder: str, until: datetime, now: datetime) -> int | None:
-        """Take the lease before a call outside; from here on it is unsettled what is live there.
+        """Take the lease before a call to the target, and mark the tool as unsettled.
 
         Returns:
-            The sequence number of the call; None while another holds the lease.
+            The sequence number of the call; None while another process holds the lease.
         """
         with self._database.write() as connection:
             self._database.lock_tool(connection, tool_name)
             return take(connection, tool_name, holder=holder, until=until, now=now)
 
     def release(self, tool_name: str, *, sequence: int, now: datetime) -> None:
-        """Give the lease of a call back; what is live outside stays unsettled."""
+        """Release the lease of a call; the tool stays unsettled."""
         with self._database.write() as connection:
             self._database.lock_tool(connection, tool_name)
             if not is_latest(connection, tool_name, sequence):
@@ -51,10 +51,10 @@ class Actuations:
             _update(connection, tool_name, a.c.sequence == sequence, held_by=None, held_until=None)
 
     def unsettled(self, now: datetime | None = None) -> list[Unsettled]:
-        """Tools of which nobody knows what is live outside, and no rollback under way will tell.
+        """Return the tools whose target may run another version, and that have no rollback under way.
 
         Args:
-            now: only those whose next attempt is due and whose lease is free; by default all.
+            now: return only tools whose next attempt is due and whose lease is free; by default all.
         """
         under_way = sa.exists().where(r.c.tool_name == a.c.tool_name, r.c.state.in_(OPEN))
         query = sa.select(a).where(a.c.unsettled_since.is_not(None), ~under_way).order_by(a.c.tool_name)
@@ -70,7 +70,11 @@ class Actuations:
             ]
 
     def settle(self, tool_name: str, *, sequence: int, deployment_id: int | None, now: datetime) -> bool:
-        """The outside has what the books say. False where it was called again since, or the books have moved on."""
+        """Record that the target runs the recorded version.
+
+        Returns:
+            False if the target was called again since, or another deployment is live.
+        """
         with self._database.write() as connection:
             self._database.lock_tool(connection, tool_name)
             if not is_latest(connection, tool_name, sequence):
@@ -84,7 +88,7 @@ class Actuations:
             return True
 
     def postpone(self, tool_name: str, *, sequence: int, error: str, at: datetime, now: datetime) -> None:
-        """The outside did not take what is live; it is asked again at `at`, or at once if others called since."""
+        """Record that the target did not acknowledge; the next attempt is at `at`, or now if others called since."""
         with self._database.write() as connection:
             self._database.lock_tool(connection, tool_name)
             if not is_latest(connection, tool_name, sequence):
@@ -129,30 +133,32 @@ def take(connection: Connection, tool_name: str, *, holder: str, until: datetime
 
 
 def sequence_of(connection: Connection, tool_name: str) -> int | None:
-    """The sequence number of the latest call outside; None where there was none."""
+    """Return the sequence number of the latest call to the target; None if there was none."""
     return connection.scalar(sa.select(a.c.sequence).where(a.c.tool_name == tool_name))
 
 
 def is_latest(connection: Connection, tool_name: str, sequence: int | None) -> bool:
-    """Whether nobody called the outside since that call."""
+    """Return whether that call is the latest call to the target."""
     return sequence_of(connection, tool_name) == sequence
 
 
 def settling(
     version: Version, sequence: int, then: Callable[[Connection, Deployment], None] | None
 ) -> Callable[[Connection, Deployment], None]:
-    """For the transaction that makes a version live: the outside runs it, by a call that nobody else's came after.
+    """Return what to run in the transaction that makes a version live once the target runs it.
+
+    It raises `DeploymentConflict` if the target was called again since, and otherwise marks the tool as settled.
 
     Args:
         sequence: the number of the call.
-        then: what else is to be done in that transaction.
+        then: what else to run in that transaction.
     """
 
     def begin(connection: Connection, deployment: Deployment) -> None:
         if not is_latest(connection, version.tool_name, sequence):
             raise DeploymentConflict(
                 f"{version.tool_name}: putting version {version.version_number} in its place took so long that others "
-                "were let in; look at what is live and deploy again"
+                "were let in; check what is live and deploy again"
             )
         settled(connection, version.tool_name)
         if then is not None:
@@ -162,9 +168,9 @@ def settling(
 
 
 def _came_late(connection: Connection, tool_name: str, sequence: int, now: datetime) -> None:
-    """A call ended after others had taken over, so nobody knows which of them the outside carried out last.
+    """Record that a call ended after others had taken over, so the target may have carried it out last.
 
-    It counts as one more call, so that what those others are about to say of the outside is not believed.
+    It counts as one more call, so that Rollguard does not believe what those others report.
     """
     its_own = a.c.held_by.startswith(_lease(sequence, ""))
     _update(connection, tool_name, its_own, held_by=None, held_until=None)
@@ -173,7 +179,7 @@ def _came_late(connection: Connection, tool_name: str, sequence: int, now: datet
 
 
 def settled(connection: Connection, tool_name: str) -> None:
-    """What is live outside is what the books say from now on, and the lease is free."""
+    """Record that the target runs the recorded version, and release the lease."""
     _update(
         connection,
         tool_name,
@@ -188,7 +194,7 @@ def settled(connection: Connection, tool_name: str) -> None:
 
 
 def _lease(sequence: int, holder: str) -> str:
-    """Whose a lease is: that of one call, since one process may make several at once."""
+    """Return the holder of a lease: one call, because a process may make several at once."""
     return f"{sequence}:{holder}"
 
 

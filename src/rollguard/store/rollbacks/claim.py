@@ -1,4 +1,4 @@
-"""What a rollback's claim decides, under the tool's lock: to carry it out, or to hold it and say why."""
+"""What a claim decides under the tool's lock: to carry a rollback out, or to hold it, with the reason."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _DAY = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True)
 class Intention:
-    """What a rollback is about to do and why, as its claim writes it down.
+    """What a rollback is to do and why, as its claim records it.
 
     Attributes:
-        session_id: the session that decided it, or None for one that a person asks for outside any session.
+        session_id: the session that decided it, or None for one that a person requests without a session.
         from_version: the version that must still be live.
         to_version: the version to restore; None takes the last good one.
-        rollback_type: what asked for it; `manual` is a person, whom neither mode nor cap nor a pause holds back.
+        rollback_type: what requested it; `manual` is a person, and then no mode, cap or pause holds it.
         mode: "observe" records the decision and does nothing.
         max_per_day: automatic rollbacks of the tool in 24 hours; 0 is no limit.
-        quarantine: whether the code that is taken away is quarantined; by default where no person asked for it.
+        quarantine: whether the replaced code is quarantined; by default unless a person requested the rollback.
     """
 
     tool_name: str
@@ -49,13 +49,13 @@ class Intention:
 
     @property
     def manual(self) -> bool:
-        """Whether a person asks for it."""
+        """Return whether a person requests it."""
         return self.rollback_type == MANUAL
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What becomes of an intention: the state its row begins in, and, where it is held, why and until when."""
+    """The outcome of a claim: the state its row begins in and, if it is held, why and until when."""
 
     state: str
     from_version: int | None
@@ -65,10 +65,10 @@ class Decision:
 
 
 def decide(connection: Connection, intention: Intention, now: datetime) -> Decision:
-    """Decide, with the tool's lock held.
+    """Decide about an intention; the caller holds the tool's lock.
 
     Raises:
-        RollbackRefused: somebody decided first, or the version is no longer live.
+        RollbackRefused: another decision came first, or the version is no longer live.
         CodeQuarantined: the version to restore is in quarantine.
         UnknownVersion: there is no such version.
     """
@@ -94,14 +94,14 @@ def decide(connection: Connection, intention: Intention, now: datetime) -> Decis
 
 
 def refuse_under_way(connection: Connection, tool_name: str) -> None:
-    """Raise `RollbackRefused` while another rollback of the tool is decided and not over."""
+    """Raise `RollbackRefused` if another rollback of the tool is decided and not over."""
     row = connection.execute(sa.select(r).where(r.c.tool_name == tool_name, r.c.state.in_(journal.OPEN))).one_or_none()
     if row is not None:
         raise RollbackRefused(f"{tool_name}: rollback {row.rollback_id} is already under way")
 
 
 def earlier_of_session(connection: Connection, intention: Intention) -> Row[Any] | None:
-    """The held rollback of the same session, which is taken up again.
+    """Return the held rollback of the same session, to claim it again.
 
     Raises:
         RollbackRefused: the session's rollback is over.
@@ -115,10 +115,10 @@ def earlier_of_session(connection: Connection, intention: Intention) -> Row[Any]
 
 
 def _refuse_stale(connection: Connection, intention: Intention) -> int | None:
-    """The version that is live; refused when the world has moved on since the decision.
+    """Return the live version; raise `RollbackRefused` if the decision is out of date.
 
-    Whoever makes another version live ends the session before. One that is active all the same was begun for a version
-    that the books never had live.
+    Making another version live ends the session first. So an active session whose version is not live began for a
+    version that was never recorded as live.
     """
     live = versions.live(connection, intention.tool_name)
     live_version = live.version_number if live else None
@@ -144,7 +144,7 @@ def _target(connection: Connection, intention: Intention, from_version: int | No
 
 
 def _capped_until(connection: Connection, intention: Intention, now: datetime) -> datetime | None:
-    """When the next automatic rollback is allowed; None where one is allowed now."""
+    """Return when the next automatic rollback is allowed; None if one is allowed now."""
     if intention.manual or not intention.max_per_day:
         return None
     latest = connection.scalars(
@@ -164,8 +164,8 @@ def _capped_until(connection: Connection, intention: Intention, now: datetime) -
 def _why_not_ours(intention: Intention, live_version: int | None) -> str:
     name, live = intention.tool_name, "none" if live_version is None else f"version {live_version}"
     return (
-        f"{name}: version {intention.from_version} is watched, and by the books {live} is live, so it is not known "
-        f"what a rollback would undo; where version {intention.from_version} is what runs, say so with: "
+        f"{name}: version {intention.from_version} is monitored, but {live} is recorded as live, so it is not known "
+        f"what a rollback would undo; if version {intention.from_version} is what runs, record it with: "
         "rollguard deploy --already-live"
     )
 
@@ -175,5 +175,5 @@ def _why_nothing(tool_name: str, from_version: int | None) -> str:
         return f"{tool_name} has no version in the registry, so there is nothing to go back to"
     return (
         f"{tool_name} has no earlier good version than {from_version} to go back to; "
-        "deploy a mended one, or name a version with: rollguard rollback --to N"
+        "deploy a fixed one, or name a version with: rollguard rollback --to N"
     )

@@ -26,7 +26,7 @@ from rollguard.store.versions import quarantine, versions
 
 FOLDER = "folder"
 
-Told = Callable[[Rollback], dict[str, Any]]  # what people are to be told of a rollback
+EventOf = Callable[[Rollback], dict[str, Any]]  # the event that notifies people of a rollback
 
 
 class Rollbacks:
@@ -38,13 +38,13 @@ class Rollbacks:
     # --- reading ---------------------------------------------------------------------------------------------------
 
     def of_session(self, session_id: int) -> Rollback | None:
-        """The session's rollback, if there is one."""
+        """Return the session's rollback, None if there is none."""
         with self._database.read() as connection:
             row = connection.execute(sa.select(r).where(r.c.session_id == session_id)).one_or_none()
             return None if row is None else _rollback(row)
 
     def recent(self, *, tool_name: str | None = None, limit: int | None = None) -> list[Rollback]:
-        """Rollbacks, newest first."""
+        """Return rollbacks, newest first."""
         query = sa.select(r).order_by(r.c.rollback_time.desc(), r.c.rollback_id.desc()).limit(limit)
         if tool_name is not None:
             query = query.where(r.c.tool_name == tool_name)
@@ -52,13 +52,13 @@ class Rollbacks:
             return [_rollback(row) for row in connection.execute(query)]
 
     def open(self) -> list[Rollback]:
-        """Rollbacks that were claimed and not carried out yet: by someone at this moment, or by nobody any more."""
+        """Return the rollbacks that are claimed and not over; a process carries them out now, or died doing so."""
         with self._database.read() as connection:
             rows = connection.execute(sa.select(r).where(r.c.state.in_(journal.OPEN)).order_by(r.c.rollback_id))
             return [_rollback(row) for row in rows]
 
     def held(self, session_id: int, now: datetime) -> Rollback | None:
-        """The session's rollback, where it is decided, held back, and not to be decided again yet."""
+        """Return the session's rollback if it is held and not to be decided again yet, else None."""
         rollback = self.of_session(session_id)
         if rollback is None or rollback.state not in journal.HELD:
             return None
@@ -66,7 +66,7 @@ class Rollbacks:
         return rollback if waits or rollback.state == "observed" else None
 
     def unfinished(self) -> list[Rollback]:
-        """Rollbacks that should have happened and have not: open, or held while their session is still active."""
+        """Return the rollbacks that should have happened and have not: open, or held in an active session."""
         active = sa.exists().where(m.c.session_id == r.c.session_id, m.c.status == "active")
         held = sa.and_(r.c.state.in_(journal.HELD), active)
         with self._database.read() as connection:
@@ -74,7 +74,7 @@ class Rollbacks:
             return sorted(map(_rollback, rows), key=lambda rollback: rollback.rollback_id)
 
     def unverified(self) -> list[Unverified]:
-        """Finished rollbacks of sessions, of which nobody has said yet whether they helped; oldest first."""
+        """Return the finished rollbacks of sessions that are not verified yet, oldest first."""
         after = sa.and_(d.c.tool_name == r.c.tool_name, d.c.version_number == r.c.to_version)
         query = (
             sa.select(r, d.c.ended_at)
@@ -90,18 +90,18 @@ class Rollbacks:
 
     # --- changing --------------------------------------------------------------------------------------------------
 
-    def claim(self, intention: Intention, *, event_if_held: Told, now: datetime, actuator: str = FOLDER) -> Rollback:
-        """Write the intention down, if its session is still active, its version still live and nobody else did.
+    def claim(self, intention: Intention, *, event_if_held: EventOf, now: datetime, actuator: str = FOLDER) -> Rollback:
+        """Record the intention if its session is active, its version live and no other rollback decided.
 
-        Where it is not to be carried out (nothing to go back to, a session that only observes, too many rollbacks in a
-        day), what is written says so. One that was held before is claimed again, or stays as it is.
+        The record says so if it is not to be carried out: nothing to go back to, a session that only observes, too many
+        rollbacks in a day. A rollback that was held before is claimed again, or stays as it is.
 
         Args:
-            event_if_held: what people are to be told, once, when it is not to be carried out.
+            event_if_held: the event that notifies people, once, if it is not to be carried out.
             actuator: what will restore the version.
 
         Raises:
-            RollbackRefused: somebody decided first, or the version is no longer live.
+            RollbackRefused: another decision came first, or the version is no longer live.
             CodeQuarantined: the version to restore is in quarantine.
             UnknownVersion: there is no such version.
         """
@@ -123,10 +123,10 @@ class Rollbacks:
             return _moved(connection, journal.CLAIM_AGAIN, _rollback(earlier), **values)
 
     def overtake_if_stale(self, rollback_id: int, now: datetime) -> Rollback | None:
-        """claimed or restored → overtaken, where its session is over or its version no longer live, whoever did that.
+        """claimed or restored → overtaken: call it off if its session is over or its version no longer live.
 
         Returns:
-            The overtaken rollback; None where it is not stale, or not open any more.
+            The overtaken rollback; None if it is not stale, or no longer open.
         """
         with self._database.write() as connection:
             going = self._locked(connection, rollback_id)
@@ -137,16 +137,16 @@ class Rollbacks:
             return _get(connection, rollback_id)
 
     def attempt(self, rollback_id: int, *, holder: str, until: datetime, now: datetime) -> tuple[Rollback, int]:
-        """claimed → claimed: about to call the outside. From here on it is unsettled what is live there.
+        """claimed → claimed: take the lease for a call to the target, and mark the tool as unsettled.
 
         Args:
-            holder: who calls; nobody else does before `until`.
+            holder: the process that calls; no other process does before `until`.
 
         Returns:
             The rollback and the call's sequence number.
 
         Raises:
-            RollbackRefused: it is no longer claimed, another process is at it, or it is not due yet.
+            RollbackRefused: it is no longer claimed, another process carries it out, or it is not due yet.
         """
         with self._database.write() as connection:
             claimed = self._locked(connection, rollback_id)
@@ -163,11 +163,11 @@ class Rollbacks:
             return attempted, sequence
 
     def restored(self, rollback_id: int, *, sequence: int, output: str | None, now: datetime) -> Rollback:
-        """claimed → restored: the outside has acknowledged that it runs the version.
+        """claimed → restored: the target has acknowledged that it runs the version.
 
         Raises:
-            RollbackRefused: a person overtook it meanwhile, or somebody else called since; what is live outside is to
-                be put right.
+            RollbackRefused: a person overtook it, or another process called the target since; the caller must put
+                right what the target runs.
         """
         with self._database.write() as connection:
             claimed = self._locked(connection, rollback_id)
@@ -186,10 +186,10 @@ class Rollbacks:
         event: dict[str, Any] | None,
         now: datetime,
     ) -> Rollback:
-        """claimed → claimed: the outside did not acknowledge, so nobody knows what it runs; it is asked again.
+        """claimed → claimed: the target did not acknowledge, so it may run either version; the call is repeated.
 
         Raises:
-            RollbackRefused: a person overtook it meanwhile, or somebody else called since.
+            RollbackRefused: a person overtook it, or another process called the target since.
         """
         with self._database.write() as connection:
             claimed = self._locked(connection, rollback_id)
@@ -201,20 +201,20 @@ class Rollbacks:
             return postponed
 
     def finish(
-        self, rollback_id: int, *, restore: Callable[[Version], None] | None, event: Told, now: datetime
+        self, rollback_id: int, *, restore: Callable[[Version], None] | None, event: EventOf, now: datetime
     ) -> Rollback:
-        """Make a rollback true in the books: move the live pointer, close the session, quarantine, and say so.
+        """claimed or restored → finished: move the live pointer, close the session, quarantine, and notify people.
 
-        All in one transaction that holds the tool's lock. Run again after a crash it does the same thing; run twice at
-        once it happens once.
+        One transaction that holds the tool's lock does all of it. After a crash it can run again with the same result;
+        of two processes that run it at once, one does.
 
         Args:
-            restore: puts the version's code into the folder, as the last act; the transaction fails with it. None where
-                the version was restored outside before.
-            event: what people are to be told of the finished rollback.
+            restore: puts the version's code into the folder, as the last act; the transaction fails with it. None if
+                a target already runs the version.
+            event: the event that notifies people of the finished rollback.
 
         Returns:
-            The rollback: finished; or claimed again, where somebody called the outside since it acknowledged.
+            The rollback: finished; or claimed again if the target was called since it acknowledged.
 
         Raises:
             RollbackRefused: another process finished it, or a person overtook it.
@@ -222,7 +222,7 @@ class Rollbacks:
         with self._database.write() as connection:
             going = self._locked(connection, rollback_id)
             if restore is None and going.state != "restored":
-                raise RollbackRefused(f"{_name(going)} is {going.state}, and not restored outside")
+                raise RollbackRefused(f"{_name(going)} is {going.state}, and no target has restored it")
             if restore is None and not actuations.is_latest(connection, going.tool_name, going.sequence):
                 return _moved(connection, journal.REPEAT, going, sequence=None)
             _refuse_stale(connection, going)
@@ -237,7 +237,7 @@ class Rollbacks:
                 finished_at=now,
                 next_attempt_at=None,
                 error=None,
-                verification_note=None if going.session_id else "made outside any session: there is no baseline",
+                verification_note=None if going.session_id else "made without a session: there is no baseline",
             )
             _move_pointer(connection, finished, now)
             _close_session(connection, finished, now)
@@ -258,10 +258,10 @@ class Rollbacks:
         now: datetime,
         next_attempt_at: datetime | None = None,
     ) -> Rollback:
-        """claimed → failed: the file could not be written, and is as it was. The session stays active.
+        """claimed → failed: the file could not be written, and is unchanged. The session stays active.
 
         Args:
-            next_attempt_at: a check that still finds the regression tries again, but not before.
+            next_attempt_at: a check that still finds the regression tries again, but not earlier.
 
         Raises:
             RollbackRefused: it is no longer claimed.
@@ -277,21 +277,21 @@ class Rollbacks:
     def verify(
         self, rollback_id: int, *, success: bool | None, note: str, event: dict[str, Any] | None, now: datetime
     ) -> bool:
-        """finished → finished: say whether it helped, or, with None, that it will never be known. Once.
+        """finished → finished: record whether it helped, or, with None, that nobody can know. Once.
 
         Returns:
-            Whether this call said so.
+            Whether this call recorded it.
         """
         with self._database.write() as connection:
             values = {"verified_at": None if success is None else now, "verification_success": success}
-            unsaid = r.c.verification_note.is_(None)
-            said = journal.move(connection, journal.VERIFY, rollback_id, unsaid, verification_note=note, **values)
-            if said is not None and event is not None:
+            pending = r.c.verification_note.is_(None)
+            verified = journal.move(connection, journal.VERIFY, rollback_id, pending, verification_note=note, **values)
+            if verified is not None and event is not None:
                 outbox.add(connection, event, now)
-            return said is not None
+            return verified is not None
 
     def _locked(self, connection: Connection, rollback_id: int) -> Rollback:
-        """The rollback as it is once the tool's lock is held."""
+        """Take the tool's lock and return the rollback as it is then."""
         self._database.lock_tool(connection, _get(connection, rollback_id).tool_name)
         return _get(connection, rollback_id)
 
@@ -325,14 +325,14 @@ def _quarantine(connection: Connection, finished: Rollback, now: datetime) -> No
 
 
 def _refuse_stale(connection: Connection, going: Rollback) -> None:
-    """Raise `RollbackRefused` where what was decided is no longer what would be done."""
+    """Raise `RollbackRefused` if the decision is out of date."""
     stale = _why_stale(connection, going)
-    if stale is not None and going.state in journal.OPEN:  # else the transition itself refuses, and says its state
+    if stale is not None and going.state in journal.OPEN:  # if not open, the transition refuses it
         raise RollbackRefused(f"{going.tool_name}: {stale}")
 
 
 def _refuse_late(connection: Connection, claimed: Rollback, sequence: int) -> None:
-    """Raise `RollbackRefused` where others took over while a call was under way: what it has to say is out of date."""
+    """Raise `RollbackRefused` if others took over during a call, because its result is out of date."""
     if claimed.state == "claimed" and not actuations.is_latest(connection, claimed.tool_name, sequence):
         raise RollbackRefused(f"{_name(claimed)} took so long that another process carries it out")
 

@@ -1,4 +1,4 @@
-"""What executions add to the rollups, counted while they are being written. Pure."""
+"""Aggregate executions for the rollups while they are written. Pure."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ class Counted(NamedTuple, Generic[Minute]):
 
     tool_name: str
     version_number: int
-    """0 where none was named."""
+    """0 if they name none."""
     minute: Minute
     error_type: str
-    """'' for a success, and for a failure that names none."""
+    """'' for a success, and for a failure without one."""
     executions: int
     successes: int
     timed: int
-    """Those with a duration."""
+    """Executions with a duration."""
     duration_sum_ms: float
     histogram: Counter[int]
-    """Bucket of the duration → executions."""
+    """The executions of each bucket of durations."""
 
 
-class Tally(Generic[Minute]):
-    """Counts executions. A minute is whatever its writer names it by."""
+class Aggregate(Generic[Minute]):
+    """Aggregates executions by tool, version, minute and error. A minute is any hashable value."""
 
     def __init__(self) -> None:
         self.requests: set[tuple[str, str]] = set()
-        """(tool, request) of the executions that name a request."""
+        """(tool name, request id) of the executions with a request id."""
         self._durations: defaultdict[tuple[str, int, Minute, str | None], list[float | None]] = defaultdict(list)
 
     def add(
@@ -47,8 +47,8 @@ class Tally(Generic[Minute]):
         error_type: str | None,
         request_id: str | None,
     ) -> None:
-        """Count one execution."""
-        # Only a list grows here, since this is done for every execution; the rest is done for each minute.
+        """Add one execution; `duration_ms` is in milliseconds."""
+        # Only a list grows here, because this runs for every execution; the rest runs once for each minute.
         error = None if success else error_type or ""
         self._durations[tool_name, version_number or 0, minute, error].append(duration_ms)
         if request_id is not None:
@@ -58,7 +58,7 @@ class Tally(Generic[Minute]):
         return sum(map(len, self._durations.values()))
 
     def counted(self) -> Iterator[Counted[Minute]]:
-        """What was counted; the successes of a minute and each of its errors apart."""
+        """Return the counts, those of a minute's successes and of each of its errors separately."""
         for (tool_name, version_number, minute, error), durations in self._durations.items():
             timed = [duration for duration in durations if duration is not None]
             yield Counted(

@@ -1,4 +1,4 @@
-"""Counts minute by minute, from the rollups: what a past deployment looked like at any moment of it."""
+"""Counts minute by minute, from the rollups: what a past deployment showed at any moment of it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from rollguard.store.database.engine import Database
 from rollguard.store.rollups.counting import Keys, collapsed_sql, counting_sql
 from rollguard.store.rollups.intervals import MINUTE
 from rollguard.store.rollups.query import ranges_of
-from rollguard.store.rollups.selection import Stretch
+from rollguard.store.rollups.selection import Selection
 
-Series = list[tuple[datetime, Window]]  # (when the minute begins, what it holds), the oldest first
+Series = list[tuple[datetime, Window]]  # (when the minute begins, its counts), the oldest first
 
 _MINUTES = {
     "sqlite": Keys("x.start_at", *(["substr(x.executed_at, 1, 16) || '\\:00.000000'"] * 2)),
@@ -27,26 +27,26 @@ _MINUTES = {
 
 
 class Minutes:
-    """The tables of the rollups, read minute by minute."""
+    """Counts of the rollups, minute by minute."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def of(self, windows: Sequence[Sequence[Stretch]], *, durations: bool) -> list[Series]:
-        """The minutes of each window that hold executions, all windows by one statement.
+    def of(self, windows: Sequence[Sequence[Selection]], *, durations: bool) -> list[Series]:
+        """Return the minutes of each window that have executions, of all windows by one statement.
 
         Args:
-            durations: whether durations are wanted too, which takes longer; without them they are left empty.
+            durations: True reads the durations too, which takes longer; False leaves them empty.
         """
         dialect = self._database.dialect
         sql = counting_sql(dialect, _MINUTES[dialect], durations=durations)
-        if any(stretch.collapse for stretches in windows for stretch in stretches):
+        if any(selection.collapse for selections in windows for selection in selections):
             sql += collapsed_sql(dialect, _MINUTES[dialect], durations=durations)
         ranges = [
-            given
-            for number, stretches in enumerate(windows)
-            for stretch in stretches
-            for given in ranges_of(number, stretch, widest=MINUTE)
+            time_range
+            for number, selections in enumerate(windows)
+            for selection in selections
+            for time_range in ranges_of(number, selection, widest=MINUTE)
         ]
         found: list[dict[Any, dict[int, list[float]]]] = [defaultdict(lambda: defaultdict(_zeros)) for _ in windows]
         with self._database.read() as connection:

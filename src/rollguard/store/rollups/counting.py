@@ -1,7 +1,7 @@
-"""The statements that count executions, and read those that are counted.
+"""The statements that count executions, and read the rows of those that count.
 
-They are given ranges of time: each with the number of the window it belongs to, a tool, a width, and which executions
-count. Which those are, `_VERSION`, `_LEFT_OUT`, `_MADE_AGAIN` and `superseded_executions` say, for counts and for rows.
+They take ranges of time: each has the number of its window, a tool, a width, and a filter of executions. Counts and
+rows share one filter: `_VERSION`, `_LEFT_OUT`, `_RETRIED` and the table `superseded_executions`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from rollguard.judge.histogram import NO_DURATION
-from rollguard.store.database.histograms import BUCKET, UNFOLDED
-from rollguard.store.rollups.heads import MARK
+from rollguard.store.database.histograms import BUCKET, HISTOGRAM_ROWS
+from rollguard.store.rollups.first_hour_cache import HOUR_TOTAL
 from rollguard.store.schema import tool_executions as t
 
 _OUTCOME = (t.c.executed_at, t.c.success, t.c.error_type)
@@ -28,21 +28,21 @@ def _text_of(sql: str) -> sa.TextClause:
     return sa.text(" ".join(sql.split()))
 
 
-TAIL = -1  # in the place of a width: a `Tail`, of which is found out how it can be read
-HEAD = -2
+LAST_HOUR = -1  # in the place of a width: a `LastHour`; the statement finds which rollups it can read
+FIRST_HOUR = -2
 _RANGE = {
     **{"k": "int", "tool": "text", "width": "int", "a": "timestamptz", "b": "timestamptz", "only": "int", "but": "int"},
     **{"leave_out": "text[]", "collapse": "float8"},
 }
-_OF_TAIL = {"minute": "timestamptz", "following": "timestamptz", "closing": "timestamptz"}
-_OF_HEAD = {
-    **{"hour": "timestamptz", "minute": "timestamptz", "following": "timestamptz"},
-    **{"place": "int", "known": "bigint"},
+_LAST_HOUR_COLUMNS = {"minute": "timestamptz", "next_minute": "timestamptz", "next_hour": "timestamptz"}
+_FIRST_HOUR_COLUMNS = {
+    **{"hour": "timestamptz", "minute": "timestamptz", "next_minute": "timestamptz"},
+    **{"place": "int", "cached": "bigint"},
 }
 
 
 def _given_sql(dialect: str, ranges: str, columns: dict[str, str]) -> str:
-    """A parameter with ranges as rows."""
+    """Return the query that reads a parameter with ranges as rows."""
     if dialect == "sqlite":
         read = (f"json_extract(value, '$[{place}]') AS {name}" for place, name in enumerate(columns))
         return f"SELECT {', '.join(read)} FROM json_each(:{ranges})"
@@ -54,18 +54,18 @@ def _given_sql(dialect: str, ranges: str, columns: dict[str, str]) -> str:
     return f"SELECT {', '.join(read)} FROM json_array_elements(CAST(:{ranges} AS json)) AS j"
 
 
-# A tail is one whole hour where the hour holds nothing beyond it: no later minute was rolled up, and of the minute
-# that it ends in there are rows, but none beyond its end.
+# The hour's rollup is read if the hour holds nothing after the interval: no later minute has a rollup, and the minute
+# that the interval ends in has rows, but none after its end.
 _RANGES = """
-WITH given AS MATERIALIZED ({given}){marked},
-tails AS MATERIALIZED (
+WITH given AS MATERIALIZED ({given}){first_hours},
+last_hours AS MATERIALIZED (
     SELECT g.*, NOT EXISTS (
         SELECT 1 FROM tool_execution_rollups x
-        WHERE x.tool_name = g.tool AND x.width = 60 AND x.start_at >= g.following AND x.start_at < g.closing
+        WHERE x.tool_name = g.tool AND x.width = 60 AND x.start_at >= g.next_minute AND x.start_at < g.next_hour
     ) AND (g.minute = g.b OR (
         NOT EXISTS (
             SELECT 1 FROM tool_executions x
-            WHERE x.tool_name = g.tool AND x.executed_at >= g.b AND x.executed_at < g.following
+            WHERE x.tool_name = g.tool AND x.executed_at >= g.b AND x.executed_at < g.next_minute
         ) AND (
             EXISTS (
                 SELECT 1 FROM tool_executions x
@@ -81,37 +81,39 @@ tails AS MATERIALIZED (
 r AS MATERIALIZED (
     SELECT k, tool, width, a, b, g.only, but, leave_out, collapse FROM given g WHERE width >= 0
     UNION ALL
-    SELECT k, tool, 3600, a, b, g.only, but, leave_out, collapse FROM tails g WHERE whole
+    SELECT k, tool, 3600, a, b, g.only, but, leave_out, collapse FROM last_hours g WHERE whole
     UNION ALL
-    SELECT k, tool, 60, a, minute, g.only, but, leave_out, collapse FROM tails g WHERE NOT whole AND a < minute
+    SELECT k, tool, 60, a, minute, g.only, but, leave_out, collapse FROM last_hours g WHERE NOT whole AND a < minute
     UNION ALL
-    SELECT k, tool, 0, minute, b, g.only, but, leave_out, collapse FROM tails g WHERE NOT whole AND minute < b
-    {heads}
+    SELECT k, tool, 0, minute, b, g.only, but, leave_out, collapse FROM last_hours g WHERE NOT whole AND minute < b
+    {first_hour_ranges}
 )"""
-# A head holds what it held while no execution was added to its hour; on PostgreSQL those of its first minute, where it
-# begins within one, are read from the rows and so before they are folded. What does not count in it is found out each
-# time, and so is what is not folded yet: the first two of the ranges below are for that, and read no rollup.
-_MARKED = """,
-heads AS MATERIALIZED (
+# A cached first hour is valid while no execution was added to its hour. On PostgreSQL the executions of its first
+# minute are read from the rows if the interval begins inside it, so they count before they are aggregated. What does
+# not count is found each time, and so is what is not aggregated yet: the first two ranges do that, and read no rollup.
+_FIRST_HOURS = """,
+first_hours AS MATERIALIZED (
     SELECT g.*, (
         SELECT COALESCE(SUM(x.executions), 0) FROM tool_execution_rollups x
         WHERE x.tool_name = g.tool AND x.width = 3600 AND x.start_at = g.hour
-    ) {unfolded} AS mark
-    FROM ({given}) g {noted}
+    ) {not_aggregated} AS hour_total
+    FROM ({given}) g {join_deltas}
 )"""
-_NOTED = """LEFT JOIN (
-    SELECT tool_name, minute AS noted_at, SUM(executions) AS executions FROM tool_execution_deltas GROUP BY 1, 2
-) d ON d.tool_name = g.tool AND d.noted_at = g.minute AND g.minute < g.a"""
-_HEADS = """
+_JOIN_DELTAS = """LEFT JOIN (
+    SELECT tool_name, minute AS counted_at, SUM(executions) AS executions FROM tool_execution_deltas GROUP BY 1, 2
+) d ON d.tool_name = g.tool AND d.counted_at = g.minute AND g.minute < g.a"""
+_FIRST_HOUR_RANGES = """
     UNION ALL
-    SELECT k, tool, CASE WHEN known = mark THEN 1 ELSE -1 END, a, following, g.only, but, leave_out, collapse
-    FROM heads g WHERE a < following
+    SELECT k, tool, CASE WHEN cached = hour_total THEN 1 ELSE -1 END, a, next_minute, g.only, but, leave_out, collapse
+    FROM first_hours g WHERE a < next_minute
     UNION ALL
-    SELECT k, tool, 1, following, b, g.only, but, leave_out, collapse FROM heads g
+    SELECT k, tool, 1, next_minute, b, g.only, but, leave_out, collapse FROM first_hours g
     UNION ALL
-    SELECT place, tool, 60, following, b, g.only, but, leave_out, 0 FROM heads g WHERE (known = mark) IS NOT TRUE
+    SELECT place, tool, 60, next_minute, b, g.only, but, leave_out, 0 FROM first_hours g
+    WHERE (cached = hour_total) IS NOT TRUE
     UNION ALL
-    SELECT place, tool, 0, a, following, g.only, but, leave_out, 0 FROM heads g WHERE (known = mark) IS NOT TRUE"""
+    SELECT place, tool, 0, a, next_minute, g.only, but, leave_out, 0 FROM first_hours g
+    WHERE (cached = hour_total) IS NOT TRUE"""
 
 # {version} is the source's version number, 0 where an execution named none.
 _VERSION = "(r.only IS NULL OR {version} = r.only) AND (r.but IS NULL OR {version} <> r.but)"
@@ -121,7 +123,7 @@ _LEFT_OUT = {  # {error} is the source's error type, or '' for a success
 }
 _ERROR = "CASE WHEN x.success THEN '' ELSE COALESCE(x.error_type, '') END"
 
-# The first hour in which a version ran, for a range that asks for one version: there is nothing before.
+# A range of one version starts with the first hour in which it ran: there is nothing before.
 _START = {
     "sqlite": "MAX(r.a, {first})",
     "postgresql": "GREATEST(r.a, {first})",
@@ -130,8 +132,8 @@ _FIRST = """CASE WHEN r.only IS NULL THEN r.a ELSE COALESCE((
     SELECT s.first_hour FROM tool_version_starts s
     WHERE s.tool_name = r.tool AND s.version_number = r.only), r.b) END"""
 
-# Whether there can be raw rows of a range at all: it asks for no version, or for one that ran. What is not folded yet
-# is added on its own on SQLite; on PostgreSQL it says which versions it holds.
+# A range can have raw rows if it asks for no version, or for one that ran. What is not aggregated yet is a part of its
+# own on SQLite; on PostgreSQL the deltas name its versions.
 _RAN = "(r.only IS NULL OR EXISTS ({starts}))"
 _STARTED = """
     SELECT 1 FROM tool_version_starts s
@@ -144,7 +146,7 @@ _TO_READ_RAW = {
     "postgresql": _RAN.format(starts=_STARTED + _ARRIVED),
 }
 
-# Range by range: without a GROUP BY of its own inside, a planner may start from the rows, of which there are many.
+# Range by range: without a GROUP BY for each range, a planner may start from the many rows.
 _BY_RANGE = {
     "sqlite": "SELECT r.k, {keys}, {counts} FROM r CROSS JOIN {table} WHERE {where} GROUP BY r.k, {keys}",
     "postgresql": """
@@ -154,40 +156,42 @@ SELECT r.k, s.* FROM r CROSS JOIN LATERAL (
 }
 _UNTIMED = f"CAST({NO_DURATION} AS INTEGER)"  # a number alone would be a column's in GROUP BY
 _RAW_SUMS = "COUNT(*), SUM(CASE WHEN x.success THEN 1 ELSE 0 END), COALESCE(SUM(x.duration_ms), 0)"
-_TAKEN_OFF = "-COUNT(*), -SUM(CASE WHEN x.success THEN 1 ELSE 0 END), -COALESCE(SUM(x.duration_ms), 0)"
+_SUBTRACTED = "-COUNT(*), -SUM(CASE WHEN x.success THEN 1 ELSE 0 END), -COALESCE(SUM(x.duration_ms), 0)"
 
 
-def _ours(dialect: str) -> str:
+def _rollup_filter(dialect: str) -> str:
     return f"{_VERSION.format(version='x.version_number')} AND {_LEFT_OUT[dialect].format(error='x.error_type')}"
 
 
-def _raw(dialect: str) -> str:
+def _raw_filter(dialect: str) -> str:
     version = _VERSION.format(version="COALESCE(x.version_number, 0)")
     return f"{version} AND {_LEFT_OUT[dialect].format(error=_ERROR)}"
 
 
-# Where the raw rows of a part of a minute are gone they were not counted, and nothing is to be taken off.
+# Removed raw rows of a part of a minute were not counted, so nothing is subtracted for them.
 _STILL_THERE = "EXISTS (SELECT 1 FROM tool_executions y WHERE y.id = x.id AND y.executed_at = x.executed_at)"
 _IN_RANGE = "x.tool_name = r.tool AND x.executed_at >= r.a AND x.executed_at < r.b"
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What is counted apart: the expressions for it in rollups, in raw rows, and in what is not folded yet."""
+    """The key that counts are grouped by, as an expression for rollups, raw rows, and what is not aggregated yet."""
 
     rolled: str
     raw: str
-    unfolded: str
+    not_aggregated: str
 
 
 def counting_sql(dialect: str, keys: Keys | None, *, durations: bool = True) -> str:
-    """The statement that counts windows: (number, keys, bucket, executions, successes, sum of durations), to add up.
+    """Return the statement that counts windows: to be added up by window.
+
+    Its rows are (number, key, bucket, executions, successes, sum of durations in ms).
 
     Args:
-        keys: what is counted apart, beside the buckets of durations.
-        durations: whether the buckets are wanted; the statement gives none otherwise.
+        keys: what counts are grouped by, beside the buckets of durations.
+        durations: False leaves the buckets out.
     """
-    by_range, ours, raw = _BY_RANGE[dialect], _ours(dialect), _raw(dialect)
+    by_range, ours, raw = _BY_RANGE[dialect], _rollup_filter(dialect), _raw_filter(dialect)
     start = _START[dialect].format(first=_FIRST)
     rolled = (
         f"r.width > 0 AND x.tool_name = r.tool AND x.width = r.width AND x.start_at >= {start} AND x.start_at < r.b"
@@ -208,34 +212,36 @@ def counting_sql(dialect: str, keys: Keys | None, *, durations: bool = True) -> 
         ),
         by_range.format(
             keys=raw_keys,
-            counts=_TAKEN_OFF,
+            counts=_SUBTRACTED,
             table="superseded_executions x",
             where=f"r.k >= 0 AND {_IN_RANGE} AND {raw} AND (r.width > 0 OR {_STILL_THERE})",
         ),
     ]
-    if dialect == "postgresql":  # what is noted and not folded yet
+    if dialect == "postgresql":  # what is counted and not aggregated yet
         parts += [
             f"SELECT r.k, {columns}, {counts} FROM tool_execution_deltas x {join} JOIN r ON r.width > 0 AND r.k >= 0 "
             f"AND x.tool_name = r.tool AND x.minute >= r.a AND x.minute < r.b AND {ours} GROUP BY r.k, {columns}"
-            for columns, counts, join in _kept(dialect, keys.unfolded if keys else None, durations=durations)
+            for columns, counts, join in _kept(dialect, keys.not_aggregated if keys else None, durations=durations)
         ]
-    else:  # what lies beyond the last id that was rolled up: from the rows, of which there are few
-        unfolded = _raw_keys(keys.unfolded if keys else None, durations=durations)
+    else:  # the few rows after the last id that is aggregated
+        not_aggregated = _raw_keys(keys.not_aggregated if keys else None, durations=durations)
         parts.append(
-            f"SELECT r.k, {unfolded}, {_RAW_SUMS} FROM tool_executions x CROSS JOIN r "
+            f"SELECT r.k, {not_aggregated}, {_RAW_SUMS} FROM tool_executions x CROSS JOIN r "
             "WHERE x.id > (SELECT rolled_to FROM rollup_state) AND r.k >= 0 AND r.tool = +x.tool_name "
-            f"AND +x.executed_at >= r.a AND +x.executed_at < r.b AND {raw} GROUP BY r.k, {unfolded}"
+            f"AND +x.executed_at >= r.a AND +x.executed_at < r.b AND {raw} GROUP BY r.k, {not_aggregated}"
         )
-    given = _given_sql(dialect, "ranges", _RANGE | _OF_TAIL)
+    given = _given_sql(dialect, "ranges", _RANGE | _LAST_HOUR_COLUMNS)
     if keys is not None:
-        return _RANGES.format(given=given, marked="", heads="") + "\nUNION ALL\n".join(parts)
-    parts.append(f"SELECT place, {MARK}, mark, 0, 0.0 FROM heads WHERE (known = mark) IS NOT TRUE")
-    marked = _MARKED.format(
-        given=_given_sql(dialect, "heads", _RANGE | _OF_HEAD),
-        unfolded="+ COALESCE(d.executions, 0)" if dialect == "postgresql" else "",
-        noted=_NOTED if dialect == "postgresql" else "",
+        return _RANGES.format(given=given, first_hours="", first_hour_ranges="") + "\nUNION ALL\n".join(parts)
+    changed = "FROM first_hours WHERE (cached = hour_total) IS NOT TRUE"
+    parts.append(f"SELECT place, {HOUR_TOTAL}, hour_total, 0, 0.0 {changed}")
+    first_hours = _FIRST_HOURS.format(
+        given=_given_sql(dialect, "first_hours", _RANGE | _FIRST_HOUR_COLUMNS),
+        not_aggregated="+ COALESCE(d.executions, 0)" if dialect == "postgresql" else "",
+        join_deltas=_JOIN_DELTAS if dialect == "postgresql" else "",
     )
-    return _RANGES.format(given=given, marked=marked, heads=_HEADS) + "\nUNION ALL\n".join(parts)
+    ranges = _RANGES.format(given=given, first_hours=first_hours, first_hour_ranges=_FIRST_HOUR_RANGES)
+    return ranges + "\nUNION ALL\n".join(parts)
 
 
 def _raw_keys(key: str | None, *, durations: bool) -> str:
@@ -243,10 +249,10 @@ def _raw_keys(key: str | None, *, durations: bool) -> str:
 
 
 def _kept(dialect: str, key: str | None, *, durations: bool) -> list[tuple[str, str, str]]:
-    """How rows with a histogram are read: (keys, counts, join) of each reading."""
+    """Return how rows with a histogram are read: (keys, counts, join) of each query."""
     if not durations:
         return [(key or "", "SUM(x.executions), SUM(x.successes), SUM(x.duration_sum_ms)", "")]
-    histogram = UNFOLDED[dialect]
+    histogram = HISTOGRAM_ROWS[dialect]
     before = f"{key}, " if key else ""
     return [
         (f"{before}{_UNTIMED}", "SUM(x.executions - x.timed), SUM(x.successes), SUM(x.duration_sum_ms)", ""),
@@ -254,33 +260,33 @@ def _kept(dialect: str, key: str | None, *, durations: bool) -> list[tuple[str, 
     ]
 
 
-# A failed call that names no request, and soon after it another one with the same parameters.
+# A failed call without a request id, and soon after it another call with the same parameters.
 _FAILED = {"sqlite": "x.success = 0", "postgresql": "NOT x.success"}  # as the index of failures says it
 _MOMENT = "'%Y-%m-%d %H\\:%M\\:%f999'"
 _SOON_AFTER = {
     "sqlite": f"y.executed_at <= strftime({_MOMENT}, x.executed_at, '+' || r.collapse || ' seconds')",
     "postgresql": "y.executed_at <= x.executed_at + make_interval(secs => r.collapse)",
 }
-_MADE_AGAIN = """r.collapse > 0 AND {failed} AND x.request_id IS NULL AND x.parameters IS NOT NULL AND EXISTS (
+_RETRIED = """r.collapse > 0 AND {failed} AND x.request_id IS NULL AND x.parameters IS NOT NULL AND EXISTS (
         SELECT 1 FROM tool_executions y
         WHERE y.tool_name = x.tool_name AND y.executed_at >= x.executed_at AND {soon_after}
         AND (y.executed_at > x.executed_at OR y.id > x.id)
         AND y.request_id IS NULL AND y.parameters = x.parameters)"""
 
 
-def _made_again(dialect: str) -> str:
-    return _MADE_AGAIN.format(failed=_FAILED[dialect], soon_after=_SOON_AFTER[dialect])
+def _retried(dialect: str) -> str:
+    return _RETRIED.format(failed=_FAILED[dialect], soon_after=_SOON_AFTER[dialect])
 
 
 def collapsed_sql(dialect: str, keys: Keys | None, *, durations: bool = True) -> str:
-    """The end of that statement where a stretch asks for retries to be taken off."""
-    where = f"{_IN_RANGE} AND {_raw(dialect)} AND {_made_again(dialect)}"
+    """Return the part to append to that statement if a selection leaves out retries."""
+    where = f"{_IN_RANGE} AND {_raw_filter(dialect)} AND {_retried(dialect)}"
     raw_keys = _raw_keys(keys.raw if keys else None, durations=durations)
-    part = _BY_RANGE[dialect].format(keys=raw_keys, counts=_TAKEN_OFF, table="tool_executions x", where=where)
+    part = _BY_RANGE[dialect].format(keys=raw_keys, counts=_SUBTRACTED, table="tool_executions x", where=where)
     return f"\nUNION ALL\n{part}"
 
 
-# Stretch by stretch here too, for the same reason.
+# Range by range here too, for the same reason.
 _LATEST_FIRST = "ORDER BY x.executed_at DESC, x.id DESC LIMIT :limit"
 _ROWS = {
     "sqlite": f"SELECT {{columns}} FROM r CROSS JOIN tool_executions x WHERE {{where}} {_LATEST_FIRST}",
@@ -292,10 +298,10 @@ SELECT {{columns}} FROM r CROSS JOIN LATERAL (
 
 
 def _rows_sql(dialect: str, columns: Sequence[sa.Column[Any]], *, failed: bool) -> sa.TextualSelect:
-    """The statement that reads the raw rows of what is counted, the latest first."""
+    """Return the statement that reads the raw rows of what is counted, the latest first."""
     where = (
-        f"{_IN_RANGE} AND {_raw(dialect)} {f'AND {_FAILED[dialect]}' if failed else ''} "
-        f"AND NOT ({_made_again(dialect)}) AND NOT EXISTS (SELECT 1 FROM superseded_executions s WHERE s.id = x.id)"
+        f"{_IN_RANGE} AND {_raw_filter(dialect)} {f'AND {_FAILED[dialect]}' if failed else ''} "
+        f"AND NOT ({_retried(dialect)}) AND NOT EXISTS (SELECT 1 FROM superseded_executions s WHERE s.id = x.id)"
     )
     read = ", ".join(f"x.{column.name}" for column in columns)
     rows, given = _ROWS[dialect].format(columns=read, where=where), _given_sql(dialect, "ranges", _RANGE)
@@ -304,7 +310,7 @@ def _rows_sql(dialect: str, columns: Sequence[sa.Column[Any]], *, failed: bool) 
 
 @dataclass(frozen=True, slots=True)
 class Statements:
-    """What is asked of one kind of database."""
+    """The statements of one kind of database."""
 
     count: sa.TextClause
     count_collapsed: sa.TextClause

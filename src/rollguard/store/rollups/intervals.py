@@ -1,4 +1,4 @@
-"""A stretch of time as whole hours, whole minutes and, at its ends, what lies inside a minute. Pure."""
+"""An interval of time as whole hours, whole minutes and, at its ends, parts of a minute. Pure."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """A part of a stretch: [start, end) in rollups of `width` seconds, or in raw rows where `width` is `RAW`."""
+class Interval:
+    """[start, end), read from rollups of `width` seconds, or from raw rows if `width` is `RAW`."""
 
     width: int
     start: datetime
     end: datetime
 
 
-def spans(start: datetime, end: datetime, *, widest: int = HOUR) -> Iterator[Span]:
-    """[start, end) in the fewest spans, none wider than `widest`: they cover it exactly, and none overlaps another.
+def intervals(start: datetime, end: datetime, *, widest: int = HOUR) -> Iterator[Interval]:
+    """Split [start, end) into the fewest intervals, none wider than `widest`, without a gap or an overlap.
 
     Times are UTC, so every minute has 60 seconds and every hour 60 minutes.
     """
@@ -31,10 +31,10 @@ def spans(start: datetime, end: datetime, *, widest: int = HOUR) -> Iterator[Spa
         return
     first, last = _ceil(start, _MINUTE), _floor(end, _MINUTE)
     if first > last:
-        yield Span(RAW, start, end)
+        yield Interval(RAW, start, end)
         return
     if start < first:
-        yield Span(RAW, start, first)
+        yield Interval(RAW, start, first)
     first_hour, last_hour = _ceil(first, _HOUR), _floor(last, _HOUR)
     if first_hour >= last_hour or widest == MINUTE:
         yield from _rolled(MINUTE, first, last)
@@ -43,68 +43,68 @@ def spans(start: datetime, end: datetime, *, widest: int = HOUR) -> Iterator[Spa
         yield from _rolled(HOUR, first_hour, last_hour)
         yield from _rolled(MINUTE, last_hour, last)
     if last < end:
-        yield Span(RAW, last, end)
+        yield Interval(RAW, last, end)
 
 
 @dataclass(frozen=True, slots=True)
-class Tail:
-    """The end of a stretch, from the last full hour on.
+class LastHour:
+    """The part of an interval that lies in the hour it ends in.
 
-    Where nothing came afterwards in that hour, as in a window that ends now, the hour's rollup is all there is to read.
+    If the hour has no executions after the interval, as in a window that ends now, its rollup is all there is to read.
 
     Attributes:
         start: the full hour.
-        minute, following: the full minutes around the end; the end itself where it is one.
-        closing: the next full hour.
+        minute, next_minute: the full minutes around the end; both are the end if it is a full minute.
+        next_hour: the next full hour.
     """
 
     start: datetime
     end: datetime
     minute: datetime
-    following: datetime
-    closing: datetime
+    next_minute: datetime
+    next_hour: datetime
 
 
-def spans_and_tail(start: datetime, end: datetime) -> tuple[list[Span], Tail | None]:
-    """[start, end) in spans, and the rest of it since the last full hour, unless it begins later."""
+def split_last_hour(start: datetime, end: datetime) -> tuple[list[Interval], LastHour | None]:
+    """Split [start, end) into intervals up to its last full hour, and the rest; None if it begins after that hour."""
     hour = _floor(end, _HOUR)
     if not start <= hour < end:
-        return list(spans(start, end)), None
-    return list(spans(start, hour)), Tail(hour, end, _floor(end, _MINUTE), _ceil(end, _MINUTE), hour + _HOUR)
+        return list(intervals(start, end)), None
+    return list(intervals(start, hour)), LastHour(hour, end, _floor(end, _MINUTE), _ceil(end, _MINUTE), hour + _HOUR)
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """The beginning of a stretch, up to the first full hour.
+class FirstHour:
+    """The part of an interval that lies in the hour it begins in.
 
     Attributes:
-        hour: the full hour before.
-        minute, following: the full minutes around the beginning; the beginning itself where it is one.
-        closing: the first full hour.
+        hour: the full hour before the beginning.
+        minute, next_minute: the full minutes around the beginning; both are the beginning if it is a full minute.
+        next_hour: the first full hour.
     """
 
     hour: datetime
     minute: datetime
-    following: datetime
-    closing: datetime
+    next_minute: datetime
+    next_hour: datetime
 
 
-def head_of(start: datetime, end: datetime) -> Head | None:
-    """The beginning of [start, end), where that begins within an hour and reaches beyond it."""
-    hour, closing = _floor(start, _HOUR), _ceil(start, _HOUR)
-    if not hour < start < closing < end:
+def first_hour_of(start: datetime, end: datetime) -> FirstHour | None:
+    """Return the first hour of [start, end); None unless it begins inside an hour and ends after it."""
+    hour, next_hour = _floor(start, _HOUR), _ceil(start, _HOUR)
+    if not hour < start < next_hour < end:
         return None
-    return Head(hour, _floor(start, _MINUTE), _ceil(start, _MINUTE), closing)
+    return FirstHour(hour, _floor(start, _MINUTE), _ceil(start, _MINUTE), next_hour)
 
 
 def around(start: datetime, end: datetime) -> tuple[datetime, datetime]:
-    """[start, end) with the whole minutes that it begins and ends in."""
+    """Extend [start, end) to the whole minutes that it begins and ends in."""
     return _floor(start, _MINUTE), _ceil(end, _MINUTE)
 
 
-def _rolled(width: int, start: datetime, end: datetime) -> Iterator[Span]:
+def _rolled(width: int, start: datetime, end: datetime) -> Iterator[Interval]:
     if start < end:
-        yield Span(width, start, end)
+        yield Interval(width, start, end)
 
 
 def _floor(moment: datetime, step: timedelta) -> datetime:

@@ -1,8 +1,8 @@
-"""Rollups: what a stretch of time holds, exactly, at a cost that does not grow with the history.
+"""Exact counts of windows, at a cost that does not grow with the history.
 
-Three sources are added up, and no execution is in two of them: rollups of whole hours and minutes; what was counted and
-is not folded into them yet; and, for the parts of a minute at the ends of the stretch, the raw rows. Executions whose
-request was tried again later are in these, and are taken off.
+A count adds up three sources, and no execution is in two of them: rollups of whole hours and minutes; what is counted
+and not aggregated yet; and raw rows for the parts of a minute at the ends of an interval. Executions whose request was
+tried again are in these sources, and are subtracted.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from rollguard.judge.histogram import NO_DURATION
 from rollguard.model.execution import Failure
 from rollguard.store.database.engine import Database
 from rollguard.store.database.types import sqlite_text
-from rollguard.store.rollups.counting import HEAD, SQL, TAIL
-from rollguard.store.rollups.heads import Asked, Heads
-from rollguard.store.rollups.intervals import HOUR, RAW, spans, spans_and_tail
-from rollguard.store.rollups.refresh import WAITING, WORTH_FOLDING, fold
-from rollguard.store.rollups.selection import Stretch
+from rollguard.store.rollups.counting import FIRST_HOUR, LAST_HOUR, SQL
+from rollguard.store.rollups.first_hour_cache import FirstHourCache, FirstHourRead
+from rollguard.store.rollups.intervals import HOUR, RAW, intervals, split_last_hour
+from rollguard.store.rollups.refresh import NOT_AGGREGATED, REFRESH_THRESHOLD, refresh
+from rollguard.store.rollups.selection import Selection
 
 _CHUNK = 500  # windows counted by one statement
 
@@ -38,105 +38,110 @@ class Rollups:
     def __init__(self, database: Database) -> None:
         self._database = database
         sql = SQL[database.dialect]
-        # Made once, and short: SQLAlchemy and psycopg read a new statement through, and psycopg a long one each time.
+        # Built once, and short: SQLAlchemy and psycopg parse a new statement, and psycopg parses a long one each time.
         self._counting = {False: sql.count, True: sql.count_collapsed}
         self._outcomes, self._failures = sql.outcomes, sql.failures
-        self._heads = Heads()
-        self._waiting = sa.text(WAITING[database.dialect])
+        self._first_hours = FirstHourCache()
+        self._not_aggregated = NOT_AGGREGATED[database.dialect]
 
-    def count(self, windows: Sequence[Sequence[Stretch]], *, worth: int = WORTH_FOLDING) -> list[Window]:
-        """Each window's executions, a window being the sum of its stretches; a chunk of windows by one statement.
+    def count(self, windows: Sequence[Sequence[Selection]], *, threshold: int = REFRESH_THRESHOLD) -> list[Window]:
+        """Count the executions of each window, which is the sum of its selections, by one statement for many windows.
 
         Args:
-            worth: rows that wait to be folded, from which on they are folded first: reading them would cost more.
+            threshold: rows not aggregated yet from which on the rollups are refreshed first, because it costs less.
         """
         with self._database.read() as connection:
-            if not self._worth_folding(connection, worth):
+            if not self._is_due(connection, threshold):
                 return self._count(connection, windows)
-        self._fold()
+        self._refresh()
         with self._database.read() as connection:
             return self._count(connection, windows)
 
-    def _count(self, connection: Connection, windows: Sequence[Sequence[Stretch]]) -> list[Window]:
+    def _count(self, connection: Connection, windows: Sequence[Sequence[Selection]]) -> list[Window]:
         counted: list[Window] = []
         numbered = iter(enumerate(windows))
         while chunk := list(islice(numbered, _CHUNK)):
             ranges: list[list[Any]] = []
-            asked: list[Asked] = []
-            for number, stretch in ((number, stretch) for number, stretches in chunk for stretch in stretches):
-                head = self._heads.ask(number, stretch)
-                asked += [head] if head else []
-                ranges += ranges_of(number, replace(stretch, start=head.head.closing) if head else stretch)
-            collapsing = any(stretch.collapse for _number, stretches in chunk for stretch in stretches)
-            given = {"ranges": json.dumps(ranges), "heads": json.dumps(list(starmap(_given_head, enumerate(asked, 1))))}
+            reads: list[FirstHourRead] = []
+            for number, selections in chunk:
+                for selection in selections:
+                    read = self._first_hours.plan(number, selection)
+                    reads += [read] if read else []
+                    ranges += ranges_of(number, replace(selection, start=read.hour.next_hour) if read else selection)
+            collapsing = any(selection.collapse for _number, selections in chunk for selection in selections)
+            first_hours = list(starmap(_first_hour_range, enumerate(reads, 1)))
+            given = {"ranges": json.dumps(ranges), "first_hours": json.dumps(first_hours)}
             rows: dict[int, list[Any]] = defaultdict(list)
             for row in connection.execute(self._counting[collapsing], given).fetchall():
                 rows[row[0]].append(row)
-            for place, head in enumerate(asked, 1):
-                rows[head.number] += self._heads.answer(head, rows.pop(-place, []))
-            counted += [_window(rows[number]) for number, _stretches in chunk]
+            for place, read in enumerate(reads, 1):
+                rows[read.number] += self._first_hours.resolve(read, rows.pop(-place, []))
+            counted += [_window(rows[number]) for number, _selections in chunk]
         return counted
 
-    def outcomes(self, stretches: Sequence[Stretch], limit: int) -> list[tuple[datetime, bool, str | None]]:
-        """(executed_at, success, error_type) of the latest executions that are counted, the latest first."""
-        return [(row[0], row[1], row[2]) for row in self._rows(self._outcomes, stretches, limit)]
+    def outcomes(self, selections: Sequence[Selection], limit: int) -> list[tuple[datetime, bool, str | None]]:
+        """Return (executed_at, success, error_type) of the latest executions that count, the latest first."""
+        return [(row[0], row[1], row[2]) for row in self._rows(self._outcomes, selections, limit)]
 
-    def failures(self, stretches: Sequence[Stretch], limit: int) -> list[Failure]:
-        """The latest failures that are counted, the latest first, as far as their rows are kept."""
-        return [Failure(*row) for row in self._rows(self._failures, stretches, limit)]
+    def failures(self, selections: Sequence[Selection], limit: int) -> list[Failure]:
+        """Return the latest failures that count and whose rows are still stored, the latest first."""
+        return [Failure(*row) for row in self._rows(self._failures, selections, limit)]
 
-    def _rows(self, rows: sa.TextualSelect, stretches: Sequence[Stretch], limit: int) -> Sequence[Any]:
-        self.fold_if_worth_it()
-        ranges = [_given(0, stretch, RAW, stretch.start, stretch.end) for stretch in stretches]
+    def _rows(self, rows: sa.TextualSelect, selections: Sequence[Selection], limit: int) -> Sequence[Any]:
+        self.refresh_if_due()
+        ranges = [_range(0, selection, RAW, selection.start, selection.end) for selection in selections]
         with self._database.read() as connection:
             return connection.execute(rows, {"ranges": json.dumps(ranges), "limit": limit}).fetchall()
 
-    def fold_if_worth_it(self, worth: int = WORTH_FOLDING) -> None:
-        """Fold what is counted and not folded yet, where there is so much of it that reading it costs more.
+    def refresh_if_due(self, threshold: int = REFRESH_THRESHOLD) -> None:
+        """Refresh the rollups if so many rows are not aggregated yet that reading them costs more.
 
-        Also where requests are to be looked through: what was tried again is known only then.
+        Also if executions with a request id arrived: a refresh finds which of them were tried again.
+
+        Args:
+            threshold: the number of rows from which on it refreshes.
         """
         with self._database.read() as connection:
-            worth_it = self._worth_folding(connection, worth)
-        if worth_it:
-            self._fold()
+            due = self._is_due(connection, threshold)
+        if due:
+            self._refresh()
 
-    def _worth_folding(self, connection: Connection, worth: int) -> bool:
-        waiting, requests = connection.execute(self._waiting).one()
-        return bool((waiting or 0) >= worth or requests)
+    def _is_due(self, connection: Connection, threshold: int) -> bool:
+        rows, requests = connection.execute(self._not_aggregated, {"threshold": threshold}).one()
+        return bool((rows or 0) >= threshold or requests)
 
-    def _fold(self) -> None:
+    def _refresh(self) -> None:
         with self._database.write(durable=False) as connection:
-            fold(connection, self._database.dialect)
+            refresh(connection, self._database.dialect)
 
 
-def ranges_of(number: int, stretch: Stretch, *, widest: int = HOUR) -> Iterator[list[Any]]:
-    """A stretch of the window of that number, as the statements take it."""
+def ranges_of(number: int, selection: Selection, *, widest: int = HOUR) -> Iterator[list[Any]]:
+    """Split a selection of the window `number` into the ranges that the statements take."""
     if widest == HOUR:
-        found, tail = spans_and_tail(stretch.start, stretch.end)
+        found, last = split_last_hour(selection.start, selection.end)
     else:
-        found, tail = list(spans(stretch.start, stretch.end, widest=widest)), None
-    for span in found:
-        yield _given(number, stretch, span.width, span.start, span.end)
-    if tail is not None:
-        edges = [_text(edge) for edge in (tail.minute, tail.following, tail.closing)]
-        yield [*_given(number, stretch, TAIL, tail.start, tail.end), *edges]
+        found, last = list(intervals(selection.start, selection.end, widest=widest)), None
+    for interval in found:
+        yield _range(number, selection, interval.width, interval.start, interval.end)
+    if last is not None:
+        edges = [_text(edge) for edge in (last.minute, last.next_minute, last.next_hour)]
+        yield [*_range(number, selection, LAST_HOUR, last.start, last.end), *edges]
 
 
-def _given(number: int, stretch: Stretch, width: int, start: datetime, end: datetime) -> list[Any]:
-    which = [stretch.only, stretch.but, list(stretch.leave_out) or None, stretch.collapse]
-    return [number, stretch.tool_name, width, _text(start), _text(end), *which]
+def _range(number: int, selection: Selection, width: int, start: datetime, end: datetime) -> list[Any]:
+    which = [selection.only, selection.but, list(selection.leave_out) or None, selection.collapse]
+    return [number, selection.tool_name, width, _text(start), _text(end), *which]
 
 
-def _given_head(place: int, asked: Asked) -> list[Any]:
-    head, stretch = asked.head, asked.stretch
-    edges = [_text(edge) for edge in (head.hour, head.minute, head.following)]
-    known = None if asked.known is None else asked.known.mark
-    return [*_given(asked.number, stretch, HEAD, stretch.start, stretch.end), *edges, -place, known]
+def _first_hour_range(place: int, read: FirstHourRead) -> list[Any]:
+    hour, selection = read.hour, read.selection
+    edges = [_text(edge) for edge in (hour.hour, hour.minute, hour.next_minute)]
+    cached = None if read.cached is None else read.cached.hour_total
+    return [*_range(read.number, selection, FIRST_HOUR, selection.start, selection.end), *edges, -place, cached]
 
 
 def _text(moment: datetime) -> str:
-    """A moment as SQLite stores it, which PostgreSQL reads as well (our sessions there are in UTC)."""
+    """Return a moment as SQLite stores it. PostgreSQL reads it too, since our sessions there are in UTC."""
     return sqlite_text(moment if moment.tzinfo is UTC else moment.astimezone(UTC))
 
 

@@ -6,24 +6,16 @@ any process changes (`PRAGMA data_version`) is looked at four times a second, wh
 
 from __future__ import annotations
 
-import sqlite3
-import threading
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import sqlalchemy as sa
 
-from rollguard.errors import StoreUnavailable
-from rollguard.store.database.change_feed import Listening
+from rollguard.store.database.change_feed import Listening, Polling
 from rollguard.store.database.engine import Database
-from rollguard.store.database.fork_gate import sqlite_gate
 from rollguard.store.schema import tool_deployments as d
 from rollguard.store.schema import tool_versions as v
 from rollguard.store.versions import versions
-
-_LOOK_EVERY = 0.25  # seconds between two looks at SQLite's counter
 
 
 class Pointer(NamedTuple):
@@ -67,7 +59,7 @@ class Pointers:
         """What tells that a pointer moved; None for a database in memory, where nobody else can move one."""
         if self._database.dialect == "sqlite" and self._database.path is None:
             return None
-        return _Listening(self._database) if self._database.dialect == "postgresql" else _Looking(self._database)
+        return _Listening(self._database) if self._database.dialect == "postgresql" else _Moved(self._database)
 
 
 class Moves(Protocol):
@@ -102,57 +94,18 @@ class _Listening:
         return True
 
 
-class _Looking:
-    """SQLite."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._interrupted = threading.Event()
-        self._connection: sqlite3.Connection | None = None
-        self._version, self._newest = -1, -1
-        sqlite_gate.close_before_fork(self)
+class _Moved(Polling[bool]):
+    every, patience, what = 0.25, 0.05, "deployments"
+    _newest = -1
 
     def wait(self, timeout: float) -> bool:
-        end = time.monotonic() + timeout
-        while not self._interrupted.is_set():
-            try:
-                with sqlite_gate.inside():
-                    moved = self._moved()
-            except sqlite3.Error as error:
-                self.close()
-                raise StoreUnavailable(f"{self._database} cannot be read for new deployments: {error}") from error
-            if moved:
-                return True
-            left = end - time.monotonic()
-            if left <= 0:
-                break
-            self._interrupted.wait(min(_LOOK_EVERY, left))
-        return False
-
-    def interrupt(self) -> None:
-        self._interrupted.set()
+        return bool(super().wait(timeout))
 
     def close(self) -> None:
-        self.close_before_fork()
+        super().close()
         self._newest = -1
 
-    def close_before_fork(self) -> None:
-        connection, self._connection, self._version = self._connection, None, -1
-        if connection is not None:
-            connection.close()
-
-    def _moved(self) -> bool:
-        if self._connection is None:
-            # Not one of the pool: reading through that would have this process's recorder store its batch early.
-            self._connection = _opened(Path(self._database.path or ""))
-        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
-        if version == self._version:
-            return False
-        (newest,) = self._connection.execute("SELECT COALESCE(MAX(deployment_id), 0) FROM tool_deployments").fetchone()
-        moved, self._version, self._newest = newest != self._newest, version, newest
-        return bool(moved)
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    uri = f"{path.absolute().as_uri()}?mode=rw"  # never makes a file
-    return sqlite3.connect(uri, uri=True, timeout=0.05, check_same_thread=False, isolation_level=None)
+    def _found(self) -> bool:
+        ((newest,),) = self._ask("SELECT COALESCE(MAX(deployment_id), 0) FROM tool_deployments")
+        before, self._newest = self._newest, newest
+        return bool(newest != before)

@@ -25,20 +25,20 @@ class Quarantine:
         self._database = database
 
     def in_force(self, tool_name: str | None = None) -> list[Quarantined]:
-        """Code that may not be deployed, the latest first."""
+        """Return the quarantines in force, the latest first."""
         return self._listed(tool_name, _IN_FORCE)
 
     def history(self, tool_name: str | None = None) -> list[Quarantined]:
-        """Every quarantine there was, lifted ones too, the latest first."""
+        """Return every quarantine, lifted ones too, the latest first."""
         return self._listed(tool_name, sa.true())
 
     def refuse(self, version: Version) -> None:
-        """Raise `CodeQuarantined` where the version's code may not go live."""
+        """Raise `CodeQuarantined` if the version's code may not go live."""
         with self._database.read() as connection:
             refuse(connection, version)
 
     def lift(self, tool_name: str, version_number: int, *, by: str, now: datetime) -> Quarantined:
-        """Let a version be deployed again.
+        """Lift a version's quarantine, so that it can be deployed again.
 
         Raises:
             UnknownVersion: no such version is in quarantine.
@@ -58,10 +58,10 @@ class Quarantine:
         return _quarantined(row)
 
     def noticed(self, quarantine_id: int, *, on_disk: bool, event: dict[str, Any], now: datetime) -> bool:
-        """Remember whether a tool's file holds quarantined code, and tell people when it begins to.
+        """Record whether a tool's file holds quarantined code, and notify people when it begins to.
 
         Returns:
-            Whether people are told now: once for each time that the code comes back.
+            Whether people are notified now: once for each time that the code comes back.
         """
         with self._database.write() as connection:
             news = q.c.noticed_at.is_(None) if on_disk else q.c.noticed_at.is_not(None)
@@ -70,10 +70,10 @@ class Quarantine:
                 .where(q.c.quarantine_id == quarantine_id, _IN_FORCE, news)
                 .values(noticed_at=now if on_disk else None)
             ).rowcount
-            tell = on_disk and changed == 1
-            if tell:
+            begins = on_disk and changed == 1
+            if begins:
                 outbox.add(connection, event, now)
-            return tell
+            return begins
 
     def _listed(self, tool_name: str | None, which: sa.ColumnElement[bool]) -> list[Quarantined]:
         query = sa.select(q).where(which).order_by(q.c.quarantine_id.desc())
@@ -102,7 +102,7 @@ def add(connection: Connection, version: Version, *, reason: str, rollback_id: i
 
 
 def of_code(connection: Connection, tool_name: str, sha256: str) -> Quarantined | None:
-    """The quarantine that holds this code of the tool, if one does."""
+    """Return the quarantine in force of this code of the tool, None if there is none."""
     row = connection.execute(
         sa.select(q).where(q.c.tool_name == tool_name, q.c.sha256 == sha256, _IN_FORCE)
     ).one_or_none()
@@ -110,15 +110,15 @@ def of_code(connection: Connection, tool_name: str, sha256: str) -> Quarantined 
 
 
 def versions_in(connection: Connection, tool_name: str) -> set[int]:
-    """The versions of the tool that are in quarantine."""
+    """Return the versions of the tool that are in quarantine."""
     return set(connection.scalars(sa.select(q.c.version_number).where(q.c.tool_name == tool_name, _IN_FORCE)))
 
 
 def refuse_or_lift(connection: Connection, version: Version, *, force: bool, by: str, now: datetime) -> None:
-    """Keep quarantined code from going live; with `force` its quarantine is lifted instead.
+    """Refuse a version whose code is in quarantine; with `force` lift its quarantine instead.
 
     Raises:
-        CodeQuarantined: the version's code is in quarantine, and is not forced.
+        CodeQuarantined: the version's code is in quarantine, and `force` is False.
     """
     if not force:
         refuse(connection, version)
@@ -131,12 +131,12 @@ def refuse_or_lift(connection: Connection, version: Version, *, force: bool, by:
 
 
 def refuse(connection: Connection, version: Version) -> None:
-    """Raise `CodeQuarantined` where the version's code may not go live."""
+    """Raise `CodeQuarantined` if the version's code may not go live."""
     held = of_code(connection, version.tool_name, version.sha256)
     if held is not None:
         raise CodeQuarantined(
             f"{version.tool_name}: this code is version {version.version_number}, which was rolled back at "
-            f"{held.quarantined_at:%Y-%m-%d %H:%M} UTC ({held.reason}) and is in quarantine; mend it, or insist with "
+            f"{held.quarantined_at:%Y-%m-%d %H:%M} UTC ({held.reason}) and is in quarantine; fix it, or insist with "
             "force=True, which is: rollguard deploy --force"
         )
 

@@ -1,7 +1,7 @@
 """Versions of a tool's code, and which of them is live.
 
 Every change of what is live happens in one transaction that holds the tool's lock, with the swap of the file inside
-it: nobody ever sees the pointer say one thing and a finished deployment another.
+it. So the pointer and a finished deployment never disagree.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rollguard.store.schema import tool_versions as v
 from rollguard.store.versions import quarantine
 
 CHANNEL = "rollguard_deployments"
-"""What PostgreSQL notifies of moved pointers on, with the tool's name."""
+"""The channel on which PostgreSQL notifies of a moved pointer, with the tool's name."""
 
 KINDS = ("initial", "bugfix", "enhancement", "improvement", "edit", "rollback")
 
@@ -55,19 +55,19 @@ _DEPLOYMENT = (
 
 
 def digest(code: bytes) -> str:
-    """SHA-256 of a tool's code, in hexadecimal: what makes two versions one."""
+    """Return the SHA-256 of a tool's code in hexadecimal. Versions with the same one are one version."""
     return hashlib.sha256(code).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a tool stands while its lock is held.
+    """The state of a tool whose lock is held.
 
     Attributes:
-        live: the version that is live; None where the tool was never deployed.
+        live: the version that is live; None if the tool was never deployed.
         deployment_id: the deployment that is live.
         rollback_under_way: whether a rollback of it is decided and not over.
-        find: the version with a given SHA-256, if there is one.
+        find: returns the version with a given SHA-256, None if there is none.
     """
 
     live: Version | None
@@ -85,21 +85,21 @@ class Versions:
     # --- reading ---------------------------------------------------------------------------------------------------
 
     def get(self, tool_name: str, version_number: int) -> Version:
-        """One version.
+        """Return one version.
 
         Raises:
-            UnknownVersion: there is none of that number.
+            UnknownVersion: there is no version of that number.
         """
         with self._database.read() as connection:
             return _get(connection, tool_name, version_number)
 
     def find(self, tool_name: str, sha256: str) -> Version | None:
-        """The version with exactly this code, if there is one."""
+        """Return the version with exactly this code, None if there is none."""
         with self._database.read() as connection:
             return find(connection, tool_name, sha256)
 
     def history(self, tool_name: str) -> list[Version]:
-        """Every version of the tool, newest first."""
+        """Return every version of the tool, newest first."""
         with self._database.read() as connection:
             rows = connection.execute(
                 sa.select(*_VERSION).where(v.c.tool_name == tool_name).order_by(v.c.version_number.desc())
@@ -107,30 +107,30 @@ class Versions:
             return [Version(*row) for row in rows]
 
     def live(self, tool_name: str) -> Deployment | None:
-        """The deployment that is live; None where the tool was never deployed."""
+        """Return the deployment that is live; None if the tool was never deployed."""
         with self._database.read() as connection:
             return live(connection, tool_name)
 
     def live_of_all(self) -> dict[str, Deployment]:
-        """The live deployment of every tool, by the tool's name."""
+        """Return the live deployment of every tool, by the tool's name."""
         with self._database.read() as connection:
             rows = connection.execute(sa.select(*_DEPLOYMENT).where(d.c.ended_at.is_(None)).order_by(d.c.tool_name))
             return {row.tool_name: Deployment(*row) for row in rows}
 
     def deployments(self, tool_name: str) -> list[Deployment]:
-        """Every deployment of the tool, newest first."""
+        """Return every deployment of the tool, newest first."""
         with self._database.read() as connection:
             return deployments(connection, tool_name)
 
     def previous_good(self, tool_name: str) -> int | None:
-        """The version a rollback of the live one would restore; None when there is none."""
+        """Return the version that a rollback of the live one would restore; None if there is none."""
         with self._database.read() as connection:
             now = live(connection, tool_name)
             return None if now is None else previous_good(connection, tool_name, now.version_number)
 
     @contextlib.contextmanager
     def held(self, tool_name: str) -> Iterator[Standing]:
-        """How the tool stands, with its lock held: nothing goes live meanwhile."""
+        """Hold the tool's lock and return the tool's state; nothing goes live meanwhile."""
         with self._database.write() as connection:
             self._database.lock_tool(connection, tool_name)
             now_live = live(connection, tool_name)
@@ -154,11 +154,11 @@ class Versions:
         now: datetime,
         parent_version: int | None = None,
     ) -> Version:
-        """Keep a version without making it live. Code that is already kept is that same version.
+        """Store a version without making it live. Code that is stored already is the same version.
 
         Args:
             kind: one of `KINDS`; None is `initial` for a tool's first version, else `improvement`.
-            parent_version: the version it was made from; None is the one that is live.
+            parent_version: the version it derives from; None is the live one.
 
         Raises:
             InvalidInput: the kind is unknown.
@@ -198,16 +198,16 @@ class Versions:
         force: bool = False,
         begin: Callable[[Connection, Deployment], None] | None = None,
     ) -> Deployment:
-        """Make a version live. A session that watched what was live before becomes `superseded`.
+        """Make a version live. The active session of the version before becomes `superseded`.
 
         Args:
             swap: puts the version's code where it is run; called inside the transaction, which fails with it.
-            expected_live: the deployment the caller saw live; None where it saw none.
-            force: lift the quarantine of the version's code, if it is in one.
-            begin: begins to watch the deployment, in the same transaction.
+            expected_live: the deployment that the caller saw live; None if it saw none.
+            force: lift the quarantine of the version's code, if it has one.
+            begin: starts the deployment's session, in the same transaction.
 
         Raises:
-            CodeQuarantined: the version's code was rolled back, and is not forced.
+            CodeQuarantined: the version's code was rolled back, and `force` is False.
             DeploymentConflict: something else went live in the meantime.
             UnknownVersion: there is no version of that number.
         """
@@ -217,7 +217,7 @@ class Versions:
             if (before.deployment_id if before else None) != expected_live:
                 raise DeploymentConflict(
                     f"{tool_name}: version {before.version_number if before else None} went live in the meantime, "
-                    f"so version {version_number} was not deployed; look at it and deploy again if you still want to"
+                    f"so version {version_number} was not deployed; check it and deploy again if you still want to"
                 )
             version = _get(connection, tool_name, version_number)
             quarantine.refuse_or_lift(connection, version, force=force, by=deployed_by, now=deployed_at)
@@ -241,7 +241,7 @@ class Versions:
 
 
 def live(connection: Connection, tool_name: str) -> Deployment | None:
-    """The tool's live deployment."""
+    """Return the tool's live deployment, None if it was never deployed."""
     row = connection.execute(
         sa.select(*_DEPLOYMENT).where(d.c.tool_name == tool_name, d.c.ended_at.is_(None))
     ).one_or_none()
@@ -249,7 +249,7 @@ def live(connection: Connection, tool_name: str) -> Deployment | None:
 
 
 def deployments(connection: Connection, tool_name: str) -> list[Deployment]:
-    """Every deployment of the tool, newest first."""
+    """Return every deployment of the tool, newest first."""
     rows = connection.execute(
         sa.select(*_DEPLOYMENT).where(d.c.tool_name == tool_name).order_by(d.c.deployment_id.desc())
     )
@@ -257,7 +257,7 @@ def deployments(connection: Connection, tool_name: str) -> list[Deployment]:
 
 
 def previous_good(connection: Connection, tool_name: str, version_number: int) -> int | None:
-    """The last version that was live before `version_number`, was not rolled back then, and is in no quarantine."""
+    """Return the last version live before `version_number` that was not rolled back and is in no quarantine."""
     seen = {version_number, *quarantine.versions_in(connection, tool_name)}
     for deployment in deployments(connection, tool_name):
         if deployment.version_number in seen:
@@ -278,10 +278,10 @@ def move_pointer(
     reason: str | None,
     ended_by: str,
 ) -> Deployment:
-    """End what is live, if anything is, and make `version_number` live. The caller holds the tool's lock.
+    """End the live deployment, if there is one, and make `version_number` live. The caller holds the tool's lock.
 
     Args:
-        ended_by: what does it, a `deployment` or a `rollback`; the new deployment is of that kind.
+        ended_by: `deployment` or `rollback`; also the kind of the new deployment.
     """
     connection.execute(
         sa.update(d).where(d.c.tool_name == tool_name, d.c.ended_at.is_(None)).values(ended_at=at, ended_by=ended_by)
@@ -298,13 +298,13 @@ def move_pointer(
         )
         .returning(*_DEPLOYMENT)
     ).one()
-    if connection.dialect.name == "postgresql":  # told when the transaction commits
+    if connection.dialect.name == "postgresql":  # sent when the transaction commits
         connection.execute(sa.select(sa.func.pg_notify(CHANNEL, tool_name)))
     return Deployment(*row)
 
 
 def last_life_ended(connection: Connection, live_now: Deployment) -> datetime | None:
-    """When the live version was last live before its present deployment; None if it never was."""
+    """Return when the live version was last live before this deployment; None if it never was."""
     return connection.execute(
         sa.select(d.c.ended_at)
         .where(
@@ -318,7 +318,7 @@ def last_life_ended(connection: Connection, live_now: Deployment) -> datetime | 
 
 
 def get(connection: Connection, tool_name: str, version_number: int) -> Version:
-    """One version, or `UnknownVersion`."""
+    """Return one version, or raise `UnknownVersion`."""
     return _get(connection, tool_name, version_number)
 
 
@@ -336,13 +336,13 @@ def _get(connection: Connection, tool_name: str, version_number: int) -> Version
 
 
 def find(connection: Connection, tool_name: str, sha256: str) -> Version | None:
-    """The version with exactly this code, if there is one."""
+    """Return the version with exactly this code, None if there is none."""
     row = connection.execute(sa.select(*_VERSION).where(v.c.tool_name == tool_name, v.c.sha256 == sha256)).one_or_none()
     return None if row is None else Version(*row)
 
 
 def _has_versions(connection: Connection, tool_name: str) -> bool:
-    """Whether anybody made a version of the tool; files that were only found make none the first."""
+    """Return whether the tool has a version that is not just a file found in the folder."""
     made = sa.select(v.c.version_id).where(v.c.tool_name == tool_name, v.c.kind != "edit").limit(1)
     return connection.scalar(made) is not None
 
@@ -382,7 +382,7 @@ def _add(
 
 
 def _supersede(connection: Connection, tool_name: str, deployment: Deployment, at: datetime) -> None:
-    """Close what was about the version that is no longer live: its session, and a rollback not yet carried out."""
+    """Close what belongs to the version that is no longer live: its session, and a rollback that is not over."""
     m, r = deployment_monitoring, deployment_rollbacks
     connection.execute(
         sa.update(m)

@@ -1,0 +1,11 @@
+-- Of the executions of a request all but the last, for the requests that had new executions.
+WITH taken AS (DELETE FROM request_arrivals RETURNING tool_name, request_id),
+requests AS (SELECT DISTINCT tool_name, request_id FROM taken)
+INSERT INTO superseded_executions (id, tool_name, version_number, success, duration_ms, error_type, executed_at)
+SELECT x.id, x.tool_name, x.version_number, x.success, x.duration_ms, x.error_type, x.executed_at
+FROM requests q JOIN tool_executions x ON x.tool_name = q.tool_name AND x.request_id = q.request_id
+WHERE x.request_id IS NOT NULL AND EXISTS (
+    SELECT 1 FROM tool_executions y
+    WHERE y.tool_name = x.tool_name AND y.request_id = x.request_id AND y.request_id IS NOT NULL
+    AND (y.executed_at > x.executed_at OR (y.executed_at = x.executed_at AND y.id > x.id)))
+ON CONFLICT (id) DO NOTHING
