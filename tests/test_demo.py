@@ -352,7 +352,7 @@ def test_a_check_at_any_moment_finds_the_same() -> None:
             success = not fails[(start + number - 1) % len(fails)]
             outcomes.append(Outcome(NOW + timedelta(milliseconds=number), success))
             current = Window(number, sum(outcome.success for outcome in outcomes))
-            judgement = judge(baseline, current, rules, outcomes=outcomes)
+            judgement = judge(baseline, current, rules, outcomes=lambda seen=outcomes: seen)
             if judgement.needs_rollback:
                 assert number >= rules.min_executions
                 assert Fraction("0.15") <= Fraction(114, 120) - Fraction(current.successes, number) < Fraction("0.6")

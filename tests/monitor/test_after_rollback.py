@@ -336,7 +336,7 @@ def test_verification_counts_by_the_sessions_own_rules(guard: Guard) -> None:
     guard.store.store_tool_execution(
         tool_name="my_tool", success=True, version_number=1, parameters={"x": 1}, executed_at=LATER + 10.25 * MINUTE
     )
-    guard.monitor.follow_up(now=LATER + HOUR)
+    follow_up(guard.monitor, now=LATER + HOUR)
     assert "9 of 20 calls failed" in (journal(guard, session_id).verification_note or "")
 
 

@@ -226,7 +226,7 @@ def recorded_too():
     return 1
 recorded(), recorded_too(), guard.registry.call("my_tool")
 guard.monitor.start_monitoring("my_tool", guard.store.versions.live("my_tool").deployed_at)
-guard.monitor.look_after_all()
+guard.monitor.auto_rollback_if_needed("my_tool", 1)
 assert handlers() == before
 thread = threading.Thread(target=lambda: print(guard.install_signal_handlers()))
 thread.start(), thread.join()

@@ -165,7 +165,10 @@ class AutonomousLoop:
             logger.error("stage %s failed and runs again soon: %s", stage.name, error)
             return False
         _add(counts, self.stats)
-        if counts and self._interval_of(stage):
+        if "cycles" in counts:
+            made = {name: number for name, number in counts.items() if name != "cycles"}
+            logger.info("cycle %d: %s", self.stats["cycles"], made)
+        elif counts and self._interval_of(stage):
             logger.info("%s: %s", stage.name, dict(counts))
         return True
 
