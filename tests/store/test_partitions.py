@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from rollguard import ExecutionStore
 from rollguard.judge import Rules
 from rollguard.store.database.engine import Database
-from rollguard.store.retention.partitions import Partitions, _make, _week
+from rollguard.store.retention.partitions import Partitions, _create, _week
 from rollguard.store.rollups.query import Rollups
 from rollguard.store.rollups.selection import Selection
 from tests.conftest import NOW
@@ -121,7 +121,7 @@ def test_a_writer_waits_for_a_week_that_is_being_made(store: ExecutionStore, url
     waiting = "SELECT COUNT(*) AS n FROM pg_locks WHERE NOT granted"
     with ThreadPoolExecutor() as pool, psycopg.connect(url) as writer:
         with store.database.write() as connection:
-            _make(connection, _week(NOW))
+            _create(connection, _week(NOW))
             written = pool.submit(writer.execute, f"{INSERT} ('t', TRUE, 'meanwhile', '{NOW.isoformat()}')")
             while not ask(url, waiting)[0]["n"]:
                 assert not written.done()
