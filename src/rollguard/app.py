@@ -127,7 +127,7 @@ class Rollguard:
         beginning = self.monitor.watch(tool_name, deployed_at)
         before = self.store.versions.live(tool_name)
         content = code.encode() if isinstance(code, str) else code
-        held = content if self.registry.elsewhere.of(tool_name) else self.registry.folder.read(tool_name)
+        held = content if self.registry.remote.of(tool_name) else self.registry.folder.read(tool_name)
         go_live = self.registry.note_deployment if already_live else self.registry.deploy
         version_number = go_live(
             tool_name,

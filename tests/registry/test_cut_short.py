@@ -11,7 +11,7 @@ import pytest
 from rollguard import ExecutionStore, Rollguard, ToolRegistry
 from rollguard.cli.doctor import examine
 from rollguard.errors import ToolFileError
-from rollguard.registry.folder.swap_journal import notes_in, write_note
+from rollguard.registry.folder.swap_journal import entries_in, write_entry
 from rollguard.settings import Settings
 from rollguard.store import digest
 from tests.conftest import Guard, PostgresServer, code
@@ -52,7 +52,7 @@ def test_the_next_process_takes_it_back(guard: Guard, die: Callable[..., None], 
     registry = ToolRegistry(tools_dir, store=guard.store)
     assert (tools_dir / "my_tool.py").read_text() == code(1)
     assert registry.call("my_tool", x=1) == 2
-    assert notes_in(tools_dir) == []
+    assert entries_in(tools_dir) == []
     assert [v.kind for v in guard.store.versions.history("my_tool")] == ["improvement", "initial"]
 
 
@@ -81,7 +81,7 @@ def test_the_next_deployment_does_not_need_it(guard: Guard, die: Callable[..., N
     assert live is not None
     assert live.version_number == 2
     assert (tools_dir / "my_tool.py").read_text() == code(2)
-    assert notes_in(tools_dir) == []
+    assert entries_in(tools_dir) == []
 
 
 def test_what_a_person_wrote_since_stays(guard: Guard, die: Callable[..., None], tools_dir: Path) -> None:
@@ -91,7 +91,7 @@ def test_what_a_person_wrote_since_stays(guard: Guard, die: Callable[..., None],
     (tools_dir / "my_tool.py").write_text(code(5))
     recover(guard.monitor, now=guard.now)
     assert (tools_dir / "my_tool.py").read_text() == code(5)
-    assert notes_in(tools_dir) == []
+    assert entries_in(tools_dir) == []
 
 
 def test_an_edit_that_was_swapped_over_comes_back(guard: Guard, die: Callable[..., None], tools_dir: Path) -> None:
@@ -107,12 +107,12 @@ def test_a_commit_whose_answer_was_lost(guard: Guard, tools_dir: Path) -> None:
     """Where the file was put back because nobody answered, and the books had taken it, it is swapped again."""
     guard.deploy(1)
     guard.deploy(2)
-    note = write_note(tools_dir, "my_tool", before=digest(code(1).encode()), after=digest(code(2).encode()), live=1)
-    note.leave()
+    entry = write_entry(tools_dir, "my_tool", before=digest(code(1).encode()), after=digest(code(2).encode()), live=1)
+    entry.leave()
     guard.registry.folder.swap("my_tool", code(1).encode())
     assert guard.registry.settle_swaps() == ["my_tool"]
     assert (tools_dir / "my_tool.py").read_text() == code(2)
-    assert not note.path.exists()
+    assert not entry.path.exists()
 
 
 def test_a_note_that_was_cut_short_says_nothing(guard: Guard, tools_dir: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_note_that_was_cut_short_says_nothing(guard: Guard, tools_dir: Path) -
     guard.deploy(1)
     (tools_dir / ".rollguard.swap.my_tool.0123").write_text('{"bef')
     assert guard.registry.settle_swaps() == []
-    assert notes_in(tools_dir) == []
+    assert entries_in(tools_dir) == []
     assert (tools_dir / "my_tool.py").read_text() == code(1)
 
 
@@ -164,7 +164,7 @@ def test_a_rollback_cut_short_and_then_called_off(guard: Guard, store: Execution
     """Where a rollback dies after its swap, and a person cancels, the file holds what the books say is live."""
     guard.deploy(1)
     guard.deploy(2)
-    write_note(tools_dir, "my_tool", before=digest(code(2).encode()), after=digest(code(1).encode()), live=2).leave()
+    write_entry(tools_dir, "my_tool", before=digest(code(2).encode()), after=digest(code(1).encode()), live=2).leave()
     guard.registry.folder.swap("my_tool", code(1).encode())
     recover(guard.monitor, now=guard.now)
     assert (tools_dir / "my_tool.py").read_text() == code(2)
@@ -270,7 +270,7 @@ def test_a_process_that_stood_still_does_not_undo_a_deployment(
             process.communicate()
             registry.settle_swaps()
         assert (tools_dir / "my_tool.py").read_text() == code(3)
-        assert notes_in(tools_dir) == []
+        assert entries_in(tools_dir) == []
         assert registry.call("my_tool", x=1) == 4
 
 
@@ -281,7 +281,7 @@ def test_a_late_swap_that_its_process_did_not_survive(guard: Guard, tools_dir: P
     first = guard.store.versions.deployments("my_tool")[-1].deployment_id
     sha256 = [digest(code(number).encode()) for number in (1, 9)]
     guard.store.versions.add("my_tool", code(9).encode(), kind=None, created_by="ada", reason=None, now=guard.now)
-    write_note(tools_dir, "my_tool", before=sha256[0], after=sha256[1], live=first).leave()
+    write_entry(tools_dir, "my_tool", before=sha256[0], after=sha256[1], live=first).leave()
     guard.registry.folder.swap("my_tool", code(9).encode())
     assert guard.registry.settle_swaps() == ["my_tool"]
     assert (tools_dir / "my_tool.py").read_text() == code(2)
@@ -290,9 +290,9 @@ def test_a_late_swap_that_its_process_did_not_survive(guard: Guard, tools_dir: P
 def test_the_note_of_a_living_process_is_left_to_it(guard: Guard, tools_dir: Path) -> None:
     """A note is settled by others only once the process that wrote it is gone."""
     guard.deploy(1)
-    note = write_note(tools_dir, "my_tool", before=digest(code(1).encode()), after="0" * 64, live=1)
+    entry = write_entry(tools_dir, "my_tool", before=digest(code(1).encode()), after="0" * 64, live=1)
     guard.registry.settle_swaps()
-    assert [known.living for known in notes_in(tools_dir)] == [True]
-    note.leave()
+    assert [known.living for known in entries_in(tools_dir)] == [True]
+    entry.leave()
     guard.registry.settle_swaps()
-    assert notes_in(tools_dir) == []
+    assert entries_in(tools_dir) == []

@@ -16,7 +16,7 @@ from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry
 from rollguard.errors import UnknownTool
 from rollguard.model.version import Version
 from rollguard.registry.deploy.actuators import Order
-from rollguard.registry.folder.replica_state import Followed
+from rollguard.registry.folder.replica_state import ReplicaState
 from tests.conftest import code
 from tests.registry.helpers import executions, finished, python
 
@@ -121,7 +121,7 @@ def test_two_machines(store: ExecutionStore, url: str, here: ToolRegistry, folde
 
 def test_within_a_second(there: ToolRegistry, here: ToolRegistry, folder: Path) -> None:
     """A folder follows within the second: a move wakes it, and where none is notified it asks before that is over."""
-    following = there._following
+    following = there._replica
     assert following is not None
     for number in (2, 3, 4):
         here.deploy("my_tool", code(number))
@@ -446,4 +446,4 @@ def test_a_rollback_is_not_followed_where_it_was_made(store: ExecutionStore, her
     deployment = store.versions.live("my_tool")
     assert deployment is not None
     assert deployment.version_number == 1
-    assert Followed(here.folder.path, store).of("my_tool") == deployment.deployment_id
+    assert ReplicaState(here.folder.path, store).of("my_tool") == deployment.deployment_id

@@ -14,7 +14,7 @@ from rollguard import ExecutionStore, ToolRegistry
 from rollguard.errors import ToolLoadError, UnknownTool
 from rollguard.registry import Folder
 from rollguard.registry.folder.folder import FileStamp
-from rollguard.registry.serve.live_tools import Serving
+from rollguard.registry.serve.live_tools import LiveTools
 from tests.conftest import code
 from tests.registry.helpers import executions, finished, python
 
@@ -92,7 +92,7 @@ class CoarseFolder(Folder):
 def test_coarse_file_systems(store: ExecutionStore, tools_dir: Path) -> None:
     """A swap that the file's stamp does not show is seen all the same at the next call."""
     folder = CoarseFolder(tools_dir)
-    serving = Serving(folder, store)
+    serving = LiveTools(folder, store)
     for number in range(300):
         folder.swap("my_tool", returning(number).encode())
         assert serving.current("my_tool").loaded().function() == 100_000 + number

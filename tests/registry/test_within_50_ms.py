@@ -12,7 +12,7 @@ from rollguard import ExecutionStore, ToolRegistry
 from rollguard.errors import InvalidInput, ToolFileError, UnknownTool
 from rollguard.registry import Folder
 from rollguard.registry.folder.folder import FileStamp
-from rollguard.registry.serve.live_tools import Serving
+from rollguard.registry.serve.live_tools import LiveTools
 from tests.conftest import NOW, code
 from tests.registry.helpers import finished, python
 
@@ -51,19 +51,19 @@ def folder(tools_dir: Path) -> CountingFolder:
 
 
 @pytest.fixture
-def serving(store: ExecutionStore, folder: CountingFolder, clock: Clock) -> Serving:
+def serving(store: ExecutionStore, folder: CountingFolder, clock: Clock) -> LiveTools:
     """Serves version 1, and has just checked its file."""
     store.versions.add("my_tool", code(1).encode(), kind="initial", created_by="human", reason=None, now=NOW)
-    serving = Serving(folder, store, look_every=BOUND, clock=clock)
+    serving = LiveTools(folder, store, look_every=BOUND, clock=clock)
     assert result(serving) == 1
     return serving
 
 
-def result(serving: Serving) -> int:
+def result(serving: LiveTools) -> int:
     return int(serving.serve("my_tool").loaded().function())
 
 
-def test_calls_between_two_checks_cost_none(serving: Serving, folder: CountingFolder, clock: Clock) -> None:
+def test_calls_between_two_checks_cost_none(serving: LiveTools, folder: CountingFolder, clock: Clock) -> None:
     """Calls check the file once in 50 ms, and once more where this process swapped it."""
     before = folder.checks
     clock.now += BOUND - 1e-6
@@ -80,7 +80,7 @@ def test_calls_between_two_checks_cost_none(serving: Serving, folder: CountingFo
 
 def test_each_call_checks_if_asked(store: ExecutionStore, folder: CountingFolder, clock: Clock) -> None:
     """`look_every=0` checks the file at each call."""
-    serving = Serving(folder, store, look_every=0, clock=clock)
+    serving = LiveTools(folder, store, look_every=0, clock=clock)
     for number in range(2, 20):
         folder.file("my_tool").write_text(code(number))
         assert result(serving) == number
@@ -158,7 +158,7 @@ def test_a_forked_child(tmp_path: Path, tools_dir: Path) -> None:
     assert finished(python(FORKED, url, tools_dir)).strip() == "[b'2', b'3']"
 
 
-def test_a_replaced_folder(serving: Serving, folder: CountingFolder, clock: Clock) -> None:
+def test_a_replaced_folder(serving: LiveTools, folder: CountingFolder, clock: Clock) -> None:
     """A folder that was replaced by another one is served within 50 ms, and one that is gone holds no tool."""
     other = folder.path.parent / "other"
     Folder(other).swap("my_tool", code(2).encode())
@@ -173,7 +173,7 @@ def test_a_replaced_folder(serving: Serving, folder: CountingFolder, clock: Cloc
         serving.serve("my_tool")
 
 
-def test_a_deleted_file(serving: Serving, folder: CountingFolder, clock: Clock) -> None:
+def test_a_deleted_file(serving: LiveTools, folder: CountingFolder, clock: Clock) -> None:
     """A file that was deleted is no tool within 50 ms, and at the next call where this process removed it."""
     folder.file("my_tool").unlink()
     clock.now += BOUND
@@ -186,7 +186,7 @@ def test_a_deleted_file(serving: Serving, folder: CountingFolder, clock: Clock) 
         serving.serve("my_tool")
 
 
-def test_a_folder_that_cannot_be_written(serving: Serving, folder: CountingFolder, clock: Clock) -> None:
+def test_a_folder_that_cannot_be_written(serving: LiveTools, folder: CountingFolder, clock: Clock) -> None:
     """Where this process may not write the folder it serves what others do there all the same, and writes nothing."""
     edited = folder.file("my_tool")
     edited.write_text(code(2))

@@ -16,7 +16,7 @@ from rollguard.model.rollback import Rollback
 from rollguard.model.version import Deployment
 from rollguard.record import Spool, refused_beside
 from rollguard.registry import Folder
-from rollguard.registry.folder.swap_journal import notes_in
+from rollguard.registry.folder.swap_journal import entries_in
 from rollguard.registry.serve.loader import load
 from rollguard.settings import Settings
 from rollguard.store import Checkup, ExecutionStore, digest
@@ -177,7 +177,7 @@ def _tools(settings: Settings, store: ExecutionStore) -> Iterator[Finding]:
         for finding in _tool(folder, store, name, at, quarantined, follows=settings.follow)
     ]
     yield from wrong
-    cut_short = sorted({note.tool_name for note in notes_in(settings.tools_dir)})
+    cut_short = sorted({entry.tool_name for entry in entries_in(settings.tools_dir)})
     if cut_short:
         says = f"a swap of a file is under way, or was cut short: {', '.join(cut_short)}"
         yield _warning("tools", says, "rollguard watch puts it right, and so does whatever opens the folder next")

@@ -148,13 +148,13 @@ def awaited_here(call: Call, coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 def failure_in(name: str, judges: tuple[IsFailure, ...], recorder: Recorder, result: Any) -> str | None:
-    """What is wrong with a returned result; None when nothing is. It is told as it is kept: redacted, or not at all."""
+    """Say what is wrong with a returned result, shown as it is kept; None when nothing is."""
     for is_failure in judges:
         try:
             failed = bool(is_failure(result))
         except Exception as error:  # noqa: BLE001 - the tool's own code; its caller must still get the result
-            logger.error("is_failure of %s raised %s", name, told(error))
-            return f"is_failure raised {told(error)}"
+            logger.error("is_failure of %s raised %s", name, describe(error))
+            return f"is_failure raised {describe(error)}"
         if failed:
             return f"returned {recorder.shown(name, result)}"
     return None
@@ -186,7 +186,7 @@ def in_event_loop() -> bool:
     return True
 
 
-def told(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """An exception's type and message, even when it fails to describe itself."""
     try:
         return f"{type(error).__name__}: {error}"

@@ -71,7 +71,7 @@ def tool(
         version: the number of the version that runs, or a function without parameters that tells it at each call.
 
     Raises:
-        InvalidInput: something else than a function or a class is marked, or a value cannot be meant.
+        InvalidInput: something else than a function or a class is marked, or a value is invalid.
     """
     if function is not None and not callable(function):
         raise InvalidInput(f"@tool marks a function or a class, not {function!r}; its options are given by name")

@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 from rollguard.errors import InvalidInput
 from rollguard.model.names import checked_tool_name
 from rollguard.record import Recorder, Spool
-from rollguard.record.call import Call, IsFailure, Subject, awaited, in_event_loop, run, told
+from rollguard.record.call import Call, IsFailure, Subject, awaited, describe, in_event_loop, run
 from rollguard.record.fork_safety import renew_after_fork
 from rollguard.store import ExecutionStore
 
@@ -48,7 +48,7 @@ def self_recording(
         judges: each says of a returned result whether it is a failure.
 
     Raises:
-        InvalidInput: a value cannot be meant.
+        InvalidInput: a value is invalid.
     """
     if inspect.isclass(function):
         raise InvalidInput(f"@tool cannot record the class {function.__name__}; put it on the method that is called")
@@ -199,10 +199,10 @@ def _told_version(name: str, ask: Callable[[], int | None]) -> int | None:
     try:
         version = ask()
     except Exception as error:  # noqa: BLE001 - the program's own code; the call goes on, recorded without a version
-        logger.error("the version of %s could not be told: %s", name, told(error))
+        logger.error("the version of %s is not known: %s", name, describe(error))
         return None
     if version is not None and not _is_version(version):
-        logger.error("the version of %s is told as %r, which is not a version's number, 1 or more", name, version)
+        logger.error("the version of %s is given as %r, which is not a version's number, 1 or more", name, version)
         return None
     return version
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import time
 import weakref
@@ -14,7 +13,6 @@ from types import CoroutineType
 from typing import Any
 
 from rollguard.compat import Change
-from rollguard.errors import InvalidInput, StoreUnavailable
 from rollguard.model.version import Version
 from rollguard.record import Recorder, Spool
 from rollguard.record.call import (
@@ -29,19 +27,17 @@ from rollguard.record.call import (
 )
 from rollguard.registry.deploy.actuators import Actuator
 from rollguard.registry.deploy.compat_check import changes_of
-from rollguard.registry.deploy.deployer import Code, Releasing, bytes_of
-from rollguard.registry.deploy.deployment_request import Release
-from rollguard.registry.deploy.file_swap import Swapping
-from rollguard.registry.deploy.hand_edits import adopt_all, keep_hand_edit
-from rollguard.registry.deploy.remote import Elsewhere
-from rollguard.registry.deploy.replica import Following
+from rollguard.registry.deploy.deployer import Code, Deployer, bytes_of
+from rollguard.registry.deploy.deployment_request import DeploymentRequest
+from rollguard.registry.deploy.file_swap import FileSwap
+from rollguard.registry.deploy.hand_edits import keep_hand_edit
+from rollguard.registry.deploy.remote import Remote
+from rollguard.registry.deploy.replica import Replica
 from rollguard.registry.folder.folder import Folder, checked_file_name
 from rollguard.registry.serve.json_schema import definition_of, definitions_of
-from rollguard.registry.serve.live_tools import Served, Serving, judges_of
+from rollguard.registry.serve.live_tools import LiveTools, Served, judges_of
 from rollguard.registry.serve.loader import LoadedTool
 from rollguard.store import Beginning, ExecutionStore
-
-logger = logging.getLogger(__name__)
 
 
 class ToolRegistry:
@@ -68,7 +64,7 @@ class ToolRegistry:
             this folder too. It begins with the first call, and is done within a second.
         adopt: False for a program that only reads: neither the folder nor the database is changed by opening. Otherwise
             files without a version are adopted, swaps that were cut short settled, and what waits in the spool stored.
-        clock: seconds that only rise, by which `look_every` is told.
+        clock: seconds that only rise, by which `look_every` is measured.
 
     Raises:
         InvalidInput: `look_every` is no number of seconds.
@@ -93,8 +89,6 @@ class ToolRegistry:
         adopt: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if isinstance(look_every, bool) or not isinstance(look_every, int | float) or not look_every >= 0:
-            raise InvalidInput(f"look_every: {look_every!r} is not a number of seconds, 0 or more")
         self.store = store
         self.folder = Folder(path)
         self.recorder = Recorder(
@@ -105,36 +99,36 @@ class ToolRegistry:
             buffer_size=buffer_size,
         )
         self._failure_rules = dict(failure_rules or {})
-        self.elsewhere = elsewhere = Elsewhere(store, actuators or {})
-        self._serving = Serving(self.folder, store, self._failure_rules, look_every=look_every, clock=clock)
-        self._swapping = Swapping(self.folder, store, self._serving)
-        self._following: Following | None = None
+        self.remote = remote = Remote(store, actuators or {})
+        self._live_tools = LiveTools(self.folder, store, self._failure_rules, look_every=look_every, clock=clock)
+        self._file_swap = FileSwap(self.folder, store, self._live_tools)
+        self._replica: Replica | None = None
         if follow:
-            served_anew = weakref.WeakMethod(self._serving.forget)
-            self._following = Following(self.folder, store, lambda name: elsewhere.of(name) is not None, served_anew)
-            self._serving.before_check = self._following.start
-        self._releasing = Releasing(self.folder, store, self._swapping, elsewhere, self._following)
+            served_anew = weakref.WeakMethod(self._live_tools.forget)
+            self._replica = Replica(self.folder, store, lambda name: remote.of(name) is not None, served_anew)
+            self._live_tools.before_check = self._replica.start
+        self._deployer = Deployer(self.folder, store, self._file_swap, remote, self._replica)
         if adopt:
             self.folder.remove_leftovers()
-            self._adopt()
+            self._deployer.adopt_all()
             self.recorder.flush(wait=False)
 
-    # --- looking ---------------------------------------------------------------------------------------------------
+    # --- reading ---------------------------------------------------------------------------------------------------
 
     @property
     def problems(self) -> dict[str, str]:
         """Why a file of the folder is not served, by the tool's name, as it is now. Empty when all of them are."""
-        self._serving.refresh()
+        self._live_tools.refresh()
         misnamed = {
             name: f"{name}.py cannot be a tool's file: a letter first, then letters, digits, '_' and '-'"
             for name in self.folder.misnamed()
         }
-        return {**misnamed, **self._serving.problems()}
+        return {**misnamed, **self._live_tools.problems()}
 
     @property
     def behind(self) -> dict[str, str]:
-        """Why a tool's file could not be brought to what went live elsewhere, by name. Empty when all of them were."""
-        return self._following.behind if self._following is not None else {}
+        """Why a tool's file could not be brought to what another machine made live, by name; empty when all were."""
+        return self._replica.behind if self._replica is not None else {}
 
     def get_tool(self, tool_name: str) -> LoadedTool:
         """The tool as it is on disk now.
@@ -144,15 +138,15 @@ class ToolRegistry:
             UnknownTool: there is no such file.
             ToolLoadError: the file cannot be turned into a tool.
         """
-        return self._serving.current(tool_name).loaded()
+        return self._live_tools.current(tool_name).loaded()
 
     def get_all_tools(self) -> dict[str, LoadedTool]:
         """Every tool that can be served, by name, as it is on disk now. What cannot be served is in `problems`."""
-        self._serving.refresh()
-        return {name: served.tool for name, served in self._serving.all().items() if served.tool is not None}
+        self._live_tools.refresh()
+        return {name: served.tool for name, served in self._live_tools.all().items() if served.tool is not None}
 
     def get_tool_definition(self, tool_name: str) -> dict[str, Any]:
-        """What a model is told of the tool: name, description and the JSON Schema of its parameters.
+        """What a model reads of the tool: name, description and the JSON Schema of its parameters.
 
         Raises:
             UnknownTool, ToolLoadError: as for `get_tool`; also when the tool's own definition fails.
@@ -164,25 +158,18 @@ class ToolRegistry:
         return definitions_of(self.get_all_tools())
 
     def refresh(self) -> dict[str, str]:
-        """Look at every file again, and adopt those that have no version yet.
+        """Check every file again, and adopt those that have no version yet.
 
         Returns:
-            `problems` after the look.
+            `problems` after the check.
 
         Raises:
             ToolFileError: the folder cannot be read.
         """
-        self._adopt()
-        if self._following is not None:
-            self._following.start()
+        self._deployer.adopt_all()
+        if self._replica is not None:
+            self._replica.start()
         return self.problems
-
-    def _adopt(self) -> None:
-        try:
-            self.settle_swaps()  # first: what a crash left of a deployment is no file to adopt
-            adopt_all(self.folder, self.store)
-        except StoreUnavailable as error:  # what is known is served; the next refresh adopts
-            logger.warning("new files are not adopted yet: %s", error)
 
     # --- calling ---------------------------------------------------------------------------------------------------
 
@@ -198,7 +185,7 @@ class ToolRegistry:
             RuntimeError: the tool is async and an event loop is running; use `await registry.acall(...)`.
             Exception: whatever the tool raised, unchanged; recorded as a failed execution.
         """
-        served = self._serving.serve(tool_name)
+        served = self._live_tools.serve(tool_name)
         if served.subject.is_async and in_event_loop():
             raise needs_acall(tool_name)
         recorder = self.recorder
@@ -228,14 +215,14 @@ class ToolRegistry:
         return result
 
     def _begin(self, tool_name: str, parameters: dict[str, Any]) -> tuple[Served, Call]:
-        served = self._serving.serve(tool_name)
+        served = self._live_tools.serve(tool_name)
         given = self.recorder.encoded(tool_name, "parameters", parameters) if parameters else None
         return served, Call(self.recorder, served.subject, served.version_number, given)
 
     def failure_in(self, tool_name: str, tool: LoadedTool | None, result: Any) -> str | None:
         """What is wrong with a returned result, by the tool's own say or a setting's; None when nothing is.
 
-        The result is told as it is kept: redacted, or not at all.
+        The result is shown as it is kept: redacted, or not at all.
         """
         return failure_in(tool_name, judges_of(tool_name, tool, self._failure_rules), self.recorder, result)
 
@@ -276,7 +263,7 @@ class ToolRegistry:
             The version's number.
 
         Raises:
-            InvalidToolName, InvalidInput: a value cannot be meant.
+            InvalidToolName, InvalidInput: a value is invalid.
             CodeQuarantined: the code was rolled back, and is not forced.
             ActuatorFailed: the tool's actuator did not acknowledge; what was live is put back by the next cycle.
             ToolLoadError: the code is not a tool that can be loaded.
@@ -285,8 +272,8 @@ class ToolRegistry:
             DeploymentConflict: something else was deployed at the same moment, and it won.
             StoreUnavailable: the database cannot be reached or written; nothing was changed.
         """
-        release = Release(created_by, reason, deployed_at, force, watch)
-        return self._releasing.deploy(Code.of(tool_name, code, kind), release, strict=strict).version_number
+        request = DeploymentRequest(created_by, reason, deployed_at, force, watch)
+        return self._deployer.deploy(Code.of(tool_name, code, kind), request, strict=strict).version_number
 
     def keep(
         self,
@@ -310,7 +297,9 @@ class ToolRegistry:
             InvalidToolName, InvalidInput, ToolLoadError, StoreUnavailable: as for `deploy`.
             UnknownVersion: there is no such parent.
         """
-        return self._releasing.keep(Code.of(tool_name, code, kind, parent_version), Release(created_by, reason))
+        return self._deployer.keep(
+            Code.of(tool_name, code, kind, parent_version), DeploymentRequest(created_by, reason)
+        )
 
     def changes(self, tool_name: str, code: str | bytes) -> tuple[Change, ...]:
         """What callers of the tool would notice if `code` were deployed, the breaking changes first.
@@ -332,17 +321,17 @@ class ToolRegistry:
         strict: bool = False,
         watch: Beginning | None = None,
     ) -> int:
-        """Keep what somebody else deployed elsewhere as the tool's live version, so that it can be watched.
+        """Keep what somebody else deployed to the target as the tool's live version, so that it can be watched.
 
-        Nothing is changed outside the books. Later versions that regress are rolled back to it by the tool's actuator.
+        Only the database changes. Later versions that regress are rolled back to it by the tool's actuator.
         The parameters, and what is returned, are those of `deploy`.
 
         Raises:
-            InvalidToolName, InvalidInput: a value cannot be meant, or the tool lives in the folder.
+            InvalidToolName, InvalidInput: a value is invalid, or the tool lives in the folder.
             BreakingChange, CodeQuarantined, DeploymentConflict, StoreUnavailable: as for `deploy`.
         """
-        release = Release(created_by, reason, deployed_at, force, watch)
-        return self._releasing.note(Code.of(tool_name, code, kind), release, strict=strict).version_number
+        request = DeploymentRequest(created_by, reason, deployed_at, force, watch)
+        return self._deployer.note(Code.of(tool_name, code, kind), request, strict=strict).version_number
 
     def restore(
         self,
@@ -353,15 +342,15 @@ class ToolRegistry:
         reason: str | None = None,
         force: bool = False,
     ) -> None:
-        """Make a version that is already kept live again, file and books alike.
+        """Make a version that is already kept live again, in its file and in the database.
 
         Raises:
-            InvalidToolName, InvalidInput: a value cannot be meant.
+            InvalidToolName, InvalidInput: a value is invalid.
             UnknownVersion: there is no version of that number.
             CodeQuarantined, ActuatorFailed, ToolFileError, DeploymentConflict, StoreUnavailable: as for `deploy`.
         """
-        release = Release(restored_by, reason, force=force)
-        self._releasing.go_live(self.store.versions.get(checked_file_name(tool_name), version_number), release)
+        request = DeploymentRequest(restored_by, reason, force=force)
+        self._deployer.go_live(self.store.versions.get(checked_file_name(tool_name), version_number), request)
 
     def put(self, version: Version) -> None:
         """Swap a version's code into its tool's file, and serve it from the next call on. Touches no database.
@@ -369,20 +358,20 @@ class ToolRegistry:
         Raises:
             ToolFileError: the file cannot be written.
         """
-        self._swapping.put(version)
+        self._file_swap.put(version)
 
     def swapping(self, tool_name: str) -> AbstractContextManager[Callable[[Version], None]]:
-        """`put` for the length of a transaction that makes a version of the tool live; see `Swapping.noted`."""
-        return self._swapping.noted(tool_name)
+        """`put` for the length of a transaction that makes a version of the tool live; see `FileSwap.noted`."""
+        return self._file_swap.journaled(tool_name)
 
     def made_live_here(self, tool_name: str) -> None:
         """Remember that the tool's file has what is live: what a person does to it from now on is no lag of ours."""
-        self._releasing.made_live_here(tool_name)
+        self._deployer.made_live_here(tool_name)
 
     def settle_swaps(self, tool_name: str | None = None) -> list[str]:
         """Put right the files of swaps that a crash or the database cut short.
 
-        A process that dies between the swap of a file and the commit of the books leaves the one without the other.
+        A process that dies between the swap of a file and the commit leaves the one without the other.
         This is called when a registry is opened, before a deployment, and in every cycle of a loop.
 
         Returns:
@@ -391,7 +380,7 @@ class ToolRegistry:
         Raises:
             StoreUnavailable: the database cannot be reached; it is settled when it is back.
         """
-        return self._releasing.settle(tool_name)
+        return self._deployer.settle(tool_name)
 
     def keep_hand_edit(self, tool_name: str) -> Version | None:
         """Keep the tool's file as a version of its own if it is none yet, so that restoring over it loses nothing."""
@@ -401,6 +390,6 @@ class ToolRegistry:
 
     def close(self) -> None:
         """Stop following and bring what was recorded to the database. The next call begins anew."""
-        if self._following is not None:
-            self._following.stop()
+        if self._replica is not None:
+            self._replica.stop()
         self.recorder.empty()

@@ -129,7 +129,7 @@ class RollbackRunner:
         with self._isolated("interrupted swaps"):
             self._registry.settle_swaps()
         with self._isolated("remote tools"):
-            self._registry.elsewhere.settle(now)
+            self._registry.remote.settle(now)
         return ended
 
     def _recovered(self, claimed: Rollback, now: datetime) -> Rollback | None:
@@ -156,7 +156,7 @@ class RollbackRunner:
 
     def claim(self, intention: Intention, now: datetime) -> Rollback:
         """Step 1: record the rollback that is about to be carried out. Changes nothing else."""
-        actuator = self._registry.elsewhere.of(intention.tool_name)
+        actuator = self._registry.remote.of(intention.tool_name)
         return self._store.rollbacks.claim(
             intention,
             event_if_held=partial(held_event, now=now),
@@ -170,7 +170,7 @@ class RollbackRunner:
         Raises:
             RollbackRefused: it is over or not due, another process carries it out, or the tool's actuator is another.
         """
-        actuator = self._registry.elsewhere.of(claimed.tool_name)
+        actuator = self._registry.remote.of(claimed.tool_name)
         kind = "folder" if actuator is None else actuator.kind
         if claimed.actuator != kind:
             raise RollbackRefused(
@@ -218,7 +218,7 @@ class RollbackRunner:
 
     def _restore_remote(self, actuator: Actuator, claimed: Rollback, now: datetime) -> Rollback:
         """Step 2 at a target: no transaction is open while the actuator works."""
-        remote, store = self._registry.elsewhere, self._store
+        remote, store = self._registry.remote, self._store
         claimed, sequence = store.rollbacks.attempt(
             claimed.rollback_id, holder=remote.holder, until=remote.until(actuator, now), now=now
         )

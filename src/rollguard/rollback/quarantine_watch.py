@@ -14,7 +14,7 @@ def notice_quarantined_files(store: ExecutionStore, registry: ToolRegistry, now:
     """Notify people of each tool whose file holds quarantined code, and return how many notifications are new."""
     notified = 0
     for held in store.quarantine.in_force():
-        if registry.elsewhere.of(held.tool_name) is not None:
+        if registry.remote.of(held.tool_name) is not None:
             continue
         on_disk = _file_holds(registry, held.tool_name, held.sha256)
         if on_disk != (held.noticed_at is not None):

@@ -46,7 +46,7 @@ def _tools(guard: Rollguard) -> list[dict[str, Any]]:
                 problem = str(error)
             if number is not None and loaded[name].sha256 != guard.store.versions.get(name, number).sha256:
                 problem = f"its file was edited by hand and is not version {number}; deploy it to have it watched"
-        elif (actuator := guard.registry.elsewhere.of(name)) is not None:
+        elif (actuator := guard.registry.remote.of(name)) is not None:
             description = f"lives elsewhere; a {actuator.kind} puts it in its place"
         elif problem is None:
             problem = "its file is gone; bring it back with: rollguard deploy"

@@ -1,4 +1,4 @@
-"""What a deployment takes from its callers: found before it, told at it, refused where it must not be."""
+"""What a deployment takes from its callers: found before it, logged at it, refused if it is strict."""
 
 from __future__ import annotations
 

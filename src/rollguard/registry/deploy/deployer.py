@@ -1,4 +1,4 @@
-"""A version on its way to being live: checked, kept, put into its place, and written into the books."""
+"""A version on its way to being live: checked, kept, put into its place, and recorded as live."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from rollguard.errors import InvalidInput, StoreBusy, StoreError, ToolFileError
+from rollguard.errors import InvalidInput, StoreBusy, StoreError, StoreUnavailable, ToolFileError
 from rollguard.model.version import Version
 from rollguard.registry.deploy.compat_check import changes_of, refuse_breaking, warn_of
-from rollguard.registry.deploy.deployment_request import Release
-from rollguard.registry.deploy.file_swap import Swapping
-from rollguard.registry.deploy.hand_edits import adopt, keep_hand_edit
-from rollguard.registry.deploy.remote import Elsewhere
-from rollguard.registry.deploy.replica import Following
+from rollguard.registry.deploy.deployment_request import DeploymentRequest
+from rollguard.registry.deploy.file_swap import FileSwap
+from rollguard.registry.deploy.hand_edits import adopt, adopt_all, keep_hand_edit
+from rollguard.registry.deploy.remote import Remote
+from rollguard.registry.deploy.replica import Replica
 from rollguard.registry.folder.folder import Folder, checked_file_name
 from rollguard.registry.serve.loader import load
 from rollguard.store import ExecutionStore, digest
@@ -49,64 +49,64 @@ class Code:
         return cls(checked_file_name(tool_name), bytes_of(code), kind, parent_version)
 
 
-class Releasing:
-    """Makes versions live, in the folder or, by an actuator, where they live.
+class Deployer:
+    """Makes versions live, in the folder or, by an actuator, at their target.
 
     Args:
         folder: the folder of tools.
-        store: where the books are.
-        swapping: puts versions into the folder.
-        elsewhere: the tools that do not live in it.
-        following: told of each deployment made in the folder, where the folder follows those made elsewhere.
+        store: where versions and deployments are recorded.
+        file_swap: puts versions into the folder.
+        remote: the tools that do not live in it.
+        replica: notified of each deployment in the folder, if the folder follows those of other machines.
     """
 
     def __init__(
         self,
         folder: Folder,
         store: ExecutionStore,
-        swapping: Swapping,
-        elsewhere: Elsewhere,
-        following: Following | None,
+        file_swap: FileSwap,
+        remote: Remote,
+        replica: Replica | None,
     ) -> None:
         self._folder = folder
         self._store = store
-        self._swapping = swapping
-        self._elsewhere = elsewhere
-        self._following = following
+        self._file_swap = file_swap
+        self._remote = remote
+        self._replica = replica
 
-    def deploy(self, code: Code, release: Release, *, strict: bool) -> Version:
+    def deploy(self, code: Code, request: DeploymentRequest, *, strict: bool) -> Version:
         """Keep the code and make it live. Raises as `ToolRegistry.deploy` does."""
         self._refuse_unloadable(code)
-        return self._released(code, release, strict, self.go_live)
+        return self._deploy(code, request, strict, self.go_live)
 
-    def note(self, code: Code, release: Release, *, strict: bool) -> Version:
-        """Keep what somebody else made live elsewhere. Raises as `ToolRegistry.note_deployment` does."""
+    def note(self, code: Code, request: DeploymentRequest, *, strict: bool) -> Version:
+        """Keep what somebody else made live at the target. Raises as `ToolRegistry.note_deployment` does."""
         name = code.tool_name
-        if self._elsewhere.of(name) is None:
+        if self._remote.of(name) is None:
             raise InvalidInput(
                 f"{name} has no actuator, so it lives in the folder; "
                 f"deploy it, or give it one in [tools.{name}.actuator]"
             )
-        return self._released(code, release, strict, self._say_live)
+        return self._deploy(code, request, strict, self._record_live)
 
-    def keep(self, code: Code, release: Release) -> Version:
+    def keep(self, code: Code, request: DeploymentRequest) -> Version:
         """Keep the code without making it live. Raises as `ToolRegistry.keep` does."""
         self._refuse_unloadable(code)
-        return self._keep(code, release)
+        return self._keep(code, request)
 
-    def go_live(self, version: Version, release: Release) -> None:
+    def go_live(self, version: Version, request: DeploymentRequest) -> None:
         """Make a kept version live. Raises as `ToolRegistry.deploy` does."""
-        actuator = self._elsewhere.of(version.tool_name)
+        actuator = self._remote.of(version.tool_name)
         if actuator is not None:
-            self._elsewhere.go_live(actuator, version, release)
+            self._remote.go_live(actuator, version, request)
             return
-        deployment_id = self._swapping.go_live(version, release)
-        if self._following is not None:
-            self._following.made_here(version.tool_name, deployment_id)
+        deployment_id = self._file_swap.go_live(version, request)
+        if self._replica is not None:
+            self._replica.made_here(version.tool_name, deployment_id)
 
     def made_live_here(self, tool_name: str) -> None:
         """See `ToolRegistry.made_live_here`."""
-        if self._following is None:
+        if self._replica is None:
             return
         try:
             live = self._store.versions.live(tool_name)
@@ -114,42 +114,54 @@ class Releasing:
             logger.info("%s: what was made live here is looked at again: %s", tool_name, error)
             return
         if live is not None:
-            self._following.made_here(tool_name, live.deployment_id)
+            self._replica.made_here(tool_name, live.deployment_id)
 
     def settle(self, tool_name: str | None = None) -> list[str]:
         """Put right the files of swaps that were cut short. See `ToolRegistry.settle_swaps`."""
         settled = []
-        for name in self._swapping.unsettled(tool_name):
+        for name in self._file_swap.unsettled(tool_name):
             try:
-                settled += self._swapping.settle(name)
+                settled += self._file_swap.settle(name)
             except (StoreBusy, ToolFileError) as error:  # one tool never hides the others
                 logger.error("%s is not put right yet: %s", name, error)
         return settled
 
-    def _released(
-        self, code: Code, release: Release, strict: bool, make_live: Callable[[Version, Release], object]
+    def adopt_all(self) -> None:
+        """Settle swaps that were cut short, then adopt what has no version; logged if the store is away."""
+        try:
+            self.settle()  # first: what a crash left of a deployment is no file to adopt
+            adopt_all(self._folder, self._store)
+        except StoreUnavailable as error:  # what is known is served; the next refresh adopts
+            logger.warning("new files are not adopted yet: %s", error)
+
+    def _deploy(
+        self,
+        code: Code,
+        request: DeploymentRequest,
+        strict: bool,
+        make_live: Callable[[Version, DeploymentRequest], object],
     ) -> Version:
         found = changes_of(self._folder, self._store, code.tool_name, code.content)
         if strict:
             refuse_breaking(code.tool_name, found)
-        version = self._keep(code, release)
-        make_live(version, release)
+        version = self._keep(code, request)
+        make_live(version, request)
         warn_of(code.tool_name, found)
         return version
 
-    def _say_live(self, version: Version, release: Release) -> None:
+    def _record_live(self, version: Version, request: DeploymentRequest) -> None:
         live = self._store.versions.live(version.tool_name)
         if live is None or live.version_number != version.version_number:
-            self._elsewhere.say_live(version, release)
+            self._remote.record_live(version, request)
 
     def _refuse_unloadable(self, code: Code) -> None:
         """Code of the folder has to be a tool; that of an actuator may be anything that it understands."""
-        if self._elsewhere.of(code.tool_name) is None:
+        if self._remote.of(code.tool_name) is None:
             load(code.tool_name, code.content, self._folder.file(code.tool_name), digest(code.content))
 
-    def _keep(self, code: Code, release: Release) -> Version:
+    def _keep(self, code: Code, request: DeploymentRequest) -> Version:
         name = code.tool_name
-        if self._elsewhere.of(name) is None:
+        if self._remote.of(name) is None:
             self.settle(name)
             adopt(self._folder, self._store, name)
             if self._folder.read(name) != code.content:  # before the new version, so that the numbers tell the order
@@ -158,8 +170,8 @@ class Releasing:
             name,
             code.content,
             kind=code.kind,
-            created_by=release.by,
-            reason=release.reason,
+            created_by=request.by,
+            reason=request.reason,
             parent_version=code.parent_version,
             now=datetime.now(UTC),
         )

@@ -1,4 +1,4 @@
-"""What is said of a version when it goes live."""
+"""How and why a version goes live."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rollguard.store.executions.payloads import clean_text
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class DeploymentRequest:
     """How a version goes live.
 
     Attributes:
@@ -23,7 +23,7 @@ class Release:
         watch: begins to watch it, in the transaction that makes it live.
 
     Raises:
-        InvalidInput: a value cannot be meant.
+        InvalidInput: a value is invalid.
     """
 
     by: str

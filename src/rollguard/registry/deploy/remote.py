@@ -1,4 +1,4 @@
-"""Deploying and restoring tools that do not live in the folder: an actuator puts them where they live."""
+"""Deploying and restoring tools outside the folder: an actuator puts a version in place at the target."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from rollguard.errors import ActuatorFailed, DeploymentConflict
 from rollguard.model.version import Deployment, Version
 from rollguard.registry.deploy.actuators import Actuator, Order, carry_out
-from rollguard.registry.deploy.deployment_request import Release
+from rollguard.registry.deploy.deployment_request import DeploymentRequest
 from rollguard.store import ExecutionStore
 from rollguard.store.rollbacks.actuator_leases import settling
 
@@ -28,11 +28,11 @@ def pause_after(attempts: int) -> timedelta:
     return min(_FIRST_RETRY * (1 << doublings), _LAST_RETRY)
 
 
-class Elsewhere:
+class Remote:
     """The tools that have an actuator.
 
     Args:
-        store: where the books are.
+        store: where versions and deployments are recorded.
         actuators: for a tool's name, what puts its versions in their place.
     """
 
@@ -49,44 +49,44 @@ class Elsewhere:
         """Until when a call that begins now holds the lease."""
         return now + timedelta(seconds=actuator.patience)
 
-    def go_live(self, actuator: Actuator, version: Version, release: Release) -> None:
-        """Have a kept version run, then say so in the books. Raises as `ToolRegistry.deploy` does."""
+    def go_live(self, actuator: Actuator, version: Version, request: DeploymentRequest) -> None:
+        """Have a kept version run at the target, then record it as live. Raises as `ToolRegistry.deploy` does."""
         live = self._store.versions.live(version.tool_name)
         if live is not None and live.version_number == version.version_number:
             return
-        if not release.force:
+        if not request.force:
             self._store.quarantine.refuse(version)
         sequence = self._wait_for_the_lease(actuator, version.tool_name)
         order = Order(version, "deploy", f"{version.tool_name}:deploy:{sequence}", sequence)
         try:
             carry_out(actuator, order)
-            self.say_live(version, release, sequence)
+            self.record_live(version, request, sequence)
         except BaseException:  # what runs there now is not known: the next cycle asks for what is live
             self._store.actuations.release(version.tool_name, sequence=sequence, now=datetime.now(UTC))
             raise
 
-    def say_live(self, version: Version, release: Release, sequence: int | None = None) -> Deployment:
-        """Say in the books that a version is live, whoever made it so.
+    def record_live(self, version: Version, request: DeploymentRequest, sequence: int | None = None) -> Deployment:
+        """Record that a version is live, whoever made it so.
 
         Args:
             sequence: the call that made it so, if it was one of ours; refused where somebody else called since.
         """
         live = self._store.versions.live(version.tool_name)
-        watch = release.watch.begin if release.watch else None
+        watch = request.watch.begin if request.watch else None
         return self._store.versions.go_live(
             version.tool_name,
             version.version_number,
             swap=_nothing_in_the_folder,
-            deployed_by=release.by,
-            reason=release.reason,
-            deployed_at=release.moment,
+            deployed_by=request.by,
+            reason=request.reason,
+            deployed_at=request.moment,
             expected_live=live.deployment_id if live else None,
-            force=release.force,
+            force=request.force,
             begin=watch if sequence is None else settling(version, sequence, watch),
         )
 
     def settle(self, now: datetime | None = None) -> list[str]:
-        """Where nobody knows what runs outside, ask for what the books say is live, until it is acknowledged.
+        """Request the recorded live version, until it is acknowledged, if nobody knows what runs at the target.
 
         Args:
             now: the present moment; None reads the clock for each tool, since a call may take its time.
@@ -104,7 +104,7 @@ class Elsewhere:
     def _settle(self, tool_name: str, attempts: int, now: datetime) -> bool:
         actuator = self.of(tool_name)
         if actuator is None:
-            logger.error("%s lives elsewhere, but has no actuator here that could say what runs there", tool_name)
+            logger.error("%s has no actuator here, so nobody can find out which version runs at its target", tool_name)
             return False
         sequence = self._take(actuator, tool_name, now)
         if sequence is None:

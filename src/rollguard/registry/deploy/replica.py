@@ -1,4 +1,4 @@
-"""Following: what was made live on another machine is written into this machine's folder, within a second."""
+"""What was made live on another machine is written into this machine's folder within a second."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from collections.abc import Callable
 from rollguard.errors import InvalidToolName, RollguardError, ToolFileError
 from rollguard.registry.deploy.hand_edits import keep_hand_edit
 from rollguard.registry.folder.folder import Folder, checked_file_name
-from rollguard.registry.folder.replica_state import Followed
+from rollguard.registry.folder.replica_state import ReplicaState
 from rollguard.store import ExecutionStore, Moves, Pointer, digest
 
 logger = logging.getLogger(__name__)
 
 _ASK_EVERY = 0.8  # seconds between two questions where nothing was notified: less than the second that is promised
 _FIRST_RETRY, _LAST_RETRY = 0.8, 60.0  # seconds between two attempts to write what could not be written
-_PATIENCE = 10.0  # seconds that who stops waits for a look that is under way
+_PATIENCE = 10.0  # seconds that who stops waits for a check that is under way
 _IN_FLIGHT = 100  # deployments that may get their number before, and commit after, one that was seen already
 
 
-class Following:
+class Replica:
     """Brings the tools of one folder to what is live, in a thread that starts with the first call.
 
     It writes only over what is older than the live pointer: under the tool's lock, and only where the pointer is still
@@ -33,7 +33,7 @@ class Following:
     Args:
         folder: the folder. It follows the tools that it has, or had when it last followed them.
         store: where the live pointers are.
-        lives_elsewhere: whether a tool has an actuator: such a tool is never written.
+        is_remote: whether a tool has an actuator: such a tool is never written.
         wrote: a weak reference to what is called with the name of each tool that was written.
     """
 
@@ -41,14 +41,14 @@ class Following:
         self,
         folder: Folder,
         store: ExecutionStore,
-        lives_elsewhere: Callable[[str], bool],
+        is_remote: Callable[[str], bool],
         wrote: Callable[[], Callable[[str], None] | None],
     ) -> None:
         self._folder = folder
         self._store = store
-        self._lives_elsewhere = lives_elsewhere
+        self._is_remote = is_remote
         self._wrote = wrote
-        self._followed = Followed(folder.path, store)
+        self._state = ReplicaState(folder.path, store)
         self._settled: dict[str, int] = {}  # the last deployment of each tool that needs nothing more of us
         self._behind: dict[str, tuple[int, str]] = {}
         self._newest = 0
@@ -86,8 +86,8 @@ class Following:
             run, self._run = self._run, None
         if run is not None:
             run.stop()
-            if run.looking.acquire(timeout=_PATIENCE):  # or else its connections would outlive their pool
-                run.looking.release()
+            if run.checking.acquire(timeout=_PATIENCE):  # or else its connections would outlive their pool
+                run.checking.release()
 
     def end(self) -> None:
         """Stop for good: what is called while the process ends starts no thread any more."""
@@ -96,13 +96,13 @@ class Following:
 
     def made_here(self, tool_name: str, deployment_id: int) -> None:
         """This folder has what a deployment made, because it was made here."""
-        self._followed.note({tool_name: deployment_id})
+        self._state.record({tool_name: deployment_id})
 
     def _begin_anew(self) -> None:
         """Without a thread, as at the start and in a forked child."""
         self._run, self._lock = None, threading.Lock()
 
-    # --- one look --------------------------------------------------------------------------------------------------
+    # --- one check -------------------------------------------------------------------------------------------------
 
     def pause(self) -> float:
         """How long to wait, in seconds, when nothing is notified."""
@@ -113,22 +113,22 @@ class Following:
         return bool(self._behind) and time.monotonic() >= self._retry_at
 
     def catch_up(self, stopping: threading.Event) -> None:
-        """Bring the folder to every pointer that moved since the last look.
+        """Bring the folder to every pointer that moved since the last check.
 
         Raises:
-            StoreError: the database cannot be reached or written; the next look sees the same.
+            StoreError: the database cannot be reached or written; the next check sees the same.
         """
         first, again = not self._newest, self.due()
-        followed = self._followed.all() if first else None  # before asking: what others follow meanwhile is no surprise
+        followed = self._state.all() if first else None  # before asking: what others follow meanwhile is no surprise
         after = min([self._newest - _IN_FLIGHT, *(number - 1 for number, _why in self._behind.values())])
         pointers = self._store.pointers.moved_since(max(0, after))
         newest = max((pointer.deployment_id for pointer in pointers), default=0)
         if followed and newest < max(followed.values()):
-            self._followed.forget()
+            self._state.forget()
             followed = {}
         todo = [pointer for pointer in pointers if self._needs(pointer, again=again)]
         if followed is None:
-            followed = self._followed.all() if todo else {}
+            followed = self._state.all() if todo else {}
         has: dict[str, int] = {}
         try:
             for pointer in todo:
@@ -136,7 +136,7 @@ class Following:
                     return
                 self._try(pointer, followed.get(pointer.tool_name), has)
         finally:
-            self._followed.note(has)
+            self._state.record(has)
         self._newest = max(self._newest, newest)
         if not self._behind:
             self._retry = _FIRST_RETRY
@@ -177,7 +177,7 @@ class Following:
     def _bring(self, pointer: Pointer, followed: int | None) -> bool:
         """Whether the folder has the tool, and is now where the pointer is."""
         name = pointer.tool_name
-        if self._lives_elsewhere(name) or not _has_file_name(name):
+        if self._is_remote(name) or not _has_file_name(name):
             return False
         present = self._folder.read(name)
         if present is None and followed is None:
@@ -200,17 +200,19 @@ class Following:
         version = self._store.versions.get(name, pointer.version_number)
 
         def swap() -> bool:
-            already = self._followed.of(name)
+            already = self._state.of(name)
             if already is not None and already >= pointer.deployment_id:
                 return True  # another process of this machine was faster
             if self._folder.read(name) != present:
                 raise _Again("its file changed at this moment")
             self._folder.swap(name, version.code)
-            self._followed.note({name: pointer.deployment_id})
+            self._state.record({name: pointer.deployment_id})
             wrote = self._wrote()
             if wrote is not None:
                 wrote(name)
-            logger.info("%s: version %d went live elsewhere, and is served here now", name, version.version_number)
+            logger.info(
+                "%s: version %d went live on another machine, and is served here now", name, version.version_number
+            )
             return True
 
         if not self._store.pointers.while_live(pointer, swap):
@@ -219,13 +221,13 @@ class Following:
 
 
 class _Again(Exception):
-    """Something moved at this moment: look again soon."""
+    """Something moved at this moment: check again soon."""
 
 
 def _has_file_name(name: str) -> bool:
     try:
         checked_file_name(name)
-    except InvalidToolName:  # recorded from elsewhere, under a name that no file may bear
+    except InvalidToolName:  # recorded by another program, under a name that no file may bear
         return False
     return True
 
@@ -239,8 +241,8 @@ class _Run:
     def __init__(self, moves: Moves) -> None:
         self.moves = moves
         self.stopping = threading.Event()
-        self.looking = threading.RLock()
-        """Held during a look: by the thread, or by who stops it once the look is over."""
+        self.checking = threading.RLock()
+        """Held during a check: by the thread, or by who stops it once the check is over."""
         self.thread: threading.Thread | None = None
 
     def stop(self) -> None:
@@ -248,43 +250,43 @@ class _Run:
         self.moves.interrupt()
 
 
-def _follow(ours: weakref.ref[Following], run: _Run) -> None:
+def _follow(ours: weakref.ref[Replica], run: _Run) -> None:
     """The thread. It keeps nothing alive: when its registry is gone, so is it."""
-    told, pause = "", 0.0
+    reported, pause = "", 0.0
     while not run.stopping.is_set():
         try:
             asked = run.moves.wait(pause)
-            pause = _look(ours, run, asked=asked)
+            pause = _check(ours, run, asked=asked)
         except Exception as error:
             if run.stopping.is_set():  # nobody waits for it any more
                 break
-            if isinstance(error, RollguardError) and str(error) != told:
+            if isinstance(error, RollguardError) and str(error) != reported:
                 logger.warning("deployments that are made elsewhere are not seen here now: %s", error)
             elif not isinstance(error, RollguardError):
                 logger.exception("deployments that are made elsewhere could not be followed")
-            told, pause = str(error), 0.0
+            reported, pause = str(error), 0.0
             run.moves.close()  # so that what was not followed is seen again
             run.stopping.wait(_FIRST_RETRY)
         else:
-            if told:
+            if reported:
                 logger.info("deployments that are made elsewhere are seen here again")
-            told = ""
+            reported = ""
     run.moves.close()
 
 
-def _look(ours: weakref.ref[Following], run: _Run, *, asked: bool) -> float:
-    with run.looking:
-        following = ours()
-        if following is None or run.stopping.is_set():
+def _check(ours: weakref.ref[Replica], run: _Run, *, asked: bool) -> float:
+    with run.checking:
+        replica = ours()
+        if replica is None or run.stopping.is_set():
             return 0.0
-        if asked or following.due():
-            following.catch_up(run.stopping)
-        return following.pause()
+        if asked or replica.due():
+            replica.catch_up(run.stopping)
+        return replica.pause()
 
 
-def _stop_at_exit(following: Following) -> None:
+def _stop_at_exit(replica: Replica) -> None:
     """What is being written is written whole when the process ends, and nothing is logged when nobody can."""
-    ours = weakref.ref(following)
+    ours = weakref.ref(replica)
 
     def end() -> None:
         present = ours()
@@ -292,15 +294,15 @@ def _stop_at_exit(following: Following) -> None:
             present.end()
 
     atexit.register(end)
-    weakref.finalize(following, atexit.unregister, end).atexit = False
+    weakref.finalize(replica, atexit.unregister, end).atexit = False
 
 
-_forks: weakref.WeakSet[Following] = weakref.WeakSet()
+_forks: weakref.WeakSet[Replica] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    for following in list(_forks):
-        following._begin_anew()
+    for replica in list(_forks):
+        replica._begin_anew()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -16,7 +16,7 @@ from rollguard.store import ExecutionStore
 logger = logging.getLogger(__name__)
 
 
-class Followed:
+class ReplicaState:
     """For each tool of a folder, the last deployment that the folder followed or made; shared by its processes.
 
     Kept in a file beside the spool. Where that cannot be written the process remembers for itself.
@@ -43,7 +43,7 @@ class Followed:
         """The tool's deployment; None where the folder never had the tool."""
         return self.all().get(tool_name)
 
-    def note(self, deployments: dict[str, int]) -> None:
+    def record(self, deployments: dict[str, int]) -> None:
         """The folder was brought to these deployments, by the tool's name. Raises nothing."""
         with self._lock:
             self._read()
@@ -55,7 +55,7 @@ class Followed:
     def forget(self) -> None:
         """Forget everything: the database was made anew."""
         with self._lock:
-            logger.warning("%s tells of an earlier database than this one, so it begins anew", self._path)
+            logger.warning("%s belongs to an earlier database, so it begins anew", self._path)
             self._known = {}
             self._write()
 

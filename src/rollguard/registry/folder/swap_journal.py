@@ -1,4 +1,4 @@
-"""A note in the folder for each swap under way: by it a swap that was cut short is told from an edit by hand."""
+"""A file in the folder for each swap under way distinguishes a swap that was cut short from an edit by hand."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _PREFIX = ".rollguard.swap."  # a dot in front: no tool, and hidden from listing
 
 
 @dataclass(frozen=True, slots=True)
-class SwapNote:
-    """What a swap is about to do. Its file stays until it is known whether the books say the same.
+class SwapEntry:
+    """What a swap is about to do. Its file stays until it is known whether the database has recorded it.
 
     Attributes:
         tool_name: the tool.
         before: SHA-256 of what its file held; None where there was no file.
-        after: SHA-256 of what it is to hold; None where the note itself was cut short, so that nothing was swapped.
+        after: SHA-256 of what it is to hold; None where the entry itself was cut short, so that nothing was swapped.
         live: the deployment that was live, by its id; None where none was.
-        path: the note's own file.
+        path: the entry's own file.
         living: whether the process that wrote it lives, and will see to its swap itself.
-        lock: of a note that this process wrote: what tells others so, until it is closed.
+        lock: of an entry that this process wrote: what tells others so, until it is closed.
     """
 
     tool_name: str
@@ -39,7 +39,7 @@ class SwapNote:
     lock: IO[bytes] | None = None
 
     def remove(self) -> None:
-        """Remove it: file and books agree. Where that fails it is removed by whoever settles next."""
+        """Remove it: file and database agree. Where that fails it is removed by whoever settles next."""
         with contextlib.suppress(OSError):
             self.path.unlink()
         self.leave()
@@ -50,33 +50,33 @@ class SwapNote:
             self.lock.close()
 
 
-def write_note(folder: Path, tool_name: str, *, before: str | None, after: str, live: int | None) -> SwapNote:
-    """Write a note that survives a power loss, before anything is swapped. It is ours until it is removed or left.
+def write_entry(folder: Path, tool_name: str, *, before: str | None, after: str, live: int | None) -> SwapEntry:
+    """Write an entry that survives a power loss, before anything is swapped. It is ours until it is removed or left.
 
     Raises:
         ToolFileError: it cannot be written.
     """
     path = folder / f"{_PREFIX}{tool_name}.{uuid.uuid4().hex}"
-    note = SwapNote(tool_name, before, after, live, path)
+    entry = SwapEntry(tool_name, before, after, live, path)
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         lock = os.fdopen(os.open(path, flags, 0o644), "wb", buffering=0)
-        note = replace(note, lock=lock)
+        entry = replace(entry, lock=lock)
         fcntl.flock(lock, fcntl.LOCK_EX)
         os.write(lock.fileno(), json.dumps({"before": before, "after": after, "live": live}).encode())
         os.fsync(lock.fileno())
         _sync(folder)
     except OSError as error:
-        note.remove()
+        entry.remove()
         raise ToolFileError(f"{folder} cannot be written: {error.strerror or error}") from error
-    return note
+    return entry
 
 
-def notes_in(folder: Path, tool_name: str | None = None) -> list[SwapNote]:
-    """The notes of swaps under way, and of those that were cut short, the oldest first.
+def entries_in(folder: Path, tool_name: str | None = None) -> list[SwapEntry]:
+    """The entries of swaps under way, and of those that were cut short, the oldest first.
 
     Raises:
-        ToolFileError: the folder or a note cannot be read.
+        ToolFileError: the folder or an entry cannot be read.
     """
     found = []
     try:
@@ -89,10 +89,10 @@ def notes_in(folder: Path, tool_name: str | None = None) -> list[SwapNote]:
                     found.append((path.stat().st_mtime_ns, _read(path, name)))
     except OSError as error:
         raise ToolFileError(f"{folder} cannot be read: {error.strerror or error}") from error
-    return [note for _, note in sorted(found, key=lambda each: each[0])]
+    return [entry for _, entry in sorted(found, key=lambda each: each[0])]
 
 
-def _read(path: Path, tool_name: str) -> SwapNote:
+def _read(path: Path, tool_name: str) -> SwapEntry:
     with path.open("rb") as file:
         living = False
         try:
@@ -101,9 +101,9 @@ def _read(path: Path, tool_name: str) -> SwapNote:
             living = True
         try:
             values = json.loads(file.read())
-            return SwapNote(tool_name, values["before"], values["after"], values["live"], path, living)
+            return SwapEntry(tool_name, values["before"], values["after"], values["live"], path, living)
         except (ValueError, KeyError, TypeError):
-            return SwapNote(tool_name, None, None, None, path, living)
+            return SwapEntry(tool_name, None, None, None, path, living)
 
 
 def _sync(folder: Path) -> None:

@@ -14,7 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticSerializationError
 
 from rollguard.errors import ToolLoadError
-from rollguard.record.call import told
+from rollguard.record.call import describe
 from rollguard.registry.serve.loader import LoadedTool
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def definition_of(tool: LoadedTool) -> dict[str, Any]:
     try:
         schema = _parameters(tool.function)
     except Exception as error:  # of an annotation's own code it may be any
-        raise ToolLoadError(f"{tool.name}: its parameters cannot be described: {told(error)}") from error
+        raise ToolLoadError(f"{tool.name}: its parameters cannot be described: {describe(error)}") from error
     for section in documented:
         for parameter in section.value if isinstance(section, DocstringSectionParameters) else ():
             if parameter.name in schema["properties"] and parameter.description:
@@ -79,7 +79,7 @@ def _own_definition(name: str, ask: Callable[[], Any]) -> dict[str, Any]:
     try:
         definition = ask()
     except (Exception, SystemExit) as error:
-        raise ToolLoadError(f"{name}: get_tool_definition failed: {told(error)}") from error
+        raise ToolLoadError(f"{name}: get_tool_definition failed: {describe(error)}") from error
     if not isinstance(definition, dict):
         raise ToolLoadError(f"{name}: get_tool_definition returned {type(definition).__name__}, not a dict")
     return definition

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NoReturn
 
-from rollguard.errors import StoreError, ToolFileError, ToolLoadError, UnknownTool
+from rollguard.errors import InvalidInput, StoreError, ToolFileError, ToolLoadError, UnknownTool
 from rollguard.record.call import IsFailure, Subject
 from rollguard.record.fork_safety import renew_after_fork
 from rollguard.registry.folder.folder import FileStamp, Folder, checked_file_name
@@ -66,7 +66,7 @@ class Served:
         return self.held
 
 
-class Serving:
+class LiveTools:
     """The tools of a folder as this process serves them. Safe to use from many threads, and in a forked child.
 
     Args:
@@ -75,6 +75,9 @@ class Serving:
         failure_rules: for a tool's name, which returned results count as failures.
         look_every: seconds after which `serve` checks a file that this process did not swap; 0 checks each time.
         clock: seconds that only rise.
+
+    Raises:
+        InvalidInput: `look_every` is not a number of seconds.
 
     Attributes:
         before_check: called before each check; None calls nothing.
@@ -89,6 +92,8 @@ class Serving:
         look_every: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        if isinstance(look_every, bool) or not isinstance(look_every, int | float) or not look_every >= 0:
+            raise InvalidInput(f"look_every: {look_every!r} is not a number of seconds, 0 or more")
         self._folder = folder
         self._store = store
         self._failure_rules = failure_rules or {}
@@ -147,7 +152,7 @@ class Serving:
         return served
 
     def refresh(self) -> None:
-        """Look at every file again."""
+        """Check every file again."""
         with self._lock:
             names = self._folder.names()
             for gone in set(self._served) - set(names):
@@ -173,12 +178,12 @@ class Serving:
             self._served.pop(name, None)
 
     def all(self) -> dict[str, Served]:
-        """Every file as it was last looked at, by name."""
+        """Every file as it was last checked, by name."""
         with self._lock:
             return dict(sorted(self._served.items()))
 
     def problems(self) -> dict[str, str]:
-        """Why a file, as it was last looked at, is not served, by name."""
+        """Why a file, as it was last checked, is not served, by name."""
         with self._lock:
             held = {name: str(served.problem) for name, served in self._served.items() if served.problem}
             return dict(sorted({**held, **self._unreadable}.items()))

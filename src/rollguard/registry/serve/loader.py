@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from rollguard.errors import ToolLoadError
-from rollguard.record.call import IsFailure, told
+from rollguard.record.call import IsFailure, describe
 from rollguard.record.decorator import mark_of
 from rollguard.record.instrument import recorded_by_registry
 
@@ -74,7 +74,7 @@ def load(name: str, code: bytes, path: Path, sha256: str) -> LoadedTool:
         raise
     except BaseException as error:  # a tool's module may raise anything, SystemExit too; it must not end the agent
         sys.modules.pop(module.__name__, None)
-        raise ToolLoadError(f"{path} cannot be loaded: {told(error)}") from error
+        raise ToolLoadError(f"{path} cannot be loaded: {describe(error)}") from error
     weakref.finalize(tool, sys.modules.pop, module.__name__, None).atexit = False
     return tool
 
@@ -138,7 +138,7 @@ def _instance(name: str, cls: type, sha256: str, module: types.ModuleType, path:
     try:
         instance: Any = cls()
     except Exception as error:
-        raise ToolLoadError(f"{path}: {cls.__name__}() failed: {told(error)}") from error
+        raise ToolLoadError(f"{path}: {cls.__name__}() failed: {describe(error)}") from error
     return LoadedTool(
         name=name,
         function=instance.execute,
