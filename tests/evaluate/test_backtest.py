@@ -240,13 +240,13 @@ def test_a_rollback_by_hand_is_no_decision_of_a_rule(guard: Guard) -> None:
 
 def test_an_outage_holds_the_candidate(guard: Guard) -> None:
     """If another tool failed in the same minutes, a candidate that holds waits as the monitor would have."""
-    story(guard, 60, 60)
+    story(guard, 60, 60, hours=0.5)
     guard.calls(600, 6, start=NOW - 6 * DAY, hours=100, tool="other")
-    guard.calls(5, 115, start=NOW, hours=2, tool="other")
-    (held,) = replayed(guard, Rules(decision="evidence"))
+    guard.calls(5, 115, start=NOW, hours=0.5, tool="other")
+    (held,) = replayed(guard, Rules(decision="evidence", monitoring_window_hours=1))
     assert (held.replayed.at, held.replayed.judgement.needs_rollback) == (None, True)
     assert held.replayed.held_since is not None
-    (acted,) = replayed(guard, Rules(decision="evidence", hold_on_external=False))
+    (acted,) = replayed(guard, Rules(decision="evidence", monitoring_window_hours=1, hold_on_external=False))
     assert acted.replayed.at == held.replayed.held_since
 
 

@@ -81,13 +81,15 @@ class Replica:
             run.thread.start()
 
     def stop(self) -> None:
-        """Stop following; what is being written is written whole before this returns."""
+        """Stop following. What is being written is written whole, and the connection is closed, before this returns."""
         with self._lock:
             run, self._run = self._run, None
         if run is not None:
             run.stop()
             if run.checking.acquire(timeout=_PATIENCE):  # or else its connections would outlive their pool
                 run.checking.release()
+                if run.thread is not None and run.thread is not threading.current_thread():
+                    run.thread.join(_PATIENCE)
 
     def end(self) -> None:
         """Stop for good: what is called while the process ends starts no thread any more."""
