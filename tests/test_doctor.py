@@ -155,7 +155,7 @@ def test_a_folder_that_does_not_follow(guard: Rollguard) -> None:
     the_version_before(guard.registry.folder.file("my_tool"))
     assert (only(guard.settings).health, "follows within" in (only(guard.settings).mend or "")) == (Health.BROKEN, True)
     finding = only(replace(guard.settings, follow=False))
-    assert (finding.health, "may be meant" in (finding.mend or "")) == (Health.WARNING, True)
+    assert (finding.health, "may be intended" in (finding.mend or "")) == (Health.WARNING, True)
 
 
 def test_rollbacks_that_wait(guard: Rollguard) -> None:
@@ -179,7 +179,7 @@ def test_executions_that_wait(guard: Rollguard) -> None:
     assert "wait in" in only(guard.settings).says
     spool.unlink()
     Spool(refused_beside(spool)).append(row)
-    assert "set aside in" in only(guard.settings).says
+    assert "were moved to" in only(guard.settings).says
 
 
 def test_people_who_could_not_be_told(guard: Rollguard) -> None:
@@ -188,7 +188,7 @@ def test_people_who_could_not_be_told(guard: Rollguard) -> None:
     guard.store.outbox.add(event.to_dict(), NOW)
     (pending,) = guard.store.outbox.take_due(NOW)
     guard.store.outbox.retry(pending.notification_id, [], "webhook: 503", NOW + timedelta(hours=1))
-    assert "1 events could not be told everywhere: webhook: 503" in only(guard.settings).says
+    assert "1 notifications could not be delivered to every channel: webhook: 503" in only(guard.settings).says
 
 
 def test_nobody_watches_and_clocks_differ(guard: Rollguard) -> None:
@@ -225,7 +225,7 @@ def test_a_folder_that_is_not_there(settings: Settings) -> None:
     """A missing folder, and a file in its place, are named; nothing is made by looking."""
     Rollguard(settings).close()
     shutil.rmtree(settings.tools_dir)
-    assert "is not there" in only(settings).says
+    assert "does not exist" in only(settings).says
     assert not settings.tools_dir.exists()
     settings.tools_dir.write_text("")
     assert "is not a folder" in only(settings).says
@@ -247,7 +247,7 @@ def test_a_schema_of_another_time(settings: Settings, revision: str) -> None:
 
 
 def test_a_database_that_is_not_there(tmp_path: Path) -> None:
-    """Of a database that does not answer that is said; a file that is not there is not made by looking."""
+    """A database that does not answer is reported; a check does not create a file that does not exist."""
     (tmp_path / "tools").mkdir()
     away = Settings(database="postgresql://u@127.0.0.1:1/d", tools_dir=tmp_path / "tools", file=tmp_path / "x.toml")
     assert (only(away).check, only(away).health) == ("database", Health.BROKEN)
@@ -275,7 +275,7 @@ def test_the_command(shell: object) -> None:  # noqa: F811 - the fixture
     ran = shell.run("doctor")
     assert ran.exit_code == 1
     assert ran.out.startswith(
-        "broken   tools: calculate: version 1 is live, and its file is gone\n         to mend it: "
+        "broken   tools: calculate: version 1 is live, and its file is gone\n         to fix it: "
     )
     ran = shell.run("doctor", "--json")
     assert (ran.exit_code, ran.json[0]["check"], ran.json[0]["health"]) == (1, "tools", "broken")

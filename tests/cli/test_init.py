@@ -39,7 +39,7 @@ def test_written_settings_state_the_defaults(empty: Shell) -> None:
     file = empty.folder / "rollguard.toml"
     text = file.read_text()
     assert Settings.load(file, {}).monitor == Settings().monitor
-    above_tools = text[: text.index("# A tool may differ")]
+    above_tools = text[: text.index("# A tool may override")]
     file.write_text(re.sub(r"^# (\w+ = )", r"\1", above_tools, flags=re.MULTILINE))
     shown, default = Settings.load(file, {}), Settings()
     for section in ("monitor", "watch", "record", "notify"):

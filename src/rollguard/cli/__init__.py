@@ -12,7 +12,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        arguments: the words after `rollguard`; by default the process's own.
+        arguments: the arguments after `rollguard`; by default those of the process.
 
     Returns:
         The exit code; see `rollguard.cli.exits`.
@@ -21,12 +21,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from rollguard.errors import RollguardError
 
     output.never_fail_on_characters()
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    for word in words:
-        if not _is_text(word):
-            return exits.usage(f"{word!r} is not UTF-8 text")
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    for argument in given:
+        if not _is_text(argument):
+            return exits.usage(f"{argument!r} is not UTF-8 text")
     try:
-        code = _run(words)
+        code = _run(given)
         output.flush()
     except RollguardError as error:
         code = exits.report(error)
@@ -39,20 +39,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _run(words: list[str]) -> int:
+def _run(arguments: list[str]) -> int:
     from rollguard.cli.app import app
 
     try:
-        app(args=words, prog_name="rollguard")
+        app(args=arguments, prog_name="rollguard")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0
 
 
-def _is_text(word: str) -> bool:
-    """False for bytes that the shell passed on and that are no text: no database could hold them."""
+def _is_text(argument: str) -> bool:
+    """Return False for bytes that are not UTF-8 text: no database can store them."""
     try:
-        word.encode()
+        argument.encode()
     except UnicodeEncodeError:
         return False
     return True

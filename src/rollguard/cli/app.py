@@ -1,4 +1,4 @@
-"""The commands, put together."""
+"""Collect the commands into one application."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _rollguard(
         bool, typer.Option("--version", help="Print the version and stop.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Watch every deployed version of an agent's tools, and put the last good one back when a new one fails more."""
+    """Monitor every deployed version of an agent's tools, and restore the last good one when a new one fails more."""
     context.obj = Given(config, as_json)
 
 

@@ -1,4 +1,4 @@
-"""The doctor: is everything in order, and where it is not, what mends it. Changes nothing."""
+"""Check settings, folder, disk and database, and say how to fix what is wrong. Changes nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DISK_FULL = 5 * 1024 * 1024
 
 
 class Health(StrEnum):
-    """How bad a finding is. `broken`: something does not work, or will not when it is needed."""
+    """How bad a finding is. `broken`: something does not work, or will fail when it is needed."""
 
     OK = "ok"
     WARNING = "warning"
@@ -37,13 +37,13 @@ class Health(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found.
+    """What one check found. The attributes are the keys of `rollguard doctor --json`.
 
     Attributes:
-        check: what was looked at.
-        health: how it is.
+        check: what was checked.
+        health: ok, warning or broken.
         says: what was found, with the names and numbers.
-        mend: what to do about it; None where nothing is to be done.
+        mend: how to fix it; None if nothing needs fixing.
     """
 
     check: str
@@ -53,7 +53,7 @@ class Finding:
 
 
 def examine(settings: Settings, now: datetime) -> list[Finding]:
-    """Look at everything that the settings name. The worse comes first, else in the order of looking."""
+    """Check everything that the settings name, and return the findings, the worst first."""
     began = time.monotonic()
     findings = [*_settings(settings), *_folder(settings.tools_dir), *_spool(settings.tools_dir)]
     try:
@@ -69,35 +69,36 @@ def examine(settings: Settings, now: datetime) -> list[Finding]:
 
 def _settings(settings: Settings) -> Iterator[Finding]:
     if settings.file is None:
-        yield _ok("settings", "from the environment alone; there is no rollguard.toml")
+        yield _ok("settings", "they come from the environment alone; there is no rollguard.toml")
     else:
         yield _ok("settings", f"{settings.file.name} is read, from {settings.file.parent}")
     for name, actuator in settings.actuators.items():
         if actuator.kind == "command" and shutil.which(actuator.command[0]) is None:
             says = f"{name} is put in its place by {actuator.command[0]}, and there is no such program"
-            yield _broken("settings", says, f"mend command under [tools.{name}.actuator], or install the program")
+            yield _broken("settings", says, f"correct command under [tools.{name}.actuator], or install the program")
 
 
 def _folder(path: Path) -> Iterator[Finding]:
     if not path.is_dir():
-        there = "is not a folder" if path.exists() else "is not there"
-        yield _broken("folder", f"the folder of tools, {path}, {there}", "make it, or mend tools_dir in rollguard.toml")
+        problem = "is not a folder" if path.exists() else "does not exist"
+        says = f"the folder of tools, {path}, {problem}"
+        yield _broken("folder", says, "create it, or correct tools_dir in rollguard.toml")
         return
     try:
         with tempfile.TemporaryFile(dir=path):
             yield _ok("folder", f"{path} can be written")
     except OSError as error:
         says = f"{path} cannot be written ({error.strerror}), so nothing in it can be rolled back"
-        yield _broken("folder", says, "give the user that runs Rollguard the right to write it, or free its disk")
+        yield _broken("folder", says, "let the user that runs Rollguard write to it, or free space on its disk")
     yield from _disk(path)
 
 
 def _disk(path: Path) -> Iterator[Finding]:
     free = shutil.disk_usage(path).free
     says = f"{free // 1024**2:,} MiB are free on the disk of {path}"
-    mend = "free some; a rollback writes a file, and so does every execution that cannot be stored"
+    fix = "free some space: a rollback writes a file, and so does every execution that cannot be stored"
     if free < _DISK_LOW:
-        yield Finding("disk", Health.BROKEN if free < _DISK_FULL else Health.WARNING, says, mend)
+        yield Finding("disk", Health.BROKEN if free < _DISK_FULL else Health.WARNING, says, fix)
     else:
         yield _ok("disk", says)
 
@@ -105,13 +106,13 @@ def _disk(path: Path) -> Iterator[Finding]:
 def _spool(folder: Path) -> Iterator[Finding]:
     spool = folder / ".rollguard" / "spool.jsonl"
     if waiting := Spool(spool).size:
-        says = f"executions wait in {spool} ({waiting:,} bytes) until the database takes them"
+        says = f"executions wait in {spool} ({waiting:,} bytes) until the database is available"
         yield _warning(
             "spool", says, "rollguard watch stores them, and so does the next call that reaches the database"
         )
     if Spool(refused_beside(spool)).pending:
-        says = f"executions that the database refused are set aside in {refused_beside(spool)}"
-        yield _warning("spool", says, "look why, each line is one; then move the file away")
+        says = f"executions that the database refused were moved to {refused_beside(spool)}"
+        yield _warning("spool", says, "find out why (each line is one execution), then move the file away")
 
 
 # --- the database ----------------------------------------------------------------------------------------------------
@@ -122,7 +123,7 @@ def _database(settings: Settings, now: datetime, clock: Callable[[], datetime]) 
     try:
         if checkup.missing:
             says = f"there is no {checkup.database.path} yet"
-            return [_warning("database", says, "any other command makes it; or mend database in rollguard.toml")]
+            return [_warning("database", says, "any other command creates it; or correct database in rollguard.toml")]
         findings = list(_schema(checkup))
         if any(finding.health is not Health.OK for finding in findings):
             return findings
@@ -151,14 +152,14 @@ def _schema(checkup: Checkup) -> Iterator[Finding]:
 
 def _clock(checkup: Checkup, ours: Callable[[], datetime]) -> Iterator[Finding]:
     before, theirs, after = ours(), checkup.clock(), ours()
-    off = theirs - min(max(before, theirs), after)  # a database that is slow to answer is not a clock that is off
+    off = theirs - min(max(before, theirs), after)  # the time that the answer took is no difference of the clocks
     ahead = "ahead of" if off > timedelta() else "behind"
     says = f"the database's clock is {abs(off).total_seconds():.1f} s {ahead} ours"
-    mend = "let both machines keep their time by NTP: calls that name no version are counted by their time"
+    fix = "synchronise both machines by NTP: calls that name no version are counted by their time"
     if abs(off) < _CLOCK_OFF:
         yield _ok("clock", says)
     else:
-        yield Finding("clock", Health.BROKEN if abs(off) >= _CLOCK_WRONG else Health.WARNING, says, mend)
+        yield Finding("clock", Health.BROKEN if abs(off) >= _CLOCK_WRONG else Health.WARNING, says, fix)
 
 
 # --- what the store knows --------------------------------------------------------------------------------------------
@@ -168,8 +169,8 @@ def _tools(settings: Settings, store: ExecutionStore) -> Iterator[Finding]:
     if not settings.tools_dir.is_dir():
         return
     folder = Folder(settings.tools_dir)
-    elsewhere = {name for name, actuator in settings.actuators.items() if actuator.kind != "folder"}
-    live = {name: at for name, at in store.versions.live_of_all().items() if name not in elsewhere}
+    remote = {name for name, actuator in settings.actuators.items() if actuator.kind != "folder"}
+    live = {name: at for name, at in store.versions.live_of_all().items() if name not in remote}
     quarantined = {(held.tool_name, held.sha256) for held in store.quarantine.in_force()}
     wrong = [
         finding
@@ -180,15 +181,15 @@ def _tools(settings: Settings, store: ExecutionStore) -> Iterator[Finding]:
     cut_short = sorted({entry.tool_name for entry in entries_in(settings.tools_dir)})
     if cut_short:
         says = f"a swap of a file is under way, or was cut short: {', '.join(cut_short)}"
-        yield _warning("tools", says, "rollguard watch puts it right, and so does whatever opens the folder next")
-    if not wrong and not cut_short:
-        yield _ok("tools", f"{len(live)} tools are in the folder as the books say")
-    for unsettled in store.actuations.unsettled():
-        says = (
-            f"{unsettled.tool_name}: nobody knows which version runs where it lives, since {unsettled.since:%F %R} UTC"
+        yield _warning(
+            "tools", says, "rollguard watch completes or undoes it, and so does the next process that starts"
         )
-        mend = "rollguard watch asks for the live version until that is acknowledged; see what its actuator says: "
-        yield _broken("tools", says, mend + (unsettled.last_error or "it was not asked again yet"))
+    if not wrong and not cut_short:
+        yield _ok("tools", f"{len(live)} tools are in the folder as recorded")
+    for unsettled in store.actuations.unsettled():
+        says = f"{unsettled.tool_name}: which version its target runs is not known since {unsettled.since:%F %R} UTC"
+        fix = "rollguard watch requests the live version until the target acknowledges it; its last answer: "
+        yield _broken("tools", says, fix + (unsettled.last_error or "none yet"))
 
 
 def _tool(
@@ -200,14 +201,14 @@ def _tool(
     *,
     follows: bool,
 ) -> Iterator[Finding]:
-    """What is wrong with the file of a tool."""
+    """Yield what is wrong with the file of a tool."""
     number = live.version_number
     put_back = f"put it back with: rollguard show {name} {number} --code | rollguard deploy - --tool {name}"
     try:
         code = folder.read(name)
     except ToolFileError as error:
         yield _broken(
-            "tools", f"{name}: {error}", f"move away what is in its place, or let us read it; then {put_back}"
+            "tools", f"{name}: {error}", f"move away what is in its place, or make it readable; then {put_back}"
         )
         return
     if code is None:
@@ -216,21 +217,21 @@ def _tool(
     sha256 = digest(code)
     if (name, sha256) in quarantined:
         says = f"{name}: version {number} is live, and its file holds code that is in quarantine"
-        yield _broken("tools", says, f"{put_back}; or insist with: rollguard deploy {folder.file(name)} --force")
+        yield _broken("tools", says, f"{put_back}; or allow it with: rollguard deploy {folder.file(name)} --force")
     elif (held := store.versions.find(name, sha256)) is not None and held.version_number != number:
         says = f"{name}: version {number} is live, and its file holds version {held.version_number}"
         if follows:
-            may = "a process that serves the folder follows within a second: see its log, and whether it may write here"
-            yield _broken("tools", says, f"{may}; or {put_back}")
+            fix = "a process that serves the folder follows within a second: check its log and its right to write here"
+            yield _broken("tools", says, f"{fix}; or {put_back}")
         else:
-            yield _warning("tools", says, f"with follow = false that may be meant; if it is not, {put_back}")
+            yield _warning("tools", says, f"with follow = false that may be intended; if it is not, {put_back}")
     elif held is None:
-        says = f"{name}: version {number} is live, and its file was edited by hand, so that nothing watches it"
+        says = f"{name}: version {number} is live, and its file was edited by hand, so nothing monitors it"
         yield _warning("tools", says, f"deploy it with: rollguard deploy {folder.file(name)}; or {put_back}")
     try:
         load(name, code, folder.file(name), sha256)
     except ToolLoadError as error:
-        yield _broken("tools", f"{name}: every call of it fails: {error}", f"mend it; or {put_back}")
+        yield _broken("tools", f"{name}: every call of it fails: {error}", f"fix the file; or {put_back}")
 
 
 def _rollbacks(store: ExecutionStore) -> Iterator[Finding]:
@@ -244,12 +245,14 @@ def _rollbacks(store: ExecutionStore) -> Iterator[Finding]:
 def _rollback(rollback: Rollback) -> Finding:
     what = f"{rollback.tool_name}: rollback {rollback.rollback_id} is {rollback.state}"
     if rollback.state in ("observed", "capped"):
-        return _warning("rollbacks", f"{what}: {rollback.error}", "look whether it is right; a person may always do it")
+        return _warning(
+            "rollbacks", f"{what}: {rollback.error}", "check whether that is right; you can still roll back by hand"
+        )
     if rollback.error is None:
         watch = "rollguard watch carries it out at the start of its next cycle; is it running?"
         return _warning("rollbacks", f"{what} and not finished", watch)
     tried = f"{what} after {rollback.attempts} attempts: {rollback.error}"
-    return _broken("rollbacks", tried, "mend what it says; rollguard watch tries it again")
+    return _broken("rollbacks", tried, "fix the cause that it names; rollguard watch tries again")
 
 
 def _watching(settings: Settings, store: ExecutionStore, now: datetime) -> Iterator[Finding]:
@@ -261,25 +264,25 @@ def _watching(settings: Settings, store: ExecutionStore, now: datetime) -> Itera
         says = f"{len(missed)} of {len(rows)} deployments were not checked for two intervals: {few}"
         yield _broken("watch", says, "start: rollguard watch")
     else:
-        yield _ok("watch", f"{len(rows)} deployments are under watch, and none is overdue")
+        yield _ok("watch", f"{len(rows)} deployments are monitored, and no check is overdue")
 
 
 def _notifications(store: ExecutionStore) -> Iterator[Finding]:
     failing, error = store.outbox.failing()
     if failing:
-        says = f"{failing} events could not be told everywhere: {error}"
-        yield _broken("notifications", says, "mend [notify] in rollguard.toml, or its receiver; they are sent again")
+        says = f"{failing} notifications could not be delivered to every channel: {error}"
+        yield _broken("notifications", says, "fix [notify] in rollguard.toml, or its receiver; they are sent again")
     else:
-        yield _ok("notifications", "every event that was due was told")
+        yield _ok("notifications", "every notification that was due was delivered")
 
 
 def _ok(check: str, says: str) -> Finding:
     return Finding(check, Health.OK, says)
 
 
-def _warning(check: str, says: str, mend: str) -> Finding:
-    return Finding(check, Health.WARNING, says, mend)
+def _warning(check: str, says: str, fix: str) -> Finding:
+    return Finding(check, Health.WARNING, says, fix)
 
 
-def _broken(check: str, says: str, mend: str) -> Finding:
-    return Finding(check, Health.BROKEN, says, mend)
+def _broken(check: str, says: str, fix: str) -> Finding:
+    return Finding(check, Health.BROKEN, says, fix)

@@ -1,4 +1,4 @@
-"""Exit codes, and how an error is told."""
+"""Exit codes, and how an error is reported."""
 
 from __future__ import annotations
 
@@ -34,27 +34,27 @@ MEANINGS = {
     TOOL_FAILED: "call: the tool failed",
     BREAKING: "deploy --strict: it would break callers",
     INTERRUPTED: "interrupted by Ctrl-C",
-    READER_GONE: "the reader of the output went away",
+    READER_GONE: "the reader of the output closed it",
 }
 
-# What to do next, for errors whose own words do not name a command or a place to look.
+# What to do next, for errors whose message does not name a command.
 _HINTS: tuple[tuple[type[RollguardError], str], ...] = (
-    (ToolLoadError, "mend the file and try again; 'rollguard tools' lists every file that cannot be loaded"),
+    (ToolLoadError, "fix the file and try again; 'rollguard tools' lists every file that cannot be loaded"),
     (UnknownTool, "list the tools with: rollguard tools"),
     (UnknownSession, "list the sessions with: rollguard sessions"),
-    (SessionClosed, "list the sessions under watch with: rollguard status"),
-    (DeploymentConflict, "look at what is live with: rollguard history TOOL"),
+    (SessionClosed, "list the active sessions with: rollguard status"),
+    (DeploymentConflict, "see what is live with: rollguard history TOOL"),
     (NotARollguardStore, "give another file or database as 'database' in rollguard.toml"),
     (StoreBusy, "try again, or raise busy_timeout_seconds under [record] in rollguard.toml"),
-    (StoreUnavailable, "'database' in rollguard.toml or ROLLGUARD_DATABASE says which one is meant"),
+    (StoreUnavailable, "'database' in rollguard.toml or ROLLGUARD_DATABASE names the database to use"),
 )
 
 
 def report(error: Exception) -> int:
-    """Say on stderr, in one line, what went wrong, and in a second one what to do; the exit code is returned."""
-    from rollguard.cli.words import printable
+    """Print what went wrong to stderr in one line, and what to do in a second one, and return the exit code."""
+    from rollguard.cli.formatting import printable
 
-    print(f"error: {printable(' '.join(_words(error).split()))}", file=sys.stderr)
+    print(f"error: {printable(' '.join(_message(error).split()))}", file=sys.stderr)
     hint = next((text for kind, text in _HINTS if isinstance(error, kind)), None)
     if hint is not None and "rollguard " not in str(error):
         print(f"hint: {hint}", file=sys.stderr)
@@ -62,12 +62,12 @@ def report(error: Exception) -> int:
 
 
 def usage(problem: str) -> int:
-    """Say on stderr what is wrong with the words that were typed; the exit code is returned."""
+    """Print to stderr what is wrong with the arguments, and return the exit code."""
     print(f"error: {problem}; see: rollguard --help", file=sys.stderr)
     return USAGE
 
 
-def _words(error: Exception) -> str:
+def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Executions from JSON lines and CSV: one mapping for each, and the line at fault where something is wrong."""
+"""Read executions from JSON lines and CSV: one mapping each; an error names the line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Format = Literal["jsonl", "csv"]
 _YES = frozenset(("true", "t", "yes", "y", "1", "success", "succeeded", "ok"))
 _NO = frozenset(("false", "f", "no", "n", "0", "failure", "failed", "error"))
 _IN_MEMORY = 16 * 1024 * 1024
-_REMEMBERED = 10_000  # executions whose lines are known: the store checks some hundreds at a time
+_REMEMBERED = 10_000  # executions whose line numbers are kept: the store checks some hundreds at a time
 _LARGEST_CELL = 64 * 1024 * 1024
 
 
@@ -33,7 +33,7 @@ class Source:
     """A file of executions, read line by line.
 
     Attributes:
-        name: what people call it.
+        name: the name that errors use.
         line: the line that the latest execution began on.
         read: bytes read so far, of `size`.
     """
@@ -45,10 +45,10 @@ class Source:
         self._file = file
 
     def executions(self, form: Format) -> Iterator[dict[str, Any]]:
-        """Each execution as a mapping of the fields of `Execution`.
+        """Yield each execution as a mapping of the fields of `Execution`.
 
         Raises:
-            BadLine: a line is none.
+            BadLine: a line is not an execution.
         """
         for execution in self._csv() if form == "csv" else self._jsonl():
             self.count += 1
@@ -56,7 +56,7 @@ class Source:
             yield execution
 
     def fault(self, problem: object, number: int | None = None) -> BadLine:
-        """An error at the present line, or at that of the execution of that number, from 1 on."""
+        """Return an error at the present line, or at that of execution `number`, counted from 1."""
         line = self.line if number is None else self._lines_of_latest[number - self.count - 1]
         return BadLine(f"{self.name}, line {line}: {problem}; nothing of it was stored")
 
@@ -129,10 +129,10 @@ class Source:
 
 
 def format_of(file: Path, given: Format | None) -> Format:
-    """The format that was given, else the one that the file's name tells; stdin has JSON lines.
+    """Return the given format, else that of the file's name; stdin has JSON lines.
 
     Raises:
-        InvalidInput: the name tells none.
+        InvalidInput: the name has no known suffix.
     """
     if given is not None:
         return given
@@ -141,16 +141,16 @@ def format_of(file: Path, given: Format | None) -> Format:
     known: Mapping[str, Format] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv"}
     found = known.get(file.suffix.lower())
     if found is None:
-        raise InvalidInput(f"{file}: its name does not tell the format; give --format jsonl or --format csv")
+        raise InvalidInput(f"{file}: its name does not show the format; give --format jsonl or --format csv")
     return found
 
 
 @contextmanager
 def opened_source(file: Path) -> Iterator[Source]:
-    """The file, or stdin for `-`.
+    """Open the file, or stdin for `-`.
 
-    What cannot be measured beforehand (stdin, a pipe) is first copied to a temporary file: the database is written in
-    one transaction, and others should not have to wait for whoever feeds the pipe.
+    Stdin and pipes are copied to a temporary file first. All executions are stored in one transaction, and others
+    should not wait for the writer of the pipe.
 
     Raises:
         InvalidInput: it cannot be read.

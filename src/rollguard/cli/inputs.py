@@ -1,4 +1,4 @@
-"""What people type, as the values that are meant."""
+"""Convert what people type to values."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from rollguard.errors import InvalidInput
 STDIN = Path("-")
 
 
-def parameters(words: list[str], document: str | None) -> dict[str, Any]:
-    """`k=v` words over a JSON object.
+def parameters(assignments: list[str], document: str | None) -> dict[str, Any]:
+    """Return the `name=value` arguments, which take precedence over those of a JSON object.
 
     Raises:
-        typer.BadParameter: a word is no `k=v`, a name comes twice, or the document is no JSON object.
+        typer.BadParameter: an argument is not `name=value`, a name is given twice, or it is no JSON object.
     """
-    meant: dict[str, Any] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
+    values: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
         if not equals or not name:
-            raise typer.BadParameter(f"{word!r} is not of the form name=value")
-        if name in meant:
+            raise typer.BadParameter(f"{assignment!r} is not of the form name=value")
+        if name in values:
             raise typer.BadParameter(f"{name!r} is given twice")
-        meant[name] = json_or_text(value)
+        values[name] = json_or_text(value)
     if document is None:
-        return meant
+        return values
     given = json_value(document, "--params")
     if not isinstance(given, dict):
         raise typer.BadParameter('--params: give a JSON object, such as \'{"city": "Oslo"}\'')
-    return {**given, **meant}
+    return {**given, **values}
 
 
 def json_or_text(text: str) -> Any:
-    """The text's value if it is JSON, else the text itself."""
+    """Return the text's value if it is JSON, else the text itself."""
     try:
         return strict_json(text)
     except ValueError:
@@ -47,7 +47,7 @@ def json_or_text(text: str) -> Any:
 
 
 def json_value(text: str, option: str) -> Any:
-    """The value of an option that takes JSON."""
+    """Return the value of an option that takes JSON."""
     try:
         return strict_json(text)
     except ValueError as error:
@@ -55,10 +55,10 @@ def json_value(text: str, option: str) -> Any:
 
 
 def strict_json(text: str) -> Any:
-    """The value of a JSON document.
+    """Return the value of a JSON document.
 
     Raises:
-        ValueError: it is none; NaN and Infinity, which Python would take, are none either.
+        ValueError: it is not valid JSON; NaN and Infinity, which Python would accept, are not.
     """
     try:
         return _STRICT.decode(text)
@@ -69,10 +69,10 @@ def strict_json(text: str) -> Any:
 
 
 def time_of(text: str) -> datetime:
-    """A time in ISO 8601. One without a zone is local time.
+    """Return a time given in ISO 8601; without a zone it is local time.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a time in ISO 8601.
     """
     try:
         return datetime.fromisoformat(text.strip())
@@ -81,10 +81,10 @@ def time_of(text: str) -> datetime:
 
 
 def time_given(text: str | None, option: str) -> datetime | None:
-    """The time that an option gives, if it gives one.
+    """Return the time that an option gives, or None if it is not given.
 
     Raises:
-        typer.BadParameter: it is none.
+        typer.BadParameter: it is not a time in ISO 8601.
     """
     try:
         return None if text is None else time_of(text)
@@ -93,7 +93,7 @@ def time_given(text: str | None, option: str) -> datetime | None:
 
 
 def code_of(file: Path) -> bytes:
-    """The bytes of a file of code, or of stdin for `-`.
+    """Return the bytes of a file of code, or of stdin for `-`.
 
     Raises:
         InvalidInput: it cannot be read.
@@ -107,7 +107,7 @@ def code_of(file: Path) -> bytes:
 
 
 def who() -> str:
-    """Who is at the keyboard: the login name, for the books."""
+    """Return the login name, to record who did it; "human" if the user has no name."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a container may run as a user that has no name
@@ -118,4 +118,6 @@ def _refuse_constant(constant: str) -> None:
     raise ValueError(f"not JSON: {constant}")
 
 
-_STRICT = json.JSONDecoder(parse_constant=_refuse_constant)  # made once: `json.loads` would make one for every document
+_STRICT = json.JSONDecoder(
+    parse_constant=_refuse_constant
+)  # created once: `json.loads` would create one for every document

@@ -1,4 +1,4 @@
-"""From the command line's words to an open `Rollguard`."""
+"""Open a `Rollguard` from the command line's settings."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _HANDLER = "rollguard.cli"
 
 @contextlib.contextmanager
 def opened(config: Path | None, *, adopt: bool = True, logs: logging.Handler | None = None) -> Iterator[Rollguard]:
-    """The system as the settings describe it, closed again at the end.
+    """Yield the system that the settings describe, and close it at the end.
 
     Args:
-        config: the settings' file, where one was named.
+        config: the file of settings, if one was named.
         adopt: False for a command that only reads: it changes neither the folder nor the database.
-        logs: where log lines go; by default warnings go to stderr.
+        logs: the handler of log lines; by default warnings go to stderr.
 
     Raises:
-        InvalidSetting: there are no settings, or they cannot be meant.
+        InvalidSetting: there are no settings, or one is invalid.
         StoreError, ToolFileError: as `Rollguard`.
     """
     from rollguard.app import Rollguard
@@ -45,7 +45,7 @@ def opened(config: Path | None, *, adopt: bool = True, logs: logging.Handler | N
 
 
 def settings_for(config: Path | None) -> Settings:
-    """The settings that are meant. Raises `InvalidSetting` where there are none, or they cannot be meant."""
+    """Return the settings to use. Raises `InvalidSetting` if there are none, or one is invalid."""
     from rollguard.settings import FILE_NAME, Settings
 
     settings = Settings.load(config)
@@ -71,7 +71,7 @@ def _warnings() -> logging.Handler:
     handler = logging.StreamHandler(sys.stderr)
     handler.setLevel(logging.WARNING)
     handler.setFormatter(_Plain())
-    # A broken file concerns the commands that name its tool, and `tools`; what breaks callers `deploy` says itself.
+    # Commands that name a broken tool, and `tools`, report it themselves; `deploy` reports what breaks callers.
     handler.addFilter(
         lambda line: line.name not in ("rollguard.registry.serve.live_tools", "rollguard.registry.deploy.compat_check")
     )

@@ -11,7 +11,7 @@ import typer
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What was given before the command's name."""
+    """The options given before the command's name."""
 
     config: Path | None = None
     as_json: bool = False

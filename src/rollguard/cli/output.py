@@ -1,4 +1,4 @@
-"""The one door to stdout: JSON for programs, text and tables for people."""
+"""Write to stdout: JSON for programs, text and tables for people. Nothing else in `cli` writes to it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rollguard.cli.words import NOTHING, printable
+from rollguard.cli.formatting import NOTHING, printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
-# Words that should be seen at once, in the colour that says so.
+# The colours of values that people should see at once.
 _STYLES = {
     "regressed": "bold red",
     "critical": "bold red",
@@ -41,11 +41,11 @@ _DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
 
 
 class ReaderGone(Exception):
-    """Whoever read stdout stopped reading, as `| head` does."""
+    """The reader of stdout closed it, as `| head` does."""
 
 
 def never_fail_on_characters() -> None:
-    """A terminal that knows no 'é' gets an escape instead of an error."""
+    """Escape characters that the terminal cannot show, instead of raising an error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -73,7 +73,7 @@ def emit_bytes(content: bytes) -> None:
 
 
 def flush() -> None:
-    """Write what stdout still holds back."""
+    """Write what stdout still buffers."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -82,12 +82,12 @@ def flush() -> None:
 
 
 def emit_json(value: Any) -> None:
-    """Write one JSON document. Times are ISO 8601, and it is plain ASCII, so that it survives any encoding."""
+    """Write one JSON document. Times are ISO 8601. It is plain ASCII, so any encoding can write it."""
     emit(json.dumps(value, indent=2, default=_plain) + "\n")
 
 
 def record(value: Any, *without: str) -> dict[str, Any]:
-    """A dataclass as a mapping, without the fields named."""
+    """Return a dataclass as a mapping, without the named fields."""
     return {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.name not in without}
 
 
@@ -97,13 +97,13 @@ def show(*renderables: RenderableType) -> None:
     with console.capture() as captured:
         console.print(*renderables, sep="\n")
     text = captured.get()
-    if not console.is_terminal:  # a file need not keep what pads a table's cells
+    if not console.is_terminal:  # a file does not need the padding of a table's cells
         text = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
     emit(text)
 
 
 def diff(text: str) -> None:
-    """Write a unified diff, each line whole; coloured at a terminal."""
+    """Write a unified diff without wrapping its lines; in colour at a terminal."""
     from rich.text import Text
 
     lines = ["\t".join(map(printable, line.split("\t"))) for line in text.removesuffix("\n").split("\n")]
@@ -119,14 +119,14 @@ def diff(text: str) -> None:
 
 
 def stdout_console() -> Console:
-    """A console on stdout that takes text as it is."""
+    """Return a console on stdout that reads no markup in text."""
     from rich.console import Console
 
     return Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> Table:
-    """A table. A column named `x>` stands at the right; the text of one named `x~` is folded where it must be."""
+    """Return a table. A column named `x>` is aligned right; the text of one named `x~` wraps if it is too long."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -153,7 +153,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: st
 
 
 def cell(value: object) -> RenderableType:
-    """A value of a table as text, never read as markup."""
+    """Return a value as the text of a table cell, never read as markup."""
     from rich.text import Text
 
     text = NOTHING if value is None else printable(str(value))
@@ -163,7 +163,7 @@ def cell(value: object) -> RenderableType:
 def listing(
     columns: Sequence[str], rows: Sequence[Sequence[object]], *, nothing: str, title: str | None = None
 ) -> None:
-    """Show a table; where it would be empty, say so."""
+    """Show a table, or the text `nothing` if it would be empty."""
     if rows:
         show(table(columns, rows, title=title))
     else:
@@ -171,20 +171,20 @@ def listing(
 
 
 def note(text: str) -> None:
-    """A line for people beside the result, on stderr."""
+    """Write a line for people to stderr."""
     print(printable(text), file=sys.stderr)
 
 
 @contextlib.contextmanager
 def tools_print_to_stderr() -> Iterator[None]:
-    """While tools' code runs, what it prints goes to stderr: stdout is for the command's own result."""
+    """Send what tools print to stderr: stdout is for the command's own result."""
     real = sys.stdout is sys.__stdout__ and sys.stdout is not None and sys.stderr is sys.__stderr__
     kept = None
     if real:
         sys.stdout.flush()
         with contextlib.suppress(OSError):
             kept = os.dup(1)
-            os.dup2(2, 1)  # programs that a tool starts write to the descriptor itself
+            os.dup2(2, 1)  # programs that a tool starts write to the file descriptor
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
@@ -195,7 +195,7 @@ def tools_print_to_stderr() -> Iterator[None]:
 
 
 def _forget_stdout() -> None:
-    """Let nothing try to write again, not even the interpreter as it ends."""
+    """Send further output to nowhere, also what the interpreter flushes at its end."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -211,4 +211,4 @@ def _plain(value: object) -> object:
         return record(value)
     if isinstance(value, Path):
         return str(value)
-    raise TypeError(f"{type(value).__name__} has no place in the output")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")

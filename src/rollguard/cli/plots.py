@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from rollguard.evaluate.backtest import Deployment, ToolRisk
 
 _SUFFIXES = (".png", ".svg")
-_MOST_ROWS = 60  # a figure with more is not to be read
+_MOST_ROWS = 60  # a figure with more cannot be read
 _MOST_TOOLS = 20
 _ROW_INCHES = 0.28
 _MINUTE, _HOUR = timedelta(minutes=1), timedelta(hours=1)
-_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#BBBBBB"  # told apart by the colour-blind too
+_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#BBBBBB"  # colours that colour-blind people can distinguish
 
 
 def check_plot(file: Path) -> None:
-    """Refuse a file that no figure can be written to, before anything else is done.
+    """Check that a figure can be written to the file, before the command does anything else.
 
     Raises:
         InvalidInput: its suffix is unknown, its folder is missing, it cannot be written, or matplotlib is missing.
@@ -43,7 +43,7 @@ def plot_backtest(file: Path, deployments: Sequence[Deployment], risks: Sequence
     """Draw each deployment with both decisions and, beside it, each tool's false alarms by both rules.
 
     Returns:
-        How many deployments are in it: the newest, where there are very many.
+        How many deployments the figure shows: the newest, if there are very many.
 
     Raises:
         InvalidInput: the file cannot be written.
@@ -115,6 +115,6 @@ def _name(deployment: Deployment) -> str:
 
 
 def _plain(name: str) -> str:
-    """A name as it is: matplotlib would read what stands between dollars as a formula."""
+    """Escape dollar signs: matplotlib reads text between them as a formula."""
     short = name if len(name) <= 30 else f"{name[:29]}…"
     return short.replace("$", r"\$")

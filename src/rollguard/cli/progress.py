@@ -1,4 +1,4 @@
-"""The progress bar of commands that take long."""
+"""The progress bar of long commands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Advance(Protocol):
-    """Moves a progress bar on."""
+    """Advances a progress bar."""
 
     def __call__(self, done: float, count: str = "", /) -> object:
         """Show how much is done, and a count beside it."""
@@ -16,10 +16,10 @@ class Advance(Protocol):
 
 @contextmanager
 def progress(name: str, *, size: float | None = 1.0) -> Iterator[Advance]:
-    """Show a progress bar on stderr, where stderr is a terminal, and yield what moves it on.
+    """Show a progress bar if stderr is a terminal, and yield the function that advances it.
 
     Args:
-        size: how much there is to do; None where nobody knows.
+        size: how much there is to do; None if it is not known.
     """
     from rich.console import Console
 
@@ -29,9 +29,9 @@ def progress(name: str, *, size: float | None = 1.0) -> Iterator[Advance]:
         return
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    words = (TextColumn("{task.description}"), TextColumn("{task.fields[count]}"))
+    labels = (TextColumn("{task.description}"), TextColumn("{task.fields[count]}"))
     with Progress(
-        words[0], BarColumn(), words[1], TaskProgressColumn(), TimeRemainingColumn(), console=console, transient=True
+        labels[0], BarColumn(), labels[1], TaskProgressColumn(), TimeRemainingColumn(), console=console, transient=True
     ) as bar:
         task = bar.add_task(name, total=size, count="")
         yield lambda done, count="": bar.update(task, completed=done, count=count)

@@ -1,61 +1,61 @@
-"""What `rollguard init` writes."""
+"""The files that `rollguard init` writes."""
 
 from __future__ import annotations
 
 SETTINGS = """\
 # Rollguard's settings. A line that begins with '#' shows a default; take the '#' away to change it.
-# The environment goes over this file: ROLLGUARD_DATABASE, ROLLGUARD_MONITOR__MIN_EXECUTIONS=20, ...
+# The environment overrides this file: ROLLGUARD_DATABASE, ROLLGUARD_MONITOR__MIN_EXECUTIONS=20, ...
 
-# Where executions, versions and sessions are kept. A relative path is meant from this file's folder.
+# Where executions, versions and sessions are kept. A relative path starts at this file's folder.
 # For more than one machine: "postgresql://user:password@host/database"
 database = "sqlite:///rollguard.db"
 
 # The folder of tools, one Python file each.
 tools_dir = "tools"
 
-# Whether what goes live on another machine with the same database is written into the folder here too.
+# Whether versions that go live on another machine with the same database are written into this folder too.
 # follow = true
 
-# How a deployment is watched and judged.
+# How a deployment is monitored and judged.
 [monitor]
-# monitoring_window_hours = 24   # how long it is watched
+# monitoring_window_hours = 24   # how long it is monitored
 # baseline_window_days = 7       # how far back its baseline reaches
 # regression_threshold = 0.15    # the drop of the success rate that rolls it back: 15 percentage points
-# min_executions = 10            # calls that are needed before and after it
-# alpha = 0.05                   # the evidence rule: how often it may be wrong about an unchanged tool
-# delta = 0.0                    # the evidence rule: the rise of the failure rate that is forgiven
+# min_executions = 10            # calls needed before and after it
+# alpha = 0.05                   # the evidence rule: the bound on false alarms for an unchanged tool
+# delta = 0.0                    # the evidence rule: the rise of the failure rate that is accepted
 # decision = "threshold"         # "evidence": rolls back when an anytime-valid test says so, false alarms below alpha
-# fast_triggers = "with_evidence"  # 3 failures in a row and the like; "alone" asks for no evidence; "off"
+# fast_triggers = "with_evidence"  # 3 failures in a row and the like; "alone" needs no evidence; "off"
 # rollback_on_slowdown = false   # true rolls back on evidence of a slowdown too
-# caller_errors = []             # error types that are the caller's fault, as ["ValidationError"]
-# collapse_retries = 0.0         # seconds: a failed call made again so soon with the same parameters does not count
+# caller_errors = []             # error types that are the caller's fault, such as ["ValidationError"]
+# collapse_retries = 0.0         # seconds: a failed call repeated this soon with the same parameters does not count
 # baseline = "before"            # "same_hours" compares with the same hours of the week only
-# extend_until_sufficient = 0    # hours that the watch goes on when its time ends without enough calls
+# extend_until_sufficient = 0    # hours to monitor longer if there are not enough calls
 # (hold_on_external, true or false: wait while an outage explains the failures. By default with "evidence" only.)
 # mode = "act"                   # "observe" records and alerts, and never rolls back
 # max_rollbacks_per_day = 3      # automatic rollbacks of one tool in 24 hours; 0 is no limit
 
-# How often `rollguard watch` looks.
+# How often `rollguard watch` checks.
 [watch]
 # check_interval_seconds = 300
 
-# What is kept of each call.
+# What is recorded of each call.
 [record]
 # store_payloads = true          # false keeps no parameters and no results
-# payload_limit = 16384          # bytes of JSON that are kept whole
+# payload_limit = 16384          # larger JSON is truncated to this many bytes
 # busy_timeout_seconds = 5.0     # how long to wait for another process's lock
 # durable = false                # true writes every execution through before its call returns
-# flush_interval_seconds = 0.1   # how long an execution waits in memory at most
-# buffer_size = 50000            # how many wait there at most; further ones wait on disk
-# retention_days = 30            # how long each call is kept; its counts stay. 0 is for ever
+# flush_interval_seconds = 0.1   # the longest time that an execution waits in memory
+# buffer_size = 50000            # the most that wait in memory; further ones wait on disk
+# retention_days = 30            # how long each call is kept; counts stay. 0 keeps calls for ever
 
-# Who is told of rollbacks and slowdowns.
+# Who is notified of rollbacks and slowdowns.
 [notify]
 # log = true
 # webhook_urls = []              # ["https://example.com/hook"]
 # webhook_timeout_seconds = 5.0
 
-# A tool may differ in anything that [monitor] sets, and say which of its results are failures.
+# A tool may override any key of [monitor], and say which of its results are failures.
 # [tools.calculate]
 # regression_threshold = 0.10
 # [tools.calculate.failure]

@@ -1,4 +1,4 @@
-"""Scenarios from files: one's own, or those that come with Rollguard."""
+"""Read scenarios from files: your own, or those that come with Rollguard."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def ready_made() -> dict[str, Scenario]:
-    """The scenarios that come with Rollguard, by name."""
+    """Return the scenarios that come with Rollguard, by name."""
     from rollguard.evaluate.scenario import Scenario
 
     folder = files("rollguard") / "scenarios"
@@ -25,24 +25,24 @@ def ready_made() -> dict[str, Scenario]:
     }
 
 
-def scenario_of(word: str) -> tuple[str, Scenario]:
-    """(name, scenario) of a file, or of a name of those that come with Rollguard.
+def scenario_of(file_or_name: str) -> tuple[str, Scenario]:
+    """Return the name and the scenario of a file, or of a scenario that comes with Rollguard.
 
     Raises:
-        InvalidInput: it cannot be read, or is no scenario.
+        InvalidInput: it cannot be read, or is not a scenario.
     """
     from rollguard.evaluate.scenario import Scenario
 
-    file = Path(word)
+    file = Path(file_or_name)
     if file.suffix != ".toml" and not file.exists():
         known = ready_made()
-        if word not in known:
-            raise InvalidInput(f"{word}: no such scenario; give a file, or one of {', '.join(known)}")
-        return word, known[word]
+        if file_or_name not in known:
+            raise InvalidInput(f"{file_or_name}: no such scenario; give a file, or one of {', '.join(known)}")
+        return file_or_name, known[file_or_name]
     try:
         values = tomllib.loads(file.read_text("utf-8"))
     except OSError as error:
-        raise InvalidInput(f"{word} cannot be read: {error.strerror}; give a file of TOML") from error
+        raise InvalidInput(f"{file_or_name} cannot be read: {error.strerror}; give a file of TOML") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{word} is not valid TOML: {error}") from error
-    return file.stem, Scenario.from_mapping(values, word)
+        raise InvalidInput(f"{file_or_name} is not valid TOML: {error}") from error
+    return file.stem, Scenario.from_mapping(values, file_or_name)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rollguard.cli import inputs, output
+from rollguard.cli.formatting import duration, moment, percent, printable
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
 from rollguard.cli.progress import progress
-from rollguard.cli.words import moment, percent, printable, span
 
 if TYPE_CHECKING:
     from rollguard.app import Rollguard
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rollguard.evaluate.false_alarm_risk import Risk
     from rollguard.judge import Rules, Window
 
-_WORDS = {  # of the summary, in this order
+_OUTCOMES = {  # how the summary names them, in this order
     "same": "rolled back by both, at the same time",
     "earlier": "rolled back by both, earlier by the candidate",
     "later": "rolled back by both, later by the candidate",
@@ -40,30 +40,32 @@ def _option(name: str, metavar: str, text: str, **more: Any) -> Any:
 def backtest(
     tool: Annotated[str | None, typer.Argument(help="Only this tool's deployments.", show_default=False)] = None,
     decision: Annotated[str | None, _option("--decision", "RULE", "threshold or evidence.")] = None,
-    alpha: Annotated[float | None, _option("--alpha", "P", "What the evidence rule may risk.")] = None,
-    delta: Annotated[float | None, _option("--delta", "SHARE", "Rise of the failure rate that is forgiven.")] = None,
-    threshold: Annotated[float | None, _option("--threshold", "SHARE", "Drop that is a regression: 0.15.")] = None,
+    alpha: Annotated[float | None, _option("--alpha", "P", "The bound on false alarms of the evidence rule.")] = None,
+    delta: Annotated[float | None, _option("--delta", "SHARE", "Rise of the failure rate that is accepted.")] = None,
+    threshold: Annotated[
+        float | None, _option("--threshold", "SHARE", "Drop that is a regression, such as 0.15.")
+    ] = None,
     min_executions: Annotated[int | None, _option("--min-executions", "N", "Calls needed on both sides.")] = None,
     fast_triggers: Annotated[str | None, _option("--fast-triggers", "HOW", "with_evidence, alone or off.")] = None,
-    window_hours: Annotated[int | None, _option("--window-hours", "H", "How long deployments are watched.")] = None,
+    window_hours: Annotated[int | None, _option("--window-hours", "H", "How long deployments are monitored.")] = None,
     baseline_days: Annotated[int | None, _option("--baseline-days", "D", "How far a baseline reaches back.")] = None,
     more: Annotated[
         list[str] | None, _option("--set", "KEY=VALUE", "Any other setting of \\[monitor], its value as in TOML.")
     ] = None,
-    since: Annotated[str | None, _option("--since", "TIME", "Only deployments of then and later, in ISO 8601.")] = None,
-    limit: Annotated[int | None, _option("--limit", "N", "Only so many deployments, the newest.", min=1)] = None,
+    since: Annotated[str | None, _option("--since", "TIME", "Only deployments from this time on, in ISO 8601.")] = None,
+    limit: Annotated[int | None, _option("--limit", "N", "At most this many deployments, newest first.", min=1)] = None,
     false_alarms: Annotated[
-        bool, typer.Option("--false-alarms/--no-false-alarms", help="Work out how often good versions are rolled back.")
+        bool, typer.Option("--false-alarms/--no-false-alarms", help="Compute how often good versions are rolled back.")
     ] = True,
     plot: Annotated[
-        Path | None, _option("--plot", "FILE", "Draw it too, as .png or .svg; needs rollguard\\[plot].")
+        Path | None, _option("--plot", "FILE", "Also draw it, as .png or .svg; needs rollguard\\[plot].")
     ] = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Try other settings on past deployments: which they would have rolled back, when and why.
+    """Replay past deployments under other settings: which would have been rolled back, when and why.
 
-    What no option says is as in the settings. Nothing is changed.
+    Options override the settings. Nothing is changed.
     """
     given = {
         "decision": decision,
@@ -83,14 +85,14 @@ def backtest(
         check_plot(plot)
     with opened(config, adopt=False) as guard:
         every = timedelta(seconds=guard.settings.watch.check_interval_seconds)
-        deployments, risks = _worked_out(guard, overrides, every, tool, start, limit, false_alarms=false_alarms)
+        deployments, risks = _computed(guard, overrides, every, tool, start, limit, false_alarms=false_alarms)
     drawn = None
     if plot is not None:
         from rollguard.cli.plots import plot_backtest
 
         drawn = plot_backtest(plot, deployments, risks)
     if as_json:
-        output.emit_json(_told(deployments, risks, overrides, every))
+        output.emit_json(_as_json(deployments, risks, overrides, every))
     else:
         _show(deployments, risks, overrides)
     if drawn is not None:
@@ -101,17 +103,17 @@ def backtest(
 def _overrides(given: dict[str, Any], more: Sequence[str]) -> dict[str, Any]:
     from rollguard.settings import toml_value
 
-    for word in more:
-        key, equals, text = word.partition("=")
+    for assignment in more:
+        key, equals, text = assignment.partition("=")
         if not equals or not key:
-            raise typer.BadParameter(f"--set: {word!r} is not of the form KEY=VALUE")
+            raise typer.BadParameter(f"--set: {assignment!r} is not of the form KEY=VALUE")
         if key in given:
             raise typer.BadParameter(f"--set: {key} is given twice")
         given[key] = toml_value(text)
     return given
 
 
-def _worked_out(
+def _computed(
     guard: Rollguard,
     overrides: dict[str, Any],
     every: timedelta,
@@ -124,7 +126,7 @@ def _worked_out(
     from rollguard.evaluate import backtest as testing
 
     present = guard.monitor.rules_for
-    present("").with_overrides(overrides)  # what cannot be meant is said at once
+    present("").with_overrides(overrides)  # invalid values are reported before the replay
 
     def candidate(name: str) -> Rules:
         return present(name).with_overrides(overrides)
@@ -149,7 +151,7 @@ def _worked_out(
 # --- JSON ------------------------------------------------------------------------------------------------------------
 
 
-def _told(
+def _as_json(
     deployments: Sequence[Deployment], risks: Sequence[ToolRisk], overrides: dict[str, Any], every: timedelta
 ) -> dict[str, Any]:
     from rollguard.evaluate.backtest import summary
@@ -213,8 +215,8 @@ def _risk(risk: Risk) -> dict[str, Any]:
 def _show(deployments: Sequence[Deployment], risks: Sequence[ToolRisk], overrides: dict[str, Any]) -> None:
     from rollguard.evaluate.backtest import summary
 
-    said = ", ".join(f"{key} = {value!r}" for key, value in overrides.items()) or "the settings as they are"
-    output.emit(f"{len(deployments)} deployment{'' if len(deployments) == 1 else 's'}; candidate: {said}\n\n")
+    candidate = ", ".join(f"{key} = {value!r}" for key, value in overrides.items()) or "the settings as they are"
+    output.emit(f"{len(deployments)} deployment{'' if len(deployments) == 1 else 's'}; candidate: {candidate}\n\n")
     now = datetime.now(UTC)
     columns = ("Tool", "Version>", "Deployed", "What happened~", "Candidate~")
     output.show(output.table(columns, [_row(deployment, now) for deployment in deployments]))
@@ -223,29 +225,31 @@ def _show(deployments: Sequence[Deployment], risks: Sequence[ToolRisk], override
         output.emit("\nWhy the candidate rolls back\n")
         output.emit("".join(f"  • {_why(deployment, now)}\n" for deployment in reasons[:_MOST_REASONS]))
         if len(reasons) > _MOST_REASONS:
-            output.emit(f"  … and {len(reasons) - _MOST_REASONS} more; --json tells of all\n")
+            output.emit(f"  … and {len(reasons) - _MOST_REASONS} more; --json shows all\n")
     counts = summary(deployments)
     output.emit("\n")
     output.show(
-        output.table(("Deployments", "Number>"), [(words, counts[k]) for k, words in _WORDS.items() if counts[k]])
+        output.table(("Deployments", "Number>"), [(name, counts[k]) for k, name in _OUTCOMES.items() if counts[k]])
     )
     if not all(deployment.replayed.triggers_known for deployment in deployments):
-        output.emit("\nSome executions are not kept any more: fast triggers were left out where they are needed (*).\n")
+        output.emit(
+            "\nSome executions are no longer kept, so their deployments (*) are replayed without fast triggers.\n"
+        )
     if risks:
         output.emit("\n")
         output.show(_false_alarms(risks))
-        output.emit("\nShare of unchanged versions that each rule rolls back within one watch.\n")
+        output.emit("\nShare of unchanged versions that each rule rolls back within one session.\n")
         if not all(risk.candidate.exact and risk.present.exact for risk in risks[:_MOST_TOOLS]):
-            output.emit("≈ where not every call or not every possible baseline was worked out; --json says how many.\n")
+            output.emit("≈: only some calls or possible baselines were computed; --json shows how many.\n")
         if len(risks) > _MOST_TOOLS:
-            output.emit(f"… and {len(risks) - _MOST_TOOLS} more tools; --json tells of all\n")
+            output.emit(f"… and {len(risks) - _MOST_TOOLS} more tools; --json shows all\n")
 
 
 def _row(deployment: Deployment, now: datetime) -> tuple[object, ...]:
     session = deployment.session
     happened = deployment.happened.replace("_", " ")
     if deployment.decided_at is not None:
-        happened += f" after {span(deployment.decided_at - session.deployment_time)}"
+        happened += f" after {duration(deployment.decided_at - session.deployment_time)}"
     elif deployment.rollback is not None:
         happened += " by hand"
     return (
@@ -261,14 +265,14 @@ def _candidate(deployment: Deployment, now: datetime) -> str:
     session, replayed = deployment.session, deployment.replayed
     calls = f"{replayed.current.total:,} call{'' if replayed.current.total == 1 else 's'}"
     if replayed.at is not None:
-        said = f"{replayed.judgement.rollback_type} after {span(replayed.at - session.deployment_time)}, {calls}"
+        text = f"{replayed.judgement.rollback_type} after {duration(replayed.at - session.deployment_time)}, {calls}"
     elif deployment.compared.value == "not_seen":
-        said = f"not seen within {calls}"
+        text = f"not seen within {calls}"
     else:
-        said = f"no rollback, {calls}"
+        text = f"no rollback, {calls}"
     if replayed.held_since is not None:
-        said += f"; held from {moment(replayed.held_since, now)} on, as something else failed too"
-    return said if replayed.triggers_known else f"{said} *"
+        text += f"; held from {moment(replayed.held_since, now)} on, as something else failed too"
+    return text if replayed.triggers_known else f"{text} *"
 
 
 def _why(deployment: Deployment, now: datetime) -> str:

@@ -16,7 +16,7 @@ from rollguard.errors import InvalidToolName, StoreError, ToolFileError, Unknown
 
 def call(
     tool: Annotated[str, typer.Argument(metavar="TOOL", help="The tool.")],
-    words: Annotated[
+    assignments: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="NAME=VALUE",
@@ -33,7 +33,7 @@ def call(
         typer.Option(
             "--request",
             metavar="ID",
-            help="What it is called for; calls that share an ID count once, with the last outcome.",
+            help="The request it is made for; calls that share an ID count once, with the last outcome.",
             show_default=False,
         ),
     ] = None,
@@ -48,7 +48,7 @@ def call(
     from rollguard.store import text_of
     from rollguard.store.executions.payloads import plain
 
-    given, called_for = inputs.parameters(words or [], params), made_for(request)
+    given, called_for = inputs.parameters(assignments or [], params), made_for(request)
     with opened(config) as guard:
         error: BaseException | None = None
         failure: str | None
@@ -60,7 +60,7 @@ def call(
                     result = guard.registry.call(tool, **given)
             except (UnknownTool, InvalidToolName, ToolFileError, StoreError):  # there was no call
                 raise
-            except (Exception, SystemExit) as raised:  # noqa: BLE001 - a tool may raise anything; it is told, not hidden
+            except (Exception, SystemExit) as raised:  # noqa: BLE001 - a tool may raise anything; it is reported below
                 error = raised
             duration_ms = (time.perf_counter() - began) * 1000.0
             if error is not None:

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from rollguard.cli import inputs, output
+from rollguard.cli.formatting import printable
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
-from rollguard.cli.words import printable
 from rollguard.errors import InvalidToolName
 
 
@@ -37,21 +37,21 @@ def deploy(
             show_default=False,
         ),
     ] = None,
-    no_watch: Annotated[bool, typer.Option("--no-watch", help="Do not watch the deployment.")] = False,
+    no_watch: Annotated[bool, typer.Option("--no-watch", help="Do not monitor the deployment.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Deploy code that was rolled back all the same; its quarantine is lifted.")
+        bool, typer.Option("--force", help="Deploy the code even if it was rolled back, and lift its quarantine.")
     ] = False,
     already_live: Annotated[
         bool,
-        typer.Option("--already-live", help="It was deployed elsewhere: write that down and watch it, do no more."),
+        typer.Option("--already-live", help="Another program deployed it already: only record and monitor it."),
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse code that would break callers.")] = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Make a file's code the live version of a tool, and watch how it does.
+    """Make a file's code the live version of a tool, and monitor it.
 
-    Code that is live already is not deployed again. What breaks callers of the tool is listed.
+    Code that is live already is not deployed again. Changes that break callers of the tool are listed.
     """
     if tool is None and file == inputs.STDIN:
         raise typer.BadParameter("code from stdin has no name; give one with --tool")
@@ -78,9 +78,9 @@ def deploy(
         return
     version = f"version {done.version_number} of {done.tool_name}"
     if not done.changed:
-        watched = f"; session {done.session_id} watches it" if done.session_id else "; nothing watches it"
-        done_to_it = "Its file held something else, and holds it again" if done.put_back else "Nothing was changed"
-        output.emit(f"This code is live already, as {version}{watched}. {done_to_it}.\n")
+        monitored = f"; session {done.session_id} watches it" if done.session_id else "; nothing watches it"
+        file_state = "Its file held something else, and holds it again" if done.put_back else "Nothing was changed"
+        output.emit(f"This code is live already, as {version}{monitored}. {file_state}.\n")
     elif done.session_id is None:
         output.emit(f"Version {done.version_number} of {done.tool_name} is live. Nothing watches it.\n")
     else:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from rollguard.cli import exits, output
+from rollguard.cli.formatting import printable
 from rollguard.cli.opening import settings_for
 from rollguard.cli.options import Config, Json
-from rollguard.cli.words import printable
 from rollguard.errors import InvalidSetting
 
 if TYPE_CHECKING:
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 
 def doctor(config: Config = None, as_json: Json = False) -> None:
-    """Look whether everything is in order, and say what mends what is not. Nothing is changed.
+    """Check whether everything is in order, and say how to fix what is not. Nothing is changed.
 
-    The exit code is 1 when something is broken; a warning alone does not count.
+    The exit code is 1 if something is broken. A warning alone does not count.
     """
     findings = _findings(config)
     if as_json:
         output.emit_json(findings)
     else:
         for finding in findings:
-            output.emit(f"{printable(_told(finding))}\n")
+            output.emit(f"{printable(_text(finding))}\n")
     if any(finding.health == "broken" for finding in findings):
         raise typer.Exit(exits.ERROR)
 
@@ -40,11 +40,11 @@ def _findings(config: Path | None) -> list[Finding]:
     try:
         settings = settings_for(config)
     except InvalidSetting as error:
-        return [Finding("settings", Health.BROKEN, str(error), "mend it in rollguard.toml or in the environment")]
+        return [Finding("settings", Health.BROKEN, str(error), "correct it in rollguard.toml or in the environment")]
     with output.tools_print_to_stderr():
         return examine(settings, datetime.now(UTC))
 
 
-def _told(finding: Finding) -> str:
-    mend = "" if finding.mend is None else f"\n{'':9}to mend it: {finding.mend}"
-    return f"{finding.health:<8} {finding.check}: {finding.says}{mend}"
+def _text(finding: Finding) -> str:
+    fix = "" if finding.mend is None else f"\n{'':9}to fix it: {finding.mend}"
+    return f"{finding.health:<8} {finding.check}: {finding.says}{fix}"

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from rollguard.cli import output
+from rollguard.cli.formatting import NOTHING, moment
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
-from rollguard.cli.words import NOTHING, moment
 
 _DIFFERS = 1
 
@@ -20,9 +20,9 @@ def explain(
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Say why a deployment was, or was not, rolled back, and make its decisions again from their records.
+    """Say why a deployment was or was not rolled back, and compute its decisions again from their records.
 
-    The exit code is 1 when a decision made again differs from the recorded one.
+    The exit code is 1 if a decision differs from the recorded one.
     """
     from rollguard.monitor.explain import explain as explained
 
@@ -64,13 +64,13 @@ def _windows(record: dict[str, Any]) -> Any:
 
 
 def _rules(rules: dict[str, Any]) -> str:
-    """The decision, and whatever else is not as it is by default."""
+    """Return the decision and the rules that differ from the defaults."""
     from rollguard.judge import Rules
 
-    usual = Rules().to_dict()
-    told = [f"decision = {rules['decision']}"]
-    told += [f"{name} = {value}" for name, value in rules.items() if value != usual[name] and name != "decision"]
-    return ", ".join(told) + ("" if len(told) > 1 else "; everything else is as by default")
+    defaults = Rules().to_dict()
+    changed = [f"decision = {rules['decision']}"]
+    changed += [f"{name} = {value}" for name, value in rules.items() if value != defaults[name] and name != "decision"]
+    return ", ".join(changed) + ("" if len(changed) > 1 else "; everything else is as by default")
 
 
 def _replayed(checks: dict[str, Any]) -> str:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rollguard.cli import exits, output
+from rollguard.cli.formatting import NOTHING, change_points, drop_points, exactly, milliseconds, moment, percent
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
-from rollguard.cli.words import NOTHING, change_points, drop_points, exactly, milliseconds, moment, percent
 from rollguard.errors import UnknownSession
 
 if TYPE_CHECKING:
@@ -26,16 +26,16 @@ def health(
         typer.Option(
             "--session",
             metavar="N",
-            help="The session; by default the one under way, else the latest.",
+            help="The session; by default the active one, else the latest.",
             show_default=False,
         ),
     ] = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Check a deployment now: what happened since it, against what happened before. Nothing is rolled back.
+    """Check a deployment now: compare the calls since it with those before. Nothing is rolled back.
 
-    The exit code is 3 when the deployment made its tool worse, so that scripts can act on it.
+    The exit code is 3 if the deployment made its tool worse, so scripts can act on it.
     """
     with opened(config, adopt=False) as guard:
         report = guard.monitor.check_health(tool, session if session is not None else _session_of(guard, tool))
@@ -52,7 +52,7 @@ def _session_of(guard: Rollguard, tool: str) -> int:
     sessions = guard.store.sessions.active(tool) or guard.store.sessions.recent(tool_name=tool, limit=1)
     if not sessions:
         raise UnknownSession(
-            f"{tool} has no monitoring session: no deployment of it was ever watched; "
+            f"{tool} has no monitoring session: no deployment of it was ever monitored; "
             "list the tools with: rollguard tools"
         )
     return sessions[0].session_id
@@ -70,8 +70,8 @@ def _show(report: dict[str, Any], threshold: float) -> None:
     output.show(_periods(report))
     output.emit("\n")
     output.show(_findings(report, threshold))
-    told = [*report["reasons"], *report["baseline_notes"]]
-    output.emit("\nReasons\n" + "".join(f"  • {reason}\n" for reason in told))
+    reasons = [*report["reasons"], *report["baseline_notes"]]
+    output.emit("\nReasons\n" + "".join(f"  • {reason}\n" for reason in reasons))
 
 
 def _periods(report: dict[str, Any]) -> Any:
@@ -122,12 +122,12 @@ def _missing(report: dict[str, Any]) -> list[tuple[str, str, str]]:
     more = report["executions_needed"]
     if more == 0:
         return []
-    words = "more calls since the deployment give a verdict, at the present rates"
+    label = "more calls since the deployment give a verdict, at the present rates"
     return [
         (
             "Needed",
             "–" if more is None else f"{more:,}",
-            "no number of calls would give a verdict" if more is None else words,
+            "no number of calls would give a verdict" if more is None else label,
         )
     ]
 

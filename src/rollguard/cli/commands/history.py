@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from rollguard.cli import output
+from rollguard.cli.formatting import moment
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
-from rollguard.cli.words import moment
 from rollguard.errors import UnknownTool
 
 
@@ -19,7 +19,7 @@ def history(
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Show a tool's versions and deployments: who, when and why, and which is live. How each did: `versions`."""
+    """Show a tool's versions and deployments: who, when, why, and which is live. `versions` has the success rates."""
     with opened(config, adopt=False) as guard:
         versions = guard.versions.get_version_history(tool)
         deployments = guard.versions.get_deployments(tool)
@@ -37,10 +37,10 @@ def history(
         )
         return
     now = datetime.now(UTC)
-    made = [
+    created = [
         (v.version_number, v.kind, moment(v.created_at, now), v.created_by, v.sha256[:10], v.reason) for v in versions
     ]
-    lived = [
+    live_periods = [
         (
             d.version_number,
             d.kind,
@@ -53,9 +53,11 @@ def history(
         for d in deployments
     ]
     output.show(
-        output.table(("Version>", "Kind", "Made", "By~", "SHA-256", "Reason~"), made, title=f"Versions of {tool}"),
+        output.table(("Version>", "Kind", "Made", "By~", "SHA-256", "Reason~"), created, title=f"Versions of {tool}"),
         "",
         output.table(
-            ("Version>", "Begun by", "Live from", "Until", "Ended by", "By~", "Reason~"), lived, title="Deployments"
+            ("Version>", "Begun by", "Live from", "Until", "Ended by", "By~", "Reason~"),
+            live_periods,
+            title="Deployments",
         ),
     )

@@ -8,16 +8,18 @@ from typing import Annotated
 import typer
 
 from rollguard.cli import inputs, output
+from rollguard.cli.formatting import moment
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json, ToolFilter
-from rollguard.cli.words import moment
 
 
 def quarantine(
     tool: ToolFilter = None,
     lift: Annotated[
         tuple[str, int],
-        typer.Option("--lift", metavar="TOOL N", help="Let version N of a tool be deployed again.", show_default=False),
+        typer.Option(
+            "--lift", metavar="TOOL N", help="Allow version N of a tool to be deployed again.", show_default=False
+        ),
     ] = ("", 0),
     by: Annotated[
         str | None,
@@ -26,7 +28,7 @@ def quarantine(
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """List the code that was rolled back and may not be deployed again, or let some of it."""
+    """List the code that was rolled back and may not be deployed again, or allow some of it again."""
     name, number = lift
     with opened(config, adopt=False) as guard:
         if name:

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from rollguard.cli import ingest
     from rollguard.store import ExecutionStore
 
-_EVERY = 500  # executions between two looks at the progress bar
+_EVERY = 500  # executions between two updates of the progress bar
 
 
 class FileFormat(StrEnum):
-    """What a file of executions is written in."""
+    """The formats of a file of executions."""
 
     jsonl = "jsonl"
     csv = "csv"
@@ -56,14 +56,14 @@ def record(
     ] = None,
     form: Annotated[
         FileFormat | None,
-        typer.Option("--format", help="The file's format, where its name does not tell.", show_default=False),
+        typer.Option("--format", help="The file's format, if its name does not show it.", show_default=False),
     ] = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Record executions that ran elsewhere: one from options, or a whole file of them.
+    """Record executions that other programs made: one from options, or a file of many.
 
-    A file is stored in one transaction: all of it, or, when a line is wrong, none.
+    A file is stored in one transaction: all of it, or nothing if a line is invalid.
     """
     one = {
         "tool_name": tool,
@@ -79,38 +79,38 @@ def record(
     }
     given = [name for name, value in one.items() if value is not None]
     if file is not None and given:
-        raise typer.BadParameter("--file brings its own executions; leave out the options of a single one")
+        raise typer.BadParameter("--file has its own executions; leave out the options of a single one")
     if file is None and (tool is None or success is None):
         raise typer.BadParameter("give --tool and --success or --failure, or a file with --file")
     with opened(config) as guard:
         if file is not None:
-            told = _store_file(guard.store, file, None if form is None else form.value)
+            counts = _store_file(guard.store, file, None if form is None else form.value)
         else:
             one["execution_id"] = execution_id or uuid.uuid4().hex
             new = guard.store.store_tool_executions([one])
-            told = {"read": 1, "new": new, "already_stored": 1 - new, "execution_id": one["execution_id"]}
+            counts = {"read": 1, "new": new, "already_stored": 1 - new, "execution_id": one["execution_id"]}
     if as_json:
-        output.emit_json(told)
+        output.emit_json(counts)
     else:
-        known = f", {told['already_stored']:,} were already known" if told["already_stored"] else ""
-        output.emit(f"{_counted(told['new'])} stored{known}.\n")
+        known = f", {counts['already_stored']:,} were already known" if counts["already_stored"] else ""
+        output.emit(f"{_counted(counts['new'])} stored{known}.\n")
 
 
 def _store_file(store: ExecutionStore, file: Path, form: ingest.Format | None) -> dict[str, Any]:
     from rollguard.cli import ingest
 
-    wanted = ingest.format_of(file, form)
+    file_format = ingest.format_of(file, form)
     with ingest.opened_source(file) as source, progress("storing", size=source.size or None) as advance:
         try:
-            new = store.store_tool_executions(_followed(source, wanted, advance))
+            new = store.store_tool_executions(_with_progress(source, file_format, advance))
         except ingest.BadLine:
             raise
-        except InvalidInput as error:  # the store's own word on one of the executions
+        except InvalidInput as error:  # the store refuses one of the executions
             raise source.fault(error, error.number) from error
     return {"read": source.count, "new": new, "already_stored": source.count - new}
 
 
-def _followed(source: ingest.Source, form: ingest.Format, advance: Advance) -> Iterator[dict[str, Any]]:
+def _with_progress(source: ingest.Source, form: ingest.Format, advance: Advance) -> Iterator[dict[str, Any]]:
     for number, execution in enumerate(source.executions(form)):
         if number % _EVERY == 0:
             advance(source.read, f"{source.count:,}")

@@ -1,4 +1,4 @@
-"""`rollguard rollback` and `rollguard cancel`: what a person decides over the watch's head."""
+"""`rollguard rollback` and `rollguard cancel`: decisions of a person."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rollguard.app import Rollguard
 
 
-def _said(reason: str) -> str:
+def _reason_given(reason: str) -> str:
     if not reason.strip():
         raise typer.BadParameter("say why; it is kept in the history")
     return reason
@@ -24,7 +24,10 @@ def _said(reason: str) -> str:
 def rollback(
     tool: Annotated[str, typer.Argument(metavar="TOOL", help="The tool.")],
     reason: Annotated[
-        str, typer.Option("--reason", metavar="TEXT", help="Why, for the history.", callback=_said, show_default=False)
+        str,
+        typer.Option(
+            "--reason", metavar="TEXT", help="Why, for the history.", callback=_reason_given, show_default=False
+        ),
     ],
     to: Annotated[
         int | None,
@@ -34,16 +37,14 @@ def rollback(
         str | None,
         typer.Option("--by", metavar="NAME", help="Who; by default your login name.", show_default=False),
     ] = None,
-    quarantine: Annotated[
-        bool, typer.Option("--quarantine", help="Do not let the code that is taken away be deployed again.")
-    ] = False,
+    quarantine: Annotated[bool, typer.Option("--quarantine", help="Refuse to deploy the replaced code again.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Bring an earlier version of a tool back now. A session that watches the tool is closed by it.
+    """Restore an earlier version of a tool now, and close the tool's active session.
 
-    At a terminal you are asked first.
+    At a terminal, you have to confirm.
     """
     with opened(config) as guard:
         if not yes and sys.stdin.isatty() and not _confirmed(guard, tool, to):
@@ -62,12 +63,15 @@ def rollback(
 def cancel(
     session: Annotated[int, typer.Argument(metavar="SESSION", help="The session's number.")],
     reason: Annotated[
-        str, typer.Option("--reason", metavar="TEXT", help="Why, for the history.", callback=_said, show_default=False)
+        str,
+        typer.Option(
+            "--reason", metavar="TEXT", help="Why, for the history.", callback=_reason_given, show_default=False
+        ),
     ],
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Stop watching a deployment. What is live stays live."""
+    """Stop monitoring a deployment. The live version stays live."""
     with opened(config) as guard:
         done = guard.monitor.cancel_monitoring(session, reason)
     if as_json:
@@ -80,5 +84,5 @@ def _confirmed(guard: Rollguard, tool: str, to: int | None) -> bool:
     live = guard.store.versions.live(tool)
     target = to if to is not None else guard.store.versions.previous_good(tool)
     if live is None or target is None:
-        return True  # there is nothing to do; the rollback itself says why
+        return True  # there is nothing to confirm; the rollback's error says why
     return typer.confirm(f"Roll {tool} back from version {live.version_number} to version {target}?", err=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from rollguard.cli import output
+from rollguard.cli.formatting import NOTHING, drop_points, moment
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json, Limit, ToolFilter
-from rollguard.cli.words import NOTHING, drop_points, moment
 
 
 def rollbacks(tool: ToolFilter = None, limit: Limit = 20, config: Config = None, as_json: Json = False) -> None:
-    """List rollbacks, newest first: from which version to which, why, and whether it went well."""
+    """List rollbacks, newest first: from which version to which, why, and their state."""
     with opened(config, adopt=False) as guard:
         found = guard.store.rollbacks.recent(tool_name=tool, limit=limit)
     if as_json:

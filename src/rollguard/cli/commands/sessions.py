@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from rollguard.cli import output
+from rollguard.cli.formatting import moment
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json, Limit, ToolFilter
-from rollguard.cli.words import moment
 
 
 class Status(StrEnum):
-    """What a session can be."""
+    """The states of a session."""
 
     active = "active"
     completed = "completed"
@@ -33,7 +33,7 @@ def sessions(
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """List monitoring sessions, newest first: which deployments were watched, and what came of it."""
+    """List monitoring sessions, newest first: which deployments were monitored, and with which result."""
     with opened(config, adopt=False) as guard:
         found = guard.store.sessions.recent(
             tool_name=tool, status=None if status is None else status.value, limit=limit

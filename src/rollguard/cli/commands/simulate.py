@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rollguard.cli import output
+from rollguard.cli.formatting import NOTHING, duration, percent
 from rollguard.cli.options import Config, Json
 from rollguard.cli.progress import progress
-from rollguard.cli.words import NOTHING, percent, span
 
 if TYPE_CHECKING:
     from rollguard.evaluate.scenario import Scenario
@@ -35,29 +35,29 @@ def simulate(
         str | None,
         typer.Argument(
             metavar="SCENARIO",
-            help="A file of TOML, or the name of a ready-made scenario; without it those are listed.",
+            help="A file of TOML, or the name of a ready-made scenario; without it these are listed.",
             show_default=False,
         ),
     ] = None,
     decision: Annotated[Which, typer.Option("--decision", help="Which rule decides.")] = Which.both,
-    runs: Annotated[int, typer.Option("--runs", min=1, metavar="N", help="How often the scenario is played.")] = 1,
+    runs: Annotated[int, typer.Option("--runs", min=1, metavar="N", help="How many times to run the scenario.")] = 1,
     every: Annotated[
         float, typer.Option("--every", min=0.1, max=1440, metavar="MIN", help="Minutes between checks.")
     ] = 5,
     seed: Annotated[
         int | None,
-        typer.Option("--seed", metavar="N", help="Other chances than the scenario's own.", show_default=False),
+        typer.Option("--seed", metavar="N", help="A random seed in place of the scenario's own.", show_default=False),
     ] = None,
     through_monitor: Annotated[
         bool,
-        typer.Option("--through-monitor", help="Play it on a real store with the real monitor: slower, and all of it."),
+        typer.Option("--through-monitor", help="Run it on a real store with the real monitor: slower, but complete."),
     ] = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Try the rules on simulated calls: how often a good version is rolled back, and how soon a bad one.
 
-    What [monitor] in rollguard.toml says is what the rules are tried with; without it, the defaults.
+    The rules are those of [monitor] in rollguard.toml, or the defaults.
     """
     from rollguard.cli.scenarios import ready_made, scenario_of
     from rollguard.settings import Settings
@@ -71,7 +71,7 @@ def simulate(
     rules = Settings.load(config).monitor
     with progress(name) as advance:
         outcomes = _outcomes(played, decision, rules, runs, every * _MINUTE, advance, through_monitor=through_monitor)
-    told = {
+    found = {
         "scenario": name,
         "about": played.about,
         "seed": played.seed,
@@ -82,9 +82,9 @@ def simulate(
         "results": [_result(decided, outcome) for decided, outcome in outcomes.items()],
     }
     if as_json:
-        output.emit_json(told)
+        output.emit_json(found)
     else:
-        _tell(told)
+        _show(found)
     if not through_monitor:
         _note_left_out(rules)
 
@@ -122,12 +122,12 @@ def _outcomes(
     found = {}
     for number, decision in enumerate(decisions):
 
-        def told(share: float, done: int = number) -> None:
+        def advanced(share: float, done: int = number) -> None:
             advance((done + share) / len(decisions))
 
         play = _through_monitor if through_monitor else _by_counts
         tried = rules.with_overrides({"decision": decision.value})
-        found[decision.value] = Rollbacks.of(scenario, play(scenario, tried, runs, every, told))
+        found[decision.value] = Rollbacks.of(scenario, play(scenario, tried, runs, every, advanced))
     return found
 
 
@@ -151,10 +151,10 @@ def _through_monitor(
     acts: list[Act | None] = []
     for run in range(runs):
 
-        def told(share: float, done: int = run) -> None:
+        def advanced(share: float, done: int = run) -> None:
             advance((done + share) / runs)
 
-        acts += through_monitor(scenario, overrides_of(rules), run=run, every=every, advance=told)
+        acts += through_monitor(scenario, overrides_of(rules), run=run, every=every, advance=advanced)
     return acts
 
 
@@ -177,14 +177,14 @@ def _result(decision: str, outcome: Rollbacks) -> dict[str, Any]:
     }
 
 
-def _tell(told: dict[str, Any]) -> None:
-    if told["about"]:
-        output.emit(f"{told['about']}\n")
-    results, worse = told["results"], told["worse_from_hours"] is not None
-    how = "through the monitor" if told["through_monitor"] else "by the counts"
+def _show(found: dict[str, Any]) -> None:
+    if found["about"]:
+        output.emit(f"{found['about']}\n")
+    results, worse = found["results"], found["worse_from_hours"] is not None
+    how = "through the monitor" if found["through_monitor"] else "by the counts"
     output.emit(
-        f"{results[0]['deployments']} deployments, judged {how} every {told['check_every_minutes']:g} min, "
-        f"seed {told['seed']}\n\n"
+        f"{results[0]['deployments']} deployments, judged {how} every {found['check_every_minutes']:g} min, "
+        f"seed {found['seed']}\n\n"
     )
     columns = ["Rule", "Wrong>", "Share>", "95 % interval>"]
     columns += ["Found>", "Half in>", "90 % in>", "Calls, half>"] if worse else []
@@ -207,4 +207,4 @@ def _row(result: dict[str, Any]) -> list[object]:
 
 
 def _span(seconds: float | None) -> str:
-    return NOTHING if seconds is None else span(timedelta(seconds=seconds))
+    return NOTHING if seconds is None else duration(timedelta(seconds=seconds))

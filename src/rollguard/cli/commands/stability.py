@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 from rollguard.cli import output
+from rollguard.cli.formatting import NOTHING, duration, percent
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
-from rollguard.cli.words import NOTHING, percent, span
 
 
 def stability(config: Config = None, as_json: Json = False) -> None:
-    """Show how each tool's deployments turn out, the most troubled tool first."""
+    """Show how many of each tool's deployments were rolled back, the highest share first."""
     with opened(config, adopt=False) as guard:
         rows = guard.store.reports.deployment_stability()
     if as_json:
@@ -30,9 +30,9 @@ def stability(config: Config = None, as_json: Json = False) -> None:
             )
             for row in rows
         ],
-        nothing="No deployment was watched yet.",
+        nothing="No deployment was monitored yet.",
     )
 
 
 def _hours(hours: float | None) -> str:
-    return NOTHING if hours is None else span(timedelta(hours=hours))
+    return NOTHING if hours is None else duration(timedelta(hours=hours))

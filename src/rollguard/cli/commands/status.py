@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rollguard.cli import output
+from rollguard.cli.formatting import NOTHING, ago, drop_points, duration
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
-from rollguard.cli.words import NOTHING, ago, drop_points, span
 from rollguard.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -23,26 +23,26 @@ _COLUMNS = ("Session>", "Tool~", "Version>", "Watched>", "Drop>", "Verdict", "Ch
 
 
 def status(
-    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh until Ctrl-C.")] = False,
     interval: Annotated[
-        float, typer.Option("--interval", min=0.2, metavar="S", help="Seconds between two looks, for --watch.")
+        float, typer.Option("--interval", min=0.2, metavar="S", help="Seconds between two refreshes, for --watch.")
     ] = 5.0,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Show the deployments under watch, each with its latest check."""
+    """Show the monitored deployments, each with its latest check."""
     if watch and as_json:
-        raise typer.BadParameter("--watch is for people; for programs, call 'rollguard status --json' when needed")
+        raise typer.BadParameter("--watch is for people; for programs, call 'rollguard status --json' repeatedly")
     with opened(config, adopt=False) as guard:
         if as_json:
             output.emit_json(guard.store.reports.active_monitoring())
         elif watch:
-            _again_and_again(guard, interval)
+            _refresh(guard, interval)
         else:
             output.show(_now(guard))
 
 
-def _again_and_again(guard: Rollguard, interval: float) -> None:
+def _refresh(guard: Rollguard, interval: float) -> None:
     from rich.live import Live
 
     console = output.stdout_console()
@@ -54,15 +54,15 @@ def _again_and_again(guard: Rollguard, interval: float) -> None:
         with Live(_now(guard), console=console, auto_refresh=False) as live:
             while True:
                 time.sleep(interval)
-                live.update(_now_or_why_not(guard), refresh=True)
+                live.update(_now_or_error(guard), refresh=True)
     except KeyboardInterrupt:
         return
 
 
-def _now_or_why_not(guard: Rollguard) -> RenderableType:
+def _now_or_error(guard: Rollguard) -> RenderableType:
     try:
         return _now(guard)
-    except StoreUnavailable as error:  # it may come back, and somebody is looking
+    except StoreUnavailable as error:  # it may come back; the view stays open
         return output.cell(f"{error}; trying again")
 
 
@@ -71,10 +71,10 @@ def _now(guard: Rollguard) -> RenderableType:
 
     rows = guard.store.reports.active_monitoring()
     if not rows:
-        return output.cell("No deployment is under watch. Deploy one with: rollguard deploy FILE")
+        return output.cell("No deployment is monitored. Deploy one with: rollguard deploy FILE")
     now = datetime.now(UTC)
     shown = output.table(_COLUMNS, [_row(row, now) for row in rows])
-    warning = _unwatched(rows, now, guard.settings.watch.check_interval_seconds)
+    warning = _overdue(rows, now, guard.settings.watch.check_interval_seconds)
     return Group(shown, output.cell(f"\n{warning}")) if warning else shown
 
 
@@ -83,18 +83,20 @@ def _row(row: dict[str, Any], now: datetime) -> tuple[object, ...]:
         row["session_id"],
         row["tool_name"],
         row["version_number"],
-        f"{span(timedelta(hours=row['hours_elapsed']))} of {row['monitoring_window_hours']} h",
+        f"{duration(timedelta(hours=row['hours_elapsed']))} of {row['monitoring_window_hours']} h",
         drop_points(row["latest_success_rate_drop"]),
         row["latest_verdict"] or "not checked yet",
         NOTHING if row["latest_check_at"] is None else ago(row["latest_check_at"], now),
     )
 
 
-def _unwatched(rows: list[dict[str, Any]], now: datetime, interval: float) -> str | None:
-    """What to say when checks should have been made and were not."""
+def _overdue(rows: list[dict[str, Any]], now: datetime, interval: float) -> str | None:
+    """Return a warning if checks are overdue."""
     late = now - timedelta(seconds=2 * interval)
     missed = [row for row in rows if (row["latest_check_at"] or row["monitoring_started_at"]) < late]
     if not missed:
         return None
     which = f"{len(missed)} of {len(rows)} sessions were" if len(rows) > 1 else "The session was"
-    return f"{which} not checked for more than {span(2 * timedelta(seconds=interval))}. Is 'rollguard watch' running?"
+    return (
+        f"{which} not checked for more than {duration(2 * timedelta(seconds=interval))}. Is 'rollguard watch' running?"
+    )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rollguard.cli import output
+from rollguard.cli.formatting import printable
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
-from rollguard.cli.words import printable
 from rollguard.errors import ToolLoadError
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def tools(config: Config = None, as_json: Json = False) -> None:
-    """List the tools: which version is live, what each does, and what is wrong with a file that cannot be used."""
+    """List the tools: the live version, the description, and what is wrong with a file that cannot be used."""
     with opened(config, adopt=False) as guard, output.tools_print_to_stderr():
         found = _tools(guard)
         folder = guard.registry.folder.path
@@ -45,11 +45,11 @@ def _tools(guard: Rollguard) -> list[dict[str, Any]]:
             except ToolLoadError as error:
                 problem = str(error)
             if number is not None and loaded[name].sha256 != guard.store.versions.get(name, number).sha256:
-                problem = f"its file was edited by hand and is not version {number}; deploy it to have it watched"
+                problem = f"its file was edited by hand and is not version {number}; deploy it to have it monitored"
         elif (actuator := guard.registry.remote.of(name)) is not None:
-            description = f"lives elsewhere; a {actuator.kind} puts it in its place"
+            description = f"remote; a {actuator.kind} puts it in its place"
         elif problem is None:
-            problem = "its file is gone; bring it back with: rollguard deploy"
+            problem = "its file is gone; restore it with: rollguard deploy"
         first = str(description or "").strip().partition("\n")[0]
         found.append({"name": name, "live_version": number, "description": first, "problem": problem})
     return found

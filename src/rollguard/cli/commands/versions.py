@@ -1,4 +1,4 @@
-"""`rollguard versions`, `rollguard show` and `rollguard diff`: every version, what is in it, and what changed."""
+"""`rollguard versions`, `rollguard show` and `rollguard diff`: every version, its code, and what changed."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rollguard.cli import output
+from rollguard.cli.formatting import NOTHING, change_points, exactly, milliseconds, moment, percent, printable
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
-from rollguard.cli.words import NOTHING, change_points, exactly, milliseconds, moment, percent, printable
 from rollguard.errors import UnknownTool
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ Tool = Annotated[str, typer.Argument(metavar="TOOL", help="The tool.")]
 
 
 def versions(tool: Tool, config: Config = None, as_json: Json = False) -> None:
-    """List a tool's versions, newest first: what each is for, how often it went live, and how it did.
+    """List a tool's versions, newest first: kind, how often each went live, and its success rate.
 
-    What went live when is told by `history`.
+    `history` shows when each went live.
     """
     with opened(config, adopt=False) as guard:
         found = guard.versions.get_version_history(tool)
@@ -56,11 +56,11 @@ def versions(tool: Tool, config: Config = None, as_json: Json = False) -> None:
 def show(
     tool: Tool,
     version: Annotated[int, typer.Argument(metavar="N", help="The version.")],
-    code_only: Annotated[bool, typer.Option("--code", help="Print the code alone, byte for byte.")] = False,
+    code_only: Annotated[bool, typer.Option("--code", help="Print only the code, byte for byte.")] = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Show a version: its code, who made it and why, and how it did."""
+    """Show a version: its code, its author and reason, and its success rate."""
     if code_only and as_json:
         raise typer.BadParameter("--code prints the code as it is; leave out one of --code and --json")
     with opened(config, adopt=False) as guard:
@@ -87,12 +87,12 @@ def show(
 
 def diff(
     tool: Tool,
-    before: Annotated[int, typer.Argument(metavar="A", help="The one version.")],
-    after: Annotated[int, typer.Argument(metavar="B", help="The other version.")],
+    before: Annotated[int, typer.Argument(metavar="A", help="The first version.")],
+    after: Annotated[int, typer.Argument(metavar="B", help="The second version.")],
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Compare two versions: the code, what breaks callers, and how each did."""
+    """Compare two versions: the code, what breaks callers, and their success rates."""
     with opened(config, adopt=False) as guard:
         found = guard.versions.compare_versions(tool, before, after)
     if as_json:
@@ -105,7 +105,7 @@ def diff(
     output.show(
         "",
         f"{found.lines_added} lines added, {found.lines_removed} removed.",
-        *_told(found),
+        *_caller_changes(found),
         "",
         output.table(
             ("", f"Version {before}>", f"Version {after}>", "Change>"),
@@ -152,7 +152,7 @@ def _calls(version: VersionRecord) -> str:
     return f"{version.executions}, {percent(version.success_rate)} succeeded, {milliseconds(version.avg_duration_ms)}"
 
 
-def _told(found: VersionComparison) -> list[Any]:
+def _caller_changes(found: VersionComparison) -> list[Any]:
     from rich.text import Text
 
     lines: list[Any] = []

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rollguard.app import Rollguard
     from rollguard.loop.autonomous_loop import AutonomousLoop
 
-_COUNTED = {
+_LABELS = {
     "checks": "checks",
     "rollbacks_triggered": "rollbacks",
     "rollbacks_failed": "failed rollbacks",
@@ -30,20 +30,23 @@ def watch(
     interval: Annotated[
         float | None,
         typer.Option(
-            "--interval", metavar="S", help="Seconds between two cycles; by default the settings'.", show_default=False
+            "--interval",
+            metavar="S",
+            help="Seconds between two cycles; by default that of the settings.",
+            show_default=False,
         ),
     ] = None,
-    once: Annotated[bool, typer.Option("--once", help="One cycle, as for a cron job, and say what it did.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Run one cycle, as for a cron job, and print counts.")] = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Check every deployment under watch, and roll back those that made their tool worse, until stopped.
+    """Check every monitored deployment, and roll back those that made their tool worse, until stopped.
 
     SIGTERM and Ctrl-C stop it after the checks under way, with exit code 0. The log goes to stderr.
     """
     import asyncio
 
-    # Until the loop listens for signals itself, a stop may come while the database is opened.
+    # The loop handles signals itself; until it runs, SIGTERM may arrive while the database is opened.
     before = signal.signal(signal.SIGTERM, _stop)
     try:
         with opened(config, logs=_log()) as guard:
@@ -59,7 +62,7 @@ def watch(
     if as_json:
         output.emit_json(did)
     elif once:
-        output.emit(f"{_said(did)}\n")
+        output.emit(f"{_summary(did)}\n")
     if once and (did["errors"] or did["rollbacks_failed"]):
         raise typer.Exit(exits.ERROR)
 
@@ -68,10 +71,10 @@ def _until_stopped(guard: Rollguard, loop: AutonomousLoop) -> dict[str, int]:
     import asyncio
 
     logger = logging.getLogger("rollguard.cli")
-    watched = len(guard.monitor.get_active_sessions())
-    logger.info("watching %d sessions; stop with Ctrl-C or SIGTERM", watched)
+    active = len(guard.monitor.get_active_sessions())
+    logger.info("monitoring %d sessions; stop with Ctrl-C or SIGTERM", active)
     asyncio.run(loop.run())
-    logger.info("stopped after %d cycles: %s", loop.stats["cycles"], _said(loop.stats))
+    logger.info("stopped after %d cycles: %s", loop.stats["cycles"], _summary(loop.stats))
     return loop.stats
 
 
@@ -83,12 +86,12 @@ def _loop(guard: Rollguard, interval: float | None) -> AutonomousLoop:
     return AutonomousLoop(guard.monitor, check_interval_seconds=interval)
 
 
-def _said(counts: dict[str, int]) -> str:
-    return ", ".join(f"{words}: {counts[name]}" for name, words in _COUNTED.items())
+def _summary(counts: dict[str, int]) -> str:
+    return ", ".join(f"{label}: {counts[name]}" for name, label in _LABELS.items())
 
 
 def _log() -> logging.Handler:
-    """Lines with their time for a log file, coloured ones for a terminal."""
+    """Return a handler that writes coloured lines to a terminal, or lines with their time to a log file."""
     handler: logging.Handler
     if sys.stderr.isatty():
         from rich.console import Console

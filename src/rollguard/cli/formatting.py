@@ -1,4 +1,4 @@
-"""Times, rates and text as people read them."""
+"""Format times, rates and text for people."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _STEPS = ((60, 1, "s"), (3600, 60, "min"), (48 * 3600, 3600, "h"))
 
 
 def printable(text: str) -> str:
-    """The text without anything that would steer a terminal; new lines stay."""
+    """Return the text with control characters escaped, so that it cannot control a terminal; newlines stay."""
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 def moment(value: datetime | None, now: datetime) -> str:
-    """A time on the reader's own clock: Mar 01 13:05, and 2025-03-01 13:05 where the year is another than now's."""
+    """Return a time in local time: Mar 01 13:05, or 2025-03-01 13:05 if it is not in now's year."""
     if value is None:
         return NOTHING
     local = value.astimezone()
@@ -24,12 +24,12 @@ def moment(value: datetime | None, now: datetime) -> str:
 
 
 def ago(value: datetime | None, now: datetime) -> str:
-    """How long ago it was: 40 s ago, 3 h ago, 5 days ago."""
-    return NOTHING if value is None else f"{span(now - value)} ago"
+    """Return how long ago it was: 40 s ago, 3 h ago, 5 days ago."""
+    return NOTHING if value is None else f"{duration(now - value)} ago"
 
 
-def span(length: timedelta) -> str:
-    """A length of time in its largest fitting unit, cut: 59 s, 3 min, 47 h, 5 days."""
+def duration(length: timedelta) -> str:
+    """Return a length of time in its largest unit, cut and not rounded: 59 s, 3 min, 47 h, 5 days."""
     seconds = max(0, int(length.total_seconds()))
     for below, unit, name in _STEPS:
         if seconds < below:
@@ -38,22 +38,22 @@ def span(length: timedelta) -> str:
 
 
 def exactly(share: float | None) -> Fraction | None:
-    """The fraction that a stored share stands for: 0.15 is 15/100, not the float's binary neighbour of it."""
+    """Return the fraction that a stored share means: 0.15 is 15/100, not the binary value of the float."""
     return None if share is None else Fraction(repr(float(share)))
 
 
 def percent(share: Fraction | float | None) -> str:
-    """A share as a percentage with up to two decimals, cut and not rounded: only 100 of 100 reads as 100 %."""
+    """Return a share as a percentage with up to two decimals, cut and not rounded: only 100 of 100 is 100 %."""
     return _cut(share, "%")
 
 
 def drop_points(share: Fraction | float | None) -> str:
-    """A drop in percentage points, cut and not rounded: below the threshold never reads as if it had reached it."""
+    """Return a drop in percentage points, cut and not rounded: a drop below the threshold never looks as large."""
     return _cut(share, "pts")
 
 
 def change_points(share: Fraction | None) -> str:
-    """A change of a rate in percentage points, with its sign."""
+    """Return a change of a rate in percentage points, with its sign."""
     if share is None:
         return NOTHING
     sign = "+" if share > 0 else "−" if share < 0 else "±"
@@ -61,7 +61,7 @@ def change_points(share: Fraction | None) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    """A duration as it is, to four significant digits."""
+    """Return a duration with four significant digits, or in whole milliseconds from 1,000 on."""
     if value is None:
         return NOTHING
     return f"{value:,.0f} ms" if value >= 1_000 else f"{value:.4g} ms"
