@@ -1,4 +1,4 @@
-"""`Rollguard`: the whole system, wired. The only place that builds objects from settings."""
+"""`Rollguard`: the whole system. Only this module builds objects from settings."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """What a deployment led to.
+    """The result of a deployment.
 
     Attributes:
         tool_name: the tool.
         version_number: the version that is live now.
-        session_id: the session that watches it; None where the code was live already and nothing watches it.
-        changed: False where the code was live already, so that nothing was deployed.
-        changes: what callers of the tool notice of it, the breaking changes first.
-        put_back: whether the code was live already and its file held something else: the file holds it again.
+        session_id: the session that monitors it; None if it is not monitored.
+        changed: False if the code was live already, so that nothing was deployed.
+        changes: the changes that callers of the tool notice, breaking ones first.
+        put_back: whether the code was live already, but its file held other code and was restored.
     """
 
     tool_name: str
@@ -47,11 +47,11 @@ class Rollguard:
     """The whole system.
 
     Args:
-        settings: everything that can be set; `from_settings` reads them from `rollguard.toml` and the environment.
+        settings: all settings; `from_settings` reads them from `rollguard.toml` and the environment.
         adopt: False for a program that only reads; see `ToolRegistry`.
 
     Attributes:
-        store, registry, monitor, loop, versions: the parts, ready to be used on their own.
+        store, registry, monitor, loop, versions: the parts; you can use each on its own.
     """
 
     def __init__(self, settings: Settings, *, adopt: bool = True) -> None:
@@ -90,10 +90,10 @@ class Rollguard:
     def from_settings(
         cls, path: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None
     ) -> Self:
-        """The system as `rollguard.toml` and the environment describe it. See `Settings.load`.
+        """Return the system that `rollguard.toml` and the environment describe. See `Settings.load`.
 
         Raises:
-            InvalidSetting: a key is unknown or a value impossible.
+            InvalidSetting: a key is unknown or a value is invalid.
             StoreError: the database cannot be opened.
             ToolFileError: the folder of tools cannot be used.
         """
@@ -113,17 +113,20 @@ class Rollguard:
         watch: bool = True,
         already_live: bool = False,
     ) -> Deployed:
-        """`registry.deploy` and `start_monitoring` in one transaction. Raises as they do.
+        """Deploy code and start monitoring it, in one transaction.
 
-        Code that is live already is not deployed again, and a session that watches it goes on.
+        Code that is live already is not deployed again, and its session continues.
 
         Args:
             strict: True refuses code that breaks callers.
-            watch: False deploys without watching.
-            already_live: somebody else deployed it elsewhere; see `ToolRegistry.note_deployment`.
+            watch: False deploys without monitoring.
+            already_live: True records a deployment that something else made; see `ToolRegistry.note_deployment`.
+
+        Raises:
+            The same errors as `ToolRegistry.deploy` and `DeploymentMonitor.start_monitoring`.
         """
         changes = self.registry.changes(tool_name, code)
-        # Begun in the transaction that makes the version live: a crash in between leaves nothing live unwatched.
+        # The session starts in the transaction that makes the version live, so no version is live without monitoring.
         beginning = self.monitor.watch(tool_name, deployed_at)
         before = self.store.versions.live(tool_name)
         content = code.encode() if isinstance(code, str) else code
@@ -169,13 +172,12 @@ class Rollguard:
         is_failure: IsFailure | None = None,
         description: str | None = None,
     ) -> F | Callable[[F], F]:
-        """`@tool` that records into this system: for a function of the program's own, outside the folder of tools.
+        """Return `@tool` for a function of your program, outside the folder of tools; its calls go into this system.
 
-        It is recorded as `[record]` says, and what `[tools.NAME.failure]` says of failures holds for it too. The
-        arguments are those of `rollguard.tool`.
+        The settings `[record]` and `[tools.NAME.failure]` apply to it. The arguments are those of `rollguard.tool`.
 
         Raises:
-            InvalidInput: a value cannot be meant.
+            InvalidInput: a value is invalid.
         """
 
         def record(recorded: F) -> F:
@@ -191,11 +193,11 @@ class Rollguard:
         return record if function is None else record(function)
 
     def install_signal_handlers(self) -> bool:
-        """Store what was recorded when SIGTERM ends the process; see `rollguard.record.install_signal_handlers`."""
+        """Store recorded executions when SIGTERM ends the process; see `rollguard.record.install_signal_handlers`."""
         return install_signal_handlers()
 
     def close(self) -> None:
-        """Bring what was recorded to the database, and close the store's connections."""
+        """Store recorded executions, and close the store's connections."""
         self.registry.close()
         self.store.close()
 

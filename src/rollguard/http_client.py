@@ -1,4 +1,4 @@
-"""One POST that comes to an end, however the other side behaves."""
+"""Send one POST request that always ends in limited time."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
     import httpx2
 
 WAITS = 4
-"""How many times its timeout a whole POST takes at most: to connect, to send, and for the answer."""
+"""The longest duration of a whole POST, in timeouts: to connect, to send and to read the response."""
 
 _silent = ContextVar("_silent", default=False)
-# Whoever knows the whole URL can post to it, and the client logs it at INFO.
+# The URL may hold a secret, and the client would log it at INFO.
 logging.getLogger("httpx2").addFilter(lambda _record: not _silent.get())
 
 
 @contextlib.contextmanager
 def posting(url: str, body: bytes, headers: Mapping[str, str], *, timeout: float) -> Iterator[httpx2.Response]:
-    """Send a body; the answer's status and headers are read, its text is read on demand. Redirections are not followed.
+    """Send a body, and yield the response; its text is read on demand. Redirects are not followed.
 
-    The URL, which may hold a secret, is not logged.
+    The URL is not logged, because it may hold a secret.
 
     Args:
-        timeout: seconds to wait for a connection, and for each part of the answer. An answer that comes in ever more
-            parts would never be done, so that all of it may take no longer than four times that.
+        timeout: seconds to wait for a connection, and for each part of the response. The whole request may take four
+            times that.
 
     Raises:
-        httpx2.HTTPError, httpx2.InvalidURL: there was no answer, or no whole one in time.
+        httpx2.HTTPError, httpx2.InvalidURL: no complete response arrived in time.
     """
     import httpx2
 
@@ -56,7 +56,7 @@ def posting(url: str, body: bytes, headers: Mapping[str, str], *, timeout: float
 
 
 class _Deadline:
-    """Cuts a connection when its time is over; the client's own timeouts begin anew with every byte."""
+    """Closes a connection when its time is over; the client's own timeouts restart with every byte."""
 
     def __init__(self, seconds: float) -> None:
         self.over = False
@@ -71,16 +71,18 @@ class _Deadline:
         self._timer.cancel()
 
     def connected(self, _event: str, info: dict[str, Any]) -> None:
-        """Told by the client of each of its steps: a new connection is one that returns a stream."""
+        """Store the socket of a new connection; the client calls this at each of its steps."""
         about = getattr(info.get("return_value"), "get_extra_info", None)
         found = None if about is None else about("socket")
         if isinstance(found, socket.socket):
             self._socket = found
-            if self.over:  # it took that long to connect: nobody else cuts it any more
+            if self.over:  # the timer ran out while it connected
                 self._cut()
 
     def _cut(self) -> None:
         self.over = True
         if self._socket is not None:
             with contextlib.suppress(OSError):  # it is closed already
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # of TLS too: its own waits for the other side
+                socket.socket.shutdown(
+                    self._socket, socket.SHUT_RDWR
+                )  # TLS too: its own shutdown waits for the other side

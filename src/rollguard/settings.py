@@ -1,6 +1,6 @@
-"""Settings: `rollguard.toml`, then the environment over it. The only reader of the environment.
+"""Settings from `rollguard.toml` and the environment, which takes precedence. Only this module reads the environment.
 
-An unknown key or an impossible value is refused with the key's name and what is allowed.
+An unknown key or an invalid value is refused; the error names the key and what is allowed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class WatchSettings(_Section):
 
 
 class RecordSettings(_Section):
-    """`[record]`: what is kept of a call, and for how long."""
+    """`[record]`: what Rollguard stores of a call, and for how long."""
 
     store_payloads: bool = True
     payload_limit: int = Field(default=16_384, ge=64, le=16_777_216)
@@ -50,7 +50,7 @@ class RecordSettings(_Section):
 
 
 class NotifySettings(_Section):
-    """`[notify]`: who is told of rollbacks and slowdowns."""
+    """`[notify]`: who is notified of rollbacks and warnings."""
 
     log: bool = True
     webhook_urls: tuple[str, ...] = ()
@@ -68,7 +68,7 @@ class NotifySettings(_Section):
 
 
 class ActuatorSettings(_Section):
-    """`[tools.NAME.actuator]`: what puts a version of the tool in its place."""
+    """`[tools.NAME.actuator]`: what makes a version of the tool live."""
 
     kind: Literal["folder", "command", "webhook"] = "folder"
     command: tuple[str, ...] = ()
@@ -93,17 +93,17 @@ _KNOWN = (*_TOP, "monitor", *_SECTIONS, "tools")
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that can be set, checked.
+    """All settings, checked.
 
     Attributes:
-        database: URL of the store. A relative SQLite path in the file is meant from the file's folder.
-        tools_dir: the folder of tools. A relative path in the file is meant from the file's folder.
-        follow: whether what goes live on another machine, whose folder is another one, is written into `tools_dir` too.
-        monitor: what deployments are judged by (`[monitor]`).
-        tools: for a tool's name, what differs for it (`[tools.NAME]`).
+        database: URL of the store. A relative SQLite path in the file is relative to the file's folder.
+        tools_dir: the folder of tools. A relative path in the file is relative to the file's folder.
+        follow: whether versions that go live on another machine, with another folder, are written into `tools_dir` too.
+        monitor: the rules for deployments (`[monitor]`).
+        tools: for a tool's name, the rules that differ for it (`[tools.NAME]`).
         failure_rules: for a tool's name, which returned results count as failures (`[tools.NAME.failure]`).
-        actuators: for a tool's name, what puts its versions in their place (`[tools.NAME.actuator]`).
-        file: the file that was read, if there was one.
+        actuators: for a tool's name, what makes its versions live (`[tools.NAME.actuator]`).
+        file: the file that was read, or None.
     """
 
     database: str = "sqlite:///rollguard.db"
@@ -128,7 +128,7 @@ class Settings:
             environ: the environment; by default the process's.
 
         Raises:
-            InvalidSetting: the file cannot be read, a key is unknown or a value impossible.
+            InvalidSetting: the file cannot be read, a key is unknown or a value is invalid.
         """
         environment = os.environ if environ is None else environ
         file = _file(path, environment)
@@ -140,7 +140,7 @@ class Settings:
 
 
 def find_file(start: Path) -> Path | None:
-    """`rollguard.toml` in `start` or the nearest folder above it."""
+    """Return `rollguard.toml` in `start` or the nearest folder above it, or None."""
     folders = (start, *start.parents)
     return next((folder / FILE_NAME for folder in folders if (folder / FILE_NAME).is_file()), None)
 
@@ -170,7 +170,7 @@ def _from_the_files_folder(values: dict[str, Any], folder: Path) -> None:
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    """`ROLLGUARD_MONITOR__MIN_EXECUTIONS=20` is `[monitor] min_executions = 20`."""
+    """Read the environment: `ROLLGUARD_MONITOR__MIN_EXECUTIONS=20` is `[monitor] min_executions = 20`."""
     values: dict[str, Any] = {}
     for variable, text in sorted(environ.items()):
         if not variable.startswith(_PREFIX) or variable == _CONFIG:
@@ -188,7 +188,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def toml_value(text: str) -> Any:
-    """Read a value as TOML where it is valid TOML, else as the text itself."""
+    """Read a value as TOML if it is valid TOML, else as the text itself."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -268,7 +268,7 @@ def _actuators(tables: Mapping[str, Any], environ: Mapping[str, str]) -> dict[st
 
 
 def _whole(key: str, actuator: ActuatorSettings, environ: Mapping[str, str]) -> ActuatorSettings:
-    """The actuator with its secret, if it has all that its kind needs and nothing of another."""
+    """Return the actuator with its secret; refuse missing settings, and settings of another kind."""
     for other in sorted(actuator.model_fields_set - _OF_KIND[actuator.kind] - {"kind", "timeout_seconds"}):
         raise InvalidSetting(f"{key}.{other}", f'has no meaning where kind is "{actuator.kind}"')
     if actuator.kind == "command" and not actuator.command:

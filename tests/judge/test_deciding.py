@@ -25,15 +25,15 @@ from rollguard.judge import (
     Verdict,
     Window,
     change_point,
+    confounder_baseline,
     differences,
     executions_needed,
-    extent,
-    held_against,
     is_over,
     judge,
     replay,
     slowdown,
     trigger_in,
+    widened_interval,
     worst_interval,
 )
 from rollguard.judge.histogram import bucket_of
@@ -269,11 +269,11 @@ def test_removing_a_part_undoes_adding_it(part: Window, rest: Window) -> None:
 def test_a_confounder_is_compared_with_its_usual_or_its_latest_executions() -> None:
     """A confounder that already failed lately is compared with that; failures within chance change nothing."""
     usual = Window(1000, 950)
-    assert held_against(usual, Window(30, 28)) is usual
-    assert held_against(usual, Window()) is usual
+    assert confounder_baseline(usual, Window(30, 28)) is usual
+    assert confounder_baseline(usual, Window()) is usual
     broken = Window(30, 10)
-    assert held_against(usual, broken) is broken
-    assert not Confounder("other_tool", "t", held_against(usual, broken), Window(30, 10)).is_affected
+    assert confounder_baseline(usual, broken) is broken
+    assert not Confounder("other_tool", "t", confounder_baseline(usual, broken), Window(30, 10)).is_affected
     assert Confounder("other_tool", "t", usual, Window(30, 10)).is_affected
 
 
@@ -289,9 +289,9 @@ def test_a_problem_is_over_when_calls_show_it() -> None:
 def test_a_problem_extends_to_where_calls_show_its_end() -> None:
     """Minutes without calls belong to a problem, up to a limit; those after successes do not."""
     bad, good, none = Window(5, 0), Window(2, 2), Window()
-    assert extent([good, none, bad, none, good, none], (2, 3), 15) == (0, 5)
-    assert extent([good, good, bad, good, good], (2, 3), 15) == (1, 4)
-    assert extent([none] * 9 + [bad] + [none] * 9, (9, 10), 3) == (6, 13)
+    assert widened_interval([good, none, bad, none, good, none], (2, 3), 15) == (0, 5)
+    assert widened_interval([good, good, bad, good, good], (2, 3), 15) == (1, 4)
+    assert widened_interval([none] * 9 + [bad] + [none] * 9, (9, 10), 3) == (6, 13)
 
 
 def _confounders(rest: Window, *considered: Confounder) -> Confounders:

@@ -291,7 +291,7 @@ def test_an_outage_is_only_told_under_the_threshold_rule(guard: Guard) -> None:
     assert any("search fails too" in reason for reason in result["reasons"])
 
 
-def test_a_tool_that_was_deployed_badly_itself_is_no_witness(guard: Guard) -> None:
+def test_a_tool_that_was_deployed_badly_itself_is_no_confounder(guard: Guard) -> None:
     """Two bad deployments at the same time do not excuse each other."""
     session_id = _watched(guard, **EVIDENCE)
     _other(guard)

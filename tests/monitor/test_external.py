@@ -62,7 +62,7 @@ def check(guard: Guard, session_id: int, at: datetime) -> dict[str, Any]:
 
 
 def test_a_tool_that_is_broken_for_long_explains_nothing(guard: Guard) -> None:
-    """Another tool that failed as much while this one was well is no witness: it would excuse every bad version."""
+    """A tool that failed as much while this one was healthy is no confounder: it would excuse every bad version."""
     session_id = watched(guard)
     others(guard, "broken", until=NOW - DAY)
     record(guard.store, 5, 195, start=NOW - DAY, over=DAY, tool="broken", error="KeyError: 'expired'")
@@ -98,7 +98,7 @@ def test_an_outage_that_is_on_holds_from_the_first_calls_on(guard: Guard) -> Non
 
 
 def test_an_outage_hours_after_a_common_deployment_is_one(guard: Guard) -> None:
-    """Tools that were all deployed at the same time, and well since, testify for each other."""
+    """Tools that were all deployed at the same time, and healthy since, are confounders of each other."""
     session_id = watched(guard)
     others(guard, "search")
     for version in (1, 2):
@@ -211,7 +211,7 @@ def test_a_common_error_at_its_common_rate_explains_nothing(guard: Guard) -> Non
     assert (report["verdict"], report["explanations"]) == ("regressed", [])
 
 
-def test_a_witness_that_is_hardly_known_explains_nothing(guard: Guard) -> None:
+def test_a_confounder_with_few_calls_explains_nothing(guard: Guard) -> None:
     """Three failures of a tool with ten calls before are no outage."""
     session_id = watched(guard)
     record(guard.store, 9, 1, start=NOW - 7 * DAY, over=7 * DAY, tool="rare")

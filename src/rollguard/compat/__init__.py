@@ -1,8 +1,8 @@
-"""What a tool's code promises its callers, read from its syntax tree, and what a new version takes away. Pure.
+"""Find what a new version of a tool's code changes for callers, from the syntax tree. Pure.
 
-No code is run and nothing is looked up: bytes in, changes out. The order of the modules is the order of the data:
-`annotations` (an annotation as JSON Schema) → `reading` (code as an `Interface`) → `narrowing` (two schemas) →
-`comparing` (two interfaces).
+The package runs no code and does no I/O: bytes in, changes out. The order of the modules is the order of the data:
+`annotation_schema` (an annotation as JSON Schema) → `extract` (code as an `Interface`) → `schema_diff` (two schemas) →
+`diff` (two interfaces).
 """
 
 from rollguard.compat.diff import changes

@@ -1,4 +1,4 @@
-"""An annotation as JSON Schema, as far as its source tells: what pydantic would say, without running anything."""
+"""Convert an annotation to the JSON Schema that pydantic would give, from its source, without running it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _SETS = {"set", "Set", "frozenset", "FrozenSet", "MutableSet", "AbstractSet"}
 _DICTS = {"dict", "Dict", "Mapping", "MutableMapping", "OrderedDict", "defaultdict", "DefaultDict"}
 _TUPLES = {"tuple", "Tuple"}
 
-# What `Field(...)` and annotated_types call a constraint, in the words of JSON Schema; by the type it is about.
+# The JSON Schema keyword of each constraint of `Field(...)` and annotated_types, by the type of the value.
 _BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 _PLAIN_CONSTRAINTS = {"multiple_of": "multipleOf", "pattern": "pattern"}
 _LENGTHS = {"min_length": "min", "max_length": "max", "min_items": "min", "max_items": "max"}
@@ -57,11 +57,11 @@ _FIELDS = {"pydantic.Field", "pydantic.fields.Field", "pydantic.types.StringCons
 
 
 def schema_of(annotation: ast.expr, names: Names, seen: frozenset[str] = frozenset()) -> Schema:
-    """What the annotation lets through.
+    """Return the schema of the values that the annotation accepts.
 
     Args:
         names: what the module's names stand for.
-        seen: names being resolved, so that a type that holds itself comes to an end.
+        seen: names being resolved, so that a recursive type ends.
     """
     match annotation:
         case ast.Constant(value=None):
@@ -80,7 +80,7 @@ def schema_of(annotation: ast.expr, names: Names, seen: frozenset[str] = frozens
 
 
 def constrained(schema: Schema, metadata: ast.expr, names: Names) -> Schema:
-    """The schema with the constraints of a `Field(...)` or of one of annotated_types' marks, as far as literal."""
+    """Return the schema with the literal constraints of a `Field(...)` or of an annotated_types mark."""
     if not isinstance(metadata, ast.Call):
         return schema
     called = names.dotted(metadata.func) or ""
@@ -97,7 +97,7 @@ def constrained(schema: Schema, metadata: ast.expr, names: Names) -> Schema:
 
 
 def field_default(default: ast.expr, names: Names) -> tuple[ast.expr | None, bool]:
-    """Of a default that is pydantic's `Field(...)`: the default it gives, and whether the value is required."""
+    """Return the default, and whether the value is required, from a default that may be pydantic's `Field(...)`."""
     if not isinstance(default, ast.Call) or names.dotted(default.func) not in _FIELDS:
         return default, False
     given = {k.arg: k.value for k in default.keywords}
@@ -107,7 +107,7 @@ def field_default(default: ast.expr, names: Names) -> tuple[ast.expr | None, boo
 
 
 def union(*schemas: Schema) -> Schema:
-    """What any of the schemas lets through."""
+    """Return the schema of the values that any of the schemas accepts."""
     parts: list[Schema] = []
     for schema in schemas:
         for part in schema.get("anyOf", [schema]):
@@ -137,7 +137,7 @@ def _named(annotation: ast.expr, names: Names, seen: frozenset[str]) -> Schema:
 
 
 def _own(name: str, names: Names, seen: frozenset[str]) -> Schema | None:
-    """The schema of an alias or a class of the module's own."""
+    """Return the schema of an alias or a class of this module."""
     if name in names.aliases:
         return schema_of(names.aliases[name], names, seen)
     return shape_of(names.classes[name], names, lambda node: schema_of(node, names, seen), _model_field)
@@ -162,7 +162,7 @@ def _subscript(base: ast.expr, inner: ast.expr, names: Names, seen: frozenset[st
 
 
 def _container(name: str, parts: list[ast.expr] | None, names: Names, seen: frozenset[str]) -> Schema | None:
-    """The schema of a list, set, dict or tuple of things; of anything where `parts` is None."""
+    """Return the schema of a list, set, dict or tuple; of any items if `parts` is None."""
     schemas = [schema_of(p, names, seen) for p in parts or () if not _is_ellipsis(p)]
     items = {"items": schemas[0]} if schemas and schemas[0] else {}
     if name in _LISTS:
@@ -192,7 +192,7 @@ def _literals(parts: list[ast.expr], names: Names) -> Schema:
                 values.append(part.value)
         elif (member := names.enum_value(part)) is not None:
             values.append(member)
-        elif (value := _literal(part)) is not None:  # -1 is no constant
+        elif (value := _literal(part)) is not None:  # -1 is not an `ast.Constant`
             values.append(value)
         else:
             others.append(_opaque(part))
@@ -200,7 +200,7 @@ def _literals(parts: list[ast.expr], names: Names) -> Schema:
 
 
 def _model_field(schema: Schema, default: ast.expr | None, names: Names) -> tuple[Schema, bool]:
-    """The schema of a class's field with its default's constraints, and whether it must be given."""
+    """Return the schema of a class's field with its default's constraints, and whether it is required."""
     if default is None:
         return schema, True
     _value, required = field_default(default, names)
@@ -214,7 +214,7 @@ def _with(schema: Schema, constraints: Mapping[str, Any]) -> Schema:
 
 
 def _words(kind: object, constraints: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The constraints that say something of values of that type, in the words of JSON Schema."""
+    """Return the constraints that apply to values of that type, as JSON Schema keywords."""
     if kind == "null":
         return
     for name, value in constraints.items():
@@ -234,7 +234,7 @@ def _literal(node: ast.expr) -> Any:
 
 
 def _bare(dotted: str) -> str:
-    """`Optional` for `typing.Optional`; what is not of typing keeps its whole name."""
+    """Return `Optional` for `typing.Optional`; a name outside typing stays whole."""
     return next((dotted.removeprefix(p) for p in _TYPING if dotted.startswith(p)), dotted)
 
 

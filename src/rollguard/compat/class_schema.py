@@ -1,4 +1,4 @@
-"""The JSON Schema of a class of the module's own: an enum, a dataclass, a TypedDict, a pydantic model."""
+"""The JSON Schema of a class of the same module: an enum, a dataclass, a TypedDict or a pydantic model."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ FieldOf = Callable[[Schema, ast.expr | None, Names], tuple[Schema, bool]]
 def shape_of(
     cls: ast.ClassDef, names: Names, schema_of: Callable[[ast.expr], Schema], field_of: FieldOf
 ) -> Schema | None:
-    """What a value of the class looks like in JSON; None for a class of which that cannot be told.
+    """Return the JSON Schema of the class's values; None if the source does not show it.
 
     Args:
-        schema_of: what an annotation lets through.
-        field_of: a field's schema with the constraints of its default, and whether it must be given.
+        schema_of: returns the schema of an annotation.
+        field_of: returns a field's schema with the constraints of its default, and whether it is required.
     """
     bases = names.bases(cls)
     if bases & _ENUMS:
@@ -71,7 +71,7 @@ def _is_dataclass(cls: ast.ClassDef, names: Names) -> bool:
 
 
 def _must(cls: ast.ClassDef, annotation: ast.expr, names: Names) -> bool:
-    """Whether a key of a TypedDict must be there."""
+    """Return whether a key of a TypedDict is required."""
     base = names.dotted(annotation.value) if isinstance(annotation, ast.Subscript) else None
     last = (base or "").rpartition(".")[2]
     if last in ("Required", "NotRequired"):
@@ -81,7 +81,7 @@ def _must(cls: ast.ClassDef, annotation: ast.expr, names: Names) -> bool:
 
 
 def _forbids_more(cls: ast.ClassDef) -> bool:
-    """Whether a pydantic model says `extra="forbid"`."""
+    """Return whether a pydantic model has `extra="forbid"`."""
     configs = [s.value for s in cls.body if isinstance(s, ast.Assign) and "model_config" in ast.unparse(s.targets[0])]
     text = " ".join([*(ast.unparse(c) for c in configs), *(f"{k.arg}={ast.unparse(k.value)}" for k in cls.keywords)])
     return "extra='forbid'" in text or "'extra': 'forbid'" in text

@@ -1,4 +1,4 @@
-"""Two versions of a tool's code: every change that a caller may notice, the breaking ones first."""
+"""Compare two versions of a tool's code: every change that a caller may notice, breaking ones first."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ K = ChangeKind
 
 
 def changes(before: bytes | str, after: bytes | str, tool_name: str) -> tuple[Change, ...]:
-    """What changed for callers between two versions of a tool. The code is read, never run.
+    """Return what changed for callers between two versions of a tool. The code is read, never run.
 
-    A tool is called by name with its parameters by name, so a change of its own function is breaking where such a call
-    may fail or mean something else. The other public functions of the file may be called by position too.
+    A tool is called by its name with keyword arguments, so a change of its own function is breaking if such a call may
+    fail or mean something else. Callers may call the other public functions of the file by position too.
 
     Args:
-        before, after: the two files, whole.
-        tool_name: the tool, as its file is called without `.py`.
+        before, after: the whole content of the two files.
+        tool_name: the tool, its file's name without `.py`.
 
     Returns:
-        The changes, the breaking ones first. None for code that differs in its layout, comments, docstrings or in
-        what it does inside.
+        The changes, breaking ones first. Empty if only layout, comments, docstrings or function bodies differ.
     """
     if before == after:
         return ()
@@ -58,8 +57,8 @@ def _all(before: Interface, after: Interface, tool_name: str) -> Iterator[Change
     renamed = _renamed(before, after)
     if old is not None and new is not None:
         yield from _tool_changes(before, after, old, new)
-    elif before.untold or after.untold:
-        if before.untold != after.untold:
+    elif before.opaque or after.opaque:
+        if before.opaque != after.opaque:
             sentence = f"{tool_name}: its source does not tell what it takes, so whether callers break is not known"
             yield Change(K.UNREADABLE, None, None, sentence, breaking=False)
     elif old is not None and old.name not in renamed and old.name not in after.functions:
@@ -88,8 +87,8 @@ def _all(before: Interface, after: Interface, tool_name: str) -> Iterator[Change
 def _tool_changes(before: Interface, after: Interface, old: Function, new: Function) -> Iterator[Change]:
     found = list(function_changes(old, new, is_tool=True))
     if before.definition is not None and after.definition is not None:
-        told = {change.parameter for change in found if change.parameter is not None}
-        found += [c for c in _definition_changes(before, after, new.name) if c.parameter not in told]
+        reported = {change.parameter for change in found if change.parameter is not None}
+        found += [c for c in _definition_changes(before, after, new.name) if c.parameter not in reported]
     yield from found
     if old.name != new.name and old.name.partition(".")[0] not in after.classes:
         sentence = (
@@ -99,10 +98,10 @@ def _tool_changes(before: Interface, after: Interface, old: Function, new: Funct
 
 
 def function_changes(old: Function, new: Function, *, is_tool: bool) -> Iterator[Change]:
-    """What changed of one function.
+    """Yield the changes of one function.
 
     Args:
-        is_tool: whether it is the tool's own, which is called by name only and may be called sync or async.
+        is_tool: whether it is the tool's own function, which takes keyword arguments only and may be sync or async.
     """
     if new.is_async and not old.is_async:
         sentence = f"{new.name} is async now: a plain call of it in a running event loop fails"
@@ -112,7 +111,7 @@ def function_changes(old: Function, new: Function, *, is_tool: bool) -> Iterator
         yield Change(K.FUNCTION_MADE_SYNC, new.name, None, sentence, breaking=not is_tool)
     yield from parameter_changes(old, new, is_tool=is_tool)
     if old.result_annotation != new.result_annotation and old.result is not None and new.result is not None:
-        # What comes out may become less without anybody noticing, and not more.
+        # A narrower result breaks no caller, a wider one may.
         wider = [d for d in differences(new.result, old.result) if d.narrower]
         if wider or differences(old.result, new.result):
             sentence = f"{new.name} returns {new.result_annotation}, before {old.result_annotation}"
@@ -120,7 +119,7 @@ def function_changes(old: Function, new: Function, *, is_tool: bool) -> Iterator
 
 
 def _definition_changes(before: Interface, after: Interface, function: str) -> Iterator[Change]:
-    """What changed in the definition that a tool class gives of itself, where the function itself does not tell."""
+    """Yield the changes of the definition that a tool class returns."""
     old, new = before.definition or {}, after.definition or {}
     known, knows = _mapping(old.get("properties")), _mapping(new.get("properties"))
     needed, needs = old.get("required") or [], new.get("required") or []
@@ -150,7 +149,7 @@ def _definition_changes(before: Interface, after: Interface, function: str) -> I
 
 
 def _roots(schema: Mapping[str, object]) -> dict[str, object]:
-    """Where the references of a part of the schema lead."""
+    """Return the targets of the references in a part of the schema."""
     return {key: schema[key] for key in ("$defs", "definitions") if key in schema}
 
 
@@ -172,7 +171,7 @@ def _class_changes(before: Interface, after: Interface) -> Iterator[Change]:
 
 
 def _renamed(before: Interface, after: Interface) -> dict[str, str]:
-    """Functions that are gone, and what the same function is called now."""
+    """Return the new names of renamed functions, by their old names."""
     both_tools = {f.name for f in (before.tool, after.tool) if f is not None and before.tool and after.tool}
     come = {
         function.body: name

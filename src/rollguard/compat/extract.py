@@ -1,4 +1,4 @@
-"""A file of code as the interface it offers. Which function is the tool is told as the registry tells it."""
+"""Read a file of code as an `Interface`. The rules for the tool's function are those of the registry."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from rollguard.compat.model import BY_POSITION, Function, Interface, Parameter, 
 from rollguard.compat.scope import Definition, Names
 
 _MARKS = {"rollguard.tool", "rollguard.registry.tool", "rollguard.record.decorator.tool"}
-_SCHEMA_KEYS = ("parameters", "input_schema", "inputSchema")  # as OpenAI, Anthropic and MCP call it
+_SCHEMA_KEYS = ("parameters", "input_schema", "inputSchema")  # the names of OpenAI, Anthropic and MCP
 
 
 def read(code: bytes | str, tool_name: str) -> Interface:
-    """The interface of a file, without running it.
+    """Return the interface of a file, without running it.
 
     Args:
         code: the whole file.
-        tool_name: the tool, as its file is called without `.py`.
+        tool_name: the tool, its file's name without `.py`.
 
     Raises:
-        SyntaxError, ValueError: it is no Python.
-        RecursionError, MemoryError: it is nested too deeply to be read.
+        SyntaxError, ValueError: the code is not Python.
+        RecursionError, MemoryError: the code is nested too deeply.
     """
     module = ast.parse(code)
     names = Names.of(module)
@@ -48,8 +48,8 @@ def read(code: bytes | str, tool_name: str) -> Interface:
         tool = _function(methods["execute"], f"{classes[0].name}.execute", names, method=True)
         definition = _definition(classes[0], methods["get_tool_definition"], names)
         return Interface(tool, definition, {**functions, tool.name: tool}, _classes(names))
-    untold = ast.dump(module) if wanted in names.aliases or wanted in names.imports else None
-    return Interface(None, None, functions, _classes(names), untold=untold)
+    opaque = ast.dump(module) if wanted in names.aliases or wanted in names.imports else None
+    return Interface(None, None, functions, _classes(names), opaque=opaque)
 
 
 # --- what is offered -------------------------------------------------------------------------------------------------
@@ -73,7 +73,7 @@ def _classes(names: Names) -> dict[str, str]:
 
 
 def _public(names: Names) -> Callable[[str], bool]:
-    """Says of a name whether it is offered: what `__all__` lists, else what does not begin with an underscore."""
+    """Return a check for public names: those in `__all__`, else those without a leading underscore."""
     listed = names.aliases.get("__all__")
     try:
         exported = None if listed is None else set(ast.literal_eval(listed))
@@ -83,7 +83,7 @@ def _public(names: Names) -> Callable[[str], bool]:
 
 
 def _target(name: str, names: Names) -> ast.AST | None:
-    """The function, class, lambda or call that a name stands for, through plain assignments."""
+    """Return the function, class, lambda or call that a name refers to, through plain assignments."""
     seen: set[str] = set()
     while name not in seen:
         seen.add(name)
@@ -98,7 +98,7 @@ def _target(name: str, names: Names) -> ast.AST | None:
 
 
 def _called(call: ast.Call, names: Names) -> Function | None:
-    """What is called where the tool is an instance of a class with `__call__`, or a partial of a function."""
+    """Return the called function, if the tool is an instance of a class with `__call__` or a partial."""
     made = names.dotted(call.func) or ""
     if made in names.classes:
         methods = _methods(names.classes[made], names)
@@ -132,7 +132,7 @@ def _is_tool_class(cls: ast.ClassDef, names: Names) -> bool:
 
 
 def _methods(cls: ast.ClassDef, names: Names, seen: frozenset[str] = frozenset()) -> dict[str, Definition]:
-    """A class's methods, those it inherits from classes of the same file too."""
+    """Return a class's methods, also those inherited from classes of the same file."""
     found: dict[str, Definition] = {}
     for base in reversed(cls.bases):
         parent = names.classes.get(names.dotted(base) or "")
@@ -192,7 +192,7 @@ def _parameter(arg: ast.arg, kind: ParameterKind, default: ast.expr | None, name
 
 
 def _source(annotation: ast.expr) -> str:
-    """An annotation's source; one in quotes is what it says."""
+    """Return an annotation's source, without quotes around it."""
     if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
         try:
             return ast.unparse(ast.parse(annotation.value.strip(), mode="eval"))
@@ -202,10 +202,10 @@ def _source(annotation: ast.expr) -> str:
 
 
 def _fingerprint(node: Definition | ast.ClassDef, own_name: str) -> str:
-    """What a definition is and does, without its name, its documentation and its places in the file."""
+    """Return a definition's dump without its name, docstring and line numbers."""
     try:
         return "".join(_told(node, own_name))
-    except RecursionError:  # a sum of a thousand terms: it is like nothing but itself
+    except RecursionError:  # such as a sum of a thousand terms: it equals only itself
         return own_name
 
 
@@ -221,7 +221,7 @@ def _told(node: Any, own_name: str) -> Iterator[str]:
             value = getattr(node, name, None)
             if name == "body" and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 value = _undocumented(node.body)
-            # It may call itself, and then by its own name.
+            # A recursive function calls itself by its own name.
             yield from _told("" if name in ("id", "name") and value == own_name else value, own_name)
         yield ")"
     else:
@@ -239,7 +239,7 @@ def _undocumented(body: list[ast.stmt]) -> list[ast.stmt]:
 
 
 def _definition(cls: ast.ClassDef, method: Definition, names: Names) -> Schema | None:
-    """The schema of the parameters in what `get_tool_definition` returns, where that is literal."""
+    """Return the schema of the parameters that `get_tool_definition` returns, if it is literal."""
     returned = [node.value for node in _returns(method.body)]
     if len(returned) != 1 or returned[0] is None:
         return None
@@ -253,7 +253,7 @@ def _definition(cls: ast.ClassDef, method: Definition, names: Names) -> Schema |
 
 
 def _literal(node: ast.expr, cls: ast.ClassDef, method: Definition, names: Names) -> Any:
-    """A literal, also one that stands under a name of the method, the class or the module."""
+    """Return a literal, also one assigned to a name in the method, the class or the module."""
     if isinstance(node, ast.Name):
         found = _assigned(method.body, node.id) or names.aliases.get(node.id)
         return None if found is None else _evaluated(found)
@@ -284,7 +284,7 @@ def _assigned(body: Iterable[ast.stmt], name: str) -> ast.expr | None:
 
 
 def _returns(body: Iterable[ast.AST]) -> Iterator[ast.Return]:
-    """The return statements of a function, not those of functions within it."""
+    """Return the return statements of a function, without those of inner functions."""
     for node in body:
         if isinstance(node, ast.Return):
             yield node

@@ -1,4 +1,4 @@
-"""The words of the interface: functions with their parameters, and a change of one of them."""
+"""The model of an interface: functions with their parameters, and changes of them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from enum import StrEnum
 from typing import Any
 
 Schema = Mapping[str, Any]
-"""JSON Schema, and `{"python": "numpy.ndarray"}` for a type that it has no word for."""
+"""JSON Schema, with `{"python": "numpy.ndarray"}` for a type that JSON Schema does not have."""
 
 
 class ParameterKind(StrEnum):
-    """How a parameter takes its argument; as in `inspect.Parameter`."""
+    """The kind of a parameter, as in `inspect.Parameter`."""
 
     POSITIONAL_ONLY = "positional-only"
     EITHER = "positional or keyword"
@@ -31,8 +31,8 @@ class Parameter:
 
     Attributes:
         required: whether a call must give it.
-        schema: what its annotation (and a literal `Field` of it) lets through; None without an annotation.
-        annotation, default: their source, in one canonical form.
+        schema: the schema of its annotation, with a literal `Field`; None without an annotation.
+        annotation, default: their source, in a canonical form.
     """
 
     name: str
@@ -48,8 +48,8 @@ class Function:
     """A function, or a method as `Class.method` without its `self`.
 
     Attributes:
-        result: the schema of what it returns; None where it does not say.
-        body: what it does, whatever it is called and documented as: equal for two functions that do the same.
+        result: the schema of its result; None without an annotation.
+        body: its code without name and docstring; equal for two functions that do the same.
     """
 
     name: str
@@ -60,32 +60,32 @@ class Function:
     body: str = field(default="", repr=False)
 
     def taking(self, kind: ParameterKind) -> Parameter | None:
-        """The first parameter of that kind."""
+        """Return the first parameter of that kind, or None."""
         return next((p for p in self.parameters if p.kind is kind), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """What a file offers.
+    """The public interface of a file.
 
     Attributes:
-        tool: the function that a call of the tool runs; None where it cannot be told without running the code.
-        definition: the parameters' schema that a tool class returns from `get_tool_definition`, where it is literal.
-        functions: the public functions and methods by name, the tool's own among them.
-        classes: the public classes, each with what it does, whatever it is called.
-        untold: the whole of what the file says, where there is a tool of which it does not tell what it takes: one that
-            is imported, or that a call returned.
+        tool: the function that a call of the tool runs; None if the source does not show it.
+        definition: the parameters' schema that a tool class returns from `get_tool_definition`, if it is literal.
+        functions: the public functions and methods by name, including the tool's own.
+        classes: the public classes, each with its code without its name.
+        opaque: the whole syntax tree, if the source does not show the tool's parameters: the tool is imported, or the
+            result of a call. Else None.
     """
 
     tool: Function | None = None
     definition: Schema | None = None
     functions: Mapping[str, Function] = field(default_factory=dict)
     classes: Mapping[str, str] = field(default_factory=dict)
-    untold: str | None = field(default=None, repr=False)
+    opaque: str | None = field(default=None, repr=False)
 
 
 class ChangeKind(StrEnum):
-    """What changed."""
+    """The kinds of changes."""
 
     UNREADABLE = "unreadable"
     TOOL_REMOVED = "tool_removed"
@@ -117,10 +117,10 @@ class Change:
 
     Attributes:
         kind: what changed.
-        function: where; None for the file as a whole.
-        parameter: which parameter of it, if one.
-        sentence: the change in words.
-        breaking: True where a call that was right before may fail or mean something else now.
+        function: the function that changed; None for the file as a whole.
+        parameter: the parameter that changed, if it is one.
+        sentence: the change as a sentence.
+        breaking: whether a call that was valid before may now fail or mean something else.
     """
 
     kind: ChangeKind

@@ -1,4 +1,4 @@
-"""What changed of a function's parameters."""
+"""Compare a function's parameters."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ K = ChangeKind
 
 
 def parameter_changes(old: Function, new: Function, *, is_tool: bool) -> Iterator[Change]:
-    """Parameters that are gone, new, renamed, moved, of another type, or taken in another way.
+    """Yield the changes of parameters: removed, added, renamed, moved, or of another type or kind.
 
     Args:
-        is_tool: whether calls give every parameter by name, as those of a tool do.
+        is_tool: whether all arguments are keyword arguments, as in calls of a tool.
     """
     was, now = _plain(old), _plain(new)
     gone, come = [p for p in was.values() if p.name not in now], [p for p in now.values() if p.name not in was]
@@ -67,7 +67,7 @@ def _one(old: Parameter, new: Parameter, function: str, *, is_tool: bool) -> Ite
 
 def _types(old: Parameter, new: Parameter, function: str, where: str) -> Iterator[Change]:
     if old.schema is None or new.schema is None:
-        if old.schema is not new.schema:  # to say what was always meant refuses no call
+        if old.schema is not new.schema:  # an annotation for what was always accepted refuses no call
             sentence = f"{where} has the type {new.annotation} now, before none was said"
             if new.schema is None:
                 sentence = f"{where} has no type any more, before {old.annotation}"
@@ -80,7 +80,7 @@ def _types(old: Parameter, new: Parameter, function: str, where: str) -> Iterato
 
 
 def _order(old: Function, new: Function, renamed: dict[str, str], *, is_tool: bool) -> Iterator[Change]:
-    """Parameters that a call by position would give to another one."""
+    """Yield the parameters whose position changed for calls by position."""
     was = [renamed.get(p.name, p.name) for p in old.parameters if p.kind in BY_POSITION]
     now = [p.name for p in new.parameters if p.kind in BY_POSITION]
     stayed = [name for name in was if name in now]
@@ -113,7 +113,7 @@ def _plain(function: Function) -> dict[str, Parameter]:
 
 
 def _renamed(old: Function, new: Function, gone: list[Parameter], come: list[Parameter]) -> dict[str, str]:
-    """Parameters that stand in the same place with all but their name the same."""
+    """Return the new names of parameters that differ only in their name."""
     places = [function.parameters.index for function in (old, new)]
     return {
         one.name: other.name

@@ -1,4 +1,4 @@
-"""Two JSON Schemas: what the second no longer lets through, and what it lets through in addition."""
+"""Compare two JSON Schemas: what the second no longer accepts, and what it accepts in addition."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 from rollguard.compat.model import Schema
 
-_DEPTH = 12  # a type that holds itself has no end
+_DEPTH = 12  # a recursive type has no end
 
-# What a number, a length or a count may be at least and at most: the keyword, how it is told.
+# The keywords for bounds of numbers, lengths and counts, with their phrases in sentences.
 _LEAST = (
     ("minimum", "at least {}"),
     ("minLength", "at least {} characters"),
@@ -28,12 +28,12 @@ _TYPE_OF = ((bool, "boolean"), (int, "integer"), (float, "number"), (str, "strin
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that one schema lets through and the other does not.
+    """One kind of value that only one of two schemas accepts.
 
     Attributes:
         sentence: a predicate: "no longer takes null".
-        narrower: True where the second lets less through, False where it lets more.
-        other_type: True where none of the values of before may be given any more.
+        narrower: True if the second schema accepts less, False if it accepts more.
+        other_type: True if the second schema accepts none of the values that the first one accepted.
     """
 
     sentence: str
@@ -42,14 +42,14 @@ class Difference:
 
 
 def differences(before: Schema, after: Schema) -> list[Difference]:
-    """Every difference of two schemas; none where each lets through what the other does."""
+    """Return every difference of two schemas; empty if both accept the same values."""
     return list(dict.fromkeys(_compared(_Side(before, before), _Side(after, after), _DEPTH)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Side:
     schema: Schema
-    root: Schema  # where its $refs lead
+    root: Schema  # the schema that its $refs refer to
 
     def at(self, schema: Any) -> _Side:
         return _Side(schema if isinstance(schema, Mapping) else {}, self.root)
@@ -83,7 +83,7 @@ def _compared(before: _Side, after: _Side, depth: int) -> Iterator[Difference]:
 
 
 def _alternatives(side: _Side) -> list[Schema]:
-    """What a schema offers to choose from, each of one type; values of one type are one alternative."""
+    """Return the alternatives of a schema, each of one type; values of one type are one alternative."""
     found: list[Schema] = []
     for part in _parts(side.schema, side.root, _DEPTH):
         same = next((f for f in found if "enum" in f and "enum" in part and f.get("type") == part.get("type")), None)
@@ -135,7 +135,7 @@ def _anything(alternatives: Sequence[Schema]) -> bool:
 
 
 def _takes(other: Schema, one: Schema) -> bool:
-    """Whether they are of one type, or a number is asked for and an integer given."""
+    """Return whether they are of one type, or a number and an integer."""
     if "python" in other or "python" in one:
         return other.get("python") == one.get("python")
     return other["type"] == one["type"] or (other["type"], one["type"]) == ("number", "integer")
@@ -150,8 +150,8 @@ def _same_type(before: _Side, after: _Side, depth: int) -> Iterator[Difference]:
         yield Difference("takes any number now", narrower=False)
     yield from _values(old, new)
     yield from _bounds(old, new)
-    for key, told in (("pattern", "matching {}"), ("format", "of the format {}"), ("multipleOf", "multiples of {}")):
-        yield from _condition(old.get(key), new.get(key), told)
+    for key, phrase in (("pattern", "matching {}"), ("format", "of the format {}"), ("multipleOf", "multiples of {}")):
+        yield from _condition(old.get(key), new.get(key), phrase)
     if new.get("uniqueItems") and not old.get("uniqueItems"):
         yield Difference("takes no item twice now", narrower=True)
     if old.get("uniqueItems") and not new.get("uniqueItems"):
@@ -182,18 +182,22 @@ def _values(old: Schema, new: Schema) -> Iterator[Difference]:
 
 def _bounds(old: Schema, new: Schema) -> Iterator[Difference]:
     for keys, sign in ((_LEAST, 1), (_MOST, -1)):
-        for key, told in keys:
+        for key, phrase in keys:
             was, now = _bound(old, key, sign), _bound(new, key, sign)
             if was == now:
                 continue
             if was is None or (now is not None and now > was):
-                yield Difference(f"takes only {_at(told, now, sign, 'now')}{_instead(told, was, sign)}", narrower=True)
+                yield Difference(
+                    f"takes only {_at(phrase, now, sign, 'now')}{_instead(phrase, was, sign)}", narrower=True
+                )
             else:
-                yield Difference(f"takes {_at(told, now, sign, 'too now')}{_instead(told, was, sign)}", narrower=False)
+                yield Difference(
+                    f"takes {_at(phrase, now, sign, 'too now')}{_instead(phrase, was, sign)}", narrower=False
+                )
 
 
 def _bound(schema: Schema, key: str, sign: int) -> tuple[float, bool] | None:
-    """A bound as (how strict, whether the bound itself is out): of two, the greater lets less through."""
+    """Return a bound as (value, whether it is exclusive); the greater of two bounds accepts less."""
     inclusive = schema.get(key)
     exclusive = schema.get(f"exclusive{key.capitalize()}") if key in ("minimum", "maximum") else None
     both = ((inclusive, False), (exclusive, True))
@@ -201,28 +205,28 @@ def _bound(schema: Schema, key: str, sign: int) -> tuple[float, bool] | None:
     return max(found, default=None)
 
 
-def _at(told: str, bound: tuple[float, bool] | None, sign: int, ending: str) -> str:
+def _at(phrase: str, bound: tuple[float, bool] | None, sign: int, ending: str) -> str:
     if bound is None:
         return "values without that bound" if ending == "now" else f"any {ending}"
-    value = told.format(f"{sign * bound[0]:g}")
+    value = phrase.format(f"{sign * bound[0]:g}")
     if bound[1]:
         value = f"{'more' if sign > 0 else 'less'} than {sign * bound[0]:g}"
     return f"{value} {ending}"
 
 
-def _instead(told: str, bound: tuple[float, bool] | None, sign: int) -> str:
-    return "" if bound is None else f", before {_at(told, bound, sign, '').strip()}"
+def _instead(phrase: str, bound: tuple[float, bool] | None, sign: int) -> str:
+    return "" if bound is None else f", before {_at(phrase, bound, sign, '').strip()}"
 
 
-def _condition(was: Any, now: Any, told: str) -> Iterator[Difference]:
+def _condition(was: Any, now: Any, phrase: str) -> Iterator[Difference]:
     if was == now:
         return
     if now is None:
-        yield Difference(f"takes more than those {told.format(was)} now", narrower=False)
-    elif was is not None and told.startswith("multiples") and _is_number(was) and _is_number(now) and was % now == 0:
-        yield Difference(f"takes {told.format(now)} now, before {told.format(was)}", narrower=False)
+        yield Difference(f"takes more than those {phrase.format(was)} now", narrower=False)
+    elif was is not None and phrase.startswith("multiples") and _is_number(was) and _is_number(now) and was % now == 0:
+        yield Difference(f"takes {phrase.format(now)} now, before {phrase.format(was)}", narrower=False)
     else:
-        yield Difference(f"takes only those {told.format(now)} now", narrower=True)
+        yield Difference(f"takes only those {phrase.format(now)} now", narrower=True)
 
 
 def _properties(before: _Side, after: _Side, depth: int) -> Iterator[Difference]:

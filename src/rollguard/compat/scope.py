@@ -1,4 +1,4 @@
-"""What the names of a module stand for, as far as its source tells."""
+"""Resolve the names of a module from its source."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LOOKED_INTO = (ast.If, ast.Try, ast.TryStar, ast.With, ast.For, ast.While)
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """A module's imports, plain assignments, classes and functions by name; of several of one name the last."""
+    """A module's imports, plain assignments, classes and functions by name; the last one of each name."""
 
     imports: dict[str, str] = field(default_factory=dict)
     aliases: dict[str, ast.expr] = field(default_factory=dict)
@@ -22,14 +22,14 @@ class Names:
 
     @classmethod
     def of(cls, module: ast.Module) -> Names:
-        """The names of a module."""
+        """Return the names of a module."""
         names = cls()
         for statement in _statements(module.body):
             names._note(statement)
         return names
 
     def dotted(self, node: ast.expr) -> str | None:
-        """`typing.Literal` for whatever the module calls it; None for what is no name."""
+        """Return the full name, such as `typing.Literal` for an alias of it; None if the node is not a name."""
         if isinstance(node, ast.Name):
             return self.imports.get(node.id, node.id)
         if isinstance(node, ast.Attribute):
@@ -38,18 +38,18 @@ class Names:
         return None
 
     def is_own(self, node: ast.expr) -> bool:
-        """Whether a name is one that the module itself gives to something."""
+        """Return whether the module itself defines the name."""
         return isinstance(node, ast.Name) and (node.id in self.aliases or node.id in self.classes)
 
     def enum_value(self, node: ast.expr) -> Any:
-        """The value of `Colour.RED` where the module defines the enum; None for anything else."""
+        """Return the value of a member such as `Colour.RED` of an enum in the module; else None."""
         if not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name):
             return None
         cls = self.classes.get(node.value.id)
         return None if cls is None else self.members(cls).get(node.attr)
 
     def members(self, cls: ast.ClassDef) -> dict[str, Any]:
-        """The members of an enum; one whose value is not literal stands for itself."""
+        """Return the members of an enum; a member without a literal value has its name as value."""
         found: dict[str, Any] = {}
         for statement in cls.body:
             if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
@@ -59,7 +59,7 @@ class Names:
         return found
 
     def bases(self, cls: ast.ClassDef) -> set[str]:
-        """The last parts of the names of everything the class inherits from, as far as the module tells."""
+        """Return the last parts of the names of all base classes that the module shows."""
         found: set[str] = set()
         waiting = list(cls.bases)
         while waiting:
@@ -103,7 +103,7 @@ class Names:
                 self._forget(name)
                 self.aliases[name] = value
             case _ if type(statement).__name__ == "TypeAlias":  # `type X = ...`, since Python 3.12
-                alias: Any = statement  # a class that Python 3.11 does not know
+                alias: Any = statement  # Python 3.11 does not have this class
                 self._forget(alias.name.id)
                 self.aliases[alias.name.id] = alias.value
             case _:
@@ -116,7 +116,7 @@ class Names:
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """The statements that run when the module does, those under `if` and `try` too."""
+    """Return the statements that run with the module, including those under `if` and `try`."""
     for statement in body:
         yield statement
         if isinstance(statement, _LOOKED_INTO):

@@ -9,10 +9,10 @@ from rollguard.judge.comparison import Comparison, Severity, as_float, compare, 
 from rollguard.judge.confounders import (
     Confounder,
     Confounders,
-    extent,
-    held_against,
+    confounder_baseline,
     is_over,
     largest_excess,
+    widened_interval,
     worst_interval,
 )
 from rollguard.judge.evidence import Evidence
@@ -46,11 +46,10 @@ __all__ = [
     "as_float",
     "change_point",
     "compare",
+    "confounder_baseline",
     "differences",
     "executions_needed",
-    "extent",
     "grade",
-    "held_against",
     "is_over",
     "judge",
     "largest_excess",
@@ -58,5 +57,6 @@ __all__ = [
     "replay",
     "slowdown",
     "trigger_in",
+    "widened_interval",
     "worst_interval",
 ]

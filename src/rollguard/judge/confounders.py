@@ -125,7 +125,7 @@ def largest_excess(series: Sequence[tuple[int, int]], allowed: Fraction) -> tupl
     return found
 
 
-def held_against(usual: Window, lately: Window) -> Window:
+def confounder_baseline(usual: Window, latest: Window) -> Window:
     """Return what a confounder is compared with: its usual executions, or its latest ones if these failed more.
 
     A confounder that failed while the tool was still healthy has a problem of its own. Its latest executions failed
@@ -133,35 +133,35 @@ def held_against(usual: Window, lately: Window) -> Window:
 
     Args:
         usual: its executions before the deployment.
-        lately: its latest executions while the tool was still healthy.
+        latest: its latest executions while the tool was still healthy.
     """
     rate = (usual.failures + 1) / (usual.total + 2)
-    more = lately.total > 0 and binomial_cdf(lately.total, 1.0 - rate, lately.successes) <= SUSPICION
-    return lately if more else usual
+    more = latest.total > 0 and binomial_cdf(latest.total, 1.0 - rate, latest.successes) <= SUSPICION
+    return latest if more else usual
 
 
-def is_over(trouble: Window, afterwards: Window) -> bool:
+def is_over(problem: Window, afterwards: Window) -> bool:
     """Return whether a problem has ended: at its failure rate, so few later failures have a probability of 1 % or less.
 
     Args:
-        trouble: the executions during the problem.
+        problem: the executions during the problem.
         afterwards: the executions after it, or before it.
     """
-    rate = (trouble.failures + 0.5) / (trouble.total + 1)
+    rate = (problem.failures + 0.5) / (problem.total + 1)
     return afterwards.total > 0 and binomial_cdf(afterwards.total, rate, afterwards.failures) <= ALPHA
 
 
-def extent(series: Sequence[Window], trouble: tuple[int, int], most: int) -> tuple[int, int]:
+def widened_interval(series: Sequence[Window], problem: tuple[int, int], most: int) -> tuple[int, int]:
     """Return the [first, end) that a problem may cover: up to where calls show that it had ended, or not begun.
 
     Minutes without calls belong to the problem, because they prove nothing.
 
     Args:
         series: the confounder's executions of each minute.
-        trouble: [first, end) of its failures, as `worst_interval` returns it.
+        problem: [first, end) of its failures, as `worst_interval` returns it.
         most: most minutes to add on each side.
     """
-    first, end = trouble
+    first, end = problem
     during = sum(series[first:end], Window())
     before = after = Window()
     earliest, latest = max(0, first - most), min(len(series), end + most)

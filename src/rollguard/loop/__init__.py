@@ -1,1 +1,1 @@
-"""The autonomous loop: its stages, again and again."""
+"""The autonomous loop and its stages."""

@@ -24,7 +24,7 @@ _RETRY_SECONDS = 15.0  # after a stage that failed, at the latest
 class AutonomousLoop:
     """The health part of the autonomous loop: a list of stages.
 
-    Use `await loop.run()` to watch until stopped, or `await loop.check_deployment_health()` inside a loop of your own.
+    Use `await loop.run()` to monitor until stopped, or `await loop.check_deployment_health()` in a loop of your own.
     Stages run in threads, so the event loop stays free.
 
     Args:
@@ -35,8 +35,8 @@ class AutonomousLoop:
     Attributes:
         stages: the list that runs; add, replace or remove stages before you call `run`.
         stats: totals since the start: cycles, checks, rollbacks_triggered, rollbacks_failed, sessions_completed,
-            errors, looks (how often a session was checked between two cycles because executions arrived), and what
-            your own stages count.
+            errors, looks (checks of sessions between two cycles because executions arrived), and the counts of your
+            own stages.
 
     Raises:
         InvalidSetting: the interval is out of its range.
@@ -60,7 +60,7 @@ class AutonomousLoop:
     async def check_deployment_health(self, *, now: datetime | None = None) -> dict[str, int]:
         """Run one cycle: each stage once, in the order of the list.
 
-        By default a cycle finishes what a crash left, checks every active session, rolls back what needs it, verifies
+        By default a cycle finishes interrupted rollbacks, checks every active session, rolls back if needed, verifies
         earlier rollbacks, delivers notifications and removes old executions. A stage that fails is logged and counted
         as an error; it stops no other, and runs again in the next cycle.
 
@@ -68,11 +68,11 @@ class AutonomousLoop:
             now: the moment to act at; by default the present one.
 
         Returns:
-            What this cycle's stages counted: checks, rollbacks_triggered, rollbacks_failed, sessions_completed and
+            The counts of this cycle's stages: checks, rollbacks_triggered, rollbacks_failed, sessions_completed and
             errors.
 
         Raises:
-            StoreUnavailable: the database cannot be reached, so that not even the sessions are known.
+            StoreUnavailable: the database cannot be reached, so the sessions are unknown.
         """
         cycle = dict.fromkeys(COUNTERS, 0)
         away: StoreUnavailable | None = None
@@ -81,7 +81,7 @@ class AutonomousLoop:
                 continue
             try:
                 counts = await asyncio.to_thread(stage.run, now)
-            except Exception as error:  # noqa: BLE001 - a stage may be anybody's code; it stops no other
+            except Exception as error:  # noqa: BLE001 - a stage may be the user's code; it stops no other
                 logger.error("stage %s failed, which the next cycle runs again: %s", stage.name, error)
                 counts = {"errors": 1}
                 if stage.name == "health" and isinstance(error, StoreUnavailable):
@@ -92,13 +92,13 @@ class AutonomousLoop:
             raise away
         return cycle
 
-    _check_deployment_health = check_deployment_health  # the name it has in the contract
+    _check_deployment_health = check_deployment_health  # the name in the contract
 
     async def run(self, *, handle_signals: bool = True) -> None:
-        """Run every stage now and then on its own schedule, until `stop` is called.
+        """Run every stage on its own schedule, until `stop` is called.
 
-        Sessions are shared with other watchers of the same database. Between two scheduled checks, tools that were
-        just executed are checked by what may act at any moment: the evidence rule and the triggers.
+        Loops on the same database share the sessions. Between two scheduled checks, the loop checks tools right after
+        their executions, with the rules that may act at any moment: the evidence rule and the triggers.
 
         Args:
             handle_signals: stop on SIGTERM and SIGINT too, after the checks under way (in the main thread only).
@@ -108,7 +108,7 @@ class AutonomousLoop:
                 if not self._stopped.is_set():
                     await self._run_until_stopped(list(self.stages))
             finally:
-                self._stopped.clear()  # so that it can run again; a stop before the start is kept
+                self._stopped.clear()  # so that it can run again; a stop before the start still counts
 
     def stop(self) -> None:
         """End `run` after the checks under way. Call it in the event loop's own thread."""
@@ -160,7 +160,7 @@ class AutonomousLoop:
                 await loop.run_in_executor(threads, stage.start)
                 return True
             counts = await loop.run_in_executor(threads, stage.run, None)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the loop goes on
+        except Exception as error:  # noqa: BLE001 - the loop goes on after any error
             self.stats["errors"] += 1
             logger.error("stage %s failed and runs again soon: %s", stage.name, error)
             return False

@@ -1,4 +1,4 @@
-"""What follows from a check: a rollback, the end of the session, or nothing yet."""
+"""Act on a check: roll back, complete the session, or do nothing yet."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ActionTaken:
-    """What was done about a check.
+    """The action that was taken on a check.
 
     Attributes:
-        report: what the check found.
+        report: the check's result.
         session_status: the session's status afterwards.
-        rollback: the rollback that the check called for, as it stands now; None where there is none.
-        refusal: why nobody may roll back now, where somebody else decided first.
+        rollback: the present state of the rollback that the check called for; None without one.
+        refusal: why the rollback was refused, if another decision came first; else None.
     """
 
     report: HealthReport
@@ -36,17 +36,17 @@ class ActionTaken:
 
     @property
     def rollback_performed(self) -> bool:
-        """Whether the deployment was rolled back."""
+        """Return whether the deployment was rolled back."""
         return self.rollback is not None and self.rollback.rollback_successful
 
     @property
     def refused(self) -> bool:
-        """Whether it was decided not to roll back; False where a rollback failed."""
+        """Return whether the decision was not to roll back; False if a rollback failed."""
         return self.refusal is not None or (self.rollback is not None and _decided_not_to(self.rollback))
 
     @property
     def reason(self) -> str | None:
-        """Why it was rolled back, or why not."""
+        """Return why it was rolled back, or why not."""
         if self.rollback is not None:
             return self.rollback.reason if self.rollback_performed else self.rollback.error
         return self.refusal or self.report.judgement.reasons[0]
@@ -90,7 +90,7 @@ class Actions:
         """Roll back, complete the session, or leave it as it is.
 
         Args:
-            now: the present moment, later than the check where other sessions came first: a rollback happens then.
+            now: the present moment, at which a rollback happens; other sessions may have come first since the check.
         """
         session, judgement = report.session, report.judgement
         rollback = refusal = None
@@ -105,7 +105,7 @@ class Actions:
     def _roll_back(
         self, session: Session, judgement: Judgement, now: datetime
     ) -> tuple[Rollback, None] | tuple[None, str]:
-        """Return the rollback, or why there is none. Where none will be made, the session ends with its window."""
+        """Return the rollback, or why there is none. Without a rollback, the session ends with its window."""
         rollback = self._store.rollbacks.held(session.session_id, now)
         if rollback is None:
             try:
@@ -150,5 +150,5 @@ def _decided_not_to(rollback: Rollback) -> bool:
 
 
 def _end_of(session: Session, judgement: Judgement) -> datetime:
-    """When the session is over: later, where it may be extended for want of data."""
+    """Return when the session ends; a session with too little data may be extended."""
     return session.last_end if judgement.verdict is Verdict.INSUFFICIENT_DATA else session.window_end

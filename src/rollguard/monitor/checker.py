@@ -1,4 +1,4 @@
-"""Checking sessions: count, judge, ask what else happened where it matters, and record what was found."""
+"""Check sessions: count executions, judge them, find confounders if needed, and record the result."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from rollguard.monitor.report import HealthReport
 from rollguard.record import Recorder
 from rollguard.store import ExecutionStore
 
-STRAGGLERS = timedelta(minutes=15)  # how long executions from before a deployment may be on their way
+STRAGGLERS = timedelta(minutes=15)  # how late executions from before a deployment may arrive
 
 
 class Checker:
-    """Checks sessions, many of them with a few statements.
+    """Checks many sessions with a few statements.
 
     Args:
         store: where executions and sessions are kept.
-        recorder: holds what this process has executed; it is flushed before a check, so that the check counts it.
+        recorder: holds executions of this process; a check flushes it first, so that it counts them.
     """
 
     def __init__(self, store: ExecutionStore, recorder: Recorder) -> None:
@@ -31,10 +31,10 @@ class Checker:
         self._recorder = recorder
 
     def check(self, sessions: Sequence[Session], now: datetime, *, scheduled: bool = True) -> list[HealthReport]:
-        """Check sessions, and record the checks of those that are active.
+        """Check sessions, and record the checks of the active ones.
 
         Args:
-            scheduled: False for a check between the schedule's; it is recorded only where it calls for a rollback or
+            scheduled: False for a check between two scheduled ones; it is recorded only if it calls for a rollback or
                 has something new to report.
 
         Raises:
@@ -60,12 +60,12 @@ class Checker:
     def check_each(
         self, sessions: Sequence[Session], now: datetime, *, scheduled: bool = True
     ) -> list[HealthReport | Exception]:
-        """`check`, where a session that cannot be checked does not keep the others from it."""
+        """Check sessions like `check`, but return an exception for each session that cannot be checked."""
         try:
             return list(self.check(sessions, now, scheduled=scheduled))
         except StoreUnavailable:
             raise
-        except Exception as error:  # noqa: BLE001 - which session's fault it is shows when fewer are checked at once
+        except Exception as error:  # noqa: BLE001 - halving the batch finds the session that causes it
             if len(sessions) == 1:
                 return [error]
             half = len(sessions) // 2
@@ -77,7 +77,7 @@ class Checker:
     ) -> list[tuple[Session, Judgement, datetime]]:
         ends = [_end(session, now, session.window_end) for session in sessions]
         judged = self._judge_until(sessions, ends, scheduled)
-        # A session whose window ended without enough data and may go on is judged by all that came since.
+        # A session that may be extended for too little data is judged by all executions since its deployment.
         longer = [
             number
             for number, (session, judgement) in enumerate(zip(sessions, judged, strict=True))
@@ -133,7 +133,7 @@ def _settled_baselines(active: Sequence[HealthReport], now: datetime) -> dict[in
 
 
 def _baseline_is_settled(session: Session, judgement: Judgement, now: datetime) -> bool:
-    """Whether the baseline can be kept: it is enough, and what was on its way at the deployment has arrived."""
+    """Return whether the baseline can be kept: it has enough executions, and late ones have arrived."""
     enough = judgement.comparison.baseline.total >= session.rules.min_executions
     fixed = session.rules.baseline == "before" or session.rules.decision == "evidence"
     return session.baseline is None and enough and fixed and now >= session.deployment_time + STRAGGLERS

@@ -1,4 +1,4 @@
-"""What else happened while a tool failed, gathered from the store for `rollguard.judge.confounders` to weigh."""
+"""Find confounders in the store: what else happened while a tool failed. `rollguard.judge.confounders` tests them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from rollguard.judge import (
     Confounders,
     Window,
     change_point,
-    extent,
-    held_against,
+    confounder_baseline,
     is_over,
     largest_excess,
+    widened_interval,
     worst_interval,
 )
 from rollguard.judge.error_signatures import signature
@@ -27,13 +27,13 @@ from rollguard.store import ExecutionStore
 from rollguard.store.rollups.selection import Selection, baseline_of, counted_by, since
 
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-_OWN_FAULT = timedelta(minutes=10)  # what begins so soon after a tool's own deployment is put down to that
-_CLOSELY = 20  # other tools that are looked at minute by minute
+_OWN_FAULT = timedelta(minutes=10)  # a problem that begins so soon after the tool's own deployment is its own
+_MOST_BY_MINUTE = 20  # other tools that are counted minute by minute
 _FAILURES = 5_000  # failures of each side whose errors are compared
-_FEWEST_SHARED = 2  # failures with the same error, on both sides
-_WIDENED = timedelta(minutes=15)  # how far a trouble may reach beyond what was seen of it
-_LATELY = (_HOUR, 6 * _HOUR, _DAY, 7 * _DAY)  # how far back it is looked whether a tool was well
-_FEWEST_LATELY = 5  # calls that tell of it
+_MIN_SHARED = 2  # failures with the same error, on both sides
+_WIDENED = timedelta(minutes=15)  # the most that a problem may reach beyond its failures
+_LOOKBACKS = (_HOUR, 6 * _HOUR, _DAY, 7 * _DAY)  # intervals before a problem in which the tool may have been healthy
+_MIN_HEALTHY_CALLS = 5  # calls that show that a tool was healthy
 
 Times = tuple[datetime, datetime]
 
@@ -41,11 +41,11 @@ Times = tuple[datetime, datetime]
 def confounders_of(
     store: ExecutionStore, session: Session, baseline: Window, current: Window, until: datetime
 ) -> Confounders:
-    """What else happened since a deployment that is about to be rolled back."""
-    return _Look(store, session, baseline, current, until).surroundings()
+    """Return the confounders of a deployment that is about to be rolled back."""
+    return _ConfounderCheck(store, session, baseline, current, until).confounders()
 
 
-class _Look:
+class _ConfounderCheck:
     def __init__(
         self, store: ExecutionStore, session: Session, baseline: Window, current: Window, until: datetime
     ) -> None:
@@ -53,33 +53,33 @@ class _Look:
         self._baseline, self._current = baseline, current
         self._deployed = session.deployment_time
 
-    def surroundings(self) -> Confounders:
-        trouble = self._trouble()
-        earlier = self._hour_before(None if trouble is None else trouble[0])
-        witnesses: list[Confounder] = []
+    def confounders(self) -> Confounders:
+        problem = self._problem()
+        earlier = self._hour_before(None if problem is None else problem[0])
+        affected: list[Confounder] = []
         explained: list[Times] = []
         rest = self._current
-        if trouble is not None or earlier is not None:
-            # Trouble that was on at the deployment is one with what came after.
-            begun = earlier[1] if earlier is not None else trouble[0] if trouble is not None else self._deployed
-            end = self._deployed if trouble is None else trouble[1]
-            witnesses, explained = self._elsewhere(begun, end)
+        if problem is not None or earlier is not None:
+            # A problem that was there at the deployment and the failures after it are one problem.
+            begun = earlier[1] if earlier is not None else problem[0] if problem is not None else self._deployed
+            end = self._deployed if problem is None else problem[1]
+            affected, explained = self._other_tools(begun, end)
             if explained:
                 rest = rest.without(self._count(since_parts(self._session, explained)))
-            elif trouble is not None:
+            elif problem is not None:
                 shared, rest = self._shared_error(begun, end)
-                witnesses = [*witnesses, *shared]
+                affected = [*affected, *shared]
         baseline = self._baseline
         if earlier is not None:
             own = self._not_explained(earlier[0], explained)
             if own.is_affected:
-                witnesses, baseline = [own, *witnesses], own.during
-        return Confounders(tuple(witnesses), baseline, rest)
+                affected, baseline = [own, *affected], own.during
+        return Confounders(tuple(affected), baseline, rest)
 
     # --- the tool itself --------------------------------------------------------------------------------------------
 
-    def _trouble(self) -> Times | None:
-        """The stretch since the deployment that holds the failures."""
+    def _problem(self) -> Times | None:
+        """Return the interval since the deployment that holds the failures."""
         rate = self._baseline.rate
         if rate is None:
             return None
@@ -89,79 +89,83 @@ class _Look:
         return None if found is None else (edges[found[0]][0], edges[found[1] - 1][1])
 
     def _hour_before(self, begun: datetime | None) -> tuple[Confounder, datetime] | None:
-        """The last hour before the deployment against the baseline before that, and since when the tool failed in it.
+        """Compare the last hour before the deployment with the baseline before it.
 
-        None where it did not fail more, or where that had passed when the trouble since the deployment began.
+        Returns:
+            The confounder, and when the tool began to fail. None if the tool did not fail more in that hour, or if that
+            had ended when the problem since the deployment began.
         """
         hour = self._deployed - _HOUR
         edges = _edges(hour, self._deployed)
         counted = self._store.executions.count([self._ours_before(a, b) for a, b in edges])
         before, during = self._count(self._ours_before(self._session.baseline_start, hour)), sum(counted, Window())
-        witness = Confounder("hour_before", self._session.tool_name, _plain(before), _plain(during))
-        if before.rate is None or not witness.is_affected:
+        confounder = Confounder("hour_before", self._session.tool_name, _plain(before), _plain(during))
+        if before.rate is None or not confounder.is_affected:
             return None
         first, end = worst_interval(_series(counted), 1 - before.rate) or (0, len(edges))
         afterwards = sum(counted[end:], Window())
         if begun is not None:
             afterwards += self._count(since_parts(self._session, [(self._deployed, begun)]))
-        return None if is_over(sum(counted[first:end], Window()), afterwards) else (witness, edges[first][0])
+        return None if is_over(sum(counted[first:end], Window()), afterwards) else (confounder, edges[first][0])
 
     def _not_explained(self, earlier: Confounder, explained: Sequence[Times]) -> Confounder:
-        """The hour before without the minutes in which others failed too."""
+        """Return the hour before without the minutes in which other tools failed too."""
         hour = [(max(a, self._deployed - _HOUR), min(b, self._deployed)) for a, b in explained]
-        parts = [stretch for a, b in _merged(hour) for stretch in self._ours_before(a, b)]
+        parts = [selection for a, b in _merged(hour) for selection in self._ours_before(a, b)]
         return replace(earlier, during=earlier.during.without(_plain(self._count(parts))))
 
     def _ours_before(self, start: datetime, end: datetime) -> list[Selection]:
         plain = replace(self._session, rules=replace(self._session.rules, baseline="before"))
         return _clipped(baseline_of(plain, self._until), start, min(end, self._deployed))
 
-    def _lately(self, begun: datetime) -> Times | None:
-        """The latest time before the trouble in which the tool was called, and well; None where it hardly ever was."""
+    def _healthy_interval(self, begun: datetime) -> Times | None:
+        """Return the last interval with enough calls of the healthy tool before the problem, or None."""
         start = begun
-        for length in _LATELY:
+        for length in _LOOKBACKS:
             start = max(begun - length, self._session.baseline_start)
             ours = [*self._ours_before(start, begun), *since_parts(self._session, [(self._deployed, begun)])]
-            if self._count(ours).total >= _FEWEST_LATELY:
+            if self._count(ours).total >= _MIN_HEALTHY_CALLS:
                 return start, begun
         return None
 
     # --- other tools and versions -----------------------------------------------------------------------------------
 
-    def _elsewhere(self, start: datetime, end: datetime) -> tuple[list[Confounder], list[Times]]:
-        """(who fails more than before, the times in which they do)."""
+    def _other_tools(self, start: datetime, end: datetime) -> tuple[list[Confounder], list[Times]]:
+        """Return the tools and versions that fail more than before, and the times in which they do."""
         names = [name for name in self._store.executions.tool_names() if name != self._session.tool_name]
         asked = [*names, None] if self._session.version_number is not None else list(names)
         before = self._count_others([(name, *self._before(start)) for name in asked])
-        during = self._count_others([(name, self._from(name, start), end) for name in asked])
+        during = self._count_others([(name, self._affects_from(name, start), end) for name in asked])
         worse = [
             (name, was, now)
             for name, was, now in zip(asked, before, during, strict=True)
             if was.rate is not None and now.rate is not None and now.rate < was.rate
         ]
         worse.sort(key=lambda found: found[2].failures, reverse=True)
-        worse = worse[:_CLOSELY]
-        lately = self._lately(start) if worse else None
-        latest = self._count_others([(name, *lately) for name, _was, _now in worse]) if lately is not None else []
+        worse = worse[:_MOST_BY_MINUTE]
+        healthy = self._healthy_interval(start) if worse else None
+        latest = (
+            self._count_others([(name, *healthy) for name, _before, _during in worse]) if healthy is not None else []
+        )
         deployed = self._store.sessions.deployed_between(start - _DAY, self._until)
-        witnesses, explained = [], []
+        affected, explained = [], []
         for number, (name, was, _now) in enumerate(worse):
-            usual = held_against(was, latest[number]) if latest else was
-            found = self._worst_of(name, was, self._from(name, start), end)
+            usual = confounder_baseline(was, latest[number]) if latest else was
+            found = self._worst_of(name, was, self._affects_from(name, start), end)
             if found is None:
                 continue
             times, begun, counted = found
             kind = "other_version" if name is None else "other_tool"
-            witness = Confounder(kind, name or self._session.tool_name, _plain(usual), _plain(counted), len(asked))
-            if witness.is_affected and not (name in deployed and self._own_fault(name, deployed[name], begun)):
+            confounder = Confounder(kind, name or self._session.tool_name, _plain(usual), _plain(counted), len(asked))
+            if confounder.is_affected and not (name in deployed and self._own_fault(name, deployed[name], begun)):
                 explained.append(times)
-                witnesses.append(witness)
-        return witnesses, explained
+                affected.append(confounder)
+        return affected, explained
 
     def _worst_of(
         self, name: str | None, before: Window, start: datetime, end: datetime
     ) -> tuple[Times, datetime, Window] | None:
-        """(the times of its trouble, when that began, what was counted in it) of a witness between two times."""
+        """Return the times of a confounder's problem, when it began, and the executions in it."""
         edges = _edges(start, end)
         counted = self._count_others([(name, a, b) for a, b in edges])
         usual = 1 - (before.rate or Fraction(0))
@@ -169,38 +173,38 @@ class _Look:
         if found is None:
             return None
         begun = edges[found[0]][0]
-        if begun == start:  # it may have begun before ours
+        if begun == start:  # it may have begun earlier than this tool's problem
             earlier = _edges(start - _HOUR, start)
             series = [*self._count_others([(name, a, b) for a, b in earlier]), *counted[: found[1]]]
             longer = worst_interval(_series(series), usual)
             if longer is not None:
                 begun = [*earlier, *edges][longer[0]][0]
-        first, last = extent(counted, found, _widened(edges))
+        first, last = widened_interval(counted, found, _widened(edges))
         return (edges[first][0], edges[last - 1][1]), begun, sum(counted[slice(*found)], Window())
 
     def _own_fault(self, name: str, deployed: Sequence[datetime], begun: datetime) -> bool:
-        """Whether its trouble began with a deployment of its own: soon after it, or before it was ever well since."""
+        """Return whether its own deployment began the problem: soon after it, or before the tool was healthy again."""
         latest = max((time for time in deployed if time - _MINUTE <= begun), default=None)
         if latest is None:
             return False
-        well = self._count_others([(name, latest, begun)])[0].successes if latest < begun else 0
-        return begun <= latest + _OWN_FAULT or well < _FEWEST_LATELY
+        successes = self._count_others([(name, latest, begun)])[0].successes if latest < begun else 0
+        return begun <= latest + _OWN_FAULT or successes < _MIN_HEALTHY_CALLS
 
-    def _from(self, name: str | None, start: datetime) -> datetime:
-        """Other versions are ours up to the deployment, so they testify only since then."""
+    def _affects_from(self, name: str | None, start: datetime) -> datetime:
+        """Return since when it may be a confounder; other versions only since the deployment."""
         return start if name is not None else max(start, self._deployed)
 
     def _before(self, start: datetime) -> Times:
         return self._session.baseline_start, min(start, self._deployed)
 
     def _count_others(self, asked: Sequence[tuple[str | None, datetime, datetime]]) -> list[Window]:
-        """Executions of other tools; those without a name are this tool's other versions."""
+        """Count executions of other tools. The name None means the other versions of this tool."""
         own, counted_so = self._session.tool_name, counted_by(self._session)
         wanted, ours = [], []
         for name, a, b in asked:
             but = self._session.version_number if name is None else None
             wanted.append([Selection(name or own, a, b, but=but, **counted_so)])
-            # Since the deployment those that name no version count as ours, not as another version's.
+            # Since the deployment, executions without a version belong to the deployed version, not to another one.
             unnamed = Selection(own, max(a, self._deployed), b, only=0, **counted_so)
             ours.append([unnamed] if name is None and unnamed.start < b else [])
         counted = self._store.executions.count(wanted)
@@ -211,7 +215,7 @@ class _Look:
     # --- the same error elsewhere -----------------------------------------------------------------------------------
 
     def _shared_error(self, start: datetime, end: datetime) -> tuple[list[Confounder], Window]:
-        """The error of ours that others show too, more than before; and the current window without what it explains."""
+        """Return the error that other tools show too, more than before, and the current window without it."""
         executions, name = self._store.executions, self._session.tool_name
         ours = _signatures(executions.failures_in(since_parts(self._session, [(start, end)]), _FAILURES))
         deployed = self._store.sessions.deployed_between(start - _HOUR, self._until)
@@ -220,22 +224,24 @@ class _Look:
             return [], self._current
         during = executions.failures_in(self._all_of(names, start, end), _FAILURES)
         theirs = _signatures(during)
-        shared = [error for error, count in ours.most_common() if min(count, theirs[error]) >= _FEWEST_SHARED]
+        shared = [error for error, count in ours.most_common() if min(count, theirs[error]) >= _MIN_SHARED]
         calls = self._count(self._all_of(names, start, end)) if shared else Window()
         usual = self._errors_of(names, *self._before(start)) if shared else None
-        lately = self._lately(start) if shared else None
-        latest = None if lately is None else self._errors_of(names, *lately)
+        healthy = self._healthy_interval(start) if shared else None
+        latest = None if healthy is None else self._errors_of(names, *healthy)
         for error in shared:
-            before = held_against(_showing(usual, error), _showing(latest, error))
-            witness = Confounder("shared_error", error, before, _showing((calls, theirs), error), len(shared))
-            if witness.is_affected:
+            before = confounder_baseline(_showing(usual, error), _showing(latest, error))
+            confounder = Confounder("shared_error", error, before, _showing((calls, theirs), error), len(shared))
+            if confounder.is_affected:
                 showing = Counter(failure.tool_name for failure in during if _signature(failure) == error)
-                times = self._times_of(error, [n for n, _count in showing.most_common(_CLOSELY)], during, start, end)
-                return [witness], self._without_error(error, times)
+                times = self._times_of(
+                    error, [n for n, _count in showing.most_common(_MOST_BY_MINUTE)], during, start, end
+                )
+                return [confounder], self._without_error(error, times)
         return [], self._current
 
     def _errors_of(self, names: Sequence[str], start: datetime, end: datetime) -> tuple[Window, Counter[str]]:
-        """(calls, failures by their errors) of tools; of the time that as many failures cover as are read."""
+        """Return calls and failures by error of tools, for the time that the failures read (at most 5,000) cover."""
         failures = self._store.executions.failures_in(self._all_of(names, start, end), _FAILURES)
         if len(failures) == _FAILURES:
             start = min(failure.executed_at for failure in failures)
@@ -244,7 +250,7 @@ class _Look:
     def _times_of(
         self, error: str, names: Sequence[str], failures: Sequence[Failure], start: datetime, end: datetime
     ) -> Times:
-        """The times in which these tools show the error."""
+        """Return the times in which these tools show the error."""
         edges = _edges(start, end)
         counted = self._store.executions.count([self._all_of(names, a, b) for a, b in edges])
         begins = [a for a, _b in edges]
@@ -256,37 +262,37 @@ class _Look:
         series = [Window(max(w.total, shown[i]), max(w.total, shown[i]) - shown[i]) for i, w in enumerate(counted)]
         total = sum(series, Window())
         found = largest_excess(_series(series), Fraction(total.failures, 2 * total.total)) or (0, len(edges))
-        first, last = extent(series, found, _widened(edges))
+        first, last = widened_interval(series, found, _widened(edges))
         return edges[first][0], edges[last - 1][1]
 
     def _without_error(self, error: str, times: Times) -> Window:
-        """The current window without our failures with that error in those times; durations without those times."""
+        """Return the current window without the failures with that error, and without the durations, of those times."""
         parts = since_parts(self._session, [times])
         failures = self._store.executions.failures_in(parts, _FAILURES)
         counted = self._count(parts)
         explained = _signatures(failures)[error]
-        if len(failures) == _FAILURES:  # there are more than were read
+        if len(failures) == _FAILURES:  # there are more than the store returned
             explained = explained * counted.failures // _FAILURES
         rest = self._current.without(Window(min(explained, self._current.failures), 0))
         timed = self._current.without(counted)
         return replace(timed, total=rest.total, successes=rest.successes, timed=min(timed.timed, rest.total))
 
     def _all_of(self, names: Sequence[str], start: datetime, end: datetime) -> list[Selection]:
-        """What counts of other tools, whatever its version."""
+        """Return what counts of other tools, in all versions."""
         return [Selection(name, start, end, **counted_by(self._session)) for name in names]
 
-    def _count(self, stretches: Sequence[Selection]) -> Window:
-        return self._store.executions.count([stretches])[0]
+    def _count(self, selections: Sequence[Selection]) -> Window:
+        return self._store.executions.count([selections])[0]
 
 
 def since_parts(session: Session, times: Iterable[Times]) -> list[Selection]:
-    """What counts as current in some times, none of it twice."""
+    """Return what counts as current in some times, without overlaps."""
     clipped = [(max(start, session.deployment_time), end) for start, end in times]
-    return [stretch for start, end in _merged(clipped) for stretch in since(session, start, end)]
+    return [selection for start, end in _merged(clipped) for selection in since(session, start, end)]
 
 
 def notes_on_baseline(store: ExecutionStore, session: Session) -> list[str]:
-    """What is mixed in a session's baseline: several versions, a rollback, a change for good. Sentences."""
+    """Return sentences on what a session's baseline mixes: several versions, a rollback, a lasting change."""
     start, deployed = session.baseline_start, session.deployment_time
     notes = []
     lives = [
@@ -312,7 +318,7 @@ def notes_on_baseline(store: ExecutionStore, session: Session) -> list[str]:
 
 
 def _edges(start: datetime, end: datetime, *, step: timedelta | None = None) -> list[Times]:
-    """[start, end) in steps that begin with whole minutes, or hours, of the clock; minutes up to a day by default."""
+    """Return [start, end) in steps that begin at whole minutes or hours; by default, minutes for up to a day."""
     step = step or (_MINUTE if end - start <= _DAY else _HOUR)
     seconds = step.total_seconds()
     whole = start - timedelta(seconds=start.timestamp() % seconds)
@@ -328,18 +334,18 @@ def _series(windows: Sequence[Window]) -> list[tuple[int, int]]:
     return [(window.total, window.failures) for window in windows]
 
 
-def _clipped(stretches: Iterable[Selection], start: datetime, end: datetime) -> list[Selection]:
-    clipped = [replace(s, start=max(s.start, start), end=min(s.end, end)) for s in stretches]
-    return [stretch for stretch in clipped if stretch.start < stretch.end]
+def _clipped(selections: Iterable[Selection], start: datetime, end: datetime) -> list[Selection]:
+    clipped = [replace(s, start=max(s.start, start), end=min(s.end, end)) for s in selections]
+    return [selection for selection in clipped if selection.start < selection.end]
 
 
 def _widened(edges: Sequence[Times]) -> int:
-    """By how many steps a trouble may be widened."""
+    """Return by how many steps a problem may be widened."""
     return max(1, _WIDENED // max(b - a for a, b in edges))
 
 
 def _merged(times: Iterable[Times]) -> list[Times]:
-    """The same times without overlaps."""
+    """Return the same times without overlaps."""
     merged: list[Times] = []
     for start, end in sorted(times):
         begin = max(start, merged[-1][1]) if merged else start
@@ -361,7 +367,7 @@ def _signatures(failures: Iterable[Failure]) -> Counter[str]:
 
 
 def _showing(counted: tuple[Window, Counter[str]] | None, error: str) -> Window:
-    """All calls, of which those with that error count as failures."""
+    """Return all calls; only those with that error count as failures."""
     if counted is None:
         return Window()
     calls, errors = counted

@@ -1,4 +1,4 @@
-"""`DeploymentMonitor`: watch a deployment, check its health, roll it back when it made things worse."""
+"""`DeploymentMonitor`: monitor a deployment, check its health, and roll it back if it made its tool worse."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ _FUTURE = timedelta(minutes=5)  # how far ahead of ours another machine's clock 
 
 
 class DeploymentMonitor:
-    """Watches deployments and rolls back those that made their tool worse.
+    """Monitors deployments and rolls back those that made their tool worse.
 
-    Each deployment is watched in a session. A check compares the executions since the deployment with those of the
-    days before it; a drop of the success rate that reaches the threshold is a regression, and `auto_rollback_if_needed`
-    answers it by restoring the last good version. Safe to use from many threads and processes at once.
+    Each deployment is monitored in a session. A check compares the executions since the deployment with those of the
+    days before it. A drop of the success rate that reaches the threshold is a regression; `auto_rollback_if_needed`
+    then restores the last good version. You can use it from many threads and processes at once.
 
     Args:
         execution_store: where executions, sessions and versions are kept.
         tool_registry: serves the tools and restores their files.
-        monitoring_window_hours: how long a deployment is watched.
-        baseline_window_days: how far before the deployment the baseline reaches.
+        monitoring_window_hours: how long a deployment is monitored.
+        baseline_window_days: days before the deployment that form the baseline.
         regression_threshold: drop of the success rate that triggers a rollback; 0.15 is 15 percentage points.
         min_executions: executions that both windows need before they are compared.
-        tool_overrides: for a tool's name, any of the rules that differ for it.
+        tool_overrides: for a tool's name, the rules that differ for it.
         notifiers: channels that are notified of rollbacks and warnings; by default the log.
-        rules: any further field of `rollguard.judge.Rules`, as `decision="evidence"` or `alpha=0.01`.
+        rules: any other field of `rollguard.judge.Rules`, such as `decision="evidence"` or `alpha=0.01`.
 
     Attributes:
         store, registry, rules: as given.
-        session_checks, runner, dispatcher: what checks many sessions, carries rollbacks out and sends notifications,
-            for the stages of the loop.
+        session_checks, runner, dispatcher: check many sessions, carry out rollbacks and send notifications, for the
+            stages of the loop.
 
     Raises:
-        InvalidSetting: a setting is out of its range; the message names both.
+        InvalidSetting: a setting is out of its range; the message gives the setting and the range.
     """
 
     def __init__(
@@ -90,20 +90,21 @@ class DeploymentMonitor:
         now: datetime | None = None,
         **overrides: Any,
     ) -> int:
-        """Begin to watch a deployment. A session of the tool that is still active becomes `superseded`.
+        """Start monitoring a deployment. An active session of the same tool becomes `superseded`.
 
         Args:
             tool_name: the tool that was deployed.
-            deployment_time: when; an execution at exactly this time is current. A naive datetime is local time.
-            version: the version to watch; by default the one that is live.
-            notes: anything worth remembering.
+            deployment_time: when it was deployed. An execution at exactly this time is current. A naive datetime is
+                local time.
+            version: the version to monitor; by default the live one.
+            notes: any text to keep with the session.
             overrides: any field of `rollguard.judge.Rules`, for this session alone.
 
         Returns:
             The session's id.
 
         Raises:
-            InvalidToolName, InvalidSetting, InvalidInput: a value cannot be meant.
+            InvalidToolName, InvalidSetting, InvalidInput: a value is invalid.
             UnknownVersion: the tool has no such version.
         """
         moment = moment_of(now)
@@ -116,15 +117,15 @@ class DeploymentMonitor:
     def watch(
         self, tool_name: str, deployment_time: datetime | None = None, *, now: datetime | None = None
     ) -> Beginning:
-        """A watch over a deployment that is about to be made, for `ToolRegistry.deploy` to begin with it.
+        """Return a session that `ToolRegistry.deploy` starts together with a deployment.
 
-        Both happen in one transaction, so that a process that dies in between leaves no version live unwatched.
+        Both happen in one transaction, so a crash cannot leave a version live without monitoring.
 
         Args:
             deployment_time: when the version goes live; now by default.
 
         Raises:
-            InvalidInput: the time cannot be meant.
+            InvalidInput: the time is invalid.
         """
         moment = moment_of(now)
         if deployment_time is not None:
@@ -132,31 +133,31 @@ class DeploymentMonitor:
         return Beginning(self.rules_for(tool_name), moment)
 
     def note_baseline(self, session: Session) -> None:
-        """Keep with a session that has just begun what is mixed in its baseline, if anything is."""
+        """Store with a new session what its baseline mixes, such as several versions."""
         try:
             mixed = notes_on_baseline(self.store, session)
             if mixed:
                 self.store.sessions.note_baselines({session.session_id: mixed})
-        except StoreError as error:  # the watch has begun, and nothing in here may deny it
+        except StoreError as error:  # monitoring has started; a failure here must not hide that
             logger.error("session %d: what is mixed in its baseline is not noted: %s", session.session_id, error)
             return
         if mixed:
             logger.warning("%s, session %d: %s", session.tool_name, session.session_id, "; ".join(mixed))
 
     def rules_for(self, tool_name: str) -> Rules:
-        """What deployments of this tool are judged by."""
+        """Return the rules for deployments of this tool."""
         return self._rules_of.get(tool_name, self.rules)
 
     def get_active_sessions(self) -> list[Session]:
-        """Sessions whose deployment is under watch, oldest first."""
+        """Return the active sessions, oldest first."""
         return self.store.sessions.active()
 
     def get_session(self, session_id: int) -> Session:
-        """One session, whatever its status. Raises `UnknownSession`."""
+        """Return one session, in any status. Raise `UnknownSession` if it does not exist."""
         return self.store.sessions.get(_checked_session_id(session_id))
 
     def cancel_monitoring(self, session_id: int, reason: str = "cancelled", *, now: datetime | None = None) -> Session:
-        """Stop watching a deployment, by an operator's word. A rollback not yet carried out is called off.
+        """Stop monitoring a deployment at an operator's request. A rollback that is not carried out yet is called off.
 
         Raises:
             UnknownSession: there is none with that id.
@@ -167,9 +168,9 @@ class DeploymentMonitor:
     # --- checking --------------------------------------------------------------------------------------------------
 
     def check_health(self, tool_name: str, session_id: int, *, now: datetime | None = None) -> dict[str, Any]:
-        """Compare what happened since the deployment with what happened before it, and keep the result.
+        """Compare the executions since the deployment with those before it, and store the result.
 
-        Nothing is rolled back by this. The check of a session that is no longer active is made but not kept.
+        It rolls nothing back. The check of a session that is no longer active is not stored.
 
         Args:
             now: the moment of the check; by default the present one.
@@ -188,15 +189,15 @@ class DeploymentMonitor:
     def auto_rollback_if_needed(
         self, tool_name: str, session_id: int, *, now: datetime | None = None
     ) -> dict[str, Any]:
-        """Check the deployment; roll it back if it made its tool worse; complete the session when its time is over.
+        """Check the deployment, roll it back if it made its tool worse, and complete the session after its window.
 
         Returns:
             The report of `check_health`, with rollback_performed, rollback_type, reason, success_rate_drop and
-            rollback_result. A rollback that was needed but could not be made has `rollback_performed` False and says
-            why in `reason` and `rollback_result`.
+            rollback_result. If a rollback was needed but failed, `rollback_performed` is False, and `reason` and
+            `rollback_result` say why.
 
         Raises:
-            As `check_health` does.
+            The same errors as `check_health`.
         """
         moment = moment_of(now)
         session = self._session_of(tool_name, session_id)
@@ -206,7 +207,7 @@ class DeploymentMonitor:
         return taken.to_dict()
 
     def explain(self, session_id: int) -> dict[str, Any]:
-        """Why a deployment was, or was not, rolled back; see `rollguard.monitor.explain.explain`."""
+        """Return why a deployment was, or was not, rolled back; see `rollguard.monitor.explain.explain`."""
         return explain(self.store, _checked_session_id(session_id))
 
     # --- rolling back ----------------------------------------------------------------------------------------------
@@ -221,7 +222,7 @@ class DeploymentMonitor:
         quarantine: bool = False,
         now: datetime | None = None,
     ) -> Rollback:
-        """Roll a tool back because a person says so, and notify people. See `RollbackRunner.roll_back_by_hand`."""
+        """Roll a tool back at a person's request, and notify people. See `RollbackRunner.roll_back_by_hand`."""
         moment = moment_of(now)
         try:
             return self.runner.roll_back_by_hand(

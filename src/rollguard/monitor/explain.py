@@ -1,4 +1,4 @@
-"""Why a deployment was, or was not, rolled back: what its checks found, made again from their records, and when."""
+"""Explain why a deployment was, or was not, rolled back: its checks, decided again from their records."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _MOST_CHECKS = 10_000
 
 
 def explain(store: ExecutionStore, session_id: int) -> dict[str, Any]:
-    """Explain one session. Every kept check is decided again from its record.
+    """Explain one session. Every stored check is decided again from its record.
 
     Returns:
         A JSON-safe mapping: `session`, `rules`, `baseline_notes`, `why` (sentences), `decision` (the check that
-        decided, or the latest one), `checks` (`kept`, `made_again`, and `differing`: those whose record leads to
-        something else now, each with its `differences`), `rollback` and `timeline`.
+        decided, or the latest one), `checks` (`kept`, `made_again`, and `differing`: those whose record now leads
+        to another decision, each with its `differences`), `rollback` and `timeline`.
 
     Raises:
         UnknownSession: there is none with that id.
@@ -50,7 +50,7 @@ def _made_again(checks: list[dict[str, Any]]) -> tuple[int, list[dict[str, Any]]
     count, differing = 0, []
     for check in checks:
         if check["record"] is None:
-            continue  # it could not be made, or another program wrote it
+            continue  # the check failed, or another program wrote it
         try:
             found = differences(check["record"], replay(check["record"]))
         except InvalidInput as error:
@@ -99,12 +99,12 @@ def _timeline(
 def _of_rollback(rollback: Rollback) -> Iterator[tuple[datetime, str]]:
     tries = "" if rollback.attempts == 1 else f", at attempt {rollback.attempts}"
     if rollback.state == "finished":
-        told = f"version {rollback.to_version} in place of version {rollback.from_version}{tries}"
+        outcome = f"version {rollback.to_version} in place of version {rollback.from_version}{tries}"
         if rollback.claimed_at is not None and rollback.claimed_at < rollback.rollback_time:
             yield rollback.claimed_at, f"rollback decided: to version {rollback.to_version}"
     else:
-        told = f"{rollback.error or rollback.reason}{tries}"
-    yield rollback.rollback_time, f"rollback {rollback.state}: {told}"
+        outcome = f"{rollback.error or rollback.reason}{tries}"
+    yield rollback.rollback_time, f"rollback {rollback.state}: {outcome}"
     if rollback.verified_at is not None:
         yield rollback.verified_at, f"rollback verified: {rollback.verification_note}"
 

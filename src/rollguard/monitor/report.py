@@ -1,4 +1,4 @@
-"""The result of a check: typed inside, a plain dict for people and programs, and the row that is stored."""
+"""The result of a check: a typed object, a plain dict for users, and the row that is stored."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _CURRENT_COLUMNS = tuple(f"current_{name}" for name in _OF_WINDOW)
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """What one check of a session found.
+    """The result of one check of a session.
 
     Attributes:
-        session: as it was when the check began.
-        judgement: the decision, with all that it was made from.
+        session: the session when the check began.
+        judgement: the decision and its inputs.
         until: the end of the current window.
         checked_at: the moment of the check.
     """
@@ -35,7 +35,7 @@ class HealthReport:
 
     @property
     def needs_rollback(self) -> bool:
-        """Whether to roll the deployment back: a session that is over calls for nothing."""
+        """Return whether to roll the deployment back; False if the session has ended."""
         return self.judgement.needs_rollback and self.session.active
 
     def to_dict(self) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class HealthReport:
         }
 
     def to_row(self) -> dict[str, Any]:
-        """Return the columns of `deployment_health_checks`, but for the ids."""
+        """Return the columns of `deployment_health_checks`, without the ids."""
         judgement, comparison = self.judgement, self.judgement.comparison
         row: dict[str, Any] = dict(zip(_BASELINE_COLUMNS, _of_window(comparison.baseline), strict=True))
         row.update(zip(_CURRENT_COLUMNS, _of_window(comparison.current), strict=True))
@@ -116,7 +116,7 @@ class HealthReport:
 
 
 def failed_check_row(session: Session, error: Exception, now: datetime) -> dict[str, Any]:
-    """Return the columns of a check that could not be made: the verdict is `error`, never `regressed`."""
+    """Return the columns of a check that failed: the verdict is `error`, never `regressed`."""
     return {
         "tool_name": session.tool_name,
         "checked_at": now,

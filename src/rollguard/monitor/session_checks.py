@@ -1,4 +1,4 @@
-"""Checking many sessions and acting on each: one session's failure is recorded and never stops another's check."""
+"""Check many sessions and act on each. One session's failure is recorded and never stops another's check."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BATCH = 500  # sessions checked together
 
 
 class SessionChecks:
-    """Checks sessions in batches and acts on what is found.
+    """Checks sessions in batches and acts on the results.
 
     Args:
         store: where failed checks are recorded.
@@ -34,14 +34,14 @@ class SessionChecks:
     def run(
         self, sessions: Iterable[Session], now: datetime | None, *, scheduled: bool = True
     ) -> Iterator[ActionTaken | Exception]:
-        """Check sessions and act on each. Sessions are taken, and results made, while you iterate.
+        """Check sessions and act on each, while you iterate over the result.
 
         Args:
             now: the present moment; None reads the clock for each batch and action, since a rollback may take minutes.
             scheduled: False for checks between the schedule's; see `Checker.check`.
 
         Yields:
-            For each session what was done, or the exception that kept it from being checked or acted upon.
+            For each session the action taken, or the exception that stopped its check or action.
 
         Raises:
             StoreUnavailable: the database cannot be reached.
@@ -64,13 +64,13 @@ class SessionChecks:
 
 
 def record_failed_check(store: ExecutionStore, session: Session, error: Exception, now: datetime) -> None:
-    """Record that a check could not be made and why, so that people see it; the next check tries again."""
+    """Record that a check failed and why, so that people see it. The next check tries again."""
     try:
         store.sessions.record_check(session.session_id, failed_check_row(session, error, now))
-    except StoreError as second:  # usually the very same trouble; then the log has to do
+    except StoreError as second:  # usually the same cause; the log is all that is left
         logger.error("the failed check of session %d could not be recorded: %s", session.session_id, second)
 
 
 def moment_of(now: datetime | None) -> datetime:
-    """Return the moment in UTC; None is the present one, and a naive datetime is local time."""
+    """Return the moment in UTC. None is the present moment; a naive datetime is local time."""
     return datetime.now(UTC) if now is None else now.astimezone(UTC)

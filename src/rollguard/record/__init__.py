@@ -1,4 +1,4 @@
-"""A call of a tool becomes a stored execution, without its caller waiting, and even while the database is away."""
+"""Record calls of tools as executions. The caller does not wait, and the database may be away."""
 
 from rollguard.record.delivery import refused_beside
 from rollguard.record.recorder import Note, Recorder

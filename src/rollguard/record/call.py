@@ -1,4 +1,4 @@
-"""A call of a tool, from its beginning to its record."""
+"""One call of a tool, from its start to its record."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ IsFailure = Callable[[Any], bool]
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is called.
+    """The tool or function that is called.
 
     Attributes:
-        name: what its calls are recorded under.
+        name: the tool name under which its calls are recorded.
         invoke: runs it.
-        judges: each says of a returned result whether it is a failure.
-        is_async: whether it says of itself that it is async.
+        judges: each returns whether a returned result is a failure.
+        is_async: whether it is declared async.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Subject:
 
 
 class Call:
-    """One call under way: with what it began, when, on which version, and for which request."""
+    """One call under way: its parameters, start, version and request."""
 
     __slots__ = ("_began", "_clock", "_given", "_recorder", "_request", "_version", "subject")
 
@@ -46,15 +46,15 @@ class Call:
         self.begin()
 
     def begin(self) -> None:
-        """It begins now."""
+        """Start the call now."""
         self._began, self._clock = time.time(), time.perf_counter()
 
     def began_at(self, began: float, clock: float) -> None:
-        """It began then, by the time of day and by the clock that durations are measured with."""
+        """Set when the call started: in seconds since 1970, and on the clock that measures durations."""
         self._began, self._clock = began, clock
 
     def returned(self, result: Any, duration_ms: float | None = None) -> None:
-        """The tool returned `result`, now or after `duration_ms`."""
+        """Record that the tool returned `result`, now or after `duration_ms`."""
         if duration_ms is None:
             duration_ms = (time.perf_counter() - self._clock) * 1000.0
         name, judges, recorder = self.subject.name, self.subject.judges, self._recorder
@@ -63,7 +63,7 @@ class Call:
         self._note(duration_ms, failure, None if failure is None else "ReturnedFailure", kept)
 
     def failed(self, error: BaseException, duration_ms: float | None = None) -> None:
-        """The tool raised `error`, now or after `duration_ms`."""
+        """Record that the tool raised `error`, now or after `duration_ms`."""
         if duration_ms is None:
             duration_ms = (time.perf_counter() - self._clock) * 1000.0
         self._note(duration_ms, text_of(error), type(error).__name__, None)
@@ -95,16 +95,16 @@ def run(
     parameters: dict[str, Any],
     finish: Callable[[Call, Coroutine[Any, Any, Any]], Any],
 ) -> Any:
-    """Run a subject and record the call, on the shortest way where it returns nothing.
+    """Run a subject and record the call. A call that returns None takes the fastest path.
 
     Args:
-        recorder: takes the note.
+        recorder: records the call.
         subject: what is called.
-        version: the version that runs, where it is known.
-        given: the parameters as they are kept, encoded before the call: it may change them.
-        args: what it is given by position.
-        parameters: what it is given by name.
-        finish: takes over where the subject returned a coroutine: nothing of it has run yet.
+        version: the version that runs, if it is known.
+        given: the encoded parameters to store. They are encoded before the call, which may change them.
+        args: positional arguments.
+        parameters: keyword arguments.
+        finish: called with a coroutine that the subject returned, before it runs.
     """
     began, clock = time.time(), time.perf_counter()
     try:
@@ -128,7 +128,7 @@ def run(
 
 
 async def awaited(call: Call, coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Await what a call returned and record it then. One that is cancelled is neither success nor failure."""
+    """Await the coroutine of a call and record its result. A cancelled call is neither success nor failure."""
     call.begin()
     try:
         result = await coroutine
@@ -140,7 +140,11 @@ async def awaited(call: Call, coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 def awaited_here(call: Call, coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Await it in an event loop of its own; where one runs already, that is the caller's to do."""
+    """Run the coroutine in an event loop of its own.
+
+    Raises:
+        RuntimeError: an event loop runs already, so the caller has to await the call.
+    """
     if in_event_loop():
         coroutine.close()
         raise needs_acall(call.subject.name)
@@ -148,7 +152,7 @@ def awaited_here(call: Call, coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 def failure_in(name: str, judges: tuple[IsFailure, ...], recorder: Recorder, result: Any) -> str | None:
-    """Say what is wrong with a returned result, shown as it is kept; None when nothing is."""
+    """Return why a returned result is a failure, with the result as it is stored; None if it is none."""
     for is_failure in judges:
         try:
             failed = bool(is_failure(result))
@@ -161,7 +165,7 @@ def failure_in(name: str, judges: tuple[IsFailure, ...], recorder: Recorder, res
 
 
 async def run_in_thread(invoke: Callable[..., Any], parameters: dict[str, Any]) -> tuple[Any, BaseException | None]:
-    """Run a tool in a thread, so that the event loop goes on: what it returned, or what it raised."""
+    """Run a tool in a thread, so that the event loop stays free. Return its result, or its exception."""
 
     def run() -> tuple[Any, BaseException | None]:
         try:
@@ -173,12 +177,12 @@ async def run_in_thread(invoke: Callable[..., Any], parameters: dict[str, Any]) 
 
 
 def needs_acall(tool_name: str) -> RuntimeError:
-    """An async tool cannot be run by `call` while an event loop runs."""
+    """Return the error for `call` of an async tool while an event loop runs."""
     return RuntimeError(f"{tool_name} is async: use 'await registry.acall({tool_name!r}, ...)'")
 
 
 def in_event_loop() -> bool:
-    """Whether this thread runs an event loop."""
+    """Return whether this thread runs an event loop."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -187,7 +191,7 @@ def in_event_loop() -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """An exception's type and message, even when it fails to describe itself."""
+    """Return an exception's type and message, or its type alone if `str` fails on it."""
     try:
         return f"{type(error).__name__}: {error}"
     except Exception:  # noqa: BLE001 - a tool's own exception

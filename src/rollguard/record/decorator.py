@@ -1,4 +1,4 @@
-"""`@tool`: what a tool may say about itself, and whether it records its own calls."""
+"""`@tool`: mark a file's tool, describe it, and make a function record its own calls."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _MARK = "__rollguard_tool__"
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What `@tool` notes on a function.
+    """The options of `@tool`, stored on the function.
 
     Attributes:
-        is_failure: says of a returned result whether it is a failure.
+        is_failure: returns whether a returned result is a failure.
         description: what the tool does.
-        recorded: the function inside, where the marked one records its own calls.
+        recorded: the original function, if the marked one records its own calls.
     """
 
     is_failure: IsFailure | None = None
@@ -57,21 +57,21 @@ def tool(
 ) -> F | Callable[[F], F]:
     """Mark the function of a file that is its tool; with `store`, make a function of any program record its calls.
 
-    Without `store` or `recorder` the function itself is returned unchanged. With one of them it runs as before, its
-    result and its exceptions are the same, and each call is recorded as `registry.call` would record it. Called by a
-    registry, it is recorded by the registry alone.
+    Without `store` or `recorder`, the function itself is returned unchanged. With one of them, its result and its
+    exceptions stay the same, and each call is recorded as `registry.call` would record it. If a registry calls it, only
+    the registry records the call.
 
     Args:
-        is_failure: called with what the tool returned; True counts the call as failed. For tools that return an error
-            instead of raising it. A `FailureRule` may be given.
-        description: what the tool does, where the docstring does not say it.
+        is_failure: called with the tool's result; True counts the call as failed. For tools that return an error
+            instead of raising it. It may be a `FailureRule`.
+        description: what the tool does, if its docstring does not say it.
         store: where its calls are recorded.
-        recorder: records its calls, in place of `store`: `registry.recorder`, or one made with other options.
-        name: what its calls are recorded under; the function's own name by default.
-        version: the number of the version that runs, or a function without parameters that tells it at each call.
+        recorder: records its calls, instead of `store`: `registry.recorder`, or one with other options.
+        name: the tool name under which its calls are recorded; by default the function's name.
+        version: the number of the version that runs, or a function without parameters that returns it at each call.
 
     Raises:
-        InvalidInput: something else than a function or a class is marked, or a value is invalid.
+        InvalidInput: the marked object is neither a function nor a class, or a value is invalid.
     """
     if function is not None and not callable(function):
         raise InvalidInput(f"@tool marks a function or a class, not {function!r}; its options are given by name")
@@ -94,20 +94,20 @@ def tool(
 
 
 def mark_of(candidate: object) -> Mark | None:
-    """The mark that `@tool` left, if it did."""
+    """Return the mark of `@tool`, or None."""
     mark = getattr(candidate, _MARK, None)
     return mark if isinstance(mark, Mark) else None
 
 
 @dataclass(frozen=True, slots=True)
 class FailureRule:
-    """Which returned results count as failures, declared in settings instead of in the tool.
+    """Decides which returned results count as failures, by settings instead of code in the tool.
 
     Attributes:
-        keys: a result that is a mapping with one of these keys and a true value under it failed, as
-            `{"error": "no such city"}` does under the key `error`.
-        values: a result that is a mapping with one of these values under the key failed, as `{"ok": False}` does
-            under `{"ok": [False]}`.
+        keys: a mapping with a true value under one of these keys is a failure; with the key `error`,
+            `{"error": "no such city"}` is one.
+        values: a mapping with one of these values under the key is a failure; with `{"ok": [False]}`,
+            `{"ok": False}` is one.
     """
 
     keys: tuple[str, ...] = ()
@@ -122,10 +122,10 @@ class FailureRule:
 
     @classmethod
     def from_settings(cls, key: str, setting: Mapping[str, Any]) -> FailureRule:
-        """The rule written as `{keys = ["error"], values = {ok = [false]}}`.
+        """Return the rule for a setting such as `{keys = ["error"], values = {ok = [false]}}`.
 
         Raises:
-            InvalidSetting: it is written differently; `key` is named.
+            InvalidSetting: the setting has another form; the error names `key`.
         """
         unknown = sorted(set(setting) - {"keys", "values"})
         if unknown:
@@ -139,12 +139,12 @@ class FailureRule:
 
 
 def either(first: IsFailure | None, second: IsFailure | None) -> IsFailure | None:
-    """What says failure where one of the two does."""
+    """Return a check that finds a failure if one of the two finds it."""
     if first is None or second is None:
         return first or second
     return lambda result: first(result) or second(result)
 
 
 def _among(value: Any, bad: Iterable[Any]) -> bool:
-    # In Python 1 == True; in a setting they are meant apart.
+    # In Python 1 == True; in a setting they differ.
     return any(type(value) is type(one) and value == one for one in bad)

@@ -1,4 +1,4 @@
-"""From rows to the database, whatever state it is in: nothing is raised, nothing is lost, nothing is stored twice."""
+"""Deliver rows to the database in any state: raise nothing, lose nothing, store nothing twice."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from rollguard.store import ExecutionStore
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER = 5.0  # seconds for which an unreachable database is not asked again
-_AWAY = (StoreUnavailable, NotARollguardStore)  # no row's fault: keep every one of them and try again later
+_AWAY = (StoreUnavailable, NotARollguardStore)  # caused by no row: keep them all and try again later
 
 
 class Delivery:
-    """Brings rows to the database; while it is away they go to the spool, and from there to it later.
+    """Brings rows to the database. While it is away, they wait in the spool.
 
-    A row that the database refuses, though it is there, is set aside in a file beside the spool, so that it does not
-    hold up the others.
+    If the database is there but refuses a row, Rollguard sets the row aside in a file beside the spool, so that it does
+    not block the others.
 
     Args:
-        store: where executions belong.
+        store: where executions are stored.
         spool: where they wait.
-        retry_after: seconds for which an unreachable database is not asked again, so that nobody waits for it.
-        durable: whether what is stored survives the loss of power too (SQLite; PostgreSQL's server decides).
+        retry_after: seconds before an unreachable database is tried again, so that nobody waits for it.
+        durable: whether stored rows survive a loss of power too (SQLite; PostgreSQL's server decides).
     """
 
     def __init__(
@@ -40,22 +40,22 @@ class Delivery:
         self.spool = spool
         self.refused = Spool(refused_beside(spool.path), fsync=spool.fsync)
         self._retry_after = retry_after
-        self._lock = threading.Lock()  # held for an instant only, never while a file or the database is asked
+        self._lock = threading.Lock()  # never held during file or database access
         renew_after_fork(self, "_lock", threading.Lock)
         self._away_until = 0.0
         self.lost = 0
-        """Executions that could be neither stored nor spooled; each was logged as an error."""
+        """Number of executions that could be neither stored nor spooled; each was logged as an error."""
 
     @property
     def away(self) -> bool:
-        """Whether the database was away when it was last asked."""
+        """Return whether the database was away at the last try."""
         return self._away_until > 0.0
 
     def deliver(self, rows: list[Execution]) -> int:
-        """Store checked rows, or keep them for later. Raises nothing but what interrupts it, such as Ctrl-C.
+        """Store checked rows, or keep them for later. Raise nothing but an interruption such as Ctrl-C.
 
         Returns:
-            How many rows that waited in the spool were stored on the way.
+            Number of rows from the spool that were stored too.
         """
         handed = 0
         try:
@@ -70,38 +70,38 @@ class Delivery:
             if first:
                 logger.warning("executions go to %s until the database is back: %s", self.spool.path, error)
             self.keep(rows)
-        except Exception:  # an error in here must not become the tool's
+        except Exception:  # Rollguard's own error must not reach the tool
             logger.exception("executions of %s were not stored, so they wait in the spool", _tools(rows))
             self.keep(rows)
-        except BaseException:  # whether they are stored is not known; their ids make it harmless to do it again
+        except BaseException:  # they may be stored already; their ids make a second try harmless
             self.keep(rows)
             raise
         else:
-            if rows or handed:  # the database was asked
+            if rows or handed:  # the database answered
                 with self._lock:
                     self._away_until = 0.0
         return handed
 
     def try_again(self) -> None:
-        """Store what waits in the spool, if the database may be there. Raises nothing."""
+        """Store the rows in the spool, if the database may be there. Raise nothing."""
         if self.spool.pending:
             self.deliver([])
 
     def flush(self, *, wait: bool = False) -> int:
-        """Store what waits in the spool.
+        """Store the rows that wait in the spool.
 
         Args:
-            wait: whether to wait for another thread or process that is at it; otherwise it is left to them.
+            wait: whether to wait for another thread or process that drains the spool; False leaves the rows to it.
 
         Returns:
-            How many executions were handed to the database.
+            Number of executions handed to the database.
 
         Raises:
-            StoreUnavailable: the database is still away; nothing was forgotten.
+            StoreUnavailable: the database is still away; every row is kept.
         """
         try:
             handed = self.spool.drain(self._write, wait=wait)
-        except OSError:  # what waits goes on waiting; that must not keep new executions from the database
+        except OSError:  # these rows wait on; new executions must still be stored
             logger.exception("%s cannot be read, so what waits in it is not stored yet", self.spool.path)
             return 0
         if handed:
@@ -109,7 +109,7 @@ class Delivery:
         return handed
 
     def _worth_asking(self) -> bool:
-        """Whether the database is thought to be there; of those who call while it is away, one asks now and then."""
+        """Return whether to try the database. While it is away, one caller tries every `retry_after` seconds."""
         with self._lock:
             now = time.monotonic()
             if now < self._away_until:
@@ -119,12 +119,12 @@ class Delivery:
             return True
 
     def _write(self, rows: list[Execution]) -> None:
-        """Write rows, all in one go or, when one of them is refused, each on its own."""
+        """Write rows together or, if one of them is refused, each on its own."""
         try:
             self._store.executions.write(rows, durable=self._durable)
         except _AWAY:
             raise
-        except Exception as refusal:  # noqa: BLE001 - whatever it is, it is told where the row is set aside
+        except Exception as refusal:  # noqa: BLE001 - logged when the row is set aside
             if len(rows) > 1:
                 for row in rows:
                     self._write([row])
@@ -132,7 +132,7 @@ class Delivery:
                 self._set_aside(rows[0], refusal)
 
     def _set_aside(self, row: Execution, refusal: Exception) -> None:
-        """Set a refused row aside, if it is the row that is refused and not, for want of a right, every one."""
+        """Set a refused row aside, unless the database takes no rows at all, such as without the permission."""
         try:
             self._store.executions.try_writing()
         except _AWAY:
@@ -146,7 +146,7 @@ class Delivery:
             raise refusal from None
 
     def keep(self, rows: list[Execution]) -> None:
-        """Keep rows in the spool. Raises nothing."""
+        """Keep rows in the spool. Raise nothing."""
         if not rows:
             return
         try:
@@ -160,22 +160,22 @@ class Delivery:
                 self.count_lost(len(lost))
 
     def _kept_of(self, rows: list[Execution]) -> int:
-        """Keep as many of the first rows as there is room for; how many these are."""
+        """Keep as many of the first rows as there is room for, and return how many."""
         for number, row in enumerate(rows):
             try:
                 self.spool.append(row)
-            except Exception:  # noqa: BLE001 - told by the caller, for all of them at once
+            except Exception:  # noqa: BLE001 - the caller logs it, once for all rows
                 return number
         return len(rows)
 
     def count_lost(self, number: int = 1) -> None:
-        """So many executions are lost; each was logged."""
+        """Count executions as lost; each was logged."""
         with self._lock:
             self.lost += number
 
 
 def refused_beside(spool: Path) -> Path:
-    """Where executions are set aside that the database refuses."""
+    """Return the file for executions that the database refuses."""
     return spool.with_name(f"{spool.stem}-refused{spool.suffix}")
 
 

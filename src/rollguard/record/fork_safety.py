@@ -1,4 +1,4 @@
-"""Locks and forks: a lock that another thread held at the moment of a fork would stay locked in the child for ever."""
+"""Renew locks after a fork. A lock that another thread held at the fork would stay locked in the child for ever."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 def renew_after_fork(owner: object, attribute: str, make: Callable[[], object]) -> None:
-    """Give the owner's lock in `attribute` a new, open one in every child that this process forks."""
+    """Replace the owner's lock in `attribute` by a new, open one in every child that this process forks."""
     ours = weakref.ref(owner)
 
     def renew() -> None:

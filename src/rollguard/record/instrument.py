@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 F = TypeVar("F", bound=Callable[..., Any])
 VersionNumber = int | Callable[[], int | None]
 
-# The function whose call the registry is about to make, and records itself.
+# The function that the registry is about to call; the registry records that call.
 _recorded_by_registry: ContextVar[object] = ContextVar("rollguard_recorded_by_registry", default=None)
 
 
@@ -38,14 +38,14 @@ def self_recording(
     version: VersionNumber | None = None,
     judges: tuple[IsFailure, ...] = (),
 ) -> F:
-    """The function, made to record each of its calls.
+    """Return a function that runs `function` and records each call.
 
     Args:
         function: a plain or an async function.
-        recorder: takes the calls.
-        name: what they are recorded under; the function's own name by default.
-        version: the version that runs, or a function that tells it at each call.
-        judges: each says of a returned result whether it is a failure.
+        recorder: records the calls.
+        name: the tool name under which they are recorded; by default the function's name.
+        version: the version that runs, or a function that returns it at each call.
+        judges: each returns whether a returned result is a failure.
 
     Raises:
         InvalidInput: a value is invalid.
@@ -58,7 +58,7 @@ def self_recording(
 
     def recorded(args: tuple[Any, ...], parameters: dict[str, Any]) -> Any:
         given = encoded(subject.name, "parameters", given_to(args, parameters)) if args or parameters else None
-        running = number if ask is None else _told_version(subject.name, ask)
+        running = number if ask is None else _version_from(subject.name, ask)
         return run(recorder, subject, running, given, args, parameters, _awaited_by_the_caller)
 
     if inspect.iscoroutinefunction(function):
@@ -83,13 +83,13 @@ def self_recording(
 
 
 def recorded_by_registry(invoke: Callable[..., Any], function: object, *, is_async: bool) -> Callable[..., Any]:
-    """`invoke`, which the registry records: `function`, which it ends in, leaves that one call to the registry.
+    """Return `invoke`, wrapped so that `function` inside it leaves the record of the call to the registry.
 
     Args:
         invoke: what the registry runs.
-        function: the one inside that records itself.
-        is_async: whether `invoke` says of itself that it is async. Where it does not, but returns a coroutine inside
-            an event loop, the registry refuses the call and closes that coroutine unseen.
+        function: the function inside that records its own calls.
+        is_async: whether `invoke` is declared async. If it is not, but returns a coroutine inside an event loop, the
+            registry refuses the call and closes the coroutine.
     """
 
     def invoked(**parameters: Any) -> Any:
@@ -135,10 +135,10 @@ _recorders = _Recorders()
 
 
 def recorder_of(store: ExecutionStore) -> Recorder:
-    """The recorder that all functions share which record into this store.
+    """Return the recorder that all functions with this store share.
 
     Raises:
-        InvalidInput: it is no store.
+        InvalidInput: `store` is not an `ExecutionStore`.
     """
     if not isinstance(store, ExecutionStore):
         raise InvalidInput(f"store: {type(store).__name__} is not an ExecutionStore")
@@ -146,7 +146,7 @@ def recorder_of(store: ExecutionStore) -> Recorder:
 
 
 def _spool_of(store: ExecutionStore) -> Path:
-    """Beside a SQLite file, else in the working folder; one for each database."""
+    """Return the spool of a database: beside a SQLite file, else in the working folder."""
     database = store.database
     folder = Path.cwd() if database.path is None else database.path.parent
     identity = str(database) if database.path is None else database.path.name
@@ -161,10 +161,10 @@ def _awaited_by_the_caller(call: Call, coroutine: Coroutine[Any, Any, Any]) -> C
 
 
 def _parameters_of(function: Callable[..., Any]) -> Callable[[tuple[Any, ...], dict[str, Any]], dict[str, Any]]:
-    """Makes one mapping of what the function is given by position and by name. An object's own `self` is left out."""
+    """Return a function that merges positional and keyword arguments into one mapping, without `self`."""
     try:
         parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):  # some that are written in C do not tell
+    except (TypeError, ValueError):  # some functions written in C have no signature
         parameters = []
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     names = [parameter.name for parameter in parameters if parameter.kind in kinds]
@@ -191,11 +191,11 @@ def _checked_version(version: VersionNumber | None) -> tuple[int | None, Callabl
     if version is None or _is_version(version):
         return cast("int | None", version), None
     if not callable(version):
-        raise InvalidInput(f"version: {version!r} is not a version's number, 1 or more, nor a function that tells it")
+        raise InvalidInput(f"version: {version!r} is not a version's number, 1 or more, nor a function that returns it")
     return None, version
 
 
-def _told_version(name: str, ask: Callable[[], int | None]) -> int | None:
+def _version_from(name: str, ask: Callable[[], int | None]) -> int | None:
     try:
         version = ask()
     except Exception as error:  # noqa: BLE001 - the program's own code; the call goes on, recorded without a version

@@ -1,4 +1,4 @@
-"""What calls are made for: calls that name the same request count once, with the last outcome."""
+"""Requests of callers. Calls for the same request count once, with the last outcome."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from rollguard.model.names import checked_id
 _request: ContextVar[str | None] = ContextVar("rollguard_request", default=None)
 
 request_id = _request.get
-"""The id of the request that calls are made for here and now; None for none."""
+"""Return the id of the current request, or None."""
 
 
 def request(request_id: str | None) -> AbstractContextManager[None]:
-    """Say what the calls inside a `with` are made for, so that a request that is tried again counts once.
+    """Set the request of the calls inside a `with`, so that a request that is tried again counts once.
 
-    Every call that begins inside, through a registry or of a function with `@tool(store=...)`, is recorded with this
-    id. It holds in this thread or task, in tasks that are begun inside, and in threads that are given the context
-    (`asyncio.to_thread`, `contextvars.copy_context().run`). Inside another one, the inner one holds.
+    Rollguard records every call that begins inside with this id: calls through a registry, and calls of functions with
+    `@tool(store=...)`. The id applies to this thread or task, to tasks started inside, and to threads that run in its
+    context (`asyncio.to_thread`, `contextvars.copy_context().run`). Inside another request, the inner one applies.
 
     Args:
-        request_id: the caller's own id of the request, 1 to 255 printable characters; None is no request.
+        request_id: the caller's own id of the request, 1 to 255 printable characters; None means no request.
 
     Raises:
-        InvalidInput: it is no id.
+        InvalidInput: the id is invalid.
     """
     return _inside(None if request_id is None else checked_id("request_id", request_id))
 

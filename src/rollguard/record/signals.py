@@ -1,4 +1,4 @@
-"""Ending by SIGTERM in order, for programs that ask for it."""
+"""Handle SIGTERM without losing executions, for programs that ask for it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from rollguard.record.recorder import finish_all
 
 
 def install_signal_handlers() -> bool:
-    """Store what every recorder of this process holds on SIGTERM, then end as the signal would have ended the process.
+    """On SIGTERM, store what every recorder of this process holds, then end the process as the signal would.
 
-    Nothing else in Rollguard installs a handler, except the command line. Call it once, in the main thread: Python lets
-    no other thread do it. It may be called before or after anything is recorded.
+    Apart from this function, only the command line installs handlers. Call it once, in the main thread: Python allows
+    no other. You may call it before or after calls are recorded.
 
     Returns:
         False if the program handles SIGTERM itself or this is not the main thread; nothing is changed then.
@@ -35,7 +35,7 @@ def _end(number: int, _frame: FrameType | None) -> None:
         finish_all()
         os.kill(os.getpid(), number)
 
-    try:  # in a thread: the main one may be interrupted in the middle of just that
+    try:  # in a thread, because the signal may have interrupted the same work in the main one
         threading.Thread(target=finish, name="rollguard-end").start()
-    except RuntimeError:  # no thread can be had
+    except RuntimeError:  # no thread can be started
         finish()

@@ -1,4 +1,4 @@
-"""Executions that could not be stored yet: an append-only file of checksummed lines, shared by processes."""
+"""A spool for executions that could not be stored yet: a file of checksummed lines, shared by processes."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from rollguard.model.execution import FIELDS, Execution, checked_moment
 logger = logging.getLogger(__name__)
 
 _BATCH = 1_000  # rows handed over at once
-_LARGE = 16 * 2**20  # bytes in one file: some ten thousand rows
+_LARGE = 16 * 2**20  # bytes in one file: about ten thousand rows
 
 
 class Spool:
     """Files that hold executions while the database is away.
 
-    Each line is its checksum and the execution as JSON. A line that a crash cut short is skipped and reported.
-    Processes on one machine share a spool: appending takes turns, and one of them drains it. The locks are on files
-    beside it, and nobody holds the one for appending while the database is asked, or for longer than an append takes.
+    Each line is a checksum and an execution as JSON. A line that a crash cut short is skipped and logged.
+    Processes on one machine share a spool: they append in turn, and one of them drains it. The locks are files beside
+    the spool. The lock for appending is held only during an append, never during database access.
 
-    Rows are appended to `path`. Where that grows large, and before it is drained, it is put aside under a number
-    (`spool.000001.jsonl`), and such files are drained in order and removed one by one: what a drain has stored of a
-    large spool is not stored again when the database goes away in the midst of it.
+    Rows are appended to `path`. Before a drain, and when it grows large, the file gets a number
+    (`spool.000001.jsonl`). A drain takes these files in order and removes them one by one. If the database goes away
+    during a drain, the files already stored are not stored again.
 
     Args:
-        path: the file; its folder is made when it is first needed.
-        fsync: whether rows are on disk before `append` returns. False leaves that to the operating system: what was
-            appended survives the end of the process, but not, for some seconds, the loss of power.
+        path: the file; its folder is created at the first append.
+        fsync: whether rows are on disk before `append` returns. False leaves that to the operating system: the rows
+            survive the end of the process but, for some seconds, not a loss of power.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, fsync: bool = True) -> None:
@@ -47,19 +47,19 @@ class Spool:
 
     @property
     def pending(self) -> bool:
-        """Whether anything waits to be stored."""
+        """Return whether rows wait to be stored."""
         return self.size > 0
 
     @property
     def size(self) -> int:
-        """Bytes that wait to be stored."""
+        """Return the number of bytes that wait to be stored."""
         return _size(self.path) + sum(_size(file) for _number, file in self._aside())
 
     def append(self, *rows: Execution) -> None:
         """Keep checked rows, all of them or none.
 
         Raises:
-            OSError: the file cannot be written; nothing of them is kept.
+            OSError: the file cannot be written; none of the rows is kept.
         """
         lines = b"".join(_line(row) for row in rows)
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ class Spool:
     def _write(self, descriptor: int, lines: bytes) -> None:
         end = os.fstat(descriptor).st_size
         if end and os.pread(descriptor, 1, end - 1) != b"\n":
-            lines = b"\n" + lines  # a torn line stays torn; ours begins on a line of its own
+            lines = b"\n" + lines  # after a damaged line, begin a new one
         try:
             left = memoryview(lines)
             while left:
@@ -89,17 +89,17 @@ class Spool:
             raise
 
     def drain(self, write: Callable[[list[Execution]], object], *, wait: bool = False) -> int:
-        """Hand every kept row, in order, to `write`, some at a time, and forget them file by file.
+        """Pass every kept row to `write`, in order and in batches, and remove the files one by one.
 
-        A crash before a file's end makes the next drain write its rows again; their `execution_id` makes that harmless.
+        After a crash inside a file, the next drain writes its rows again; their `execution_id` makes that harmless.
 
         Args:
-            write: takes some rows; what it raises ends the drain, and nothing of the file is forgotten.
-            wait: while somebody else drains, True waits until that is done and hands over what is left; False leaves
-                everything to them.
+            write: stores a batch of rows. Its exception ends the drain, and the file is kept.
+            wait: if another process drains, True waits until it has finished and drains what is left; False leaves
+                everything to it.
 
         Returns:
-            How many rows were handed over.
+            Number of rows passed to `write`.
 
         Raises:
             OSError: a file cannot be read or changed.
@@ -122,16 +122,16 @@ class Spool:
         return handed
 
     def _aside(self) -> list[tuple[int, Path]]:
-        """The files that were put aside, each with its number, the oldest first."""
+        """Return the numbered files, each with its number, oldest first."""
         try:
             files = list(self.path.parent.iterdir())
-        except OSError:  # nothing was ever kept there
+        except OSError:  # no row was ever kept there
             return []
         found = ((self._is_aside.fullmatch(file.name), file) for file in files)
         return sorted((int(match[1]), file) for match, file in found if match)
 
     def _put_aside(self) -> None:
-        """Give the file a number, so that a new one is begun. Under the lock for appending."""
+        """Give the file a number, so that the next append begins a new one. The caller holds the lock for appending."""
         if not self.path.is_file():
             raise OSError(f"{self.path} is no file")
         aside = self._aside()
@@ -140,7 +140,7 @@ class Spool:
 
     @contextlib.contextmanager
     def _locked(self, suffix: str, *, wait: bool = True) -> Iterator[bool]:
-        """Hold a lock that other processes and threads respect; False where it is taken and `wait` is False."""
+        """Hold a lock across processes and threads; yield False if it is taken and `wait` is False."""
         with self.path.with_suffix(suffix).open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -150,7 +150,7 @@ class Spool:
             try:
                 yield True
             finally:
-                # Said aloud: a child forked meanwhile holds the file open too, and closing ours would release nothing.
+                # Unlock explicitly: a child forked meanwhile holds the file open, and closing ours would not unlock it.
                 fcntl.flock(lock, fcntl.LOCK_UN)
 
 
@@ -179,9 +179,9 @@ def _line(row: Execution) -> bytes:
 
 
 def _row(line: bytes) -> Execution | None:
-    """The execution of a line; None where it is damaged, or was never one of ours.
+    """Return the execution in a line, or None if Rollguard did not write it or it is damaged.
 
-    A field that a newer Rollguard has added is left out; one that an older one did not have is as if it was not given.
+    A field that only a newer Rollguard knows is left out; a field that an older one did not write has its default.
     """
     checksum, _, body = line.partition(b" ")
     if checksum != b"%08x" % zlib.crc32(body):

@@ -27,7 +27,7 @@ __all__ = [
     "default_stages",
 ]
 
-_LEASE = 1.5  # intervals that a watcher keeps a session for: it takes it again in time, even after a long cycle
+_LEASE = 1.5  # intervals that a watcher keeps a session, so that it can renew it even after a long cycle
 
 
 def default_stages(monitor: DeploymentMonitor, check_interval_seconds: float) -> list[Stage]:

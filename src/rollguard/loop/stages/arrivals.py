@@ -1,4 +1,4 @@
-"""The stage that checks tools as soon as they were executed, between the scheduled checks."""
+"""The stage that checks tools right after their executions, between the scheduled checks."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from rollguard.store.database.change_feed import Arrivals
 _LISTEN_SECONDS = 60.0
 _SHORTEST_REST = 0.05  # between two checks of what arrives
 _REST_AFTER_ERROR = 1.0
-_REST_WHEN_DEAF = 15.0  # where arrivals cannot be listened to
+_REST_WITHOUT_ARRIVALS = 15.0  # if listening to arrivals fails
 
 
 class ArrivalsStage:
-    """Checks the sessions of tools whose executions just arrived, by what may act at any moment.
+    """Checks the sessions of tools whose executions just arrived.
 
-    Only the evidence rule and the triggers may act then. The threshold rule waits for its schedule: more checks would
-    make its false alarms more frequent. A check that calls for nothing is not recorded.
+    Only the evidence rule and the triggers may act then. The threshold rule waits for its schedule, because more checks
+    would raise its number of false alarms. A check that calls for nothing is not recorded.
 
     Checks never take more than a fifth of a processor, nor more than half of the time.
 
@@ -30,7 +30,7 @@ class ArrivalsStage:
         monitor: makes the checks and the rollbacks.
 
     Attributes:
-        rest: seconds for which the next run rests before it listens.
+        rest: seconds that the next run waits before it listens.
     """
 
     name = "arrivals"
@@ -46,13 +46,13 @@ class ArrivalsStage:
         """Wait for executions, for a minute at most, and check their tools. `looks` counts the sessions checked."""
         if self._arrivals is None or self._interrupted.wait(self.rest):
             return {}
-        self.rest = _REST_WHEN_DEAF
+        self.rest = _REST_WITHOUT_ARRIVALS
         tools = self._arrivals.wait(_LISTEN_SECONDS)
         if not tools:
             self.rest = 0.0
             return {}
         self.rest = _REST_AFTER_ERROR
-        # What others of the machine take, and what a lock is waited for, is no work of ours.
+        # Waiting for the processor or for a lock does not count as work.
         began, worked = time.monotonic(), time.thread_time()
         counts = count(self.check(tools, now))
         self.rest = max(_SHORTEST_REST, time.monotonic() - began, 4 * (time.thread_time() - worked))
@@ -60,7 +60,7 @@ class ArrivalsStage:
         return counts
 
     def check(self, tool_names: Collection[str], now: datetime | None) -> Iterator[ActionTaken | Exception]:
-        """Check the active sessions of these tools that may act between the schedule's checks."""
+        """Check the active sessions of these tools that may act between two scheduled checks."""
         sessions = [
             session
             for session in self._monitor.get_active_sessions()
@@ -71,7 +71,7 @@ class ArrivalsStage:
         return self._monitor.session_checks.run(sessions, now, scheduled=False)
 
     def start(self) -> None:
-        """Begin to listen: from here on no execution is missed."""
+        """Begin to listen. From now on no execution is missed."""
         self._interrupted.clear()
         self.rest = 0.0
         self._arrivals = self._monitor.store.arrivals()

@@ -21,12 +21,12 @@ COUNTERS = ("checks", "rollbacks_triggered", "rollbacks_failed", "sessions_compl
 
 
 class HealthStage:
-    """Checks every active session, with a few statements for hundreds of them together.
+    """Checks every active session, hundreds of them with a few statements.
 
     Args:
         monitor: makes the checks and the rollbacks.
-        lease: how long a watcher keeps a session while the loop runs, so that several watchers share the sessions. One
-            that dies is taken over from when its lease ends. None checks every session, whoever else does.
+        lease: how long a watcher keeps a session while the loop runs, so that several watchers share the sessions. When
+            the lease of a dead watcher ends, others take over. None checks every session, without sharing.
     """
 
     name = "health"
@@ -37,21 +37,21 @@ class HealthStage:
         self._watcher = f"{platform.node() or 'host'}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
     def run(self, now: datetime | None) -> dict[str, int]:
-        """Check the sessions. Raises `StoreUnavailable` where not even the sessions are known."""
+        """Check the sessions. Raise `StoreUnavailable` if they cannot be read."""
         sessions: Iterable[Session] = (
             self._monitor.get_active_sessions() if self._shared_for is None else self._leased(now, self._shared_for)
         )
         return {"cycles": 1, **count(self._monitor.session_checks.run(sessions, now))}
 
     def start(self) -> None:
-        """Share the sessions with other watchers from now on."""
+        """Begin to share the sessions with other watchers."""
         self._shared_for = self._lease
 
     def interrupt(self) -> None:
-        """Do nothing: checks under way are made to the end."""
+        """Do nothing: checks under way are finished."""
 
     def close(self) -> None:
-        """Leave the sessions of this watcher to the others, at once."""
+        """Release the sessions of this watcher, so that others can take them at once."""
         self._shared_for = None
         try:
             self._monitor.store.sessions.let_go(self._watcher)
@@ -59,7 +59,7 @@ class HealthStage:
             logger.warning("other watchers take the sessions over only when their lease is over: %s", error)
 
     def _leased(self, given: datetime | None, lease: timedelta) -> Iterator[Session]:
-        """Take sessions that no other watcher keeps, a batch at a time, so that watchers who begin at once share."""
+        """Take sessions that no other watcher keeps, in batches, so that watchers that start together share."""
         last, take = 0, self._monitor.store.sessions.take
         while True:
             now = moment_of(given)
@@ -71,7 +71,7 @@ class HealthStage:
 
 
 def count(results: Iterable[ActionTaken | Exception]) -> dict[str, int]:
-    """Count what was done, and log the rollbacks."""
+    """Count checks, rollbacks, completed sessions and errors, and log the rollbacks."""
     counts = dict.fromkeys(COUNTERS, 0)
     for result in results:
         if isinstance(result, Exception):

@@ -9,30 +9,30 @@ from rollguard.notify import Dispatcher
 
 
 class NotificationsStage:
-    """Delivers what is due, every few seconds and as soon as another stage may have written something.
+    """Delivers due notifications, every few seconds and after each run of a stage that may write some.
 
     Args:
         dispatcher: sends events to the channels.
     """
 
     name = "notifications"
-    interval_seconds = 10.0  # as soon as the first retry of a channel that failed
+    interval_seconds = 10.0  # the delay before the first retry of a failed channel
     follows = frozenset({"recovery", "health", "arrivals", "verification", "quarantine"})
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
 
     def run(self, now: datetime | None) -> dict[str, int]:
-        """Deliver what is due. A channel that fails is tried again later."""
+        """Deliver due notifications. A channel that fails is tried again later."""
         self._dispatcher.deliver(moment_of(now))
         return {}
 
     def start(self) -> None:
-        """Do nothing: there is nothing to hold."""
+        """Do nothing: the stage holds no resource."""
 
     def interrupt(self) -> None:
-        """Do nothing: an event that is on its way arrives."""
+        """Do nothing: a delivery under way is finished."""
 
     def close(self) -> None:
-        """Deliver what the last checks wrote."""
+        """Deliver the notifications of the last checks."""
         self.run(None)

@@ -1,4 +1,4 @@
-"""The stage that reports quarantined code that came back by hand."""
+"""The stage that reports quarantined code that somebody put back by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stage that finishes what a crash left."""
+"""The stage that finishes rollbacks after a crash."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rollguard.rollback import RollbackRunner
 
 
 class RecoveryStage:
-    """Carries out rollbacks that a process claimed and did not live to finish.
+    """Carries out rollbacks that a process claimed but did not finish.
 
     Args:
         runner: carries rollbacks out.
@@ -20,6 +20,6 @@ class RecoveryStage:
         self._runner = runner
 
     def run(self, now: datetime | None) -> dict[str, int]:
-        """Finish what is open. See `RollbackRunner.recover`."""
+        """Finish open rollbacks. See `RollbackRunner.recover`."""
         self._runner.recover(now)
         return {}

@@ -11,7 +11,7 @@ class RetentionStage:
     """Removes executions that are older than the store keeps them.
 
     Args:
-        store: where they are kept.
+        store: holds the executions.
     """
 
     name = "retention"
@@ -20,6 +20,6 @@ class RetentionStage:
         self._store = store
 
     def run(self, now: datetime | None) -> dict[str, int]:
-        """Remove some of them. See `ExecutionStore.tidy`."""
+        """Remove some old executions. See `ExecutionStore.tidy`."""
         self._store.tidy(now=now)
         return {}

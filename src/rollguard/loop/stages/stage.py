@@ -1,4 +1,4 @@
-"""What a stage of the loop is: an object with a name and `run(now)`."""
+"""The protocol of a stage of the loop: an object with a name and `run(now)`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ class Stage(Protocol):
 
     A stage may also have these attributes:
 
-    * `interval_seconds`: time between the starts of two runs; without it the loop's `check_interval_seconds`. A stage
-      with 0 runs again and again while the loop runs, waits by itself, and takes no part in a single cycle.
-    * `follows`: names of stages after each run of which it runs too.
+    * `interval_seconds`: time between the starts of two runs; by default the loop's `check_interval_seconds`. With 0,
+      the stage runs without pause while the loop runs, does its own waiting, and is not part of a single cycle.
+    * `follows`: names of stages; it also runs after each run of one of them.
 
     Attributes:
-        name: what the log calls it.
+        name: its name in the log.
     """
 
     name: str
@@ -35,13 +35,13 @@ class Stage(Protocol):
 
 @runtime_checkable
 class ResidentStage(Stage, Protocol):
-    """A stage that holds something while `AutonomousLoop.run` goes on."""
+    """A stage that holds a resource while `AutonomousLoop.run` runs."""
 
     def start(self) -> None:
-        """Begin to hold it. Called in a thread, before the first run."""
+        """Acquire the resource. Called in a thread, before the first run."""
 
     def interrupt(self) -> None:
-        """Make a run that is under way return soon. Called when the loop stops, and must not block."""
+        """Make a run under way return soon. Called when the loop stops; it must not block."""
 
     def close(self) -> None:
-        """Let it go. Called in a thread, after the last run."""
+        """Release the resource. Called in a thread, after the last run."""

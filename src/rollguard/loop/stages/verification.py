@@ -10,7 +10,7 @@ from rollguard.store import ExecutionStore
 
 
 class VerificationStage:
-    """Says of finished rollbacks whether they helped.
+    """Verifies whether finished rollbacks helped.
 
     Args:
         store: where rollbacks and executions are kept.
@@ -22,6 +22,6 @@ class VerificationStage:
         self._store = store
 
     def run(self, now: datetime | None) -> dict[str, int]:
-        """Verify. See `rollguard.rollback.verification.verify_all`."""
+        """Verify finished rollbacks. See `rollguard.rollback.verification.verify_all`."""
         verify_all(self._store, moment_of(now))
         return {}

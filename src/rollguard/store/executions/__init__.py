@@ -1,1 +1,1 @@
-"""Executions: checked, written once each, counted."""
+"""Check executions, write each once, and count them."""

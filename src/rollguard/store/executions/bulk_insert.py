@@ -1,4 +1,4 @@
-"""Many executions at once, each `execution_id` once, by the fastest way that each driver has."""
+"""Write many executions at once, each `execution_id` once, in the fastest way of each driver."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rollguard.store.rollups.aggregate import Aggregate
 from rollguard.store.rollups.refresh import REFRESH_THRESHOLD, add_deltas, last_id, refresh, refresh_counted
 from rollguard.store.schema import tool_executions
 
-Row = tuple[Any, ...]  # a complete `Execution`, whose fields the drivers need not know by name
+Row = tuple[Any, ...]  # a complete `Execution`; the drivers need no field names
 
 _NAMES = ", ".join(FIELDS)
 _POSTGRESQL = {str: "text", int: "int4", bool: "bool", float: "float8", datetime: "timestamptz"}
@@ -31,15 +31,15 @@ _counted = itemgetter(
 _PARAMETERS, _RESULT = FIELDS.index("parameters"), FIELDS.index("result")
 _AT_FROM_END = AT - len(FIELDS)
 
-_BATCH = 10_000  # rows that are sent by one COPY, and kept meanwhile, in case it has to be done another way
-_BATCH_SIZE = 16 * 2**20  # characters of them, roughly
+_BATCH = 10_000  # rows in one COPY; they stay in memory, in case COPY fails
+_BATCH_SIZE = 16 * 2**20  # about so many characters in them
 
 
 def write_once(connection: Connection, rows: Iterable[Row]) -> int:
     """Insert checked rows whose `execution_id` is not stored yet, in the caller's transaction, and count them.
 
     Returns:
-        How many were inserted.
+        Number of inserted rows.
     """
     if connection.dialect.name == "sqlite":
         return _write_sqlite(connection, iter(rows))
@@ -48,8 +48,8 @@ def write_once(connection: Connection, rows: Iterable[Row]) -> int:
 
 # --- SQLite ----------------------------------------------------------------------------------------------------------
 
-# SQLite keeps a journal of its own for each statement on a table with a trigger, so many rows go in one statement. It
-# also lets other threads run meanwhile, and then waits for them: once, and not for every row.
+# SQLite keeps a journal for each statement on a table with a trigger, so one statement writes many rows. Other threads
+# may run during a statement, so the wait for them happens once, not for every row.
 _ROWS = 200
 
 
@@ -64,7 +64,7 @@ def _write_sqlite(connection: Connection, rows: Iterator[Row]) -> int:
 
 
 def _write_sqlite_batch(connection: Connection, batch: Iterator[Row]) -> int:
-    """Write some rows and, if they are many, aggregate them: as counted here, or from the rows if an id repeats."""
+    """Write some rows. Aggregate many rows: as counted here or, if an id repeats, from the table."""
     aggregate: Aggregate[str] = Aggregate()
     with driver(connection, _insert(1)) as sqlite:
         last, before = last_id(sqlite), sqlite.total_changes
@@ -86,8 +86,8 @@ def _write_sqlite_batch(connection: Connection, batch: Iterator[Row]) -> int:
 
 # --- PostgreSQL ------------------------------------------------------------------------------------------------------
 
-# For any other INSERT or COPY a trigger holds each id once, row by row, and another one notes what was inserted. For
-# many rows that takes longer, so here they need not; for one it takes less time than asking for that does.
+# For other INSERTs and COPYs, one trigger keeps each id once and another one counts the rows, row by row. Here, many
+# rows go without these triggers, which is faster. For one row, the triggers are faster than switching them off.
 _ONE = sa.text(
     f"INSERT INTO tool_executions ({_NAMES}) VALUES ({', '.join(f':{name}' for name in _TYPES)}) ON CONFLICT DO NOTHING"
 )
@@ -98,8 +98,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE = timedelta(minutes=1)
 _KEY_TYPES = (_TYPES["execution_id"], _TYPES["executed_at"])
 
-# Where an id is stored already. The callers' ids go first and are waited for: of two who write the same one at once,
-# the second finds it stored. They go in their own order, so that two who write the same ids never wait for each other.
+# For batches with ids that are stored already. The callers' ids are inserted first: of two writers of the same id, the
+# second waits and finds it stored. They are inserted in their order, so that writers of the same ids do not deadlock.
 _ONCE = sa.text(f"""
 WITH given AS (
     SELECT * FROM unnest({", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _TYPES.items())},
@@ -116,14 +116,14 @@ ON CONFLICT DO NOTHING""")
 
 
 class _Copying:
-    """Writes by COPY; a batch in which an id is stored already is undone and written by a statement that leaves it out.
+    """Writes by COPY. A batch with an id that is stored already is undone and inserted without that id.
 
-    Executions are sent while they are being made, so that the server works beside us.
+    Executions are sent while they are still prepared, so that the server works in parallel.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._repeating = False  # where one batch repeats ids, the next one probably does as well
+        self._repeating = False  # if one batch repeats ids, the next one probably does too
 
     def write(self, rows: Iterator[Row]) -> int:
         first = list(islice(rows, 2))
@@ -150,7 +150,7 @@ class _Copying:
         return len(taken)
 
     def _copy(self, batch: Iterator[Row], taken: list[Row]) -> None:
-        """Send a batch, and note what is in it; what was taken of it is put into `taken`."""
+        """Send a batch and add its counts; append the rows taken from it to `taken`."""
         aggregate: Aggregate[int] = Aggregate()
         self._connection.execute(_WHO, {"noted": "on"})
         with driver(self._connection, _COPY) as psycopg, psycopg.cursor() as cursor:
@@ -174,14 +174,14 @@ class _Copying:
             first.setdefault(row[ID], row)
         values = dict(zip(FIELDS, map(list, zip(*first.values(), strict=True)), strict=True))
         values["keyed"] = [not is_ours(execution_id) for execution_id in first]
-        self._connection.execute(_WHO, {"noted": "off"})  # which of them are new is known to the database
+        self._connection.execute(_WHO, {"noted": "off"})  # only the database knows which of them are new
         inserted = self._connection.execute(_ONCE, values).rowcount
         self._repeating = inserted < len(batch)
         return inserted
 
 
 def _batch(rows: Iterator[Row]) -> Iterator[Row]:
-    """The next rows, as many as are sent at once."""
+    """Yield the next rows, as many as one statement or COPY takes."""
     room = _BATCH_SIZE
     for row in islice(rows, _BATCH):
         yield row

@@ -1,4 +1,4 @@
-"""Completing executions: what was given becomes what is kept, and what was not given is made."""
+"""Complete executions: convert the given values to the stored ones, and fill in the missing ones."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _ERROR_TYPE = re.compile(r"([A-Za-z_][\w.]*(?:Error|Exception|Warning|Timeout|In
 
 
 def complete(given: Execution, payloads: Payloads) -> Execution:
-    """Return a checked execution as it is kept: with an id, a time, an error as text and payloads as JSON.
+    """Return a checked execution as it is stored: with an id, a time, an error as text and payloads as JSON.
 
     Raises:
-        InvalidInput: the id is one that Rollguard gave to an execution of another time.
+        InvalidInput: Rollguard gave that id to an execution at another time.
     """
     values: list[Any] = list(given)
     error, error_type, moment = values[_ERROR], values[_TYPE], values[AT]
@@ -41,7 +41,7 @@ def complete(given: Execution, payloads: Payloads) -> Execution:
 
 
 def complete_call(noted: Sequence[Any]) -> Execution:
-    """Return the execution of a call that Rollguard made itself: its payloads are encoded, its values need no check.
+    """Return the execution of a call that Rollguard recorded itself: encoded already, and without a check.
 
     Args:
         noted: the fields of an `Execution`, in their order, with `executed_at` in seconds since 1970.
@@ -57,7 +57,7 @@ def complete_call(noted: Sequence[Any]) -> Execution:
 
 
 def text_of(error: BaseException) -> str:
-    """Return what an exception says of itself, even where it fails to."""
+    """Return an exception's message, or a placeholder if `str` fails on it."""
     try:
         return str(error)
     except Exception as second:  # noqa: BLE001 - a tool's own exception may fail to describe itself
@@ -65,7 +65,7 @@ def text_of(error: BaseException) -> str:
 
 
 def _kept_error(error: Any, error_type: Any) -> tuple[str | None, str | None]:
-    """(error type, error) as they are kept; the type may be that of an exception, or the text may begin with it."""
+    """Return (error type, error) as they are stored. The type is given, the exception's, or named in the text."""
     if isinstance(error, BaseException):
         error_type = error_type or type(error).__name__
         error = text_of(error)
@@ -83,7 +83,7 @@ def _type_named_in(error: str) -> str | None:
 
 
 def _moment_beside(execution_id: str, executed_at: datetime | None) -> datetime:
-    """The time of an execution whose id is given: an id that Rollguard made holds it already."""
+    """Return the time of an execution with a given id; an id of Rollguard contains it."""
     held = moment_of(execution_id)
     if held is None:
         return executed_at or datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Executions: writing them, once each, and counting them in the two windows of a session."""
+"""Write executions, once each, and count them in the two windows of a session."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CHECKED_AT_ONCE = 500
 
 
 class _TakenBack(Exception):
-    """Ends a transaction without keeping it."""
+    """Raised to roll a transaction back."""
 
 
 class Executions:
@@ -49,22 +49,22 @@ class Executions:
         return complete(checked([execution])[0], self._payloads)
 
     def encoded(self, tool_name: str, what: str, value: Any) -> str | None:
-        """Parameters or a result as they are kept: JSON, redacted, cut to the limit; None for nothing."""
+        """Return parameters or a result as they are stored: JSON, redacted, cut to the limit; None for no value."""
         return self._payloads.encode(tool_name, what, value)
 
     def write(self, executions: Iterable[Execution], *, durable: bool = False) -> int:
         """Write complete executions, all or none. One whose `execution_id` is already stored changes nothing.
 
         Args:
-            durable: survive the loss of power as well as that of the process (SQLite; PostgreSQL's server decides).
+            durable: whether they survive a loss of power too (SQLite; PostgreSQL's server decides).
 
         Returns:
-            How many were new.
+            Number of new executions.
         """
         return self._write(iter(executions), durable=durable)
 
     def write_from(self, executions: Iterable[Mapping[str, Any]]) -> int:
-        """Check and write executions given as mappings of their fields, all or none; as `write`.
+        """Check and write executions given as mappings of their fields, all or none, like `write`.
 
         Raises:
             InvalidInput: a field is unknown, missing or invalid; nothing was written.
@@ -90,10 +90,10 @@ class Executions:
             return write_once(connection, chain((first,), rows))
 
     def try_writing(self) -> None:
-        """Write a plain execution and take it back: whether the database takes executions at all.
+        """Test whether the database takes executions: write one and roll it back.
 
         Raises:
-            StoreError: it does not.
+            StoreError: the database takes none.
         """
         with contextlib.suppress(_TakenBack), self._database.write(durable=False) as connection:
             write_once(connection, [self.row(tool_name="rollguard", success=True)])
@@ -102,15 +102,14 @@ class Executions:
     # --- counting --------------------------------------------------------------------------------------------------
 
     def windows(self, session: Session, until: datetime) -> tuple[Window, Window]:
-        """(baseline, current) of a session, current up to and including `until`; see `windows_of`."""
+        """Return (baseline, current) of a session, current up to and including `until`; see `windows_of`."""
         return self.windows_of([(session, until)])[0]
 
     def windows_of(self, sessions: Sequence[tuple[Session, datetime]]) -> list[tuple[Window, Window]]:
-        """(baseline, current) of each session, current up to and including the time beside it.
+        """Return (baseline, current) of each session, current up to and including the time beside it.
 
-        An execution that names its version counts for that version whatever its clock says; one that names none
-        counts by its time. One at exactly the deployment's time is current. A baseline that is kept is not counted
-        again.
+        An execution with a version counts for that version, whatever its time. One without a version counts by its
+        time. One at exactly the deployment's time is current. A stored baseline is not counted again.
         """
         asked: list[Sequence[Selection]] = []
         for session, until in sessions:
@@ -122,32 +121,32 @@ class Executions:
         ]
 
     def count(self, windows: Sequence[Sequence[Selection]]) -> list[Window]:
-        """The executions of each window, a window being the sum of its selections."""
+        """Count the executions of each window; a window is the sum of its selections."""
         return self._rollups.count(windows)
 
     def by_minute(self, windows: Sequence[Sequence[Selection]], *, durations: bool = False) -> list[Series]:
-        """The executions of each window, minute by minute; see `Minutes.of`."""
+        """Count the executions of each window, minute by minute; see `Minutes.of`."""
         self._rollups.refresh_if_due()
         return self._minutes.of(windows, durations=durations)
 
     def latest(
         self, session: Session, after: datetime, until: datetime, limit: int
     ) -> list[tuple[datetime, bool, str | None]]:
-        """(executed_at, success, error_type) of the session's latest current executions, the oldest first.
+        """Return (executed_at, success, error_type) of the session's latest current executions, oldest first.
 
         Only those in (after, until], and only the last of each request.
         """
         start = max(session.deployment_time, after)
         selections = since(session, start, until + timedelta(microseconds=1))
-        clipped = [replace(selection, start=start) for selection in selections]  # one may begin before
+        clipped = [replace(selection, start=start) for selection in selections]  # a selection may begin before `start`
         return self._rollups.outcomes(clipped, limit)[::-1]
 
     def failures_in(self, selections: Sequence[Selection], limit: int) -> list[Failure]:
-        """The latest failures of some selections, as far as their rows are kept: those that are counted, no others."""
+        """Return the latest counted failures of some selections whose rows are still stored."""
         return self._rollups.failures(selections, limit)
 
     def windows_after(self, rollbacks: Sequence[tuple[Unverified, datetime]]) -> list[tuple[Window, Window]]:
-        """(baseline of its session, calls of the restored version since) of each rollback, up to the time beside it."""
+        """Return (baseline, calls of the restored version since) of each rollback, up to the time beside it."""
         asked: list[Sequence[Selection]] = []
         for unverified, until in rollbacks:
             session, rollback = unverified.session, unverified.rollback
@@ -160,14 +159,14 @@ class Executions:
         ]
 
     def failures(self, session: Session, until: datetime, limit: int) -> tuple[list[Failure], list[Failure]]:
-        """The latest failed executions of the baseline and of the current window, at most `limit` of each."""
+        """Return the latest failures of the baseline and of the current window, at most `limit` of each."""
         return (
             self.failures_in(baseline_of(session, until), limit),
             self.failures_in(current_of(session, until), limit),
         )
 
     def tool_names(self) -> list[str]:
-        """Every tool that has an execution, by name; by one look at the index for each."""
+        """Return every tool that has an execution, by name; one index lookup each."""
         with self._database.read() as connection:
             return list(connection.scalars(_TOOLS))
 

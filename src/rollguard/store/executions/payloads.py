@@ -1,4 +1,4 @@
-"""Parameters and results as JSON: any value, up to a size limit, redacted first or left out altogether."""
+"""Encode parameters and results as JSON: any value, up to a size limit, redacted or left out."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from pydantic_core import to_jsonable_python
 
 logger = logging.getLogger(__name__)
 
-MAX_DEPTH = 100  # what lies deeper is not kept; JSON readers have limits of their own
+MAX_DEPTH = 100  # deeper values are not stored, because JSON readers have limits too
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _TOO_DEEP = f"<deeper than {MAX_DEPTH} levels>"
 
 Redact = Callable[[str, str, Any], Any]
-"""(tool name, "parameters" or "result", value) → the value to keep.
+"""(tool name, "parameters" or "result", value) → the value to store.
 
-`value` is a copy made of plain JSON values, so that a hook may change it in place and need not know the tool's classes.
+`value` is a copy of plain JSON values. A hook may change it in place and need not know the tool's classes.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Payloads:
-    """How parameters and results are kept.
+    """How parameters and results are stored.
 
     Attributes:
-        keep: False keeps none of them.
-        max_bytes: the largest JSON kept whole; of a larger one its beginning and its size are kept.
-        redact: called before anything is written; should it raise, the value is left out and the error's type kept.
+        keep: False stores none of them.
+        max_bytes: the largest JSON stored whole; of a larger one, its beginning and its size are stored.
+        redact: called before each write. If it raises, the value is left out and the error's type is stored.
     """
 
     keep: bool = True
@@ -41,14 +41,14 @@ class Payloads:
     redact: Redact | None = None
 
     def encode(self, tool_name: str, what: str, value: Any) -> str | None:
-        """`value` as JSON text in ASCII, or None when there is nothing to keep. Raises nothing, and changes nothing."""
+        """Return `value` as JSON text in ASCII, or None if there is nothing to store. Raise nothing, change nothing."""
         if not self.keep or value is None:
             return None
         if self.redact is not None:
             try:
                 value = self.redact(tool_name, what, plain(value))
-            except Exception as error:  # noqa: BLE001 - a hook of the user's: a fault in it must not leak the value
-                # Its message may hold the value, so only its type is told.
+            except Exception as error:  # noqa: BLE001 - the user's hook; its error must not leak the value
+                # The message may contain the value, so only the type is stored.
                 kind = type(error).__name__
                 logger.warning("redaction of %s of %s failed with %s, so it is left out", what, tool_name, kind)
                 return json.dumps({"redaction_failed": kind})
@@ -56,7 +56,7 @@ class Payloads:
                 return None
         try:
             text = "".join(_chunks(value, 0))
-        except Exception:  # noqa: BLE001 - NaN, a key that is no text, a circle, too deep, changed by another thread
+        except Exception:  # noqa: BLE001 - NaN, a key of another type, a circle, too deep, changed by a thread
             text = "".join(_chunks(plain(value), 0))
         if len(text) <= self.max_bytes:
             return text
@@ -64,9 +64,9 @@ class Payloads:
 
 
 def _beginning(text: str, max_bytes: int) -> str:
-    """A JSON object of at most `max_bytes` with as much of `text` as fits (but never less than its frame)."""
+    """Return a JSON object of at most `max_bytes` with as much of `text` as fits (at least an empty beginning)."""
     low, high = 0, min(len(text), max_bytes)
-    while low < high:  # every quote in the text takes two bytes, so how much fits has to be found
+    while low < high:  # a quote in the text takes two bytes, so search for the length that fits
         middle = (low + high + 1) // 2
         low, high = (middle, high) if len(_framed(text, middle)) <= max_bytes else (low, middle - 1)
     return _framed(text, low)
@@ -80,17 +80,17 @@ def _framed(text: str, kept: int) -> str:
 
 
 def _one_level(value: Any) -> Any:
-    """What JSON has no form for, as something nearer to it. Iterators are not run down: the caller still needs them."""
+    """Convert a value that JSON cannot hold by one level. Iterators are not consumed: the caller needs them."""
     try:
         nearer = _nearer(value)
-    except Exception:  # noqa: BLE001 - a tool's own class may do anything when it is looked at
+    except Exception:  # noqa: BLE001 - a tool's own class may raise anything
         return _described(value)
     return nearer if isinstance(nearer, str | int | float | list | dict) else _described(value)
 
 
 def _nearer(value: Any) -> Any:
     if isinstance(value, BaseModel):
-        return value.model_dump(warnings=False)  # what the model leaves out or masks stays so
+        return value.model_dump(warnings=False)  # fields that the model excludes or masks stay hidden
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: getattr(value, f.name, None) for f in fields(value)}
     if isinstance(value, Mapping):
@@ -127,7 +127,7 @@ def _key(key: Any) -> str:
 
 
 def _scalar(value: Any) -> Any:
-    """The value itself, without what a subclass makes of it."""
+    """Return the plain value of a subclass of str, int or float."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -149,11 +149,11 @@ def _described(value: Any) -> str:
 
 
 def _encoder() -> Callable[[Any, int], Iterable[str]]:
-    """JSON in ASCII: lone surrogates and NULs are legal in Python strings, not in PostgreSQL's text; their escapes are.
+    """Return an encoder to ASCII JSON: PostgreSQL's text takes no lone surrogates and NULs, but takes their escapes.
 
-    `JSONEncoder.encode` makes a C encoder anew for every value, which takes longer than encoding a small one, so ours
-    is made once. It does not look for circles, so that threads can share it: those end in a RecursionError.
-    `pydantic_core.to_json` is faster still, but reads a caller's generators to their end.
+    `JSONEncoder.encode` creates a C encoder for every value, which takes longer than encoding a small value. This one
+    is created once. It does not check for circles, so threads can share it; a circle ends in a RecursionError.
+    `pydantic_core.to_json` is faster still, but consumes a caller's generators.
     """
     encoder = json.JSONEncoder(
         allow_nan=False, ensure_ascii=True, check_circular=False, separators=(",", ":"), default=_one_level
@@ -169,7 +169,7 @@ _chunks = _encoder()
 
 
 def clean_text(text: str, limit: int = 8_192) -> str:
-    """Text that every database takes: no NUL, no lone surrogate, at most `limit` characters."""
+    """Return text that every database takes: no NUL, no lone surrogate, at most `limit` characters."""
     if not text.isascii() or "\x00" in text:
         text = text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"

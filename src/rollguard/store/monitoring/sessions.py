@@ -1,4 +1,4 @@
-"""Monitoring sessions and their health checks. Every change of state is conditional on the state it leaves."""
+"""Monitoring sessions and their health checks. Every change of state checks the state before it."""
 
 from __future__ import annotations
 
@@ -51,20 +51,20 @@ _LATEST_CHECKS = (
     .join_from(m, c, c.c.check_id == _LATEST_CHECK)
     .where(_GIVEN)
 )
-# The rules that the contract gives a column; all others are the JSON of `rules`.
+# The rules with a column of their own in the contract; the others are the JSON in `rules`.
 _OWN_COLUMN = ("monitoring_window_hours", "baseline_window_days", "regression_threshold")
 _stored_rules = attrgetter(*_OWN_COLUMN, m.c.rules.name)
 
 
 class Beginning:
-    """A session that begins in the transaction that makes a version live, so that none is ever live unwatched.
+    """A session that starts in the transaction that makes a version live, so no version is live without monitoring.
 
     Args:
-        rules: what the deployment is judged by.
-        now: when the watch begins.
+        rules: the rules for the deployment.
+        now: when monitoring starts.
 
     Attributes:
-        session: the session; None while it has not begun.
+        session: the session; None until it has started.
     """
 
     def __init__(self, rules: Rules, now: datetime) -> None:
@@ -72,7 +72,7 @@ class Beginning:
         self.session: Session | None = None
 
     def begin(self, connection: Connection, deployment: Deployment) -> None:
-        """Begin to watch a deployment; the caller holds the tool's lock."""
+        """Start monitoring a deployment. The caller holds the tool's lock."""
         self.session = start(
             connection,
             deployment.tool_name,
@@ -93,7 +93,7 @@ class Sessions:
     # --- reading ---------------------------------------------------------------------------------------------------
 
     def get(self, session_id: int) -> Session:
-        """One session.
+        """Return one session.
 
         Raises:
             UnknownSession: there is none with that id.
@@ -102,13 +102,13 @@ class Sessions:
             return get(connection, session_id)
 
     def active(self, tool_name: str | None = None) -> list[Session]:
-        """Sessions whose deployment is under watch, oldest first."""
+        """Return the active sessions, oldest first."""
         return self.recent(tool_name=tool_name, status="active")[::-1]
 
     def recent(
         self, *, tool_name: str | None = None, status: str | None = None, limit: int | None = None
     ) -> list[Session]:
-        """Sessions, newest first."""
+        """Return sessions, newest first."""
         query = sa.select(m).order_by(m.c.session_id.desc()).limit(limit)
         if tool_name is not None:
             query = query.where(m.c.tool_name == tool_name)
@@ -118,7 +118,7 @@ class Sessions:
             return [_session(row) for row in connection.execute(query).fetchall()]
 
     def deployed_between(self, start: datetime, end: datetime) -> dict[str, list[datetime]]:
-        """When each tool was deployed in [start, end], watched or not; tools that were not deployed are left out."""
+        """Return when each tool was deployed in [start, end], monitored or not; only tools that were deployed."""
         watched = sa.select(m.c.tool_name, m.c.deployment_time).where(m.c.deployment_time.between(start, end))
         made = sa.select(d.c.tool_name, d.c.deployed_at).where(
             d.c.deployed_at.between(start, end), d.c.kind == "deployment"
@@ -130,10 +130,10 @@ class Sessions:
         return times
 
     def take(self, watcher: str, *, after: int, limit: int, now: datetime, until: datetime) -> list[Session]:
-        """Take active sessions that no other watcher looks after, or none that lives, by their ids from `after` on.
+        """Take active sessions that no live watcher holds, by their ids, greater than `after`.
 
-        A watcher keeps what it took by taking it again in time; what it does not is free for the others at `until`.
-        Nothing but the amount of work depends on this: sessions that two watchers look after are rolled back once.
+        A watcher keeps its sessions by taking them again in time; otherwise others may take them from `until` on. This
+        only saves work: if two watchers check a session, it is still rolled back only once.
         """
         free = sa.or_(m.c.watched_by.is_(None), m.c.watched_by == watcher, m.c.watched_until <= now)
         wanted = sa.and_(m.c.status == "active", m.c.session_id > after, free)
@@ -146,7 +146,7 @@ class Sessions:
         return sorted((_session(row) for row in rows), key=lambda session: session.session_id)
 
     def let_go(self, watcher: str) -> None:
-        """Leave the sessions that a watcher looks after to the others, at once."""
+        """Release the sessions of a watcher, so that others can take them at once."""
         with self._database.write(durable=False) as connection:
             mine = sa.and_(m.c.watched_by == watcher, m.c.status == "active")
             connection.execute(sa.update(m).where(mine).values(watched_by=None, watched_until=None))
@@ -163,10 +163,10 @@ class Sessions:
         notes: str | None,
         now: datetime,
     ) -> Session:
-        """Begin to watch a deployment. An active session of the same tool becomes `superseded`.
+        """Start monitoring a deployment. An active session of the same tool becomes `superseded`.
 
         Args:
-            version_number: the version to watch; by default the one that is live, if the store knows one.
+            version_number: the version to monitor; by default the live one, if there is one.
 
         Raises:
             UnknownVersion: there is no version of that number.
@@ -179,12 +179,12 @@ class Sessions:
             )
 
     def complete(self, session_id: int, *, outcome: str, notes: str, now: datetime) -> bool:
-        """active → completed. False when it was no longer active, or a rollback of it is being carried out."""
+        """Change active → completed. Return False if it is no longer active, or its rollback is under way."""
         under_way = sa.exists().where(r.c.session_id == session_id, r.c.state.in_(journal.OPEN))
         return self._close(session_id, now, ~under_way, status="completed", outcome=outcome, notes=notes)
 
     def cancel(self, session_id: int, *, notes: str, now: datetime) -> Session:
-        """active → cancelled, by an operator. A rollback that is decided but not carried out is called off.
+        """Change active → cancelled, for an operator. A rollback that is not carried out yet is called off.
 
         Raises:
             UnknownSession: there is none with that id.
@@ -200,16 +200,16 @@ class Sessions:
             return get(connection, session_id)
 
     def record_check(self, session_id: int, check: dict[str, Any]) -> None:
-        """Record a health check that reports nothing: columns of `deployment_health_checks` but for the ids."""
+        """Record a health check without events: columns of `deployment_health_checks`, without the ids."""
         with self._database.write(durable=False, remade=True) as connection:
             connection.execute(_INSERT_CHECK, {"session_id": session_id, **check})
 
     def record_checks(self, checks: Sequence[NewCheck], *, baselines: Mapping[int, Window], now: datetime) -> None:
-        """Record many health checks, and the notifications of what begins with them, in one transaction.
+        """Record many health checks and their new notifications, in one transaction.
 
         Args:
-            checks: at most one a session.
-            baselines: counts of sessions' baselines that do not change any more; what is kept stays as it is.
+            checks: at most one for each session.
+            baselines: final counts of sessions' baselines; stored baselines stay unchanged.
             now: when the notifications are due.
         """
         if not baselines and not any(check.required or check.events for check in checks):
@@ -230,7 +230,7 @@ class Sessions:
                 connection.execute(_KEEP_BASELINE, kept)
 
     def note_baselines(self, notes: Mapping[int, Sequence[str]]) -> None:
-        """Keep what is mixed in sessions' baselines: sentences, none where nothing is."""
+        """Store sentences on what sessions' baselines mix; an empty list for an unmixed one."""
         with self._database.write(durable=False) as connection:
             for session_id, sentences in notes.items():
                 connection.execute(
@@ -238,7 +238,7 @@ class Sessions:
                 )
 
     def checks(self, session_id: int, limit: int | None = None) -> list[dict[str, Any]]:
-        """The session's health checks, newest first."""
+        """Return the session's health checks, newest first."""
         with self._database.read() as connection:
             rows = connection.execute(
                 sa.select(c).where(c.c.session_id == session_id).order_by(c.c.check_id.desc()).limit(limit)
@@ -255,7 +255,7 @@ class Sessions:
 
 
 def _lock_reported(connection: Connection, session_ids: Sequence[int]) -> dict[int, frozenset[EventKind]]:
-    """Return what each session's latest check reports. Nobody records others of them before the transaction ends."""
+    """Return what each session's latest check reports, and block new checks of them until the transaction ends."""
     if not session_ids:
         return {}
     given = {"ids": session_ids}
@@ -264,7 +264,7 @@ def _lock_reported(connection: Connection, session_ids: Sequence[int]) -> dict[i
 
 
 def get(connection: Connection, session_id: int) -> Session:
-    """One session, or `UnknownSession`."""
+    """Return one session, or raise `UnknownSession`."""
     row = connection.execute(_GET, {"id": session_id}).one_or_none()
     if row is None:
         raise UnknownSession(f"there is no monitoring session {session_id}; list them with: rollguard sessions")
@@ -272,7 +272,7 @@ def get(connection: Connection, session_id: int) -> Session:
 
 
 def get_all(connection: Connection, session_ids: Sequence[int]) -> dict[int, Session]:
-    """Those of the sessions that there are, by id."""
+    """Return the sessions that exist, by id."""
     rows = connection.execute(sa.select(m).where(m.c.session_id.in_(session_ids)))
     return {row.session_id: _session(row) for row in rows}
 
@@ -287,7 +287,7 @@ def start(
     notes: str | None,
     now: datetime,
 ) -> Session:
-    """`Sessions.start`; the caller holds the tool's lock."""
+    """Start a session, like `Sessions.start`. The caller holds the tool's lock."""
     live = versions.live(connection, tool_name)
     if version_number is None:
         version_number = live.version_number if live else None
@@ -323,7 +323,7 @@ def start(
 def close(
     connection: Connection, session_id: int, now: datetime, *conditions: sa.ColumnElement[bool], **values: Any
 ) -> bool:
-    """active → whatever `values` say. False when the session was no longer active."""
+    """Change an active session to `values`. Return False if it is no longer active."""
     result = connection.execute(
         sa.update(m)
         .where(m.c.session_id == session_id, m.c.status == "active", *conditions)
@@ -340,7 +340,7 @@ def _columns_of(rules: Rules) -> dict[str, Any]:
 
 @lru_cache(maxsize=1_024)  # most sessions are judged by the same rules
 def _rules(*stored: Any) -> tuple[Rules, str | None]:
-    """Read a session's rules, and why they are invalid: another program may have written anything."""
+    """Return a session's rules, and why they are invalid, because another program may have written them."""
     own = dict(zip(_OWN_COLUMN, stored, strict=False))
     try:
         return Rules().with_overrides(_parsed(stored[-1]) | own), None

@@ -1,12 +1,18 @@
-"""The tables as this version of the code knows them. Migrations make them; a test holds the two together.
+"""The tables of this version of the code. Migrations create them; a test compares the two.
 
-Times are UTC. What the contract names stands under its own name; the rest is what this code needs beside it.
+Times are UTC. Tables and columns of the contract have its names.
 """
 
 from __future__ import annotations
 
 from rollguard.store.schema.base import ONLY_ON, metadata, utc_now
 from rollguard.store.schema.executions import execution_keys, request_arrivals, superseded_executions, tool_executions
+from rollguard.store.schema.monitoring import (
+    deployment_health_checks,
+    deployment_monitoring,
+    deployment_rollbacks,
+    notifications,
+)
 from rollguard.store.schema.rollups import (
     rollup_state,
     tool_execution_deltas,
@@ -14,12 +20,6 @@ from rollguard.store.schema.rollups import (
     tool_version_starts,
 )
 from rollguard.store.schema.versions import quarantined_code, tool_actuations, tool_deployments, tool_versions
-from rollguard.store.schema.watching import (
-    deployment_health_checks,
-    deployment_monitoring,
-    deployment_rollbacks,
-    notifications,
-)
 
 __all__ = [
     "ONLY_ON",

@@ -1,4 +1,4 @@
-"""What every table has in common: where they are gathered, how constraints are named, and the database's clock."""
+"""The common parts of all tables: the metadata, the names of constraints, and the database's clock."""
 
 from __future__ import annotations
 
@@ -39,4 +39,4 @@ metadata = MetaData(
     }
 )
 
-ONLY_ON = "only_on"  # in the info of what one database alone has: its dialect
+ONLY_ON = "only_on"  # key in `info` for the dialect of objects that only one database has

@@ -1,6 +1,6 @@
-"""Bring over a store of schema 0012, the last before Rollguard was published: thirteen columns become one.
+"""Convert a store of schema 0012, the last one before the first release: thirteen columns become one.
 
-What is here knows both schemas as they were on that day, and nothing of the code as it is now.
+This module knows only these two schemas, and does not depend on the present tables.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _json(row: Any) -> str:
     values = {rule: row[column] for column, rule in _RULES.items()}
     for flag in ("rollback_on_slowdown", "hold_on_external"):  # 0 and 1 on SQLite
         values[flag] = None if values[flag] is None else bool(values[flag])
-    with contextlib.suppress(ValueError):  # what is no JSON stays as it is, to be refused when it is read
+    with contextlib.suppress(ValueError):  # invalid JSON stays as it is, and is refused when it is read
         values["caller_errors"] = json.loads(values["caller_errors"])
     return json.dumps(values, separators=(",", ":"))
 
@@ -65,7 +65,7 @@ def _rebuilt() -> list[str]:
     """Replace the table: SQLite drops no column that a constraint of the table names."""
     its_own = re.compile(r"CREATE (TABLE|(UNIQUE )?INDEX \w+ ON) deployment_monitoring ")
     return [
-        "PRAGMA defer_foreign_keys = ON",  # its rows are away for a moment; the commit checks that they are back
+        "PRAGMA defer_foreign_keys = ON",  # its rows are gone for a moment; the commit checks that they are back
         f"CREATE TEMPORARY TABLE sessions_before AS SELECT {_KEPT} FROM deployment_monitoring",
         "DROP TABLE deployment_monitoring",
         *filter(its_own.match, statements("0013_baseline", "sqlite")),

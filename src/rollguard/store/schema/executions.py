@@ -1,4 +1,4 @@
-"""The tables of executions, and of what is known of their ids and requests."""
+"""The tables of executions, their ids and their requests."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ tool_executions = Table(
         postgresql_where=text("execution_id LIKE 'rg%'"),
         info={ONLY_ON: "postgresql"},
     ),
-    postgresql_partition_by="RANGE (executed_at)",  # where the primary key is (id, executed_at), as it has to be
+    postgresql_partition_by="RANGE (executed_at)",  # there the primary key is (id, executed_at)
 )
 
-# A unique constraint cannot reach across partitions, so this table says which of the callers' own ids are stored. An id
-# that Rollguard made holds its time, and so belongs into one partition only: `uq_tool_executions_ours` is enough.
+# A unique constraint cannot span partitions, so this table holds the stored ids of callers. An id of Rollguard contains
+# its time, and so belongs to one partition: `uq_tool_executions_ours` is enough for it.
 execution_keys = Table(
     "execution_keys",
     metadata,
@@ -75,7 +75,7 @@ execution_keys = Table(
     comment="every execution_id of the callers' own that is stored, across the partitions",
 )
 
-# What is counted in the rollups and to be taken off: all executions of a request but the last.
+# Executions that the rollups count but windows subtract: all executions of a request except the last.
 superseded_executions = Table(
     "superseded_executions",
     metadata,

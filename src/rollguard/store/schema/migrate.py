@@ -1,4 +1,4 @@
-"""Bring a database's schema to this code's version, whoever else opens it at the same moment."""
+"""Migrate a database to this code's schema, also while others open it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rollguard.errors import NotARollguardStore, SchemaTooNew, SchemaTooOld
 from rollguard.store.database.engine import Database
 from rollguard.store.schema import bring_over
 
-if TYPE_CHECKING:  # Alembic is a fifth of what starting a process takes, and a store that is up to date needs none
+if TYPE_CHECKING:  # importing Alembic is slow, and a store that is up to date does not need it
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
@@ -25,12 +25,12 @@ _IN_THIS_PROCESS = threading.Lock()  # Alembic keeps the running migration in a 
 
 
 def head() -> str:
-    """The newest revision this code knows."""
+    """Return the newest revision that this code knows."""
     return max(_revisions())
 
 
 def current(database: Database) -> str | None:
-    """The revision the database is at; None for an empty one."""
+    """Return the revision of the database; None for an empty one."""
     with database.read() as connection:
         if not sa.inspect(connection).has_table(VERSION_TABLE):
             return None
@@ -39,12 +39,12 @@ def current(database: Database) -> str | None:
 
 
 def migrate(database: Database) -> None:
-    """Bring the schema to this code's newest revision, in one transaction.
+    """Migrate the schema to this code's newest revision, in one transaction.
 
     Raises:
-        SchemaTooNew: a newer Rollguard has written the database.
-        SchemaTooOld: a Rollguard from before the first release has written the database.
-        NotARollguardStore: tables of the same names are there, but no Rollguard made them.
+        SchemaTooNew: a newer Rollguard wrote the database.
+        SchemaTooOld: a Rollguard from before the first release wrote the database.
+        NotARollguardStore: tables of the same names exist that Rollguard did not create.
         StoreUnavailable: the database cannot be reached or written.
     """
     target = head()
@@ -93,12 +93,12 @@ def _revisions() -> frozenset[str]:
     return frozenset(file.name.partition("_")[0] for file in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
 
 
-@functools.cache  # Alembic compiles every migration anew for each directory it is given
+@functools.cache  # Alembic compiles every migration for each `ScriptDirectory`
 def _scripts() -> ScriptDirectory:
     from alembic.script import ScriptDirectory
 
     scripts = ScriptDirectory(str(_MIGRATIONS), version_locations=[str(_MIGRATIONS / "versions")])
-    scripts.get_current_head()  # reads them all, before another thread can find them half read
+    scripts.get_current_head()  # reads them all now, before other threads use them
     return scripts
 
 

@@ -1,4 +1,4 @@
-"""The tables that executions are counted in."""
+"""The tables of counted executions."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from sqlalchemy import (
 from rollguard.store.database.types import Histogram, UTCDateTime
 from rollguard.store.schema.base import metadata
 
-# Executions counted per tool, version, error, minute and hour, with a histogram of their durations. Exact, whoever
-# inserts them.
+# Executions counted by tool, version, error, minute and hour, with a histogram of their durations. The counts are
+# exact, also for executions that other programs insert.
 tool_execution_rollups = Table(
     "tool_execution_rollups",
     metadata,
@@ -33,7 +33,7 @@ tool_execution_rollups = Table(
     sqlite_with_rowid=False,
 )
 
-# Where counting a version may begin: it need not read the rollups of the time before.
+# The first hour of each version, so that counting it need not read older rollups.
 tool_version_starts = Table(
     "tool_version_starts",
     metadata,

@@ -1,4 +1,4 @@
-"""The tables of versions: when each was live, which may not be again, and who puts one in place elsewhere."""
+"""The tables of versions, deployments, quarantined code and remote actuations."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ tool_versions = Table(
     CheckConstraint("kind IN ('initial', 'bugfix', 'enhancement', 'improvement', 'edit', 'rollback')", name="kind"),
 )
 
-# Every time a version went live. The row that is not ended is the live pointer.
+# Each row is one time that a version was live. The row without an end is the live pointer.
 tool_deployments = Table(
     "tool_deployments",
     metadata,
@@ -64,7 +64,7 @@ tool_deployments = Table(
     ),
 )
 
-# Code that was rolled back and may not go live again. A row that is not lifted is in force.
+# Code that was rolled back and may not go live again. A row applies until it is lifted.
 quarantined_code = Table(
     "quarantined_code",
     metadata,
@@ -89,7 +89,7 @@ quarantined_code = Table(
     ),
 )
 
-# Tools that live elsewhere: who calls the outside for one at this moment, and whether it is known what is live there.
+# Remote tools: who sends a request to the target now, and whether it is known what is live there.
 tool_actuations = Table(
     "tool_actuations",
     metadata,

@@ -1,4 +1,4 @@
-"""The tables of watching: sessions, their checks, the rollbacks, and what people are to be told."""
+"""The tables of monitoring: sessions, checks, rollbacks and notifications."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ deployment_health_checks = Table(
     Index("ix_deployment_health_checks_tool_name", "tool_name", "checked_at"),
 )
 
-# One row a rollback: first its journal, in the end its history. `store/journal.py` has the transitions of `state`.
+# One row for each rollback: its journal, then its history. `store/rollback_states.py` has the transitions of `state`.
 deployment_rollbacks = Table(
     "deployment_rollbacks",
     metadata,
@@ -145,7 +145,7 @@ deployment_rollbacks = Table(
     ),
 )
 
-# What people are to be told: written in the transaction that made it true, delivered at least once afterwards.
+# Notifications: written in the transaction of their cause, delivered at least once afterwards.
 notifications = Table(
     "notifications",
     metadata,
