@@ -66,7 +66,7 @@ class Remote:
             raise
 
     def record_live(self, version: Version, request: DeploymentRequest, sequence: int | None = None) -> Deployment:
-        """Record that a version is live, whoever made it so.
+        """Record that a version is live, by whatever means.
 
         Args:
             sequence: the call that made it so, if it was one of ours; refused where somebody else called since.

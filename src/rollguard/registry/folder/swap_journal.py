@@ -39,13 +39,13 @@ class SwapEntry:
     lock: IO[bytes] | None = None
 
     def remove(self) -> None:
-        """Remove it: file and database agree. Where that fails it is removed by whoever settles next."""
+        """Remove it: file and database agree. If that fails, the next process that settles removes it."""
         with contextlib.suppress(OSError):
             self.path.unlink()
         self.leave()
 
     def leave(self) -> None:
-        """Leave it to whoever settles next."""
+        """Leave it to the next process that settles."""
         if self.lock is not None:
             self.lock.close()
 

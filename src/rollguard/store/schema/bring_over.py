@@ -79,5 +79,6 @@ def _altered() -> list[str]:
     return [
         f"ALTER TABLE deployment_monitoring ADD COLUMN rules TEXT DEFAULT '{{}}' NOT NULL, {dropped}",
         "COMMENT ON COLUMN deployment_monitoring.rules IS 'JSON: the other rules; {} is the defaults'",
+        "COMMENT ON COLUMN tool_actuations.unsettled_since IS 'a request began then, and its end is not recorded'",
         "DROP SEQUENCE rollup_state_only_row_seq CASCADE",  # which nothing used
     ]

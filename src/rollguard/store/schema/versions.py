@@ -97,7 +97,7 @@ tool_actuations = Table(
     Column("sequence", BigInteger, nullable=False, comment="of the latest call; it only rises"),
     Column("held_by", String(255)),
     Column("held_until", UTCDateTime),
-    Column("unsettled_since", UTCDateTime, comment="a call was begun then, and the books do not tell its end"),
+    Column("unsettled_since", UTCDateTime, comment="a request began then, and its end is not recorded"),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("next_attempt_at", UTCDateTime),
     Column("last_error", Text),

@@ -199,7 +199,7 @@ CREATE TABLE tool_actuations (
 );
 
 COMMENT ON COLUMN tool_actuations.sequence IS 'of the latest call; it only rises';
-COMMENT ON COLUMN tool_actuations.unsettled_since IS 'a call was begun then, and the books do not tell its end';
+COMMENT ON COLUMN tool_actuations.unsettled_since IS 'a request began then, and its end is not recorded';
 
 CREATE TABLE deployment_monitoring (
     session_id SERIAL NOT NULL,
