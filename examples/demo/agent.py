@@ -61,7 +61,7 @@ class Agent(threading.Thread):
         self.failed: dict[Task, Exception] = {}
 
     def run(self) -> None:
-        """Work until told to stop."""
+        """Work until `stop` is called."""
         while not self._stopping.wait(self.pause):
             if not self._queue:
                 self._queue.extend(self._round)

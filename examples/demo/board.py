@@ -13,7 +13,7 @@ from examples.demo.journal import Call, Journal
 from rollguard import Rollguard
 from rollguard.model.rollback import Rollback
 
-CHAPTERS = ("baseline", "deploy", "watch", "rolled back", "the books")
+CHAPTERS = ("baseline", "deploy", "watch", "rolled back", "the store")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The end: what the store keeps of it all, printed from the store, and where to look on."""
+"""Print at the end what the store recorded, and where to find it."""
 
 from __future__ import annotations
 
@@ -53,18 +53,18 @@ def print_books(console: Console, board: Board, ending: Ending) -> None:
     _view(console, "deployment_stability", store.reports.deployment_stability())
     _view(console, "active_monitoring", ending.watched, "(at the last check before the rollback)")
     if not store.reports.active_monitoring():
-        _say(console, "It has no rows now: nothing is under watch any more.", "dim")
+        _say(console, "It has no rows now: nothing is monitored any more.", "dim")
 
 
 def print_work(console: Console, ending: Ending) -> None:
-    """Print what the agent got done meanwhile."""
+    """Print what the agent found out meanwhile."""
     _heading(console, "What the agent found out meanwhile")
     for finding in ending.findings:
         _say(console, finding)
 
 
 def print_where(console: Console, workspace: Workspace) -> None:
-    """Print where everything was left, with commands that look into it."""
+    """Print the folder that holds everything, with commands that show it."""
     _heading(console, "Look for yourself")
     _say(console, str(workspace.folder), "cyan")
     for command in _commands(workspace):
@@ -72,7 +72,7 @@ def print_where(console: Console, workspace: Workspace) -> None:
 
 
 def print_ending(console: Console, board: Board, ending: Ending) -> None:
-    """Print in a few lines how it ended."""
+    """Print the result in a few lines."""
     console.print()
     for problem in ending.problems:
         _say(console, f"FAILED: {problem}", "bold red", indent=0)
@@ -92,7 +92,7 @@ def print_ending(console: Console, board: Board, ending: Ending) -> None:
 
 
 def _commands(workspace: Workspace) -> list[list[str]]:
-    """Commands that work on this machine."""
+    """Return commands that work on this machine."""
     rollguard = [_shortest(Path(sys.executable).parent / "rollguard"), "--config", str(workspace.config)]
     commands = [[*rollguard, "status"], [*rollguard, "rollbacks"], [*rollguard, "history", CHANGED]]
     select = "SELECT checked_at, current_success_rate, success_rate_drop, verdict FROM tool_health_history"
@@ -102,7 +102,7 @@ def _commands(workspace: Workspace) -> list[list[str]]:
             commands.append(["sqlite3", "-box", file, select])
         elif sys.version_info >= (3, 12):
             commands.append([_shortest(Path(sys.executable)), "-m", "sqlite3", file, select])
-    elif shutil.which("psql") and make_url(workspace.database).password is None:  # a password is not for the screen
+    elif shutil.which("psql") and make_url(workspace.database).password is None:  # do not show a password
         commands.append(["psql", workspace.database, "-c", select])
     return commands
 
@@ -158,7 +158,7 @@ def _rows(console: Console, title: str, columns: Sequence[str], rows: Sequence[M
 
 
 def _broken(name: str, width: int) -> str:
-    """A column's name on as many lines as it needs."""
+    """Return a column's name, broken into as many lines as it needs."""
     lines = [""]
     for part in re.findall(r"[^_]+_?", name):
         if len(lines[-1]) + len(part) > width and lines[-1]:
@@ -183,7 +183,7 @@ def _cell(value: Any) -> str:
 
 
 def _shortest(path: Path) -> str:
-    """The path as it is shortest to type from here."""
+    """Return the path relative to the working folder, if it is below it."""
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:

@@ -104,7 +104,7 @@ def lanes(board: Board, width: int) -> Panel:
 
 
 def marks(calls: list[Call]) -> Text:
-    """The calls, one mark each; where the version changes, its number."""
+    """Return the calls, one mark each; at a change of version, its number."""
     parts: list[tuple[str, str]] = []
     before: int | None = calls[0].version if calls else None
     for call in calls:
@@ -156,7 +156,7 @@ def what_it_sees(board: Board) -> RenderableType:
     """The latest check, as the view `tool_health_history` has it."""
     if board.session_id is None:
         return Text(
-            "No deployment is under watch.\nEvery call is recorded: these are\nthe baseline of the next one.", "dim"
+            "No deployment is monitored.\nEvery call is recorded: these are\nthe baseline of the next one.", "dim"
         )
     if not board.checks:
         return Text(f"Session {board.session_id} has begun.")
@@ -216,7 +216,7 @@ def _log(board: Board, rows: int) -> RenderableType:
             Text.assemble((f"{event.at.astimezone():%H:%M:%S} ", "bright_black"), (event.text, COLOURS[event.kind]))
         )
         for event in board.events
-        if event.kind != "chapter"  # the header tells
+        if event.kind != "chapter"  # the header shows it
     ]
     return Group(*lines[-max(rows, 1) :])
 

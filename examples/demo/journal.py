@@ -50,7 +50,7 @@ class Stretch:
 
 
 class Journal:
-    """Reads the calls that were recorded since it last looked, oldest first.
+    """Reads the calls that were recorded since the last read, oldest first.
 
     Attributes:
         calls: all that were read so far.

@@ -1,4 +1,4 @@
-"""Where the board is shown: a live screen on a terminal, plain lines anywhere else."""
+"""Show the board: a live screen on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

@@ -27,10 +27,10 @@ PATIENCE = 60  # calls of version 2 after which a rollback would have to have co
 
 @dataclass(frozen=True)
 class Tempo:
-    """How fast the story is told, in seconds. What happens is the same."""
+    """How fast the story runs, in seconds. What happens does not change."""
 
     before: float  # the agent's pause between two calls before the deployment,
-    watched: float  # while version 2 is under watch,
+    watched: float  # while version 2 is monitored,
     after: float  # and after the rollback
     check_every: float
     frame: float = 0.1
@@ -49,11 +49,11 @@ class Ending:
 
     Attributes:
         watched: rows of the view `active_monitoring` at the last check before the rollback.
-        alerts: what people were told.
-        retried: tasks that had worked, failed with version 2 and were tried again after the rollback.
+        alerts: the notifications that people got.
+        retried: tasks that had worked, failed with version 2 and were repeated after the rollback.
         recovered: how many of these succeeded then.
         findings: what the agent found out.
-        problems: what did not happen as promised. Empty when all is well.
+        problems: what did not happen as promised; empty if all is well.
     """
 
     watched: list[dict[str, Any]] = field(default_factory=list)
@@ -65,13 +65,13 @@ class Ending:
 
 
 class Story:
-    """Tells it once, from the first call to the last.
+    """Runs it once, from the first call to the last.
 
     Args:
-        workspace: where it happens.
+        workspace: its folder and database.
         guard: the system under demonstration.
-        screen: where it is shown.
-        tempo: how fast.
+        screen: the screen that shows it.
+        tempo: how fast it runs.
         candidate: the file that is deployed as version 2.
     """
 
@@ -84,7 +84,7 @@ class Story:
         self.board = Board(guard, Journal(guard.store, TOOLS), TOOLS)
 
     async def tell(self) -> Ending:
-        """Tell the story; the agent works until its end, whatever happens."""
+        """Run the story. The agent works until its end, also after an error."""
         alerts = AlertsOnBoard(self.board)
         logger = logging.getLogger("rollguard")
         logger.addHandler(alerts)
@@ -115,7 +115,7 @@ class Story:
         self.board.note("note", f"baseline: {failed} of {len(calls)} calls of {CHANGED} failed (broken files)")
 
     async def _deploy(self) -> bool:
-        """Deploy version 2; False when its code is live already, so that there is nothing to watch."""
+        """Deploy version 2; False if its code is live already, so there is nothing to monitor."""
         self.board.turn_to(1, f"Version 2 of {CHANGED} goes live; the agent does not stop for it.")
         self._agent.pause = self._tempo.watched
         deployed = self._guard.deploy(
@@ -132,13 +132,13 @@ class Story:
         return True
 
     async def _watch(self) -> Rollback | None:
-        """Check again and again, as `AutonomousLoop.run` does, until a check has rolled the deployment back."""
+        """Check at each interval, as `AutonomousLoop.run` does, until a check has rolled the deployment back."""
         self.board.turn_to(
             2, f"Rollguard checks every {self._tempo.check_every:g} s in this demo; in production every 5 minutes."
         )
         while True:
             begun = time.monotonic()
-            # Counted before the check: however slow a machine is, one check sees as many calls as that.
+            # Counted before the check, so that one check sees that many calls on any machine.
             enough = len(self.board.journal.of(CHANGED, version=2)) >= PATIENCE
             cycle = await self._guard.loop.check_deployment_health()
             self._read_check()
@@ -156,7 +156,7 @@ class Story:
         self._agent.pause = self._tempo.after
         self._screen.draw(self.board)
         made = self._agent.calls
-        await self._until(lambda: self._agent.calls > made)  # what was under way at the rollback may have failed too
+        await self._until(lambda: self._agent.calls > made)  # a call under way at the rollback may have failed too
         retried = self._agent.retry()
         self.board.note("note", f"the agent tries {len(retried)} tasks again that had worked before version 2")
         # Counted from the calls made, not from those read so far: the recorder may still hold some from before.
@@ -169,7 +169,7 @@ class Story:
     # --- helpers ---------------------------------------------------------------------------------------------------
 
     async def _until(self, reached: Callable[[], bool]) -> None:
-        """Keep the screen up to date until something is the case."""
+        """Refresh the screen until the condition is reached."""
         while True:
             self.board.read()
             self._screen.draw(self.board)

@@ -20,7 +20,7 @@ class Pictured:
 
     Args:
         screen: the other screen.
-        file: where the picture goes.
+        file: the file to write.
     """
 
     def __init__(self, screen: Screen, file: Path) -> None:

@@ -22,7 +22,7 @@ class CannotStart(Exception):
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where one run happens. It is left behind for whoever wants to look."""
+    """The folder of one run. It stays afterwards for inspection."""
 
     folder: Path
     database: str
@@ -89,6 +89,6 @@ def make_workspace(keep: Path | None = None, database: str | None = None) -> Wor
 
 
 def _absolute(url: str) -> str:
-    """A relative SQLite path is meant from here, not from the folder of the settings."""
+    """Resolve a relative SQLite path from the working folder, not from the folder of the settings."""
     kind, slashes, path = url.partition(":///")
     return f"{kind}{slashes}{Path(path).absolute()}" if kind == "sqlite" and path else url

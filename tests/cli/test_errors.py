@@ -29,7 +29,7 @@ class Bad:
 
 
 def call(name: str, words: tuple[str, ...], says: str) -> Bad:
-    """A call with parameters that cannot be meant."""
+    """A call with invalid parameters."""
     return Bad(name, ("call", "calculate", *words), says, exit_code=2)
 
 
@@ -49,7 +49,7 @@ def csv(name: str, content: str | bytes, says: str) -> Bad:
 
 
 def toml(name: str, content: str | bytes, says: str) -> Bad:
-    """Settings that cannot be meant."""
+    """Settings that are invalid."""
     return Bad(name, ("tools",), says, files={"rollguard.toml": content})
 
 
