@@ -111,7 +111,7 @@ class Deployer:
         try:
             live = self._store.versions.live(tool_name)
         except StoreError as error:  # the version is live, even if this fails
-            logger.info("%s: what was made live here is looked at again: %s", tool_name, error)
+            logger.info("%s: the version made live here is checked again: %s", tool_name, error)
             return
         if live is not None:
             self._replica.made_here(tool_name, live.deployment_id)

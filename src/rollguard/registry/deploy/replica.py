@@ -263,15 +263,15 @@ def _follow(ours: weakref.ref[Replica], run: _Run) -> None:
             if run.stopping.is_set():  # no caller waits for it any more
                 break
             if isinstance(error, RollguardError) and str(error) != reported:
-                logger.warning("deployments that are made elsewhere are not seen here now: %s", error)
+                logger.warning("deployments on other machines are not followed now: %s", error)
             elif not isinstance(error, RollguardError):
-                logger.exception("deployments that are made elsewhere could not be followed")
+                logger.exception("deployments on other machines could not be followed")
             reported, pause = str(error), 0.0
             run.moves.close()  # so that the next check finds the same moves
             run.stopping.wait(_FIRST_RETRY)
         else:
             if reported:
-                logger.info("deployments that are made elsewhere are seen here again")
+                logger.info("deployments on other machines are followed again")
             reported = ""
     run.moves.close()
 
