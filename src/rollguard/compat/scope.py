@@ -49,7 +49,7 @@ class Names:
         return None if cls is None else self.members(cls).get(node.attr)
 
     def members(self, cls: ast.ClassDef) -> dict[str, Any]:
-        """Return the members of an enum; a member without a literal value has its name as value."""
+        """Return the members of an enum; a value that is not literal is given as `Class.MEMBER`."""
         found: dict[str, Any] = {}
         for statement in cls.body:
             if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):

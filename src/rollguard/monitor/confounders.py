@@ -212,7 +212,7 @@ class _ConfounderCheck:
             return counted
         return [each.without(part) for each, part in zip(counted, self._store.executions.count(ours), strict=True)]
 
-    # --- the same error elsewhere -----------------------------------------------------------------------------------
+    # --- the same error in other tools ------------------------------------------------------------------------------
 
     def _shared_error(self, start: datetime, end: datetime) -> tuple[list[Confounder], Window]:
         """Return the error that other tools show too, more than before, and the current window without it."""

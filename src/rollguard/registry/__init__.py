@@ -1,4 +1,4 @@
-"""Tools on disk: load, describe, call, deploy, swap atomically."""
+"""Load, describe, call and deploy the tools of a folder, and swap their files atomically."""
 
 from rollguard.record.call import IsFailure
 from rollguard.record.decorator import FailureRule, either, tool

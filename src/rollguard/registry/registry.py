@@ -1,4 +1,4 @@
-"""`ToolRegistry`: a folder of tools, served in the version that is live, each call recorded."""
+"""`ToolRegistry`: serve the live versions of a folder of tools, and record each call."""
 
 from __future__ import annotations
 
@@ -44,30 +44,30 @@ class ToolRegistry:
     """A folder of tools, one Python file each.
 
     A file holds a function named like the file or marked `@tool`, or a class with `execute` and
-    `get_tool_definition`. A file without a version becomes version 1 when the registry first sees it, so that what was
-    there before Rollguard can be restored. The process that swaps a version in serves it from the next call on; any
-    other process of the machine serves it, and a file that was edited by hand, after `look_every` at most. Calls in
-    flight finish on the version they began with.
+    `get_tool_definition`. A file without a version becomes version 1 when the registry first finds it, so that you can
+    restore code from before Rollguard. The process that swaps a version in serves it from the next call on. Other
+    processes of the machine serve it after `look_every` seconds at most, like a file edited by hand. Calls in flight
+    finish on the version with which they began.
 
     Args:
-        path: the folder; made if it is not there.
-        store: where versions and executions are kept.
+        path: the folder; created if it does not exist.
+        store: holds versions and executions.
         failure_rules: for a tool's name, which returned results count as failures.
         spool: where executions wait while the database is away; by default a file in the folder.
-        durable: True writes every execution through, and to the disk, before its call returns.
-        spool_fsync: whether what goes to that file is on the disk before the call goes on; see `Spool`.
-        flush_interval: seconds that an execution waits at most before it is stored, where it is not written through.
+        durable: True writes every execution to the disk before its call returns.
+        spool_fsync: whether executions in the spool are on the disk before the call continues; see `Spool`.
+        flush_interval: seconds that an execution waits at most before it is stored, unless `durable`.
         buffer_size: executions that wait in memory at most; further ones wait in the spool.
-        actuators: for the name of a tool that does not live in the folder, what puts its versions in their place.
-        look_every: seconds after which a call checks its tool's file for what others did to it; 0 checks at each call.
-        follow: whether what is deployed or rolled back on another machine, whose folder is another one, is written into
-            this folder too. It begins with the first call, and is done within a second.
-        adopt: False for a program that only reads: neither the folder nor the database is changed by opening. Otherwise
-            files without a version are adopted, swaps that were cut short settled, and what waits in the spool stored.
-        clock: seconds that only rise, by which `look_every` is measured.
+        actuators: for the name of a remote tool, the actuator that makes its versions live.
+        look_every: seconds after which a call checks its tool's file for changes of others; 0 checks at each call.
+        follow: whether deployments and rollbacks on another machine, with another folder, are written into this folder
+            too, within a second. It begins with the first call.
+        adopt: False for a program that only reads: opening changes neither the folder nor the database. True adopts
+            files without a version, settles interrupted swaps and stores the spool.
+        clock: the monotonic clock for `look_every`, in seconds.
 
     Raises:
-        InvalidInput: `look_every` is no number of seconds.
+        InvalidInput: `look_every` is not a number of seconds.
         ToolFileError: the folder cannot be used.
         StoreUnavailable: the database cannot be reached.
     """
@@ -117,7 +117,7 @@ class ToolRegistry:
 
     @property
     def problems(self) -> dict[str, str]:
-        """Why a file of the folder is not served, by the tool's name, as it is now. Empty when all of them are."""
+        """Return why files of the folder are not served now, by tool name. Empty if all are served."""
         self._live_tools.refresh()
         misnamed = {
             name: f"{name}.py cannot be a tool's file: a letter first, then letters, digits, '_' and '-'"
@@ -127,26 +127,26 @@ class ToolRegistry:
 
     @property
     def behind(self) -> dict[str, str]:
-        """Why a tool's file could not be brought to what another machine made live, by name; empty when all were."""
+        """Return why files do not have the live version of another machine yet, by tool name. Empty if all have it."""
         return self._replica.behind if self._replica is not None else {}
 
     def get_tool(self, tool_name: str) -> LoadedTool:
-        """The tool as it is on disk now.
+        """Return the tool as it is on disk now.
 
         Raises:
-            InvalidToolName: no file could bear that name.
+            InvalidToolName: no file can have that name.
             UnknownTool: there is no such file.
             ToolLoadError: the file cannot be turned into a tool.
         """
         return self._live_tools.current(tool_name).loaded()
 
     def get_all_tools(self) -> dict[str, LoadedTool]:
-        """Every tool that can be served, by name, as it is on disk now. What cannot be served is in `problems`."""
+        """Return every tool that can be served, by name, as it is on disk now. The others are in `problems`."""
         self._live_tools.refresh()
         return {name: served.tool for name, served in self._live_tools.all().items() if served.tool is not None}
 
     def get_tool_definition(self, tool_name: str) -> dict[str, Any]:
-        """What a model reads of the tool: name, description and the JSON Schema of its parameters.
+        """Return the tool's definition for a model: name, description and the JSON Schema of its parameters.
 
         Raises:
             UnknownTool, ToolLoadError: as for `get_tool`; also when the tool's own definition fails.
@@ -154,7 +154,7 @@ class ToolRegistry:
         return definition_of(self.get_tool(tool_name))
 
     def get_tool_definitions(self) -> list[dict[str, Any]]:
-        """The definitions of every tool that can be served. One that cannot be described is logged and left out."""
+        """Return the definitions of all tools that can be served. A definition that fails is logged and omitted."""
         return definitions_of(self.get_all_tools())
 
     def refresh(self) -> dict[str, str]:
@@ -177,13 +177,13 @@ class ToolRegistry:
         """Run the live version of a tool and record the execution. An async tool runs in an event loop of its own.
 
         Returns:
-            What the tool returned.
+            The tool's result.
 
         Raises:
             UnknownTool, InvalidToolName: there is no such tool; nothing is recorded.
             ToolLoadError: its file cannot be loaded; recorded as a failed execution.
             RuntimeError: the tool is async and an event loop is running; use `await registry.acall(...)`.
-            Exception: whatever the tool raised, unchanged; recorded as a failed execution.
+            Exception: the tool's own exception, unchanged; recorded as a failed execution.
         """
         served = self._live_tools.serve(tool_name)
         if served.subject.is_async and in_event_loop():
@@ -193,9 +193,9 @@ class ToolRegistry:
         return run(recorder, served.subject, served.version_number, given, (), parameters, awaited_here)
 
     async def acall(self, tool_name: str, /, **parameters: Any) -> Any:
-        """`call` from async code: an async tool is awaited, any other runs in a thread. Raises as `call` does.
+        """Call a tool from async code: an async tool is awaited, any other runs in a thread. Same errors as `call`.
 
-        A call that is cancelled is neither a success nor a failure of the tool, so it is not recorded.
+        A cancelled call is neither a success nor a failure of the tool, so it is not recorded.
         """
         served, call = await asyncio.to_thread(self._begin, tool_name, parameters)
         try:
@@ -220,9 +220,9 @@ class ToolRegistry:
         return served, Call(self.recorder, served.subject, served.version_number, given)
 
     def failure_in(self, tool_name: str, tool: LoadedTool | None, result: Any) -> str | None:
-        """What is wrong with a returned result, by the tool's own say or a setting's; None when nothing is.
+        """Return why a returned result is a failure, by the tool's rule or a setting; None if it is none.
 
-        The result is shown as it is kept: redacted, or not at all.
+        The text contains the result as it is stored: redacted, or left out.
         """
         return failure_in(tool_name, judges_of(tool_name, tool, self._failure_rules), self.recorder, result)
 
@@ -241,11 +241,11 @@ class ToolRegistry:
         strict: bool = False,
         watch: Beginning | None = None,
     ) -> int:
-        """Keep `code` as a version of the tool and make it live. What breaks callers in it is logged as a warning.
+        """Store `code` as a version of the tool and make it live. Breaking changes are logged as warnings.
 
-        Code that cannot be loaded is refused and changes nothing. Code that is live already stays live: nothing is
-        deployed again, and a session that watches it goes on. A session of the version before becomes `superseded`.
-        A tool with an actuator is deployed by it; its code may be anything that the actuator understands.
+        Code that cannot be loaded is refused and changes nothing. Code that is live already stays live: it is not
+        deployed again, and its session continues. A session of the version before becomes `superseded`. An actuator
+        deploys its own tool, whose code may be anything that the actuator understands.
 
         Args:
             tool_name: a letter first, then letters, digits, '_' and '-'; at most 100 characters.
@@ -255,21 +255,21 @@ class ToolRegistry:
             kind: initial, bugfix, enhancement, improvement or rollback; by default initial for the first, else
                 improvement.
             deployed_at: when it went live; now by default.
-            force: deploy code that was rolled back all the same, and lift its quarantine.
+            force: True deploys code although it was rolled back, and lifts its quarantine.
             strict: True refuses code that breaks callers; see `changes`.
-            watch: begins to watch the deployment in the transaction that makes it live; see `DeploymentMonitor.watch`.
+            watch: starts monitoring in the transaction that makes the version live; see `DeploymentMonitor.watch`.
 
         Returns:
             The version's number.
 
         Raises:
             InvalidToolName, InvalidInput: a value is invalid.
-            CodeQuarantined: the code was rolled back, and is not forced.
-            ActuatorFailed: the tool's actuator did not acknowledge; what was live is put back by the next cycle.
+            CodeQuarantined: the code was rolled back, and `force` is False.
+            ActuatorFailed: the tool's actuator did not acknowledge; the next cycle restores the live version.
             ToolLoadError: the code is not a tool that can be loaded.
-            BreakingChange: it is `strict`, and the code breaks callers; nothing was changed.
-            ToolFileError: the file cannot be written; the version is kept, but not live.
-            DeploymentConflict: something else was deployed at the same moment, and it won.
+            BreakingChange: `strict` is True, and the code breaks callers; nothing was changed.
+            ToolFileError: the file cannot be written; the version is stored, but not live.
+            DeploymentConflict: another deployment at the same moment came first.
             StoreUnavailable: the database cannot be reached or written; nothing was changed.
         """
         request = DeploymentRequest(created_by, reason, deployed_at, force, watch)
@@ -285,13 +285,13 @@ class ToolRegistry:
         kind: str | None = None,
         parent_version: int | None = None,
     ) -> Version:
-        """Keep `code` as a version of the tool without making it live. What is live stays so.
+        """Store `code` as a version of the tool without making it live. The live version stays live.
 
         Args:
-            parent_version: the version it was made from; by default the one that is live.
+            parent_version: the version it is based on; by default the live one.
 
         Returns:
-            The version; where the same code is kept already, that one as it is.
+            The version; if the same code is stored already, its unchanged version.
 
         Raises:
             InvalidToolName, InvalidInput, ToolLoadError, StoreUnavailable: as for `deploy`.
@@ -302,9 +302,9 @@ class ToolRegistry:
         )
 
     def changes(self, tool_name: str, code: str | bytes) -> tuple[Change, ...]:
-        """What callers of the tool would notice if `code` were deployed, the breaking changes first.
+        """Return what callers of the tool would notice if `code` were deployed, breaking changes first.
 
-        It is compared with the tool's file as it is now, and read only, never run.
+        The code is compared with the tool's present file. It is read, never run.
         """
         return changes_of(self.folder, self.store, checked_file_name(tool_name), bytes_of(code))
 
@@ -321,13 +321,13 @@ class ToolRegistry:
         strict: bool = False,
         watch: Beginning | None = None,
     ) -> int:
-        """Keep what somebody else deployed to the target as the tool's live version, so that it can be watched.
+        """Record code that something else deployed to the target as the tool's live version, to monitor it.
 
-        Only the database changes. Later versions that regress are rolled back to it by the tool's actuator.
-        The parameters, and what is returned, are those of `deploy`.
+        Only the database changes. If a later version regresses, the tool's actuator rolls back to this one.
+        The parameters and the result are those of `deploy`.
 
         Raises:
-            InvalidToolName, InvalidInput: a value is invalid, or the tool lives in the folder.
+            InvalidToolName, InvalidInput: a value is invalid, or the tool is in the folder.
             BreakingChange, CodeQuarantined, DeploymentConflict, StoreUnavailable: as for `deploy`.
         """
         request = DeploymentRequest(created_by, reason, deployed_at, force, watch)
@@ -342,7 +342,7 @@ class ToolRegistry:
         reason: str | None = None,
         force: bool = False,
     ) -> None:
-        """Make a version that is already kept live again, in its file and in the database.
+        """Make a stored version live again, in its file and in the database.
 
         Raises:
             InvalidToolName, InvalidInput: a value is invalid.
@@ -353,7 +353,7 @@ class ToolRegistry:
         self._deployer.go_live(self.store.versions.get(checked_file_name(tool_name), version_number), request)
 
     def put(self, version: Version) -> None:
-        """Swap a version's code into its tool's file, and serve it from the next call on. Touches no database.
+        """Swap a version's code into its tool's file, and serve it from the next call on. The database is not used.
 
         Raises:
             ToolFileError: the file cannot be written.
@@ -361,35 +361,35 @@ class ToolRegistry:
         self._file_swap.put(version)
 
     def swapping(self, tool_name: str) -> AbstractContextManager[Callable[[Version], None]]:
-        """`put` for the length of a transaction that makes a version of the tool live; see `FileSwap.noted`."""
+        """Return `put` for a transaction that makes a version of the tool live; see `FileSwap.journaled`."""
         return self._file_swap.journaled(tool_name)
 
     def made_live_here(self, tool_name: str) -> None:
-        """Remember that the tool's file has what is live: what a person does to it from now on is no lag of ours."""
+        """Remember that the tool's file has the live version, so that later differences are edits by hand."""
         self._deployer.made_live_here(tool_name)
 
     def settle_swaps(self, tool_name: str | None = None) -> list[str]:
-        """Put right the files of swaps that a crash or the database cut short.
+        """Settle swaps that a crash or the database interrupted, so that file and database agree.
 
-        A process that dies between the swap of a file and the commit leaves the one without the other.
-        This is called when a registry is opened, before a deployment, and in every cycle of a loop.
+        A process may die between the swap of a file and the commit. Rollguard therefore calls this when it opens a
+        registry, before a deployment, and in every cycle of a loop.
 
         Returns:
-            The tools whose file was put right.
+            The tools whose file was corrected.
 
         Raises:
-            StoreUnavailable: the database cannot be reached; it is settled when it is back.
+            StoreUnavailable: the database cannot be reached; the swaps are settled when it is back.
         """
         return self._deployer.settle(tool_name)
 
     def keep_hand_edit(self, tool_name: str) -> Version | None:
-        """Keep the tool's file as a version of its own if it is none yet, so that restoring over it loses nothing."""
+        """Store the tool's file as a version if it is none yet, so that a restore does not lose it."""
         return keep_hand_edit(self.folder, self.store, tool_name)
 
     # --- the end ---------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Stop following and bring what was recorded to the database. The next call begins anew."""
+        """Stop following other machines, and store recorded executions. The next call starts again."""
         if self._replica is not None:
             self._replica.stop()
         self.recorder.empty()

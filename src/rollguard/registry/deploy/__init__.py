@@ -1,1 +1,1 @@
-"""A version on its way to being live, in the folder or at a target."""
+"""Make versions live, in the folder or at a target."""

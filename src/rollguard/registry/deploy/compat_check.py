@@ -1,4 +1,4 @@
-"""What a deployment takes from its callers: found before it, logged at it, refused if it is strict."""
+"""Find the breaking changes of a deployment: log them, or refuse it if it is strict."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def changes_of(folder: Folder, store: ExecutionStore, name: str, code: bytes) -> tuple[Change, ...]:
-    """What changes for callers between what is served now, edited by hand or not, and `code`."""
+    """Return what changes for callers between the code served now, edited by hand or not, and `code`."""
     present = folder.read(name)
     if present is None:
         live = store.versions.live(name)
@@ -25,7 +25,7 @@ def changes_of(folder: Folder, store: ExecutionStore, name: str, code: bytes) ->
 
 
 def refuse_breaking(name: str, found: Sequence[Change]) -> None:
-    """Raise `BreakingChange` where one of the changes is breaking."""
+    """Raise `BreakingChange` if one of the changes is breaking."""
     breaking = [change.sentence for change in found if change.breaking]
     if breaking:
         raise BreakingChange(

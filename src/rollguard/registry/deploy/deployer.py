@@ -1,4 +1,4 @@
-"""A version on its way to being live: checked, kept, put into its place, and recorded as live."""
+"""Deploy a version: check it, store it, put it in place, and record it as live."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """What is to be kept as a version.
+    """Code to store as a version.
 
     Attributes:
-        tool_name: whose code it is.
+        tool_name: the tool of the code.
         content: the file's bytes.
-        kind: what the version is; None is initial for a tool's first, else improvement.
-        parent_version: the version it was made from; None is the one that is live.
+        kind: the kind of the version; None is initial for a tool's first version, else improvement.
+        parent_version: the version it is based on; None is the live one.
     """
 
     tool_name: str
@@ -40,24 +40,24 @@ class Code:
 
     @classmethod
     def of(cls, tool_name: str, code: object, kind: str | None = None, parent_version: int | None = None) -> Code:
-        """`code`, given as text or bytes.
+        """Return the `Code` of text or bytes.
 
         Raises:
-            InvalidToolName: no file could bear the name.
+            InvalidToolName: no file can have the name.
             InvalidInput: the code is neither text nor bytes.
         """
         return cls(checked_file_name(tool_name), bytes_of(code), kind, parent_version)
 
 
 class Deployer:
-    """Makes versions live, in the folder or, by an actuator, at their target.
+    """Makes versions live: in the folder, or by an actuator at their target.
 
     Args:
         folder: the folder of tools.
-        store: where versions and deployments are recorded.
+        store: records versions and deployments.
         file_swap: puts versions into the folder.
-        remote: the tools that do not live in it.
-        replica: notified of each deployment in the folder, if the folder follows those of other machines.
+        remote: the tools with an actuator.
+        replica: notified of each deployment in the folder, if the folder follows other machines.
     """
 
     def __init__(
@@ -75,12 +75,12 @@ class Deployer:
         self._replica = replica
 
     def deploy(self, code: Code, request: DeploymentRequest, *, strict: bool) -> Version:
-        """Keep the code and make it live. Raises as `ToolRegistry.deploy` does."""
+        """Store the code and make it live. Same errors as `ToolRegistry.deploy`."""
         self._refuse_unloadable(code)
         return self._deploy(code, request, strict, self.go_live)
 
     def note(self, code: Code, request: DeploymentRequest, *, strict: bool) -> Version:
-        """Keep what somebody else made live at the target. Raises as `ToolRegistry.note_deployment` does."""
+        """Record code that something else made live at the target. Same errors as `ToolRegistry.note_deployment`."""
         name = code.tool_name
         if self._remote.of(name) is None:
             raise InvalidInput(
@@ -90,12 +90,12 @@ class Deployer:
         return self._deploy(code, request, strict, self._record_live)
 
     def keep(self, code: Code, request: DeploymentRequest) -> Version:
-        """Keep the code without making it live. Raises as `ToolRegistry.keep` does."""
+        """Store the code without making it live. Same errors as `ToolRegistry.keep`."""
         self._refuse_unloadable(code)
         return self._keep(code, request)
 
     def go_live(self, version: Version, request: DeploymentRequest) -> None:
-        """Make a kept version live. Raises as `ToolRegistry.deploy` does."""
+        """Make a stored version live. Same errors as `ToolRegistry.deploy`."""
         actuator = self._remote.of(version.tool_name)
         if actuator is not None:
             self._remote.go_live(actuator, version, request)
@@ -110,28 +110,28 @@ class Deployer:
             return
         try:
             live = self._store.versions.live(tool_name)
-        except StoreError as error:  # it is live all the same
-            logger.info("%s: what was made live here is looked at again: %s", tool_name, error)
+        except StoreError as error:  # the version is live, even if this fails
+            logger.info("%s: the version made live here is checked again: %s", tool_name, error)
             return
         if live is not None:
             self._replica.made_here(tool_name, live.deployment_id)
 
     def settle(self, tool_name: str | None = None) -> list[str]:
-        """Put right the files of swaps that were cut short. See `ToolRegistry.settle_swaps`."""
+        """Settle interrupted swaps. See `ToolRegistry.settle_swaps`."""
         settled = []
         for name in self._file_swap.unsettled(tool_name):
             try:
                 settled += self._file_swap.settle(name)
-            except (StoreBusy, ToolFileError) as error:  # one tool never hides the others
+            except (StoreBusy, ToolFileError) as error:  # one tool's error must not stop the others
                 logger.error("%s is not put right yet: %s", name, error)
         return settled
 
     def adopt_all(self) -> None:
-        """Settle swaps that were cut short, then adopt what has no version; logged if the store is away."""
+        """Settle interrupted swaps, then adopt files without a version; only log if the store is away."""
         try:
-            self.settle()  # first: what a crash left of a deployment is no file to adopt
+            self.settle()  # first: a file that a crash left during a deployment must not be adopted
             adopt_all(self._folder, self._store)
-        except StoreUnavailable as error:  # what is known is served; the next refresh adopts
+        except StoreUnavailable as error:  # the files are served without a version; the next refresh adopts them
             logger.warning("new files are not adopted yet: %s", error)
 
     def _deploy(
@@ -155,7 +155,7 @@ class Deployer:
             self._remote.record_live(version, request)
 
     def _refuse_unloadable(self, code: Code) -> None:
-        """Code of the folder has to be a tool; that of an actuator may be anything that it understands."""
+        """Check that code for the folder is a tool; code for an actuator may be anything that it understands."""
         if self._remote.of(code.tool_name) is None:
             load(code.tool_name, code.content, self._folder.file(code.tool_name), digest(code.content))
 
@@ -164,7 +164,7 @@ class Deployer:
         if self._remote.of(name) is None:
             self.settle(name)
             adopt(self._folder, self._store, name)
-            if self._folder.read(name) != code.content:  # before the new version, so that the numbers tell the order
+            if self._folder.read(name) != code.content:  # before the new version, so that the numbers show the order
                 keep_hand_edit(self._folder, self._store, name)
         return self._store.versions.add(
             name,
@@ -178,7 +178,7 @@ class Deployer:
 
 
 def bytes_of(code: object) -> bytes:
-    """The bytes of a file's code. Raises `InvalidInput` where it is none."""
+    """Return the bytes of a file's code. Raise `InvalidInput` if it is neither text nor bytes."""
     if isinstance(code, bytes):
         return code
     if not isinstance(code, str):

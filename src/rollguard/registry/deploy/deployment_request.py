@@ -18,9 +18,9 @@ class DeploymentRequest:
     Attributes:
         by: who makes it live.
         reason: why.
-        at: when; None is the moment at which it happens.
-        force: whether code that was rolled back may go live all the same; it lifts its quarantine.
-        watch: begins to watch it, in the transaction that makes it live.
+        at: when; None is the moment of the deployment.
+        force: whether code that was rolled back may go live; this lifts its quarantine.
+        watch: starts monitoring it, in the transaction that makes it live.
 
     Raises:
         InvalidInput: a value is invalid.
@@ -41,5 +41,5 @@ class DeploymentRequest:
 
     @property
     def moment(self) -> datetime:
-        """When it goes live: the time that was given, or now."""
+        """Return when it goes live: the given time, or now."""
         return self.at or datetime.now(UTC)

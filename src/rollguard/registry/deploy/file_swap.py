@@ -1,4 +1,4 @@
-"""Making a version live: the file and the recorded state change together, or neither does."""
+"""Make a version live: the file and the recorded state change together, or neither does."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class FileSwap:
 
     @contextlib.contextmanager
     def journaled(self, tool_name: str) -> Iterator[Callable[[Version], None]]:
-        """`put`, for a transaction that makes a version live, as its last act. The file as it is now is kept.
+        """Yield `put` for the last step of a transaction that makes a version live. The present file is stored first.
 
-        An entry stands in the folder until it is known whether the transaction was committed. Where that is never
-        learned, since the process died or the database went away, `settle` puts the file right afterwards.
+        The folder holds an entry until the result of the transaction is known. If it stays unknown, because the process
+        died or the database went away, `settle` corrects the file later.
 
-        What it gives raises `DeploymentConflict` where somebody changed the file meanwhile: that would be lost.
+        The yielded function raises `DeploymentConflict` if somebody changed the file meanwhile, so no edit is lost.
         """
         live = self._store.versions.live(tool_name)
         present = self._kept(tool_name)
@@ -61,13 +61,13 @@ class FileSwap:
             entry.remove()
 
     def settle(self, tool_name: str | None = None) -> list[str]:
-        """Put right the files of swaps that were cut short: those whose transaction was never committed.
+        """Correct the files of interrupted swaps, whose transaction was not committed.
 
-        A file that holds anything else than what the swap left is a person's, and stays. A tool with a rollback under
-        way is left to it, which makes the same swap again.
+        A file with other content than the swap wrote was edited by a person, and stays. A rollback under way repeats
+        its own swap, so its tool is skipped.
 
         Returns:
-            The tools whose file was put right.
+            The tools whose file was corrected.
 
         Raises:
             StoreUnavailable: the database cannot be reached; the entries stay.
@@ -76,14 +76,14 @@ class FileSwap:
         return [name for name in self.unsettled(tool_name) if self._settle(name)]
 
     def unsettled(self, tool_name: str | None = None) -> list[str]:
-        """The tools that have a swap under way, or one that was cut short."""
+        """Return the tools with a swap under way or an interrupted one."""
         return sorted({entry.tool_name for entry in entries_in(self._folder.path, tool_name)})
 
     def go_live(self, version: Version, request: DeploymentRequest) -> int:
-        """Make a kept version live, in file and database, or in neither. Raises as `ToolRegistry.deploy` does.
+        """Make a stored version live, in file and database, or in neither. Same errors as `ToolRegistry.deploy`.
 
         Returns:
-            The id of the deployment that is live then.
+            The id of the live deployment.
         """
         name = version.tool_name
         self.settle(name)
@@ -111,7 +111,7 @@ class FileSwap:
 
     @contextlib.contextmanager
     def _journaled_deployment(self, version: Version) -> Iterator[Callable[[Version], None]]:
-        """`journaled`; where the database went away, the file is as it was at once, and settled when it is back."""
+        """Yield like `journaled`. If the database goes away, restore the file at once, and settle it later."""
         before = self._folder.read(version.tool_name)
         try:
             with self.journaled(version.tool_name) as put:
@@ -123,7 +123,7 @@ class FileSwap:
             raise
 
     def _kept(self, name: str) -> bytes | None:
-        """What the tool's file holds now: a version, or made one."""
+        """Return the version of the tool's present file; store it as one if it is none."""
         while True:
             keep_hand_edit(self._folder, self._store, name)
             present = self._folder.read(name)
@@ -135,7 +135,7 @@ class FileSwap:
             raise DeploymentConflict(f"{name}: its file changed at this moment; check it and try again")
 
     def _write_entry(self, version: Version, live: Deployment | None) -> SwapEntry:
-        """Write down what the file holds and is to hold; after a swap that was cut short, what it held before that."""
+        """Write an entry with the file's content before and after; `before` is from before any interrupted swap."""
         name, path = version.tool_name, self._folder.path
         present = self._sha256(name)
         earlier = [entry for entry in entries_in(path, name) if not entry.living]
@@ -155,7 +155,7 @@ class FileSwap:
             logger.warning("%s: whether its file and the database agree is found out later: %s", ours.tool_name, error)
 
     def _settle(self, name: str, *ours: SwapEntry) -> bool:
-        """Put the file right by the entries of dead processes, and by our own. A living process sees to its own."""
+        """Correct the file from the entries of dead processes and of this one. Live processes settle their own."""
         with self._store.versions.held(name) as standing:
             entries = [*(entry for entry in entries_in(self._folder.path, name) if not entry.living), *ours]
             present, live = self._sha256(name), standing.live
@@ -171,7 +171,7 @@ class FileSwap:
     def _put_right(self, standing: Standing, entries: list[SwapEntry], present: str | None) -> bool:
         live = standing.live
         for entry in reversed(entries):
-            # The database took it after all; or somebody else's deployment, which a suspended process swapped over.
+            # The database has the swap; or a suspended process has overwritten another deployment's file.
             moved_on = entry.after is not None and standing.deployment_id != entry.live
             if live is not None and moved_on and present in (entry.before, entry.after):
                 logger.warning("%s: version %d is live, and is put into its file", live.tool_name, live.version_number)
@@ -199,7 +199,7 @@ class FileSwap:
         return None if code is None else digest(code)
 
     def _put_live_again(self, version: Version, present: bytes | None) -> None:
-        """Put the recorded live version into its file, unless a deployment under way has just changed it."""
+        """Write the recorded live version into its file, unless a deployment under way has just changed it."""
         with self._store.database.write() as connection:
             self._store.database.lock_tool(connection, version.tool_name)
             live = versions.live(connection, version.tool_name)
@@ -214,7 +214,7 @@ class FileSwap:
     def _put_back(self, version: Version, before: bytes | None) -> None:
         name = version.tool_name
         if self._folder.read(name) != version.code:
-            return  # somebody else was here since
+            return  # somebody changed the file since
         if before is None:
             self._folder.remove(name)
         else:

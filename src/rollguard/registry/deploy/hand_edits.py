@@ -1,4 +1,4 @@
-"""Code that nobody deployed: a file that was there before Rollguard, or was edited by hand. Nothing of it is lost."""
+"""Store code that nobody deployed: files from before Rollguard, and files edited by hand."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def adopt_all(folder: Folder, store: ExecutionStore) -> None:
         if name not in live:
             try:
                 adopt(folder, store, name)
-            except ToolFileError as error:  # one file never hides the others
+            except ToolFileError as error:  # one file's error must not stop the others
                 logger.error("%s is not adopted: %s", name, error)
 
 
 def adopt(folder: Folder, store: ExecutionStore, name: str) -> None:
-    """Make the file of a tool that has no live version a version, and live, so that it can be restored.
+    """Make the file of a tool without a live version its live version, so that it can be restored.
 
-    One that cannot be loaded is left alone: a rollback must never bring it back.
+    A file that cannot be loaded is skipped, because a rollback must never restore it.
     """
     if store.versions.live(name) is not None:
         return
@@ -64,7 +64,7 @@ def adopt(folder: Folder, store: ExecutionStore, name: str) -> None:
 
 
 def keep_hand_edit(folder: Folder, store: ExecutionStore, name: str) -> Version | None:
-    """Keep the tool's file as a version of its own if it is none yet; that version is returned."""
+    """Store the tool's file as a version if it is none yet, and return that version."""
     code = folder.read(name)
     if code is None or store.versions.find(name, digest(code)) is not None:
         return None
@@ -81,4 +81,4 @@ def keep_hand_edit(folder: Folder, store: ExecutionStore, name: str) -> Version 
 
 
 def _already_there(_version: Version) -> None:
-    """The file holds the version's code already."""
+    """Do nothing: the file holds the version's code already."""

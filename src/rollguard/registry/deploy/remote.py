@@ -1,4 +1,4 @@
-"""Deploying and restoring tools outside the folder: an actuator puts a version in place at the target."""
+"""Deploy and restore remote tools: an actuator makes a version live at the target."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from rollguard.store.rollbacks.actuator_leases import settling
 
 logger = logging.getLogger(__name__)
 
-_ASK_AGAIN = 0.1  # seconds until a lease that another holds is asked for again
+_ASK_AGAIN = 0.1  # seconds between two requests for a lease that another process holds
 _FIRST_RETRY = timedelta(minutes=1)
 _LAST_RETRY = timedelta(hours=1)
 
 
 def pause_after(attempts: int) -> timedelta:
-    """How long to wait after so many attempts that failed: a minute, doubled each time, up to an hour."""
+    """Return the pause after a number of failed attempts: a minute, doubled each time, up to an hour."""
     doublings = max(0, min(attempts - 1, 20))
     return min(_FIRST_RETRY * (1 << doublings), _LAST_RETRY)
 
@@ -32,25 +32,25 @@ class Remote:
     """The tools that have an actuator.
 
     Args:
-        store: where versions and deployments are recorded.
-        actuators: for a tool's name, what puts its versions in their place.
+        store: records versions and deployments.
+        actuators: for a tool's name, the actuator that makes its versions live.
     """
 
     def __init__(self, store: ExecutionStore, actuators: Mapping[str, Actuator]) -> None:
         self._store = store
         self._actuators = dict(actuators)
-        self.holder = uuid.uuid4().hex  # whom the leases of this process's calls are written to
+        self.holder = uuid.uuid4().hex  # the holder of this process's leases
 
     def of(self, tool_name: str) -> Actuator | None:
-        """The tool's actuator; None where it lives in the folder."""
+        """Return the tool's actuator; None if the tool is in the folder."""
         return self._actuators.get(tool_name)
 
     def until(self, actuator: Actuator, now: datetime) -> datetime:
-        """Until when a call that begins now holds the lease."""
+        """Return when the lease of a request that begins now ends."""
         return now + timedelta(seconds=actuator.patience)
 
     def go_live(self, actuator: Actuator, version: Version, request: DeploymentRequest) -> None:
-        """Have a kept version run at the target, then record it as live. Raises as `ToolRegistry.deploy` does."""
+        """Make a stored version live at the target, then record it as live. Same errors as `ToolRegistry.deploy`."""
         live = self._store.versions.live(version.tool_name)
         if live is not None and live.version_number == version.version_number:
             return
@@ -61,15 +61,15 @@ class Remote:
         try:
             carry_out(actuator, order)
             self.record_live(version, request, sequence)
-        except BaseException:  # what runs there now is not known: the next cycle asks for what is live
+        except BaseException:  # it is unknown what runs there now: the next cycle requests the live version
             self._store.actuations.release(version.tool_name, sequence=sequence, now=datetime.now(UTC))
             raise
 
     def record_live(self, version: Version, request: DeploymentRequest, sequence: int | None = None) -> Deployment:
-        """Record that a version is live, by whatever means.
+        """Record that a version is live at the target.
 
         Args:
-            sequence: the call that made it so, if it was one of ours; refused where somebody else called since.
+            sequence: the request of Rollguard that made it live, if any; refused if a later request was sent.
         """
         live = self._store.versions.live(version.tool_name)
         watch = request.watch.begin if request.watch else None
@@ -86,13 +86,13 @@ class Remote:
         )
 
     def settle(self, now: datetime | None = None) -> list[str]:
-        """Request the recorded live version, until it is acknowledged, if nobody knows what runs at the target.
+        """Request the recorded live version again if it is unknown what runs at the target.
 
         Args:
-            now: the present moment; None reads the clock for each tool, since a call may take its time.
+            now: the present moment; None reads the clock for each tool, because a request may take long.
 
         Returns:
-            The tools of which it is known again.
+            The tools whose target acknowledged.
         """
         due = self._store.actuations.unsettled(now or datetime.now(UTC))
         return [
@@ -127,7 +127,7 @@ class Remote:
         return self._store.actuations.take(tool_name, holder=self.holder, until=self.until(actuator, now), now=now)
 
     def _wait_for_the_lease(self, actuator: Actuator, tool_name: str) -> int:
-        """A person's deployment waits for a call under way, which lasts no longer than its lease."""
+        """Wait for a request under way, which lasts no longer than its lease, before a person's deployment."""
         deadline = time.monotonic() + actuator.patience
         while True:
             sequence = self._take(actuator, tool_name, datetime.now(UTC))
@@ -139,4 +139,4 @@ class Remote:
 
 
 def _nothing_in_the_folder(_version: Version) -> None:
-    """The version is in its place already."""
+    """Do nothing: the version is live at the target already."""

@@ -1,4 +1,4 @@
-"""What was made live on another machine is written into this machine's folder within a second."""
+"""Write versions that went live on another machine into this machine's folder, within a second."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from rollguard.store import ExecutionStore, Moves, Pointer, digest
 
 logger = logging.getLogger(__name__)
 
-_ASK_EVERY = 0.8  # seconds between two questions where nothing was notified: less than the second that is promised
-_FIRST_RETRY, _LAST_RETRY = 0.8, 60.0  # seconds between two attempts to write what could not be written
-_PATIENCE = 10.0  # seconds that who stops waits for a check that is under way
-_IN_FLIGHT = 100  # deployments that may get their number before, and commit after, one that was seen already
+_ASK_EVERY = 0.8  # seconds between two checks without notifications: less than the promised second
+_FIRST_RETRY, _LAST_RETRY = 0.8, 60.0  # seconds between two attempts to write a file
+_PATIENCE = 10.0  # seconds that `stop` waits for a check under way
+_IN_FLIGHT = 100  # deployments that may have a lower number than a known one, but commit later
 
 
 class Replica:
-    """Brings the tools of one folder to what is live, in a thread that starts with the first call.
+    """Writes the live versions into one folder, in a thread that starts with the first call.
 
-    It writes only over what is older than the live pointer: under the tool's lock, and only where the pointer is still
-    where it was seen. What was changed by hand since the folder last followed is kept as a version before.
+    It overwrites only files older than the live pointer, under the tool's lock, and only if the pointer has not moved.
+    Files edited by hand since then are stored as versions first.
 
     Args:
         folder: the folder. It follows the tools that it has, or had when it last followed them.
-        store: where the live pointers are.
-        is_remote: whether a tool has an actuator: such a tool is never written.
-        wrote: a weak reference to what is called with the name of each tool that was written.
+        store: holds the live pointers.
+        is_remote: returns whether a tool has an actuator; such a tool is never written.
+        wrote: a weak reference to a function that is called with the name of each written tool.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Replica:
         self._is_remote = is_remote
         self._wrote = wrote
         self._state = ReplicaState(folder.path, store)
-        self._settled: dict[str, int] = {}  # the last deployment of each tool that needs nothing more of us
+        self._settled: dict[str, int] = {}  # the last settled deployment of each tool
         self._behind: dict[str, tuple[int, str]] = {}
         self._newest = 0
         self._retry, self._retry_at = _FIRST_RETRY, 0.0
@@ -62,16 +62,16 @@ class Replica:
 
     @property
     def behind(self) -> dict[str, str]:
-        """Why a tool's file could not be brought to what is live, by the tool's name."""
+        """Return why files do not have the live version, by tool name."""
         return {name: why for name, (_number, why) in sorted(self._behind.items())}
 
     def start(self) -> None:
-        """Follow from now on. Costs nothing where it does already."""
+        """Start to follow. It costs nothing if the thread runs already."""
         if self._run is not None or self._over:
             return
         with self._lock:
             moves = self._store.pointers.moves() if self._run is None else None
-            if moves is None:  # or nobody else can move a pointer
+            if moves is None:  # or no other machine can move a pointer
                 return
             self._run = run = _Run(moves)
             weakref.finalize(self, run.stop).atexit = False
@@ -81,44 +81,44 @@ class Replica:
             run.thread.start()
 
     def stop(self) -> None:
-        """Stop following. What is being written is written whole, and the connection is closed, before this returns."""
+        """Stop following, after the current write, and close the connection."""
         with self._lock:
             run, self._run = self._run, None
         if run is not None:
             run.stop()
-            if run.checking.acquire(timeout=_PATIENCE):  # or else its connections would outlive their pool
+            if run.checking.acquire(timeout=_PATIENCE):  # otherwise its connections would outlive their pool
                 run.checking.release()
                 if run.thread is not None and run.thread is not threading.current_thread():
                     run.thread.join(_PATIENCE)
 
     def end(self) -> None:
-        """Stop for good: what is called while the process ends starts no thread any more."""
+        """Stop for good: later calls, while the process ends, start no thread."""
         self._over = True
         self.stop()
 
     def made_here(self, tool_name: str, deployment_id: int) -> None:
-        """This folder has what a deployment made, because it was made here."""
+        """Remember that this folder has the version of a deployment, because this machine made it."""
         self._state.record({tool_name: deployment_id})
 
     def _begin_anew(self) -> None:
-        """Without a thread, as at the start and in a forked child."""
+        """Reset to no thread: at the start and in a forked child."""
         self._run, self._lock = None, threading.Lock()
 
     # --- one check -------------------------------------------------------------------------------------------------
 
     def pause(self) -> float:
-        """How long to wait, in seconds, when nothing is notified."""
+        """Return how long to wait without notifications, in seconds."""
         return min(_ASK_EVERY, max(0.0, self._retry_at - time.monotonic())) if self._behind else _ASK_EVERY
 
     def due(self) -> bool:
-        """Whether it is time to try again what could not be written."""
+        """Return whether it is time to try failed writes again."""
         return bool(self._behind) and time.monotonic() >= self._retry_at
 
     def catch_up(self, stopping: threading.Event) -> None:
-        """Bring the folder to every pointer that moved since the last check.
+        """Write the version of every pointer that moved since the last check.
 
         Raises:
-            StoreError: the database cannot be reached or written; the next check sees the same.
+            StoreError: the database cannot be reached or written; the next check tries again.
         """
         first, again = not self._newest, self.due()
         followed = self._state.all() if first else None  # before asking: what others follow meanwhile is no surprise
@@ -177,7 +177,7 @@ class Replica:
     # --- one tool --------------------------------------------------------------------------------------------------
 
     def _bring(self, pointer: Pointer, followed: int | None) -> bool:
-        """Whether the folder has the tool, and is now where the pointer is."""
+        """Write the tool, and return whether the folder has it, at the pointer's version."""
         name = pointer.tool_name
         if self._is_remote(name) or not _has_file_name(name):
             return False
@@ -190,7 +190,7 @@ class Replica:
         if followed is not None and followed >= pointer.deployment_id:
             return True  # it was there, and was changed by hand since
         if sha256 is not None and self._store.versions.find(name, sha256) is None:
-            if followed is None:  # nobody knows which of the two is newer
+            if followed is None:  # it is unknown which of the two is newer
                 logger.warning(
                     "%s: version %d is live, and the file here is no version; it is left as it is until the next "
                     "deployment or rollback",
@@ -223,13 +223,13 @@ class Replica:
 
 
 class _Again(Exception):
-    """Something moved at this moment: check again soon."""
+    """Check again soon, because something moved at this moment."""
 
 
 def _has_file_name(name: str) -> bool:
     try:
         checked_file_name(name)
-    except InvalidToolName:  # recorded by another program, under a name that no file may bear
+    except InvalidToolName:  # recorded by another program, with a name that no file can have
         return False
     return True
 
@@ -238,13 +238,13 @@ def _has_file_name(name: str) -> bool:
 
 
 class _Run:
-    """A thread and what ends it."""
+    """A thread and the event that ends it."""
 
     def __init__(self, moves: Moves) -> None:
         self.moves = moves
         self.stopping = threading.Event()
         self.checking = threading.RLock()
-        """Held during a check: by the thread, or by who stops it once the check is over."""
+        """A lock held during a check, and by `stop` after it."""
         self.thread: threading.Thread | None = None
 
     def stop(self) -> None:
@@ -253,25 +253,25 @@ class _Run:
 
 
 def _follow(ours: weakref.ref[Replica], run: _Run) -> None:
-    """The thread. It keeps nothing alive: when its registry is gone, so is it."""
+    """Follow until the registry is gone; the thread does not keep it alive."""
     reported, pause = "", 0.0
     while not run.stopping.is_set():
         try:
             asked = run.moves.wait(pause)
             pause = _check(ours, run, asked=asked)
         except Exception as error:
-            if run.stopping.is_set():  # nobody waits for it any more
+            if run.stopping.is_set():  # no caller waits for it any more
                 break
             if isinstance(error, RollguardError) and str(error) != reported:
-                logger.warning("deployments that are made elsewhere are not seen here now: %s", error)
+                logger.warning("deployments on other machines are not followed now: %s", error)
             elif not isinstance(error, RollguardError):
-                logger.exception("deployments that are made elsewhere could not be followed")
+                logger.exception("deployments on other machines could not be followed")
             reported, pause = str(error), 0.0
-            run.moves.close()  # so that what was not followed is seen again
+            run.moves.close()  # so that the next check finds the same moves
             run.stopping.wait(_FIRST_RETRY)
         else:
             if reported:
-                logger.info("deployments that are made elsewhere are seen here again")
+                logger.info("deployments on other machines are followed again")
             reported = ""
     run.moves.close()
 
@@ -287,7 +287,7 @@ def _check(ours: weakref.ref[Replica], run: _Run, *, asked: bool) -> float:
 
 
 def _stop_at_exit(replica: Replica) -> None:
-    """What is being written is written whole when the process ends, and nothing is logged when nobody can."""
+    """Finish the current write when the process ends, before logging stops."""
     ours = weakref.ref(replica)
 
     def end() -> None:

@@ -1,1 +1,1 @@
-"""The folder of tools: its files, its marks, what follows it."""
+"""The folder of tools: its files, its journal of swaps, and its state as a replica."""

@@ -1,4 +1,4 @@
-"""The folder of tools on disk: which files are tools, and swapping one of them so that nobody sees half of it."""
+"""The folder of tools on disk: find the tools' files, and swap them atomically."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ logger = logging.getLogger(__name__)
 
 MAX_NAME = 100
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*", re.ASCII)
-_TEMPORARY = ".rollguard-"  # a dot in front: no tool, and hidden from listings
+_TEMPORARY = ".rollguard-"  # begins with a dot: not a tool, and hidden from listings
 
 
 def checked_file_name(name: object) -> str:
-    """The tool's name, if a file of the folder may bear it.
+    """Return the tool's name, if a file of the folder can have it.
 
     Raises:
-        InvalidToolName: it may not.
+        InvalidToolName: no file can have it.
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InvalidToolName(
@@ -38,7 +38,7 @@ def checked_file_name(name: object) -> str:
 
 
 class FileStamp(NamedTuple):
-    """What changes whenever a file is swapped or edited, read in one cheap call."""
+    """The parts of a file's status that change with each swap or edit, read in one cheap call."""
 
     inode: int
     size: int
@@ -50,13 +50,13 @@ class Folder:
     """A folder with one Python file for each tool.
 
     Args:
-        path: the folder; made if it is not there.
+        path: the folder; created if it does not exist.
 
     Raises:
-        ToolFileError: it cannot be made, or something else is in its place.
+        ToolFileError: it cannot be created, or something else is in its place.
 
     Attributes:
-        latest_swap: another object after each swap that this process made, in whichever folder.
+        latest_swap: a new object after each swap of this process, in any folder.
     """
 
     latest_swap: ClassVar[object] = object()
@@ -69,26 +69,26 @@ class Folder:
             raise ToolFileError(f"{str(self.path)!r} cannot be used as the folder of tools: {error}") from error
 
     def file(self, name: str) -> Path:
-        """Where the tool's file is, or would be."""
+        """Return the path of the tool's file, even if it does not exist."""
         return self.path / f"{checked_file_name(name)}.py"
 
     def names(self) -> list[str]:
-        """Tools that have a file. Files that begin with '_' or '.' are none."""
+        """Return the tools that have a file. Files that begin with '_' or '.' are not tools."""
         return [name for name in self._stems() if _may_name(name)]
 
     def misnamed(self) -> list[str]:
-        """Files that would be tools, were it not for their names."""
+        """Return the names of Python files whose name no tool can have."""
         return [name for name in self._stems() if not _may_name(name)]
 
     def stamp(self, name: str) -> FileStamp | None:
-        """The file's stamp; None when there is no file.
+        """Return the file's stamp; None without a file.
 
         Raises:
-            ToolFileError: there is something, but no file that can be read.
+            ToolFileError: it is not a file, or cannot be read.
         """
         path = f"{self.path}{os.sep}{name}.py"
         try:
-            found = os.stat(path)  # noqa: PTH116 - in the path of every call: half the time of Path
+            found = os.stat(path)  # noqa: PTH116 - every call runs this; it takes half the time of Path
         except FileNotFoundError:
             if os.path.islink(path):  # noqa: PTH114
                 raise ToolFileError(f"{path} is a link to a file that is not there") from None
@@ -100,10 +100,10 @@ class Folder:
         return FileStamp(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
     def read(self, name: str) -> bytes | None:
-        """The file's bytes; None when there is no file.
+        """Return the file's bytes; None without a file.
 
         Raises:
-            ToolFileError: there is something, but no file that can be read.
+            ToolFileError: it is not a file, or cannot be read.
         """
         path = self.file(name)
         if self.stamp(name) is None:
@@ -115,17 +115,17 @@ class Folder:
                 return None
 
     def swap(self, name: str, code: bytes) -> None:
-        """Put `code` in the tool's place, whole or not at all, so that it survives a power loss.
+        """Replace the tool's file by `code`, atomically, so that it survives a power loss.
 
-        Mode and owner of the file that is replaced are kept.
+        The new file has the mode and owner of the old one.
 
         Raises:
-            ToolFileError: it cannot be written; the file is as it was.
+            ToolFileError: it cannot be written; the file is unchanged.
         """
         path = self.file(name)
         try:
             before = _status(path)
-            # Opened before anything changes: a folder that may not be read could not be synced afterwards.
+            # Opened before any change: an unreadable folder could not be synced afterwards.
             folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 with self._temporary(name) as (descriptor, temporary):
@@ -134,7 +134,7 @@ class Folder:
                     _keep_mode_and_owner(descriptor, before, path)
                     os.fsync(descriptor)
                     temporary.replace(path)
-                    Folder.latest_swap = object()  # after it: who sees this one sees the new file
+                    Folder.latest_swap = object()  # after the swap: a reader of this value finds the new file
                 self._settle(folder, name)
             finally:
                 os.close(folder)
@@ -155,12 +155,12 @@ class Folder:
             raise ToolFileError(f"{path} cannot be removed: {error.strerror or error}") from error
 
     def remove_leftovers(self) -> list[str]:
-        """Remove temporary files of swaps that a crash cut short; their names are returned.
+        """Remove temporary files of interrupted swaps, and return their names.
 
-        Those of swaps under way in other processes are locked by them, and stay.
+        Files of swaps under way in other processes are locked, and stay.
         """
         removed = []
-        with contextlib.suppress(OSError):  # earlier versions announced swaps by it
+        with contextlib.suppress(OSError):  # earlier versions of Rollguard used it to announce swaps
             (self.path / ".rollguard.generation").unlink()
         with self._reading(self.path):
             for entry in self.path.glob(f"{_TEMPORARY}*"):
@@ -172,11 +172,11 @@ class Folder:
 
     @contextlib.contextmanager
     def _temporary(self, name: str) -> Iterator[tuple[int, Path]]:
-        """A locked temporary file in the folder; removed in the end, unless it was renamed."""
+        """Yield a locked temporary file in the folder; remove it at the end, unless it was renamed."""
         while True:
             descriptor, path = tempfile.mkstemp(prefix=f"{_TEMPORARY}{name}-", dir=self.path)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if os.fstat(descriptor).st_nlink:  # else another process took it for a leftover before it was locked
+            if os.fstat(descriptor).st_nlink:  # otherwise another process removed it as a leftover before it was locked
                 break
             os.close(descriptor)
         try:
@@ -187,10 +187,10 @@ class Folder:
                 Path(path).unlink()
 
     def _settle(self, folder: int, name: str) -> None:
-        """After the swap: make it survive a power loss. It has happened, so nothing in here may deny it."""
+        """Make a swap survive a power loss. The swap has happened, so this function raises nothing."""
         try:
             os.fsync(folder)
-            # We never read bytecode, but another program that imports the folder would trust one of the same second.
+            # Rollguard never reads bytecode. Another importer of the folder would trust a file of the same second.
             for stale in (self.path / "__pycache__").glob(f"{name}.*.pyc"):
                 stale.unlink(missing_ok=True)
         except OSError as error:
@@ -218,14 +218,14 @@ def _keep_mode_and_owner(descriptor: int, before: os.stat_result | None, path: P
     if before is not None and (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
         try:
             os.fchown(descriptor, before.st_uid, before.st_gid)
-        except PermissionError:  # a version that has to be restored is worth more than the file's owner
+        except PermissionError:  # restoring the version is more important than the file's owner
             logger.warning("%s is ours now: only root could have left it to user %d", path, before.st_uid)
-            mode &= 0o777  # what runs as its owner was meant to run as another
-    os.fchmod(descriptor, mode)  # last: a change of the owner takes bits of the mode away
+            mode &= 0o777  # setuid bits must not apply to another owner
+    os.fchmod(descriptor, mode)  # last: a change of the owner clears bits of the mode
 
 
 def _status(path: Path) -> os.stat_result | None:
-    """The status of the file to be replaced; a folder or a device in its place is an error, not a file."""
+    """Return the status of the file to replace; raise an error if it is a folder or a device."""
     try:
         found = path.stat()
     except FileNotFoundError:

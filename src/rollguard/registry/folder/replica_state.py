@@ -1,4 +1,4 @@
-"""A folder's memory of the deployments it was brought to: what it serves, and what was changed by hand since."""
+"""A folder's record of the deployments that it has, which shows later edits by hand."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ logger = logging.getLogger(__name__)
 class ReplicaState:
     """For each tool of a folder, the last deployment that the folder followed or made; shared by its processes.
 
-    Kept in a file beside the spool. Where that cannot be written the process remembers for itself.
+    The record is a file beside the spool. If it cannot be written, the process keeps the record in memory.
 
     Args:
         folder: the folder of tools.
-        store: whose deployments are meant. Those of another database mean nothing here.
+        store: the store of the deployments; a record of another database is ignored.
     """
 
     def __init__(self, folder: Path, store: ExecutionStore) -> None:
@@ -34,17 +34,17 @@ class ReplicaState:
         renew_after_fork(self, "_lock", threading.Lock)
 
     def all(self) -> dict[str, int]:
-        """The deployment of each tool, with what other processes of the machine noted."""
+        """Return the deployment of each tool, also those that other processes of the machine recorded."""
         with self._lock:
             self._read()
             return dict(self._known)
 
     def of(self, tool_name: str) -> int | None:
-        """The tool's deployment; None where the folder never had the tool."""
+        """Return the tool's deployment; None if the folder never had the tool."""
         return self.all().get(tool_name)
 
     def record(self, deployments: dict[str, int]) -> None:
-        """The folder was brought to these deployments, by the tool's name. Raises nothing."""
+        """Record that the folder has these deployments, by tool name. Raise nothing."""
         with self._lock:
             self._read()
             newer = {name: number for name, number in deployments.items() if number > self._known.get(name, 0)}
@@ -53,7 +53,7 @@ class ReplicaState:
                 self._write()
 
     def forget(self) -> None:
-        """Forget everything: the database was made anew."""
+        """Forget all deployments, because the database is a new one."""
         with self._lock:
             logger.warning("%s belongs to an earlier database, so it begins anew", self._path)
             self._known = {}
@@ -78,7 +78,7 @@ class ReplicaState:
             try:
                 with os.fdopen(descriptor, "w") as file:
                     file.write(text)
-                Path(temporary).chmod(self._path.parent.stat().st_mode & 0o666)  # who shares the folder shares it
+                Path(temporary).chmod(self._path.parent.stat().st_mode & 0o666)  # shared by all users of the folder
                 Path(temporary).replace(self._path)
             except BaseException:
                 Path(temporary).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A file in the folder for each swap under way distinguishes a swap that was cut short from an edit by hand."""
+"""The journal of swaps: a file for each swap under way, which distinguishes an interrupted swap from a hand edit."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from typing import IO
 
 from rollguard.errors import ToolFileError
 
-_PREFIX = ".rollguard.swap."  # a dot in front: no tool, and hidden from listings
+_PREFIX = ".rollguard.swap."  # begins with a dot: not a tool, and hidden from listings
 
 
 @dataclass(frozen=True, slots=True)
 class SwapEntry:
-    """What a swap is about to do. Its file stays until it is known whether the database has recorded it.
+    """The entry of a swap. Its file stays until it is known whether the database has recorded the swap.
 
     Attributes:
         tool_name: the tool.
-        before: SHA-256 of what its file held; None where there was no file.
-        after: SHA-256 of what it is to hold; None where the entry itself was cut short, so that nothing was swapped.
-        live: the deployment that was live, by its id; None where none was.
+        before: SHA-256 of its file before the swap; None without a file.
+        after: SHA-256 of its file after the swap; None if the entry itself is incomplete, so that nothing was swapped.
+        live: the id of the deployment that was live; None without one.
         path: the entry's own file.
-        living: whether the process that wrote it lives, and will see to its swap itself.
-        lock: of an entry that this process wrote: what tells others so, until it is closed.
+        living: whether the process that wrote it lives, and will settle its swap itself.
+        lock: the lock of an entry of this process, which shows others that the process lives.
     """
 
     tool_name: str
@@ -39,22 +39,22 @@ class SwapEntry:
     lock: IO[bytes] | None = None
 
     def remove(self) -> None:
-        """Remove it: file and database agree. If that fails, the next process that settles removes it."""
+        """Remove the entry, because file and database agree. If that fails, the next `settle` removes it."""
         with contextlib.suppress(OSError):
             self.path.unlink()
         self.leave()
 
     def leave(self) -> None:
-        """Leave it to the next process that settles."""
+        """Leave the entry to the next `settle`."""
         if self.lock is not None:
             self.lock.close()
 
 
 def write_entry(folder: Path, tool_name: str, *, before: str | None, after: str, live: int | None) -> SwapEntry:
-    """Write an entry that survives a power loss, before anything is swapped. It is ours until it is removed or left.
+    """Write an entry that survives a power loss, before the swap. This process owns it until it is removed or left.
 
     Raises:
-        ToolFileError: it cannot be written.
+        ToolFileError: the entry cannot be written.
     """
     path = folder / f"{_PREFIX}{tool_name}.{uuid.uuid4().hex}"
     entry = SwapEntry(tool_name, before, after, live, path)
@@ -73,7 +73,7 @@ def write_entry(folder: Path, tool_name: str, *, before: str | None, after: str,
 
 
 def entries_in(folder: Path, tool_name: str | None = None) -> list[SwapEntry]:
-    """The entries of swaps under way, and of those that were cut short, the oldest first.
+    """Return the entries of swaps under way and of interrupted ones, oldest first.
 
     Raises:
         ToolFileError: the folder or an entry cannot be read.

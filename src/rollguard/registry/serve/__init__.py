@@ -1,1 +1,1 @@
-"""From a file's bytes to a tool that can be called."""
+"""Load, describe and serve tools."""

@@ -1,4 +1,4 @@
-"""What a model is told of a tool: its name, its description and the JSON Schema of its parameters."""
+"""Describe a tool for a model: its name, its description and the JSON Schema of its parameters."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _ANYTHING = ConfigDict(arbitrary_types_allowed=True)
 
 
 class _Lenient(GenerateJsonSchema):
-    """A parameter of a type that JSON cannot describe may be anything; the others keep their schemas."""
+    """Accepts any value for a parameter whose type JSON cannot describe; the others keep their schemas."""
 
-    # A default that JSON cannot write is left out.
+    # Defaults that JSON cannot represent are left out.
     ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - as in the base class
 
     def handle_invalid_for_json_schema(self, schema: CoreSchema, error_info: str) -> JsonSchemaValue:
@@ -42,7 +42,7 @@ class _Lenient(GenerateJsonSchema):
 
 
 def definition_of(tool: LoadedTool) -> dict[str, Any]:
-    """`{"name", "description", "parameters"}`; what a tool class says of itself is returned as it is.
+    """Return `{"name", "description", "parameters"}`, or the definition of a tool class unchanged.
 
     Raises:
         ToolLoadError: the signature cannot be described, or the class's own definition fails or is no mapping.
@@ -54,7 +54,7 @@ def definition_of(tool: LoadedTool) -> dict[str, Any]:
     documented = parse_auto(Docstring(inspect.getdoc(tool.function) or ""), per_style_options=_STYLES)
     try:
         schema = _parameters(tool.function)
-    except Exception as error:  # of an annotation's own code it may be any
+    except Exception as error:  # an annotation's own code may raise anything
         raise ToolLoadError(f"{tool.name}: its parameters cannot be described: {describe(error)}") from error
     for section in documented:
         for parameter in section.value if isinstance(section, DocstringSectionParameters) else ():
@@ -65,7 +65,7 @@ def definition_of(tool: LoadedTool) -> dict[str, Any]:
 
 
 def definitions_of(tools: Mapping[str, LoadedTool]) -> list[dict[str, Any]]:
-    """The definition of each tool, given by name. One that cannot be described is logged and left out."""
+    """Return the definition of each tool. A definition that fails is logged and omitted."""
     definitions = []
     for name, tool in tools.items():
         try:
@@ -94,7 +94,7 @@ def _parameters(function: Callable[..., Any]) -> dict[str, Any]:
         if p.kind is not inspect.Parameter.VAR_POSITIONAL
     ]
     hints = _hints(function, kept)
-    # Models call tools by keyword, so that is what is described, however the function takes its arguments.
+    # Models call tools by keyword, so every parameter is described as one.
     stand_in.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [p.replace(annotation=hints.get(p.name, p.annotation)) for p in kept]
     )
@@ -107,7 +107,7 @@ def _parameters(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _hints(function: Callable[..., Any], kept: list[inspect.Parameter]) -> dict[str, Any]:
-    """The types of the parameters. What the function returns is not asked for: it need not exist when it runs."""
+    """Return the types of the parameters. The result's annotation is not evaluated: it need not exist at run time."""
     annotated = types.SimpleNamespace(
         __annotations__={p.name: p.annotation for p in kept if p.annotation is not inspect.Parameter.empty}
     )

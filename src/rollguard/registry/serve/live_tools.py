@@ -1,4 +1,4 @@
-"""What each file of the folder holds now, read again only when it changed."""
+"""Serve the present tool of each file of the folder; a file is read again only after a change."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from rollguard.store import ExecutionStore, digest
 
 logger = logging.getLogger(__name__)
 
-_RACY_NS = 2_000_000_000  # file systems tell times in ticks of up to two seconds
-_ASK_AGAIN = 5.0  # seconds until a version that was not found is asked for again
+_RACY_NS = 2_000_000_000  # the times of file systems have steps of up to two seconds
+_ASK_AGAIN = 5.0  # seconds until an unknown version is queried again
 
 
 @dataclass(slots=True)
 class Served:
-    """One file: the tool it holds, or why it holds none.
+    """One file: its tool, or why it has none.
 
     Attributes:
-        stamp: the file's, when it was read.
-        settled: whether every later change of the file shows in its stamp. One that was made a moment before it was
-            read may not: the clock of the file system has moved on too little, and a freed inode is used again.
-        held: the tool, or the error that made it none.
+        stamp: the file's stamp when it was read.
+        settled: whether every later change of the file changes its stamp. A file written just before the read may be
+            written again at the same file system time, with the same inode.
+        held: the tool, or its error.
         subject: what a call of it runs.
-        version_number: the version the file's code is; None while it is not known, or where it is none.
-        ask_at: when to ask for a version that is not known (by the monotonic clock).
+        version_number: the version of the file's code; None if it is unknown, or not a version.
+        ask_at: when to query an unknown version (by the monotonic clock).
         swap: `Folder.latest_swap` before the file was last checked.
-        check_at: when to check the file though this process has swapped none since (by the monotonic clock).
+        check_at: when to check the file although this process made no swap since (by the monotonic clock).
     """
 
     stamp: FileStamp
@@ -51,36 +51,36 @@ class Served:
 
     @property
     def tool(self) -> LoadedTool | None:
-        """The tool, if the file holds one."""
+        """Return the tool, if the file has one."""
         return self.held if isinstance(self.held, LoadedTool) else None
 
     @property
     def problem(self) -> ToolLoadError | None:
-        """Why the file holds none."""
+        """Return why the file has no tool, or None."""
         return self.held if isinstance(self.held, ToolLoadError) else None
 
     def loaded(self) -> LoadedTool:
-        """The tool, or its `ToolLoadError`."""
+        """Return the tool, or raise its `ToolLoadError`."""
         if isinstance(self.held, ToolLoadError):
             _refuse(self.held)
         return self.held
 
 
 class LiveTools:
-    """The tools of a folder as this process serves them. Safe to use from many threads, and in a forked child.
+    """The tools of a folder as this process serves them. You can use it from many threads, and in a forked child.
 
     Args:
         folder: the folder.
         store: knows the versions.
         failure_rules: for a tool's name, which returned results count as failures.
         look_every: seconds after which `serve` checks a file that this process did not swap; 0 checks each time.
-        clock: seconds that only rise.
+        clock: a monotonic clock, in seconds.
 
     Raises:
         InvalidInput: `look_every` is not a number of seconds.
 
     Attributes:
-        before_check: called before each check; None calls nothing.
+        before_check: called before each check; may be None.
     """
 
     def __init__(
@@ -106,10 +106,10 @@ class LiveTools:
         renew_after_fork(self, "_lock", threading.RLock)
 
     def current(self, name: str) -> Served:
-        """What the tool's file holds at this moment.
+        """Return the present content of the tool's file.
 
         Raises:
-            InvalidToolName: no file could bear that name.
+            InvalidToolName: no file can have that name.
             UnknownTool: there is no such file.
             ToolFileError: it cannot be read.
         """
@@ -128,23 +128,23 @@ class LiveTools:
         return served
 
     def serve(self, name: str) -> Served:
-        """`current`, without a check of the file while the last one is recent and this process swapped nothing since.
+        """Return `current`, but check the file only if the last check is old or this process made a swap since.
 
         Raises:
-            InvalidToolName, UnknownTool, ToolFileError: as `current` does.
+            InvalidToolName, UnknownTool, ToolFileError: as for `current`.
         """
         try:
             served = self._served[name]
             if self._clock() < served.check_at and served.swap is Folder.latest_swap:
                 return served
-        except (KeyError, TypeError):  # TypeError: no name, but a list or the like
+        except (KeyError, TypeError):  # TypeError: not a string, such as a list
             pass
         return self._check(name)
 
     def _check(self, name: str) -> Served:
         if self.before_check is not None:
             self.before_check()
-        swap, now = Folder.latest_swap, self._clock()  # before the file: a swap after this line shows at the next call
+        swap, now = Folder.latest_swap, self._clock()  # before the file: the next call finds a swap after this line
         served = self.current(name)
         served.swap, served.check_at = swap, now + self._look_every
         if served.version_number is None:
@@ -161,36 +161,36 @@ class LiveTools:
             for name in names:
                 known = self._served.get(name)
                 if known is not None and known.problem is not None:
-                    del self._served[name]  # what it needed may be there now
+                    del self._served[name]  # the modules it needed may exist now
                 elif known is not None:
                     known.ask_at = 0.0
                 try:
                     self.current(name)
                 except UnknownTool:  # deleted since the listing
                     self._served.pop(name, None)
-                except ToolFileError as error:  # one file never hides the others
+                except ToolFileError as error:  # one file's error must not stop the others
                     self._served.pop(name, None)
                     self._unreadable[name] = str(error)
 
     def forget(self, name: str) -> None:
-        """Read the tool's file anew at its next use."""
+        """Read the tool's file again at its next use."""
         with self._lock:
             self._served.pop(name, None)
 
     def all(self) -> dict[str, Served]:
-        """Every file as it was last checked, by name."""
+        """Return every file as it was last checked, by tool name."""
         with self._lock:
             return dict(sorted(self._served.items()))
 
     def problems(self) -> dict[str, str]:
-        """Why a file, as it was last checked, is not served, by name."""
+        """Return why files, as last checked, are not served, by tool name."""
         with self._lock:
             held = {name: str(served.problem) for name, served in self._served.items() if served.problem}
             return dict(sorted({**held, **self._unreadable}.items()))
 
     def _load(self, name: str) -> Served:
         began = time.time_ns()
-        stamp = self._folder.stamp(name)  # before the file is read: a change after this one shows at the next call
+        stamp = self._folder.stamp(name)  # before the file is read: the next call finds a later change
         code = self._folder.read(name)
         if stamp is None or code is None:
             raise UnknownTool(f"{name!r} was deleted from {self._folder.path}")
@@ -213,7 +213,7 @@ class LiveTools:
         return tool, Subject(name, tool.invoke, judges_of(name, tool, self._failure_rules), tool.is_async)
 
     def _look_up_version(self, name: str, served: Served) -> None:
-        """Ask the store which version this code is. While it is none or not known, calls do not wait for the answer."""
+        """Query the version of this code. Calls do not wait for the query while the version is unknown."""
         try:
             version = self._store.versions.find(name, served.sha256)
         except StoreError as error:
@@ -224,11 +224,11 @@ class LiveTools:
 
 
 def judges_of(name: str, tool: LoadedTool | None, failure_rules: Mapping[str, IsFailure]) -> tuple[IsFailure, ...]:
-    """Who says which results of a tool are failures: the tool itself, then the settings."""
+    """Return the checks for failures in a tool's results: the tool's own, then that of the settings."""
     both = (tool.is_failure if tool else None, failure_rules.get(name))
     return tuple(judge for judge in both if judge is not None)
 
 
 def _refuse(error: ToolLoadError, /, **_parameters: Any) -> NoReturn:
-    """Raise the error anew: one that is raised again and again would collect the frames of every call."""
+    """Raise a copy of the error; a repeatedly raised one would collect the frames of every call."""
     raise ToolLoadError(str(error)) from error.__cause__

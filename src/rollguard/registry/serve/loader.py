@@ -1,4 +1,4 @@
-"""From a file's bytes to a tool that can be called. Always from the source, never from bytecode."""
+"""Load a tool from a file's bytes, always from the source, never from bytecode."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _serial = itertools.count(1)
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class LoadedTool:
-    """A tool ready to be called. It stays what it is when its file changes: calls in flight finish on it.
+    """A tool ready to be called. It does not change with its file, so calls in flight finish on it.
 
     Attributes:
         name: the file's name without `.py`.
         function: what a call runs.
         sha256: hash of the code it was loaded from.
         is_async: whether `function` is an async function.
-        is_failure: the tool's own say on which results are failures.
+        is_failure: the tool's own check for results that are failures.
         description: what `@tool` says the tool does.
-        definition: the tool's own definition, where it brings one; asked for when needed.
-        module: the module it was found in.
-        invoke: runs the function with parameters by name; also those that it takes by position only.
+        definition: returns the tool's own definition, if it has one.
+        module: the module of the tool.
+        invoke: runs the function with keyword arguments, even for positional-only parameters.
     """
 
     name: str
@@ -59,12 +59,12 @@ def load(name: str, code: bytes, path: Path, sha256: str) -> LoadedTool:
     with `execute` and `get_tool_definition`.
 
     Raises:
-        ToolLoadError: the code does not compile, fails when it runs, or has none or several of these.
+        ToolLoadError: the code does not compile, fails when it runs, or has no tool or several.
     """
-    # A name of its own: two versions may live side by side. Without a dot: pickle imports what is before one.
+    # A unique name, because two versions may be loaded. Without a dot: pickle imports the part before one.
     module = types.ModuleType(f"rollguard_tool_{name.replace('-', '_')}_{next(_serial)}")
     module.__file__, module.__package__ = str(path), ""
-    sys.modules[module.__name__] = module  # dataclasses and pickle look modules up there
+    sys.modules[module.__name__] = module  # dataclasses and pickle find modules there
     linecache.cache.pop(str(path), None)  # so that a traceback shows this version's lines
     try:
         exec(compile(code, str(path), "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - running tools is the job
@@ -105,11 +105,11 @@ def _name_of(value: Any) -> str:
 
 
 def _own(module: types.ModuleType) -> list[Any]:
-    """The functions and classes that the module defines itself, not those it imports; each once."""
+    """Return the functions and classes that the module itself defines, each once."""
     own = {
         id(value): value
         for value in vars(module).values()
-        # Of other values not even the attributes are looked at: some answer to every name, some raise.
+        # Attributes of other values are not read: some have every attribute, some raise.
         if callable(value) and getattr(value, "__module__", None) == module.__name__
     }
     return list(own.values())
@@ -159,7 +159,7 @@ def _judge(is_failure: Any, path: Path) -> IsFailure | None:
 
 
 def _by_name(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, made to take by name what it takes by position only."""
+    """Return the function, wrapped to take positional-only parameters by name."""
     by_position = _positional_only(function)
     if not by_position:
         return function
@@ -172,7 +172,7 @@ def _by_name(function: Callable[..., Any]) -> Callable[..., Any]:
             elif parameter.default is not inspect.Parameter.empty:
                 positional.append(parameter.default)
             else:
-                break  # the function itself says what is missing
+                break  # the function's own error says what is missing
         return function(*positional, **parameters)
 
     return invoke
@@ -181,6 +181,6 @@ def _by_name(function: Callable[..., Any]) -> Callable[..., Any]:
 def _positional_only(function: Callable[..., Any]) -> list[inspect.Parameter]:
     try:
         parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # some that are written in C do not tell
+    except (TypeError, ValueError):  # some functions written in C have no signature
         return []
     return [p for p in parameters if p.kind is inspect.Parameter.POSITIONAL_ONLY]

@@ -1,4 +1,4 @@
-"""Putting a version in its place where tools do not live in the folder: a command, or a signed webhook."""
+"""Actuators, which make versions of remote tools live: a command, or a signed webhook."""
 
 from rollguard.registry.deploy.actuators.actuator import Actuator, Order, carry_out
 from rollguard.registry.deploy.actuators.command import CommandActuator

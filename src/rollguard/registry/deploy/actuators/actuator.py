@@ -1,4 +1,4 @@
-"""What an actuator is asked, and what it must be."""
+"""The protocol of actuators, and the requests that they get."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from rollguard.errors import ActuatorFailed
 from rollguard.model.version import Version
 from rollguard.store.executions.payloads import clean_text
 
-_KEPT = 4_000  # characters of what an actuator said that are kept in the journal, from its end
+_KEPT = 4_000  # the last characters of an actuator's output, which the journal keeps
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One version to be put in its place.
+    """A request to make one version live.
 
     Attributes:
-        version: what is to run from now on, with its code.
-        action: why: "rollback", "deploy", or "settle" (what is live is asked for again, since an earlier order's end is
-            not known).
-        key: the same each time that the same order is given again; carrying it out twice must be the same as once.
-        sequence: rises with every order for the tool. An order with a lower one than was seen before is out of date.
+        version: the version to run from now on, with its code.
+        action: "rollback", "deploy", or "settle" (request the live version again, because the result of an earlier
+            request is unknown).
+        key: the same for each repetition of a request; carrying it out twice must be the same as once.
+        sequence: rises with every request for the tool. A request with a lower one than a known one is out of date.
     """
 
     version: Version
@@ -31,29 +31,29 @@ class Order:
 
 
 class Actuator(Protocol):
-    """Puts a version of a tool where the tool lives."""
+    """Makes a version of a remote tool live at its target."""
 
     @property
     def kind(self) -> str:
-        """What it is, as the journal names it."""
+        """Return the kind of the actuator, for the journal."""
         ...
 
     @property
     def patience(self) -> float:
-        """Seconds that `put` takes at most; no other order for the tool is given meanwhile."""
+        """Return the longest duration of `put`, in seconds; no other request for the tool is sent meanwhile."""
         ...
 
     def put(self, order: Order) -> str | None:
-        """Have the version run. Returns when that is acknowledged, with anything that was said.
+        """Make the version live. Return the target's output after its acknowledgement.
 
         Raises:
-            ActuatorFailed: it was not acknowledged, so that nobody knows whether it happened.
+            ActuatorFailed: the target did not acknowledge, so it is unknown whether the version is live.
         """
         ...
 
 
 def carry_out(actuator: Actuator, order: Order) -> str | None:
-    """Give an order; whatever goes wrong in an actuator, which may be anybody's code, is an `ActuatorFailed`."""
+    """Send a request; raise `ActuatorFailed` for any error of the actuator, which may be the user's code."""
     try:
         said = actuator.put(order)
     except ActuatorFailed as error:
@@ -64,5 +64,5 @@ def carry_out(actuator: Actuator, order: Order) -> str | None:
 
 
 def kept(said: str | None) -> str | None:
-    """The end of what an actuator said, as the journal keeps it."""
+    """Return the end of an actuator's output, for the journal."""
     return clean_text(said[-_KEPT:]) if said else None

@@ -1,4 +1,4 @@
-"""A command that puts a version in its place."""
+"""A command that makes a version live."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from typing import IO
 from rollguard.errors import ActuatorFailed, InvalidInput
 from rollguard.registry.deploy.actuators.actuator import Order
 
-_TAIL = 16_384  # bytes of the output that are looked at, from its end
-_MOST = 64 * 1024 * 1024  # bytes that may be printed: a program that runs wild is not to fill the disk
-_LOOK_EVERY = 0.1  # seconds between two looks at how much was printed
+_TAIL = 16_384  # the last bytes of the output, which are read
+_MOST = 64 * 1024 * 1024  # most bytes of output, so that a faulty program does not fill the disk
+_CHECK_OUTPUT_EVERY = 0.1  # seconds between two checks of the output's size
 
 
 class CommandActuator:
-    """Runs a program, without a shell. Exit code 0 acknowledges; any other, or none in time, does not.
+    """Runs a program, without a shell. Only exit code 0, in time, acknowledges.
 
     The code is in a file that `{file}` names, and on stdin. `{tool}`, `{version}`, `{sha256}`, `{action}`, `{key}` and
-    `{sequence}` stand for what the order says (see `Order`); each may be a part of an argument. The program and all
-    that it started is killed when its time is over, or when it has printed more than 64 MiB.
+    `{sequence}` are replaced by the values of the request (see `Order`), also inside an argument. The program and its
+    children are killed when its time is over, or when it has printed more than 64 MiB.
 
     Args:
         arguments: the program and its arguments.
         timeout: seconds that it may take.
 
     Raises:
-        InvalidInput: there is no program in it.
+        InvalidInput: `arguments` contains no program.
     """
 
     kind = "command"
@@ -45,7 +45,7 @@ class CommandActuator:
 
     @property
     def patience(self) -> float:
-        """Seconds that `put` takes at most."""
+        """Return the longest duration of `put`, in seconds."""
         return self._timeout + 5.0
 
     def put(self, order: Order) -> str | None:
@@ -79,12 +79,12 @@ class CommandActuator:
             return said
 
     def _waited_for(self, process: subprocess.Popen[bytes], output: IO[bytes]) -> tuple[int | None, str]:
-        """The exit code; None where the program is to be killed, and why."""
+        """Return the exit code, or None and the reason to kill the program."""
         deadline = time.monotonic() + self._timeout
         while True:
             left = deadline - time.monotonic()
             try:
-                return process.wait(max(0.0, min(_LOOK_EVERY, left))), ""
+                return process.wait(max(0.0, min(_CHECK_OUTPUT_EVERY, left))), ""
             except subprocess.TimeoutExpired:
                 if left <= 0:
                     return None, f"took longer than {self._timeout:g} s"
@@ -125,7 +125,7 @@ def _tail(output: IO[bytes]) -> str:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End the program and everything that it started in its group."""
+    """Kill the program and its process group."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -1,4 +1,4 @@
-"""A signed webhook that puts a version in its place."""
+"""A signed webhook that makes a version live."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from rollguard.errors import ActuatorFailed, InvalidInput
 from rollguard.http_client import WAITS, posting
 from rollguard.registry.deploy.actuators.actuator import Order
 
-_ANSWER = 16_384  # bytes of an answer that are read
+_ANSWER = 16_384  # bytes of a response that are read
 
 
 class WebhookActuator:
-    """POSTs each order as signed JSON. Only an answer of 2xx acknowledges; redirections are not followed.
+    """POSTs each request as signed JSON. Only a response of 2xx acknowledges; redirects are not followed.
 
-    The body says `action`, `tool_name`, `version_number`, `sha256`, `code` (base64), `key` and `sequence`; see `Order`.
-    The headers: `Idempotency-Key` is the order's key, the same at every repetition; `Rollguard-Timestamp` is the Unix
+    The body has `action`, `tool_name`, `version_number`, `sha256`, `code` (base64), `key` and `sequence`; see `Order`.
+    The headers: `Idempotency-Key` is the request's key, the same at every repetition; `Rollguard-Timestamp` is the Unix
     time; `Rollguard-Signature` is `sha256=` and the HMAC-SHA-256, in hexadecimal, of the timestamp, a full stop and the
-    body. A receiver refuses a wrong signature and an old timestamp.
+    body. A receiver must refuse a wrong signature and an old timestamp.
 
     Args:
         url: `http://` or `https://`.
         secret: shared with the receiver.
-        timeout: seconds to wait for a connection, and for each part of the answer; all of it takes four times that
-            at most.
-        pauses: seconds to wait before each repetition; what is not acknowledged then is repeated by a later cycle.
+        timeout: seconds to wait for a connection, and for each part of the response; the whole takes four times
+            that at most.
+        pauses: seconds to wait before each repetition. A later cycle repeats a request that stays unacknowledged.
 
     Raises:
-        InvalidInput: nothing can be posted to the URL, or there is no secret.
+        InvalidInput: the URL is invalid, or there is no secret.
     """
 
     kind = "webhook"
@@ -48,14 +48,14 @@ class WebhookActuator:
 
     @property
     def patience(self) -> float:
-        """Seconds that `put` takes at most."""
+        """Return the longest duration of `put`, in seconds."""
         return (len(self._pauses) + 1) * WAITS * self._timeout + sum(self._pauses)
 
     def put(self, order: Order) -> str | None:
-        """Send the order, again if need be, and return the beginning of the answer.
+        """Send the request, repeat it if needed, and return the beginning of the response.
 
         Raises:
-            ActuatorFailed: no answer of 2xx came.
+            ActuatorFailed: no response of 2xx arrived.
         """
         body = _body(order)
         for pause in self._pauses:
@@ -78,7 +78,7 @@ class WebhookActuator:
         try:
             with posting(self._url, body, headers, timeout=self._timeout) as answer:
                 said, until = b"", time.monotonic() + self._timeout
-                for part in answer.iter_raw():  # an answer without end would never be done
+                for part in answer.iter_raw():  # an endless response would never finish
                     said += part
                     if len(said) >= _ANSWER or time.monotonic() >= until:
                         break
@@ -92,7 +92,7 @@ class WebhookActuator:
 
 
 def signature_of(secret: bytes, timestamp: str, body: bytes) -> str:
-    """The signature of a request, for a receiver to compare with `hmac.compare_digest`."""
+    """Return the signature of a request, for a receiver to compare with `hmac.compare_digest`."""
     return "sha256=" + hmac.new(secret, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
 
 
