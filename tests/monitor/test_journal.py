@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from rollguard import ExecutionStore
-from rollguard.store import rollback_states as journal
+from rollguard.store import rollback_states
 from rollguard.store.schema import deployment_rollbacks as r
 from tests.conftest import NOW
 
@@ -22,13 +22,13 @@ def test_the_picture_is_the_code() -> None:
     section = PAGE.read_text("utf-8").partition("## A rollback's life\n")[2].partition("\n## ")[0]
     drawn = re.findall(r"^    (\S+) --> (\S+?)(?:: (.*))?$", section, re.MULTILINE)
     inside = {(leaves, enters, name) for leaves, enters, name in drawn if "[*]" not in (leaves, enters)}
-    assert inside == {(leaves, t.enters, t.name) for t in journal.TRANSITIONS for leaves in t.leaves}
-    assert {enters for leaves, enters, _ in drawn if leaves == "[*]"} == set(journal.BEGINNINGS)
+    assert inside == {(leaves, t.enters, t.name) for t in rollback_states.TRANSITIONS for leaves in t.leaves}
+    assert {enters for leaves, enters, _ in drawn if leaves == "[*]"} == set(rollback_states.BEGINNINGS)
     assert {leaves for leaves, enters, _ in drawn if enters == "[*]"} == {"finished", "overtaken"}
 
 
-@pytest.mark.parametrize("transition", journal.TRANSITIONS, ids=lambda transition: transition.name)
-def test_a_transition_leaves_its_states_only(store: ExecutionStore, transition: journal.Transition) -> None:
+@pytest.mark.parametrize("transition", rollback_states.TRANSITIONS, ids=lambda transition: transition.name)
+def test_a_transition_leaves_its_states_only(store: ExecutionStore, transition: rollback_states.Transition) -> None:
     """From a state that it does not leave a transition changes nothing; from one that it leaves it happens."""
     for state in STATES:
         with store.database.write() as connection:
@@ -37,7 +37,7 @@ def test_a_transition_leaves_its_states_only(store: ExecutionStore, transition: 
                 .values(tool_name=f"t_{state}", reason="r", rollback_successful=False, rollback_time=NOW, state=state)
                 .returning(r.c.rollback_id)
             ).scalar_one()
-            moved = journal.move(connection, transition, number, error="moved")
+            moved = rollback_states.move(connection, transition, number, error="moved")
             now = connection.execute(sa.select(r.c.state, r.c.error).where(r.c.rollback_id == number)).one()
         if state in transition.leaves:
             assert moved is not None

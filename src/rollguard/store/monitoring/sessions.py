@@ -20,8 +20,7 @@ from rollguard.model.event import EventKind
 from rollguard.model.names import checked_tool_name
 from rollguard.model.session import Session
 from rollguard.model.version import Deployment
-from rollguard.store import outbox
-from rollguard.store import rollback_states as journal
+from rollguard.store import outbox, rollback_states
 from rollguard.store.database.engine import Database
 from rollguard.store.schema import deployment_health_checks as c
 from rollguard.store.schema import deployment_monitoring as m
@@ -180,7 +179,7 @@ class Sessions:
 
     def complete(self, session_id: int, *, outcome: str, notes: str, now: datetime) -> bool:
         """Change active → completed. Return False if it is no longer active, or its rollback is under way."""
-        under_way = sa.exists().where(r.c.session_id == session_id, r.c.state.in_(journal.OPEN))
+        under_way = sa.exists().where(r.c.session_id == session_id, r.c.state.in_(rollback_states.OPEN))
         return self._close(session_id, now, ~under_way, status="completed", outcome=outcome, notes=notes)
 
     def cancel(self, session_id: int, *, notes: str, now: datetime) -> Session:
@@ -196,7 +195,9 @@ class Sessions:
             if not close(connection, session_id, now, status="cancelled", notes=notes):
                 session = get(connection, session_id)
                 raise SessionClosed(f"session {session_id} of {session.tool_name} is already {session.status}")
-            journal.overtake(connection, r.c.session_id == session_id, at=now, error="the session was cancelled first")
+            rollback_states.overtake(
+                connection, r.c.session_id == session_id, at=now, error="the session was cancelled first"
+            )
             return get(connection, session_id)
 
     def record_check(self, session_id: int, check: dict[str, Any]) -> None:
@@ -301,7 +302,7 @@ def start(
         .values(status="superseded", completed_at=now, notes="a new session of this tool was started")
         .returning(m.c.session_id)
     ).all()
-    journal.overtake(
+    rollback_states.overtake(
         connection, r.c.session_id.in_(superseded), at=now, error="a new session of the tool was started first"
     )
     row = connection.execute(

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from rollguard.errors import RollbackRefused
-from rollguard.store import rollback_states as journal
+from rollguard.store import rollback_states
 from rollguard.store.monitoring import sessions
 from rollguard.store.schema import deployment_rollbacks as r
 from rollguard.store.versions import quarantine, versions
@@ -95,7 +95,9 @@ def decide(connection: Connection, intention: Intention, now: datetime) -> Decis
 
 def refuse_under_way(connection: Connection, tool_name: str) -> None:
     """Raise `RollbackRefused` if another rollback of the tool is decided and not over."""
-    row = connection.execute(sa.select(r).where(r.c.tool_name == tool_name, r.c.state.in_(journal.OPEN))).one_or_none()
+    row = connection.execute(
+        sa.select(r).where(r.c.tool_name == tool_name, r.c.state.in_(rollback_states.OPEN))
+    ).one_or_none()
     if row is not None:
         raise RollbackRefused(f"{tool_name}: rollback {row.rollback_id} is already under way")
 
@@ -109,7 +111,7 @@ def earlier_of_session(connection: Connection, intention: Intention) -> Row[Any]
     if intention.session_id is None:
         return None
     row = connection.execute(sa.select(r).where(r.c.session_id == intention.session_id)).one_or_none()
-    if row is not None and row.state not in journal.HELD:
+    if row is not None and row.state not in rollback_states.HELD:
         raise RollbackRefused(f"{intention.tool_name}: rollback {row.rollback_id} is already {row.state}")
     return row
 

@@ -12,12 +12,11 @@ from sqlalchemy.engine import Connection, Row
 from rollguard.errors import RollbackRefused
 from rollguard.model.rollback import Rollback, Unverified
 from rollguard.model.version import Version
-from rollguard.store import outbox
-from rollguard.store import rollback_states as journal
+from rollguard.store import outbox, rollback_states
 from rollguard.store.database.engine import Database
 from rollguard.store.monitoring import sessions
-from rollguard.store.rollbacks import actuator_leases as actuations
-from rollguard.store.rollbacks import claim as decisions
+from rollguard.store.rollbacks import actuator_leases
+from rollguard.store.rollbacks import claim as claims
 from rollguard.store.rollbacks.claim import Intention
 from rollguard.store.schema import deployment_monitoring as m
 from rollguard.store.schema import deployment_rollbacks as r
@@ -54,13 +53,13 @@ class Rollbacks:
     def open(self) -> list[Rollback]:
         """Return the rollbacks that are claimed and not over; a process carries them out now, or died doing so."""
         with self._database.read() as connection:
-            rows = connection.execute(sa.select(r).where(r.c.state.in_(journal.OPEN)).order_by(r.c.rollback_id))
+            rows = connection.execute(sa.select(r).where(r.c.state.in_(rollback_states.OPEN)).order_by(r.c.rollback_id))
             return [_rollback(row) for row in rows]
 
     def held(self, session_id: int, now: datetime) -> Rollback | None:
         """Return the session's rollback if it is held and not to be decided again yet, else None."""
         rollback = self.of_session(session_id)
-        if rollback is None or rollback.state not in journal.HELD:
+        if rollback is None or rollback.state not in rollback_states.HELD:
             return None
         waits = rollback.next_attempt_at is not None and now < rollback.next_attempt_at
         return rollback if waits or rollback.state == "observed" else None
@@ -68,9 +67,9 @@ class Rollbacks:
     def unfinished(self) -> list[Rollback]:
         """Return the rollbacks that should have happened and have not: open, or held in an active session."""
         active = sa.exists().where(m.c.session_id == r.c.session_id, m.c.status == "active")
-        held = sa.and_(r.c.state.in_(journal.HELD), active)
+        held = sa.and_(r.c.state.in_(rollback_states.HELD), active)
         with self._database.read() as connection:
-            rows = connection.execute(sa.select(r).where(sa.or_(r.c.state.in_(journal.OPEN), held)))
+            rows = connection.execute(sa.select(r).where(sa.or_(r.c.state.in_(rollback_states.OPEN), held)))
             return sorted(map(_rollback, rows), key=lambda rollback: rollback.rollback_id)
 
     def unverified(self) -> list[Unverified]:
@@ -107,9 +106,9 @@ class Rollbacks:
         """
         with self._database.write() as connection:
             self._database.lock_tool(connection, intention.tool_name)
-            decision = decisions.decide(connection, intention, now)
-            decisions.refuse_under_way(connection, intention.tool_name)
-            earlier = decisions.earlier_of_session(connection, intention)
+            decision = claims.decide(connection, intention, now)
+            claims.refuse_under_way(connection, intention.tool_name)
+            earlier = claims.earlier_of_session(connection, intention)
             values = _values(intention, decision, actuator, now)
             if earlier is None:
                 written = _rollback(connection.execute(sa.insert(r).values(**values).returning(r)).one())
@@ -120,7 +119,7 @@ class Rollbacks:
                 return _rollback(earlier)
             del values["state"]
             values["attempts"] = earlier.attempts + int(earlier.state == "failed")
-            return _moved(connection, journal.CLAIM_AGAIN, _rollback(earlier), **values)
+            return _moved(connection, rollback_states.CLAIM_AGAIN, _rollback(earlier), **values)
 
     def overtake_if_stale(self, rollback_id: int, now: datetime) -> Rollback | None:
         """claimed or restored → overtaken: call it off if its session is over or its version no longer live.
@@ -131,9 +130,9 @@ class Rollbacks:
         with self._database.write() as connection:
             going = self._locked(connection, rollback_id)
             stale = _why_stale(connection, going)
-            if stale is None or going.state not in journal.OPEN:
+            if stale is None or going.state not in rollback_states.OPEN:
                 return None
-            journal.overtake(connection, r.c.rollback_id == rollback_id, at=now, error=stale)
+            rollback_states.overtake(connection, r.c.rollback_id == rollback_id, at=now, error=stale)
             return _get(connection, rollback_id)
 
     def attempt(self, rollback_id: int, *, holder: str, until: datetime, now: datetime) -> tuple[Rollback, int]:
@@ -155,9 +154,9 @@ class Rollbacks:
             _refuse_stale(connection, claimed)
             again = 0 if claimed.next_attempt_at is None else 1
             attempted = _moved(
-                connection, journal.ATTEMPT, claimed, attempts=claimed.attempts + again, next_attempt_at=None
+                connection, rollback_states.ATTEMPT, claimed, attempts=claimed.attempts + again, next_attempt_at=None
             )
-            sequence = actuations.take(connection, claimed.tool_name, holder=holder, until=until, now=now)
+            sequence = actuator_leases.take(connection, claimed.tool_name, holder=holder, until=until, now=now)
             if sequence is None:
                 raise RollbackRefused(f"{_name(claimed)} is being carried out by another process")
             return attempted, sequence
@@ -173,7 +172,7 @@ class Rollbacks:
             claimed = self._locked(connection, rollback_id)
             _refuse_late(connection, claimed, sequence)
             values = {"restored_at": now, "sequence": sequence, "output": output}
-            return _moved(connection, journal.RESTORE, claimed, **values)
+            return _moved(connection, rollback_states.RESTORE, claimed, **values)
 
     def postpone(
         self,
@@ -195,7 +194,7 @@ class Rollbacks:
             claimed = self._locked(connection, rollback_id)
             _refuse_late(connection, claimed, sequence)
             values = {"error": error, "output": output, "next_attempt_at": next_attempt_at}
-            postponed = _moved(connection, journal.POSTPONE, claimed, **values)
+            postponed = _moved(connection, rollback_states.POSTPONE, claimed, **values)
             if event is not None:
                 outbox.add(connection, event, now)
             return postponed
@@ -223,13 +222,13 @@ class Rollbacks:
             going = self._locked(connection, rollback_id)
             if restore is None and going.state != "restored":
                 raise RollbackRefused(f"{_name(going)} is {going.state}, and no target has restored it")
-            if restore is None and not actuations.is_latest(connection, going.tool_name, going.sequence):
-                return _moved(connection, journal.REPEAT, going, sequence=None)
+            if restore is None and not actuator_leases.is_latest(connection, going.tool_name, going.sequence):
+                return _moved(connection, rollback_states.REPEAT, going, sequence=None)
             _refuse_stale(connection, going)
             version = versions.get(connection, going.tool_name, going.to_version or 0)
             finished = _moved(
                 connection,
-                journal.FINISH,
+                rollback_states.FINISH,
                 going,
                 rollback_successful=True,
                 rollback_time=now,
@@ -244,7 +243,7 @@ class Rollbacks:
             _quarantine(connection, finished, now)
             outbox.add(connection, event(finished), now)
             if restore is None:
-                actuations.settled(connection, finished.tool_name)
+                actuator_leases.settled(connection, finished.tool_name)
             else:
                 restore(version)
             return finished
@@ -269,7 +268,7 @@ class Rollbacks:
         with self._database.write() as connection:
             claimed = self._locked(connection, rollback_id)
             values = {"finished_at": now, "error": error, "next_attempt_at": next_attempt_at}
-            failed = _moved(connection, journal.FAIL, claimed, **values)
+            failed = _moved(connection, rollback_states.FAIL, claimed, **values)
             if event is not None:
                 outbox.add(connection, event, now)
             return failed
@@ -285,7 +284,9 @@ class Rollbacks:
         with self._database.write() as connection:
             values = {"verified_at": None if success is None else now, "verification_success": success}
             pending = r.c.verification_note.is_(None)
-            verified = journal.move(connection, journal.VERIFY, rollback_id, pending, verification_note=note, **values)
+            verified = rollback_states.move(
+                connection, rollback_states.VERIFY, rollback_id, pending, verification_note=note, **values
+            )
             if verified is not None and event is not None:
                 outbox.add(connection, event, now)
             return verified is not None
@@ -327,13 +328,13 @@ def _quarantine(connection: Connection, finished: Rollback, now: datetime) -> No
 def _refuse_stale(connection: Connection, going: Rollback) -> None:
     """Raise `RollbackRefused` if the decision is out of date."""
     stale = _why_stale(connection, going)
-    if stale is not None and going.state in journal.OPEN:  # if not open, the transition refuses it
+    if stale is not None and going.state in rollback_states.OPEN:  # if not open, the transition refuses it
         raise RollbackRefused(f"{going.tool_name}: {stale}")
 
 
 def _refuse_late(connection: Connection, claimed: Rollback, sequence: int) -> None:
     """Raise `RollbackRefused` if others took over during a call, because its result is out of date."""
-    if claimed.state == "claimed" and not actuations.is_latest(connection, claimed.tool_name, sequence):
+    if claimed.state == "claimed" and not actuator_leases.is_latest(connection, claimed.tool_name, sequence):
         raise RollbackRefused(f"{_name(claimed)} took so long that another process carries it out")
 
 
@@ -351,7 +352,7 @@ def _why_stale(connection: Connection, going: Rollback) -> str | None:
 # --- rows ------------------------------------------------------------------------------------------------------------
 
 
-def _values(intention: Intention, decision: decisions.Decision, actuator: str, now: datetime) -> dict[str, Any]:
+def _values(intention: Intention, decision: claims.Decision, actuator: str, now: datetime) -> dict[str, Any]:
     quarantines = not intention.manual if intention.quarantine is None else intention.quarantine
     return {
         "tool_name": intention.tool_name,
@@ -377,8 +378,10 @@ def _values(intention: Intention, decision: decisions.Decision, actuator: str, n
     }
 
 
-def _moved(connection: Connection, transition: journal.Transition, rollback: Rollback, **values: Any) -> Rollback:
-    row = journal.move(connection, transition, rollback.rollback_id, **values)
+def _moved(
+    connection: Connection, transition: rollback_states.Transition, rollback: Rollback, **values: Any
+) -> Rollback:
+    row = rollback_states.move(connection, transition, rollback.rollback_id, **values)
     if row is None:
         raise RollbackRefused(f"{_name(rollback)} is already {rollback.state}")
     return _rollback(row)

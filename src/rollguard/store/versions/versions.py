@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection
 from rollguard.errors import DeploymentConflict, InvalidInput, UnknownVersion
 from rollguard.model.names import checked_tool_name
 from rollguard.model.version import Deployment, Version
-from rollguard.store import rollback_states as journal
+from rollguard.store import rollback_states
 from rollguard.store.database.engine import Database
 from rollguard.store.schema import deployment_monitoring, deployment_rollbacks
 from rollguard.store.schema import tool_deployments as d
@@ -137,7 +137,7 @@ class Versions:
             yield Standing(
                 None if now_live is None else _get(connection, tool_name, now_live.version_number),
                 None if now_live is None else now_live.deployment_id,
-                journal.is_under_way(connection, tool_name),
+                rollback_states.is_under_way(connection, tool_name),
                 lambda sha256: find(connection, tool_name, sha256),
             )
 
@@ -327,18 +327,16 @@ def _get(connection: Connection, tool_name: str, version_number: int) -> Version
         sa.select(*_VERSION).where(v.c.tool_name == tool_name, v.c.version_number == version_number)
     ).one_or_none()
     if row is None:
-        numbers = connection.scalars(
-            sa.select(v.c.version_number).where(v.c.tool_name == tool_name).order_by(v.c.version_number)
-        ).all()
-        known = f"it has {', '.join(map(str, numbers))}" if numbers else "it has none"
-        raise UnknownVersion(f"{tool_name} has no version {version_number}; {known}")
+        numbers = sa.select(v.c.version_number).where(v.c.tool_name == tool_name).order_by(v.c.version_number)
+        known = ", ".join(map(str, connection.scalars(numbers)))
+        raise UnknownVersion(f"{tool_name} has no version {version_number}; it has {known or 'none'}")
     return Version(*row)
 
 
 def find(connection: Connection, tool_name: str, sha256: str) -> Version | None:
     """Return the version with exactly this code, None if there is none."""
     row = connection.execute(sa.select(*_VERSION).where(v.c.tool_name == tool_name, v.c.sha256 == sha256)).one_or_none()
-    return None if row is None else Version(*row)
+    return Version(*row) if row else None
 
 
 def _has_versions(connection: Connection, tool_name: str) -> bool:
@@ -393,7 +391,7 @@ def _supersede(connection: Connection, tool_name: str, deployment: Deployment, a
             notes=f"version {deployment.version_number} was deployed by {deployment.deployed_by}",
         )
     )
-    journal.overtake(
+    rollback_states.overtake(
         connection,
         r.c.tool_name == tool_name,
         at=at,
