@@ -5,6 +5,9 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 SEED_OR_NEW = $(or $(SEED),$$($(BIN)/python -c 'import secrets; print(secrets.randbits(32))'))
 
+# The tests start hundreds of processes; where Python is told to write no bytecode, each would compile everything.
+COMPILE = @$(BIN)/python -m compileall -q src tests examples
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast test-repeat long explore soak check bench study format clean
 
@@ -26,23 +29,29 @@ demo: $(STAMP) ## watch a bad deployment being found and rolled back, live, in u
 	@$(BIN)/python -m examples.demo
 
 test: $(STAMP) ## run the tests, on SQLite and on a real PostgreSQL, always with the same examples
+	$(COMPILE)
 	$(BIN)/pytest
 
 test-fast: $(STAMP) ## run most tests in a minute: without PostgreSQL, faults, other processes, demo, backtests, studies
+	$(COMPILE)
 	$(BIN)/pytest -m "not long and not soak and not slow"
 
 long: $(STAMP) ## run what takes too long for `make test`: faults at many steps, each benchmark and study once, tiny
+	$(COMPILE)
 	@seed=$(SEED_OR_NEW); echo "to repeat it: make long SEED=$$seed"; \
 	  ROLLGUARD_FAULTS_SEED=$$seed $(BIN)/pytest -m long
 
 explore: $(STAMP) ## look at other examples than `make test`, and at ten times as many
+	$(COMPILE)
 	@seed=$(SEED_OR_NEW); echo "to repeat it: make explore SEED=$$seed"; \
 	  HYPOTHESIS_PROFILE=explore $(BIN)/pytest -m "hypothesis and not long and not soak" --timeout=1800 --hypothesis-seed=$$seed
 
 test-repeat: $(STAMP) ## run `make test` N times: with 1, 2 and 4 workers, loaded, in random order: make test-repeat N=20
+	$(COMPILE)
 	$(BIN)/python -m tests.repeat $(or $(N),20)
 
 soak: $(STAMP) ## strike at every step, then watch and deploy in many processes at once: make soak SECONDS=60
+	$(COMPILE)
 	$(BIN)/pytest tests/faults -m soak
 	$(BIN)/python -W ignore -m benchmarks.soak --seconds $(or $(SECONDS),60)
 
