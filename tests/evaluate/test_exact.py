@@ -168,7 +168,7 @@ def _evident(baseline: int, rate: float, alpha: float, horizon: int, delta: floa
     return bounded_over_baselines(baseline, rate, chance, unseen=alpha / 100, step=0.5)
 
 
-@pytest.mark.parametrize("alpha", [0.01, 0.05, 0.2])
+@pytest.mark.parametrize("alpha", [0.05, *(pytest.param(alpha, marks=pytest.mark.long) for alpha in (0.01, 0.2))])
 def test_evidence_keeps_its_alpha(alpha: float) -> None:
     """Whatever the rate and the baseline, an unchanged tool is rolled back with probability alpha at most.
 

@@ -117,7 +117,10 @@ def published(case: Case, rules: Rules) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("rules", RULES, ids=range(len(RULES)))
+SOME_LONG = [pytest.param(rules, marks=pytest.mark.long if number % 3 else ()) for number, rules in enumerate(RULES)]
+
+
+@pytest.mark.parametrize("rules", SOME_LONG, ids=range(len(RULES)))
 def test_every_path_decides_as_the_judge(rules: Rules) -> None:
     """Over all counts of the grid the judge decides by the published rule, and all other paths decide as the judge."""
     lines = {(nb, fb): lines_of(rules, nb, fb, max(CALLS)) for nb, fb in BASELINES}
