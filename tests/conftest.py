@@ -225,7 +225,7 @@ def store(url: str) -> Iterator[ExecutionStore]:
 @pytest.fixture(autouse=True)
 def _processes() -> Iterator[None]:
     """No process that a test started lives longer than the test."""
-    from tests.registry.helpers import end_processes
+    from tests.processes import end_processes
 
     yield
     end_processes()

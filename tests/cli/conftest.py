@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import typer.main
 
 from rollguard.cli import main
 from tests.conftest import code
+from tests.processes import Process
 
 # A process runs one command, and builds all of them for it: four fifths of what a command takes here. Once is enough.
 typer.main.get_command = functools.cache(typer.main.get_command)
@@ -43,7 +44,6 @@ class Shell:
     def __init__(self, folder: Path, captured: pytest.CaptureFixture[str]) -> None:
         self.folder = folder
         self._captured = captured
-        self._started: list[subprocess.Popen[str]] = []
 
     def run(self, *words: object, stdin: str | bytes = b"") -> Ran:
         """Run a command in this process."""
@@ -63,22 +63,10 @@ class Shell:
         assert ran.exit_code == 0, ran.err
         return ran
 
-    def start(self, *words: object, **options: Any) -> subprocess.Popen[str]:
+    def start(self, *words: object, **options: Any) -> Process:
         """Start a command as a process of its own."""
-        command = [sys.executable, "-m", "rollguard", *map(str, words)]
         usual = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "cwd": self.folder}
-        process = subprocess.Popen(command, text=True, **{**usual, **options})
-        self._started.append(process)
-        return process
-
-    def end(self) -> None:
-        """Let no process of this shell live longer than its test."""
-        for process in self._started:
-            process.kill()
-            process.wait()
-            for pipe in (process.stdout, process.stderr):
-                if pipe is not None:
-                    pipe.close()
+        return Process("-m", "rollguard", *words, **{**usual, **options})
 
     def write(self, name: str, content: str | bytes) -> Path:
         """Make a file in the folder."""
@@ -115,7 +103,7 @@ def read_until(stream: Any, words: str) -> str:
 
 
 @pytest.fixture
-def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
     """A shell in an empty folder, with nothing of Rollguard in its environment."""
     for variable in [name for name in os.environ if name.startswith("ROLLGUARD_")]:
         monkeypatch.delenv(variable)
@@ -123,9 +111,7 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     folder = tmp_path / "project"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    shell = Shell(folder, capsys)
-    yield shell
-    shell.end()
+    return Shell(folder, capsys)
 
 
 @pytest.fixture

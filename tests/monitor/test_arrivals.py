@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import threading
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,7 @@ from rollguard.monitor.actions import ActionTaken
 from rollguard.store.database.change_feed import Arrivals, arrivals_in
 from rollguard.store.database.engine import Database
 from tests.conftest import Guard
+from tests.processes import finished, python
 
 LONG = 3_600.0  # seconds: what is waited for comes long before
 
@@ -43,12 +43,13 @@ def arrivals(watched: Guard) -> Iterator[Arrivals]:
     found.close()
 
 
-def _fail(url: str, count: int = 3) -> None:
-    with ExecutionStore(url) as store:
-        store.store_tool_executions(
-            {"tool_name": "my_tool", "success": False, "error": "ValueError: no", "version_number": 2}
-            for _ in range(count)
-        )
+FAIL = """
+import sys
+from rollguard import ExecutionStore
+failure = {"tool_name": "my_tool", "success": False, "error": "ValueError: no", "version_number": 2}
+with ExecutionStore(sys.argv[1]) as store:
+    store.store_tool_executions([failure] * 3)
+"""
 
 
 def test_arrivals_of_this_process_are_told(watched: Guard, arrivals: Arrivals) -> None:
@@ -60,10 +61,9 @@ def test_arrivals_of_this_process_are_told(watched: Guard, arrivals: Arrivals) -
 
 def test_arrivals_of_another_process_are_told(arrivals: Arrivals, url: str) -> None:
     """What another process stores wakes as well."""
-    other = multiprocessing.get_context("spawn").Process(target=_fail, args=(url,))
-    other.start()
+    other = python(FAIL, url)
     assert arrivals.wait(LONG) == {"my_tool"}
-    other.join()
+    finished(other)
 
 
 def test_arrivals_after_a_deletion_are_told(watched: Guard, arrivals: Arrivals) -> None:
@@ -109,12 +109,11 @@ async def test_a_running_loop_rolls_back_as_soon_as_the_third_call_fails(watched
     running = asyncio.create_task(loop.run(handle_signals=False))
     while not loop.stats["checks"]:
         await asyncio.sleep(0.01)
-    other = multiprocessing.get_context("spawn").Process(target=_fail, args=(url,))
-    other.start()
+    other = python(FAIL, url)
     while not loop.stats["rollbacks_triggered"]:
         assert not running.done()
         await asyncio.sleep(0.01)
-    other.join()
+    finished(other)
     loop.stop()
     await running
     assert loop.stats["cycles"] == 1

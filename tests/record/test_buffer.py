@@ -16,7 +16,7 @@ from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry
 from rollguard.model.execution import Execution
 from rollguard.record import Note, Recorder, Spool
 from tests.conftest import NOW, code
-from tests.registry.helpers import finished, python
+from tests.processes import finished, python
 
 
 def _note(number: int = 0, *, success: bool = True, error: str | None = None) -> Note:

@@ -20,7 +20,8 @@ from rollguard.errors import StoreUnavailable
 from rollguard.model.execution import Execution
 from rollguard.record import Recorder, Spool, request
 from tests.conftest import NOW, PostgresServer
-from tests.registry.helpers import executions, finished, python
+from tests.processes import finished, python
+from tests.registry.helpers import executions
 
 TOOL = "def my_tool(x):\n    return x\n"
 NOTE = ("my_tool", True, 1.0, None, None, None, None, NOW.timestamp(), None, None, None)

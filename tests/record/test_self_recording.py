@@ -11,7 +11,8 @@ import pytest
 
 from rollguard import ExecutionStore, tool
 from rollguard.record.instrument import recorder_of
-from tests.registry.helpers import executions, finished, python
+from tests.processes import finished, python
+from tests.registry.helpers import executions
 
 SCRIPT = """
 import os, sys

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from rollguard.model.execution import Execution
 from rollguard.record import Spool
 from tests.conftest import NOW
-from tests.registry.helpers import finished, python
+from tests.processes import at_once, python
 
 
 def row(number: int, **more: Any) -> Execution:
@@ -211,14 +211,7 @@ def test_processes_share_a_spool(spool: Spool, tmp_path: Path) -> None:
     """Processes that append and drain at once lose no row and double none, and keep each one's order."""
     starts = (0, 1_000, 2_000)
     sharing = [python(SHARING, spool.path, str(start), tmp_path / "out") for start in starts]
-    for process in sharing:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in sharing:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-    taken = [json.loads(finished(process)) for process in sharing]
+    taken = [json.loads(printed) for printed in at_once(sharing)]
     taken.append([number_of(one) for one in drained(spool)])
     everything = [n for numbers in taken for n in numbers]
     assert sorted(everything) == [n for start in starts for n in range(start, start + 60)]

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -28,44 +23,3 @@ def executions(store: ExecutionStore, tool_name: str | None = None) -> list[dict
             if row[column] is not None:
                 row[column] = json.loads(row[column])
     return rows
-
-
-_started: list[subprocess.Popen[str]] = []
-
-
-def python(script: str, *arguments: str | Path) -> subprocess.Popen[str]:
-    """A real Python process that runs `script`; it lives no longer than the test that started it."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-    )
-    _started.append(process)
-    return process
-
-
-def end_processes() -> None:
-    """End what a test left running when it failed, or the next test would be told of it too."""
-    while _started:
-        process = _started.pop()
-        process.kill()  # nothing where it has ended
-        process.wait()
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            if pipe is not None:
-                with contextlib.suppress(BrokenPipeError):  # what it was sent and did not read
-                    pipe.close()
-
-
-def finished(process: subprocess.Popen[str], timeout: float = 300) -> str:
-    """What the process printed, once it has ended well."""
-    try:
-        out, err = process.communicate(timeout=timeout)
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-    assert process.returncode == 0, err
-    return out

@@ -18,7 +18,8 @@ import pytest
 from rollguard import ExecutionStore, ToolRegistry
 from rollguard.errors import InvalidSetting
 from rollguard.registry import FailureRule, Folder
-from tests.registry.helpers import executions, finished, python
+from tests.processes import finished, python
+from tests.registry.helpers import executions
 
 
 def write(folder: Path, code: str, name: str = "my_tool") -> None:

@@ -15,7 +15,7 @@ from rollguard.registry.folder.swap_journal import entries_in, write_entry
 from rollguard.settings import Settings
 from rollguard.store import digest
 from tests.conftest import Guard, PostgresServer, code
-from tests.registry.helpers import finished, python
+from tests.processes import finished, python
 from tests.watching import recover
 
 DIE_IN_THE_SWAP = """

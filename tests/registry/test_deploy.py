@@ -21,7 +21,8 @@ from rollguard.errors import (
 )
 from rollguard.registry import Folder
 from tests.conftest import NOW, PostgresServer, code
-from tests.registry.helpers import executions, finished, python
+from tests.processes import finished, python
+from tests.registry.helpers import executions
 
 
 def history(store: ExecutionStore, name: str = "my_tool") -> list[tuple[int, str, str]]:

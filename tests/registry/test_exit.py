@@ -8,7 +8,8 @@ import pytest
 
 from rollguard import ExecutionStore, ToolRegistry
 from tests.conftest import code
-from tests.registry.helpers import executions, finished, python
+from tests.processes import finished, python
+from tests.registry.helpers import executions
 
 # What is registered first is called last: after everything that Rollguard does at exit.
 LAST = """

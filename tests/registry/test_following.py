@@ -18,7 +18,8 @@ from rollguard.model.version import Version
 from rollguard.registry.deploy.actuators import Order
 from rollguard.registry.folder.replica_state import ReplicaState
 from tests.conftest import code
-from tests.registry.helpers import executions, finished, python
+from tests.processes import finished, python
+from tests.registry.helpers import executions
 
 WITHIN = 300.0  # seconds until a test gives up; a loaded machine takes its time
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from rollguard import ExecutionStore, ToolRegistry
-from tests.registry.helpers import executions, finished, python
+from tests.processes import at_once, finished, go_on, python
+from tests.registry.helpers import executions
 
 DEPLOY_AT_ONCE = """
 import sys
@@ -34,9 +35,7 @@ def test_two_deploy_at_once(store: ExecutionStore, url: str, tools_dir: Path) ->
     outcomes = []
     for _ in range(rounds):
         for process in both:
-            assert process.stdin is not None
-            process.stdin.write("\n")
-            process.stdin.flush()
+            go_on(process)
         outcomes.append(sorted(process.stdout.readline().strip() for process in both if process.stdout))
         live = store.versions.live("my_tool")
         assert live is not None
@@ -65,16 +64,7 @@ def test_first_start_of_several_at_once(store: ExecutionStore, url: str, tools_d
     names = [f"tool_{n}" for n in range(8)]
     for name in names:
         (tools_dir / f"{name}.py").write_text(f"def {name}(): ...\n")
-    starting = [python(FIRST_START, url, tools_dir) for _ in range(3)]
-    for process in starting:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in starting:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-    for process in starting:
-        assert finished(process).strip() == f"{names} {{}}"
+    assert at_once([python(FIRST_START, url, tools_dir) for _ in range(3)]) == [f"{names} {{}}\n"] * 3
     for name in names:
         assert [d.version_number for d in store.versions.deployments(name)] == [1]
         assert [v.kind for v in store.versions.history(name)] == ["initial"]
@@ -124,19 +114,12 @@ def test_deploying_and_calling_at_once(store: ExecutionStore, url: str, tools_di
     registry.deploy("my_tool", "MARK = -1\ndef my_tool():\n    return MARK\n")
     callers = [python(STRESS_CALL, url, tools_dir) for _ in range(2)]
     deployers = [python(STRESS_DEPLOY, url, tools_dir, str(seed)) for seed in range(3)]
-    for process in (*callers, *deployers):
+    for process in callers:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-    for process in deployers:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-    for process in deployers:
-        finished(process)
+    at_once(deployers)
     for process in callers:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
+        go_on(process)
     calls = sum(int(finished(process)) for process in callers)
     assert not registry.recorder.spool.pending
     marks = {

@@ -16,7 +16,8 @@ from rollguard.registry import Folder
 from rollguard.registry.folder.folder import FileStamp
 from rollguard.registry.serve.live_tools import LiveTools
 from tests.conftest import code
-from tests.registry.helpers import executions, finished, python
+from tests.processes import finished, python
+from tests.registry.helpers import executions
 
 
 def returning(number: int) -> str:

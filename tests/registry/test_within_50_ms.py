@@ -14,7 +14,7 @@ from rollguard.registry import Folder
 from rollguard.registry.folder.folder import FileStamp
 from rollguard.registry.serve.live_tools import LiveTools
 from tests.conftest import NOW, code
-from tests.registry.helpers import finished, python
+from tests.processes import finished, python
 
 BOUND = 0.05
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import pickle
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -23,6 +24,7 @@ from rollguard.store.rollups.query import Rollups
 from rollguard.store.rollups.selection import Selection
 from tests.conftest import NOW
 from tests.contract.sql import ask
+from tests.processes import at_once, python
 from tests.store.old_store import make_old_store
 
 WEEK = timedelta(days=7)
@@ -186,17 +188,20 @@ def test_rows_without_an_id_are_other_programs(store: ExecutionStore, url: str) 
 # --- two at once -----------------------------------------------------------------------------------------------------
 
 
-def _write(url: str, rows: list[Execution], ready: Any, results: Any) -> None:
-    with ExecutionStore(url) as store:
-        ready.wait()
-        try:
-            results.put(store.executions.write(rows))
-        except Exception as error:  # noqa: BLE001 - reported to the test
-            results.put(repr(error))
+WRITE = """
+import pickle, sys
+from pathlib import Path
+from rollguard import ExecutionStore
+rows = pickle.loads(Path(sys.argv[2]).read_bytes())
+with ExecutionStore(sys.argv[1]) as store:
+    print("ready", flush=True)
+    sys.stdin.readline()
+    print(store.executions.write(rows))
+"""
 
 
 @pytest.mark.parametrize("ours", [True, False], ids=["ids of ours", "callers' ids"])
-def test_processes_that_write_the_same_ids_at_once(store: ExecutionStore, url: str, ours: bool) -> None:
+def test_processes_that_write_the_same_ids_at_once(store: ExecutionStore, url: str, tmp_path: Path, ours: bool) -> None:
     """Two processes that write the same ids at the same moment, the callers' with other times, store each once."""
 
     def rows(shift: timedelta) -> list[Execution]:
@@ -207,14 +212,9 @@ def test_processes_that_write_the_same_ids_at_once(store: ExecutionStore, url: s
 
     same = [store.executions.row(**execution) for execution in _executions(3_000, executed_at=NOW)]
     each = (same, same) if ours else (rows(timedelta(0)), rows(2 * WEEK)[::-1])
-    context = multiprocessing.get_context("spawn")
-    ready, results = context.Barrier(2), context.Queue()
-    processes = [context.Process(target=_write, args=(url, given, ready, results)) for given in each]
-    for process in processes:
-        process.start()
-    new = [results.get(timeout=300) for _ in processes]
-    for process in processes:
-        process.join()
+    for number, half in enumerate(each):
+        (tmp_path / f"rows-{number}").write_bytes(pickle.dumps(half))
+    new = map(int, at_once([python(WRITE, url, tmp_path / f"rows-{number}") for number in range(2)]))
     assert sum(new) == len(_stored(url)) == len(set(_stored(url))) == _counted(store) == 3_000
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from rollguard import ExecutionStore
 from rollguard.store.database.fork_gate import sqlite_gate
-from tests.registry.helpers import finished, python
+from tests.processes import finished, python
 
 WRITING = """
 import os, sys, threading

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from rollguard import ExecutionStore
 from rollguard.errors import InvalidInput, NotARollguardStore, SchemaTooNew, SchemaTooOld, StoreUnavailable
 from rollguard.store.database.engine import Database
 from rollguard.store.schema import ONLY_ON, metadata, migrate
-from tests.conftest import NOW
+from tests.processes import at_once, python
 from tests.store.old_store import make_old_store
 
 VIEWS = {
@@ -100,14 +99,15 @@ def test_somebody_elses_tables_are_left_alone(new_url: Callable[[], str]) -> Non
     database.close()
 
 
-def _open(url: str, ready: object, results: object) -> None:
-    ready.wait()
-    try:
-        with ExecutionStore(url) as store:
-            store.store_tool_execution(tool_name="t", success=True, executed_at=NOW)
-        results.put("opened")
-    except Exception as error:  # noqa: BLE001 - reported to the test
-        results.put(repr(error))
+OPEN = """
+import sys
+from rollguard import ExecutionStore
+print("ready", flush=True)
+sys.stdin.readline()
+with ExecutionStore(sys.argv[1]) as store:
+    store.store_tool_execution(tool_name="t", success=True)
+print("opened")
+"""
 
 
 @pytest.mark.parametrize("old", [False, True])
@@ -116,14 +116,7 @@ def test_processes_that_open_one_store_at_once_are_safe(new_url: Callable[[], st
     url = new_url()
     if old:
         make_old_store(url)
-    context = multiprocessing.get_context("spawn")
-    ready, results = context.Barrier(6), context.Queue()
-    processes = [context.Process(target=_open, args=(url, ready, results)) for _ in range(6)]
-    for process in processes:
-        process.start()
-    assert [results.get(timeout=300) for _ in processes] == ["opened"] * 6
-    for process in processes:
-        process.join()
+    assert at_once([python(OPEN, url) for _ in range(6)]) == ["opened\n"] * 6
     with ExecutionStore(url) as store:
         assert store.executions.tool_names() == ["t"]
 

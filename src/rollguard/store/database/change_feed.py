@@ -7,6 +7,8 @@ every commit of any process changes (`PRAGMA data_version`) is looked at 20 time
 from __future__ import annotations
 
 import contextlib
+import selectors
+import socket
 import sqlite3
 import threading
 import time
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 _Found = TypeVar("_Found")
 
 CHANNEL = "rollguard_executions"
-_LISTEN_FOR = 0.25  # seconds between two checks of whether to stop listening
 _HIGHEST = "SELECT COALESCE(MAX(id), 0) FROM tool_executions"
 _NEW = "SELECT DISTINCT tool_name FROM tool_executions WHERE id > :last AND id <= :highest"
 
@@ -163,6 +164,7 @@ class Listening:
         self._errors = psycopg.Error
         self._connection: psycopg.Connection[Any] | None = None
         self._interrupted = threading.Event()
+        self._wakes: tuple[socket.socket, ...] = ()  # two ends: who waits, and who wakes it
 
     def wait(self, timeout: float) -> set[str]:
         """See `Arrivals`; what is returned are the notes."""
@@ -170,9 +172,13 @@ class Listening:
         try:
             connection = self._listening()
             while not self._interrupted.is_set() and (left := end - time.monotonic()) > 0:
-                tools = {note.payload for note in connection.notifies(timeout=min(_LISTEN_FOR, left), stop_after=1)}
+                tools = {note.payload for note in connection.notifies(timeout=0)}
                 if tools:
                     return tools
+                with selectors.DefaultSelector() as readable:
+                    readable.register(connection, selectors.EVENT_READ)
+                    readable.register(self._wakes[0], selectors.EVENT_READ)
+                    readable.select(left)
         except self._errors as error:
             self.close()
             raise StoreUnavailable(f"{self._database} cannot be listened to for new {self._what}: {error}") from error
@@ -181,6 +187,9 @@ class Listening:
     def interrupt(self) -> None:
         """See `Arrivals`."""
         self._interrupted.set()
+        with contextlib.suppress(OSError):  # it is closed at this moment
+            for wake in self._wakes[1:]:
+                wake.send(b"!")
 
     def close(self) -> None:
         """See `Arrivals`."""
@@ -188,6 +197,9 @@ class Listening:
             with contextlib.suppress(self._errors):
                 self._connection.close()
         self._connection = None
+        wakes, self._wakes = self._wakes, ()
+        for end in wakes:
+            end.close()
 
     def _listening(self) -> psycopg.Connection[Any]:
         import psycopg
@@ -198,5 +210,6 @@ class Listening:
                 autocommit=True,
                 connect_timeout=5,
             )
+            self._wakes = socket.socketpair()
             self._connection.execute(f"LISTEN {self._channel}")
         return self._connection
