@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import shutil
@@ -10,9 +11,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
+from sqlalchemy.dialects.postgresql.base import PGDialect
+from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 
 from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry
 from rollguard.model.session import Session
@@ -72,6 +77,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that starts the tests in the background has them, and every process they start, ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# A store compiles each of its statements once. The tests open thousands: those of one kind of database share them.
+COMPILED: dict[Any, Any] = {}
+for kind in (SQLiteDialect, PGDialect):
+    kind.__eq__ = lambda one, other: type(one) is type(other)  # type: ignore[method-assign]
+    kind.__hash__ = lambda one: hash(type(one))  # type: ignore[method-assign]
+
+
+@sa.event.listens_for(sa.Engine, "engine_connect")
+def share_compiled(connection: sa.Connection) -> None:
+    connection.execution_options(compiled_cache=COMPILED)
+
+
 MEMORY = Path("/dev/shm")
 if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4 << 30:
     os.environ["TMPDIR"] = str(MEMORY)  # nothing here has to survive, and on a slow disk the tests only wait for it
@@ -89,6 +106,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         postgresql = "postgres" in item.name or "postgres" in getattr(item, "fixturenames", ())
         if postgresql or file.startswith(SLOW):
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported and collected out of every later garbage collection."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def pytest_report_header() -> str:
