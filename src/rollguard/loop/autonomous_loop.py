@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,9 +13,10 @@ from datetime import datetime
 from rollguard.errors import InvalidSetting, StoreUnavailable
 from rollguard.loop.stages import ResidentStage, Stage, default_stages
 from rollguard.loop.stages.health import COUNTERS
+from rollguard.model.log import logger_of
 from rollguard.monitor.deployment_monitor import DeploymentMonitor
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 _RETRY_SECONDS = 15.0  # after a stage that failed, at the latest
 

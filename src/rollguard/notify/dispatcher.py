@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from rollguard.errors import InvalidInput, RollguardError
 from rollguard.model.event import Event
+from rollguard.model.log import logger_of
 from rollguard.model.notification import PendingNotification
 from rollguard.notify.notifier import Notifier, Unreachable
 from rollguard.store import ExecutionStore
 from rollguard.store.executions.payloads import clean_text
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 _FIRST_RETRY = timedelta(seconds=10)
 _LAST_RETRY = timedelta(hours=1)

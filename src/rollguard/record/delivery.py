@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from pathlib import Path
 
 from rollguard.errors import NotARollguardStore, StoreError, StoreUnavailable
 from rollguard.model.execution import Execution
+from rollguard.model.log import logger_of
 from rollguard.record.fork_safety import renew_after_fork
 from rollguard.record.spool import Spool
 from rollguard.store import ExecutionStore
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 RETRY_AFTER = 5.0  # seconds for which an unreachable database is not asked again
 _AWAY = (StoreUnavailable, NotARollguardStore)  # caused by no row: keep them all and try again later

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
-import logging
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
@@ -15,13 +14,14 @@ from types import CoroutineType
 from typing import Any, TypeVar, cast
 
 from rollguard.errors import InvalidInput
+from rollguard.model.log import logger_of
 from rollguard.model.names import checked_tool_name
 from rollguard.record import Recorder, Spool
 from rollguard.record.call import Call, IsFailure, Subject, awaited, describe, in_event_loop, run
 from rollguard.record.fork_safety import renew_after_fork
 from rollguard.store import ExecutionStore
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
 VersionNumber = int | Callable[[], int | None]

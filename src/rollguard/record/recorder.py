@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import multiprocessing.util
 import os
 import threading
@@ -16,11 +15,12 @@ from typing import Any
 
 from rollguard.errors import InvalidInput
 from rollguard.model.execution import Execution
+from rollguard.model.log import logger_of
 from rollguard.record.delivery import RETRY_AFTER, Delivery
 from rollguard.record.spool import Spool
 from rollguard.store import ExecutionStore, complete_call
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 _SHOWN = 500  # characters of a result in the error of a failure
 _CHECK_BATCH_EVERY = 0.1  # seconds between two checks of the batch's size

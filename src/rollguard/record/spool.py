@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import logging
 import os
 import re
 import zlib
@@ -16,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from rollguard.model.execution import FIELDS, Execution, checked_moment
+from rollguard.model.log import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 _BATCH = 1_000  # rows handed over at once
 _LARGE = 16 * 2**20  # bytes in one file: about ten thousand rows

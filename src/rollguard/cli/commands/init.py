@@ -44,7 +44,7 @@ def init(
     lines = [f"wrote {file}" for file in written]
     lines += [f"kept  {file}, which was there already" for file in kept]
     lines += ["", "Next, try:", *(f"  {command}" for command in commands)]
-    output.emit("\n".join(lines) + "\n")
+    output.lines(*lines)
 
 
 def _write_new(file: Path, content: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import platform
 import uuid
@@ -10,12 +9,13 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
 from rollguard.errors import StoreError
+from rollguard.model.log import logger_of
 from rollguard.model.session import Session
 from rollguard.monitor.actions import ActionTaken
 from rollguard.monitor.deployment_monitor import DeploymentMonitor
 from rollguard.monitor.session_checks import BATCH, moment_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 COUNTERS = ("checks", "rollbacks_triggered", "rollbacks_failed", "sessions_completed", "errors")
 

@@ -11,12 +11,13 @@ import weakref
 from collections.abc import Callable
 
 from rollguard.errors import InvalidToolName, RollguardError, ToolFileError
+from rollguard.model.log import logger_of
 from rollguard.registry.deploy.hand_edits import keep_hand_edit
 from rollguard.registry.folder.folder import Folder, checked_file_name
 from rollguard.registry.folder.replica_state import ReplicaState
 from rollguard.store import ExecutionStore, Moves, Pointer, digest
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 _ASK_EVERY = 0.8  # seconds between two checks without notifications: less than the promised second
 _FIRST_RETRY, _LAST_RETRY = 0.8, 60.0  # seconds between two attempts to write a file

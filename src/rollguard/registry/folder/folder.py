@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 import os
 import re
 import stat
@@ -14,8 +13,9 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from rollguard.errors import InvalidToolName, ToolFileError
+from rollguard.model.log import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 MAX_NAME = 100
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*", re.ASCII)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import tempfile
 import threading
 from pathlib import Path
 
+from rollguard.model.log import logger_of
 from rollguard.record.fork_safety import renew_after_fork
 from rollguard.store import ExecutionStore
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 class ReplicaState:
