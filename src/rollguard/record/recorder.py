@@ -15,7 +15,7 @@ from typing import Any
 
 from rollguard.errors import InvalidInput
 from rollguard.model.execution import Execution
-from rollguard.model.log import logger_of
+from rollguard.model.log import EXITS, logger_of
 from rollguard.record.delivery import RETRY_AFTER, Delivery
 from rollguard.record.spool import Spool
 from rollguard.store import ExecutionStore, complete_call
@@ -26,6 +26,7 @@ _SHOWN = 500  # characters of a result in the error of a failure
 _CHECK_BATCH_EVERY = 0.1  # seconds between two checks of the batch's size
 _CHECK_SPOOL_EVERY = 60.0  # seconds; another process may have left executions there
 _PATIENCE = 10.0  # seconds that the end of a process waits for the thread
+_FIRST_PAUSE, _LAST_PAUSE = 0.1, 60.0  # seconds after an error of the thread's own
 
 
 Note = tuple[Any, ...]
@@ -190,7 +191,9 @@ class Recorder:
         for note in notes:
             try:
                 rows.append(note if isinstance(note, Execution) else complete_call(note))
-            except Exception:  # a tool's error may have any text
+            except EXITS:
+                raise
+            except BaseException:  # a tool's error may have any text, of any class
                 logger.exception("an execution of %r could not be recorded", note[0])
                 self._delivery.count_lost()
         return rows
@@ -232,6 +235,14 @@ class Recorder:
                 return
         self._resting = True
         self.empty()
+
+    def _thread_ended(self) -> None:
+        """Start another thread if this one ended although the recorder goes on, and say so."""
+        if self._over.is_set():
+            return
+        logger.error("the thread that stores executions ended, and another one starts")
+        self._thread = None
+        self._wake()
 
     def _rest(self) -> threading.Event:
         """Prepare the thread to wait for notes. A note that arrives at this moment wakes it at once."""
@@ -276,24 +287,46 @@ class _Owned:
 
 
 def _store_notes(ours: weakref.ref[Recorder]) -> None:
-    """Store notes until the recorder is gone; the thread does not keep it alive."""
-    while (recorder := ours()) is not None:
-        over = recorder._over
-        work, interval, spool, retry_after = (
-            recorder._rest(),
-            recorder._flush_interval,
-            recorder.spool,
-            recorder._retry_after,
-        )
-        del recorder
-        if work.wait(retry_after if spool.pending else _CHECK_SPOOL_EVERY):
-            _gather(ours, interval, over)
-        if over.is_set():
-            return
-        if (recorder := ours()) is not None:
-            recorder.empty()
-            recorder._delivery.try_again()
+    """Store notes until the recorder is gone; the thread does not keep it alive. It survives any error."""
+    pause = _FIRST_PAUSE
+    try:
+        while (recorder := ours()) is not None:
+            over = recorder._over
             del recorder
+            try:
+                _store_next(ours, over)
+            except EXITS:
+                raise
+            except BaseException:
+                logger.exception("executions could not be stored, which is tried again in %g s", pause)
+                over.wait(pause)
+                pause = min(_LAST_PAUSE, 2 * pause)
+            else:
+                pause = _FIRST_PAUSE
+            if over.is_set():
+                return
+    finally:
+        if (recorder := ours()) is not None:
+            recorder._thread_ended()
+
+
+def _store_next(ours: weakref.ref[Recorder], over: threading.Event) -> None:
+    """Wait for notes, and store them."""
+    recorder = ours()
+    if recorder is None:
+        return
+    work, interval, spool, retry_after = (
+        recorder._rest(),
+        recorder._flush_interval,
+        recorder.spool,
+        recorder._retry_after,
+    )
+    del recorder
+    if work.wait(retry_after if spool.pending else _CHECK_SPOOL_EVERY):
+        _gather(ours, interval, over)
+    if not over.is_set() and (recorder := ours()) is not None:
+        recorder.empty()
+        recorder._delivery.try_again()
 
 
 def _gather(ours: weakref.ref[Recorder], interval: float, over: threading.Event) -> None:
