@@ -11,9 +11,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
+from rollguard.cli import watching
 from rollguard.errors import RollguardError, ToolFileError, ToolLoadError
 from rollguard.model.rollback import Rollback
 from rollguard.model.version import Deployment
+from rollguard.model.watcher import WatcherState
 from rollguard.record import Spool, refused_beside
 from rollguard.registry import Folder
 from rollguard.registry.folder.swap_journal import entries_in
@@ -256,15 +258,24 @@ def _rollback(rollback: Rollback) -> Finding:
 
 
 def _watching(settings: Settings, store: ExecutionStore, now: datetime) -> Iterator[Finding]:
-    late = now - 2 * timedelta(seconds=settings.watch.check_interval_seconds)
-    rows = store.reports.active_monitoring()
+    interval = timedelta(seconds=settings.watch.check_interval_seconds)
+    late = now - 2 * interval
+    rows, who = store.reports.active_monitoring(), store.watchers.watching()
+    for watcher in who.watchers:
+        if watcher.state is not WatcherState.WATCHING:
+            yield _warning("watch", watching.says(watcher), "see whether it runs, and its log")
+    nobody = watching.warning(who, interval)
     missed = [row["tool_name"] for row in rows if (row["latest_check_at"] or row["monitoring_started_at"]) < late]
     if missed:
         few = ", ".join(missed[:3]) + (", …" if len(missed) > 3 else "")
         says = f"{len(missed)} of {len(rows)} deployments were not checked for two intervals: {few}"
         yield _broken("watch", says, "start: rollguard watch")
+    elif nobody is not None:
+        says = f"{len(rows)} deployments are monitored, and no watcher is running"
+        yield _warning("watch", says, "start: rollguard watch; or run rollguard watch --once as a cron job")
     else:
-        yield _ok("watch", f"{len(rows)} deployments are monitored, and no check is overdue")
+        by = [watching.says(watcher) for watcher in who.watchers if watcher.state is WatcherState.WATCHING]
+        yield _ok("watch", "; ".join([f"{len(rows)} deployments are monitored, and no check is overdue", *by]))
 
 
 def _notifications(store: ExecutionStore) -> Iterator[Finding]:

@@ -36,6 +36,9 @@ _STYLES = {
     "active": "cyan",
     "observed": "yellow",
     "capped": "red",
+    "watching": "green",
+    "behind": "yellow",
+    "silent": "red",
 }
 
 _DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
@@ -178,12 +181,12 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: st
     return made
 
 
-def cell(value: object) -> RenderableType:
-    """Return a value as the text of a table cell, never read as markup."""
+def cell(value: object, alarming: object = None) -> RenderableType:
+    """Return a value as the text of a table cell, never read as markup; in red if it is the alarming one."""
     from rich.text import Text
 
     text = NOTHING if value is None else one_line(str(value))
-    return Text(text, style=_STYLES.get(text, ""))
+    return Text(text, style="bold red" if value is not None and value == alarming else _STYLES.get(text, ""))
 
 
 def listing(

@@ -18,6 +18,7 @@ from rollguard.model.execution import Execution
 from rollguard.model.log import EXITS, logger_of
 from rollguard.record.delivery import RETRY_AFTER, Delivery
 from rollguard.record.spool import Spool
+from rollguard.record.unwatched import Unwatched
 from rollguard.store import ExecutionStore, complete_call
 
 logger = logger_of(__name__)
@@ -57,6 +58,7 @@ class Recorder:
         batch_size: notes stored in one transaction.
         buffer_size: notes that wait at most; further ones go to the spool.
         retry_after: seconds before an unreachable database is tried again.
+        unwatched: logs that nobody watches; the thread asks it now and then.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Recorder:
         batch_size: int = 1_000,
         buffer_size: int = 50_000,
         retry_after: float = RETRY_AFTER,
+        unwatched: Unwatched | None = None,
     ) -> None:
         self._store = store
         self._delivery = Delivery(store, spool, retry_after=retry_after, durable=durable)
@@ -77,6 +80,7 @@ class Recorder:
         self._batch_size = batch_size
         self._buffer_size = buffer_size
         self._retry_after = max(retry_after, _CHECK_BATCH_EVERY)
+        self._unwatched = Unwatched(store) if unwatched is None else unwatched
         self._begin_anew()
         if not durable:
             store.database.before_reading(self.empty)
@@ -108,6 +112,8 @@ class Recorder:
         """Record one call. Raise nothing; wait only for the spool, if the buffer is full."""
         if self._through:
             self._write_through(self._rows([note]))
+            if self._thread is None:
+                self._wake()  # the thread has nothing to store, but tells if nobody watches
             return
         buffer = self._buffer
         if len(buffer) >= self._buffer_size:
@@ -214,6 +220,7 @@ class Recorder:
 
     def _wake(self) -> None:
         self._resting = False
+        self._unwatched.resume()
         if self._thread is None:
             self._start()
         self._work.set()
@@ -327,6 +334,7 @@ def _store_next(ours: weakref.ref[Recorder], over: threading.Event) -> None:
     if not over.is_set() and (recorder := ours()) is not None:
         recorder.empty()
         recorder._delivery.try_again()
+        recorder._unwatched.check()
 
 
 def _gather(ours: weakref.ref[Recorder], interval: float, over: threading.Event) -> None:

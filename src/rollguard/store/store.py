@@ -11,6 +11,7 @@ from rollguard.store.database.engine import Database
 from rollguard.store.executions.executions import Executions
 from rollguard.store.executions.payloads import Payloads, Redact
 from rollguard.store.monitoring.sessions import Sessions
+from rollguard.store.monitoring.watchers import Watchers
 from rollguard.store.outbox import Outbox
 from rollguard.store.retention.retention import Retention, Tidied
 from rollguard.store.rollbacks.actuator_leases import Actuations
@@ -67,6 +68,7 @@ class ExecutionStore:
         self.versions = Versions(self.database)
         self.pointers = Pointers(self.database)
         self.sessions = Sessions(self.database)
+        self.watchers = Watchers(self.database)
         self.rollbacks = Rollbacks(self.database)
         self.quarantine = Quarantine(self.database)
         self.actuations = Actuations(self.database)
