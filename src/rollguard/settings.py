@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from rollguard.errors import InvalidSetting, given, unchained
 from rollguard.http_client import can_be_posted_to
 from rollguard.judge import Rules
+from rollguard.model.file_access import FileAccess
 from rollguard.registry import FailureRule
 
 FILE_NAME = "rollguard.toml"
@@ -90,7 +91,7 @@ _SECTIONS: dict[str, type[_Section]] = {
     "notify": NotifySettings,
 }
 _TEXTS = ("database", "tools_dir")
-_TOP = (*_TEXTS, "follow")
+_TOP = (*_TEXTS, "follow", "file_access")
 _SECRET = frozenset({"database", "notify", "webhook_urls", "command", "url", "secret"})  # keys; values are not shown
 _KNOWN = (*_TOP, "monitor", *_SECTIONS, "tools")
 
@@ -103,6 +104,7 @@ class Settings:
         database: URL of the store. A relative SQLite path in the file is relative to the file's folder.
         tools_dir: the folder of tools. A relative path in the file is relative to the file's folder.
         follow: whether versions that go live on another machine, with another folder, are written into `tools_dir` too.
+        file_access: who may read the files that Rollguard creates for itself.
         monitor: the rules for deployments (`[monitor]`).
         tools: for a tool's name, the rules that differ for it (`[tools.NAME]`).
         failure_rules: for a tool's name, which returned results count as failures (`[tools.NAME.failure]`).
@@ -113,6 +115,7 @@ class Settings:
     database: str = field(default="sqlite:///rollguard.db", repr=False)
     tools_dir: Path = Path("tools")
     follow: bool = True
+    file_access: FileAccess = FileAccess.OWNER
     monitor: Rules = field(default_factory=Rules)
     watch: WatchSettings = field(default_factory=WatchSettings)
     record: RecordSettings = field(default_factory=RecordSettings)
@@ -223,6 +226,10 @@ def _settings(values: dict[str, Any], file: Path | None, environ: Mapping[str, s
             raise InvalidSetting(key, f"{given(values[key], secret=key in _SECRET)} is not a non-empty string")
     if not isinstance(values.get("follow", True), bool):
         raise InvalidSetting("follow", f"{given(values['follow'])} is neither true nor false")
+    access = values.get("file_access", "owner")
+    if access not in list(FileAccess):
+        allowed = ", ".join(f'"{each}"' for each in FileAccess)
+        raise InvalidSetting("file_access", f"{given(access)} is not one of {allowed}")
     monitor = _rules("monitor", Rules(), _table("monitor", values))
     actuators = _actuators(_table("tools", values), environ)
     tools, failure_rules = _tools(_table("tools", values), monitor)
@@ -231,6 +238,7 @@ def _settings(values: dict[str, Any], file: Path | None, environ: Mapping[str, s
         database=values.get("database", Settings.database),
         tools_dir=Path(values.get("tools_dir", Settings.tools_dir)),
         follow=values.get("follow", Settings.follow),
+        file_access=FileAccess(access),
         monitor=monitor,
         tools=tools,
         failure_rules=failure_rules,

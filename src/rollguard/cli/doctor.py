@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -59,6 +60,7 @@ def examine(settings: Settings, now: datetime) -> list[Finding]:
     began = time.monotonic()
     findings = [*_settings(settings), *_folder(settings.tools_dir), *_spool(settings.tools_dir)]
     try:
+        findings += _files(settings)
         findings += _database(settings, now, lambda: now + timedelta(seconds=time.monotonic() - began))
     except RollguardError as error:
         findings.append(_broken("database", str(error), "see docs/errors.md, The database"))
@@ -115,6 +117,53 @@ def _spool(folder: Path) -> Iterator[Finding]:
     if Spool(refused_beside(spool)).pending:
         says = f"executions that the database refused were moved to {refused_beside(spool)}"
         yield _warning("spool", says, "find out why (each line is one execution), then move the file away")
+
+
+def _files(settings: Settings) -> Iterator[Finding]:
+    """Yield which files of Rollguard's own others may read, and which files of tools others may change."""
+    state = settings.tools_dir / ".rollguard"
+    own = [*_database_files(settings), state, *(state.glob("*") if state.is_dir() else ())]
+    own += [settings.file] if settings.file is not None and _holds_secrets(settings) else []
+    open_to_others = _with(own, settings.file_access.refused)
+    if open_to_others:
+        says = f"others than their owner may read or write {_few(open_to_others)}"
+        fix = f"chmod go= {_few(open_to_others, ' ')}; or allow it with file_access in rollguard.toml"
+        yield _warning("files", says, fix)
+    tools = [file for file in settings.tools_dir.glob("*.py") if file.is_file()]
+    changed_by_others = _with(tools, settings.file_access.refused & 0o022)
+    if changed_by_others:
+        says = f"others than their owner may change the code of {_few(changed_by_others)}"
+        yield _warning("files", says, f"chmod go-w {_few(changed_by_others, ' ')}")
+    if not open_to_others and not changed_by_others:
+        read = f"{len(_with(tools, 0o044))} of {len(tools)} files of tools may be read by others"
+        who = {"owner": "their owner alone", "group": "their group", "umask": "those whom the umask leaves"}
+        yield _ok("files", f"Rollguard's own files may be read by {who[settings.file_access]}; {read}")
+
+
+def _database_files(settings: Settings) -> list[Path]:
+    try:
+        path = Checkup(settings.database).database.path
+    except RollguardError:  # reported by the check of the database
+        return []
+    return [] if path is None else [path.with_name(f"{path.name}{suffix}") for suffix in ("", "-wal", "-shm")]
+
+
+def _holds_secrets(settings: Settings) -> bool:
+    actuators = any(actuator.url or actuator.secret.get_secret_value() for actuator in settings.actuators.values())
+    return "@" in settings.database or bool(settings.notify.webhook_urls) or actuators
+
+
+def _with(files: Iterable[Path], bits: int) -> list[Path]:
+    found = []
+    for file in files:
+        with contextlib.suppress(OSError):  # it is not there, or was removed at this moment
+            if file.stat().st_mode & bits:
+                found.append(file)
+    return sorted(found)
+
+
+def _few(files: Sequence[Path], separator: str = ", ") -> str:
+    return separator.join(map(str, files[:5])) + (f"{separator}…" if len(files) > 5 else "")
 
 
 # --- the database ----------------------------------------------------------------------------------------------------

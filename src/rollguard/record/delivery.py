@@ -38,7 +38,7 @@ class Delivery:
         self._store = store
         self._durable = durable
         self.spool = spool
-        self.refused = Spool(refused_beside(spool.path), fsync=spool.fsync)
+        self.refused = Spool(refused_beside(spool.path), fsync=spool.fsync, access=spool.access)
         self._retry_after = retry_after
         self._lock = threading.Lock()  # never held during file or database access
         renew_after_fork(self, "_lock", threading.Lock)

@@ -127,7 +127,7 @@ class _Recorders:
         with self._lock:
             recorder = self._of.get(id(store))  # a recorder keeps its store, so no other one gets its id
             if recorder is None:
-                recorder = self._of[id(store)] = Recorder(store, Spool(_spool_of(store)))
+                recorder = self._of[id(store)] = Recorder(store, Spool(_spool_of(store), access=store.database.access))
             return recorder
 
 

@@ -143,7 +143,9 @@ class FileSwap:
             (entry.before for entry in earlier if entry.after is not None and entry.after == present), present
         )
         deployment_id = live.deployment_id if live else None
-        entry = write_entry(path, name, before=before, after=version.sha256, live=deployment_id)
+        entry = write_entry(
+            path, name, before=before, after=version.sha256, live=deployment_id, access=self._folder.access
+        )
         for known in earlier:
             known.remove()
         return entry

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rollguard.model.log import logger_of
 from rollguard.record.fork_safety import renew_after_fork
+from rollguard.registry.folder.folder import Folder
 from rollguard.store import ExecutionStore
 
 logger = logger_of(__name__)
@@ -26,8 +27,9 @@ class ReplicaState:
         store: the store of the deployments; a record of another database is ignored.
     """
 
-    def __init__(self, folder: Path, store: ExecutionStore) -> None:
-        self._path = folder / ".rollguard" / "followed.json"
+    def __init__(self, folder: Folder, store: ExecutionStore) -> None:
+        self._access = folder.access
+        self._path = folder.path / ".rollguard" / "followed.json"
         self._database = hashlib.sha256(str(store.database).encode()).hexdigest()[:12]
         self._known: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -73,12 +75,12 @@ class ReplicaState:
     def _write(self) -> None:
         text = json.dumps({"database": self._database, "deployments": dict(sorted(self._known.items()))})
         try:
-            self._path.parent.mkdir(exist_ok=True)
+            self._access.make_folder(self._path.parent)
             descriptor, temporary = tempfile.mkstemp(prefix=".followed-", dir=self._path.parent)
             try:
                 with os.fdopen(descriptor, "w") as file:
                     file.write(text)
-                Path(temporary).chmod(self._path.parent.stat().st_mode & 0o666)  # shared by all users of the folder
+                Path(temporary).chmod(self._path.parent.stat().st_mode & 0o666)  # for those who may enter the folder
                 Path(temporary).replace(self._path)
             except BaseException:
                 Path(temporary).unlink(missing_ok=True)

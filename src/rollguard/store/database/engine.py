@@ -28,6 +28,7 @@ from rollguard.errors import (
     StoreUnavailable,
 )
 from rollguard.judge.histogram import bucket_of
+from rollguard.model.file_access import FileAccess
 from rollguard.store.database.fork_gate import sqlite_gate
 from rollguard.store.database.histograms import merged_json
 from rollguard.store.database.url import Secrets, parse_url, shown
@@ -64,12 +65,21 @@ class Database:
         url: `sqlite:///path` or `postgresql://user:password@host/database`.
         busy_timeout: seconds to wait for another process's lock before `StoreBusy` is raised.
         connect_timeout: seconds to wait for a PostgreSQL server.
+        access: who may read a SQLite file that is created; the files that SQLite keeps beside it have the same mode.
 
     Raises:
         InvalidInput: the URL cannot be understood, or names a kind of database that is not supported.
     """
 
-    def __init__(self, url: str, *, busy_timeout: float = 5.0, connect_timeout: int = 5) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        busy_timeout: float = 5.0,
+        connect_timeout: int = 5,
+        access: FileAccess = FileAccess.OWNER,
+    ) -> None:
+        self.access = access
         self.url = parse_url(url)
         self.secrets = Secrets(self.url)
         self.dialect = self.url.get_backend_name()
@@ -192,6 +202,12 @@ class Database:
         engine = sa.create_engine(
             self.url, connect_args={"check_same_thread": False, "timeout": self.busy_timeout}, **shared
         )
+
+        @sa.event.listens_for(engine, "do_connect")
+        def create(*_: object) -> None:
+            if self.path is not None and not self.path.exists() and "mode=r" not in self.url.render_as_string():
+                with contextlib.suppress(OSError):  # SQLite says what is wrong
+                    os.close(self.access.create(self.path, os.O_RDWR))
 
         @sa.event.listens_for(engine, "connect")
         def prepare(connection: sqlite3.Connection, _record: object) -> None:
