@@ -24,7 +24,7 @@ from tests.conftest import examples
 FORGED = "FORGED: all is well"
 NASTY = (
     "\x1b[2J\x1b]0;title\x07",  # a terminal's commands
-    "\x9b31m\x85\x90",  # the same in one character each, above 127
+    "\x9b31m\x85\x90\x7f",  # the same in one character each, above 127
     "\r\n\x0b\x0c\u2028\u2029",  # ends of lines
     "\u202e\u2066\u200f\u061c",  # the order of characters
     "[bold red][/]:warning: 'quoted' \\",  # markup
@@ -102,7 +102,9 @@ def test_no_command_lets_a_text_control_the_terminal(story: Shell, text: str) ->
         ran = story.run(*words)
         _neutral(ran.out)
         _neutral(ran.err)
-    assert story.ok("rollbacks", "--json").json[0]["reason"] == text
+    as_json = story.ok("rollbacks", "--json")
+    _neutral(as_json.out)
+    assert as_json.json[0]["reason"] == text
     assert story.ok("history", "echo", "--json").json["versions"][0]["reason"] == text
     assert text in {session["notes"] for session in story.ok("sessions", "--json").json}
 

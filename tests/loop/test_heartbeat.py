@@ -65,7 +65,7 @@ def test_a_watcher_reports_another_once(guard: Guard, column: str, kind: str, sa
     event = pending.event
     assert (event["kind"], event["level"], event["tool_name"]) == (kind, "warning", "")
     assert says in event["reasons"][0]
-    assert event["reasons"][1] == "1 other watchers check the sessions"
+    assert event["reasons"][1] == "other watchers that check the sessions: 1"
 
 
 def test_a_cycle_that_hangs_is_seen_by_its_own_heartbeat(guard: Guard) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import shutil
 import tempfile
 import time
@@ -127,13 +128,13 @@ def _files(settings: Settings) -> Iterator[Finding]:
     open_to_others = _with(own, settings.file_access.refused)
     if open_to_others:
         says = f"others than their owner may read or write {_few(open_to_others)}"
-        fix = f"chmod go= {_few(open_to_others, ' ')}; or allow it with file_access in rollguard.toml"
+        fix = f"chmod go= {shlex.join(map(str, open_to_others))}; or allow it with file_access in rollguard.toml"
         yield _warning("files", says, fix)
     tools = [file for file in settings.tools_dir.glob("*.py") if file.is_file()]
     changed_by_others = _with(tools, settings.file_access.refused & 0o022)
     if changed_by_others:
         says = f"others than their owner may change the code of {_few(changed_by_others)}"
-        yield _warning("files", says, f"chmod go-w {_few(changed_by_others, ' ')}")
+        yield _warning("files", says, f"chmod go-w {shlex.join(map(str, changed_by_others))}")
     if not open_to_others and not changed_by_others:
         read = f"{len(_with(tools, 0o044))} of {len(tools)} files of tools may be read by others"
         who = {"owner": "their owner alone", "group": "their group", "umask": "those whom the umask leaves"}
@@ -162,8 +163,8 @@ def _with(files: Iterable[Path], bits: int) -> list[Path]:
     return sorted(found)
 
 
-def _few(files: Sequence[Path], separator: str = ", ") -> str:
-    return separator.join(map(str, files[:5])) + (f"{separator}…" if len(files) > 5 else "")
+def _few(files: Sequence[Path]) -> str:
+    return ", ".join(map(str, files[:5])) + (", …" if len(files) > 5 else "")
 
 
 # --- the database ----------------------------------------------------------------------------------------------------

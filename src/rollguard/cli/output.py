@@ -74,8 +74,13 @@ def code(content: bytes) -> None:
 def emit_json_lines(value: Any) -> None:
     """Write a value as JSON for people: text stays readable, and what could control a terminal is its JSON escape."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    escaped = (c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
-    _emit("".join(escaped) + "\n")
+    if not text.replace("\n", "").isprintable():
+        text = "".join(c if c.isprintable() or c == "\n" else _json_escape(c) for c in text)
+    _emit(f"{text}\n")
+
+
+def _json_escape(character: str) -> str:
+    return json.dumps(character)[1:-1].replace("\x7f", "\\u007f")
 
 
 def _emit(text: str) -> None:
@@ -112,7 +117,7 @@ def flush() -> None:
 
 def emit_json(value: Any) -> None:
     """Write one JSON document. Times are ISO 8601. It is plain ASCII, so any encoding can write it."""
-    _emit(json.dumps(value, indent=2, default=_plain) + "\n")
+    _emit(json.dumps(value, indent=2, default=_plain).replace("\x7f", "\\u007f") + "\n")
 
 
 def record(value: Any, *without: str) -> dict[str, Any]:

@@ -47,7 +47,8 @@ def says(watcher: Watcher) -> str:
         return f"{name} is silent for {duration(watcher.silent_for)}"
     if watcher.state is WatcherState.BEHIND:
         return f"{name} is behind: its next cycle is {duration(watcher.behind)} late"
-    return f"{name} runs for {duration(watcher.as_of - watcher.started_at)}, its latest cycle ended {_cycle(watcher)}"
+    cycle = "no cycle has ended yet" if watcher.checked_at is None else f"its latest cycle ended {_cycle(watcher)}"
+    return f"{name} runs for {duration(watcher.as_of - watcher.started_at)}, {cycle}"
 
 
 def as_json(watching: Watching, interval: timedelta) -> dict[str, Any]:

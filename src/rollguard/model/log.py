@@ -31,7 +31,8 @@ class Log(logging.LoggerAdapter[logging.Logger]):
             return
         error = _given(options.pop("exc_info", None))
         if error is not None:
-            msg, args = f"{msg} (%s)", (*args, described(error))
+            text = msg if args else str(msg).replace("%", "%%")
+            msg, args = f"{text} (%s)", (*args, described(error))
         options["stacklevel"] = options.get("stacklevel", 1) + 1
         try:
             self.logger.log(level, msg, *(_plain(arg) for arg in args), **options)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from rollguard.errors import InvalidInput, RollguardError
 from rollguard.model.event import Event
-from rollguard.model.log import logger_of
+from rollguard.model.log import EXITS, logger_of
 from rollguard.model.notification import PendingNotification
 from rollguard.notify.notifier import Notifier, Unreachable
 from rollguard.store import ExecutionStore
@@ -69,7 +69,9 @@ class Dispatcher:
         """Send the event to one channel, and return the error; None if it was delivered."""
         try:
             notifier.notify(Event.from_dict(pending.event))
-        except Exception as error:  # noqa: BLE001 - a channel may be a user's code; its errors must not stop the others
+        except EXITS:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a channel may be a user's code; its errors must not stop the others
             problem = _description(error)
             logger.error("%s could not deliver event %d: %s", name, pending.notification_id, problem)
             if isinstance(error, Unreachable):
@@ -78,7 +80,7 @@ class Dispatcher:
         return None
 
 
-def _description(error: Exception) -> str:
+def _description(error: BaseException) -> str:
     kind = type(error).__name__
     try:
         text = clean_text(str(error))

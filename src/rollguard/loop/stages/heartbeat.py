@@ -86,7 +86,7 @@ def _event(watcher: Watcher, found: Sequence[Watcher]) -> dict[str, object]:
         if silent
         else f"its latest cycle is {watcher.behind.total_seconds():.0f} s late; the interval is "
         f"{watcher.interval_seconds:g} s",
-        f"{others} other watchers check the sessions" if others else "no other watcher checks the sessions",
+        f"other watchers that check the sessions: {others or 'none'}",
         "see whether it runs, and its log; rollguard status lists the watchers",
     )
     details = {"watcher_id": watcher.watcher_id, "host": watcher.host, "pid": watcher.pid, "others": others}
