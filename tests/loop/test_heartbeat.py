@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 
 from rollguard import AutonomousLoop
 from rollguard.loop.stages import HealthStage, HeartbeatStage
+from rollguard.model.execution import FIELDS
 from rollguard.model.watcher import WatcherState
 from rollguard.record import Recorder, Spool
 from rollguard.record.unwatched import Unwatched
@@ -122,27 +124,25 @@ def test_a_serving_process_says_that_nobody_watches(guard: Guard, caplog: pytest
 class Asked(Unwatched):
     """It reports that it was asked."""
 
-    def __init__(self, asked: list[str]) -> None:
-        self.asked = asked
+    def __init__(self) -> None:
+        self.asked, self.by = threading.Event(), ""
 
     def resume(self) -> None:
         """There is no clock."""
 
     def check(self) -> None:
-        self.asked.append("by the thread")
+        self.by = threading.current_thread().name
+        self.asked.set()
 
 
 @pytest.mark.parametrize("durable", [False, True])
-def test_the_recorders_thread_asks_whether_anybody_watches(guard: Guard, durable: bool) -> None:
-    """A process that records executions asks in its recorder's thread, also if its calls are written through."""
-    asked: list[str] = []
+def test_a_recorder_asks_whether_anybody_watches(guard: Guard, durable: bool) -> None:
+    """A process that records executions asks in the recorder's thread; if they are written through, in the caller's."""
+    asked = Asked()
     spool = Spool(guard.registry.folder.path / "s.jsonl")
-    recorder = Recorder(guard.store, spool, durable=durable, flush_interval=0.001, unwatched=Asked(asked))
-    recorder.note(("my_tool", None, True, 1.0, None, None, None, None, NOW.timestamp(), None, None))
-    thread = recorder._thread
-    assert thread is not None
-    recorder._work.set()
-    while not asked and thread.is_alive():
-        thread.join(0.01)
+    recorder = Recorder(guard.store, spool, durable=durable, flush_interval=0.001, unwatched=asked)
+    noted = {"tool_name": "my_tool", "success": True, "executed_at": NOW.timestamp()}
+    recorder.note(tuple(noted.get(field) for field in FIELDS))
+    assert asked.asked.wait(30)
+    assert (asked.by == "rollguard-recorder") is not durable
     recorder._finish()
-    assert asked

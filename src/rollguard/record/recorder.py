@@ -58,7 +58,7 @@ class Recorder:
         batch_size: notes stored in one transaction.
         buffer_size: notes that wait at most; further ones go to the spool.
         retry_after: seconds before an unreachable database is tried again.
-        unwatched: logs that nobody watches; the thread asks it now and then.
+        unwatched: logs that nobody watches; asked by the thread, or by callers if `durable`.
     """
 
     def __init__(
@@ -112,8 +112,8 @@ class Recorder:
         """Record one call. Raise nothing; wait only for the spool, if the buffer is full."""
         if self._through:
             self._write_through(self._rows([note]))
-            if self._thread is None:
-                self._wake()  # the thread has nothing to store, but tells if nobody watches
+            self._unwatched.resume()
+            self._unwatched.check()  # this caller waits for the database anyway
             return
         buffer = self._buffer
         if len(buffer) >= self._buffer_size:

@@ -41,7 +41,7 @@ class Unwatched:
             self._due = self._clock() + self._every
 
     def check(self) -> None:
-        """Log a warning if nobody watches and the check is due. Raise nothing if the database is away."""
+        """Log an error if nobody watches and the check is due. Raise nothing."""
         if self._clock() < self._due:
             return
         self._due = self._clock() + self._every
@@ -49,6 +49,9 @@ class Unwatched:
             watching = self._store.watchers.watching()
         except StoreError as error:  # the recorder says that it is away
             logger.debug("whether anybody watches is not known: %s", error)
+            return
+        except Exception:  # Rollguard's own error must not reach a tool's caller
+            logger.exception("whether anybody watches could not be found out")
             return
         if watching.coverage(timedelta(seconds=self._every)) is Coverage.NOBODY:
             logger.error(
