@@ -49,7 +49,7 @@ class Replica:
         self._store = store
         self._is_remote = is_remote
         self._wrote = wrote
-        self._state = ReplicaState(folder, store)
+        self._state = ReplicaState(folder.path, store, folder.access)
         self._settled: dict[str, int] = {}  # the last settled deployment of each tool
         self._behind: dict[str, tuple[int, str]] = {}
         self._newest = 0

@@ -9,9 +9,9 @@ import tempfile
 import threading
 from pathlib import Path
 
+from rollguard.model.file_access import FileAccess
 from rollguard.model.log import logger_of
 from rollguard.record.fork_safety import renew_after_fork
-from rollguard.registry.folder.folder import Folder
 from rollguard.store import ExecutionStore
 
 logger = logger_of(__name__)
@@ -25,11 +25,12 @@ class ReplicaState:
     Args:
         folder: the folder of tools.
         store: the store of the deployments; a record of another database is ignored.
+        access: who may read the record.
     """
 
-    def __init__(self, folder: Folder, store: ExecutionStore) -> None:
-        self._access = folder.access
-        self._path = folder.path / ".rollguard" / "followed.json"
+    def __init__(self, folder: Path, store: ExecutionStore, access: FileAccess = FileAccess.OWNER) -> None:
+        self._access = access
+        self._path = folder / ".rollguard" / "followed.json"
         self._database = hashlib.sha256(str(store.database).encode()).hexdigest()[:12]
         self._known: dict[str, int] = {}
         self._lock = threading.Lock()
