@@ -11,7 +11,7 @@ from rollguard import ExecutionStore
 from rollguard.store.schema import watchers
 from tests.cli.conftest import Shell
 
-NOBODY = "Nobody watches: nothing is checked, and nothing rolled back. Start: rollguard watch"
+NOBODY = "Nobody watches: nothing is checked or rolled back. Start: rollguard watch"
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rollguard.app import Rollguard
 
-NOBODY = "Nobody watches: nothing is checked, and nothing rolled back. Start: rollguard watch"
+NOBODY = "Nobody watches: nothing is checked or rolled back. Start: rollguard watch"
 
 
 def warning(watching: Watching, interval: timedelta) -> str | None:
@@ -32,11 +32,11 @@ def shown(watching: Watching, interval: timedelta, now: datetime) -> RenderableT
     from rich.console import Group
 
     said = warning(watching, interval)
-    parts: list[RenderableType] = [] if said is None else [output.cell(said, said)]
+    parts: list[RenderableType] = [] if said is None else [output.cell(said, NOBODY)]
     if watching.watchers:
         columns = ("Watcher~", "Process>", "Since", "Every>", "Latest cycle>", "State")
         rows = [_row(watcher, now) for watcher in watching.watchers]
-        parts.append(output.table(columns, rows))
+        parts += [*([""] if parts else []), output.table(columns, rows)]
     return Group(*parts) if parts else None
 
 

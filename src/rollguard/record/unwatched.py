@@ -55,7 +55,6 @@ class Unwatched:
             return
         if watching.coverage(timedelta(seconds=self._every)) is Coverage.NOBODY:
             logger.error(
-                "nobody watches %d monitored deployments: nothing is checked, and nothing rolled back. "
-                "Start: rollguard watch",
+                "nobody watches %d monitored deployments: nothing is checked or rolled back. Start: rollguard watch",
                 watching.active,
             )
