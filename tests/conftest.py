@@ -223,7 +223,7 @@ def new_store_url(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) 
     def make() -> str:
         if dialect == "sqlite":
             file = tmp_path / f"copy-{next(numbers)}.db"
-            shutil.copyfile(request.getfixturevalue("sqlite_template"), file)
+            shutil.copy(request.getfixturevalue("sqlite_template"), file)
             return f"sqlite:///{file}"
         return request.getfixturevalue("postgres").new_database()
 
@@ -234,7 +234,7 @@ def new_store_url(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) 
 def url(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
     """The URL of a fresh store."""
     if dialect == "sqlite":
-        shutil.copyfile(request.getfixturevalue("sqlite_template"), tmp_path / "rollguard.db")
+        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "rollguard.db")
         return f"sqlite:///{tmp_path}/rollguard.db"
     return request.getfixturevalue("postgres").new_database()
 

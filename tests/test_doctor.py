@@ -21,7 +21,7 @@ from rollguard.record import Spool, refused_beside
 from rollguard.settings import ActuatorSettings
 from rollguard.store import Checkup, Intention
 from rollguard.store.database.engine import Database
-from rollguard.store.schema import migrate
+from rollguard.store.schema import migrate, watchers
 from tests.cli.conftest import Shell, empty, shell, shell_on  # noqa: F401 - fixtures
 from tests.conftest import code
 
@@ -39,6 +39,7 @@ def guard(settings: Settings) -> Iterator[Rollguard]:
     with Rollguard(settings) as opened:
         opened.deploy("my_tool", code(1))
         opened.deploy("my_tool", code(2))
+        opened.store.watchers.beat("w", host="web", pid=7, interval_seconds=300.0, checked=True, since=None)
         yield opened
 
 
@@ -58,7 +59,7 @@ def test_everything_is_in_order(guard: Rollguard) -> None:
     findings = examine(guard.settings, datetime.now(UTC))
     assert {finding.health for finding in findings} == {Health.OK}
     checks = {"settings", "folder", "disk", "database", "clock", "tools", "rollbacks", "watch", "notifications"}
-    assert {finding.check for finding in findings} == checks
+    assert {finding.check for finding in findings} == checks | {"files"}
 
 
 def test_files_that_are_not_what_is_live(guard: Rollguard) -> None:
@@ -137,17 +138,17 @@ def test_what_mends_a_file_mends_it(shell_on: Shell, damage: Callable[[Path], No
     command = mend.rpartition("put it back with: ")[2]
     assert "Its file held something else, and holds it again" in typed(shell_on, command, real=damage is gone)
     assert file.read_text() == code(2)
-    assert [f["says"] for f in shell_on.ok("doctor", "--json").json if f["health"] != "ok"] == []
+    assert [f["check"] for f in shell_on.ok("doctor", "--json").json if f["health"] != "ok"] == ["watch"]
 
 
 def test_an_edit_can_be_deployed_as_the_doctor_says(shell_on: Shell) -> None:  # noqa: F811 - the fixture
     """A file that was edited by hand becomes the live version, and is watched, by the other command that is named."""
     shell_on.deploy(1)
     an_edit(shell_on.folder / "tools" / "my_tool.py")
-    (mend,) = (f["mend"] for f in shell_on.ok("doctor", "--json").json if f["health"] == "warning")
+    (mend, _watch) = (f["mend"] for f in shell_on.ok("doctor", "--json").json if f["health"] == "warning")
     words = mend.partition("deploy it with: rollguard ")[2].partition(";")[0].split()
     assert shell_on.ok(*words, "--json").json["session_id"] is not None
-    assert [f["says"] for f in shell_on.ok("doctor", "--json").json if f["health"] != "ok"] == []
+    assert [f["check"] for f in shell_on.ok("doctor", "--json").json if f["health"] != "ok"] == ["watch"]
 
 
 def test_a_folder_that_does_not_follow(guard: Rollguard) -> None:
@@ -198,6 +199,25 @@ def test_nobody_watches_and_clocks_differ(guard: Rollguard) -> None:
     assert found["watch"].mend == "start: rollguard watch"
     assert "behind ours" in found["clock"].says
     assert {finding.health for finding in found.values()} == {Health.BROKEN}
+
+
+def test_watchers_that_are_gone_or_behind(guard: Rollguard) -> None:
+    """Watchers are named, with since when and how far behind; without any of them it is said that there is none."""
+
+    def aged(**columns: timedelta) -> None:
+        (watcher,) = guard.store.watchers.all()
+        with guard.store.database.write() as connection:
+            connection.execute(sa.update(watchers).values({n: watcher.as_of - age for n, age in columns.items()}))
+
+    said = next(finding for finding in examine(guard.settings, datetime.now(UTC)) if finding.check == "watch")
+    assert "the watcher on web, process 7, runs for " in said.says
+    assert " s, its latest cycle ended " in said.says
+    aged(checked_at=timedelta(minutes=25))
+    assert only(guard.settings).says == "the watcher on web, process 7, is behind: its next cycle is 20 min late"
+    aged(seen_at=timedelta(minutes=2))
+    silent, nobody = wrong(guard.settings)
+    assert silent.says == "the watcher on web, process 7, is silent for 2 min"
+    assert nobody.says == "1 deployments are monitored, and no watcher is running"
 
 
 def test_a_database_that_is_slow_to_answer(guard: Rollguard, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,6 +274,7 @@ def test_a_database_that_is_not_there(tmp_path: Path) -> None:
     missing = Settings(database=f"sqlite:///{tmp_path}/no.db", tools_dir=tmp_path / "tools", file=tmp_path / "x.toml")
     assert (only(missing).check, only(missing).health) == ("database", Health.WARNING)
     assert not (tmp_path / "no.db").exists()
+    (tmp_path / "no.db").touch(0o600)
     (tmp_path / "no.db").write_text("my notes " * 1000)
     assert "is not a SQLite database" in only(missing).says
 

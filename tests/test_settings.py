@@ -103,7 +103,7 @@ def test_the_file_is_found_above(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ("toml", "complaint"),
     [
         ("colour = 'red'", r"colour: unknown setting; the known ones are database"),
-        ("database = 5", r"database: 5 is not"),
+        ("database = 5", r"database: .* is not"),
         ("monitor = 5", r"monitor: 5 is not a table"),
         ("follow = 'no'", r"follow: 'no' is neither true nor false"),
         ("follow = 0", r"follow: 0 is neither true nor false"),
@@ -121,7 +121,7 @@ def test_the_file_is_found_above(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("[record]\npayload_limit = 1", r"record\.payload_limit: 1: .*64"),
         ("[record]\nretention_days = 3651", r"record\.retention_days: 3651: .*less than or equal to 3650"),
         ("[record]\nretention_days = -1", r"record\.retention_days: -1: .*greater than or equal to 0"),
-        ("[notify]\nwebhook_urls = ['ftp://x']", r"notify\.webhook_urls: 'ftp://x'"),
+        ("[notify]\nwebhook_urls = ['ftp://x']", r"notify\.webhook_urls: entry 1 does not begin"),
         ("this is not toml", r"rollguard\.toml: is not valid TOML"),
     ],
 )

@@ -62,6 +62,7 @@ class Rollguard:
             payload_limit=settings.record.payload_limit,
             busy_timeout=settings.record.busy_timeout_seconds,
             retention_days=settings.record.retention_days,
+            file_access=settings.file_access,
         )
         try:
             self.registry = ToolRegistry(
@@ -75,6 +76,7 @@ class Rollguard:
                 actuators=_actuators(settings),
                 follow=settings.follow,
                 adopt=adopt,
+                file_access=settings.file_access,
             )
             self.monitor = _monitor(settings, self.store, self.registry)
         except BaseException:

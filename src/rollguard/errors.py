@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, NoReturn
 
 _SAID = {  # of pydantic's kinds of error
     "bool_type": "is neither true nor false",
@@ -17,6 +17,20 @@ _SAID = {  # of pydantic's kinds of error
 
 class RollguardError(Exception):
     """Base of every error that Rollguard raises on purpose."""
+
+
+def unchained(error: BaseException) -> NoReturn:
+    """Raise an error without those that caused it, because their text or value may hold a secret."""
+    try:
+        raise error
+    finally:
+        error.__cause__ = error.__context__ = None
+
+
+def given(value: object, *, secret: bool = False) -> str:
+    """Return an invalid value for an error's text, unless it is, or may be, a secret such as a URL."""
+    text = repr(value)
+    return "the given value (not shown: it may be a secret)" if secret or "://" in text else text
 
 
 # --- bad input -----------------------------------------------------------------------------------------------------
@@ -42,18 +56,20 @@ class InvalidSetting(InvalidInput):
         self.problem = problem
 
     @classmethod
-    def of(cls, details: Mapping[str, Any], known: Iterable[str]) -> InvalidSetting:
+    def of(cls, details: Mapping[str, Any], known: Iterable[str], *, secret: Collection[str] = ()) -> InvalidSetting:
         """Say what pydantic found in a value (`ValidationError.errors()` of it) as a setting's problem.
 
         Args:
             details: one of the errors.
             known: the keys that there are, which an unknown one is answered with.
+            secret: keys whose value is not shown.
         """
         raised = details.get("ctx", {}).get("error")
         table = ".".join(map(str, details["loc"]))
         if isinstance(raised, InvalidSetting):
             return cls(f"{table}.{raised.key}".strip("."), raised.problem)
-        kind, given, message = details["type"], details["input"], details["msg"]
+        kind, message = details["type"], details["msg"]
+        value = given(details["input"], secret=bool(details["loc"]) and details["loc"][0] in secret)
         if kind in ("extra_forbidden", "unexpected_keyword_argument"):
             return cls(table, f"unknown setting; the known ones are {', '.join(known)}")
         if kind == "literal_error":
@@ -61,7 +77,7 @@ class InvalidSetting(InvalidInput):
         message = _SAID.get(kind, message)
         return cls(
             table,
-            f"{given!r} {message}" if message.startswith("is ") else f"{given!r}: {message[0].lower()}{message[1:]}",
+            f"{value} {message}" if message.startswith("is ") else f"{value}: {message[0].lower()}{message[1:]}",
         )
 
 

@@ -14,8 +14,10 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
-from rollguard.errors import InvalidSetting
+from rollguard.errors import InvalidSetting, given, unchained
+from rollguard.http_client import can_be_posted_to
 from rollguard.judge import Rules
+from rollguard.model.file_access import FileAccess
 from rollguard.registry import FailureRule
 
 FILE_NAME = "rollguard.toml"
@@ -24,7 +26,7 @@ _CONFIG = "ROLLGUARD_CONFIG"
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 _AnySection = TypeVar("_AnySection", bound=_Section)
@@ -53,17 +55,19 @@ class NotifySettings(_Section):
     """`[notify]`: who is notified of rollbacks and warnings."""
 
     log: bool = True
-    webhook_urls: tuple[str, ...] = ()
+    webhook_urls: tuple[str, ...] = Field(default=(), repr=False)
     webhook_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
 
     @field_validator("webhook_urls")
     @classmethod
     def _each_once(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
-        for url in urls:
+        for number, url in enumerate(urls, start=1):
             if not url.startswith(("http://", "https://")):
-                raise InvalidSetting("", f"{url!r} does not begin with http:// or https://")
+                raise InvalidSetting("", f"entry {number} does not begin with http:// or https://")
+            if not can_be_posted_to(url):
+                raise InvalidSetting("", f"entry {number} is no URL with a host, as https://host/path")
             if urls.count(url) > 1:
-                raise InvalidSetting("", f"{url!r} stands in it twice")
+                raise InvalidSetting("", f"entry {number} stands in it twice")
         return urls
 
 
@@ -71,8 +75,8 @@ class ActuatorSettings(_Section):
     """`[tools.NAME.actuator]`: what makes a version of the tool live."""
 
     kind: Literal["folder", "command", "webhook"] = "folder"
-    command: tuple[str, ...] = ()
-    url: str = ""
+    command: tuple[str, ...] = Field(default=(), repr=False)
+    url: str = Field(default="", repr=False)
     secret: SecretStr = SecretStr("")
     secret_env: str = ""
     timeout_seconds: float | None = Field(default=None, gt=0, le=3600)
@@ -87,7 +91,8 @@ _SECTIONS: dict[str, type[_Section]] = {
     "notify": NotifySettings,
 }
 _TEXTS = ("database", "tools_dir")
-_TOP = (*_TEXTS, "follow")
+_TOP = (*_TEXTS, "follow", "file_access")
+_SECRET = frozenset({"database", "notify", "webhook_urls", "command", "url", "secret"})  # keys; values are not shown
 _KNOWN = (*_TOP, "monitor", *_SECTIONS, "tools")
 
 
@@ -99,6 +104,7 @@ class Settings:
         database: URL of the store. A relative SQLite path in the file is relative to the file's folder.
         tools_dir: the folder of tools. A relative path in the file is relative to the file's folder.
         follow: whether versions that go live on another machine, with another folder, are written into `tools_dir` too.
+        file_access: who may read the files that Rollguard creates for itself.
         monitor: the rules for deployments (`[monitor]`).
         tools: for a tool's name, the rules that differ for it (`[tools.NAME]`).
         failure_rules: for a tool's name, which returned results count as failures (`[tools.NAME.failure]`).
@@ -106,9 +112,10 @@ class Settings:
         file: the file that was read, or None.
     """
 
-    database: str = "sqlite:///rollguard.db"
+    database: str = field(default="sqlite:///rollguard.db", repr=False)
     tools_dir: Path = Path("tools")
     follow: bool = True
+    file_access: FileAccess = FileAccess.OWNER
     monitor: Rules = field(default_factory=Rules)
     watch: WatchSettings = field(default_factory=WatchSettings)
     record: RecordSettings = field(default_factory=RecordSettings)
@@ -130,13 +137,20 @@ class Settings:
         Raises:
             InvalidSetting: the file cannot be read, a key is unknown or a value is invalid.
         """
-        environment = os.environ if environ is None else environ
-        file = _file(path, environment)
-        values = {} if file is None else _read(file)
-        if file is not None:
-            _from_the_files_folder(values, file.parent)
-        _merge(values, _from_environment(environment))
-        return _settings(values, file, environment)
+        try:
+            return _load(path, os.environ if environ is None else environ)
+        except InvalidSetting as error:
+            refused = error
+        return unchained(refused)  # what caused it shows the values
+
+
+def _load(path: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> Settings:
+    file = _file(path, environ)
+    values = {} if file is None else _read(file)
+    if file is not None:
+        _from_the_files_folder(values, file.parent)
+    _merge(values, _from_environment(environ))
+    return _settings(values, file, environ)
 
 
 def find_file(start: Path) -> Path | None:
@@ -209,9 +223,13 @@ def _settings(values: dict[str, Any], file: Path | None, environ: Mapping[str, s
             raise InvalidSetting(key, f"unknown setting; the known ones are {', '.join(_KNOWN)}")
     for key in _TEXTS:
         if key in values and (not isinstance(values[key], str) or not values[key]):
-            raise InvalidSetting(key, f"{values[key]!r} is not a non-empty string")
+            raise InvalidSetting(key, f"{given(values[key], secret=key in _SECRET)} is not a non-empty string")
     if not isinstance(values.get("follow", True), bool):
-        raise InvalidSetting("follow", f"{values['follow']!r} is neither true nor false")
+        raise InvalidSetting("follow", f"{given(values['follow'])} is neither true nor false")
+    access = values.get("file_access", "owner")
+    if access not in list(FileAccess):
+        allowed = ", ".join(f'"{each}"' for each in FileAccess)
+        raise InvalidSetting("file_access", f"{given(access)} is not one of {allowed}")
     monitor = _rules("monitor", Rules(), _table("monitor", values))
     actuators = _actuators(_table("tools", values), environ)
     tools, failure_rules = _tools(_table("tools", values), monitor)
@@ -220,6 +238,7 @@ def _settings(values: dict[str, Any], file: Path | None, environ: Mapping[str, s
         database=values.get("database", Settings.database),
         tools_dir=Path(values.get("tools_dir", Settings.tools_dir)),
         follow=values.get("follow", Settings.follow),
+        file_access=FileAccess(access),
         monitor=monitor,
         tools=tools,
         failure_rules=failure_rules,
@@ -232,7 +251,8 @@ def _settings(values: dict[str, Any], file: Path | None, environ: Mapping[str, s
 def _table(key: str, values: Mapping[str, Any]) -> dict[str, Any]:
     table = values.get(key, {})
     if not isinstance(table, dict):
-        raise InvalidSetting(key, f"{table!r} is not a table; write [{key}]")
+        secret = key in _SECRET or key.endswith(".actuator")
+        raise InvalidSetting(key, f"{given(table, secret=secret)} is not a table; write [{key}]")
     return table
 
 
@@ -263,7 +283,8 @@ def _actuators(tables: Mapping[str, Any], environ: Mapping[str, str]) -> dict[st
         tool = _table(name, tables)
         if "actuator" in tool:
             key = f"tools.{name}.actuator"
-            actuators[name] = _whole(key, _checked(key, _table("actuator", tool), ActuatorSettings), environ)
+            table = _table(key, {key: tool["actuator"]})
+            actuators[name] = _whole(key, _checked(key, table, ActuatorSettings), environ)
     return actuators
 
 
@@ -275,8 +296,8 @@ def _whole(key: str, actuator: ActuatorSettings, environ: Mapping[str, str]) -> 
         raise InvalidSetting(f"{key}.command", 'missing; give a list, such as ["./deploy.sh", "{tool}", "{file}"]')
     if actuator.kind != "webhook":
         return actuator
-    if not actuator.url.startswith(("http://", "https://")):
-        raise InvalidSetting(f"{key}.url", f"{actuator.url!r} does not begin with http:// or https://")
+    if not can_be_posted_to(actuator.url):
+        raise InvalidSetting(f"{key}.url", "is no URL with a host, as https://host/path")
     if actuator.secret_env:
         actuator = actuator.model_copy(update={"secret": SecretStr(environ.get(actuator.secret_env, ""))})
     if not actuator.secret.get_secret_value():
@@ -289,5 +310,5 @@ def _checked(name: str, table: Mapping[str, Any], model: type[_AnySection]) -> _
     try:
         return model(**table)
     except ValidationError as error:
-        refused = InvalidSetting.of(error.errors()[0], model.model_fields)
+        refused = InvalidSetting.of(error.errors()[0], model.model_fields, secret=_SECRET)
         raise InvalidSetting(f"{name}.{refused.key}".rstrip("."), refused.problem) from error

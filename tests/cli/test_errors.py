@@ -248,7 +248,7 @@ def test_without_settings_every_command_refuses(empty: Shell, words: tuple[str, 
 def test_environment_alone_is_settings_enough(empty: Shell, with_env: Callable[[str, str], None]) -> None:
     """ROLLGUARD_DATABASE says which database is meant, so no file is needed."""
     with_env("ROLLGUARD_DATABASE", f"sqlite:///{empty.folder}/other.db")
-    assert empty.ok("status", "--json").json == []
+    assert empty.ok("status", "--json").json["sessions"] == []
     assert (empty.folder / "other.db").is_file()
 
 

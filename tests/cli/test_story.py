@@ -25,12 +25,12 @@ def test_bad_deployment_is_found_and_rolled_back(shell_on: Shell) -> None:
     checked = shell.run("health", "my_tool", "--json")
     assert checked.exit_code == 3
     assert checked.json["comparison"]["success_rate_drop"] == 0.45
-    (watched,) = shell.ok("status", "--json").json
+    (watched,) = shell.ok("status", "--json").json["sessions"]
     assert (watched["session_id"], watched["latest_verdict"], watched["check_count"]) == (2, "regressed", 1)
     assert datetime.fromisoformat(watched["latest_check_at"]).tzinfo is not None
 
     assert shell.ok("watch", "--once", "--json").json["rollbacks_triggered"] == 1
-    assert shell.ok("status", "--json").json == []
+    assert shell.ok("status", "--json").json["sessions"] == []
     assert shell.ok("call", "my_tool", "x=1").json == 2  # version 1 adds 1
     assert [session["status"] for session in shell.ok("sessions", "--json").json] == ["rolled_back", "superseded"]
     (rollback,) = shell.ok("rollbacks", "--json").json

@@ -21,7 +21,7 @@ from tests.contract.stories import (
 PAGE = "sql.md"
 TABLES = (
     *("deployment_monitoring", "deployment_health_checks", "deployment_rollbacks", "quarantined_code"),
-    *("tool_actuations", "tool_versions", "tool_deployments", "tool_executions"),
+    *("tool_actuations", "watchers", "tool_versions", "tool_deployments", "tool_executions"),
 )
 VIEWS = (
     *("active_monitoring", "tool_health_history", "deployment_stability"),

@@ -123,7 +123,7 @@ def _rows(url: str, name: str) -> list[Row]:
 
 def _everything(url: str) -> dict[str, Any]:
     """All that can be read of a store: small tables and views whole, executions by their sums."""
-    names = (VIEWS | set(metadata.tables)) - {"tool_executions", "deployment_monitoring"}
+    names = (VIEWS | set(metadata.tables)) - {"tool_executions", "deployment_monitoring", "watchers"}
     if url.startswith("sqlite"):
         names -= {"execution_keys", "request_arrivals"}
     sums = "COUNT(*) AS n, MIN(id), MAX(id), SUM(duration_ms), COUNT(duration_ms), MIN(executed_at), MAX(executed_at)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 __all__ = ["main"]
 
@@ -40,13 +41,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
+    import typer
+
+    from rollguard.cli import exits
     from rollguard.cli.app import app
 
+    wrong_usage: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
     try:
-        app(args=arguments, prog_name="rollguard")
+        code = app(args=arguments, prog_name="rollguard", standalone_mode=False)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    return 0
+    except typer.Abort:
+        return exits.aborted()
+    except wrong_usage as error:
+        return exits.wrong_usage(error)
+    return code if isinstance(code, int) else exits.OK
 
 
 def _is_text(argument: str) -> bool:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import shlex
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
+from rollguard.cli import watching
 from rollguard.errors import RollguardError, ToolFileError, ToolLoadError
 from rollguard.model.rollback import Rollback
 from rollguard.model.version import Deployment
+from rollguard.model.watcher import WatcherState
 from rollguard.record import Spool, refused_beside
 from rollguard.registry import Folder
 from rollguard.registry.folder.swap_journal import entries_in
@@ -57,6 +61,7 @@ def examine(settings: Settings, now: datetime) -> list[Finding]:
     began = time.monotonic()
     findings = [*_settings(settings), *_folder(settings.tools_dir), *_spool(settings.tools_dir)]
     try:
+        findings += _files(settings)
         findings += _database(settings, now, lambda: now + timedelta(seconds=time.monotonic() - began))
     except RollguardError as error:
         findings.append(_broken("database", str(error), "see docs/errors.md, The database"))
@@ -113,6 +118,53 @@ def _spool(folder: Path) -> Iterator[Finding]:
     if Spool(refused_beside(spool)).pending:
         says = f"executions that the database refused were moved to {refused_beside(spool)}"
         yield _warning("spool", says, "find out why (each line is one execution), then move the file away")
+
+
+def _files(settings: Settings) -> Iterator[Finding]:
+    """Yield which files of Rollguard's own others may read, and which files of tools others may change."""
+    state = settings.tools_dir / ".rollguard"
+    own = [*_database_files(settings), state, *(state.glob("*") if state.is_dir() else ())]
+    own += [settings.file] if settings.file is not None and _holds_secrets(settings) else []
+    open_to_others = _with(own, settings.file_access.refused)
+    if open_to_others:
+        says = f"others than their owner may read or write {_few(open_to_others)}"
+        fix = f"chmod go= {shlex.join(map(str, open_to_others))}; or allow it with file_access in rollguard.toml"
+        yield _warning("files", says, fix)
+    tools = [file for file in settings.tools_dir.glob("*.py") if file.is_file()]
+    changed_by_others = _with(tools, settings.file_access.refused & 0o022)
+    if changed_by_others:
+        says = f"others than their owner may change the code of {_few(changed_by_others)}"
+        yield _warning("files", says, f"chmod go-w {shlex.join(map(str, changed_by_others))}")
+    if not open_to_others and not changed_by_others:
+        read = f"{len(_with(tools, 0o044))} of {len(tools)} files of tools may be read by others"
+        who = {"owner": "their owner alone", "group": "their group", "umask": "those whom the umask leaves"}
+        yield _ok("files", f"Rollguard's own files may be read by {who[settings.file_access]}; {read}")
+
+
+def _database_files(settings: Settings) -> list[Path]:
+    try:
+        path = Checkup(settings.database).database.path
+    except RollguardError:  # reported by the check of the database
+        return []
+    return [] if path is None else [path.with_name(f"{path.name}{suffix}") for suffix in ("", "-wal", "-shm")]
+
+
+def _holds_secrets(settings: Settings) -> bool:
+    actuators = any(actuator.url or actuator.secret.get_secret_value() for actuator in settings.actuators.values())
+    return "@" in settings.database or bool(settings.notify.webhook_urls) or actuators
+
+
+def _with(files: Iterable[Path], bits: int) -> list[Path]:
+    found = []
+    for file in files:
+        with contextlib.suppress(OSError):  # it is not there, or was removed at this moment
+            if file.stat().st_mode & bits:
+                found.append(file)
+    return sorted(found)
+
+
+def _few(files: Sequence[Path]) -> str:
+    return ", ".join(map(str, files[:5])) + (", …" if len(files) > 5 else "")
 
 
 # --- the database ----------------------------------------------------------------------------------------------------
@@ -256,15 +308,24 @@ def _rollback(rollback: Rollback) -> Finding:
 
 
 def _watching(settings: Settings, store: ExecutionStore, now: datetime) -> Iterator[Finding]:
-    late = now - 2 * timedelta(seconds=settings.watch.check_interval_seconds)
-    rows = store.reports.active_monitoring()
+    interval = timedelta(seconds=settings.watch.check_interval_seconds)
+    late = now - 2 * interval
+    rows, who = store.reports.active_monitoring(), store.watchers.watching()
+    for watcher in who.watchers:
+        if watcher.state is not WatcherState.WATCHING:
+            yield _warning("watch", watching.says(watcher), "see whether it runs, and its log")
+    nobody = watching.warning(who, interval)
     missed = [row["tool_name"] for row in rows if (row["latest_check_at"] or row["monitoring_started_at"]) < late]
     if missed:
         few = ", ".join(missed[:3]) + (", …" if len(missed) > 3 else "")
         says = f"{len(missed)} of {len(rows)} deployments were not checked for two intervals: {few}"
         yield _broken("watch", says, "start: rollguard watch")
+    elif nobody is not None:
+        says = f"{len(rows)} deployments are monitored, and no watcher is running"
+        yield _warning("watch", says, "start: rollguard watch; or run rollguard watch --once as a cron job")
     else:
-        yield _ok("watch", f"{len(rows)} deployments are monitored, and no check is overdue")
+        by = [watching.says(watcher) for watcher in who.watchers if watcher.state is WatcherState.WATCHING]
+        yield _ok("watch", "; ".join([f"{len(rows)} deployments are monitored, and no check is overdue", *by]))
 
 
 def _notifications(store: ExecutionStore) -> Iterator[Finding]:

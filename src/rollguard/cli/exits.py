@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from rollguard.errors import (
     BreakingChange,
@@ -52,7 +53,7 @@ _HINTS: tuple[tuple[type[RollguardError], str], ...] = (
 
 def report(error: Exception) -> int:
     """Print what went wrong to stderr in one line, and what to do in a second one, and return the exit code."""
-    from rollguard.cli.formatting import printable
+    from rollguard.model.text import printable
 
     print(f"error: {printable(' '.join(_message(error).split()))}", file=sys.stderr)
     hint = next((text for kind, text in _HINTS if isinstance(error, kind)), None)
@@ -63,8 +64,27 @@ def report(error: Exception) -> int:
 
 def usage(problem: str) -> int:
     """Print to stderr what is wrong with the arguments, and return the exit code."""
-    print(f"error: {problem}; see: rollguard --help", file=sys.stderr)
+    from rollguard.model.text import one_line
+
+    print(f"error: {one_line(problem)}; see: rollguard --help", file=sys.stderr)
     return USAGE
+
+
+def wrong_usage(error: Any) -> int:
+    """Print to stderr what Typer found wrong with the arguments, and return the exit code."""
+    from typer.rich_utils import rich_format_error
+
+    from rollguard.model.text import printable
+
+    error.message = printable(error.message)  # it repeats the argument
+    rich_format_error(error)
+    return int(error.exit_code)
+
+
+def aborted() -> int:
+    """Say that a question was not answered, and return the exit code."""
+    print("Aborted.", file=sys.stderr)
+    return ERROR
 
 
 def _message(error: Exception) -> str:

@@ -10,11 +10,6 @@ NOTHING = "–"
 _STEPS = ((60, 1, "s"), (3600, 60, "min"), (48 * 3600, 3600, "h"))
 
 
-def printable(text: str) -> str:
-    """Return the text with control characters escaped, so that it cannot control a terminal; newlines stay."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
-
-
 def moment(value: datetime | None, now: datetime) -> str:
     """Return a time in local time: Mar 01 13:05, or 2025-03-01 13:05 if it is not in now's year."""
     if value is None:

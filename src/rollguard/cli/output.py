@@ -8,12 +8,13 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rollguard.cli.formatting import NOTHING, printable
+from rollguard.cli.formatting import NOTHING
+from rollguard.model.text import one_line, printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -35,6 +36,9 @@ _STYLES = {
     "active": "cyan",
     "observed": "yellow",
     "capped": "red",
+    "watching": "green",
+    "behind": "yellow",
+    "silent": "red",
 }
 
 _DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
@@ -51,8 +55,35 @@ def never_fail_on_characters() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def emit(text: str) -> None:
-    """Write text to stdout."""
+def lines(*texts: str) -> None:
+    """Write each text as one line, neutralised: see `rollguard.model.text`."""
+    _emit("".join(f"{one_line(text)}\n" for text in texts))
+
+
+def bullets(texts: Iterable[str]) -> None:
+    """Write a list, each text on one line."""
+    lines(*(f"  • {text}" for text in texts))
+
+
+def code(content: bytes) -> None:
+    """Write code for people: its lines and tabs stay, everything else that could control a terminal is escaped."""
+    text = printable(content.decode("utf-8", "backslashreplace").replace("\t", "    "))
+    _emit(text if text.endswith("\n") else f"{text}\n")
+
+
+def emit_json_lines(value: Any) -> None:
+    """Write a value as JSON for people: text stays readable, and what could control a terminal is its JSON escape."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    if not text.replace("\n", "").isprintable():
+        text = "".join(c if c.isprintable() or c == "\n" else _json_escape(c) for c in text)
+    _emit(f"{text}\n")
+
+
+def _json_escape(character: str) -> str:
+    return json.dumps(character)[1:-1].replace("\x7f", "\\u007f")
+
+
+def _emit(text: str) -> None:
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -62,7 +93,10 @@ def emit(text: str) -> None:
 
 
 def emit_bytes(content: bytes) -> None:
-    """Write bytes to stdout as they are."""
+    """Write bytes to stdout as they are; at a terminal, as `code` does."""
+    if sys.stdout.isatty():
+        code(content)
+        return
     flush()
     try:
         sys.stdout.buffer.write(content)
@@ -83,7 +117,7 @@ def flush() -> None:
 
 def emit_json(value: Any) -> None:
     """Write one JSON document. Times are ISO 8601. It is plain ASCII, so any encoding can write it."""
-    emit(json.dumps(value, indent=2, default=_plain) + "\n")
+    _emit(json.dumps(value, indent=2, default=_plain).replace("\x7f", "\\u007f") + "\n")
 
 
 def record(value: Any, *without: str) -> dict[str, Any]:
@@ -92,30 +126,30 @@ def record(value: Any, *without: str) -> dict[str, Any]:
 
 
 def show(*renderables: RenderableType) -> None:
-    """Write text and tables for people."""
+    """Write tables for people, and texts, each neutralised as one line."""
     console = stdout_console()
     with console.capture() as captured:
-        console.print(*renderables, sep="\n")
+        console.print(*(one_line(r) if isinstance(r, str) else r for r in renderables), sep="\n")
     text = captured.get()
     if not console.is_terminal:  # a file does not need the padding of a table's cells
         text = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
-    emit(text)
+    _emit(text)
 
 
 def diff(text: str) -> None:
     """Write a unified diff without wrapping its lines; in colour at a terminal."""
     from rich.text import Text
 
-    lines = ["\t".join(map(printable, line.split("\t"))) for line in text.removesuffix("\n").split("\n")]
+    shown = ["\t".join(map(printable, line.split("\t"))) for line in text.removesuffix("\n").split("\n")]
     console = stdout_console()
     if not console.is_terminal:
-        emit("".join(f"{line}\n" for line in lines))
+        _emit("".join(f"{line}\n" for line in shown))
         return
-    styles = ["bold", "bold", *(_DIFF_STYLES.get(line[:1], "") for line in lines[2:])]
+    styles = ["bold", "bold", *(_DIFF_STYLES.get(line[:1], "") for line in shown[2:])]
     with console.capture() as captured:
-        for line, style in zip(lines, styles, strict=True):
+        for line, style in zip(shown, styles, strict=True):
             console.print(Text(line, style=style), soft_wrap=True)
-    emit(captured.get())
+    _emit(captured.get())
 
 
 def stdout_console() -> Console:
@@ -133,7 +167,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: st
 
     made = Table(
         box=box.SIMPLE_HEAD,
-        title=None if title is None else Text(printable(title), style="bold"),
+        title=None if title is None else Text(one_line(title), style="bold"),
         title_justify="left",
         header_style="bold",
         pad_edge=False,
@@ -152,12 +186,12 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: st
     return made
 
 
-def cell(value: object) -> RenderableType:
-    """Return a value as the text of a table cell, never read as markup."""
+def cell(value: object, alarming: object = None) -> RenderableType:
+    """Return a value as the text of a table cell, never read as markup; in red if it is the alarming one."""
     from rich.text import Text
 
-    text = NOTHING if value is None else printable(str(value))
-    return Text(text, style=_STYLES.get(text, ""))
+    text = NOTHING if value is None else one_line(str(value))
+    return Text(text, style="bold red" if value is not None and value == alarming else _STYLES.get(text, ""))
 
 
 def listing(
@@ -167,12 +201,12 @@ def listing(
     if rows:
         show(table(columns, rows, title=title))
     else:
-        emit(f"{nothing}\n")
+        lines(nothing)
 
 
 def note(text: str) -> None:
     """Write a line for people to stderr."""
-    print(printable(text), file=sys.stderr)
+    print(one_line(text), file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from rollguard.model.text import one_line
+
 
 class Advance(Protocol):
     """Advances a progress bar."""
@@ -29,9 +31,9 @@ def progress(name: str, *, size: float | None = 1.0) -> Iterator[Advance]:
         return
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    labels = (TextColumn("{task.description}"), TextColumn("{task.fields[count]}"))
+    labels = (TextColumn("{task.description}", markup=False), TextColumn("{task.fields[count]}", markup=False))
     with Progress(
         labels[0], BarColumn(), labels[1], TaskProgressColumn(), TimeRemainingColumn(), console=console, transient=True
     ) as bar:
-        task = bar.add_task(name, total=size, count="")
+        task = bar.add_task(one_line(name), total=size, count="")
         yield lambda done, count="": bar.update(task, completed=done, count=count)

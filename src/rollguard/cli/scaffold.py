@@ -16,6 +16,9 @@ tools_dir = "tools"
 # Whether versions that go live on another machine with the same database are written into this folder too.
 # follow = true
 
+# Who may read the files that Rollguard creates for itself: "owner", "group", or "umask" (as the process's umask says).
+# file_access = "owner"
+
 # How a deployment is monitored and judged.
 [monitor]
 # monitoring_window_hours = 24   # how long it is monitored

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
+from typing import Any
 
-from rollguard.errors import InvalidSetting, StoreUnavailable
+from rollguard.errors import InvalidSetting, RollguardError, StoreUnavailable
 from rollguard.loop.stages import ResidentStage, Stage, default_stages
 from rollguard.loop.stages.health import COUNTERS
+from rollguard.model.log import EXITS, described, logger_of
 from rollguard.monitor.deployment_monitor import DeploymentMonitor
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
-_RETRY_SECONDS = 15.0  # after a stage that failed, at the latest
+_SHORTEST_RETRY, _RETRY_SECONDS = 0.1, 15.0  # after a stage that failed
 
 
 class AutonomousLoop:
@@ -80,9 +82,9 @@ class AutonomousLoop:
             if self._interval_of(stage) == 0:
                 continue
             try:
-                counts = await asyncio.to_thread(stage.run, now)
+                counts = _checked(await asyncio.to_thread(_outcome, partial(stage.run, now)))
             except Exception as error:  # noqa: BLE001 - a stage may be the user's code; it stops no other
-                logger.error("stage %s failed, which the next cycle runs again: %s", stage.name, error)
+                logger.error("stage %s failed, which the next cycle runs again: %s", stage.name, _said(error))
                 counts = {"errors": 1}
                 if stage.name == "health" and isinstance(error, StoreUnavailable):
                     away = error
@@ -122,7 +124,7 @@ class AutonomousLoop:
         with ThreadPoolExecutor(max_workers=max(1, len(stages)), thread_name_prefix="rollguard-loop") as threads:
             for stage in residents:
                 await self._run_once(stage, threads, starting=True)
-            running = [asyncio.create_task(self._repeat(number, stages, due, threads)) for number in range(len(stages))]
+            running = [asyncio.create_task(self._keep(number, stages, due, threads)) for number in range(len(stages))]
             try:
                 await self._stopped.wait()
             finally:
@@ -134,6 +136,20 @@ class AutonomousLoop:
                 await asyncio.gather(*running)
                 for stage in residents:
                     await self._close(stage, threads)
+
+    async def _keep(
+        self, number: int, stages: Sequence[Stage], due: Sequence[asyncio.Event], threads: ThreadPoolExecutor
+    ) -> None:
+        """Repeat a stage, also after an error that is not the stage's run: of its attributes, or of the machine."""
+        while not self._stopped.is_set():
+            try:
+                await self._repeat(number, stages, due, threads)
+            except (asyncio.CancelledError, *EXITS):
+                raise
+            except BaseException as error:  # noqa: BLE001 - nothing but a stop ends a stage
+                self.stats["errors"] += 1
+                logger.error("the schedule of a stage failed, and starts again soon: %s", described(error))
+                await self._pause(due[number], _RETRY_SECONDS)
 
     async def _repeat(
         self, number: int, stages: Sequence[Stage], due: Sequence[asyncio.Event], threads: ThreadPoolExecutor
@@ -147,34 +163,37 @@ class AutonomousLoop:
             made = await self._run_once(stage, threads)
             for event in followers:
                 event.set()
-            rest = (interval if made else min(interval, _RETRY_SECONDS)) - (clock() - began)
-            if rest > 0 and not self._stopped.is_set():
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(due[number].wait(), timeout=rest)
+            rest = interval if made else max(_SHORTEST_RETRY, min(interval, _RETRY_SECONDS))
+            await self._pause(due[number], rest - (clock() - began))
+
+    async def _pause(self, due: asyncio.Event, seconds: float) -> None:
+        if seconds > 0 and not self._stopped.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(due.wait(), timeout=seconds)
 
     async def _run_once(self, stage: Stage, threads: ThreadPoolExecutor, *, starting: bool = False) -> bool:
         """Run or start a stage, and return whether it did not fail."""
         loop = asyncio.get_running_loop()
         try:
             if starting and isinstance(stage, ResidentStage):
-                await loop.run_in_executor(threads, stage.start)
+                await loop.run_in_executor(threads, _outcome, stage.start)
                 return True
-            counts = await loop.run_in_executor(threads, stage.run, None)
+            counts = _checked(await loop.run_in_executor(threads, _outcome, partial(stage.run, None)))
         except Exception as error:  # noqa: BLE001 - the loop goes on after any error
             self.stats["errors"] += 1
-            logger.error("stage %s failed and runs again soon: %s", stage.name, error)
+            logger.error("stage %s failed and runs again soon: %s", stage.name, _said(error))
             return False
         _add(counts, self.stats)
         if "cycles" in counts:
             made = {name: number for name, number in counts.items() if name != "cycles"}
             logger.info("cycle %d: %s", self.stats["cycles"], made)
         elif counts and self._interval_of(stage):
-            logger.info("%s: %s", stage.name, dict(counts))
+            logger.info("%s: %s", stage.name, counts)
         return True
 
     async def _close(self, stage: ResidentStage, threads: ThreadPoolExecutor) -> None:
         try:
-            await asyncio.get_running_loop().run_in_executor(threads, stage.close)
+            await asyncio.get_running_loop().run_in_executor(threads, _outcome, stage.close)
         except Exception as error:  # noqa: BLE001 - the others are closed as well
             self.stats["errors"] += 1
             logger.error("stage %s could not be closed: %s", stage.name, error)
@@ -198,6 +217,29 @@ class AutonomousLoop:
             for number, handler in before.items():
                 loop.remove_signal_handler(number)
                 signal.signal(number, handler)
+
+
+class _Died(Exception):
+    """A stage raised what is no `Exception`, which would end the thread that runs it, and with it the loop."""
+
+
+def _outcome(work: Callable[[], Any]) -> Any:
+    """Run a stage's method in its thread. An exit is asked of a process by its main thread, never by this one."""
+    try:
+        return work()
+    except Exception:
+        raise
+    except BaseException as error:
+        raise _Died(described(error)) from error
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, RollguardError | _Died) else described(error)
+
+
+def _checked(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the counts of a stage, which may be the user's; raise if they are none."""
+    return {str(name): int(number) for name, number in dict(counts or {}).items()}
 
 
 def _follows(stage: Stage) -> frozenset[str]:

@@ -21,6 +21,8 @@ class EventKind(StrEnum):
     SLOWDOWN = "slowdown"
     EXTERNAL = "external"
     UNPROVEN_DROP = "unproven_drop"
+    WATCHER_SILENT = "watcher_silent"
+    WATCHER_BEHIND = "watcher_behind"
 
 
 class Level(StrEnum):
@@ -38,7 +40,7 @@ class Event:
     Attributes:
         kind: what happened.
         level: how urgent it is.
-        tool_name: the tool that it concerns.
+        tool_name: the tool that it concerns; empty for a watcher.
         session_id: the monitoring session, if there is one.
         title: one line.
         reasons: the reasons, with numbers.

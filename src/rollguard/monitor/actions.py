@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from rollguard.errors import RollbackRefused
 from rollguard.judge import Judgement, Verdict, as_float
+from rollguard.model.log import logger_of
 from rollguard.model.rollback import Rollback
 from rollguard.model.session import Session
 from rollguard.monitor.report import HealthReport
 from rollguard.rollback import RollbackRunner, investigation_of
 from rollguard.store import ExecutionStore, Intention
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 @dataclass(frozen=True, slots=True)

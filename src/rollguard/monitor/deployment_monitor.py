@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rollguard.errors import InvalidInput, StoreError
 from rollguard.judge import Rules
+from rollguard.model.log import logger_of
 from rollguard.model.rollback import Rollback
 from rollguard.model.session import Session
 from rollguard.monitor.actions import Actions
@@ -21,7 +21,7 @@ from rollguard.registry import ToolRegistry
 from rollguard.rollback import RollbackRunner
 from rollguard.store import Beginning, ExecutionStore
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 _FUTURE = timedelta(minutes=5)  # how far ahead of ours another machine's clock may be
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
 
 from rollguard.errors import StoreError
+from rollguard.model.log import logger_of
 from rollguard.model.session import Session
 from rollguard.monitor.actions import Actions, ActionTaken
 from rollguard.monitor.checker import Checker
 from rollguard.monitor.report import HealthReport, failed_check_row
 from rollguard.store import ExecutionStore
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 BATCH = 500  # sessions checked together
 

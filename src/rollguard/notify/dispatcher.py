@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from rollguard.errors import InvalidInput, RollguardError
 from rollguard.model.event import Event
+from rollguard.model.log import EXITS, logger_of
 from rollguard.model.notification import PendingNotification
 from rollguard.notify.notifier import Notifier, Unreachable
 from rollguard.store import ExecutionStore
 from rollguard.store.executions.payloads import clean_text
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 _FIRST_RETRY = timedelta(seconds=10)
 _LAST_RETRY = timedelta(hours=1)
@@ -69,7 +69,9 @@ class Dispatcher:
         """Send the event to one channel, and return the error; None if it was delivered."""
         try:
             notifier.notify(Event.from_dict(pending.event))
-        except Exception as error:  # noqa: BLE001 - a channel may be a user's code; its errors must not stop the others
+        except EXITS:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a channel may be a user's code; its errors must not stop the others
             problem = _description(error)
             logger.error("%s could not deliver event %d: %s", name, pending.notification_id, problem)
             if isinstance(error, Unreachable):
@@ -78,7 +80,7 @@ class Dispatcher:
         return None
 
 
-def _description(error: Exception) -> str:
+def _description(error: BaseException) -> str:
     kind = type(error).__name__
     try:
         text = clean_text(str(error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from rollguard.model.event import Event, Level
+from rollguard.model.text import one_line
 
 _LEVELS = {Level.INFO: logging.INFO, Level.WARNING: logging.WARNING, Level.CRITICAL: logging.CRITICAL}
 
@@ -18,11 +19,11 @@ class LogNotifier:
         self._logger = logging.getLogger("rollguard.alerts")
 
     def notify(self, event: Event) -> None:
-        """Log the event as one line; the record's `event` attribute holds all of it."""
+        """Log the event as one line, neutralised; the record's `event` attribute holds all of it, exactly."""
         self._logger.log(
             _LEVELS[event.level],
             "%s: %s",
-            event.title,
-            "; ".join(event.reasons),
+            one_line(event.title),
+            one_line("; ".join(event.reasons)),
             extra={"event": event.to_dict()},
         )

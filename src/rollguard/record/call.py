@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from types import CoroutineType
 from typing import Any
 
+from rollguard.model.log import logger_of
 from rollguard.record import Recorder, request_id
 from rollguard.store import text_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 IsFailure = Callable[[Any], bool]
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from pathlib import Path
 
 from rollguard.errors import NotARollguardStore, StoreError, StoreUnavailable
 from rollguard.model.execution import Execution
+from rollguard.model.log import logger_of
 from rollguard.record.fork_safety import renew_after_fork
 from rollguard.record.spool import Spool
 from rollguard.store import ExecutionStore
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 RETRY_AFTER = 5.0  # seconds for which an unreachable database is not asked again
 _AWAY = (StoreUnavailable, NotARollguardStore)  # caused by no row: keep them all and try again later
@@ -38,7 +38,7 @@ class Delivery:
         self._store = store
         self._durable = durable
         self.spool = spool
-        self.refused = Spool(refused_beside(spool.path), fsync=spool.fsync)
+        self.refused = Spool(refused_beside(spool.path), fsync=spool.fsync, access=spool.access)
         self._retry_after = retry_after
         self._lock = threading.Lock()  # never held during file or database access
         renew_after_fork(self, "_lock", threading.Lock)

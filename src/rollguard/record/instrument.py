@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
-import logging
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
@@ -15,13 +14,14 @@ from types import CoroutineType
 from typing import Any, TypeVar, cast
 
 from rollguard.errors import InvalidInput
+from rollguard.model.log import logger_of
 from rollguard.model.names import checked_tool_name
 from rollguard.record import Recorder, Spool
 from rollguard.record.call import Call, IsFailure, Subject, awaited, describe, in_event_loop, run
 from rollguard.record.fork_safety import renew_after_fork
 from rollguard.store import ExecutionStore
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
 VersionNumber = int | Callable[[], int | None]
@@ -127,7 +127,7 @@ class _Recorders:
         with self._lock:
             recorder = self._of.get(id(store))  # a recorder keeps its store, so no other one gets its id
             if recorder is None:
-                recorder = self._of[id(store)] = Recorder(store, Spool(_spool_of(store)))
+                recorder = self._of[id(store)] = Recorder(store, Spool(_spool_of(store), access=store.database.access))
             return recorder
 
 

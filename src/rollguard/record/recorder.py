@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import multiprocessing.util
 import os
 import threading
@@ -16,16 +15,19 @@ from typing import Any
 
 from rollguard.errors import InvalidInput
 from rollguard.model.execution import Execution
+from rollguard.model.log import EXITS, logger_of
 from rollguard.record.delivery import RETRY_AFTER, Delivery
 from rollguard.record.spool import Spool
+from rollguard.record.unwatched import Unwatched
 from rollguard.store import ExecutionStore, complete_call
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 _SHOWN = 500  # characters of a result in the error of a failure
 _CHECK_BATCH_EVERY = 0.1  # seconds between two checks of the batch's size
 _CHECK_SPOOL_EVERY = 60.0  # seconds; another process may have left executions there
 _PATIENCE = 10.0  # seconds that the end of a process waits for the thread
+_FIRST_PAUSE, _LAST_PAUSE = 0.1, 60.0  # seconds after an error of the thread's own
 
 
 Note = tuple[Any, ...]
@@ -56,6 +58,7 @@ class Recorder:
         batch_size: notes stored in one transaction.
         buffer_size: notes that wait at most; further ones go to the spool.
         retry_after: seconds before an unreachable database is tried again.
+        unwatched: logs that nobody watches; asked by the thread, or by callers if `durable`.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Recorder:
         batch_size: int = 1_000,
         buffer_size: int = 50_000,
         retry_after: float = RETRY_AFTER,
+        unwatched: Unwatched | None = None,
     ) -> None:
         self._store = store
         self._delivery = Delivery(store, spool, retry_after=retry_after, durable=durable)
@@ -76,6 +80,7 @@ class Recorder:
         self._batch_size = batch_size
         self._buffer_size = buffer_size
         self._retry_after = max(retry_after, _CHECK_BATCH_EVERY)
+        self._unwatched = Unwatched(store) if unwatched is None else unwatched
         self._begin_anew()
         if not durable:
             store.database.before_reading(self.empty)
@@ -107,6 +112,8 @@ class Recorder:
         """Record one call. Raise nothing; wait only for the spool, if the buffer is full."""
         if self._through:
             self._write_through(self._rows([note]))
+            self._unwatched.resume()
+            self._unwatched.check()  # this caller waits for the database anyway
             return
         buffer = self._buffer
         if len(buffer) >= self._buffer_size:
@@ -190,7 +197,9 @@ class Recorder:
         for note in notes:
             try:
                 rows.append(note if isinstance(note, Execution) else complete_call(note))
-            except Exception:  # a tool's error may have any text
+            except EXITS:
+                raise
+            except BaseException:  # a tool's error may have any text, of any class
                 logger.exception("an execution of %r could not be recorded", note[0])
                 self._delivery.count_lost()
         return rows
@@ -211,6 +220,7 @@ class Recorder:
 
     def _wake(self) -> None:
         self._resting = False
+        self._unwatched.resume()
         if self._thread is None:
             self._start()
         self._work.set()
@@ -232,6 +242,14 @@ class Recorder:
                 return
         self._resting = True
         self.empty()
+
+    def _thread_ended(self) -> None:
+        """Start another thread if this one ended although the recorder goes on, and say so."""
+        if self._over.is_set():
+            return
+        logger.error("the thread that stores executions ended, and another one starts")
+        self._thread = None
+        self._wake()
 
     def _rest(self) -> threading.Event:
         """Prepare the thread to wait for notes. A note that arrives at this moment wakes it at once."""
@@ -276,24 +294,47 @@ class _Owned:
 
 
 def _store_notes(ours: weakref.ref[Recorder]) -> None:
-    """Store notes until the recorder is gone; the thread does not keep it alive."""
-    while (recorder := ours()) is not None:
-        over = recorder._over
-        work, interval, spool, retry_after = (
-            recorder._rest(),
-            recorder._flush_interval,
-            recorder.spool,
-            recorder._retry_after,
-        )
-        del recorder
-        if work.wait(retry_after if spool.pending else _CHECK_SPOOL_EVERY):
-            _gather(ours, interval, over)
-        if over.is_set():
-            return
-        if (recorder := ours()) is not None:
-            recorder.empty()
-            recorder._delivery.try_again()
+    """Store notes until the recorder is gone; the thread does not keep it alive. It survives any error."""
+    pause = _FIRST_PAUSE
+    try:
+        while (recorder := ours()) is not None:
+            over = recorder._over
             del recorder
+            try:
+                _store_next(ours, over)
+            except EXITS:
+                raise
+            except BaseException:
+                logger.exception("executions could not be stored, which is tried again in %g s", pause)
+                over.wait(pause)
+                pause = min(_LAST_PAUSE, 2 * pause)
+            else:
+                pause = _FIRST_PAUSE
+            if over.is_set():
+                return
+    finally:
+        if (recorder := ours()) is not None:
+            recorder._thread_ended()
+
+
+def _store_next(ours: weakref.ref[Recorder], over: threading.Event) -> None:
+    """Wait for notes, and store them."""
+    recorder = ours()
+    if recorder is None:
+        return
+    work, interval, spool, retry_after = (
+        recorder._rest(),
+        recorder._flush_interval,
+        recorder.spool,
+        recorder._retry_after,
+    )
+    del recorder
+    if work.wait(retry_after if spool.pending else _CHECK_SPOOL_EVERY):
+        _gather(ours, interval, over)
+    if not over.is_set() and (recorder := ours()) is not None:
+        recorder.empty()
+        recorder._delivery.try_again()
+        recorder._unwatched.check()
 
 
 def _gather(ours: weakref.ref[Recorder], interval: float, over: threading.Event) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import logging
 import os
 import re
 import zlib
@@ -16,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from rollguard.model.execution import FIELDS, Execution, checked_moment
+from rollguard.model.file_access import FileAccess
+from rollguard.model.log import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 _BATCH = 1_000  # rows handed over at once
 _LARGE = 16 * 2**20  # bytes in one file: about ten thousand rows
@@ -38,11 +39,15 @@ class Spool:
         path: the file; its folder is created at the first append.
         fsync: whether rows are on disk before `append` returns. False leaves that to the operating system: the rows
             survive the end of the process but, for some seconds, not a loss of power.
+        access: who may read the files.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, fsync: bool = True) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, fsync: bool = True, access: FileAccess = FileAccess.OWNER
+    ) -> None:
         self.path = Path(path).absolute()
         self.fsync = fsync
+        self.access = access
         self._is_aside = re.compile(rf"{re.escape(self.path.stem)}\.([0-9]{{6,}}){re.escape(self.path.suffix)}")
 
     @property
@@ -62,11 +67,11 @@ class Spool:
             OSError: the file cannot be written; none of the rows is kept.
         """
         lines = b"".join(_line(row) for row in rows)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.access.make_folder(self.path.parent)
         with self._locked(".lock"):
             if _size(self.path) >= _LARGE:
                 self._put_aside()
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            descriptor = self.access.open(self.path, os.O_RDWR | os.O_APPEND)
             try:
                 self._write(descriptor, lines)
             finally:
@@ -141,7 +146,7 @@ class Spool:
     @contextlib.contextmanager
     def _locked(self, suffix: str, *, wait: bool = True) -> Iterator[bool]:
         """Hold a lock across processes and threads; yield False if it is taken and `wait` is False."""
-        with self.path.with_suffix(suffix).open("a") as lock:
+        with os.fdopen(self.access.open(self.path.with_suffix(suffix), os.O_WRONLY | os.O_APPEND), "a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -13,6 +13,7 @@ from types import CoroutineType
 from typing import Any
 
 from rollguard.compat import Change
+from rollguard.model.file_access import FileAccess
 from rollguard.model.version import Version
 from rollguard.record import Recorder, Spool
 from rollguard.record.call import (
@@ -64,6 +65,7 @@ class ToolRegistry:
             too, within a second. It begins with the first call.
         adopt: False for a program that only reads: opening changes neither the folder nor the database. True adopts
             files without a version, settles interrupted swaps and stores the spool.
+        file_access: who may read the spool and the state in the folder; tools' files are the user's own.
         clock: the monotonic clock for `look_every`, in seconds.
 
     Raises:
@@ -87,13 +89,14 @@ class ToolRegistry:
         look_every: float = 0.05,
         follow: bool = True,
         adopt: bool = True,
+        file_access: FileAccess = FileAccess.OWNER,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.store = store
-        self.folder = Folder(path)
+        self.folder = Folder(path, access=file_access)
         self.recorder = Recorder(
             store,
-            spool or Spool(self.folder.path / ".rollguard" / "spool.jsonl", fsync=spool_fsync),
+            spool or Spool(self.folder.path / ".rollguard" / "spool.jsonl", fsync=spool_fsync, access=file_access),
             durable=durable,
             flush_interval=flush_interval,
             buffer_size=buffer_size,

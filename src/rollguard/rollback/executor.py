@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -19,6 +18,7 @@ from rollguard.errors import (
     ToolFileError,
     UnknownTool,
 )
+from rollguard.model.log import logger_of
 from rollguard.model.rollback import Rollback
 from rollguard.registry import ToolRegistry, pause_after
 from rollguard.registry.deploy.actuators import Actuator, Order, carry_out
@@ -26,7 +26,7 @@ from rollguard.rollback.events import failed_event, finished_event, held_event
 from rollguard.rollback.investigation import investigation_of
 from rollguard.store import ExecutionStore, Intention
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 class RollbackRunner:

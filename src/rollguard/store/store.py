@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Self
 
+from rollguard.model.file_access import FileAccess
 from rollguard.store.database.change_feed import Arrivals, arrivals_in
 from rollguard.store.database.engine import Database
 from rollguard.store.executions.executions import Executions
 from rollguard.store.executions.payloads import Payloads, Redact
 from rollguard.store.monitoring.sessions import Sessions
+from rollguard.store.monitoring.watchers import Watchers
 from rollguard.store.outbox import Outbox
 from rollguard.store.retention.retention import Retention, Tidied
 from rollguard.store.rollbacks.actuator_leases import Actuations
@@ -36,6 +38,7 @@ class ExecutionStore:
         redact: called as `redact(tool_name, "parameters" or "result", value)`; what it returns is kept.
         busy_timeout: seconds to wait for another process's lock: of the database on SQLite, of a tool on PostgreSQL.
         retention_days: how long `tidy` keeps raw executions, 1 to 3650; 0 is for ever. Rollups and history stay.
+        file_access: who may read a SQLite file that is created.
 
     Raises:
         InvalidInput: the URL cannot be understood.
@@ -55,8 +58,9 @@ class ExecutionStore:
         redact: Redact | None = None,
         busy_timeout: float = 5.0,
         retention_days: int = 30,
+        file_access: FileAccess = FileAccess.OWNER,
     ) -> None:
-        self.database = Database(url, busy_timeout=busy_timeout)
+        self.database = Database(url, busy_timeout=busy_timeout, access=file_access)
         self.retention = Retention(self.database, retention_days)
         try:
             migrate(self.database)
@@ -67,6 +71,7 @@ class ExecutionStore:
         self.versions = Versions(self.database)
         self.pointers = Pointers(self.database)
         self.sessions = Sessions(self.database)
+        self.watchers = Watchers(self.database)
         self.rollbacks = Rollbacks(self.database)
         self.quarantine = Quarantine(self.database)
         self.actuations = Actuations(self.database)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rollguard.cli import inputs, output
-from rollguard.cli.formatting import duration, moment, percent, printable
+from rollguard.cli.formatting import duration, moment, percent
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
 from rollguard.cli.progress import progress
@@ -216,33 +216,33 @@ def _show(deployments: Sequence[Deployment], risks: Sequence[ToolRisk], override
     from rollguard.evaluate.backtest import summary
 
     candidate = ", ".join(f"{key} = {value!r}" for key, value in overrides.items()) or "the settings as they are"
-    output.emit(f"{len(deployments)} deployment{'' if len(deployments) == 1 else 's'}; candidate: {candidate}\n\n")
+    output.lines(f"{len(deployments)} deployment{'' if len(deployments) == 1 else 's'}; candidate: {candidate}", "")
     now = datetime.now(UTC)
     columns = ("Tool", "Version>", "Deployed", "What happened~", "Candidate~")
     output.show(output.table(columns, [_row(deployment, now) for deployment in deployments]))
     reasons = [deployment for deployment in deployments if deployment.replayed.at is not None]
     if reasons:
-        output.emit("\nWhy the candidate rolls back\n")
-        output.emit("".join(f"  • {_why(deployment, now)}\n" for deployment in reasons[:_MOST_REASONS]))
+        output.lines("", "Why the candidate rolls back")
+        output.bullets(_why(deployment, now) for deployment in reasons[:_MOST_REASONS])
         if len(reasons) > _MOST_REASONS:
-            output.emit(f"  … and {len(reasons) - _MOST_REASONS} more; --json shows all\n")
+            output.lines(f"  … and {len(reasons) - _MOST_REASONS} more; --json shows all")
     counts = summary(deployments)
-    output.emit("\n")
+    output.lines("")
     output.show(
         output.table(("Deployments", "Number>"), [(name, counts[k]) for k, name in _OUTCOMES.items() if counts[k]])
     )
     if not all(deployment.replayed.triggers_known for deployment in deployments):
-        output.emit(
-            "\nSome executions are no longer kept, so their deployments (*) are replayed without fast triggers.\n"
+        output.lines(
+            "", "Some executions are no longer kept, so their deployments (*) are replayed without fast triggers."
         )
     if risks:
-        output.emit("\n")
+        output.lines("")
         output.show(_false_alarms(risks))
-        output.emit("\nShare of unchanged versions that each rule rolls back within one session.\n")
+        output.lines("", "Share of unchanged versions that each rule rolls back within one session.")
         if not all(risk.candidate.exact and risk.present.exact for risk in risks[:_MOST_TOOLS]):
-            output.emit("≈: only some calls or possible baselines were computed; --json shows how many.\n")
+            output.lines("≈: only some calls or possible baselines were computed; --json shows how many.")
         if len(risks) > _MOST_TOOLS:
-            output.emit(f"… and {len(risks) - _MOST_TOOLS} more tools; --json shows all\n")
+            output.lines(f"… and {len(risks) - _MOST_TOOLS} more tools; --json shows all")
 
 
 def _row(deployment: Deployment, now: datetime) -> tuple[object, ...]:
@@ -279,7 +279,7 @@ def _why(deployment: Deployment, now: datetime) -> str:
     session = deployment.session
     version = "" if session.version_number is None else f" {session.version_number}"
     when = moment(session.deployment_time, now)
-    return printable(f"{session.tool_name}{version} of {when}: {deployment.replayed.judgement.headline}")
+    return f"{session.tool_name}{version} of {when}: {deployment.replayed.judgement.headline}"
 
 
 def _false_alarms(risks: Sequence[ToolRisk]) -> Any:

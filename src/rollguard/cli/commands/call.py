@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Annotated, Any
 
@@ -80,12 +79,7 @@ def call(
             }
         )
     elif error is None:
-        output.emit(_as_json(plain(result)) + "\n")
+        output.emit_json_lines(plain(result))
     if failure is not None:
         output.note(f"{tool} failed: {error_type}: {failure}")
         raise typer.Exit(exits.TOOL_FAILED)
-
-
-def _as_json(value: Any) -> str:
-    text = json.dumps(value, indent=2, ensure_ascii=False)
-    return text.encode("utf-8", "backslashreplace").decode()  # a lone surrogate has no UTF-8; its escape is the same

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from rollguard.cli import inputs, output
-from rollguard.cli.formatting import printable
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
 from rollguard.errors import InvalidToolName
@@ -80,14 +79,15 @@ def deploy(
     if not done.changed:
         monitored = f"; session {done.session_id} watches it" if done.session_id else "; nothing watches it"
         file_state = "Its file held something else, and holds it again" if done.put_back else "Nothing was changed"
-        output.emit(f"This code is live already, as {version}{monitored}. {file_state}.\n")
+        output.lines(f"This code is live already, as {version}{monitored}. {file_state}.")
     elif done.session_id is None:
-        output.emit(f"Version {done.version_number} of {done.tool_name} is live. Nothing watches it.\n")
+        output.lines(f"Version {done.version_number} of {done.tool_name} is live. Nothing watches it.")
     else:
-        output.emit(
-            f"Version {done.version_number} of {done.tool_name} is live. Session {done.session_id} watches it.\n"
+        output.lines(
+            f"Version {done.version_number} of {done.tool_name} is live. Session {done.session_id} watches it."
         )
 
     breaking = [change.sentence for change in done.changes if change.breaking]
     if breaking:
-        output.emit("This breaks callers:\n" + "".join(f"  • {printable(sentence)}\n" for sentence in breaking))
+        output.lines("This breaks callers:")
+        output.bullets(breaking)

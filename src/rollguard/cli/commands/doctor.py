@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import typer
 
 from rollguard.cli import exits, output
-from rollguard.cli.formatting import printable
 from rollguard.cli.opening import settings_for
 from rollguard.cli.options import Config, Json
 from rollguard.errors import InvalidSetting
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from rollguard.cli.doctor import Finding
@@ -29,7 +29,7 @@ def doctor(config: Config = None, as_json: Json = False) -> None:
         output.emit_json(findings)
     else:
         for finding in findings:
-            output.emit(f"{printable(_text(finding))}\n")
+            output.lines(*_lines(finding))
     if any(finding.health == "broken" for finding in findings):
         raise typer.Exit(exits.ERROR)
 
@@ -45,6 +45,7 @@ def _findings(config: Path | None) -> list[Finding]:
         return examine(settings, datetime.now(UTC))
 
 
-def _text(finding: Finding) -> str:
-    fix = "" if finding.mend is None else f"\n{'':9}to fix it: {finding.mend}"
-    return f"{finding.health:<8} {finding.check}: {finding.says}{fix}"
+def _lines(finding: Finding) -> Iterator[str]:
+    yield f"{finding.health:<8} {finding.check}: {finding.says}"
+    if finding.mend is not None:
+        yield f"{'':9}to fix it: {finding.mend}"

@@ -40,19 +40,19 @@ def _show(found: dict[str, Any]) -> None:
     session, now = found["session"], datetime.now(UTC)
     version = NOTHING if session["version_number"] is None else session["version_number"]
     status = session["status"] + (f", {session['outcome']}" if session["outcome"] else "")
-    output.emit(f"{session['tool_name']}, version {version}: session {session['session_id']} ({status})\n\nWhy\n")
-    output.emit("".join(f"  • {sentence}\n" for sentence in [*found["why"], *found["baseline_notes"]]))
+    output.lines(f"{session['tool_name']}, version {version}: session {session['session_id']} ({status})", "", "Why")
+    output.bullets([*found["why"], *found["baseline_notes"]])
     if found["decision"] is not None and found["decision"]["record"] is not None:
-        output.emit("\nWhat was counted\n")
+        output.lines("", "What was counted")
         output.show(_windows(found["decision"]["record"]))
-    output.emit(f"\nRules\n  {_rules(found['rules'])}\n\nTime line\n")
+    output.lines("", "Rules", f"  {_rules(found['rules'])}", "", "Time line")
     output.show(
         output.table(
             ("When", "What~"),
             [(moment(datetime.fromisoformat(entry["at"]), now), entry["what"]) for entry in found["timeline"]],
         )
     )
-    output.emit(f"\n{_replayed(found['checks'])}")
+    output.lines("", *_replayed(found["checks"]))
 
 
 def _windows(record: dict[str, Any]) -> Any:
@@ -73,12 +73,12 @@ def _rules(rules: dict[str, Any]) -> str:
     return ", ".join(changed) + ("" if len(changed) > 1 else "; everything else is as by default")
 
 
-def _replayed(checks: dict[str, Any]) -> str:
+def _replayed(checks: dict[str, Any]) -> list[str]:
     if not checks["differing"]:
-        return (
-            f"{checks['made_again']} of {checks['kept']} kept checks were decided again from their records: the same.\n"
-        )
-    lines = [f"{len(checks['differing'])} of {checks['kept']} kept checks are decided differently now:\n"]
+        return [
+            f"{checks['made_again']} of {checks['kept']} kept checks were decided again from their records: the same."
+        ]
+    lines = [f"{len(checks['differing'])} of {checks['kept']} kept checks are decided differently now:"]
     for check in checks["differing"]:
-        lines += [f"  check {check['check_id']}: {difference}\n" for difference in check["differences"]]
-    return "".join(lines)
+        lines += [f"  check {check['check_id']}: {difference}" for difference in check["differences"]]
+    return lines

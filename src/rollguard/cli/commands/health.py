@@ -66,12 +66,13 @@ def _show(report: dict[str, Any], threshold: float) -> None:
         f"{report['tool_name']}, version {NOTHING if version is None else version}: session {report['session_id']} "
         f"({report['session_status']}), deployed {deployed}"
     )
-    output.emit(f"{title}\n\n")
+    output.lines(title, "")
     output.show(_periods(report))
-    output.emit("\n")
+    output.lines("")
     output.show(_findings(report, threshold))
     reasons = [*report["reasons"], *report["baseline_notes"]]
-    output.emit("\nReasons\n" + "".join(f"  • {reason}\n" for reason in reasons))
+    output.lines("", "Reasons")
+    output.bullets(reasons)
 
 
 def _periods(report: dict[str, Any]) -> Any:

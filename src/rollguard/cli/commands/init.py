@@ -12,6 +12,7 @@ import typer
 from rollguard.cli import output
 from rollguard.cli.options import Config, Json
 from rollguard.errors import RollguardError
+from rollguard.model.file_access import FileAccess
 
 
 def init(
@@ -29,7 +30,8 @@ def init(
     written: list[Path] = []
     kept: list[Path] = []
     for file, content in files.items():
-        (written if _write_new(file, content) else kept).append(file)
+        access = FileAccess.OWNER if content is scaffold.SETTINGS else FileAccess.UMASK  # settings may hold secrets
+        (written if _write_new(file, content, access) else kept).append(file)
     here = folder.absolute() == Path.cwd()
     commands = [
         *([] if here else [f"cd {shlex.quote(str(folder))}"]),
@@ -44,14 +46,14 @@ def init(
     lines = [f"wrote {file}" for file in written]
     lines += [f"kept  {file}, which was there already" for file in kept]
     lines += ["", "Next, try:", *(f"  {command}" for command in commands)]
-    output.emit("\n".join(lines) + "\n")
+    output.lines(*lines)
 
 
-def _write_new(file: Path, content: str) -> bool:
+def _write_new(file: Path, content: str, access: FileAccess) -> bool:
     """Write the file if nothing is in its place; whether it was written."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("x", encoding="utf-8") as new:
+        with os.fdopen(access.create(file, os.O_WRONLY), "w", encoding="utf-8") as new:
             new.write(content)
     except FileExistsError as error:
         if os.path.lexists(file):

@@ -39,7 +39,7 @@ def quarantine(
     if as_json:
         output.emit_json(found[0] if name else found)
     elif name:
-        output.emit(f"Version {number} of {name} may be deployed again.\n")
+        output.lines(f"Version {number} of {name} may be deployed again.")
     else:
         now = datetime.now(UTC)
         output.listing(

@@ -93,7 +93,7 @@ def record(
         output.emit_json(counts)
     else:
         known = f", {counts['already_stored']:,} were already known" if counts["already_stored"] else ""
-        output.emit(f"{_counted(counts['new'])} stored{known}.\n")
+        output.lines(f"{_counted(counts['new'])} stored{known}.")
 
 
 def _store_file(store: ExecutionStore, file: Path, form: ingest.Format | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import typer
 from rollguard.cli import exits, inputs, output
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
+from rollguard.model.text import one_line
 
 if TYPE_CHECKING:
     from rollguard.app import Rollguard
@@ -57,7 +58,7 @@ def rollback(
     if as_json:
         output.emit_json(done)
     else:
-        output.emit(f"Version {done.to_version} of {tool} is live again, in place of version {done.from_version}.\n")
+        output.lines(f"Version {done.to_version} of {tool} is live again, in place of version {done.from_version}.")
 
 
 def cancel(
@@ -77,7 +78,7 @@ def cancel(
     if as_json:
         output.emit_json(done)
     else:
-        output.emit(f"Session {session} is cancelled: {done.tool_name} is no longer watched, and stays as it is.\n")
+        output.lines(f"Session {session} is cancelled: {done.tool_name} is no longer watched, and stays as it is.")
 
 
 def _confirmed(guard: Rollguard, tool: str, to: int | None) -> bool:
@@ -85,4 +86,6 @@ def _confirmed(guard: Rollguard, tool: str, to: int | None) -> bool:
     target = to if to is not None else guard.store.versions.previous_good(tool)
     if live is None or target is None:
         return True  # there is nothing to confirm; the rollback's error says why
-    return typer.confirm(f"Roll {tool} back from version {live.version_number} to version {target}?", err=True)
+    return typer.confirm(
+        one_line(f"Roll {tool} back from version {live.version_number} to version {target}?"), err=True
+    )

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rollguard.cli import output
+from rollguard.cli import output, watching
 from rollguard.cli.formatting import moment
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json, Limit, ToolFilter
@@ -38,8 +38,12 @@ def sessions(
         found = guard.store.sessions.recent(
             tool_name=tool, status=None if status is None else status.value, limit=limit
         )
+        who, interval = guard.store.watchers.watching(), watching.interval_of(guard)
     if as_json:
-        output.emit_json(found)
+        coverage = who.coverage(interval)
+        output.emit_json(
+            [{**output.record(session), "coverage": coverage if session.active else None} for session in found]
+        )
         return
     now = datetime.now(UTC)
     output.listing(
@@ -57,3 +61,5 @@ def sessions(
         ],
         nothing="There are no such sessions.",
     )
+    if any(session.active for session in found) and (warning := watching.warning(who, interval)):
+        output.lines("", warning)

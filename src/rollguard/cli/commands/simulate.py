@@ -179,12 +179,13 @@ def _result(decision: str, outcome: Rollbacks) -> dict[str, Any]:
 
 def _show(found: dict[str, Any]) -> None:
     if found["about"]:
-        output.emit(f"{found['about']}\n")
+        output.lines(found["about"])
     results, worse = found["results"], found["worse_from_hours"] is not None
     how = "through the monitor" if found["through_monitor"] else "by the counts"
-    output.emit(
+    output.lines(
         f"{results[0]['deployments']} deployments, judged {how} every {found['check_every_minutes']:g} min, "
-        f"seed {found['seed']}\n\n"
+        f"seed {found['seed']}",
+        "",
     )
     columns = ["Rule", "Wrong>", "Share>", "95 % interval>"]
     columns += ["Found>", "Half in>", "90 % in>", "Calls, half>"] if worse else []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rollguard.cli import output
+from rollguard.cli import output, watching
 from rollguard.cli.formatting import NOTHING, ago, drop_points, duration
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
@@ -30,12 +30,13 @@ def status(
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Show the monitored deployments, each with its latest check."""
+    """Show the monitored deployments, each with its latest check, and who watches them."""
     if watch and as_json:
         raise typer.BadParameter("--watch is for people; for programs, call 'rollguard status --json' repeatedly")
     with opened(config, adopt=False) as guard:
         if as_json:
-            output.emit_json(guard.store.reports.active_monitoring())
+            who = watching.as_json(guard.store.watchers.watching(), watching.interval_of(guard))
+            output.emit_json({**who, "sessions": guard.store.reports.active_monitoring()})
         elif watch:
             _refresh(guard, interval)
         else:
@@ -69,13 +70,14 @@ def _now_or_error(guard: Rollguard) -> RenderableType:
 def _now(guard: Rollguard) -> RenderableType:
     from rich.console import Group
 
-    rows = guard.store.reports.active_monitoring()
-    if not rows:
-        return output.cell("No deployment is monitored. Deploy one with: rollguard deploy FILE")
-    now = datetime.now(UTC)
-    shown = output.table(_COLUMNS, [_row(row, now) for row in rows])
-    warning = _overdue(rows, now, guard.settings.watch.check_interval_seconds)
-    return Group(shown, output.cell(f"\n{warning}")) if warning else shown
+    rows, now = guard.store.reports.active_monitoring(), datetime.now(UTC)
+    parts: list[RenderableType] = [output.cell("No deployment is monitored. Deploy one with: rollguard deploy FILE")]
+    if rows:
+        parts = [output.table(_COLUMNS, [_row(row, now) for row in rows])]
+        warning = _overdue(rows, now, guard.settings.watch.check_interval_seconds)
+        parts += ["", output.cell(warning)] if warning else []
+    who = watching.shown(guard.store.watchers.watching(), watching.interval_of(guard), now)
+    return Group(*parts, *([] if who is None else ["", who]))
 
 
 def _row(row: dict[str, Any], now: datetime) -> tuple[object, ...]:
@@ -97,6 +99,4 @@ def _overdue(rows: list[dict[str, Any]], now: datetime, interval: float) -> str 
     if not missed:
         return None
     which = f"{len(missed)} of {len(rows)} sessions were" if len(rows) > 1 else "The session was"
-    return (
-        f"{which} not checked for more than {duration(2 * timedelta(seconds=interval))}. Is 'rollguard watch' running?"
-    )
+    return f"{which} not checked for more than {duration(2 * timedelta(seconds=interval))}."

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rollguard.cli import output
-from rollguard.cli.formatting import printable
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
 from rollguard.errors import ToolLoadError
@@ -28,7 +27,8 @@ def tools(config: Config = None, as_json: Json = False) -> None:
         ("Tool", "Live>", "Description~"), rows, nothing=f"There are no tools in {folder} yet. See: rollguard deploy"
     )
     if broken:
-        output.emit(printable("\nProblems\n" + "".join(f"  • {problem}\n" for problem in broken)))
+        output.lines("", "Problems")
+        output.bullets(broken)
 
 
 def _tools(guard: Rollguard) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rollguard.cli import output
-from rollguard.cli.formatting import NOTHING, change_points, exactly, milliseconds, moment, percent, printable
+from rollguard.cli.formatting import NOTHING, change_points, exactly, milliseconds, moment, percent
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
 from rollguard.errors import UnknownTool
@@ -79,10 +79,8 @@ def show(
     rows += [("Rolled back", found.rolled_back_reason)] if found.rolled_back_reason else []
     rows += [("Calls", _calls(found))]
     width = max(len(name) for name, _ in rows) + 2
-    facts = "".join(f"{name:{width}}{printable(str(value))}\n" for name, value in rows)
-    code = printable(found.code.decode("utf-8", "backslashreplace").replace("\t", "    "))
-    ending = "" if code.endswith("\n") else "\n"
-    output.emit(f"{printable(tool)}, version {found.version_number}\n\n{facts}\n{code}{ending}")
+    output.lines(f"{tool}, version {found.version_number}", "", *(f"{name:{width}}{value}" for name, value in rows), "")
+    output.code(found.code)
 
 
 def diff(
@@ -101,7 +99,7 @@ def diff(
     if found.diff:
         output.diff(found.diff)
     else:
-        output.emit(f"Versions {before} and {after} are the same code.\n")
+        output.lines(f"Versions {before} and {after} are the same code.")
     output.show(
         "",
         f"{found.lines_added} lines added, {found.lines_removed} removed.",
@@ -159,7 +157,7 @@ def _caller_changes(found: VersionComparison) -> list[Any]:
     for title, style, breaking in (("This breaks callers:", "bold red", True), ("Callers may notice:", "", False)):
         sentences = [change.sentence for change in found.changes if change.breaking is breaking]
         if sentences:
-            lines += ["", Text(title, style=style), *(Text(f"  • {printable(s)}") for s in sentences)]
+            lines += ["", Text(title, style=style), *(f"  • {s}" for s in sentences)]
     return lines or ["Callers notice nothing of it."]
 
 

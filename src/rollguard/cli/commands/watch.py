@@ -12,6 +12,7 @@ import typer
 from rollguard.cli import exits, output
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
+from rollguard.model.log import logger_of
 
 if TYPE_CHECKING:
     from rollguard.app import Rollguard
@@ -62,7 +63,7 @@ def watch(
     if as_json:
         output.emit_json(did)
     elif once:
-        output.emit(f"{_summary(did)}\n")
+        output.lines(_summary(did))
     if once and (did["errors"] or did["rollbacks_failed"]):
         raise typer.Exit(exits.ERROR)
 
@@ -70,7 +71,7 @@ def watch(
 def _until_stopped(guard: Rollguard, loop: AutonomousLoop) -> dict[str, int]:
     import asyncio
 
-    logger = logging.getLogger("rollguard.cli")
+    logger = logger_of("rollguard.cli")
     active = len(guard.monitor.get_active_sessions())
     logger.info("monitoring %d sessions; stop with Ctrl-C or SIGTERM", active)
     asyncio.run(loop.run())

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from rollguard.loop.stages.arrivals import ArrivalsStage
 from rollguard.loop.stages.health import HealthStage
+from rollguard.loop.stages.heartbeat import HeartbeatStage
 from rollguard.loop.stages.notifications import NotificationsStage
 from rollguard.loop.stages.quarantine import QuarantineStage
 from rollguard.loop.stages.recovery import RecoveryStage
@@ -17,6 +18,7 @@ from rollguard.monitor.deployment_monitor import DeploymentMonitor
 __all__ = [
     "ArrivalsStage",
     "HealthStage",
+    "HeartbeatStage",
     "NotificationsStage",
     "QuarantineStage",
     "RecoveryStage",
@@ -37,12 +39,14 @@ def default_stages(monitor: DeploymentMonitor, check_interval_seconds: float) ->
         monitor: makes the checks and the rollbacks.
         check_interval_seconds: time between the starts of two runs of the health stage.
     """
+    health = HealthStage(monitor, lease=timedelta(seconds=_LEASE * check_interval_seconds))
     return [
         RecoveryStage(monitor.runner),
-        HealthStage(monitor, lease=timedelta(seconds=_LEASE * check_interval_seconds)),
+        health,
         ArrivalsStage(monitor),
         VerificationStage(monitor.store),
         QuarantineStage(monitor.store, monitor.registry),
+        HeartbeatStage(monitor.store, health, check_interval_seconds),
         NotificationsStage(monitor.dispatcher),
         RetentionStage(monitor.store),
     ]

@@ -44,10 +44,11 @@ class ArrivalsStage:
 
     def run(self, now: datetime | None) -> dict[str, int]:
         """Wait for executions, for a minute at most, and check their tools. `looks` counts the sessions checked."""
-        if self._arrivals is None or self._interrupted.wait(self.rest):
+        if self._interrupted.wait(self.rest):
             return {}
         self.rest = _REST_WITHOUT_ARRIVALS
-        tools = self._arrivals.wait(_LISTEN_SECONDS)
+        arrivals = self._listening()
+        tools = arrivals.wait(_LISTEN_SECONDS)
         if not tools:
             self.rest = 0.0
             return {}
@@ -74,8 +75,15 @@ class ArrivalsStage:
         """Begin to listen. From now on no execution is missed."""
         self._interrupted.clear()
         self.rest = 0.0
-        self._arrivals = self._monitor.store.arrivals()
-        self._arrivals.wait(0.0)
+        self._listening()
+
+    def _listening(self) -> Arrivals:
+        """Return what listens; a run begins it if the start could not, such as without the database."""
+        if self._arrivals is None:
+            arrivals = self._monitor.store.arrivals()
+            arrivals.wait(0.0)
+            self._arrivals = arrivals
+        return self._arrivals
 
     def interrupt(self) -> None:
         """Stop waiting."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import platform
 import uuid
@@ -10,12 +9,13 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
 from rollguard.errors import StoreError
+from rollguard.model.log import logger_of
 from rollguard.model.session import Session
 from rollguard.monitor.actions import ActionTaken
 from rollguard.monitor.deployment_monitor import DeploymentMonitor
 from rollguard.monitor.session_checks import BATCH, moment_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 COUNTERS = ("checks", "rollbacks_triggered", "rollbacks_failed", "sessions_completed", "errors")
 
@@ -27,6 +27,10 @@ class HealthStage:
         monitor: makes the checks and the rollbacks.
         lease: how long a watcher keeps a session while the loop runs, so that several watchers share the sessions. When
             the lease of a dead watcher ends, others take over. None checks every session, without sharing.
+
+    Attributes:
+        watcher: the name of this watcher, in leases and in the table `watchers`.
+        cycles: number of finished runs.
     """
 
     name = "health"
@@ -34,14 +38,17 @@ class HealthStage:
     def __init__(self, monitor: DeploymentMonitor, *, lease: timedelta | None = None) -> None:
         self._monitor, self._lease = monitor, lease
         self._shared_for: timedelta | None = None
-        self._watcher = f"{platform.node() or 'host'}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self.cycles = 0
+        self.watcher = f"{platform.node() or 'host'}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
     def run(self, now: datetime | None) -> dict[str, int]:
         """Check the sessions. Raise `StoreUnavailable` if they cannot be read."""
         sessions: Iterable[Session] = (
             self._monitor.get_active_sessions() if self._shared_for is None else self._leased(now, self._shared_for)
         )
-        return {"cycles": 1, **count(self._monitor.session_checks.run(sessions, now))}
+        counts = count(self._monitor.session_checks.run(sessions, now))
+        self.cycles += 1
+        return {"cycles": 1, **counts}
 
     def start(self) -> None:
         """Begin to share the sessions with other watchers."""
@@ -54,7 +61,7 @@ class HealthStage:
         """Release the sessions of this watcher, so that others can take them at once."""
         self._shared_for = None
         try:
-            self._monitor.store.sessions.let_go(self._watcher)
+            self._monitor.store.sessions.let_go(self.watcher)
         except StoreError as error:
             logger.warning("other watchers take the sessions over only when their lease is over: %s", error)
 
@@ -63,7 +70,7 @@ class HealthStage:
         last, take = 0, self._monitor.store.sessions.take
         while True:
             now = moment_of(given)
-            batch = take(self._watcher, after=last, limit=BATCH, now=now, until=now + lease)
+            batch = take(self.watcher, after=last, limit=BATCH, now=now, until=now + lease)
             if not batch:
                 return
             last = batch[-1].session_id

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 from rollguard.compat import Change, changes
 from rollguard.errors import BreakingChange
+from rollguard.model.log import logger_of
 from rollguard.registry.folder.folder import Folder
 from rollguard.store import ExecutionStore
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 def changes_of(folder: Folder, store: ExecutionStore, name: str, code: bytes) -> tuple[Change, ...]:

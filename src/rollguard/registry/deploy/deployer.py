@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rollguard.errors import InvalidInput, StoreBusy, StoreError, StoreUnavailable, ToolFileError
+from rollguard.model.log import logger_of
 from rollguard.model.version import Version
 from rollguard.registry.deploy.compat_check import changes_of, refuse_breaking, warn_of
 from rollguard.registry.deploy.deployment_request import DeploymentRequest
@@ -19,7 +19,7 @@ from rollguard.registry.folder.folder import Folder, checked_file_name
 from rollguard.registry.serve.loader import load
 from rollguard.store import ExecutionStore, digest
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 @dataclass(frozen=True, slots=True)

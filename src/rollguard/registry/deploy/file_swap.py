@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable, Iterator
 
 from rollguard.errors import DeploymentConflict, StoreError, ToolFileError
+from rollguard.model.log import logger_of
 from rollguard.model.version import Deployment, Version
 from rollguard.registry.deploy.deployment_request import DeploymentRequest
 from rollguard.registry.deploy.hand_edits import keep_hand_edit
@@ -16,7 +16,7 @@ from rollguard.registry.serve.live_tools import LiveTools
 from rollguard.store import ExecutionStore, Standing, digest
 from rollguard.store.versions import versions
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 class FileSwap:
@@ -143,7 +143,9 @@ class FileSwap:
             (entry.before for entry in earlier if entry.after is not None and entry.after == present), present
         )
         deployment_id = live.deployment_id if live else None
-        entry = write_entry(path, name, before=before, after=version.sha256, live=deployment_id)
+        entry = write_entry(
+            path, name, before=before, after=version.sha256, live=deployment_id, access=self._folder.access
+        )
         for known in earlier:
             known.remove()
         return entry

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import UTC, datetime
 
 from rollguard.errors import DeploymentConflict, ToolFileError, ToolLoadError
+from rollguard.model.log import logger_of
 from rollguard.model.version import Version
 from rollguard.registry.folder.folder import Folder
 from rollguard.registry.serve.loader import load
 from rollguard.store import ExecutionStore, digest
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 UNKNOWN = "unknown"
 

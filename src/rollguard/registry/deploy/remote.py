@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import time
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from rollguard.errors import ActuatorFailed, DeploymentConflict
+from rollguard.model.log import logger_of
 from rollguard.model.version import Deployment, Version
 from rollguard.registry.deploy.actuators import Actuator, Order, carry_out
 from rollguard.registry.deploy.deployment_request import DeploymentRequest
 from rollguard.store import ExecutionStore
 from rollguard.store.rollbacks.actuator_leases import settling
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 _ASK_AGAIN = 0.1  # seconds between two requests for a lease that another process holds
 _FIRST_RETRY = timedelta(minutes=1)

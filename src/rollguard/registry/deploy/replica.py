@@ -11,12 +11,13 @@ import weakref
 from collections.abc import Callable
 
 from rollguard.errors import InvalidToolName, RollguardError, ToolFileError
+from rollguard.model.log import EXITS, logger_of
 from rollguard.registry.deploy.hand_edits import keep_hand_edit
 from rollguard.registry.folder.folder import Folder, checked_file_name
 from rollguard.registry.folder.replica_state import ReplicaState
 from rollguard.store import ExecutionStore, Moves, Pointer, digest
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 _ASK_EVERY = 0.8  # seconds between two checks without notifications: less than the promised second
 _FIRST_RETRY, _LAST_RETRY = 0.8, 60.0  # seconds between two attempts to write a file
@@ -48,7 +49,7 @@ class Replica:
         self._store = store
         self._is_remote = is_remote
         self._wrote = wrote
-        self._state = ReplicaState(folder.path, store)
+        self._state = ReplicaState(folder.path, store, folder.access)
         self._settled: dict[str, int] = {}  # the last settled deployment of each tool
         self._behind: dict[str, tuple[int, str]] = {}
         self._newest = 0
@@ -67,18 +68,22 @@ class Replica:
 
     def start(self) -> None:
         """Start to follow. It costs nothing if the thread runs already."""
-        if self._run is not None or self._over:
+        run = self._run
+        if self._over or (run is not None and run.lives):
             return
         with self._lock:
-            moves = self._store.pointers.moves() if self._run is None else None
-            if moves is None:  # or no other machine can move a pointer
+            if self._run is not None:
+                if self._run.lives:
+                    return
+                logger.error("the thread that follows deployments on other machines ended, and another one starts")
+            moves = self._store.pointers.moves()
+            if moves is None:  # no other machine can move a pointer
                 return
             self._run = run = _Run(moves)
             weakref.finalize(self, run.stop).atexit = False
-            run.thread = threading.Thread(
-                target=_follow, args=(weakref.ref(self), run), name="rollguard-following", daemon=True
+            run.start(
+                threading.Thread(target=_follow, args=(weakref.ref(self), run), name="rollguard-following", daemon=True)
             )
-            run.thread.start()
 
     def stop(self) -> None:
         """Stop following, after the current write, and close the connection."""
@@ -246,6 +251,24 @@ class _Run:
         self.checking = threading.RLock()
         """A lock held during a check, and by `stop` after it."""
         self.thread: threading.Thread | None = None
+        self._again_at = 0.0
+
+    @property
+    def lives(self) -> bool:
+        """Whether its thread runs, or cannot be started now."""
+        if self.thread is None:
+            return time.monotonic() < self._again_at
+        return self.thread.is_alive()
+
+    def start(self, thread: threading.Thread) -> None:
+        """Start the thread. If the system allows none, this is logged, and tried again later."""
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self._again_at = time.monotonic() + _LAST_RETRY
+            logger.error("deployments on other machines are not followed, because no thread can be started: %s", error)
+        else:
+            self.thread = thread
 
     def stop(self) -> None:
         self.stopping.set()
@@ -259,7 +282,9 @@ def _follow(ours: weakref.ref[Replica], run: _Run) -> None:
         try:
             asked = run.moves.wait(pause)
             pause = _check(ours, run, asked=asked)
-        except Exception as error:
+        except EXITS:
+            raise
+        except BaseException as error:
             if run.stopping.is_set():  # no caller waits for it any more
                 break
             if isinstance(error, RollguardError) and str(error) != reported:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 import os
 import re
 import stat
@@ -14,8 +13,10 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from rollguard.errors import InvalidToolName, ToolFileError
+from rollguard.model.file_access import FileAccess, umask
+from rollguard.model.log import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 MAX_NAME = 100
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*", re.ASCII)
@@ -51,6 +52,8 @@ class Folder:
 
     Args:
         path: the folder; created if it does not exist.
+        access: who may read the files of Rollguard's own in it. Tools' files are the user's: a replaced file keeps its
+            mode, and a new one has that of the umask.
 
     Raises:
         ToolFileError: it cannot be created, or something else is in its place.
@@ -61,8 +64,9 @@ class Folder:
 
     latest_swap: ClassVar[object] = object()
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, access: FileAccess = FileAccess.OWNER) -> None:
         self.path = Path(path).absolute()
+        self.access = access
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
@@ -117,7 +121,7 @@ class Folder:
     def swap(self, name: str, code: bytes) -> None:
         """Replace the tool's file by `code`, atomically, so that it survives a power loss.
 
-        The new file has the mode and owner of the old one.
+        The new file has the mode and owner of the old one; without one, the mode that the umask leaves.
 
         Raises:
             ToolFileError: it cannot be written; the file is unchanged.
@@ -214,7 +218,7 @@ def _may_name(stem: str) -> bool:
 
 
 def _keep_mode_and_owner(descriptor: int, before: os.stat_result | None, path: Path) -> None:
-    mode = stat.S_IMODE(before.st_mode) if before else 0o644
+    mode = stat.S_IMODE(before.st_mode) if before else 0o666 & ~umask()
     if before is not None and (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
         try:
             os.fchown(descriptor, before.st_uid, before.st_gid)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import tempfile
 import threading
 from pathlib import Path
 
+from rollguard.model.file_access import FileAccess
+from rollguard.model.log import logger_of
 from rollguard.record.fork_safety import renew_after_fork
 from rollguard.store import ExecutionStore
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 class ReplicaState:
@@ -24,9 +25,11 @@ class ReplicaState:
     Args:
         folder: the folder of tools.
         store: the store of the deployments; a record of another database is ignored.
+        access: who may read the record.
     """
 
-    def __init__(self, folder: Path, store: ExecutionStore) -> None:
+    def __init__(self, folder: Path, store: ExecutionStore, access: FileAccess = FileAccess.OWNER) -> None:
+        self._access = access
         self._path = folder / ".rollguard" / "followed.json"
         self._database = hashlib.sha256(str(store.database).encode()).hexdigest()[:12]
         self._known: dict[str, int] = {}
@@ -73,12 +76,12 @@ class ReplicaState:
     def _write(self) -> None:
         text = json.dumps({"database": self._database, "deployments": dict(sorted(self._known.items()))})
         try:
-            self._path.parent.mkdir(exist_ok=True)
+            self._access.make_folder(self._path.parent)
             descriptor, temporary = tempfile.mkstemp(prefix=".followed-", dir=self._path.parent)
             try:
                 with os.fdopen(descriptor, "w") as file:
                     file.write(text)
-                Path(temporary).chmod(self._path.parent.stat().st_mode & 0o666)  # shared by all users of the folder
+                Path(temporary).chmod(self._path.parent.stat().st_mode & 0o666)  # for those who may enter the folder
                 Path(temporary).replace(self._path)
             except BaseException:
                 Path(temporary).unlink(missing_ok=True)

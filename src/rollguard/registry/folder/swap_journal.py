@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from rollguard.errors import ToolFileError
+from rollguard.model.file_access import FileAccess
 
 _PREFIX = ".rollguard.swap."  # begins with a dot: not a tool, and hidden from listings
 
@@ -50,7 +51,15 @@ class SwapEntry:
             self.lock.close()
 
 
-def write_entry(folder: Path, tool_name: str, *, before: str | None, after: str, live: int | None) -> SwapEntry:
+def write_entry(
+    folder: Path,
+    tool_name: str,
+    *,
+    before: str | None,
+    after: str,
+    live: int | None,
+    access: FileAccess = FileAccess.OWNER,
+) -> SwapEntry:
     """Write an entry that survives a power loss, before the swap. This process owns it until it is removed or left.
 
     Raises:
@@ -59,8 +68,7 @@ def write_entry(folder: Path, tool_name: str, *, before: str | None, after: str,
     path = folder / f"{_PREFIX}{tool_name}.{uuid.uuid4().hex}"
     entry = SwapEntry(tool_name, before, after, live, path)
     try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        lock = os.fdopen(os.open(path, flags, 0o644), "wb", buffering=0)
+        lock = os.fdopen(access.create(path, os.O_WRONLY | os.O_NOFOLLOW), "wb", buffering=0)
         entry = replace(entry, lock=lock)
         fcntl.flock(lock, fcntl.LOCK_EX)
         os.write(lock.fileno(), json.dumps({"before": before, "after": after, "live": live}).encode())

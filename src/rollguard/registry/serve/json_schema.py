@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import logging
 import types
 from collections.abc import Callable, Mapping
 from typing import Any, cast, get_type_hints
@@ -14,10 +13,11 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticSerializationError
 
 from rollguard.errors import ToolLoadError
+from rollguard.model.log import logger_of
 from rollguard.record.call import describe
 from rollguard.registry.serve.loader import LoadedTool
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 _STYLES: Any = {style: {"warnings": False} for style in ("google", "numpy", "sphinx")}
 _ANYTHING = ConfigDict(arbitrary_types_allowed=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -11,13 +10,14 @@ from functools import partial
 from typing import Any, NoReturn
 
 from rollguard.errors import InvalidInput, StoreError, ToolFileError, ToolLoadError, UnknownTool
+from rollguard.model.log import logger_of
 from rollguard.record.call import IsFailure, Subject
 from rollguard.record.fork_safety import renew_after_fork
 from rollguard.registry.folder.folder import FileStamp, Folder, checked_file_name
 from rollguard.registry.serve.loader import LoadedTool, load
 from rollguard.store import ExecutionStore, digest
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 _RACY_NS = 2_000_000_000  # the times of file systems have steps of up to two seconds
 _ASK_AGAIN = 5.0  # seconds until an unknown version is queried again

@@ -181,6 +181,7 @@ class Listening:
                     readable.select(left)
         except self._errors as error:
             self.close()
+            self._database.secrets.clean(error)
             raise StoreUnavailable(f"{self._database} cannot be listened to for new {self._what}: {error}") from error
         return set()
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, Connection, Engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import StaticPool
 
 from rollguard.errors import (
@@ -28,8 +28,10 @@ from rollguard.errors import (
     StoreUnavailable,
 )
 from rollguard.judge.histogram import bucket_of
+from rollguard.model.file_access import FileAccess
 from rollguard.store.database.fork_gate import sqlite_gate
 from rollguard.store.database.histograms import merged_json
+from rollguard.store.database.url import Secrets, parse_url, shown
 
 _IDLE_LIMIT = 30  # seconds that a transaction with a tool's lock may be idle before PostgreSQL rolls it back
 _LOCK_TOOL = sa.text(
@@ -37,7 +39,6 @@ _LOCK_TOOL = sa.text(
     "set_config('idle_in_transaction_session_timeout', :idle_limit, true), "
     "pg_advisory_xact_lock(hashtextextended(:key, 0))"
 )
-_URL_HELP = "use sqlite:///rollguard.db or postgresql://user:password@host/database"
 
 # The driver's error (the beginning of an SQLSTATE, or words of SQLite's message), and what it means to the caller.
 _MEANINGS: tuple[tuple[type[StoreError], tuple[str, ...], tuple[str, ...], str], ...] = (
@@ -64,13 +65,23 @@ class Database:
         url: `sqlite:///path` or `postgresql://user:password@host/database`.
         busy_timeout: seconds to wait for another process's lock before `StoreBusy` is raised.
         connect_timeout: seconds to wait for a PostgreSQL server.
+        access: who may read a SQLite file that is created; the files that SQLite keeps beside it have the same mode.
 
     Raises:
         InvalidInput: the URL cannot be understood, or names a kind of database that is not supported.
     """
 
-    def __init__(self, url: str, *, busy_timeout: float = 5.0, connect_timeout: int = 5) -> None:
-        self.url = _parse_url(url)
+    def __init__(
+        self,
+        url: str,
+        *,
+        busy_timeout: float = 5.0,
+        connect_timeout: int = 5,
+        access: FileAccess = FileAccess.OWNER,
+    ) -> None:
+        self.access = access
+        self.url = parse_url(url)
+        self.secrets = Secrets(self.url)
         self.dialect = self.url.get_backend_name()
         self.busy_timeout = busy_timeout
         # Threads share the only connection of a database in memory, so they take turns.
@@ -86,7 +97,7 @@ class Database:
             os.register_at_fork(after_in_child=lambda: _forget_connections(ours()))
 
     def __str__(self) -> str:
-        return self.url.render_as_string(hide_password=True)
+        return shown(self.url)
 
     @property
     def path(self) -> Path | None:
@@ -192,6 +203,12 @@ class Database:
             self.url, connect_args={"check_same_thread": False, "timeout": self.busy_timeout}, **shared
         )
 
+        @sa.event.listens_for(engine, "do_connect")
+        def create(*_: object) -> None:
+            if self.path is not None and not self.path.exists() and "mode=r" not in self.url.render_as_string():
+                with contextlib.suppress(OSError):  # SQLite says what is wrong
+                    os.close(self.access.create(self.path, os.O_RDWR))
+
         @sa.event.listens_for(engine, "connect")
         def prepare(connection: sqlite3.Connection, _record: object) -> None:
             connection.isolation_level = None  # Rollguard begins its transactions itself
@@ -239,8 +256,10 @@ class Database:
                 f"{error.object!r} is not valid Unicode, so it cannot be stored or searched for"
             ) from error
         except IntegrityError as error:
+            self.secrets.clean(error)
             raise StoreConflict(f"{self}: the database refused the change: {error.orig}") from error
         except DBAPIError as error:
+            self.secrets.clean(error)
             raise self._store_error(error.orig or error) from error
         except (sqlite3.Error, sa.exc.TimeoutError) as error:
             raise self._store_error(error) from error
@@ -266,17 +285,6 @@ def _call(methods: list[weakref.WeakMethod[Callable[[], None]]]) -> None:
 def _bucket_of(duration_ms: object) -> int:
     """Return the bucket of a row's duration. Text, which SQLite accepts in any column, counts as none."""
     return bucket_of(duration_ms if isinstance(duration_ms, int | float) else None)
-
-
-def _parse_url(url: str) -> URL:
-    try:
-        parsed = make_url(url)
-        backend = {"postgres": "postgresql"}.get(parsed.drivername, parsed.get_backend_name())
-    except (ArgumentError, NoSuchModuleError, ValueError) as error:
-        raise InvalidInput(f"{url!r} is not a database URL; {_URL_HELP}") from error
-    if backend not in ("sqlite", "postgresql") or "+" in parsed.drivername.removesuffix("+psycopg"):
-        raise InvalidInput(f"{parsed.drivername!r} is not a supported database; {_URL_HELP}")
-    return parsed.set(drivername=backend)
 
 
 def _switch_to_wal(connection: sqlite3.Connection, deadline: float) -> None:

@@ -12,7 +12,6 @@ References:
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import threading
 import weakref
@@ -20,8 +19,9 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from rollguard.errors import StoreUnavailable
+from rollguard.model.log import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 PATIENCE = 10.0  # seconds that a fork waits for threads inside SQLite
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import json.encoder
-import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, fields, is_dataclass
@@ -13,7 +12,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-logger = logging.getLogger(__name__)
+from rollguard.model.log import logger_of
+
+logger = logger_of(__name__)
 
 MAX_DEPTH = 100  # deeper values are not stored, because JSON readers have limits too
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}

@@ -6,7 +6,6 @@ deleted.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from rollguard.errors import InvalidSetting
+from rollguard.model.log import logger_of
 from rollguard.store.database.engine import Database
 from rollguard.store.database.types import UTCDateTime
 from rollguard.store.monitoring.sessions import Sessions
@@ -27,7 +27,7 @@ from rollguard.store.schema import execution_keys as k
 from rollguard.store.schema import rollup_state
 from rollguard.store.schema import tool_executions as t
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 STEP = 1_000  # rows removed by one transaction: some milliseconds
 STEPS = 200  # transactions of one call, so that a cycle of the loop stays short

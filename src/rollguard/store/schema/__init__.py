@@ -12,6 +12,7 @@ from rollguard.store.schema.monitoring import (
     deployment_monitoring,
     deployment_rollbacks,
     notifications,
+    watchers,
 )
 from rollguard.store.schema.rollups import (
     rollup_state,
@@ -41,4 +42,5 @@ __all__ = [
     "tool_version_starts",
     "tool_versions",
     "utc_now",
+    "watchers",
 ]

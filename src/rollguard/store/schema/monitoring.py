@@ -145,6 +145,26 @@ deployment_rollbacks = Table(
     ),
 )
 
+# One row for each running loop; every time is one of the database's clock.
+watchers = Table(
+    "watchers",
+    metadata,
+    Column("watcher_id", String(255), primary_key=True),
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started_at", UTCDateTime, nullable=False, server_default=utc_now()),
+    Column(
+        "seen_at",
+        UTCDateTime,
+        nullable=False,
+        server_default=utc_now(),
+        comment="its latest sign of life, by the clock of the database",
+    ),
+    Column("checked_at", UTCDateTime, comment="when it last finished a cycle over the sessions"),
+    Column("interval_seconds", Float, nullable=False),
+    Column("reported_at", UTCDateTime, comment="when people were notified that it is silent or behind"),
+)
+
 # Notifications: written in the transaction of their cause, delivered at least once afterwards.
 notifications = Table(
     "notifications",

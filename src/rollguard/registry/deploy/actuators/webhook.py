@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from rollguard.errors import ActuatorFailed, InvalidInput
-from rollguard.http_client import WAITS, posting
+from rollguard.http_client import WAITS, NoAnswer, can_be_posted_to, posting
 from rollguard.registry.deploy.actuators.actuator import Order
 
 _ANSWER = 16_384  # bytes of a response that are read
@@ -39,7 +39,7 @@ class WebhookActuator:
     kind = "webhook"
 
     def __init__(self, url: str, secret: str, *, timeout: float = 10.0, pauses: Sequence[float] = (0.5, 2.0)) -> None:
-        if not url.startswith(("http://", "https://")):
+        if not can_be_posted_to(url):
             raise InvalidInput("webhook: nothing can be posted to its URL; give http://host/path or https://host/path")
         if not secret:
             raise InvalidInput("webhook: it needs a secret, which its receiver knows the sender by")
@@ -66,8 +66,6 @@ class WebhookActuator:
         return self._post(order, body)
 
     def _post(self, order: Order, body: bytes) -> str:
-        import httpx2
-
         timestamp = str(int(datetime.now(UTC).timestamp()))
         headers = {
             "Content-Type": "application/json",
@@ -83,8 +81,8 @@ class WebhookActuator:
                     if len(said) >= _ANSWER or time.monotonic() >= until:
                         break
                 status, phrase = answer.status_code, answer.reason_phrase
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise ActuatorFailed(f"the webhook did not answer: {type(error).__name__}: {error}") from error
+        except NoAnswer as error:
+            raise ActuatorFailed(f"the webhook did not answer: {error}") from error
         text = said[:_ANSWER].decode("utf-8", "replace")
         if not 200 <= status < 300:
             raise ActuatorFailed(f"the webhook answered {status} {phrase}", text)
