@@ -22,6 +22,7 @@ from rollguard.store.executions.complete import complete
 from rollguard.store.executions.payloads import Payloads
 from rollguard.store.rollups.by_minute import Minutes, Series
 from rollguard.store.rollups.query import Rollups
+from rollguard.store.rollups.refresh import REFRESH_THRESHOLD, refresh_after_writing, refresh_if_due
 from rollguard.store.rollups.selection import Selection, baseline_of, current_of, restored_of, since
 
 _CHECKED_AT_ONCE = 500
@@ -39,6 +40,7 @@ class Executions:
         self._payloads = payloads
         self._rollups = Rollups(database)
         self._minutes = Minutes(database)
+        self._since_refresh = 0  # executions that this process has written
 
     def row(self, **execution: Any) -> Execution:
         """Return the complete execution with these fields, ready to be written now or later.
@@ -87,7 +89,12 @@ class Executions:
         if first is None:
             return 0
         with self._database.write(durable=durable) as connection:
-            return write_once(connection, chain((first,), rows))
+            new = write_once(connection, chain((first,), rows))
+            self._since_refresh += new
+            if self._since_refresh >= REFRESH_THRESHOLD:
+                self._since_refresh = 0
+                refresh_after_writing(connection)
+        return new
 
     def try_writing(self) -> None:
         """Test whether the database takes executions: write one and roll it back.
@@ -100,6 +107,10 @@ class Executions:
             raise _TakenBack
 
     # --- counting --------------------------------------------------------------------------------------------------
+
+    def refresh_rollups(self) -> None:
+        """Refresh the rollups if enough executions wait. Changes no count; a check does it before it counts."""
+        refresh_if_due(self._database)
 
     def windows(self, session: Session, until: datetime) -> tuple[Window, Window]:
         """Return (baseline, current) of a session, current up to and including `until`; see `windows_of`."""
@@ -126,7 +137,6 @@ class Executions:
 
     def by_minute(self, windows: Sequence[Sequence[Selection]], *, durations: bool = False) -> list[Series]:
         """Count the executions of each window, minute by minute; see `Minutes.of`."""
-        self._rollups.refresh_if_due()
         return self._minutes.of(windows, durations=durations)
 
     def latest(

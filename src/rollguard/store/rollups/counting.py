@@ -1,7 +1,8 @@
 """The statements that count executions, and read the rows of those that count.
 
 They take ranges of time: each has the number of its window, a tool, a width, and a filter of executions. Counts and
-rows share one filter: `_VERSION`, `_LEFT_OUT`, `_RETRIED` and the table `superseded_executions`.
+rows share one filter: `_VERSION`, `_LEFT_OUT`, `_RETRIED`, the table `superseded_executions` and what the next refresh
+will add to it, `superseding`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sqlalchemy as sa
 from rollguard.judge.histogram import NO_DURATION
 from rollguard.store.database.histograms import BUCKET, HISTOGRAM_ROWS
 from rollguard.store.rollups.first_hour_cache import HOUR_TOTAL
+from rollguard.store.rollups.refresh import NEWLY_SUPERSEDED
 from rollguard.store.schema import tool_executions as t
 
 _OUTCOME = (t.c.executed_at, t.c.success, t.c.error_type)
@@ -87,7 +89,7 @@ r AS MATERIALIZED (
     UNION ALL
     SELECT k, tool, 0, minute, b, g.only, but, leave_out, collapse FROM last_hours g WHERE NOT whole AND minute < b
     {first_hour_ranges}
-)"""
+), {superseding} """
 # A cached first hour is valid while no execution was added to its hour. On PostgreSQL the executions of its first
 # minute are read from the rows if the interval begins inside it, so they count before they are aggregated. What does
 # not count is found each time, and so is what is not aggregated yet: the first two ranges do that, and read no rollup.
@@ -216,6 +218,8 @@ def counting_sql(dialect: str, keys: Keys | None, *, durations: bool = True) -> 
             table="superseded_executions x",
             where=f"r.k >= 0 AND {_IN_RANGE} AND {raw} AND (r.width > 0 OR {_STILL_THERE})",
         ),
+        f"SELECT r.k, {raw_keys}, {_SUBTRACTED} FROM superseding x CROSS JOIN r "
+        f"WHERE r.k >= 0 AND {_IN_RANGE} AND {raw} GROUP BY r.k, {raw_keys}",
     ]
     if dialect == "postgresql":  # what is counted and not aggregated yet
         parts += [
@@ -231,8 +235,10 @@ def counting_sql(dialect: str, keys: Keys | None, *, durations: bool = True) -> 
             f"AND +x.executed_at >= r.a AND +x.executed_at < r.b AND {raw} GROUP BY r.k, {not_aggregated}"
         )
     given = _given_sql(dialect, "ranges", _RANGE | _LAST_HOUR_COLUMNS)
+    superseding = NEWLY_SUPERSEDED[dialect]
     if keys is not None:
-        return _RANGES.format(given=given, first_hours="", first_hour_ranges="") + "\nUNION ALL\n".join(parts)
+        ranges = _RANGES.format(given=given, first_hours="", first_hour_ranges="", superseding=superseding)
+        return ranges + "\nUNION ALL\n".join(parts)
     changed = "FROM first_hours WHERE (cached = hour_total) IS NOT TRUE"
     parts.append(f"SELECT place, {HOUR_TOTAL}, hour_total, 0, 0.0 {changed}")
     first_hours = _FIRST_HOURS.format(
@@ -240,7 +246,9 @@ def counting_sql(dialect: str, keys: Keys | None, *, durations: bool = True) -> 
         not_aggregated="+ COALESCE(d.executions, 0)" if dialect == "postgresql" else "",
         join_deltas=_JOIN_DELTAS if dialect == "postgresql" else "",
     )
-    ranges = _RANGES.format(given=given, first_hours=first_hours, first_hour_ranges=_FIRST_HOUR_RANGES)
+    ranges = _RANGES.format(
+        given=given, first_hours=first_hours, first_hour_ranges=_FIRST_HOUR_RANGES, superseding=superseding
+    )
     return ranges + "\nUNION ALL\n".join(parts)
 
 
@@ -301,11 +309,12 @@ def _rows_sql(dialect: str, columns: Sequence[sa.Column[Any]], *, failed: bool) 
     """Return the statement that reads the raw rows of what is counted, the latest first."""
     where = (
         f"{_IN_RANGE} AND {_raw_filter(dialect)} {f'AND {_FAILED[dialect]}' if failed else ''} "
-        f"AND NOT ({_retried(dialect)}) AND NOT EXISTS (SELECT 1 FROM superseded_executions s WHERE s.id = x.id)"
+        f"AND NOT ({_retried(dialect)}) AND NOT EXISTS (SELECT 1 FROM superseded_executions s WHERE s.id = x.id) "
+        "AND x.id NOT IN (SELECT id FROM superseding)"
     )
     read = ", ".join(f"x.{column.name}" for column in columns)
     rows, given = _ROWS[dialect].format(columns=read, where=where), _given_sql(dialect, "ranges", _RANGE)
-    return _text_of(f"WITH r AS MATERIALIZED ({given}) {rows}").columns(*columns)
+    return _text_of(f"WITH r AS MATERIALIZED ({given}), {NEWLY_SUPERSEDED[dialect]} {rows}").columns(*columns)
 
 
 @dataclass(frozen=True, slots=True)

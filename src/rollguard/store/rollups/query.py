@@ -2,7 +2,7 @@
 
 A count adds up three sources, and no execution is in two of them: rollups of whole hours and minutes; what is counted
 and not aggregated yet; and raw rows for the parts of a minute at the ends of an interval. Executions whose request was
-tried again are in these sources, and are subtracted.
+tried again are in these sources, and are subtracted. Counting writes nothing; see `rollguard.store.rollups.refresh`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from rollguard.store.database.types import sqlite_text
 from rollguard.store.rollups.counting import FIRST_HOUR, LAST_HOUR, SQL
 from rollguard.store.rollups.first_hour_cache import FirstHourCache, FirstHourRead
 from rollguard.store.rollups.intervals import HOUR, RAW, intervals, split_last_hour
-from rollguard.store.rollups.refresh import NOT_AGGREGATED, REFRESH_THRESHOLD, refresh
 from rollguard.store.rollups.selection import Selection
 
 _CHUNK = 500  # windows counted by one statement
@@ -42,18 +41,9 @@ class Rollups:
         self._counting = {False: sql.count, True: sql.count_collapsed}
         self._outcomes, self._failures = sql.outcomes, sql.failures
         self._first_hours = FirstHourCache()
-        self._not_aggregated = NOT_AGGREGATED[database.dialect]
 
-    def count(self, windows: Sequence[Sequence[Selection]], *, threshold: int = REFRESH_THRESHOLD) -> list[Window]:
-        """Count the executions of each window, which is the sum of its selections, by one statement for many windows.
-
-        Args:
-            threshold: rows not aggregated yet from which on the rollups are refreshed first, because it costs less.
-        """
-        with self._database.read() as connection:
-            if not self._is_due(connection, threshold):
-                return self._count(connection, windows)
-        self._refresh()
+    def count(self, windows: Sequence[Sequence[Selection]]) -> list[Window]:
+        """Count the executions of each window, which is the sum of its selections, many by one statement."""
         with self._database.read() as connection:
             return self._count(connection, windows)
 
@@ -88,31 +78,9 @@ class Rollups:
         return [Failure(*row) for row in self._rows(self._failures, selections, limit)]
 
     def _rows(self, rows: sa.TextualSelect, selections: Sequence[Selection], limit: int) -> Sequence[Any]:
-        self.refresh_if_due()
         ranges = [_range(0, selection, RAW, selection.start, selection.end) for selection in selections]
         with self._database.read() as connection:
             return connection.execute(rows, {"ranges": json.dumps(ranges), "limit": limit}).fetchall()
-
-    def refresh_if_due(self, threshold: int = REFRESH_THRESHOLD) -> None:
-        """Refresh the rollups if so many rows are not aggregated yet that reading them costs more.
-
-        Also if executions with a request id arrived: a refresh finds which of them were tried again.
-
-        Args:
-            threshold: the number of rows from which on it refreshes.
-        """
-        with self._database.read() as connection:
-            due = self._is_due(connection, threshold)
-        if due:
-            self._refresh()
-
-    def _is_due(self, connection: Connection, threshold: int) -> bool:
-        rows, requests = connection.execute(self._not_aggregated, {"threshold": threshold}).one()
-        return bool((rows or 0) >= threshold or requests)
-
-    def _refresh(self) -> None:
-        with self._database.write(durable=False) as connection:
-            refresh(connection, self._database.dialect)
 
 
 def ranges_of(number: int, selection: Selection, *, widest: int = HOUR) -> Iterator[list[Any]]:
