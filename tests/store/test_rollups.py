@@ -181,6 +181,36 @@ def test_an_older_stores_executions_are_counted(store: ExecutionStore) -> None:
     assert (window.total, window.successes) == (1_200, 800)
 
 
+def _waiting(store: ExecutionStore) -> int:
+    after = "tool_executions WHERE id > (SELECT rolled_to FROM rollup_state)"
+    table = after if store.database.dialect == "sqlite" else "tool_execution_deltas"
+    with store.database.read() as connection:
+        return int(connection.exec_driver_sql(f"SELECT COUNT(*) FROM {table}").scalar_one())
+
+
+def _write_minutes(store: ExecutionStore) -> None:
+    for batch in range(12):  # each of fewer executions than make a refresh due
+        store.store_tool_executions(
+            {"tool_name": "a", "success": True, "executed_at": NOW + timedelta(minutes=60 * batch + i)}
+            for i in range(50)
+        )
+
+
+def test_who_writes_refreshes(store: ExecutionStore) -> None:
+    """A program whose executions nobody checks leaves no more to aggregate than is as quickly read raw."""
+    _write_minutes(store)
+    assert _waiting(store) == 100
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+def test_who_writes_does_not_wait_for_another_refresh(store: ExecutionStore) -> None:
+    """While one process refreshes, another one that writes leaves it to that one."""
+    with store.database.write() as connection:
+        refresh(connection)
+        _write_minutes(store)
+    assert _waiting(store) == 600
+
+
 @given(MOMENTS, MOMENTS)
 def test_intervals_cover_a_time_exactly(start: datetime, end: datetime) -> None:
     """Intervals adjoin, cover [start, end) exactly, and are whole minutes and hours if their width says so."""
