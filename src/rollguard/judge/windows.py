@@ -86,7 +86,7 @@ class Window:
     @classmethod
     def from_dict(cls, kept: Mapping[str, Any]) -> Self:
         """Return the window that `to_dict` wrote."""
-        return cls(**{**kept, "histogram": tuple((bucket, count) for bucket, count in kept["histogram"])})
+        return cls(**{**kept, "histogram": tuple(map(tuple, kept["histogram"]))})
 
     @property
     def failures(self) -> int:

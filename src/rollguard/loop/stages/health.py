@@ -38,10 +38,7 @@ class HealthStage:
 
     def run(self, now: datetime | None) -> dict[str, int]:
         """Check the sessions. Raise `StoreUnavailable` if they cannot be read."""
-        sessions: Iterable[Session] = (
-            self._monitor.get_active_sessions() if self._shared_for is None else self._leased(now, self._shared_for)
-        )
-        return {"cycles": 1, **count(self._monitor.session_checks.run(sessions, now))}
+        return {"cycles": 1, **count(self._monitor.session_checks.run(self._sessions(now), now))}
 
     def start(self) -> None:
         """Begin to share the sessions with other watchers."""
@@ -58,12 +55,18 @@ class HealthStage:
         except StoreError as error:
             logger.warning("other watchers take the sessions over only when their lease is over: %s", error)
 
-    def _leased(self, given: datetime | None, lease: timedelta) -> Iterator[Session]:
-        """Take sessions that no other watcher keeps, in batches, so that watchers that start together share."""
-        last, take = 0, self._monitor.store.sessions.take
+    def _sessions(self, given: datetime | None) -> Iterator[Session]:
+        """Return the active sessions, read in batches. While the loop runs, take those that no other watcher keeps.
+
+        Watchers that start together share the sessions, because each takes them in batches.
+        """
+        last, sessions = 0, self._monitor.store.sessions
         while True:
             now = moment_of(given)
-            batch = take(self._watcher, after=last, limit=BATCH, now=now, until=now + lease)
+            if self._shared_for is None:
+                batch = sessions.active(after=last, limit=BATCH)
+            else:
+                batch = sessions.take(self._watcher, after=last, limit=BATCH, now=now, until=now + self._shared_for)
             if not batch:
                 return
             last = batch[-1].session_id

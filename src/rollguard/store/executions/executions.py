@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import chain, islice
 from typing import Any
@@ -148,7 +147,7 @@ class Executions:
         """
         start = max(session.deployment_time, after)
         selections = since(session, start, until + timedelta(microseconds=1))
-        clipped = [replace(selection, start=start) for selection in selections]  # a selection may begin before `start`
+        clipped = [selection._replace(start=start) for selection in selections]  # a selection may begin before `start`
         return self._rollups.outcomes(clipped, limit)[::-1]
 
     def failures_in(self, selections: Sequence[Selection], limit: int) -> list[Failure]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import islice, starmap
 from typing import Any
 
@@ -57,7 +57,7 @@ class Rollups:
                 for selection in selections:
                     read = self._first_hours.plan(number, selection)
                     reads += [read] if read else []
-                    ranges += ranges_of(number, replace(selection, start=read.hour.next_hour) if read else selection)
+                    ranges += ranges_of(number, selection._replace(start=read.hour.next_hour) if read else selection)
             collapsing = any(selection.collapse for _number, selections in chunk for selection in selections)
             first_hours = list(starmap(_first_hour_range, enumerate(reads, 1)))
             given = {"ranges": json.dumps(ranges), "first_hours": json.dumps(first_hours)}
@@ -108,6 +108,7 @@ def _first_hour_range(place: int, read: FirstHourRead) -> list[Any]:
     return [*_range(read.number, selection, FIRST_HOUR, selection.start, selection.end), *edges, -place, cached]
 
 
+@lru_cache(maxsize=4_096)  # the windows of many sessions end at the same moment
 def _text(moment: datetime) -> str:
     """Return a moment as SQLite stores it. PostgreSQL reads it too, since our sessions there are in UTC."""
     return sqlite_text(moment if moment.tzinfo is UTC else moment.astimezone(UTC))
