@@ -104,11 +104,6 @@ class Window:
         return self.successes / self.total if self.total else None
 
     @property
-    def mean_duration(self) -> Fraction | None:
-        """Return the mean duration in milliseconds, as an exact fraction of the stored sum; None without durations."""
-        return Fraction(self.duration_sum_ms) / self.timed if self.timed else None
-
-    @property
     def avg_duration_ms(self) -> float | None:
         """Return the mean duration in milliseconds; None without durations."""
         return self.duration_sum_ms / self.timed if self.timed else None

@@ -13,7 +13,7 @@ from rollguard.errors import StoreError
 from rollguard.model.session import Session
 from rollguard.monitor.actions import ActionTaken
 from rollguard.monitor.deployment_monitor import DeploymentMonitor
-from rollguard.monitor.session_checks import BATCH, moment_of
+from rollguard.monitor.session_checks import BATCH, moment_of, no_collections
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,11 @@ class HealthStage:
 
     def run(self, now: datetime | None) -> dict[str, int]:
         """Check the sessions. Raise `StoreUnavailable` if they cannot be read."""
-        return {"cycles": 1, **count(self._monitor.session_checks.run(self._sessions(now), now))}
+        with no_collections():
+            sessions: Iterable[Session] = (
+                self._monitor.get_active_sessions() if self._shared_for is None else self._leased(now, self._shared_for)
+            )
+        return {"cycles": 1, **count(self._monitor.session_checks.run(sessions, now))}
 
     def start(self) -> None:
         """Begin to share the sessions with other watchers."""
@@ -55,18 +59,12 @@ class HealthStage:
         except StoreError as error:
             logger.warning("other watchers take the sessions over only when their lease is over: %s", error)
 
-    def _sessions(self, given: datetime | None) -> Iterator[Session]:
-        """Return the active sessions, read in batches. While the loop runs, take those that no other watcher keeps.
-
-        Watchers that start together share the sessions, because each takes them in batches.
-        """
-        last, sessions = 0, self._monitor.store.sessions
+    def _leased(self, given: datetime | None, lease: timedelta) -> Iterator[Session]:
+        """Take sessions that no other watcher keeps, in batches, so that watchers that start together share."""
+        last, take = 0, self._monitor.store.sessions.take
         while True:
             now = moment_of(given)
-            if self._shared_for is None:
-                batch = sessions.active(after=last, limit=BATCH)
-            else:
-                batch = sessions.take(self._watcher, after=last, limit=BATCH, now=now, until=now + self._shared_for)
+            batch = take(self._watcher, after=last, limit=BATCH, now=now, until=now + lease)
             if not batch:
                 return
             last = batch[-1].session_id

@@ -100,21 +100,19 @@ class Sessions:
         with self._database.read() as connection:
             return get(connection, session_id)
 
-    def active(self, tool_name: str | None = None, *, after: int = 0, limit: int | None = None) -> list[Session]:
-        """Return the active sessions with ids greater than `after`, oldest first."""
-        query = sa.select(m).where(m.c.status == "active", m.c.session_id > after).order_by(m.c.session_id).limit(limit)
-        return self._read(query, tool_name)
+    def active(self, tool_name: str | None = None) -> list[Session]:
+        """Return the active sessions, oldest first."""
+        return self.recent(tool_name=tool_name, status="active")[::-1]
 
     def recent(
         self, *, tool_name: str | None = None, status: str | None = None, limit: int | None = None
     ) -> list[Session]:
         """Return sessions, newest first."""
         query = sa.select(m).order_by(m.c.session_id.desc()).limit(limit)
-        return self._read(query if status is None else query.where(m.c.status == status), tool_name)
-
-    def _read(self, query: sa.Select[Any], tool_name: str | None) -> list[Session]:
         if tool_name is not None:
             query = query.where(m.c.tool_name == tool_name)
+        if status is not None:
+            query = query.where(m.c.status == status)
         with self._database.read() as connection:
             return [_session(row) for row in connection.execute(query).fetchall()]
 

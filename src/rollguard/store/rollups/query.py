@@ -78,40 +78,44 @@ class Rollups:
         return [Failure(*row) for row in self._rows(self._failures, selections, limit)]
 
     def _rows(self, rows: sa.TextualSelect, selections: Sequence[Selection], limit: int) -> Sequence[Any]:
-        ranges = [_range(0, selection, RAW, selection.start, selection.end) for selection in selections]
+        ranges = [_range(0, selection, RAW, *_texts(selection.start, selection.end)) for selection in selections]
         with self._database.read() as connection:
             return connection.execute(rows, {"ranges": json.dumps(ranges), "limit": limit}).fetchall()
 
 
 def ranges_of(number: int, selection: Selection, *, widest: int = HOUR) -> Iterator[list[Any]]:
     """Split a selection of the window `number` into the ranges that the statements take."""
+    for width, *edges in _split(selection.start, selection.end, widest):
+        yield _range(number, selection, width, *edges)
+
+
+@lru_cache(maxsize=4_096)  # the windows of many sessions end at the same moment, and begin with the same full hour
+def _split(start: datetime, end: datetime, widest: int) -> list[tuple[Any, ...]]:
     if widest == HOUR:
-        found, last = split_last_hour(selection.start, selection.end)
+        found, last = split_last_hour(start, end)
     else:
-        found, last = list(intervals(selection.start, selection.end, widest=widest)), None
-    for interval in found:
-        yield _range(number, selection, interval.width, interval.start, interval.end)
+        found, last = list(intervals(start, end, widest=widest)), None
+    parts: list[tuple[Any, ...]] = [(interval.width, *_texts(interval.start, interval.end)) for interval in found]
     if last is not None:
-        edges = [_text(edge) for edge in (last.minute, last.next_minute, last.next_hour)]
-        yield [*_range(number, selection, LAST_HOUR, last.start, last.end), *edges]
+        parts.append((LAST_HOUR, *_texts(last.start, last.end, last.minute, last.next_minute, last.next_hour)))
+    return parts
 
 
-def _range(number: int, selection: Selection, width: int, start: datetime, end: datetime) -> list[Any]:
+def _range(number: int, selection: Selection, width: int, start: str, end: str, *edges: str) -> list[Any]:
     which = [selection.only, selection.but, list(selection.leave_out) or None, selection.collapse]
-    return [number, selection.tool_name, width, _text(start), _text(end), *which]
+    return [number, selection.tool_name, width, start, end, *which, *edges]
 
 
 def _first_hour_range(place: int, read: FirstHourRead) -> list[Any]:
     hour, selection = read.hour, read.selection
-    edges = [_text(edge) for edge in (hour.hour, hour.minute, hour.next_minute)]
     cached = None if read.cached is None else read.cached.hour_total
-    return [*_range(read.number, selection, FIRST_HOUR, selection.start, selection.end), *edges, -place, cached]
+    edges = _texts(selection.start, selection.end, hour.hour, hour.minute, hour.next_minute)
+    return [*_range(read.number, selection, FIRST_HOUR, *edges), -place, cached]
 
 
-@lru_cache(maxsize=4_096)  # the windows of many sessions end at the same moment
-def _text(moment: datetime) -> str:
-    """Return a moment as SQLite stores it. PostgreSQL reads it too, since our sessions there are in UTC."""
-    return sqlite_text(moment if moment.tzinfo is UTC else moment.astimezone(UTC))
+def _texts(*moments: datetime) -> list[str]:
+    """Return moments as SQLite stores them. PostgreSQL reads them too, since our sessions there are in UTC."""
+    return [sqlite_text(moment if moment.tzinfo is UTC else moment.astimezone(UTC)) for moment in moments]
 
 
 def _window(rows: Sequence[Any]) -> Window:
