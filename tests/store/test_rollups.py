@@ -59,6 +59,7 @@ SELECTIONS = st.builds(
     only=st.sampled_from([None, 0, 1]),
     but=st.sampled_from([None, 0, 2]),
     leave_out=st.sampled_from([(), ("KeyError",)]),
+    collapse=st.just(0.0),
     repeated=st.booleans(),
 )
 
