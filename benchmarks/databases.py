@@ -12,8 +12,6 @@ from typing import Any
 
 import psycopg
 
-from rollguard import ExecutionStore
-
 DATABASES = ("SQLite", "PostgreSQL")
 
 
@@ -123,8 +121,3 @@ def rolled_up(plain: Plain) -> int:
     rolled = "SELECT COALESCE(SUM(executions), 0) FROM tool_execution_rollups WHERE width = 60"
     waiting = "SELECT COALESCE(SUM(executions), 0) FROM tool_execution_deltas"
     return int(plain.ask(rolled)[0][0]) + int(plain.ask(waiting)[0][0])
-
-
-def fold(store: ExecutionStore) -> None:
-    """Fold what is counted into the rollups, as a check does before it counts."""
-    store.executions.windows_of([])

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from benchmarks.databases import Plain, fold, rolled_up, urls
+from benchmarks.databases import Plain, rolled_up, urls
 from benchmarks.harness import Aim, Options, Result, duration, medians, number, profile, ratio, seconds, versions
 from rollguard import ExecutionStore
 from rollguard.model.execution import FIELDS, Execution
@@ -92,14 +92,14 @@ def _measure_with(
 
     def ours_folded() -> None:
         store.store_tool_executions(executions)
-        fold(store)
+        store.fold()
 
     def ours_finished() -> None:
         store.executions.write(finished)
 
     def ours_finished_folded() -> None:
         store.executions.write(finished)
-        fold(store)
+        store.fold()
 
     actions = {name: timed(write, 0) for name, write in _bare(plain, rows).items()}
     if kind == "PostgreSQL":

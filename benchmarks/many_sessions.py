@@ -70,7 +70,7 @@ def _measure(url: str, size: int, options: Options) -> tuple[float, float, str |
             evidence_module._levels.cache_clear()
             return seconds(cycle)
 
-        monitor.store.executions.windows_of([])  # folds
+        store.fold()
         plain.settle()
         firsts = [first()]
         usuals = [seconds(cycle)]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from rollguard import ExecutionStore
 from rollguard.app import Rollguard
 from tests.cli.conftest import Shell
 from tests.conftest import code
@@ -48,8 +49,8 @@ WRITES = re.compile(r"\b(INSERT|UPDATE|DELETE|MERGE|CREATE|DROP|ALTER)\b", re.IG
 
 
 @pytest.fixture
-def used(shell_on: Shell) -> Shell:
-    """A rollback, a deployment under watch, a file without a version, a file edited by hand, and what was cut short."""
+def used(shell_on: Shell, url: str) -> Shell:
+    """A rollback, a deployment under watch, a file without a version, one edited by hand, many calls to aggregate."""
     shell_on.deploy(1)
     shell_on.calls(20, 0)
     shell_on.deploy(2)
@@ -60,6 +61,11 @@ def used(shell_on: Shell) -> Shell:
     shell_on.write("tools/my_tool.py", code(7))
     shell_on.write("tools/unknown.py", code(1, "unknown"))
     shell_on.write("tools/.rollguard.generation", "12345678")
+    another_program = sa.text("""
+    WITH RECURSIVE numbers(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM numbers WHERE i < 599)
+    INSERT INTO tool_executions (tool_name, success, request_id) SELECT 'my_tool', TRUE, 'order' FROM numbers""")
+    with ExecutionStore(url) as store, store.database.write() as connection:
+        connection.execute(another_program)
     return shell_on
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 
 from rollguard.errors import StoreUnavailable
 from rollguard.loop.stages import HealthStage
+from rollguard.monitor.session_checks import no_collections
 from tests.conftest import NOW, Guard
 
 LATER = NOW + timedelta(hours=2)
@@ -95,3 +97,17 @@ def test_a_check_of_a_session_that_is_over_writes_nothing(guard: Guard, active: 
     assert report["comparison"]["performance_degradation"]
     assert ({"INSERT", "UPDATE", "DELETE"} & set(sent) != set()) is active
     assert len(guard.store.sessions.checks(session_id)) == active
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_no_garbage_is_collected_while_a_batch_is_checked(enabled: bool) -> None:
+    """The collector is off meanwhile, and afterwards, also after an error, as the program had it."""
+    try:
+        if not enabled:
+            gc.disable()
+        with contextlib.suppress(StoreUnavailable), no_collections():
+            assert not gc.isenabled()
+            raise StoreUnavailable("away")
+        assert gc.isenabled() is enabled
+    finally:
+        gc.enable()

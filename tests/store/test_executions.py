@@ -128,6 +128,15 @@ def test_what_is_needed_is_named(store: ExecutionStore, missing: str) -> None:
         store.store_tool_executions([execution])
 
 
+@pytest.mark.parametrize("given", [["t", True], ("t", True), "t", None])
+def test_only_a_mapping_is_an_execution(store: ExecutionStore, given: Any) -> None:
+    """A bare list is not taken for the values of the fields; the error says what to give, and nothing is written."""
+    with pytest.raises(InvalidInput, match="is not an execution; give a mapping of tool_name, success") as caught:
+        store.store_tool_executions([{"tool_name": "t", "success": True}, given])
+    assert caught.value.number == 2
+    assert store.executions.tool_names() == []
+
+
 def test_text_that_no_database_takes_is_refused(store: ExecutionStore) -> None:
     """A lone surrogate in a name or a note is our error, not the driver's."""
     with pytest.raises(InvalidInput, match="not valid Unicode"):

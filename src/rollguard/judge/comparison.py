@@ -77,17 +77,13 @@ def compare(baseline: Window, current: Window, rules: Rules) -> Comparison:
     """Compare two windows under `rules`. Rates are exact fractions: 95/100 against 8/10 is a drop of exactly 0.15."""
     sufficient = min(baseline.total, current.total) >= rules.min_executions
     change = drop = None
-    severity = Severity.NONE
-    before, now = baseline.rate, current.rate
-    if before is not None and now is not None:
-        change = now - before
+    severity, duration_change = Severity.NONE, _duration_change(baseline, current)
+    if baseline.total and current.total:
+        gained = current.successes * baseline.total - baseline.successes * current.total
+        change = Fraction(gained, baseline.total * current.total)
         drop = max(Fraction(0), -change)
         if sufficient:
             severity = grade(drop, rules.threshold)
-    duration_change = None
-    usual, mean = baseline.mean_duration, current.mean_duration
-    if usual and mean is not None:
-        duration_change = mean / usual - 1
     return Comparison(
         baseline=baseline,
         current=current,
@@ -99,3 +95,12 @@ def compare(baseline: Window, current: Window, rules: Rules) -> Comparison:
         regression_detected=severity is not Severity.NONE,
         regression_severity=severity,
     )
+
+
+def _duration_change(baseline: Window, current: Window) -> Fraction | None:
+    """Return by what share the mean duration rose, as an exact fraction of the stored sums."""
+    if not (baseline.timed and baseline.duration_sum_ms and current.timed):
+        return None
+    (before, of_before), (now, of_now) = (w.duration_sum_ms.as_integer_ratio() for w in (baseline, current))
+    usual = before * of_now * current.timed
+    return Fraction(now * of_before * baseline.timed - usual, usual)

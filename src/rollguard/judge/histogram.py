@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 
 _PER_DECADE = 48
 _DECADES = range(-3, 8)  # from 0.001 ms to 10^8 ms
@@ -42,20 +43,12 @@ def percentiles(histogram: Iterable[tuple[int, int]], shares: Iterable[float]) -
         histogram: (bucket, executions), in the order of the buckets.
         shares: rising shares from 0 to 1.
     """
-    timed = [(bucket, count) for bucket, count in histogram if bucket != NO_DURATION]
-    total = sum([count for _bucket, count in timed])
-    if not total:
+    timed = [pair for pair in histogram if pair[0] != NO_DURATION]
+    reached = list(accumulate([count for _bucket, count in timed]))
+    if not reached or not reached[-1]:
         return tuple(None for _share in shares)
-    found: list[float | None] = []
-    buckets = iter(timed)
-    bucket, seen = next(buckets)
-    for share in shares:
-        rank = max(1, math.ceil(share * total))
-        while seen < rank:
-            bucket, count = next(buckets)
-            seen += count
-        found.append(_middle(bucket))
-    return tuple(found)
+    ranks = [max(1, math.ceil(share * reached[-1])) for share in shares]
+    return tuple(_middle(timed[bisect_left(reached, rank)][0]) for rank in ranks)
 
 
 def count_above(histogram: Mapping[int, int], edge: int) -> int:

@@ -86,7 +86,7 @@ class Window:
     @classmethod
     def from_dict(cls, kept: Mapping[str, Any]) -> Self:
         """Return the window that `to_dict` wrote."""
-        return cls(**{**kept, "histogram": tuple((bucket, count) for bucket, count in kept["histogram"])})
+        return cls(**{**kept, "histogram": tuple(map(tuple, kept["histogram"]))})
 
     @property
     def failures(self) -> int:
@@ -102,11 +102,6 @@ class Window:
     def success_rate(self) -> float | None:
         """Return the success rate as the nearest float; None without executions."""
         return self.successes / self.total if self.total else None
-
-    @property
-    def mean_duration(self) -> Fraction | None:
-        """Return the mean duration in milliseconds, as an exact fraction of the stored sum; None without durations."""
-        return Fraction(self.duration_sum_ms) / self.timed if self.timed else None
 
     @property
     def avg_duration_ms(self) -> float | None:

@@ -84,19 +84,23 @@ def checked(executions: Sequence[Mapping[str, Any]]) -> list[Execution]:
     Raises:
         InvalidInput: a field is unknown, missing or invalid; the message names it, `number` which execution it is.
     """
+    given: Sequence[Any] = executions
+    if not all(issubclass(kind, Mapping) for kind in set(map(type, executions))):
+        # pydantic would take a list as the values of the fields, in their order
+        given = [one if isinstance(one, Mapping) else None for one in executions]
     try:
-        return _MANY.validate_python(executions)
+        return _MANY.validate_python(given)
     except ValidationError as error:
-        raise _refusal(error) from error
+        raise _refusal(error, executions) from error
 
 
-def _refusal(error: ValidationError) -> InvalidInput:
+def _refusal(error: ValidationError, executions: Sequence[Any]) -> InvalidInput:
     """Say what is wrong with the first wrong execution; a field that is unknown may be why another one is missing."""
     problem = min(error.errors(include_url=False), key=lambda one: (one["loc"][0], one["loc"][-1] in FIELDS))
     place, *inside = problem["loc"]
     value, known = problem["input"], ", ".join(FIELDS)
     if not inside:
-        refusal = InvalidInput(f"{value!r} is not an execution; give a mapping of {known}")
+        refusal = InvalidInput(f"{executions[int(place)]!r} is not an execution; give a mapping of {known}")
     elif (field := inside[0]) not in FIELDS:
         refusal = InvalidInput(f"{field}: unknown field of an execution; the known ones are {known}")
     elif problem["type"].startswith("missing"):

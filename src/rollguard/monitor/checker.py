@@ -45,6 +45,7 @@ class Checker:
                 fix = f"correct its row in deployment_monitoring, or: rollguard cancel {session.session_id}"
                 raise InvalidSetting(f"session {session.session_id}", f"{session.invalid_rules}; {fix}")
         self._recorder.flush(wait=False)
+        self._store.executions.refresh_rollups()
         reports = [
             HealthReport(session, judgement, until, now)
             for session, judgement, until in self._judged(sessions, now, scheduled)

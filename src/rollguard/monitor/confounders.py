@@ -335,7 +335,7 @@ def _series(windows: Sequence[Window]) -> list[tuple[int, int]]:
 
 
 def _clipped(selections: Iterable[Selection], start: datetime, end: datetime) -> list[Selection]:
-    clipped = [replace(s, start=max(s.start, start), end=min(s.end, end)) for s in selections]
+    clipped = [s._replace(start=max(s.start, start), end=min(s.end, end)) for s in selections]
     return [selection for selection in clipped if selection.start < selection.end]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -47,8 +49,12 @@ class SessionChecks:
             StoreUnavailable: the database cannot be reached.
         """
         remaining = iter(sessions)
-        while batch := list(islice(remaining, BATCH)):
-            reports = self._checker.check_each(batch, moment_of(now), scheduled=scheduled)
+        while True:
+            with no_collections():
+                batch = list(islice(remaining, BATCH))
+                reports = self._checker.check_each(batch, moment_of(now), scheduled=scheduled) if batch else []
+            if not batch:
+                return
             for session, report in zip(batch, reports, strict=True):
                 yield self._act(session, report, moment_of(now))
 
@@ -61,6 +67,21 @@ class SessionChecks:
             logger.error("session %d of %s: %s", session.session_id, session.tool_name, error)
             record_failed_check(self._store, session, error, now)
             return error
+
+
+@contextmanager
+def no_collections() -> Iterator[None]:
+    """Suspend the cyclic garbage collector, which many new objects start again and again; a batch makes no cycles.
+
+    It takes a quarter of the time of a batch otherwise, and more in a process with many objects.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def record_failed_check(store: ExecutionStore, session: Session, error: Exception, now: datetime) -> None:

@@ -17,7 +17,7 @@ from rollguard.store.outbox import Outbox
 from rollguard.store.retention.retention import Retention, Tidied
 from rollguard.store.rollbacks.actuator_leases import Actuations
 from rollguard.store.rollbacks.rollbacks import Rollbacks
-from rollguard.store.rollups.query import Rollups
+from rollguard.store.rollups.refresh import refresh_if_due
 from rollguard.store.schema.migrate import migrate
 from rollguard.store.versions.live_pointer import Pointers
 from rollguard.store.versions.quarantine import Quarantine
@@ -77,7 +77,6 @@ class ExecutionStore:
         self.actuations = Actuations(self.database)
         self.outbox = Outbox(self.database)
         self.reports = Reports(self.database)
-        self._rollups = Rollups(self.database)
 
     def store_tool_execution(
         self,
@@ -173,7 +172,7 @@ class ExecutionStore:
         Raises:
             StoreUnavailable: the database cannot be reached or written.
         """
-        self._rollups.refresh_if_due(1)
+        refresh_if_due(self.database, 1)
 
     def close(self) -> None:
         """Close every connection. The next use opens new ones."""

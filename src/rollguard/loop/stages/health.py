@@ -13,7 +13,7 @@ from rollguard.model.log import logger_of
 from rollguard.model.session import Session
 from rollguard.monitor.actions import ActionTaken
 from rollguard.monitor.deployment_monitor import DeploymentMonitor
-from rollguard.monitor.session_checks import BATCH, moment_of
+from rollguard.monitor.session_checks import BATCH, moment_of, no_collections
 
 logger = logger_of(__name__)
 
@@ -43,9 +43,10 @@ class HealthStage:
 
     def run(self, now: datetime | None) -> dict[str, int]:
         """Check the sessions. Raise `StoreUnavailable` if they cannot be read."""
-        sessions: Iterable[Session] = (
-            self._monitor.get_active_sessions() if self._shared_for is None else self._leased(now, self._shared_for)
-        )
+        with no_collections():
+            sessions: Iterable[Session] = (
+                self._monitor.get_active_sessions() if self._shared_for is None else self._leased(now, self._shared_for)
+            )
         counts = count(self._monitor.session_checks.run(sessions, now))
         self.cycles += 1
         return {"cycles": 1, **counts}

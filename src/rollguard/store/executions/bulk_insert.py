@@ -80,7 +80,7 @@ def _write_sqlite_batch(connection: Connection, batch: Iterator[Row]) -> int:
             if new == len(aggregate):
                 refresh_counted(sqlite, aggregate, last)
             else:
-                refresh(connection, "sqlite")
+                refresh(connection)
     return new
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import chain, islice
 from typing import Any
@@ -22,6 +21,7 @@ from rollguard.store.executions.complete import complete
 from rollguard.store.executions.payloads import Payloads
 from rollguard.store.rollups.by_minute import Minutes, Series
 from rollguard.store.rollups.query import Rollups
+from rollguard.store.rollups.refresh import REFRESH_THRESHOLD, refresh_after_writing, refresh_if_due
 from rollguard.store.rollups.selection import Selection, baseline_of, current_of, restored_of, since
 
 _CHECKED_AT_ONCE = 500
@@ -39,6 +39,7 @@ class Executions:
         self._payloads = payloads
         self._rollups = Rollups(database)
         self._minutes = Minutes(database)
+        self._since_refresh = 0  # executions that this process has written
 
     def row(self, **execution: Any) -> Execution:
         """Return the complete execution with these fields, ready to be written now or later.
@@ -87,7 +88,12 @@ class Executions:
         if first is None:
             return 0
         with self._database.write(durable=durable) as connection:
-            return write_once(connection, chain((first,), rows))
+            new = write_once(connection, chain((first,), rows))
+            self._since_refresh += new
+            if self._since_refresh >= REFRESH_THRESHOLD:
+                self._since_refresh = 0
+                refresh_after_writing(connection)
+        return new
 
     def try_writing(self) -> None:
         """Test whether the database takes executions: write one and roll it back.
@@ -100,6 +106,10 @@ class Executions:
             raise _TakenBack
 
     # --- counting --------------------------------------------------------------------------------------------------
+
+    def refresh_rollups(self) -> None:
+        """Refresh the rollups if enough executions wait. Changes no count; a check does it before it counts."""
+        refresh_if_due(self._database)
 
     def windows(self, session: Session, until: datetime) -> tuple[Window, Window]:
         """Return (baseline, current) of a session, current up to and including `until`; see `windows_of`."""
@@ -126,7 +136,6 @@ class Executions:
 
     def by_minute(self, windows: Sequence[Sequence[Selection]], *, durations: bool = False) -> list[Series]:
         """Count the executions of each window, minute by minute; see `Minutes.of`."""
-        self._rollups.refresh_if_due()
         return self._minutes.of(windows, durations=durations)
 
     def latest(
@@ -138,7 +147,7 @@ class Executions:
         """
         start = max(session.deployment_time, after)
         selections = since(session, start, until + timedelta(microseconds=1))
-        clipped = [replace(selection, start=start) for selection in selections]  # a selection may begin before `start`
+        clipped = [selection._replace(start=start) for selection in selections]  # a selection may begin before `start`
         return self._rollups.outcomes(clipped, limit)[::-1]
 
     def failures_in(self, selections: Sequence[Selection], limit: int) -> list[Failure]:

@@ -22,7 +22,7 @@ from rollguard.store.database.types import UTCDateTime
 from rollguard.store.monitoring.sessions import Sessions
 from rollguard.store.retention.partitions import DEFAULT, Partitions
 from rollguard.store.retention.raw_reads import TimeRange, raw_reads_of, removable_before
-from rollguard.store.rollups.query import Rollups
+from rollguard.store.rollups.refresh import refresh_if_due
 from rollguard.store.schema import execution_keys as k
 from rollguard.store.schema import rollup_state
 from rollguard.store.schema import tool_executions as t
@@ -81,7 +81,6 @@ class Retention:
             raise InvalidSetting("retention_days", f"{days!r} is not a number of days from 1 to 3650, or 0: for ever")
         self.days = days
         self._database = database
-        self._rollups = Rollups(database)
         self._sessions = Sessions(database)
         self._partitions = Partitions(database) if database.dialect == "postgresql" else None
 
@@ -106,7 +105,7 @@ class Retention:
         created = partitions.create_ahead(now)
         if cutoff is None:
             return Tidied(made=tuple(created))
-        self._rollups.refresh_if_due()  # while the executions of the requests are still stored
+        refresh_if_due(self._database, 1)  # while the executions of the requests are still stored
         dropped = partitions.drop_before(cutoff, self._kept())
         rows, left = 0, steps
         for table in partitions.row_by_row():
@@ -129,7 +128,7 @@ class Retention:
         with self._database.read() as connection:
             tools = list(connection.scalars(_tools_before(table), {"cutoff": cutoff}))
         if tools and self._database.dialect == "sqlite":
-            self._rollups.refresh_if_due(1)  # a small store may never have had enough rows for a refresh
+            refresh_if_due(self._database, 1)  # a small store may never have had enough rows for a refresh
         rows, chunks = 0, self._chunks(table, tools, cutoff)
         while steps > 0:
             ids = next(chunks, None)

@@ -1,7 +1,8 @@
 """The statements that count executions, and read the rows of those that count.
 
 They take ranges of time: each has the number of its window, a tool, a width, and a filter of executions. Counts and
-rows share one filter: `_VERSION`, `_LEFT_OUT`, `_RETRIED` and the table `superseded_executions`.
+rows share one filter: `_VERSION`, `_LEFT_OUT`, `_RETRIED`, the table `superseded_executions` and what the next refresh
+will add to it, `superseding`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sqlalchemy as sa
 from rollguard.judge.histogram import NO_DURATION
 from rollguard.store.database.histograms import BUCKET, HISTOGRAM_ROWS
 from rollguard.store.rollups.first_hour_cache import HOUR_TOTAL
+from rollguard.store.rollups.refresh import NEWLY_SUPERSEDED
 from rollguard.store.schema import tool_executions as t
 
 _OUTCOME = (t.c.executed_at, t.c.success, t.c.error_type)
@@ -57,7 +59,8 @@ def _given_sql(dialect: str, ranges: str, columns: dict[str, str]) -> str:
 # The hour's rollup is read if the hour holds nothing after the interval: no later minute has a rollup, and the minute
 # that the interval ends in has rows, but none after its end.
 _RANGES = """
-WITH given AS MATERIALIZED ({given}){first_hours},
+WITH {arrived},
+given AS MATERIALIZED ({given}){first_hours},
 last_hours AS MATERIALIZED (
     SELECT g.*, NOT EXISTS (
         SELECT 1 FROM tool_execution_rollups x
@@ -79,15 +82,17 @@ last_hours AS MATERIALIZED (
     FROM given g WHERE g.width < 0
 ),
 r AS MATERIALIZED (
-    SELECT k, tool, width, a, b, g.only, but, leave_out, collapse FROM given g WHERE width >= 0
+    SELECT k, tool, width, a, b, g.only, but, leave_out, collapse, first_hour FROM given g WHERE width >= 0
     UNION ALL
-    SELECT k, tool, 3600, a, b, g.only, but, leave_out, collapse FROM last_hours g WHERE whole
+    SELECT k, tool, 3600, a, b, g.only, but, leave_out, collapse, first_hour FROM last_hours g WHERE whole
     UNION ALL
-    SELECT k, tool, 60, a, minute, g.only, but, leave_out, collapse FROM last_hours g WHERE NOT whole AND a < minute
+    SELECT k, tool, 60, a, minute, g.only, but, leave_out, collapse, first_hour
+    FROM last_hours g WHERE NOT whole AND a < minute
     UNION ALL
-    SELECT k, tool, 0, minute, b, g.only, but, leave_out, collapse FROM last_hours g WHERE NOT whole AND minute < b
+    SELECT k, tool, 0, minute, b, g.only, but, leave_out, collapse, first_hour
+    FROM last_hours g WHERE NOT whole AND minute < b
     {first_hour_ranges}
-)"""
+), {superseding} """
 # A cached first hour is valid while no execution was added to its hour. On PostgreSQL the executions of its first
 # minute are read from the rows if the interval begins inside it, so they count before they are aggregated. What does
 # not count is found each time, and so is what is not aggregated yet: the first two ranges do that, and read no rollup.
@@ -104,15 +109,16 @@ _JOIN_DELTAS = """LEFT JOIN (
 ) d ON d.tool_name = g.tool AND d.counted_at = g.minute AND g.minute < g.a"""
 _FIRST_HOUR_RANGES = """
     UNION ALL
-    SELECT k, tool, CASE WHEN cached = hour_total THEN 1 ELSE -1 END, a, next_minute, g.only, but, leave_out, collapse
+    SELECT k, tool, CASE WHEN cached = hour_total THEN 1 ELSE -1 END, a, next_minute, g.only, but, leave_out, collapse,
+           first_hour
     FROM first_hours g WHERE a < next_minute
     UNION ALL
-    SELECT k, tool, 1, next_minute, b, g.only, but, leave_out, collapse FROM first_hours g
+    SELECT k, tool, 1, next_minute, b, g.only, but, leave_out, collapse, first_hour FROM first_hours g
     UNION ALL
-    SELECT place, tool, 60, next_minute, b, g.only, but, leave_out, 0 FROM first_hours g
+    SELECT place, tool, 60, next_minute, b, g.only, but, leave_out, 0, first_hour FROM first_hours g
     WHERE (cached = hour_total) IS NOT TRUE
     UNION ALL
-    SELECT place, tool, 0, a, next_minute, g.only, but, leave_out, 0 FROM first_hours g
+    SELECT place, tool, 0, a, next_minute, g.only, but, leave_out, 0, first_hour FROM first_hours g
     WHERE (cached = hour_total) IS NOT TRUE"""
 
 # {version} is the source's version number, 0 where an execution named none.
@@ -123,28 +129,21 @@ _LEFT_OUT = {  # {error} is the source's error type, or '' for a success
 }
 _ERROR = "CASE WHEN x.success THEN '' ELSE COALESCE(x.error_type, '') END"
 
-# A range of one version starts with the first hour in which it ran: there is nothing before.
-_START = {
-    "sqlite": "MAX(r.a, {first})",
-    "postgresql": "GREATEST(r.a, {first})",
+# Of a version that never ran nothing is read. A range of one version is read from the rollups of the first hour in
+# which it ran: there is nothing before. The executions of a version may all be among those not aggregated yet.
+_RAN = """
+SELECT g.*, CASE WHEN g.only IS NULL THEN g.a ELSE COALESCE(s.first_hour, g.b) END AS first_hour
+FROM ({given}) g LEFT JOIN tool_version_starts s ON s.tool_name = g.tool AND s.version_number = g.only
+WHERE g.only IS NULL OR s.first_hour < g.b OR (g.tool, g.only) IN (SELECT tool_name, version_number FROM arrived)"""
+_ARRIVED = {
+    "sqlite": """arrived AS MATERIALIZED (
+    SELECT DISTINCT tool_name, COALESCE(version_number, 0) AS version_number FROM tool_executions NOT INDEXED
+    WHERE id > (SELECT rolled_to FROM rollup_state))""",
+    "postgresql": "arrived AS MATERIALIZED (SELECT DISTINCT tool_name, version_number FROM tool_execution_deltas)",
 }
-_FIRST = """CASE WHEN r.only IS NULL THEN r.a ELSE COALESCE((
-    SELECT s.first_hour FROM tool_version_starts s
-    WHERE s.tool_name = r.tool AND s.version_number = r.only), r.b) END"""
-
-# A range can have raw rows if it asks for no version, or for one that ran. What is not aggregated yet is a part of its
-# own on SQLite; on PostgreSQL the deltas name its versions.
-_RAN = "(r.only IS NULL OR EXISTS ({starts}))"
-_STARTED = """
-    SELECT 1 FROM tool_version_starts s
-    WHERE s.tool_name = r.tool AND s.version_number = r.only AND s.first_hour < r.b"""
-_ARRIVED = """
-    UNION ALL
-    SELECT 1 FROM tool_execution_deltas d WHERE d.tool_name = r.tool AND d.version_number = r.only"""
-_TO_READ_RAW = {
-    "sqlite": f"{_RAN.format(starts=_STARTED)} AND x.id <= (SELECT rolled_to FROM rollup_state)",
-    "postgresql": _RAN.format(starts=_STARTED + _ARRIVED),
-}
+_START = {"sqlite": "MAX(r.a, r.first_hour)", "postgresql": "GREATEST(r.a, r.first_hour)"}
+# What is not aggregated yet is a part of its own on SQLite.
+_TO_READ_RAW = {"sqlite": "x.id <= (SELECT rolled_to FROM rollup_state) AND", "postgresql": ""}
 
 # Range by range: without a GROUP BY for each range, a planner may start from the many rows.
 _BY_RANGE = {
@@ -192,9 +191,9 @@ def counting_sql(dialect: str, keys: Keys | None, *, durations: bool = True) -> 
         durations: False leaves the buckets out.
     """
     by_range, ours, raw = _BY_RANGE[dialect], _rollup_filter(dialect), _raw_filter(dialect)
-    start = _START[dialect].format(first=_FIRST)
     rolled = (
-        f"r.width > 0 AND x.tool_name = r.tool AND x.width = r.width AND x.start_at >= {start} AND x.start_at < r.b"
+        "r.width > 0 AND x.tool_name = r.tool AND x.width = r.width "
+        f"AND x.start_at >= {_START[dialect]} AND x.start_at < r.b"
     )
     raw_keys = _raw_keys(keys.raw if keys else None, durations=durations)
     parts = [
@@ -208,7 +207,7 @@ def counting_sql(dialect: str, keys: Keys | None, *, durations: bool = True) -> 
             keys=raw_keys,
             counts=_RAW_SUMS,
             table="tool_executions x",
-            where=f"r.width = 0 AND {_TO_READ_RAW[dialect]} AND {_IN_RANGE} AND {raw}",
+            where=f"r.width = 0 AND {_TO_READ_RAW[dialect]} {_IN_RANGE} AND {raw}",
         ),
         by_range.format(
             keys=raw_keys,
@@ -216,6 +215,8 @@ def counting_sql(dialect: str, keys: Keys | None, *, durations: bool = True) -> 
             table="superseded_executions x",
             where=f"r.k >= 0 AND {_IN_RANGE} AND {raw} AND (r.width > 0 OR {_STILL_THERE})",
         ),
+        f"SELECT r.k, {raw_keys}, {_SUBTRACTED} FROM superseding x CROSS JOIN r "
+        f"WHERE r.k >= 0 AND {_IN_RANGE} AND {raw} GROUP BY r.k, {raw_keys}",
     ]
     if dialect == "postgresql":  # what is counted and not aggregated yet
         parts += [
@@ -230,17 +231,22 @@ def counting_sql(dialect: str, keys: Keys | None, *, durations: bool = True) -> 
             "WHERE x.id > (SELECT rolled_to FROM rollup_state) AND r.k >= 0 AND r.tool = +x.tool_name "
             f"AND +x.executed_at >= r.a AND +x.executed_at < r.b AND {raw} GROUP BY r.k, {not_aggregated}"
         )
-    given = _given_sql(dialect, "ranges", _RANGE | _LAST_HOUR_COLUMNS)
-    if keys is not None:
-        return _RANGES.format(given=given, first_hours="", first_hour_ranges="") + "\nUNION ALL\n".join(parts)
-    changed = "FROM first_hours WHERE (cached = hour_total) IS NOT TRUE"
-    parts.append(f"SELECT place, {HOUR_TOTAL}, hour_total, 0, 0.0 {changed}")
-    first_hours = _FIRST_HOURS.format(
-        given=_given_sql(dialect, "first_hours", _RANGE | _FIRST_HOUR_COLUMNS),
-        not_aggregated="+ COALESCE(d.executions, 0)" if dialect == "postgresql" else "",
-        join_deltas=_JOIN_DELTAS if dialect == "postgresql" else "",
+    first_hours = {"first_hours": "", "first_hour_ranges": ""}
+    if keys is None:
+        changed = "FROM first_hours WHERE (cached = hour_total) IS NOT TRUE"
+        parts.append(f"SELECT place, {HOUR_TOTAL}, hour_total, 0, 0.0 {changed}")
+        cached = _FIRST_HOURS.format(
+            given=_RAN.format(given=_given_sql(dialect, "first_hours", _RANGE | _FIRST_HOUR_COLUMNS)),
+            not_aggregated="+ COALESCE(d.executions, 0)" if dialect == "postgresql" else "",
+            join_deltas=_JOIN_DELTAS if dialect == "postgresql" else "",
+        )
+        first_hours = {"first_hours": cached, "first_hour_ranges": _FIRST_HOUR_RANGES}
+    ranges = _RANGES.format(
+        arrived=_ARRIVED[dialect],
+        given=_RAN.format(given=_given_sql(dialect, "ranges", _RANGE | _LAST_HOUR_COLUMNS)),
+        superseding=NEWLY_SUPERSEDED[dialect],
+        **first_hours,
     )
-    ranges = _RANGES.format(given=given, first_hours=first_hours, first_hour_ranges=_FIRST_HOUR_RANGES)
     return ranges + "\nUNION ALL\n".join(parts)
 
 
@@ -301,11 +307,12 @@ def _rows_sql(dialect: str, columns: Sequence[sa.Column[Any]], *, failed: bool) 
     """Return the statement that reads the raw rows of what is counted, the latest first."""
     where = (
         f"{_IN_RANGE} AND {_raw_filter(dialect)} {f'AND {_FAILED[dialect]}' if failed else ''} "
-        f"AND NOT ({_retried(dialect)}) AND NOT EXISTS (SELECT 1 FROM superseded_executions s WHERE s.id = x.id)"
+        f"AND NOT ({_retried(dialect)}) AND NOT EXISTS (SELECT 1 FROM superseded_executions s WHERE s.id = x.id) "
+        "AND x.id NOT IN (SELECT id FROM superseding)"
     )
     read = ", ".join(f"x.{column.name}" for column in columns)
     rows, given = _ROWS[dialect].format(columns=read, where=where), _given_sql(dialect, "ranges", _RANGE)
-    return _text_of(f"WITH r AS MATERIALIZED ({given}) {rows}").columns(*columns)
+    return _text_of(f"WITH r AS MATERIALIZED ({given}), {NEWLY_SUPERSEDED[dialect]} {rows}").columns(*columns)
 
 
 @dataclass(frozen=True, slots=True)

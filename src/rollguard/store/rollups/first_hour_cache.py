@@ -8,7 +8,7 @@ They hardly change once the hour is over. An entry is valid while the hour's rol
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from rollguard.store.rollups.intervals import FirstHour, first_hour_of
@@ -54,7 +54,7 @@ class FirstHourCache:
         hour = first_hour_of(selection.start, selection.end) if selection.repeated else None
         if hour is None:
             return None
-        first = replace(selection, end=hour.next_hour)
+        first = selection._replace(end=hour.next_hour)
         return FirstHourRead(number, first, hour, self._cached.get(first))
 
     def resolve(self, read: FirstHourRead, rows: list[Any]) -> Sequence[Any]:

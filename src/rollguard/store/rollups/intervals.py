@@ -108,7 +108,9 @@ def _rolled(width: int, start: datetime, end: datetime) -> Iterator[Interval]:
 
 
 def _floor(moment: datetime, step: timedelta) -> datetime:
-    return moment.replace(minute=moment.minute if step is _MINUTE else 0, second=0, microsecond=0)
+    if moment.second or moment.microsecond or (step is _HOUR and moment.minute):
+        return moment.replace(minute=moment.minute if step is _MINUTE else 0, second=0, microsecond=0)
+    return moment
 
 
 def _ceil(moment: datetime, step: timedelta) -> datetime:

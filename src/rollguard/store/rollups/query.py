@@ -2,7 +2,7 @@
 
 A count adds up three sources, and no execution is in two of them: rollups of whole hours and minutes; what is counted
 and not aggregated yet; and raw rows for the parts of a minute at the ends of an interval. Executions whose request was
-tried again are in these sources, and are subtracted.
+tried again are in these sources, and are subtracted. Counting writes nothing; see `rollguard.store.rollups.refresh`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import islice, starmap
 from typing import Any
 
@@ -26,7 +26,6 @@ from rollguard.store.database.types import sqlite_text
 from rollguard.store.rollups.counting import FIRST_HOUR, LAST_HOUR, SQL
 from rollguard.store.rollups.first_hour_cache import FirstHourCache, FirstHourRead
 from rollguard.store.rollups.intervals import HOUR, RAW, intervals, split_last_hour
-from rollguard.store.rollups.refresh import NOT_AGGREGATED, REFRESH_THRESHOLD, refresh
 from rollguard.store.rollups.selection import Selection
 
 _CHUNK = 500  # windows counted by one statement
@@ -42,18 +41,9 @@ class Rollups:
         self._counting = {False: sql.count, True: sql.count_collapsed}
         self._outcomes, self._failures = sql.outcomes, sql.failures
         self._first_hours = FirstHourCache()
-        self._not_aggregated = NOT_AGGREGATED[database.dialect]
 
-    def count(self, windows: Sequence[Sequence[Selection]], *, threshold: int = REFRESH_THRESHOLD) -> list[Window]:
-        """Count the executions of each window, which is the sum of its selections, by one statement for many windows.
-
-        Args:
-            threshold: rows not aggregated yet from which on the rollups are refreshed first, because it costs less.
-        """
-        with self._database.read() as connection:
-            if not self._is_due(connection, threshold):
-                return self._count(connection, windows)
-        self._refresh()
+    def count(self, windows: Sequence[Sequence[Selection]]) -> list[Window]:
+        """Count the executions of each window, which is the sum of its selections, many by one statement."""
         with self._database.read() as connection:
             return self._count(connection, windows)
 
@@ -67,7 +57,7 @@ class Rollups:
                 for selection in selections:
                     read = self._first_hours.plan(number, selection)
                     reads += [read] if read else []
-                    ranges += ranges_of(number, replace(selection, start=read.hour.next_hour) if read else selection)
+                    ranges += ranges_of(number, selection._replace(start=read.hour.next_hour) if read else selection)
             collapsing = any(selection.collapse for _number, selections in chunk for selection in selections)
             first_hours = list(starmap(_first_hour_range, enumerate(reads, 1)))
             given = {"ranges": json.dumps(ranges), "first_hours": json.dumps(first_hours)}
@@ -88,61 +78,44 @@ class Rollups:
         return [Failure(*row) for row in self._rows(self._failures, selections, limit)]
 
     def _rows(self, rows: sa.TextualSelect, selections: Sequence[Selection], limit: int) -> Sequence[Any]:
-        self.refresh_if_due()
-        ranges = [_range(0, selection, RAW, selection.start, selection.end) for selection in selections]
+        ranges = [_range(0, selection, RAW, *_texts(selection.start, selection.end)) for selection in selections]
         with self._database.read() as connection:
             return connection.execute(rows, {"ranges": json.dumps(ranges), "limit": limit}).fetchall()
-
-    def refresh_if_due(self, threshold: int = REFRESH_THRESHOLD) -> None:
-        """Refresh the rollups if so many rows are not aggregated yet that reading them costs more.
-
-        Also if executions with a request id arrived: a refresh finds which of them were tried again.
-
-        Args:
-            threshold: the number of rows from which on it refreshes.
-        """
-        with self._database.read() as connection:
-            due = self._is_due(connection, threshold)
-        if due:
-            self._refresh()
-
-    def _is_due(self, connection: Connection, threshold: int) -> bool:
-        rows, requests = connection.execute(self._not_aggregated, {"threshold": threshold}).one()
-        return bool((rows or 0) >= threshold or requests)
-
-    def _refresh(self) -> None:
-        with self._database.write(durable=False) as connection:
-            refresh(connection, self._database.dialect)
 
 
 def ranges_of(number: int, selection: Selection, *, widest: int = HOUR) -> Iterator[list[Any]]:
     """Split a selection of the window `number` into the ranges that the statements take."""
+    for width, *edges in _split(selection.start, selection.end, widest):
+        yield _range(number, selection, width, *edges)
+
+
+@lru_cache(maxsize=4_096)  # the windows of many sessions end at the same moment, and begin with the same full hour
+def _split(start: datetime, end: datetime, widest: int) -> list[tuple[Any, ...]]:
     if widest == HOUR:
-        found, last = split_last_hour(selection.start, selection.end)
+        found, last = split_last_hour(start, end)
     else:
-        found, last = list(intervals(selection.start, selection.end, widest=widest)), None
-    for interval in found:
-        yield _range(number, selection, interval.width, interval.start, interval.end)
+        found, last = list(intervals(start, end, widest=widest)), None
+    parts: list[tuple[Any, ...]] = [(interval.width, *_texts(interval.start, interval.end)) for interval in found]
     if last is not None:
-        edges = [_text(edge) for edge in (last.minute, last.next_minute, last.next_hour)]
-        yield [*_range(number, selection, LAST_HOUR, last.start, last.end), *edges]
+        parts.append((LAST_HOUR, *_texts(last.start, last.end, last.minute, last.next_minute, last.next_hour)))
+    return parts
 
 
-def _range(number: int, selection: Selection, width: int, start: datetime, end: datetime) -> list[Any]:
+def _range(number: int, selection: Selection, width: int, start: str, end: str, *edges: str) -> list[Any]:
     which = [selection.only, selection.but, list(selection.leave_out) or None, selection.collapse]
-    return [number, selection.tool_name, width, _text(start), _text(end), *which]
+    return [number, selection.tool_name, width, start, end, *which, *edges]
 
 
 def _first_hour_range(place: int, read: FirstHourRead) -> list[Any]:
     hour, selection = read.hour, read.selection
-    edges = [_text(edge) for edge in (hour.hour, hour.minute, hour.next_minute)]
     cached = None if read.cached is None else read.cached.hour_total
-    return [*_range(read.number, selection, FIRST_HOUR, selection.start, selection.end), *edges, -place, cached]
+    edges = _texts(selection.start, selection.end, hour.hour, hour.minute, hour.next_minute)
+    return [*_range(read.number, selection, FIRST_HOUR, *edges), -place, cached]
 
 
-def _text(moment: datetime) -> str:
-    """Return a moment as SQLite stores it. PostgreSQL reads it too, since our sessions there are in UTC."""
-    return sqlite_text(moment if moment.tzinfo is UTC else moment.astimezone(UTC))
+def _texts(*moments: datetime) -> list[str]:
+    """Return moments as SQLite stores them. PostgreSQL reads them too, since our sessions there are in UTC."""
+    return [sqlite_text(moment if moment.tzinfo is UTC else moment.astimezone(UTC)) for moment in moments]
 
 
 def _window(rows: Sequence[Any]) -> Window:

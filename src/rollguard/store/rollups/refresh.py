@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from rollguard.store.database.driver import driver
+from rollguard.store.database.engine import Database
 from rollguard.store.database.histograms import histogram_text
 from rollguard.store.database.statements import statements
 from rollguard.store.rollups.aggregate import Aggregate, Counted
@@ -23,24 +24,73 @@ from rollguard.store.rollups.aggregate import Aggregate, Counted
 REFRESH_THRESHOLD = 500  # rows that are not aggregated; fewer are as quickly read raw
 _CHUNK = 10_000  # rows that are counted before they are added to the rollups
 
-_POSTGRESQL = {name: sa.text(sql) for name, sql in statements("rollguard.store.rollups", "postgresql").items()}
-_SQLITE = statements("rollguard.store.rollups", "sqlite")
+_SQLITE, _POSTGRESQL = (statements("rollguard.store.rollups", dialect) for dialect in ("sqlite", "postgresql"))
 
-NOT_AGGREGATED = {"sqlite": sa.text(_SQLITE["not_aggregated"]), "postgresql": _POSTGRESQL["not_aggregated"]}
-"""(rows that a refresh would add up, whether requests arrived), given a `threshold` up to which it counts."""
+NEWLY_SUPERSEDED = {
+    "sqlite": f"superseding AS MATERIALIZED ({_SQLITE['newly_superseded']})",
+    "postgresql": "arrivals AS (SELECT tool_name, request_id FROM request_arrivals), "
+    f"superseding AS MATERIALIZED ({_POSTGRESQL['newly_superseded']})",
+}
+"""Common table expressions: what the next refresh will add to `superseded_executions`."""
 
-_LOCK = sa.text("SELECT pg_advisory_xact_lock(hashtextextended('rollguard:fold', 0))")
+_NOT_AGGREGATED = {
+    "sqlite": sa.text(_SQLITE["not_aggregated"]),
+    "postgresql": sa.text(_POSTGRESQL["not_aggregated"]),
+}
+_REFRESH, _ADD_DELTAS = sa.text(_POSTGRESQL["refresh"]), sa.text(_POSTGRESQL["add_deltas"])
+_INTO = (
+    "INSERT INTO superseded_executions (id, tool_name, version_number, success, duration_ms, error_type, executed_at)"
+)
+_SUPERSEDE_SQLITE = f"{_INTO} {_SQLITE['newly_superseded']}"
+_SUPERSEDE_POSTGRESQL = sa.text(
+    f"WITH arrivals AS (DELETE FROM request_arrivals RETURNING tool_name, request_id) "
+    f"{_INTO} {_POSTGRESQL['newly_superseded']}"
+)
+_KEY = "hashtextextended('rollguard:fold', 0)"
+_LOCK, _TRY_LOCK = (
+    sa.text(f"SELECT pg_advisory_xact_lock({_KEY})"),
+    sa.text(f"SELECT pg_try_advisory_xact_lock({_KEY})"),
+)
 
 
-def refresh(connection: Connection, dialect: str) -> None:
-    """Add everything that is not aggregated yet to the rollups, in the caller's write transaction."""
-    if dialect == "sqlite":
+def refresh_if_due(database: Database, threshold: int = REFRESH_THRESHOLD) -> None:
+    """Refresh the rollups if so many rows are not aggregated yet that reading them costs more.
+
+    Also if executions with a request id arrived: each count would find again which of them were tried again.
+
+    Args:
+        threshold: the number of rows from which on it refreshes.
+    """
+    with database.read() as connection:
+        due = _is_due(connection, threshold)
+    if due:
+        with database.write(durable=False) as connection:
+            refresh(connection)
+
+
+def refresh_after_writing(connection: Connection) -> None:
+    """Refresh the rollups at the end of a writer's transaction if it is due, unless another process is at it."""
+    if _is_due(connection, REFRESH_THRESHOLD):
+        refresh(connection, wait=False)
+
+
+def _is_due(connection: Connection, threshold: int) -> bool:
+    rows, requests = connection.execute(_NOT_AGGREGATED[connection.dialect.name], {"threshold": threshold}).one()
+    return bool((rows or 0) >= threshold or requests)
+
+
+def refresh(connection: Connection, *, wait: bool = True) -> None:
+    """Add everything that is not aggregated yet to the rollups, in the caller's write transaction.
+
+    Args:
+        wait: False leaves it to another process that is refreshing them (PostgreSQL; SQLite has one writer anyway).
+    """
+    if connection.dialect.name == "sqlite":
         with driver(connection, _SQLITE["new_rows"]) as sqlite:
             _refresh_to(sqlite, last_id(sqlite))
-        return
-    connection.execute(_LOCK)
-    for name in ("refresh", "supersede"):
-        connection.execute(_POSTGRESQL[name])
+    elif connection.scalar(_LOCK if wait else _TRY_LOCK) is not False:
+        connection.execute(_REFRESH)
+        connection.execute(_SUPERSEDE_POSTGRESQL)
 
 
 # --- PostgreSQL ------------------------------------------------------------------------------------------------------
@@ -57,7 +107,7 @@ def add_deltas(connection: Connection, aggregate: Aggregate[int]) -> None:
     values["histogram"] = [histogram_text(each.histogram, "postgresql") for each in counted]
     values["tools"] = [tool for tool, _request in aggregate.requests]
     values["requests"] = [request for _tool, request in aggregate.requests]
-    connection.execute(_POSTGRESQL["add_deltas"], values)
+    connection.execute(_ADD_DELTAS, values)
 
 
 # --- SQLite ----------------------------------------------------------------------------------------------------------
@@ -73,7 +123,7 @@ def refresh_counted(sqlite: sqlite3.Connection, aggregate: Aggregate[str], befor
     _add(sqlite, aggregate)
     last = last_id(sqlite)
     if aggregate.requests:
-        sqlite.execute(_SQLITE["supersede"], {"first": before, "last": last})
+        sqlite.execute(_SUPERSEDE_SQLITE)
     sqlite.execute("UPDATE rollup_state SET rolled_to = ?", (last,))
 
 
@@ -100,7 +150,7 @@ def _refresh_to(sqlite: sqlite3.Connection, last: int) -> None:
         _add(sqlite, aggregate)
         requests = requests or bool(aggregate.requests)
     if requests:
-        sqlite.execute(_SQLITE["supersede"], {"first": first, "last": last})
+        sqlite.execute(_SUPERSEDE_SQLITE)
     sqlite.execute("UPDATE rollup_state SET rolled_to = ?", (last,))
 
 

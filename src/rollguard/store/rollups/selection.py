@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from rollguard.model.session import Session
 
@@ -13,8 +12,7 @@ _HOUR = timedelta(hours=1)
 _WEEK = timedelta(days=7)
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """A filter of executions: those of one tool in [start, end).
 
     Version 0 stands for executions that name no version.
@@ -63,7 +61,7 @@ def baseline_of(session: Session, until: datetime) -> list[Selection]:
 def current_of(session: Session, until: datetime) -> list[Selection]:
     """Return the executions since the deployment, up to and including `until`."""
     end = until + timedelta(microseconds=1)  # times are whole microseconds
-    return [replace(selection, repeated=True) for selection in since(session, session.deployment_time, end)]
+    return [selection._replace(repeated=True) for selection in since(session, session.deployment_time, end)]
 
 
 def since(session: Session, start: datetime, end: datetime) -> list[Selection]:
@@ -91,11 +89,11 @@ def replayed_of(session: Session, until: datetime) -> tuple[list[Selection], lis
     """
     minute = session.deployment_time.replace(second=0, microsecond=0)
     current = current_of(session, until)
-    early = [replace(selection, end=min(selection.end, minute)) for selection in current if selection.start < minute]
-    rest = [replace(selection, start=max(selection.start, minute)) for selection in current if selection.end > minute]
+    early = [selection._replace(end=min(selection.end, minute)) for selection in current if selection.start < minute]
+    rest = [selection._replace(start=max(selection.start, minute)) for selection in current if selection.end > minute]
     if session.status in ("rolled_back", "superseded"):
         over = until.replace(second=0, microsecond=0) + _MINUTE
-        rest = [replace(s, end=max(s.end, over)) if s.only == session.version_number else s for s in rest]
+        rest = [s._replace(end=max(s.end, over)) if s.only == session.version_number else s for s in rest]
     return early, rest
 
 

@@ -1,0 +1,117 @@
+"""No read writes: each reading method of a store works where nothing can be written, whatever is to be aggregated."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from rollguard import ExecutionStore
+from rollguard.store.rollups.selection import Selection
+from tests.conftest import NOW, Guard
+
+HOUR = timedelta(hours=1)
+LATER = NOW + 9 * HOUR
+WINDOW = [Selection("my_tool", NOW - HOUR, LATER)]
+READS: dict[str, Callable[[ExecutionStore], object]] = {
+    "actuations.unsettled": lambda store: store.actuations.unsettled(LATER),
+    "executions.by_minute": lambda store: store.executions.by_minute([WINDOW]),
+    "executions.count": lambda store: store.executions.count([WINDOW]),
+    "executions.encoded": lambda store: store.executions.encoded("my_tool", "result", 1),
+    "executions.failures": lambda store: store.executions.failures(store.sessions.get(1), LATER, 9),
+    "executions.failures_in": lambda store: store.executions.failures_in(WINDOW, 9),
+    "executions.latest": lambda store: store.executions.latest(store.sessions.get(1), NOW, LATER, 9),
+    "executions.row": lambda store: store.executions.row(tool_name="my_tool", success=True),
+    "executions.tool_names": lambda store: store.executions.tool_names(),
+    "executions.windows": lambda store: store.executions.windows(store.sessions.get(1), LATER),
+    "executions.windows_after": lambda store: store.executions.windows_after(
+        [(unverified, LATER) for unverified in store.rollbacks.unverified()]
+    ),
+    "executions.windows_of": lambda store: store.executions.windows_of([(store.sessions.get(1), LATER)]),
+    "outbox.failing": lambda store: store.outbox.failing(),
+    "outbox.undelivered": lambda store: store.outbox.undelivered(),
+    "pointers.moved_since": lambda store: store.pointers.moved_since(0),
+    "pointers.moves": lambda store: store.pointers.moves(),
+    "quarantine.history": lambda store: store.quarantine.history(),
+    "quarantine.in_force": lambda store: store.quarantine.in_force(),
+    "quarantine.refuse": lambda store: store.quarantine.refuse(store.versions.get("my_tool", 1)),
+    "reports.active_monitoring": lambda store: store.reports.active_monitoring(),
+    "reports.deployment_stability": lambda store: store.reports.deployment_stability(),
+    "reports.tool_health_history": lambda store: store.reports.tool_health_history("my_tool"),
+    "reports.version_history": lambda store: store.reports.version_history("my_tool"),
+    "reports.version_stability": lambda store: store.reports.version_stability(),
+    "rollbacks.held": lambda store: store.rollbacks.held(1, LATER),
+    "rollbacks.of_session": lambda store: store.rollbacks.of_session(1),
+    "rollbacks.open": lambda store: store.rollbacks.open(),
+    "rollbacks.recent": lambda store: store.rollbacks.recent(),
+    "rollbacks.unfinished": lambda store: store.rollbacks.unfinished(),
+    "rollbacks.unverified": lambda store: store.rollbacks.unverified(),
+    "sessions.active": lambda store: store.sessions.active(),
+    "sessions.checks": lambda store: store.sessions.checks(1),
+    "sessions.deployed_between": lambda store: store.sessions.deployed_between(NOW, LATER),
+    "sessions.get": lambda store: store.sessions.get(1),
+    "sessions.recent": lambda store: store.sessions.recent(),
+    "versions.deployments": lambda store: store.versions.deployments("my_tool"),
+    "versions.find": lambda store: store.versions.find("my_tool", "0" * 64),
+    "versions.get": lambda store: store.versions.get("my_tool", 1),
+    "versions.history": lambda store: store.versions.history("my_tool"),
+    "versions.live": lambda store: store.versions.live("my_tool"),
+    "versions.live_of_all": lambda store: store.versions.live_of_all(),
+    "versions.previous_good": lambda store: store.versions.previous_good("my_tool"),
+}
+WRITES = {
+    *("actuations.postpone", "actuations.release", "actuations.settle", "actuations.take"),
+    *("executions.refresh_rollups", "executions.try_writing", "executions.write", "executions.write_from"),
+    *("outbox.add", "outbox.delivered", "outbox.retry", "outbox.take_due", "pointers.while_live"),
+    *("quarantine.lift", "quarantine.noticed", "retention.tidy"),
+    *("rollbacks.attempt", "rollbacks.claim", "rollbacks.fail", "rollbacks.finish", "rollbacks.overtake_if_stale"),
+    *("rollbacks.postpone", "rollbacks.restored", "rollbacks.verify"),
+    *("sessions.cancel", "sessions.complete", "sessions.let_go", "sessions.note_baselines", "sessions.record_check"),
+    *("sessions.record_checks", "sessions.start", "sessions.take"),
+    *("versions.add", "versions.go_live", "versions.held"),
+}
+
+
+@pytest.fixture
+def read_only(guard: Guard, url: str) -> Iterator[ExecutionStore]:
+    """A store that can't be written, after a rollback, with many tries of requests that no rollup has."""
+    guard.deploy(1)
+    guard.calls(100, 0, start=NOW)
+    guard.deploy(2, at=NOW + HOUR)
+    session_id = guard.watch(at=NOW + HOUR)
+    guard.calls(20, 80, start=NOW + HOUR)
+    assert guard.monitor.auto_rollback_if_needed("my_tool", session_id, now=NOW + 2 * HOUR)["rollback_performed"]
+    another_program = sa.text("""
+    WITH RECURSIVE numbers(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM numbers WHERE i < 1199)
+    INSERT INTO tool_executions (tool_name, success, version_number, executed_at, request_id)
+    SELECT 'my_tool', i >= 600, 1, :at, 'request ' || (i % 600) FROM numbers""")
+    with guard.store.database.write() as connection:
+        connection.execute(another_program.bindparams(sa.bindparam("at", NOW + 3 * HOUR, sa.DateTime(timezone=True))))
+        if guard.store.database.dialect == "postgresql":
+            name = connection.exec_driver_sql("SELECT current_database()").scalar_one()
+            connection.exec_driver_sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    guard.store.close()
+    if url.startswith("sqlite"):
+        url = f"sqlite:///file:{guard.store.database.path}?mode=ro&uri=true"
+    with ExecutionStore(url) as store:
+        yield store
+
+
+def test_every_read_works_where_nothing_can_be_written(read_only: ExecutionStore) -> None:
+    """Each reading method answers, and counts a request once although nothing could be aggregated."""
+    for read in READS.values():
+        read(read_only)
+    (window,) = read_only.executions.count([[Selection("my_tool", NOW + 3 * HOUR, LATER)]])
+    assert (window.total, window.successes) == (600, 600)
+    assert len(read_only.executions.failures_in(WINDOW, 2_000)) == 80
+
+
+def test_every_method_is_known_to_read_or_to_write(read_only: ExecutionStore) -> None:
+    """A method that is added to the store is added to the list of those that read, or of those that write."""
+    parts: dict[str, Any] = {name: part for name, part in vars(read_only).items() if name != "database"}
+    methods = {f"{name}.{method}" for name, part in parts.items() for method, _ in inspect.getmembers(part, callable)}
+    assert {method for method in methods if "._" not in method} == READS.keys() | WRITES
