@@ -28,6 +28,15 @@ def add_all(connection: Connection, events: Sequence[dict[str, Any]], now: datet
         connection.execute(sa.insert(n), rows)
 
 
+def add_details(connection: Connection, rollback_id: int, details: dict[str, Any]) -> None:
+    """Add details to the events of a rollback that no channel was sent yet."""
+    unsent = sa.select(n.c.notification_id, n.c.event).where(n.c.delivered_at.is_(None), n.c.attempts == 0)
+    for notification_id, event in connection.execute(unsent).all():
+        if isinstance(event, dict) and event.get("details", {}).get("rollback_id") == rollback_id:
+            changed = {**event, "details": {**event["details"], **details}}
+            connection.execute(sa.update(n).where(n.c.notification_id == notification_id).values(event=changed))
+
+
 class Outbox:
     """The table `notifications`."""
 

@@ -28,6 +28,7 @@ from rollguard.errors import (
     StoreUnavailable,
 )
 from rollguard.judge.histogram import bucket_of
+from rollguard.store.database.driver import limited
 from rollguard.store.database.fork_gate import sqlite_gate
 from rollguard.store.database.histograms import merged_json
 
@@ -42,9 +43,10 @@ _URL_HELP = "use sqlite:///rollguard.db or postgresql://user:password@host/datab
 # The driver's error (the beginning of an SQLSTATE, or words of SQLite's message), and what it means to the caller.
 _MEANINGS: tuple[tuple[type[StoreError], tuple[str, ...], tuple[str, ...], str], ...] = (
     (NotARollguardStore, (), ("file is not a database", "malformed"), "is not a SQLite database, or is damaged"),
+    (StoreBusy, ("57014",), ("interrupted",), "took too long to answer"),
     (
         StoreBusy,
-        ("55P03", "57014", "40"),  # also a deadlock, and what cannot be serialised
+        ("55P03", "40"),  # also a deadlock, and what cannot be serialised
         ("database is locked", "table is locked"),
         "is locked by another process for too long",
     ),
@@ -96,11 +98,14 @@ class Database:
         return Path(str(self.url.database).removeprefix("file:").partition("?")[0])
 
     @contextlib.contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self, *, within: float | None = None) -> Iterator[Connection]:
         """Open a connection to read, with everything that this process has recorded.
 
         On SQLite its statements share one consistent view of the data. On PostgreSQL each statement has its own, as it
         would in a transaction of the default isolation level, so Rollguard begins none.
+
+        Args:
+            within: seconds that the statements may take; then the database gives up, and `StoreBusy` is raised.
         """
         self._call_before_reading()
         options: Any = {} if self.dialect == "sqlite" else {"isolation_level": "AUTOCOMMIT"}
@@ -110,6 +115,7 @@ class Database:
             self._translated(),
             self._engine.connect().execution_options(**options) as connection,
             connection.begin(),
+            contextlib.nullcontext() if within is None else limited(connection, within),
         ):
             yield connection
 

@@ -24,6 +24,10 @@ from rollguard.store.schema import tool_deployments as d
 from rollguard.store.versions import quarantine, versions
 
 FOLDER = "folder"
+_INTENDED = (
+    *("tool_name", "session_id", "reason", "success_rate_drop"),
+    *("regression_severity", "rollback_type", "requested_by"),
+)
 
 EventOf = Callable[[Rollback], dict[str, Any]]  # the event that notifies people of a rollback
 
@@ -120,6 +124,12 @@ class Rollbacks:
             del values["state"]
             values["attempts"] = earlier.attempts + int(earlier.state == "failed")
             return _moved(connection, rollback_states.CLAIM_AGAIN, _rollback(earlier), **values)
+
+    def investigated(self, rollback_id: int, investigation: dict[str, Any]) -> Rollback:
+        """Record what came with the deployment, if nothing is recorded yet."""
+        with self._database.write() as connection:
+            claims.record_investigation(connection, rollback_id, investigation)
+            return _get(connection, rollback_id)
 
     def overtake_if_stale(self, rollback_id: int, now: datetime) -> Rollback | None:
         """claimed or restored → overtaken: call it off if its session is over or its version no longer live.
@@ -355,14 +365,8 @@ def _why_stale(connection: Connection, going: Rollback) -> str | None:
 def _values(intention: Intention, decision: claims.Decision, actuator: str, now: datetime) -> dict[str, Any]:
     quarantines = not intention.manual if intention.quarantine is None else intention.quarantine
     return {
-        "tool_name": intention.tool_name,
-        "session_id": intention.session_id,
-        "reason": intention.reason,
-        "success_rate_drop": intention.success_rate_drop,
-        "regression_severity": intention.regression_severity,
-        "rollback_type": intention.rollback_type,
-        "requested_by": intention.requested_by,
-        "investigation": intention.investigation,
+        **{name: getattr(intention, name) for name in _INTENDED},
+        "investigation": None,  # comes after the claim, which waits for nothing
         "rollback_time": now,
         "claimed_at": now,
         "finished_at": None,
