@@ -16,7 +16,7 @@ from rollguard.store.retention.retention import Retention, Tidied
 from rollguard.store.rollbacks.actuator_leases import Actuations
 from rollguard.store.rollbacks.rollbacks import Rollbacks
 from rollguard.store.rollups.query import Rollups
-from rollguard.store.schema.migrate import migrate
+from rollguard.store.schema.migrate import check_replaced, migrate
 from rollguard.store.versions.live_pointer import Pointers
 from rollguard.store.versions.quarantine import Quarantine
 from rollguard.store.versions.versions import Versions
@@ -63,6 +63,7 @@ class ExecutionStore:
         except BaseException:
             self.database.close()
             raise
+        self.database.check_replaced = lambda thorough: check_replaced(url, busy_timeout, thorough=thorough)
         self.executions = Executions(self.database, Payloads(store_payloads, payload_limit, redact))
         self.versions = Versions(self.database)
         self.pointers = Pointers(self.database)

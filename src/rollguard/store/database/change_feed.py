@@ -85,6 +85,7 @@ class Polling(ABC, Generic[_Found]):
         """Wait until something is new, at most so many seconds; None after the timeout or an interruption."""
         end = time.monotonic() + timeout
         while not self._interrupted.is_set():
+            self._database.renew_if_replaced()
             try:
                 with sqlite_gate.inside():
                     found = self._found() if self._changed() else None

@@ -20,6 +20,7 @@ from sqlalchemy.pool import StaticPool
 from rollguard.errors import (
     InvalidInput,
     NotARollguardStore,
+    SchemaDamaged,
     StoreBusy,
     StoreConflict,
     StoreError,
@@ -31,6 +32,7 @@ from rollguard.judge.histogram import bucket_of
 from rollguard.store.database.driver import limited
 from rollguard.store.database.fork_gate import sqlite_gate
 from rollguard.store.database.histograms import merged_json
+from rollguard.store.database.sqlite_file import SqliteFile
 
 _IDLE_LIMIT = 30  # seconds that a transaction with a tool's lock may be idle before PostgreSQL rolls it back
 _LOCK_TOOL = sa.text(
@@ -43,6 +45,13 @@ _URL_HELP = "use sqlite:///rollguard.db or postgresql://user:password@host/datab
 # The driver's error (the beginning of an SQLSTATE, or words of SQLite's message), and what it means to the caller.
 _MEANINGS: tuple[tuple[type[StoreError], tuple[str, ...], tuple[str, ...], str], ...] = (
     (NotARollguardStore, (), ("file is not a database", "malformed"), "is not a SQLite database, or is damaged"),
+    (
+        SchemaDamaged,
+        ("42P01", "42703", "42883"),
+        ("no such table", "no such column", "has no column named"),
+        "lacks a part of its schema; see rollguard doctor, or restore a backup",
+    ),
+    (StoreUnavailable, ("58",), ("disk I/O error",), "cannot be read or written; check its disk and the system's log"),
     (StoreBusy, ("57014",), ("interrupted",), "took too long to answer"),
     (
         StoreBusy,
@@ -59,6 +68,9 @@ _MEANINGS: tuple[tuple[type[StoreError], tuple[str, ...], tuple[str, ...], str],
 )
 
 
+_RENEW_AFTER = (StoreUnavailable, StoreReadOnly, NotARollguardStore, SchemaDamaged)
+
+
 class Database:
     """Transactions on one SQLite file or one PostgreSQL database.
 
@@ -66,12 +78,13 @@ class Database:
         url: `sqlite:///path` or `postgresql://user:password@host/database`.
         busy_timeout: seconds to wait for another process's lock before `StoreBusy` is raised.
         connect_timeout: seconds to wait for a PostgreSQL server.
+        create: whether a SQLite file that does not exist is made.
 
     Raises:
         InvalidInput: the URL cannot be understood, or names a kind of database that is not supported.
     """
 
-    def __init__(self, url: str, *, busy_timeout: float = 5.0, connect_timeout: int = 5) -> None:
+    def __init__(self, url: str, *, busy_timeout: float = 5.0, connect_timeout: int = 5, create: bool = True) -> None:
         self.url = _parse_url(url)
         self.dialect = self.url.get_backend_name()
         self.busy_timeout = busy_timeout
@@ -80,6 +93,9 @@ class Database:
         self._gate = sqlite_gate.inside if self.path is not None else contextlib.nullcontext
         self._before_reading: list[weakref.WeakMethod[Callable[[], None]]] = []
         self._before_closing: list[weakref.WeakMethod[Callable[[], None]]] = []
+        self._when_replaced: list[weakref.WeakMethod[Callable[[], None]]] = []
+        self._file = None if self.path is None else SqliteFile(self.path, str(self), create=create)
+        self.check_replaced: Callable[[bool], None] | None = None
         self._engine = self._sqlite() if self.dialect == "sqlite" else self._postgresql(connect_timeout)
         if self.path is not None:
             sqlite_gate.close_before_fork(self)
@@ -108,6 +124,7 @@ class Database:
             within: seconds that the statements may take; then the database gives up, and `StoreBusy` is raised.
         """
         self._call_before_reading()
+        self.renew_if_replaced()
         options: Any = {} if self.dialect == "sqlite" else {"isolation_level": "AUTOCOMMIT"}
         with (
             self._turn,
@@ -128,17 +145,47 @@ class Database:
             remade: Rollguard repeats these writes if the server loses its power, so PostgreSQL need not wait for its
                 disk. A later commit is never kept without them.
         """
+        self.renew_if_replaced()
         options: Any = {"rollguard_write": True, "rollguard_durable": durable}
         with (
             self._turn,
             self._gate(),
             self._translated(),
             self._engine.connect().execution_options(**options) as connection,
-            connection.begin(),
         ):
-            if remade and self.dialect == "postgresql":
-                connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
-            yield connection
+            opened = connection.info
+            with connection.begin():
+                if remade and self.dialect == "postgresql":
+                    connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+                yield connection
+            if self._file is not None:
+                self._file.refuse_ghost(opened["file"], opened.get("log"))
+
+    def renew_if_replaced(self) -> None:
+        """On SQLite: if the file is another one than was opened, or could not be used, open it anew.
+
+        It costs two microseconds, so it precedes every use.
+
+        Raises:
+            StoreUnavailable: the file is gone, or what is there now cannot be used.
+        """
+        file = self._file
+        if file is None or file.is_same():
+            return
+        if sqlite_gate.am_inside:  # in a transaction, which has other connections open
+            raise StoreUnavailable(f"{self} was replaced during a transaction; try again")
+        with sqlite_gate.alone():
+            if file.is_same():  # another thread was faster
+                return
+            file.renew(sqlite_gate.close_all)
+            file.broken = True  # until it is checked
+            try:
+                if self.check_replaced is not None:
+                    self.check_replaced(file.shrunk)
+                file.broken = file.shrunk = False
+            finally:
+                file.closed()
+        _call(self._when_replaced)
 
     def before_reading(self, call: Callable[[], None]) -> None:
         """Call a method, for as long as its object lives, before this process reads from the database or closes it."""
@@ -147,6 +194,10 @@ class Database:
     def before_closing(self, call: Callable[[], None]) -> None:
         """Call a method, for as long as its object lives, before this process closes the database."""
         self._before_closing.append(weakref.WeakMethod(call))
+
+    def when_replaced(self, call: Callable[[], None]) -> None:
+        """Call a method, for as long as its object lives, after the SQLite file was replaced or opened anew."""
+        self._when_replaced.append(weakref.WeakMethod(call))
 
     def _call_before_reading(self) -> None:
         _call(self._before_reading)
@@ -176,13 +227,18 @@ class Database:
         _call(self._before_closing)
         try:
             with self._gate():
-                self._engine.dispose()
+                self._dispose()
         except StoreUnavailable:  # what a forked child may not use it may not close either
             self._engine.dispose(close=False)
 
     def close_before_fork(self) -> None:
         """Close every connection to a SQLite file; see `rollguard.store.database.fork_gate`."""
+        self._dispose()
+
+    def _dispose(self) -> None:
         self._engine.dispose()
+        if self._file is not None:
+            self._file.closed()
 
     # --- engines ---------------------------------------------------------------------------------------------------
 
@@ -198,14 +254,26 @@ class Database:
             self.url, connect_args={"check_same_thread": False, "timeout": self.busy_timeout}, **shared
         )
 
+        @sa.event.listens_for(engine, "do_connect")
+        def connect(dialect: Any, record: Any, arguments: list[Any], options: dict[str, Any]) -> Any:
+            if self._file is None:
+                return None
+            if not self._file.may_create and not options.get("uri"):
+                arguments[0] = f"{Path(arguments[0]).absolute().as_uri()}?mode=rw"
+                options["uri"] = True
+            connection, record.info["file"] = self._file.open(lambda: dialect.connect(*arguments, **options))
+            return connection
+
         @sa.event.listens_for(engine, "connect")
-        def prepare(connection: sqlite3.Connection, _record: object) -> None:
+        def prepare(connection: sqlite3.Connection, record: Any) -> None:
             connection.isolation_level = None  # Rollguard begins its transactions itself
             connection.execute("PRAGMA foreign_keys = ON")
             connection.create_function("rollguard_bucket", 1, _bucket_of, deterministic=True)
             connection.create_function("rollguard_merged", 2, merged_json, deterministic=True)
             if not self._in_memory and not self._opened_read_only:
                 _switch_to_wal(connection, time.monotonic() + self.busy_timeout)
+                if self._file is not None:
+                    record.info["log"] = self._file.opened_log()
 
         @sa.event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
@@ -252,6 +320,12 @@ class Database:
             raise self._store_error(error) from error
 
     def _store_error(self, error: BaseException) -> StoreError:
+        meant = self._meaning(error)
+        if self._file is not None and type(meant) in _RENEW_AFTER:
+            self._file.broken = True  # a new connection may find the file repaired, or writable again
+        return meant
+
+    def _meaning(self, error: BaseException) -> StoreError:
         text = str(error).strip() or type(error).__name__
         state: str = getattr(error, "sqlstate", None) or ""
         for kind, states, words, advice in _MEANINGS:

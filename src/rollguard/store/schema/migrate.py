@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from rollguard.errors import NotARollguardStore, SchemaTooNew, SchemaTooOld
+from rollguard.errors import NotARollguardStore, SchemaDamaged, SchemaTooNew, SchemaTooOld
 from rollguard.store.database.engine import Database
 from rollguard.store.schema import bring_over
 
@@ -69,6 +69,29 @@ def migrate(database: Database) -> None:
         if present != target:
             with Operations.context(context):
                 context.run_migrations()
+
+
+def check_replaced(url: str, busy_timeout: float, *, thorough: bool) -> None:
+    """Check, and migrate, the SQLite file that is now where a store has its own. An empty one gets no schema.
+
+    Args:
+        thorough: look through the whole file for damage.
+
+    Raises:
+        StoreError: it cannot be used.
+    """
+    database = Database(url, busy_timeout=busy_timeout, create=False)
+    try:
+        if thorough:
+            with database.read() as connection:
+                found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+            if found != "ok":
+                raise NotARollguardStore(f"{database} is damaged; restore a backup ({found})")
+        if current(database) is None:
+            raise SchemaDamaged(f"{database} was replaced by a file that is no store of Rollguard; restore a backup")
+        migrate(database)
+    finally:
+        database.close()
 
 
 def refuse_unknown(revision: str | None, database: Database) -> None:

@@ -1,0 +1,169 @@
+"""The SQLite file that is open, and whether it is still the one at its path.
+
+A connection keeps what it opened. When the file is deleted, or another one is put in its place, SQLite goes on reading
+and writing what nobody else can see. So Rollguard compares the file and its write-ahead log with what it opened before
+each use, and again after each commit.
+
+References:
+    https://www.sqlite.org/howtocorrupt.html, sections 1.3 and 1.4: a log beside another database spoils it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from rollguard.errors import StoreUnavailable
+
+logger = logging.getLogger(__name__)
+
+Stamp = tuple[int, int]  # device and inode
+_HEADER = 32  # bytes at the beginning of a log
+_TRIES = 3  # to open a file that is replaced at this moment
+
+
+class SqliteFile:
+    """A SQLite file by its path.
+
+    Args:
+        path: where it is.
+        name: how errors name it.
+        create: whether it is made if it is missing, until it was opened once.
+
+    Attributes:
+        broken: whether the connections must be renewed, because the file could not be used through them.
+        shrunk: whether it became smaller, so that it may have been cut off.
+    """
+
+    def __init__(self, path: Path, name: str, *, create: bool = True) -> None:
+        self.name = name
+        self.broken = self.shrunk = False
+        self._size = 0
+        self._file, self._wal, self._shm = str(path), f"{path}-wal", f"{path}-shm"
+        self._create = create
+        self._opened: Stamp | None = None
+        self._left: tuple[Stamp, bytes] | None = None  # the log that was there when the last connection was closed
+        self._logs: tuple[Stamp | None, Stamp | None] = (None, None)  # of what is open: log and its index
+
+    @property
+    def may_create(self) -> bool:
+        """Return whether opening it may make it."""
+        return self._create and self._opened is None
+
+    def open(self, connect: Callable[[], sqlite3.Connection]) -> tuple[sqlite3.Connection, Stamp | None]:
+        """Connect, and return what was opened.
+
+        Raises:
+            StoreUnavailable: it is replaced again and again.
+        """
+        for _ in range(_TRIES):
+            before = _stamp(self._file)
+            connection = connect()
+            after = _stamp(self._file)
+            if before in (None, after):
+                self._opened = after
+                return connection, after
+            connection.close()
+        raise StoreUnavailable(f"{self.name} is being replaced; try again")
+
+    def opened_log(self) -> Stamp | None:
+        """Note the write-ahead log that the latest connection opened, and return it."""
+        self._logs = _stamp(self._wal), _stamp(self._shm)
+        return self._logs[0]
+
+    def closed(self) -> None:
+        """Note that no connection is open, so that other processes may remove and make the log."""
+        self._logs = (None, None)
+        self._left = self._log_there()
+
+    def is_same(self) -> bool:
+        """Return whether the connections have open what is at the path, and can use it.
+
+        Raises:
+            StoreUnavailable: the file is gone, or empty.
+        """
+        if self._opened is None:
+            if not self.may_create and _stamp(self._file) is None:
+                raise self._gone("is gone")
+            return True
+        try:
+            found = os.stat(self._file)  # noqa: PTH116 - a `Path` takes four times as long
+        except OSError as error:
+            raise self._gone("is gone") from error
+        before, self._size = self._size, found.st_size
+        if not found.st_size:
+            raise self._gone("was emptied")
+        if found.st_size < before:
+            self.broken = self.shrunk = True
+        log = self._logs[0]
+        same = self._opened == (found.st_dev, found.st_ino) and (log is None or log == _stamp(self._wal))
+        return same and not self.broken
+
+    def _gone(self, what: str) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"{self.name} {what}; put it back, from a backup if need be, or remove what is left of it and make a new "
+            "one with any command of rollguard"
+        )
+
+    def refuse_ghost(self, opened: Stamp | None, log: Stamp | None) -> None:
+        """Raise `StoreUnavailable` if a transaction was committed to what is no longer at the path."""
+        if opened is not None and (_stamp(self._file) != opened or (log is not None and _stamp(self._wal) != log)):
+            self.broken = True
+            raise StoreUnavailable(
+                f"{self.name} was removed or replaced during a transaction, so what it wrote may be lost; try again"
+            )
+
+    def renew(self, close: Callable[[], None]) -> None:
+        """Get ready to open what is at the path now. No thread uses a connection.
+
+        Args:
+            close: closes every connection of this process.
+        """
+        present = _stamp(self._file)
+        self._size = 0
+        if present not in (None, self._opened):
+            logger.warning("%s was replaced; from now on the new file counts", self.name)
+            self._remove_old_log()  # while it is open: else its inode may be that of another log
+        elif not self.broken:
+            logger.warning("%s lost its write-ahead log, so it is opened anew", self.name)
+        close()
+        self._opened, self.broken = present or self._opened, False
+
+    def _remove_old_log(self) -> None:
+        """Remove the log of the file that was here before, which would spoil the new one; leave any other log."""
+        log, index = self._logs
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(self._wal, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)  # of several processes, one removes it
+                there = self._log_there()
+                if there is not None and (there[0] == log if log is not None else there == self._left):
+                    if (
+                        log is None or _stamp(self._shm) == index
+                    ):  # first, so that a missing log says that the index is gone too
+                        Path(self._shm).unlink(missing_ok=True)
+                    Path(self._wal).unlink()
+            finally:
+                os.close(descriptor)
+
+    def _log_there(self) -> tuple[Stamp, bytes] | None:
+        """Return which log is beside the file: its inode, which others may get later, and its random header."""
+        try:
+            with open(self._wal, "rb") as log:  # noqa: PTH123
+                found = os.fstat(log.fileno())
+                return (found.st_dev, found.st_ino), log.read(_HEADER)
+        except OSError:
+            return None
+
+
+def _stamp(path: str) -> Stamp | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - a `Path` takes four times as long
+    except OSError:  # also a folder that is gone, or may not be read
+        return None
+    return found.st_dev, found.st_ino
