@@ -68,7 +68,7 @@ class Dispatcher:
     def _send(self, notifier: Notifier, pending: PendingNotification, name: str, down: dict[str, str]) -> str | None:
         """Send the event to one channel, and return the error; None if it was delivered."""
         try:
-            notifier.notify(Event.from_dict(pending.event))
+            notifier.notify(_event(pending))
         except Exception as error:  # noqa: BLE001 - a channel may be a user's code; its errors must not stop the others
             problem = _description(error)
             logger.error("%s could not deliver event %d: %s", name, pending.notification_id, problem)
@@ -76,6 +76,14 @@ class Dispatcher:
                 down[name] = problem
             return problem
         return None
+
+
+def _event(pending: PendingNotification) -> Event:
+    try:
+        return Event.from_dict(pending.event)
+    except Exception as error:
+        fix = "correct or delete its row in notifications"
+        raise InvalidInput(f"event {pending.notification_id} is none that Rollguard wrote; {fix}") from error
 
 
 def _description(error: Exception) -> str:

@@ -61,7 +61,7 @@ class Outbox:
                 .values(next_attempt_at=now + LEASE, attempts=n.c.attempts + 1)
                 .returning(n.c.notification_id, n.c.event, n.c.delivered_to, n.c.attempts)
             ).all()
-        taken = [PendingNotification(row[0], row[1], tuple(row[2]), row[3]) for row in rows]
+        taken = [PendingNotification(row[0], row[1], _channels(row[2]), row[3]) for row in rows]
         return sorted(taken, key=lambda pending: pending.notification_id)
 
     def delivered(self, notification_id: int, channels: Sequence[str], now: datetime) -> None:
@@ -90,3 +90,8 @@ class Outbox:
     def _set(self, notification_id: int, **values: Any) -> None:
         with self._database.write() as connection:
             connection.execute(sa.update(n).where(n.c.notification_id == notification_id).values(**values))
+
+
+def _channels(delivered_to: Any) -> tuple[str, ...]:
+    """The channels that have acknowledged an event; another program may have written anything."""
+    return tuple(map(str, delivered_to)) if isinstance(delivered_to, list) else ()

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from rollguard.errors import StoreUnavailable
 from rollguard.store.database.engine import Database
 from rollguard.store.database.fork_gate import sqlite_gate
+from rollguard.store.database.sqlite_file import text_of
 
 if TYPE_CHECKING:
     import psycopg
@@ -123,6 +124,7 @@ class Polling(ABC, Generic[_Found]):
             self._connection = sqlite3.connect(
                 uri, uri=True, timeout=self.patience, check_same_thread=False, isolation_level=None
             )
+            self._connection.text_factory = text_of
         before, (self._version,) = self._version, self._connection.execute("PRAGMA data_version").fetchone()
         return before != self._version
 

@@ -32,7 +32,7 @@ from rollguard.judge.histogram import bucket_of
 from rollguard.store.database.driver import limited
 from rollguard.store.database.fork_gate import sqlite_gate
 from rollguard.store.database.histograms import merged_json
-from rollguard.store.database.sqlite_file import SqliteFile
+from rollguard.store.database.sqlite_file import SqliteFile, text_of
 
 _IDLE_LIMIT = 30  # seconds that a transaction with a tool's lock may be idle before PostgreSQL rolls it back
 _LOCK_TOOL = sa.text(
@@ -267,6 +267,7 @@ class Database:
         @sa.event.listens_for(engine, "connect")
         def prepare(connection: sqlite3.Connection, record: Any) -> None:
             connection.isolation_level = None  # Rollguard begins its transactions itself
+            connection.text_factory = text_of
             connection.execute("PRAGMA foreign_keys = ON")
             connection.create_function("rollguard_bucket", 1, _bucket_of, deterministic=True)
             connection.create_function("rollguard_merged", 2, merged_json, deterministic=True)

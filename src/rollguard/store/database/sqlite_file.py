@@ -27,6 +27,11 @@ _HEADER = 32  # bytes at the beginning of a log
 _TRIES = 3  # to open a file that is replaced at this moment
 
 
+def text_of(stored: bytes) -> str:
+    """Return text as it is read from SQLite, which takes bytes that are no UTF-8 from other programs."""
+    return stored.decode("utf-8", "replace")
+
+
 class SqliteFile:
     """A SQLite file by its path.
 

@@ -173,7 +173,7 @@ class Executions:
     def tool_names(self) -> list[str]:
         """Return every tool that has an execution, by name; one index lookup each."""
         with self._database.read() as connection:
-            return list(connection.scalars(_TOOLS))
+            return [name for name in connection.scalars(_TOOLS) if isinstance(name, str)]  # on SQLite also bytes
 
 
 _TOOLS = sa.text("""

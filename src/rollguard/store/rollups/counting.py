@@ -315,7 +315,7 @@ def _rows_sql(dialect: str, columns: Sequence[sa.Column[Any]], *, failed: bool) 
         f"{_IN_RANGE} AND {_raw_filter(dialect)} {f'AND {_FAILED[dialect]}' if failed else ''} "
         f"AND NOT ({_retried(dialect)}) AND NOT EXISTS (SELECT 1 FROM superseded_executions s WHERE s.id = x.id)"
     )
-    short = [t.c.error_type, t.c.error, t.c.parameters] if failed else []
+    short = [t.c.execution_id, t.c.error_type, t.c.error, t.c.parameters] if failed else []
     read = ", ".join(
         _SHORT[dialect].format(f"x.{column.name}", column.name, most=SHOWN)
         if column in set(short)
