@@ -261,3 +261,33 @@ async def test_a_watch_goes_on_with_a_restored_backup(file: Path, tmp_path: Path
         await asyncio.to_thread(copy.replace, file)
         assert (await loop.check_deployment_health())["checks"] == 1
         registry.close()
+
+
+def test_versions_that_a_backup_does_not_know(file: Path, tmp_path: Path) -> None:
+    """After an older backup is restored, the folder's newer versions are in it, and it says what is live."""
+    with ExecutionStore(f"sqlite:///{file}") as store:
+        registry = ToolRegistry(tmp_path / "tools", store=store)
+        registry.deploy("my_tool", code(1))
+        copy = backup(file)
+        registry.deploy("my_tool", code(7))
+        registry.deploy("my_tool", code(2))
+        registry.deploy("other", code(1, "other"))
+        assert registry.call("my_tool", x=0) == 2
+        registry.recorder.flush()
+        copy.replace(file)
+        store.versions.history("my_tool")  # which sees it
+        history = store.versions.history("my_tool")
+        assert {version.version_number: version.code.decode() for version in history} == {1: code(1), 2: code(2)}
+        assert "the database, which was replaced" in (history[0].reason or "")
+        live = store.versions.live("my_tool")
+        assert live is not None
+        assert live.version_number == 1
+        assert store.versions.live("other") is not None
+        assert registry.call("my_tool", x=0) == 2
+        registry.recorder.flush()
+        connection = sqlite3.connect(file)
+        assert connection.execute("SELECT version_number FROM tool_executions").fetchall() == [(2,)]
+        connection.close()
+        registry.deploy("my_tool", code(3))
+        assert registry.call("my_tool", x=0) == 3
+        registry.close()

@@ -12,11 +12,11 @@ from rollguard.model.notification import PendingNotification
 from rollguard.notify.notifier import Notifier, Unreachable
 from rollguard.store import ExecutionStore
 from rollguard.store.executions.payloads import clean_text
+from rollguard.store.outbox import LONGEST_PAUSE
 
 logger = logging.getLogger(__name__)
 
 _FIRST_RETRY = timedelta(seconds=10)
-_LAST_RETRY = timedelta(hours=1)
 
 
 class Dispatcher:
@@ -59,7 +59,7 @@ class Dispatcher:
             else:
                 errors.append(f"{name}: {error}")
         if errors:
-            pause = min(_FIRST_RETRY * 2 ** min(pending.attempts - 1, 20), _LAST_RETRY)
+            pause = min(_FIRST_RETRY * 2 ** min(pending.attempts - 1, 20), LONGEST_PAUSE)
             self._outbox.retry(pending.notification_id, reached, clean_text("; ".join(errors)), now + pause)
             return False
         self._outbox.delivered(pending.notification_id, reached, now)

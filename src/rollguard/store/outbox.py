@@ -15,6 +15,8 @@ from rollguard.store.schema import notifications as n
 
 LEASE = timedelta(seconds=60)  # how long a process may take to deliver before another tries
 
+LONGEST_PAUSE = timedelta(hours=1)  # between two attempts to deliver an event
+
 
 def add(connection: Connection, event: dict[str, Any], now: datetime) -> None:
     """Write an event down inside the transaction that makes it true."""
@@ -51,7 +53,9 @@ class Outbox:
     def take_due(self, now: datetime) -> list[PendingNotification]:
         """Events to deliver now, oldest first; other processes leave them alone while the lease lasts."""
         with self._database.read() as connection:
-            due = sa.and_(n.c.delivered_at.is_(None), n.c.next_attempt_at <= now)
+            # What is put off for longer than any pause was put off by a clock that is ahead.
+            now_or_never = sa.or_(n.c.next_attempt_at <= now, n.c.next_attempt_at > now + LONGEST_PAUSE + LEASE)
+            due = sa.and_(n.c.delivered_at.is_(None), now_or_never)
             if not connection.scalar(sa.select(sa.exists().where(due))):
                 return []
         with self._database.write() as connection:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Self
 
+from rollguard.errors import InvalidInput
+from rollguard.model.given import checked_now
 from rollguard.store.database.change_feed import Arrivals, arrivals_in
 from rollguard.store.database.engine import Database
 from rollguard.store.executions.executions import Executions
@@ -141,6 +143,8 @@ class ExecutionStore:
             InvalidInput: a value is invalid; nothing was written.
             StoreUnavailable: the database cannot be reached or written; nothing was written.
         """
+        if not isinstance(executions, Iterable):
+            raise InvalidInput(f"executions: {executions!r} are none; give a list of mappings")
         return self.executions.write_from(executions)
 
     def arrivals(self) -> Arrivals:
@@ -161,7 +165,7 @@ class ExecutionStore:
         Raises:
             StoreUnavailable: the database cannot be reached or written.
         """
-        return self.retention.tidy(datetime.now(UTC) if now is None else now)
+        return self.retention.tidy(checked_now(now))
 
     def fold(self) -> None:
         """Refresh the rollups now, so that the next read costs less. Changes no count.

@@ -19,6 +19,7 @@ from sqlalchemy.pool import StaticPool
 
 from rollguard.errors import (
     InvalidInput,
+    InvalidSetting,
     NotARollguardStore,
     SchemaDamaged,
     StoreBusy,
@@ -47,7 +48,7 @@ _MEANINGS: tuple[tuple[type[StoreError], tuple[str, ...], tuple[str, ...], str],
     (NotARollguardStore, (), ("file is not a database", "malformed"), "is not a SQLite database, or is damaged"),
     (
         SchemaDamaged,
-        ("42P01", "42703", "42883"),
+        ("42P01", "42703"),
         ("no such table", "no such column", "has no column named"),
         "lacks a part of its schema; see rollguard doctor, or restore a backup",
     ),
@@ -87,6 +88,8 @@ class Database:
     def __init__(self, url: str, *, busy_timeout: float = 5.0, connect_timeout: int = 5, create: bool = True) -> None:
         self.url = _parse_url(url)
         self.dialect = self.url.get_backend_name()
+        if isinstance(busy_timeout, bool) or not isinstance(busy_timeout, int | float) or not 0 <= busy_timeout < 1e6:
+            raise InvalidSetting("busy_timeout", f"{busy_timeout!r} is not a number of seconds")
         self.busy_timeout = busy_timeout
         # Threads share the only connection of a database in memory, so they take turns.
         self._turn = threading.RLock() if self._in_memory else contextlib.nullcontext()
@@ -185,7 +188,9 @@ class Database:
                 file.broken = file.shrunk = False
             finally:
                 file.closed()
-        _call(self._when_replaced)
+        replaced, file.replaced = file.replaced, False
+        if replaced:
+            _call(self._when_replaced)
 
     def before_reading(self, call: Callable[[], None]) -> None:
         """Call a method, for as long as its object lives, before this process reads from the database or closes it."""
@@ -196,7 +201,7 @@ class Database:
         self._before_closing.append(weakref.WeakMethod(call))
 
     def when_replaced(self, call: Callable[[], None]) -> None:
-        """Call a method, for as long as its object lives, after the SQLite file was replaced or opened anew."""
+        """Call a method, for as long as its object lives, after the SQLite file was replaced by another."""
         self._when_replaced.append(weakref.WeakMethod(call))
 
     def _call_before_reading(self) -> None:
@@ -313,10 +318,14 @@ class Database:
             raise InvalidInput(
                 f"{error.object!r} is not valid Unicode, so it cannot be stored or searched for"
             ) from error
+        except OverflowError as error:
+            raise InvalidInput(f"a number is too large to be stored or searched for: {error}") from error
         except IntegrityError as error:
             raise StoreConflict(f"{self}: the database refused the change: {error.orig}") from error
         except DBAPIError as error:
             raise self._store_error(error.orig or error) from error
+        except sa.exc.StatementError as error:  # a value that its column's type cannot take
+            raise InvalidInput(f"a value cannot be stored or searched for: {error.orig}") from error
         except (sqlite3.Error, sa.exc.TimeoutError) as error:
             raise self._store_error(error) from error
 

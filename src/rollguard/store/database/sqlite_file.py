@@ -42,12 +42,13 @@ class SqliteFile:
 
     Attributes:
         broken: whether the connections must be renewed, because the file could not be used through them.
+        replaced: whether it was replaced, and what knows of the former one was not told yet.
         shrunk: whether it became smaller, so that it may have been cut off.
     """
 
     def __init__(self, path: Path, name: str, *, create: bool = True) -> None:
         self.name = name
-        self.broken = self.shrunk = False
+        self.broken = self.replaced = self.shrunk = False
         self._size = 0
         self._file, self._wal, self._shm = str(path), f"{path}-wal", f"{path}-shm"
         self._create = create
@@ -133,6 +134,7 @@ class SqliteFile:
         self._size = 0
         if present not in (None, self._opened):
             logger.warning("%s was replaced; from now on the new file counts", self.name)
+            self.replaced = True
             self._remove_old_log()  # while it is open: else its inode may be that of another log
         elif not self.broken:
             logger.warning("%s lost its write-ahead log, so it is opened anew", self.name)

@@ -125,10 +125,17 @@ class Sessions:
     def take(self, watcher: str, *, after: int, limit: int, now: datetime, until: datetime) -> list[Session]:
         """Take active sessions that no live watcher holds, by their ids, greater than `after`.
 
-        A watcher keeps its sessions by taking them again in time; otherwise others may take them from `until` on. This
-        only saves work: if two watchers check a session, it is still rolled back only once.
+        A watcher keeps its sessions by taking them again in time; otherwise others may take them from `until` on. A
+        lease that ends later than this one is of a clock that is ahead, or was, and holds nobody. This only saves work:
+        if two watchers check a session, it is still rolled back only once.
         """
-        free = sa.or_(m.c.watched_by.is_(None), m.c.watched_by == watcher, m.c.watched_until <= now)
+        free = sa.or_(
+            m.c.watched_by.is_(None),
+            m.c.watched_by == watcher,
+            m.c.watched_until.is_(None),
+            m.c.watched_until <= now,
+            m.c.watched_until > until,
+        )
         wanted = sa.and_(m.c.status == "active", m.c.session_id > after, free)
         some = sa.select(m.c.session_id).where(wanted).order_by(m.c.session_id).limit(limit)
         with self._database.write(durable=False) as connection:

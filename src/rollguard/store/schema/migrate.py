@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from sqlalchemy.engine import Connection
 from rollguard.errors import NotARollguardStore, SchemaDamaged, SchemaTooNew, SchemaTooOld
 from rollguard.store.database.engine import Database
 from rollguard.store.schema import bring_over
+from rollguard.store.schema.migrations.held_types import trigger_names
 
 if TYPE_CHECKING:  # importing Alembic is slow, and a store that is up to date does not need it
     from alembic.runtime.migration import MigrationContext
@@ -69,6 +71,14 @@ def migrate(database: Database) -> None:
         if present != target:
             with Operations.context(context):
                 context.run_migrations()
+
+
+def parts(dialect: str) -> set[str]:
+    """Return the names of the tables, indexes, views, functions and triggers of this code's schema."""
+    made = re.compile(r"^CREATE (?:OR REPLACE )?(?:UNIQUE )?(?:TABLE|INDEX|VIEW|FUNCTION|TRIGGER) (\w+)", re.MULTILINE)
+    files = sorted((_MIGRATIONS / "versions").glob(f"*.{dialect}.sql"))
+    named = {name for file in files for name in made.findall(file.read_text("utf-8"))}
+    return named | trigger_names() if dialect == "sqlite" else named
 
 
 def check_replaced(url: str, busy_timeout: float, *, thorough: bool) -> None:

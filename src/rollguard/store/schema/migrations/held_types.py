@@ -9,6 +9,14 @@ from sqlalchemy.engine import Connection
 
 from rollguard.store.schema.migrations.statements import run
 
+# The tables whose columns are held since 0015. `tool_executions` has a trigger of its own, which costs less.
+TABLES = (
+    *("deployment_monitoring", "deployment_health_checks", "deployment_rollbacks", "notifications"),
+    *("tool_versions", "tool_deployments", "quarantined_code", "tool_actuations"),
+    *("superseded_executions", "tool_execution_rollups", "tool_execution_deltas", "tool_version_starts"),
+    "rollup_state",
+)
+
 # A time as Rollguard writes it. Another form that SQLite understands is brought into this one.
 _TIME = "-".join(["[0-9]" * 4, "[0-9][0-9]", "[0-9][0-9]"]) + " " + ":".join(["[0-9][0-9]"] * 3) + "." + "[0-9]" * 6
 _NORMAL = "strftime('%Y-%m-%d %H:%M:%f000', NEW.{0})"
@@ -28,6 +36,11 @@ _HELD = {
     "BLOB": ("typeof({0}) = 'blob'", "bytes"),
 }
 _HISTOGRAM = ("typeof({0}) = 'text' AND json_valid({0})", "JSON")
+
+
+def trigger_names() -> set[str]:
+    """Return the names of the triggers of these tables."""
+    return {f"{table}_{event}_typed" for table in TABLES for event in ("insert", "update")}
 
 
 def hold_types(connection: Connection, table: str) -> None:

@@ -3,18 +3,11 @@
 from alembic import op
 from sqlalchemy import inspect
 
-from rollguard.store.schema.migrations.held_types import hold_types
+from rollguard.store.schema.migrations.held_types import TABLES, hold_types
 from rollguard.store.schema.migrations.statements import run, statements
 
 revision = "0015"
 down_revision = "0013"
-
-TABLES = (
-    *("deployment_monitoring", "deployment_health_checks", "deployment_rollbacks", "notifications"),
-    *("tool_versions", "tool_deployments", "quarantined_code", "tool_actuations"),
-    *("superseded_executions", "tool_execution_rollups", "tool_execution_deltas", "tool_version_starts"),
-    "rollup_state",
-)
 
 
 def upgrade() -> None:
