@@ -263,6 +263,19 @@ async def test_a_watch_goes_on_with_a_restored_backup(file: Path, tmp_path: Path
         registry.close()
 
 
+def test_a_process_that_changes_its_folder(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store by a relative path stays the same file when the process goes into another folder."""
+    monkeypatch.chdir(file.parent)
+    with ExecutionStore(f"sqlite:///{file.name}") as store:
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        record(store, "one")
+        store.close()
+        record(store, "two")
+        assert stored(file) == ["one", "two"]
+        assert list(Path().iterdir()) == []
+
+
 def test_versions_that_a_backup_does_not_know(file: Path, tmp_path: Path) -> None:
     """After an older backup is restored, the folder's newer versions are in it, and it says what is live."""
     with ExecutionStore(f"sqlite:///{file}") as store:

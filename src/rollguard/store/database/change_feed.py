@@ -11,7 +11,6 @@ import sqlite3
 import threading
 import time
 from abc import ABC, abstractmethod
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import sqlalchemy as sa
@@ -120,7 +119,7 @@ class Polling(ABC, Generic[_Found]):
             return True
         if self._connection is None:
             # Not one of the pool: reading through that would have this process's recorder store its batch early.
-            uri = f"{Path(self._database.path).absolute().as_uri()}?mode=rw"  # never makes a file
+            uri = f"{self._database.path.as_uri()}?mode=rw"  # never makes a file
             self._connection = sqlite3.connect(
                 uri, uri=True, timeout=self.patience, check_same_thread=False, isolation_level=None
             )

@@ -91,13 +91,16 @@ class Database:
         if isinstance(busy_timeout, bool) or not isinstance(busy_timeout, int | float) or not 0 <= busy_timeout < 1e6:
             raise InvalidSetting("busy_timeout", f"{busy_timeout!r} is not a number of seconds")
         self.busy_timeout = busy_timeout
+        self._file: SqliteFile | None = None
+        if self.dialect == "sqlite" and not self._in_memory:
+            path = Path(str(self.url.database).removeprefix("file:").partition("?")[0])
+            self._file = SqliteFile(path.absolute(), str(self), create=create)  # the process may change its folder
         # Threads share the only connection of a database in memory, so they take turns.
         self._turn = threading.RLock() if self._in_memory else contextlib.nullcontext()
         self._gate = sqlite_gate.inside if self.path is not None else contextlib.nullcontext
         self._before_reading: list[weakref.WeakMethod[Callable[[], None]]] = []
         self._before_closing: list[weakref.WeakMethod[Callable[[], None]]] = []
         self._when_replaced: list[weakref.WeakMethod[Callable[[], None]]] = []
-        self._file = None if self.path is None else SqliteFile(self.path, str(self), create=create)
         self.check_replaced: Callable[[bool], None] | None = None
         self._engine = self._sqlite() if self.dialect == "sqlite" else self._postgresql(connect_timeout)
         if self.path is not None:
@@ -112,9 +115,7 @@ class Database:
     @property
     def path(self) -> Path | None:
         """The SQLite file; None for PostgreSQL and for a database in memory."""
-        if self.dialect != "sqlite" or self._in_memory:
-            return None
-        return Path(str(self.url.database).removeprefix("file:").partition("?")[0])
+        return None if self._file is None else self._file.path
 
     @contextlib.contextmanager
     def read(self, *, within: float | None = None) -> Iterator[Connection]:
@@ -263,9 +264,11 @@ class Database:
         def connect(dialect: Any, record: Any, arguments: list[Any], options: dict[str, Any]) -> Any:
             if self._file is None:
                 return None
-            if not self._file.may_create and not options.get("uri"):
-                arguments[0] = f"{Path(arguments[0]).absolute().as_uri()}?mode=rw"
+            if not options.get("uri"):
+                arguments[0] = f"{self._file.path.as_uri()}?mode={'rwc' if self._file.may_create else 'rw'}"
                 options["uri"] = True
+            elif not self._file.may_create:
+                arguments[0] = arguments[0].replace("?mode=rwc", "?mode=rw")
             connection, record.info["file"] = self._file.open(lambda: dialect.connect(*arguments, **options))
             return connection
 

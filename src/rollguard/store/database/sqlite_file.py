@@ -36,7 +36,7 @@ class SqliteFile:
     """A SQLite file by its path.
 
     Args:
-        path: where it is.
+        path: where it is, absolutely.
         name: how errors name it.
         create: whether it is made if it is missing, until it was opened once.
 
@@ -47,7 +47,7 @@ class SqliteFile:
     """
 
     def __init__(self, path: Path, name: str, *, create: bool = True) -> None:
-        self.name = name
+        self.path, self.name = path, name
         self.broken = self.replaced = self.shrunk = False
         self._size = 0
         self._file, self._wal, self._shm = str(path), f"{path}-wal", f"{path}-shm"
