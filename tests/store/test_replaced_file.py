@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import multiprocessing
 import os
+import random
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -304,3 +308,49 @@ def test_versions_that_a_backup_does_not_know(file: Path, tmp_path: Path) -> Non
         registry.deploy("my_tool", code(3))
         assert registry.call("my_tool", x=0) == 3
         registry.close()
+
+
+def _records(path: str, who: str, end: float, acknowledged: Any) -> None:
+    with ExecutionStore(f"sqlite:///{path}") as store:
+        recorder = Recorder(store, Spool(f"{path}.jsonl", fsync=False), durable=True, retry_after=0.05)
+        number = 0
+        while time.monotonic() < end:
+            number += 1
+            recorder.record(tool_name=f"{who}-{number}", success=True)
+            acknowledged.append((time.monotonic(), f"{who}-{number}"))
+        while True:
+            try:
+                recorder.flush()
+                return
+            except StoreUnavailable:
+                time.sleep(0.05)
+
+
+@pytest.mark.long
+def test_many_processes_and_many_new_files(file: Path) -> None:
+    """Whatever is acknowledged after the last new file is in it, however often it was replaced, gone or emptied."""
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager:
+        acknowledged = manager.list()
+        end = time.monotonic() + 15
+        arguments = [(str(file), who, end, acknowledged) for who in "abc"]
+        processes = [context.Process(target=_records, args=given) for given in arguments]
+        for process in processes:
+            process.start()
+        last = 0.0
+        while time.monotonic() < end - 3:
+            copy = backup(file)
+            change = random.choice(["replace", "remove", "empty"])
+            if change == "remove":
+                file.unlink()
+            elif change == "empty":
+                os.truncate(file, 0)
+            time.sleep(random.random() / 2)
+            copy.replace(file)
+            last = time.monotonic()
+            time.sleep(random.random())
+        for process in processes:
+            process.join()
+        after = {name for at, name in acknowledged if at > last}
+    assert after
+    assert after - set(stored(file)) == set()

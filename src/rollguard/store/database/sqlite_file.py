@@ -10,7 +10,6 @@ References:
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import logging
 import os
@@ -71,10 +70,10 @@ class SqliteFile:
             before = _stamp(self._file)
             connection = connect()
             after = _stamp(self._file)
-            if before in (None, after):
+            if before in (None, after) and self._opened in (None, after):
                 self._opened = after
                 return connection, after
-            connection.close()
+            connection.close()  # before it read anything; the next use finds that the file was replaced
         raise StoreUnavailable(f"{self.name} is being replaced; try again")
 
     def opened_log(self) -> Stamp | None:
@@ -143,20 +142,25 @@ class SqliteFile:
 
     def _remove_old_log(self) -> None:
         """Remove the log of the file that was here before, which would spoil the new one; leave any other log."""
-        log, index = self._logs
-        with contextlib.suppress(FileNotFoundError):
-            descriptor = os.open(self._wal, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)  # of several processes, one removes it
-                there = self._log_there()
-                if there is not None and (there[0] == log if log is not None else there == self._left):
-                    if (
-                        log is None or _stamp(self._shm) == index
-                    ):  # first, so that a missing log says that the index is gone too
-                        Path(self._shm).unlink(missing_ok=True)
+        try:
+            with open(self._wal, "rb") as log:  # noqa: PTH123
+                fcntl.flock(log, fcntl.LOCK_EX)  # of several processes, one removes it
+                if self._is_old(self._log_there()):
+                    # The index first: where the log is missing, nobody need ask for its index.
+                    Path(self._shm).unlink(missing_ok=True)
                     Path(self._wal).unlink()
-            finally:
-                os.close(descriptor)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StoreUnavailable(
+                f"{self.name} was replaced, and the former log would spoil it: remove {self._wal} and {self._shm}"
+            ) from error
+
+    def _is_old(self, there: tuple[Stamp, bytes] | None) -> bool:
+        log, index = self._logs
+        if there is None or log is None:  # nothing is open: only the random header tells the log from a later one
+            return there is not None and there == self._left
+        return there[0] == log and _stamp(self._shm) in (None, index)
 
     def _log_there(self) -> tuple[Stamp, bytes] | None:
         """Return which log is beside the file: its inode, which others may get later, and its random header."""
