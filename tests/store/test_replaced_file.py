@@ -171,7 +171,9 @@ def test_a_file_that_is_cut_off(opened: ExecutionStore, file: Path) -> None:
 
 
 def test_a_database_of_something_else(opened: ExecutionStore, file: Path, tmp_path: Path) -> None:
-    """Another program's database in the file's place is refused and left alone."""
+    """Another program's database in the file's place is refused and left alone; the right one comes back whole."""
+    record(opened, "before")
+    os.link(file, file.with_name("former.db"))
     other = tmp_path / "other.db"
     connection = sqlite3.connect(other)
     connection.execute("CREATE TABLE mine (x)")
@@ -181,9 +183,12 @@ def test_a_database_of_something_else(opened: ExecutionStore, file: Path, tmp_pa
     for _ in range(2):
         with pytest.raises(SchemaDamaged, match="no store of Rollguard"):
             record(opened, "lost")
-    connection = sqlite3.connect(file)
+    connection = sqlite3.connect(f"{file.as_uri()}?immutable=1", uri=True)
     assert [name for (name,) in connection.execute("SELECT name FROM sqlite_master")] == ["mine"]
     connection.close()
+    file.with_name("former.db").replace(file)
+    record(opened, "after")
+    assert stored(file) == ["before", "after"]
 
 
 def test_a_connection_that_may_only_read_is_renewed(opened: ExecutionStore) -> None:

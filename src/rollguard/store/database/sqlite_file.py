@@ -10,14 +10,16 @@ References:
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
 import sqlite3
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from rollguard.errors import StoreUnavailable
+from rollguard.errors import SchemaDamaged, StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -100,6 +102,8 @@ class SqliteFile:
             found = os.stat(self._file)  # noqa: PTH116 - a `Path` takes four times as long
         except OSError as error:
             raise self._gone("is gone") from error
+        if not stat.S_ISREG(found.st_mode):
+            raise self._gone("is no file")
         before, self._size = self._size, found.st_size
         if not found.st_size:
             raise self._gone("was emptied")
@@ -128,33 +132,56 @@ class SqliteFile:
 
         Args:
             close: closes every connection of this process.
+
+        Raises:
+            SchemaDamaged: it is no store.
+            StoreUnavailable: the log of the file before cannot be put aside.
         """
         present = _stamp(self._file)
         self._size = 0
         if present not in (None, self._opened):
             logger.warning("%s was replaced; from now on the new file counts", self.name)
             self.replaced = True
-            self._remove_old_log()  # while it is open: else its inode may be that of another log
-        elif not self.broken:
-            logger.warning("%s lost its write-ahead log, so it is opened anew", self.name)
-        close()
+            self._replace(close)
+        else:
+            if not self.broken:
+                logger.warning("%s lost its write-ahead log, so it is opened anew", self.name)
+            close()
         self._opened, self.broken = present or self._opened, False
 
-    def _remove_old_log(self) -> None:
-        """Remove the log of the file that was here before, which would spoil the new one; leave any other log."""
+    def _replace(self, close: Callable[[], None]) -> None:
+        """Close the former file, and put its log aside, which would spoil the new one; leave any other log."""
         try:
-            with open(self._wal, "rb") as log:  # noqa: PTH123
-                fcntl.flock(log, fcntl.LOCK_EX)  # of several processes, one removes it
-                if self._is_old(self._log_there()):
+            with open(self._wal, "rb") as log:  # noqa: PTH123 - while it is open, no later log gets its inode
+                fcntl.flock(log, fcntl.LOCK_EX)  # of several processes, one puts it aside
+                old = self._is_old(self._log_there())
+                close()
+                self._refuse_foreign()
+                if old:
                     # The index first: where the log is missing, nobody need ask for its index.
                     Path(self._shm).unlink(missing_ok=True)
-                    Path(self._wal).unlink()
+                    aside = f"{self._wal}-former-{os.fstat(log.fileno()).st_ino}"
+                    Path(self._wal).rename(aside)
+                    logger.warning("the log of the former file is kept as %s", aside)
         except FileNotFoundError:
-            return
+            close()
+            self._refuse_foreign()
         except OSError as error:
             raise StoreUnavailable(
-                f"{self.name} was replaced, and the former log would spoil it: remove {self._wal} and {self._shm}"
+                f"{self.name} was replaced, and the former log would spoil it: move {self._wal} away ({error})"
             ) from error
+
+    def _refuse_foreign(self) -> None:
+        """Raise `SchemaDamaged` if the new file is no store; then the former one, should it come back, needs its log."""
+        try:
+            with contextlib.closing(sqlite3.connect(f"{self.path.as_uri()}?mode=ro&immutable=1", uri=True)) as file:
+                if file.execute("SELECT version_num FROM rollguard_schema_version").fetchone():
+                    return
+        except sqlite3.Error as error:
+            raise SchemaDamaged(
+                f"{self.name} was replaced by a file that is no store of Rollguard ({error}); restore a backup"
+            ) from error
+        raise SchemaDamaged(f"{self.name} was replaced by a store without a schema; restore a backup")
 
     def _is_old(self, there: tuple[Stamp, bytes] | None) -> bool:
         log, index = self._logs
