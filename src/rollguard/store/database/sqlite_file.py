@@ -172,7 +172,7 @@ class SqliteFile:
             ) from error
 
     def _refuse_foreign(self) -> None:
-        """Raise `SchemaDamaged` if the new file is no store; then the former one, should it come back, needs its log."""
+        """Raise `SchemaDamaged` if the new file is no store. Should the former one come back, it needs its log."""
         try:
             with contextlib.closing(sqlite3.connect(f"{self.path.as_uri()}?mode=ro&immutable=1", uri=True)) as file:
                 if file.execute("SELECT version_num FROM rollguard_schema_version").fetchone():
