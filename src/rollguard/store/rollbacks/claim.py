@@ -17,6 +17,11 @@ from rollguard.store.versions import quarantine, versions
 
 MANUAL = "manual"
 _DAY = timedelta(hours=24)
+INTENDED = (
+    *("tool_name", "session_id", "reason", "success_rate_drop"),
+    *("regression_severity", "rollback_type", "requested_by"),
+)
+"""What a record has as it was intended."""
 
 
 @dataclass(frozen=True, slots=True)

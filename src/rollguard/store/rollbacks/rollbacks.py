@@ -24,10 +24,6 @@ from rollguard.store.schema import tool_deployments as d
 from rollguard.store.versions import quarantine, versions
 
 FOLDER = "folder"
-_INTENDED = (
-    *("tool_name", "session_id", "reason", "success_rate_drop"),
-    *("regression_severity", "rollback_type", "requested_by"),
-)
 
 EventOf = Callable[[Rollback], dict[str, Any]]  # the event that notifies people of a rollback
 
@@ -365,7 +361,7 @@ def _why_stale(connection: Connection, going: Rollback) -> str | None:
 def _values(intention: Intention, decision: claims.Decision, actuator: str, now: datetime) -> dict[str, Any]:
     quarantines = not intention.manual if intention.quarantine is None else intention.quarantine
     return {
-        **{name: getattr(intention, name) for name in _INTENDED},
+        **{name: getattr(intention, name) for name in claims.INTENDED},
         "investigation": None,  # comes after the claim, which waits for nothing
         "rollback_time": now,
         "claimed_at": now,
