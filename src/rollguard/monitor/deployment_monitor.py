@@ -153,7 +153,9 @@ class DeploymentMonitor:
 
     def rules_for(self, tool_name: str) -> Rules:
         """Return the rules for deployments of this tool."""
-        return self._rules_of.get(checked_tool_name(tool_name), self.rules)
+        if not isinstance(tool_name, str):
+            checked_tool_name(tool_name)  # says what is wrong with it
+        return self._rules_of.get(tool_name, self.rules)
 
     def get_active_sessions(self) -> list[Session]:
         """Return the active sessions, oldest first."""
