@@ -106,7 +106,7 @@ def test_errors_in_settings(toml: str, says: str, tmp_path: Path) -> None:
 def test_the_table_of_databases_names_real_errors() -> None:
     """Each state of the database in the table has an error of that name."""
     rows = _table(ERRORS, "The database")
-    assert len(rows) == 7
+    assert len(rows) == 10
     for _state, error, _says in rows:
         assert issubclass(getattr(rollguard.errors, error.strip("`")), rollguard.errors.StoreError)
 

@@ -24,6 +24,7 @@ from rollguard.store.database.engine import Database
 from rollguard.store.schema import migrate, watchers
 from tests.cli.conftest import Shell, empty, shell, shell_on  # noqa: F401 - fixtures
 from tests.conftest import code
+from tests.store.old_store import make_old_store
 
 NOW = datetime.now(UTC)
 
@@ -251,19 +252,51 @@ def test_a_folder_that_is_not_there(settings: Settings) -> None:
     assert "is not a folder" in only(settings).says
 
 
-@pytest.mark.parametrize("revision", ["0003", "0012", "9999"])
+@pytest.mark.parametrize("revision", ["0003", "0013", "9999"])
 def test_a_schema_of_another_time(settings: Settings, revision: str) -> None:
-    """An older schema is a warning and is not migrated by a check; one that cannot be opened is broken."""
+    """A revision that cannot be opened is broken, and so is one that the schema contradicts; no check changes it."""
     settings.tools_dir.mkdir()
     database = Database(settings.database)
-    migrate.migrate(database)
     with database.write() as connection:
         connection.execute(sa.text(f"UPDATE {migrate.VERSION_TABLE} SET version_num = '{revision}'"))
     finding = only(settings)
     assert f"has schema {revision}" in finding.says
-    assert finding.health is (Health.WARNING if revision == "0012" else Health.BROKEN)
+    assert finding.health is Health.BROKEN
     assert migrate.current(database) == revision
     database.close()
+
+
+def test_an_older_schema(new_url: Callable[[], str], tmp_path: Path) -> None:
+    """A store that the next command migrates is a warning, and is not migrated by a check."""
+    url = new_url()
+    make_old_store(url)
+    settings = Settings(database=url, tools_dir=tmp_path / "tools", file=tmp_path / "rollguard.toml")
+    settings.tools_dir.mkdir()
+    assert ("has schema 0012" in only(settings).says, only(settings).health) == (True, Health.WARNING)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("ALTER TABLE tool_actuations RENAME COLUMN last_error TO mine", "tool_actuations.last_error"),
+        ("DROP VIEW tool_health_history", "tool_health_history"),
+        ("DROP TRIGGER", "tool_executions_"),
+    ],
+)
+def test_a_schema_whose_revision_lies(settings: Settings, change: str, says: str) -> None:
+    """A database that lacks what its revision promises is broken, and what is missing is named."""
+    settings.tools_dir.mkdir()
+    database = Database(settings.database)
+    with database.write() as connection:
+        if change == "DROP TRIGGER":
+            change += {
+                "sqlite": " tool_executions_checked",
+                "postgresql": " tool_executions_once ON tool_executions",
+            }[database.dialect]
+        connection.exec_driver_sql(change)
+    database.close()
+    assert f"lacks {says}" in only(settings).says
+    assert only(settings).health is Health.BROKEN
 
 
 def test_a_database_that_is_not_there(tmp_path: Path) -> None:

@@ -166,6 +166,11 @@ class StoreFull(StoreUnavailable):
     """The disk under the database is full; nothing was written."""
 
 
+class SchemaDamaged(StoreUnavailable):
+    """The database lacks a part of Rollguard's schema, such as a column, that its revision promises; nothing was
+    written. `rollguard doctor` names what is missing."""
+
+
 class StoreConflict(StoreError):
     """A constraint of the database refused the change; nothing was written."""
 

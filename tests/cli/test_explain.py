@@ -26,7 +26,7 @@ def test_explains_a_rollback(shell_on: Shell) -> None:
     told = shell.ok("explain", "2", "--json").json
     assert told["why"][0].startswith("it was rolled back to version 1 (")
     assert told["decision"]["record"]["current"]["total"] == 12
-    assert told["checks"] == {"kept": 1, "made_again": 1, "differing": []}
+    assert told["checks"] == {"kept": 1, "made_again": 1, "differing": [], "not_replayed": []}
     assert told["rollback"]["to_version"] == 1
     assert [entry["what"] for entry in told["timeline"]][-2:] == [
         "rollback finished: version 1 in place of version 2",
@@ -68,6 +68,20 @@ def test_a_changed_record_is_found(shell: Shell, tmp_path: Path) -> None:
     shown = shell.run("explain", "2")
     assert shown.exit_code == 1
     assert "verdict: recorded 'regressed', now 'healthy'" in shown.out
+
+
+def test_a_record_that_cannot_be_replayed(shell: Shell, tmp_path: Path) -> None:
+    """A record that another program damaged is said to be unreadable, not to be decided differently."""
+    _rolled_back(shell)
+    (path,) = tmp_path.rglob("rollguard.db")
+    for record in ('{"rule_version": 3}', '["no", "record"]', '{"rule_version": 999}'):
+        with sqlite3.connect(path) as connection:
+            connection.execute("UPDATE deployment_health_checks SET record = ?", (record,))
+        connection.close()
+        shown = shell.ok("explain", "2").out
+        assert "1 of 1 kept checks cannot be decided again" in shown
+        assert "differently" not in shown
+    assert "has versions" in shell.ok("explain", "2", "--json").json["checks"]["not_replayed"][0]["problem"]
 
 
 @pytest.mark.parametrize("session", ["99", "0"])

@@ -131,7 +131,9 @@ def test_an_event_that_cannot_be_read(store: ExecutionStore) -> None:
     assert Dispatcher(store, [good]).deliver(NOW) == 1
     assert [each.session_id for each in good.events] == [2]
     assert store.outbox.undelivered() == 1
-    assert rows(store)[0]["last_error"] == "good: KeyError: 'level'"
+    assert rows(store)[0]["last_error"] == (
+        "good: event 1 is none that Rollguard wrote; correct or delete its row in notifications"
+    )
 
 
 def test_errors_of_any_text(store: ExecutionStore) -> None:

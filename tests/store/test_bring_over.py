@@ -232,6 +232,22 @@ def test_all_of_it_happens_or_nothing(new_url: Callable[[], str], dialect: str) 
         assert [session.rules for session in store.sessions.recent()] == RULES[::-1]
 
 
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+def test_what_a_user_added_is_kept(new_url: Callable[[], str]) -> None:
+    """A user's own index and trigger of the table that is rebuilt are there afterwards, where they still fit."""
+    url = new_url()
+    make_old_store(url)
+    _run(
+        url,
+        "CREATE INDEX mine ON deployment_monitoring (notes)",
+        "CREATE INDEX gone ON deployment_monitoring (alpha)",
+        "CREATE TRIGGER seen AFTER UPDATE ON deployment_monitoring BEGIN SELECT 1; END",
+    )
+    ExecutionStore(url).close()
+    own = ask(url, "SELECT name FROM sqlite_master WHERE name IN ('mine', 'gone', 'seen') ORDER BY 1")
+    assert [row["name"] for row in own] == ["mine", "seen"]
+
+
 def test_rules_that_could_not_be_read_are_refused_when_they_are(new_url: Callable[[], str]) -> None:
     """A rule that stopped every check before stops only its own session's, and does not stop the store from opening."""
     url = new_url()

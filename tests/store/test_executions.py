@@ -219,7 +219,8 @@ def test_failures_come_latest_first(store: ExecutionStore) -> None:
             store.store_tool_execution(
                 tool_name="t", success=False, error=f"E{minute}", executed_at=NOW + side * timedelta(minutes=minute + 1)
             )
-    before, since = store.executions.failures(_session(store), NOW + timedelta(hours=1), 2)
+    asked = (_session(store), NOW + timedelta(hours=1), 2)
+    before, since = store.executions.failures_before(*asked), store.executions.failures_since(*asked)
     assert [f.error for f in before] == ["E0", "E1"]
     assert [f.error for f in since] == ["E4", "E3"]
 
@@ -247,7 +248,8 @@ def test_what_is_listed_is_what_is_counted(store: ExecutionStore, errors: tuple[
     rules = Rules(caller_errors=errors, collapse_retries=seconds)
     session = store.sessions.start("t", NOW, rules, version_number=2, notes=None, now=NOW)
     until = NOW + timedelta(minutes=20)
-    listed = store.executions.failures(session, until, 1_000)  # before anything was counted
+    reads = (store.executions.failures_before, store.executions.failures_since)
+    listed = [read(session, until, 1_000) for read in reads]  # before anything was counted
     counted = store.executions.windows(session, until)
     assert [len(failures) for failures in listed] == [window.failures for window in counted]
     assert min(len(failures) for failures in listed) > 10

@@ -24,6 +24,7 @@ from rollguard.registry.folder.swap_journal import entries_in
 from rollguard.registry.serve.loader import load
 from rollguard.settings import Settings
 from rollguard.store import Checkup, ExecutionStore, digest
+from rollguard.store.schema.migrate import VERSION_TABLE
 
 _CLOCK_OFF = timedelta(seconds=5)
 _CLOCK_WRONG = timedelta(seconds=60)
@@ -195,7 +196,15 @@ def _database(settings: Settings, now: datetime, clock: Callable[[], datetime]) 
 
 def _schema(checkup: Checkup) -> Iterator[Finding]:
     present, known = checkup.schema()
-    if present == known:
+    missing = checkup.missing_parts()
+    if present == known and missing:
+        says = f"{checkup.database} says that it has schema {present}, and lacks {', '.join(missing[:5])}"
+        fix = "another program changed it, or its revision: restore a backup, or make what is missing again"
+        yield _broken("database", says + (" and more" if len(missing) > 5 else ""), fix)
+    elif present is not None and present != known and not missing:
+        says = f"{checkup.database} says that it has schema {present}, and has all of {known}"
+        yield _broken("database", says, f"UPDATE {VERSION_TABLE} SET version_num = '{known}', or restore a backup")
+    elif present == known:
         yield _ok("database", f"{checkup.database} answers, can be written, and has schema {present}")
     else:
         says = f"{checkup.database} has schema {present or 'none'}, and this Rollguard's is {known}"
@@ -274,11 +283,13 @@ def _tool(
         says = f"{name}: version {number} is live, and its file holds version {held.version_number}"
         if follows:
             fix = "a process that serves the folder follows within a second: check its log and its right to write here"
-            yield _broken("tools", says, f"{fix}; or {put_back}")
+            backup = f"if the database is a restored backup, deploy it: rollguard deploy {folder.file(name)}"
+            yield _broken("tools", says, f"{fix}; or, {backup}; or {put_back}")
         else:
             yield _warning("tools", says, f"with follow = false that may be intended; if it is not, {put_back}")
     elif held is None:
-        says = f"{name}: version {number} is live, and its file was edited by hand, so nothing monitors it"
+        says = f"{name}: version {number} is live, and nothing monitors its file, which holds code that is no version: "
+        says += "it was edited by hand, or the database is a restored backup"
         yield _warning("tools", says, f"deploy it with: rollguard deploy {folder.file(name)}; or {put_back}")
     try:
         load(name, code, folder.file(name), sha256)

@@ -44,7 +44,7 @@ def replay(record: Mapping[str, Any], rules: Rules | None = None) -> Judgement:
             confounders=None if confounders is None else Confounders.from_dict(confounders),
             rule_version=version,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise InvalidInput(f"the decision's record cannot be read: {error!r}") from error
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from rollguard.errors import InvalidSetting, RollguardError, StoreUnavailable
 from rollguard.loop.stages import ResidentStage, Stage, default_stages
 from rollguard.loop.stages.health import COUNTERS
+from rollguard.model.given import checked_all
 from rollguard.model.log import EXITS, described, logger_of
 from rollguard.monitor.deployment_monitor import DeploymentMonitor
 
@@ -55,7 +56,9 @@ class AutonomousLoop:
         if isinstance(interval, bool) or not isinstance(interval, int | float) or not 1 <= interval <= 86_400:
             raise InvalidSetting("check_interval_seconds", f"{interval!r} is not a number of seconds from 1 to 86400")
         self._interval = float(interval)
-        self.stages = default_stages(deployment_monitor, self._interval) if stages is None else list(stages)
+        if stages is None:
+            stages = default_stages(deployment_monitor, self._interval)
+        self.stages = checked_all("stages", stages, "name", "run")
         self._stopped = asyncio.Event()
         self.stats: dict[str, int] = dict.fromkeys(("cycles", *COUNTERS, "looks"), 0)
 

@@ -12,7 +12,7 @@ from rollguard.model.log import logger_of
 from rollguard.model.rollback import Rollback
 from rollguard.model.session import Session
 from rollguard.monitor.report import HealthReport
-from rollguard.rollback import RollbackRunner, investigation_of
+from rollguard.rollback import RollbackRunner
 from rollguard.store import ExecutionStore, Intention
 
 logger = logger_of(__name__)
@@ -109,7 +109,7 @@ class Actions:
         rollback = self._store.rollbacks.held(session.session_id, now)
         if rollback is None:
             try:
-                rollback = self._runner.roll_back(self._intention(session, judgement, now), now)
+                rollback = self._runner.roll_back(self._intention(session, judgement), now)
             except RollbackRefused as refusal:
                 logger.info("session %d: %s", session.session_id, refusal)
                 return None, str(refusal)
@@ -117,7 +117,7 @@ class Actions:
             self._complete(session, judgement, now)
         return rollback, None
 
-    def _intention(self, session: Session, judgement: Judgement, now: datetime) -> Intention:
+    def _intention(self, session: Session, judgement: Judgement) -> Intention:
         return Intention(
             tool_name=session.tool_name,
             session_id=session.session_id,
@@ -128,7 +128,6 @@ class Actions:
             requested_by="rollguard",
             success_rate_drop=as_float(judgement.comparison.success_rate_drop),
             regression_severity=str(judgement.comparison.regression_severity),
-            investigation=investigation_of(self._store, session, min(now, session.window_end)),
             mode=session.rules.mode,
             max_per_day=session.rules.max_rollbacks_per_day,
         )

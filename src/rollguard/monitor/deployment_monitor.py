@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from rollguard.errors import InvalidInput, StoreError
 from rollguard.judge import Rules
+from rollguard.model.given import checked_all, checked_mapping, checked_now
 from rollguard.model.log import logger_of
+from rollguard.model.names import checked_tool_name
 from rollguard.model.rollback import Rollback
 from rollguard.model.session import Session
 from rollguard.monitor.actions import Actions
@@ -71,9 +73,14 @@ class DeploymentMonitor:
         self.rules = Rules(
             monitoring_window_hours, baseline_window_days, regression_threshold, min_executions
         ).with_overrides(rules)
-        self._rules_of = {name: self.rules.with_overrides(values) for name, values in (tool_overrides or {}).items()}
+        overrides = {
+            name: checked_mapping(f"tool_overrides.{name}", values)
+            for name, values in checked_mapping("tool_overrides", tool_overrides).items()
+        }
+        self._rules_of = {name: self.rules.with_overrides(values) for name, values in overrides.items()}
         self.runner = RollbackRunner(execution_store, tool_registry)
-        self.dispatcher = Dispatcher(execution_store, [LogNotifier()] if notifiers is None else notifiers)
+        channels = [LogNotifier()] if notifiers is None else checked_all("notifiers", notifiers, "name", "notify")
+        self.dispatcher = Dispatcher(execution_store, channels)
         self._checker = Checker(execution_store, tool_registry.recorder)
         self._actions = Actions(execution_store, self.runner)
         self.session_checks = SessionChecks(execution_store, self._checker, self._actions)
@@ -146,6 +153,8 @@ class DeploymentMonitor:
 
     def rules_for(self, tool_name: str) -> Rules:
         """Return the rules for deployments of this tool."""
+        if not isinstance(tool_name, str):
+            checked_tool_name(tool_name)  # says what is wrong with it
         return self._rules_of.get(tool_name, self.rules)
 
     def get_active_sessions(self) -> list[Session]:
@@ -226,7 +235,7 @@ class DeploymentMonitor:
         moment = moment_of(now)
         try:
             return self.runner.roll_back_by_hand(
-                tool_name,
+                checked_tool_name(tool_name),
                 to_version=to_version,
                 reason=reason,
                 requested_by=requested_by,
@@ -246,9 +255,9 @@ class DeploymentMonitor:
 
 
 def _checked_time(deployment_time: object, now: datetime) -> datetime:
-    if not isinstance(deployment_time, datetime):
+    if not isinstance(deployment_time, datetime):  # not even None, which is now elsewhere
         raise InvalidInput(f"deployment_time: {deployment_time!r} is not a datetime")
-    moment = deployment_time.astimezone(UTC)
+    moment = checked_now(deployment_time, "deployment_time")
     if moment > now + _FUTURE:
         raise InvalidInput(
             f"deployment_time: {moment.isoformat()} lies in the future. A naive datetime is local time; "

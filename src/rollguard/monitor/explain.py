@@ -20,8 +20,9 @@ def explain(store: ExecutionStore, session_id: int) -> dict[str, Any]:
 
     Returns:
         A JSON-safe mapping: `session`, `rules`, `baseline_notes`, `why` (sentences), `decision` (the check that
-        decided, or the latest one), `checks` (`kept`, `made_again`, and `differing`: those whose record now leads
-        to another decision, each with its `differences`), `rollback` and `timeline`.
+        decided, or the latest one), `checks` (`kept`, `made_again`, `differing`: those whose record now leads to
+        another decision, each with its `differences`, and `not_replayed`: those whose record cannot be replayed, each
+        with its `problem`), `rollback` and `timeline`.
 
     Raises:
         UnknownSession: there is none with that id.
@@ -30,14 +31,19 @@ def explain(store: ExecutionStore, session_id: int) -> dict[str, Any]:
     checks = store.sessions.checks(session_id, limit=_MOST_CHECKS)[::-1]
     rollback = store.rollbacks.of_session(session_id)
     deciding = next((check for check in checks if check["needs_rollback"]), checks[-1] if checks else None)
-    made_again, differing = _made_again(checks)
+    made_again, differing, not_replayed = _made_again(checks)
     return {
         "session": _session(session),
         "rules": session.rules.to_dict(),
         "baseline_notes": list(session.baseline_notes),
         "why": list(_why(session, deciding, rollback)),
         "decision": None if deciding is None else _decision(deciding),
-        "checks": {"kept": len(checks), "made_again": made_again, "differing": differing},
+        "checks": {
+            "kept": len(checks),
+            "made_again": made_again,
+            "differing": differing,
+            "not_replayed": not_replayed,
+        },
         "rollback": None if rollback is None else _rollback(rollback),
         "timeline": [
             {"at": at.isoformat(), "what": what}
@@ -46,21 +52,24 @@ def explain(store: ExecutionStore, session_id: int) -> dict[str, Any]:
     }
 
 
-def _made_again(checks: list[dict[str, Any]]) -> tuple[int, list[dict[str, Any]]]:
-    count, differing = 0, []
+def _made_again(checks: list[dict[str, Any]]) -> tuple[int, list[dict[str, Any]], list[dict[str, Any]]]:
+    count, differing, not_replayed = 0, [], []
     for check in checks:
-        if check["record"] is None:
+        record = check["record"]
+        if record is None:
             continue  # the check failed, or another program wrote it
+        which = {"check_id": check["check_id"], "checked_at": check["checked_at"].isoformat()}
         try:
-            found = differences(check["record"], replay(check["record"]))
+            if not isinstance(record, dict):
+                raise InvalidInput("the decision's record cannot be read: it is no JSON object")
+            found = differences(record, replay(record))
         except InvalidInput as error:
-            found = [str(error)]
-        else:
-            count += 1
+            not_replayed.append({**which, "problem": str(error)})
+            continue
+        count += 1
         if found:
-            at = check["checked_at"].isoformat()
-            differing.append({"check_id": check["check_id"], "checked_at": at, "differences": found})
-    return count, differing
+            differing.append({**which, "differences": found})
+    return count, differing, not_replayed
 
 
 def _why(session: Session, deciding: dict[str, Any] | None, rollback: Rollback | None) -> Iterator[str]:

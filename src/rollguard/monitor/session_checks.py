@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 
 from rollguard.errors import StoreError
+from rollguard.model.given import checked_now
 from rollguard.model.log import logger_of
 from rollguard.model.session import Session
 from rollguard.monitor.actions import Actions, ActionTaken
@@ -92,6 +93,4 @@ def record_failed_check(store: ExecutionStore, session: Session, error: Exceptio
         logger.error("the failed check of session %d could not be recorded: %s", session.session_id, second)
 
 
-def moment_of(now: datetime | None) -> datetime:
-    """Return the moment in UTC. None is the present moment; a naive datetime is local time."""
-    return datetime.now(UTC) if now is None else now.astimezone(UTC)
+moment_of = checked_now

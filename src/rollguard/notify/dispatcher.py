@@ -12,11 +12,11 @@ from rollguard.model.notification import PendingNotification
 from rollguard.notify.notifier import Notifier, Unreachable
 from rollguard.store import ExecutionStore
 from rollguard.store.executions.payloads import clean_text
+from rollguard.store.outbox import LONGEST_PAUSE
 
 logger = logger_of(__name__)
 
 _FIRST_RETRY = timedelta(seconds=10)
-_LAST_RETRY = timedelta(hours=1)
 
 
 class Dispatcher:
@@ -59,7 +59,7 @@ class Dispatcher:
             else:
                 errors.append(f"{name}: {error}")
         if errors:
-            pause = min(_FIRST_RETRY * 2 ** min(pending.attempts - 1, 20), _LAST_RETRY)
+            pause = min(_FIRST_RETRY * 2 ** min(pending.attempts - 1, 20), LONGEST_PAUSE)
             self._outbox.retry(pending.notification_id, reached, clean_text("; ".join(errors)), now + pause)
             return False
         self._outbox.delivered(pending.notification_id, reached, now)
@@ -68,7 +68,7 @@ class Dispatcher:
     def _send(self, notifier: Notifier, pending: PendingNotification, name: str, down: dict[str, str]) -> str | None:
         """Send the event to one channel, and return the error; None if it was delivered."""
         try:
-            notifier.notify(Event.from_dict(pending.event))
+            notifier.notify(_event(pending))
         except EXITS:
             raise
         except BaseException as error:  # noqa: BLE001 - a channel may be a user's code; its errors must not stop the others
@@ -78,6 +78,14 @@ class Dispatcher:
                 down[name] = problem
             return problem
         return None
+
+
+def _event(pending: PendingNotification) -> Event:
+    try:
+        return Event.from_dict(pending.event)
+    except Exception as error:
+        fix = "correct or delete its row in notifications"
+        raise InvalidInput(f"event {pending.notification_id} is none that Rollguard wrote; {fix}") from error
 
 
 def _description(error: BaseException) -> str:

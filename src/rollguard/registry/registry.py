@@ -14,6 +14,7 @@ from typing import Any
 
 from rollguard.compat import Change
 from rollguard.model.file_access import FileAccess
+from rollguard.model.given import checked_mapping
 from rollguard.model.version import Version
 from rollguard.record import Recorder, Spool
 from rollguard.record.call import (
@@ -101,8 +102,8 @@ class ToolRegistry:
             flush_interval=flush_interval,
             buffer_size=buffer_size,
         )
-        self._failure_rules = dict(failure_rules or {})
-        self.remote = remote = Remote(store, actuators or {})
+        self._failure_rules = checked_mapping("failure_rules", failure_rules)
+        self.remote = remote = Remote(store, checked_mapping("actuators", actuators))
         self._live_tools = LiveTools(self.folder, store, self._failure_rules, look_every=look_every, clock=clock)
         self._file_swap = FileSwap(self.folder, store, self._live_tools)
         self._replica: Replica | None = None
@@ -112,6 +113,7 @@ class ToolRegistry:
             self._live_tools.before_check = self._replica.start
         self._deployer = Deployer(self.folder, store, self._file_swap, remote, self._replica)
         if adopt:
+            store.database.when_replaced(self._deployer.bring_back)
             self.folder.remove_leftovers()
             self._deployer.adopt_all()
             self.recorder.flush(wait=False)

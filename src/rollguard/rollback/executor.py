@@ -53,7 +53,7 @@ class RollbackRunner:
             StoreUnavailable: the database cannot be reached; `recover` carries out what was claimed.
         """
         claimed = self.claim(intention, now)
-        return self.carry_out(claimed, now) if claimed.state == "claimed" else claimed
+        return self.carry_out(claimed, now) if claimed.state == "claimed" else self._investigated(claimed, now)
 
     def roll_back_by_hand(
         self,
@@ -96,7 +96,6 @@ class RollbackRunner:
                 reason=reason,
                 rollback_type="manual",
                 requested_by=requested_by,
-                investigation=investigation_of(self._store, session, now) if session else None,
                 quarantine=quarantine,
             ),
             now,
@@ -165,7 +164,7 @@ class RollbackRunner:
         )
 
     def carry_out(self, claimed: Rollback, now: datetime) -> Rollback:
-        """Carry out steps 2 and 3 of a rollback that is claimed or restored, in the folder or at a target.
+        """Investigate, and carry out steps 2 and 3 of a rollback that is claimed or restored, here or at a target.
 
         Raises:
             RollbackRefused: it is over or not due, another process carries it out, or the tool's actuator is another.
@@ -177,11 +176,25 @@ class RollbackRunner:
                 f"{claimed.tool_name} is to be restored by a {claimed.actuator}, and here it has a {kind}; "
                 f"that is set in [tools.{claimed.tool_name}.actuator]"
             )
+        claimed = self._investigated(claimed, now)
         if actuator is None:
             return self._restore_and_finish(claimed, now)
         if claimed.state == "claimed":
             claimed = self._restore_remote(actuator, claimed, now)
         return self._finish_remote(claimed, now) if claimed.state == "restored" else claimed
+
+    def _investigated(self, rollback: Rollback, now: datetime) -> Rollback:
+        """Record which errors came with the deployment, once for each claim. It delays a rollback by 0.2 s at most."""
+        if rollback.session_id is None or rollback.investigation is not None:
+            return rollback
+        try:
+            session = self._store.sessions.get(rollback.session_id)
+            until = now if rollback.rollback_type == "manual" else min(now, session.window_end)
+            found = investigation_of(self._store, session, until)
+            return self._store.rollbacks.investigated(rollback.rollback_id, found)
+        except Exception as error:  # noqa: BLE001 - it stops no rollback, whatever it is
+            logger.warning("%s: the investigation is not recorded: %s", rollback.tool_name, error)
+            return rollback
 
     def _restore_and_finish(self, claimed: Rollback, now: datetime) -> Rollback:
         """Carry out both steps in the folder: one transaction swaps the file and records the rollback."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -10,30 +13,63 @@ from rollguard.model.execution import Failure
 from rollguard.model.session import Session
 from rollguard.store import ExecutionStore
 
-_MOST = 10_000  # failures of each window that are read, latest first
-_SAMPLE = 500  # characters of an error or of parameters in a sample
+logger = logging.getLogger(__name__)
+
+WITHIN = 0.2  # seconds: a rollback waits no longer
+_MOST = 1_000  # failures of each window that are read, latest first; each text is cut, so that bounds the bytes
 
 
-def investigation_of(store: ExecutionStore, session: Session, until: datetime) -> dict[str, Any]:
-    """Count the error signatures since the deployment and in the baseline, with samples.
+def investigation_of(
+    store: ExecutionStore, session: Session, until: datetime, *, within: float = WITHIN
+) -> dict[str, Any]:
+    """Count the error signatures since the deployment and in the baseline, with samples. Raise nothing.
+
+    Args:
+        within: seconds that it may take; half of them to read.
 
     Returns:
         `signatures`, see `rollguard.judge.error_signatures.investigate`, and how many failures of each window were
-        read: `failures_before` and `failures_since`.
+        counted: `failures_before` and `failures_since`. If those are not all, `incomplete` says why; else it is None.
     """
-    before, since = store.executions.failures(session, until, _MOST)
+    began = time.monotonic()
+    counted = {"since": 0, "before": 0}
+    read: dict[str, list[Failure]] = {"since": [], "before": []}
+    incomplete = None
+
+    def in_time(window: str) -> Iterator[Failed]:
+        for failure in read[window]:
+            if time.monotonic() > began + within:
+                return
+            counted[window] += 1
+            yield _failed(failure)
+
+    executions = store.executions
+    try:
+        for window, failures in (("since", executions.failures_since), ("before", executions.failures_before)):
+            left = began + within / 2 - time.monotonic()
+            read[window] = failures(session, until, _MOST, within=left)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the rollback goes on, and its record says so
+        logger.warning("%s: what failed could not be investigated: %s", session.tool_name, error)
+        incomplete = f"it failed: {type(error).__name__}: {error}"[:500]
+    signatures = investigate(in_time("before"), in_time("since"))
+    if incomplete is None and any(
+        len(failures) == _MOST or counted[window] < len(failures) for window, failures in read.items()
+    ):
+        incomplete = f"only the latest {counted['since']:,} and {counted['before']:,} failures were counted"
     return {
-        "failures_before": len(before),
-        "failures_since": len(since),
-        "signatures": investigate(map(_failed, before), map(_failed, since)),
+        "failures_before": counted["before"],
+        "failures_since": counted["since"],
+        "incomplete": incomplete,
+        "signatures": signatures,
     }
 
 
 def _failed(failure: Failure) -> Failed:
+    at: Any = failure.executed_at  # on SQLite another program's time may be unreadable
     sample = {
         "execution_id": failure.execution_id,
-        "executed_at": failure.executed_at.isoformat(),
-        "error": (failure.error or "")[:_SAMPLE],
-        "parameters": (failure.parameters or "")[:_SAMPLE],
+        "executed_at": at.isoformat() if at else None,
+        "error": failure.error or "",
+        "parameters": failure.parameters or "",
     }
     return Failed(failure.error_type, failure.error, sample)

@@ -15,6 +15,8 @@ from rollguard.store.schema import notifications as n
 
 LEASE = timedelta(seconds=60)  # how long a process may take to deliver before another tries
 
+LONGEST_PAUSE = timedelta(hours=1)  # between two attempts to deliver an event
+
 
 def add(connection: Connection, event: dict[str, Any], now: datetime) -> None:
     """Write an event down inside the transaction that makes it true."""
@@ -26,6 +28,15 @@ def add_all(connection: Connection, events: Sequence[dict[str, Any]], now: datet
     if events:
         rows = [{"event": event, "created_at": now, "next_attempt_at": now} for event in events]
         connection.execute(sa.insert(n), rows)
+
+
+def add_details(connection: Connection, rollback_id: int, details: dict[str, Any]) -> None:
+    """Add details to the events of a rollback that no channel was sent yet."""
+    unsent = sa.select(n.c.notification_id, n.c.event).where(n.c.delivered_at.is_(None), n.c.attempts == 0)
+    for notification_id, event in connection.execute(unsent).all():
+        if isinstance(event, dict) and event.get("details", {}).get("rollback_id") == rollback_id:
+            changed = {**event, "details": {**event["details"], **details}}
+            connection.execute(sa.update(n).where(n.c.notification_id == notification_id).values(event=changed))
 
 
 class Outbox:
@@ -42,7 +53,9 @@ class Outbox:
     def take_due(self, now: datetime) -> list[PendingNotification]:
         """Events to deliver now, oldest first; other processes leave them alone while the lease lasts."""
         with self._database.read() as connection:
-            due = sa.and_(n.c.delivered_at.is_(None), n.c.next_attempt_at <= now)
+            # What is put off for longer than any pause was put off by a clock that is ahead.
+            now_or_never = sa.or_(n.c.next_attempt_at <= now, n.c.next_attempt_at > now + LONGEST_PAUSE + LEASE)
+            due = sa.and_(n.c.delivered_at.is_(None), now_or_never)
             if not connection.scalar(sa.select(sa.exists().where(due))):
                 return []
         with self._database.write() as connection:
@@ -52,7 +65,7 @@ class Outbox:
                 .values(next_attempt_at=now + LEASE, attempts=n.c.attempts + 1)
                 .returning(n.c.notification_id, n.c.event, n.c.delivered_to, n.c.attempts)
             ).all()
-        taken = [PendingNotification(row[0], row[1], tuple(row[2]), row[3]) for row in rows]
+        taken = [PendingNotification(row[0], row[1], _channels(row[2]), row[3]) for row in rows]
         return sorted(taken, key=lambda pending: pending.notification_id)
 
     def delivered(self, notification_id: int, channels: Sequence[str], now: datetime) -> None:
@@ -81,3 +94,8 @@ class Outbox:
     def _set(self, notification_id: int, **values: Any) -> None:
         with self._database.write() as connection:
             connection.execute(sa.update(n).where(n.c.notification_id == notification_id).values(**values))
+
+
+def _channels(delivered_to: Any) -> tuple[str, ...]:
+    """The channels that have acknowledged an event; another program may have written anything."""
+    return tuple(map(str, delivered_to)) if isinstance(delivered_to, list) else ()

@@ -8,7 +8,15 @@ import sqlalchemy as sa
 
 from rollguard.store.database.engine import Database
 from rollguard.store.database.types import UTCDateTime
-from rollguard.store.schema import migrate, rollup_state, utc_now
+from rollguard.store.schema import metadata, migrate, rollup_state, utc_now
+
+_NAMED = {
+    "sqlite": sa.text("SELECT name FROM sqlite_master"),
+    "postgresql": sa.text("""
+SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace
+UNION SELECT tgname FROM pg_trigger WHERE NOT tgisinternal
+UNION SELECT proname FROM pg_proc WHERE pronamespace = current_schema()::regnamespace"""),
+}
 
 
 class Checkup:
@@ -39,6 +47,18 @@ class Checkup:
         present = migrate.current(self.database)
         migrate.refuse_unknown(present, self.database)
         return present, migrate.head()
+
+    def missing_parts(self) -> list[str]:
+        """Return what the database lacks of the schema that its revision promises: tables, columns, views, triggers."""
+        with self.database.read() as connection:
+            inspector = sa.inspect(connection)
+            there = set(connection.scalars(_NAMED[self.database.dialect]))
+            missing = [name for name in sorted(migrate.parts(self.database.dialect)) if name not in there]
+            for name, table in metadata.tables.items():
+                if name in there:
+                    columns = {column["name"] for column in inspector.get_columns(name)}
+                    missing += [f"{name}.{column.name}" for column in table.columns if column.name not in columns]
+        return missing
 
     def clock(self) -> datetime:
         """Return the database's own time."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Self
 
+from rollguard.errors import InvalidInput
 from rollguard.model.file_access import FileAccess
+from rollguard.model.given import checked_now
 from rollguard.store.database.change_feed import Arrivals, arrivals_in
 from rollguard.store.database.engine import Database
 from rollguard.store.executions.executions import Executions
@@ -18,7 +20,7 @@ from rollguard.store.retention.retention import Retention, Tidied
 from rollguard.store.rollbacks.actuator_leases import Actuations
 from rollguard.store.rollbacks.rollbacks import Rollbacks
 from rollguard.store.rollups.refresh import refresh_if_due
-from rollguard.store.schema.migrate import migrate
+from rollguard.store.schema.migrate import check_replaced, migrate
 from rollguard.store.versions.live_pointer import Pointers
 from rollguard.store.versions.quarantine import Quarantine
 from rollguard.store.versions.versions import Versions
@@ -67,6 +69,7 @@ class ExecutionStore:
         except BaseException:
             self.database.close()
             raise
+        self.database.check_replaced = lambda thorough: check_replaced(url, busy_timeout, thorough=thorough)
         self.executions = Executions(self.database, Payloads(store_payloads, payload_limit, redact))
         self.versions = Versions(self.database)
         self.pointers = Pointers(self.database)
@@ -144,6 +147,8 @@ class ExecutionStore:
             InvalidInput: a value is invalid; nothing was written.
             StoreUnavailable: the database cannot be reached or written; nothing was written.
         """
+        if not isinstance(executions, Iterable):
+            raise InvalidInput(f"executions: {executions!r} are none; give a list of mappings")
         return self.executions.write_from(executions)
 
     def arrivals(self) -> Arrivals:
@@ -164,7 +169,7 @@ class ExecutionStore:
         Raises:
             StoreUnavailable: the database cannot be reached or written.
         """
-        return self.retention.tidy(datetime.now(UTC) if now is None else now)
+        return self.retention.tidy(checked_now(now))
 
     def fold(self) -> None:
         """Refresh the rollups now, so that the next read costs less. Changes no count.

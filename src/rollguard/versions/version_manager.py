@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import datetime
 
 from rollguard.compat import Change, changes
+from rollguard.model.given import checked_now
 from rollguard.model.rollback import Rollback
 from rollguard.model.version import Deployment, Version, VersionRecord
 from rollguard.registry import ToolRegistry
@@ -156,7 +157,7 @@ class ToolVersionManager:
             to_version=version_number,
             reason=reason,
             requested_by=requested_by,
-            now=(now or datetime.now(UTC)).astimezone(UTC),
+            now=checked_now(now),
         )
 
     def update_version_metrics(self, tool_name: str, version_number: int | None = None) -> list[VersionRecord]:

@@ -42,9 +42,11 @@ def _show(found: dict[str, Any]) -> None:
     status = session["status"] + (f", {session['outcome']}" if session["outcome"] else "")
     output.lines(f"{session['tool_name']}, version {version}: session {session['session_id']} ({status})", "", "Why")
     output.bullets([*found["why"], *found["baseline_notes"]])
-    if found["decision"] is not None and found["decision"]["record"] is not None:
+    unreadable = {check["check_id"] for check in found["checks"]["not_replayed"]}
+    decision = found["decision"]
+    if decision is not None and decision["record"] is not None and decision["check_id"] not in unreadable:
         output.lines("", "What was counted")
-        output.show(_windows(found["decision"]["record"]))
+        output.show(_windows(decision["record"]))
     output.lines("", "Rules", f"  {_rules(found['rules'])}", "", "Time line")
     output.show(
         output.table(
@@ -74,11 +76,14 @@ def _rules(rules: dict[str, Any]) -> str:
 
 
 def _replayed(checks: dict[str, Any]) -> list[str]:
-    if not checks["differing"]:
-        return [
-            f"{checks['made_again']} of {checks['kept']} kept checks were decided again from their records: the same."
-        ]
-    lines = [f"{len(checks['differing'])} of {checks['kept']} kept checks are decided differently now:"]
-    for check in checks["differing"]:
-        lines += [f"  check {check['check_id']}: {difference}" for difference in check["differences"]]
+    again, kept, lines = checks["made_again"], checks["kept"], []
+    if checks["differing"]:
+        lines.append(f"{len(checks['differing'])} of {kept} kept checks are decided differently now:")
+        for check in checks["differing"]:
+            lines += [f"  check {check['check_id']}: {difference}" for difference in check["differences"]]
+    else:
+        lines.append(f"{again} of {kept} kept checks were decided again from their records: the same.")
+    if checks["not_replayed"]:
+        lines.append(f"{len(checks['not_replayed'])} of {kept} kept checks cannot be decided again:")
+        lines += [f"  check {check['check_id']}: {check['problem']}" for check in checks["not_replayed"]]
     return lines

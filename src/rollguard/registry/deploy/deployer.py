@@ -134,6 +134,23 @@ class Deployer:
         except StoreUnavailable as error:  # the files are served without a version; the next refresh adopts them
             logger.warning("new files are not adopted yet: %s", error)
 
+    def bring_back(self) -> None:
+        """After the database was replaced, perhaps by an older backup: store what it does not know of the folder.
+
+        The database says what is live. A file that holds something else stays until the next deployment or rollback.
+        """
+        why = "unknown to the database, which was replaced"
+        try:
+            if self._replica is not None:
+                self._replica.follow_anew()
+            live = self._store.versions.live_of_all()
+            for name in self._folder.names():
+                if name in live and keep_hand_edit(self._folder, self._store, name, why) and self._replica is not None:
+                    self._replica.made_here(name, live[name].deployment_id)
+            adopt_all(self._folder, self._store)
+        except (StoreError, ToolFileError) as error:  # rollguard doctor names what is not there
+            logger.error("versions that the database lost are not brought back: %s", error)
+
     def _deploy(
         self,
         code: Code,

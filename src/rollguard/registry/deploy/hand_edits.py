@@ -63,7 +63,7 @@ def adopt(folder: Folder, store: ExecutionStore, name: str) -> None:
         logger.info("%s was adopted by another process at the same moment", name)
 
 
-def keep_hand_edit(folder: Folder, store: ExecutionStore, name: str) -> Version | None:
+def keep_hand_edit(folder: Folder, store: ExecutionStore, name: str, why: str = "edited by hand") -> Version | None:
     """Store the tool's file as a version if it is none yet, and return that version."""
     code = folder.read(name)
     if code is None or store.versions.find(name, digest(code)) is not None:
@@ -73,10 +73,10 @@ def keep_hand_edit(folder: Folder, store: ExecutionStore, name: str) -> Version 
         code,
         kind="edit",
         created_by=UNKNOWN,
-        reason="found in the folder, edited by hand",
+        reason=f"found in the folder, {why}",
         now=datetime.now(UTC),
     )
-    logger.warning("%s was edited by hand; that is kept as version %d", name, version.version_number)
+    logger.warning("the file of %s was %s; that is kept as version %d", name, why, version.version_number)
     return version
 
 

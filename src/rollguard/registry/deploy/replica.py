@@ -53,6 +53,7 @@ class Replica:
         self._settled: dict[str, int] = {}  # the last settled deployment of each tool
         self._behind: dict[str, tuple[int, str]] = {}
         self._newest = 0
+        self._databases = 1  # that it has followed; a check that began with another one ends
         self._retry, self._retry_at = _FIRST_RETRY, 0.0
         self._run: _Run | None = None
         self._over = False  # the process is ending
@@ -101,6 +102,12 @@ class Replica:
         self._over = True
         self.stop()
 
+    def follow_anew(self) -> None:
+        """Forget what was followed: the database is another one, and numbers its deployments anew."""
+        self._databases += 1
+        self._settled, self._behind, self._newest = {}, {}, 0
+        self._state.forget()
+
     def made_here(self, tool_name: str, deployment_id: int) -> None:
         """Remember that this folder has the version of a deployment, because this machine made it."""
         self._state.record({tool_name: deployment_id})
@@ -125,10 +132,12 @@ class Replica:
         Raises:
             StoreError: the database cannot be reached or written; the next check tries again.
         """
-        first, again = not self._newest, self.due()
+        first, again, database = not self._newest, self.due(), self._databases
         followed = self._state.all() if first else None  # before asking: what others follow meanwhile is no surprise
         after = min([self._newest - _IN_FLIGHT, *(number - 1 for number, _why in self._behind.values())])
         pointers = self._store.pointers.moved_since(max(0, after))
+        if self._databases != database:
+            return
         newest = max((pointer.deployment_id for pointer in pointers), default=0)
         if followed and newest < max(followed.values()):
             self._state.forget()
@@ -139,11 +148,12 @@ class Replica:
         has: dict[str, int] = {}
         try:
             for pointer in todo:
-                if stopping.is_set():
+                if stopping.is_set() or self._databases != database:
                     return
                 self._try(pointer, followed.get(pointer.tool_name), has)
         finally:
-            self._state.record(has)
+            if self._databases == database:
+                self._state.record(has)
         self._newest = max(self._newest, newest)
         if not self._behind:
             self._retry = _FIRST_RETRY
@@ -183,7 +193,7 @@ class Replica:
 
     def _bring(self, pointer: Pointer, followed: int | None) -> bool:
         """Write the tool, and return whether the folder has it, at the pointer's version."""
-        name = pointer.tool_name
+        name, database = pointer.tool_name, self._databases
         if self._is_remote(name) or not _has_file_name(name):
             return False
         present = self._folder.read(name)
@@ -207,6 +217,8 @@ class Replica:
         version = self._store.versions.get(name, pointer.version_number)
 
         def swap() -> bool:
+            if self._databases != database:
+                raise _Again("the database was replaced at this moment")
             already = self._state.of(name)
             if already is not None and already >= pointer.deployment_id:
                 return True  # another process of this machine was faster

@@ -104,6 +104,12 @@ class LiveTools:
         self._unreadable: dict[str, str] = {}
         self._lock = threading.RLock()
         renew_after_fork(self, "_lock", threading.RLock)
+        store.database.when_replaced(self.forget_versions)
+
+    def forget_versions(self) -> None:
+        """Look up every version again, because the database is another one, and numbers them anew."""
+        for served in list(self._served.values()):
+            served.version_number, served.ask_at, served.check_at = None, 0.0, 0.0
 
     def current(self, name: str) -> Served:
         """Return the present content of the tool's file.

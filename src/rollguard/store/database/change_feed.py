@@ -13,7 +13,6 @@ import sqlite3
 import threading
 import time
 from abc import ABC, abstractmethod
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import sqlalchemy as sa
@@ -21,6 +20,7 @@ import sqlalchemy as sa
 from rollguard.errors import StoreUnavailable
 from rollguard.store.database.engine import Database
 from rollguard.store.database.fork_gate import sqlite_gate
+from rollguard.store.database.sqlite_file import text_of
 
 if TYPE_CHECKING:
     import psycopg
@@ -86,6 +86,7 @@ class Polling(ABC, Generic[_Found]):
         """Wait until something is new, at most so many seconds; None after the timeout or an interruption."""
         end = time.monotonic() + timeout
         while not self._interrupted.is_set():
+            self._database.renew_if_replaced()
             try:
                 with sqlite_gate.inside():
                     found = self._found() if self._changed() else None
@@ -119,10 +120,11 @@ class Polling(ABC, Generic[_Found]):
             return True
         if self._connection is None:
             # Not one of the pool: reading through that would have this process's recorder store its batch early.
-            uri = f"{Path(self._database.path).absolute().as_uri()}?mode=rw"  # never makes a file
+            uri = f"{self._database.path.as_uri()}?mode=rw"  # never makes a file
             self._connection = sqlite3.connect(
                 uri, uri=True, timeout=self.patience, check_same_thread=False, isolation_level=None
             )
+            self._connection.text_factory = text_of
         before, (self._version,) = self._version, self._connection.execute("PRAGMA data_version").fetchone()
         return before != self._version
 

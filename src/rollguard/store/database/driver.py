@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
+
+_STEPS = 1_000  # instructions of SQLite between two looks at the clock
 
 
 @contextlib.contextmanager
@@ -22,3 +25,22 @@ def driver(connection: Connection, statement: str) -> Iterator[Any]:
         yield connection.connection.driver_connection
     except dbapi.Error as error:
         raise sa.exc.DBAPIError.instance(statement, None, error, dbapi.Error, dialect=connection.dialect) from error
+
+
+@contextlib.contextmanager
+def limited(connection: Connection, seconds: float) -> Iterator[None]:
+    """Have the database give up the statements inside after so many seconds."""
+    deadline = time.monotonic() + seconds
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SET statement_timeout = {max(1, round(seconds * 1000))}")
+        try:
+            yield
+        finally:
+            connection.exec_driver_sql("RESET statement_timeout")
+        return
+    sqlite: Any = connection.connection.driver_connection
+    sqlite.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
+    try:
+        yield
+    finally:
+        sqlite.set_progress_handler(None, 0)

@@ -19,7 +19,9 @@ from sqlalchemy.pool import StaticPool
 
 from rollguard.errors import (
     InvalidInput,
+    InvalidSetting,
     NotARollguardStore,
+    SchemaDamaged,
     StoreBusy,
     StoreConflict,
     StoreError,
@@ -29,8 +31,10 @@ from rollguard.errors import (
 )
 from rollguard.judge.histogram import bucket_of
 from rollguard.model.file_access import FileAccess
+from rollguard.store.database.driver import limited
 from rollguard.store.database.fork_gate import sqlite_gate
 from rollguard.store.database.histograms import merged_json
+from rollguard.store.database.sqlite_file import SqliteFile, text_of
 from rollguard.store.database.url import Secrets, parse_url, shown
 
 _IDLE_LIMIT = 30  # seconds that a transaction with a tool's lock may be idle before PostgreSQL rolls it back
@@ -44,8 +48,16 @@ _LOCK_TOOL = sa.text(
 _MEANINGS: tuple[tuple[type[StoreError], tuple[str, ...], tuple[str, ...], str], ...] = (
     (NotARollguardStore, (), ("file is not a database", "malformed"), "is not a SQLite database, or is damaged"),
     (
+        SchemaDamaged,
+        ("42P01", "42703"),
+        ("no such table", "no such column", "has no column named"),
+        "lacks a part of its schema; see rollguard doctor, or restore a backup",
+    ),
+    (StoreUnavailable, ("58",), ("disk I/O error",), "cannot be read or written; check its disk and the system's log"),
+    (StoreBusy, ("57014",), ("interrupted",), "took too long to answer"),
+    (
         StoreBusy,
-        ("55P03", "57014", "40"),  # also a deadlock, and what cannot be serialised
+        ("55P03", "40"),  # also a deadlock, and what cannot be serialised
         ("database is locked", "table is locked"),
         "is locked by another process for too long",
     ),
@@ -58,6 +70,9 @@ _MEANINGS: tuple[tuple[type[StoreError], tuple[str, ...], tuple[str, ...], str],
 )
 
 
+_RENEW_AFTER = (StoreUnavailable, StoreReadOnly, NotARollguardStore, SchemaDamaged)
+
+
 class Database:
     """Transactions on one SQLite file or one PostgreSQL database.
 
@@ -66,6 +81,7 @@ class Database:
         busy_timeout: seconds to wait for another process's lock before `StoreBusy` is raised.
         connect_timeout: seconds to wait for a PostgreSQL server.
         access: who may read a SQLite file that is created; the files that SQLite keeps beside it have the same mode.
+        create: whether a SQLite file that does not exist is made.
 
     Raises:
         InvalidInput: the URL cannot be understood, or names a kind of database that is not supported.
@@ -78,17 +94,26 @@ class Database:
         busy_timeout: float = 5.0,
         connect_timeout: int = 5,
         access: FileAccess = FileAccess.OWNER,
+        create: bool = True,
     ) -> None:
         self.access = access
         self.url = parse_url(url)
         self.secrets = Secrets(self.url)
         self.dialect = self.url.get_backend_name()
+        if isinstance(busy_timeout, bool) or not isinstance(busy_timeout, int | float) or not 0 <= busy_timeout < 1e6:
+            raise InvalidSetting("busy_timeout", f"{busy_timeout!r} is not a number of seconds")
         self.busy_timeout = busy_timeout
+        self._file: SqliteFile | None = None
+        if self.dialect == "sqlite" and not self._in_memory:
+            path = Path(str(self.url.database).removeprefix("file:").partition("?")[0])
+            self._file = SqliteFile(path.absolute(), str(self), create=create)  # the process may change its folder
         # Threads share the only connection of a database in memory, so they take turns.
         self._turn = threading.RLock() if self._in_memory else contextlib.nullcontext()
         self._gate = sqlite_gate.inside if self.path is not None else contextlib.nullcontext
         self._before_reading: list[weakref.WeakMethod[Callable[[], None]]] = []
         self._before_closing: list[weakref.WeakMethod[Callable[[], None]]] = []
+        self._when_replaced: list[weakref.WeakMethod[Callable[[], None]]] = []
+        self.check_replaced: Callable[[bool], None] | None = None
         self._engine = self._sqlite() if self.dialect == "sqlite" else self._postgresql(connect_timeout)
         if self.path is not None:
             sqlite_gate.close_before_fork(self)
@@ -102,18 +127,20 @@ class Database:
     @property
     def path(self) -> Path | None:
         """The SQLite file; None for PostgreSQL and for a database in memory."""
-        if self.dialect != "sqlite" or self._in_memory:
-            return None
-        return Path(str(self.url.database).removeprefix("file:").partition("?")[0])
+        return None if self._file is None else self._file.path
 
     @contextlib.contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self, *, within: float | None = None) -> Iterator[Connection]:
         """Open a connection to read, with everything that this process has recorded.
 
         On SQLite its statements share one consistent view of the data. On PostgreSQL each statement has its own, as it
         would in a transaction of the default isolation level, so Rollguard begins none.
+
+        Args:
+            within: seconds that the statements may take; then the database gives up, and `StoreBusy` is raised.
         """
         self._call_before_reading()
+        self.renew_if_replaced()
         options: Any = {} if self.dialect == "sqlite" else {"isolation_level": "AUTOCOMMIT"}
         with (
             self._turn,
@@ -121,6 +148,7 @@ class Database:
             self._translated(),
             self._engine.connect().execution_options(**options) as connection,
             connection.begin(),
+            contextlib.nullcontext() if within is None else limited(connection, within),
         ):
             yield connection
 
@@ -133,17 +161,49 @@ class Database:
             remade: Rollguard repeats these writes if the server loses its power, so PostgreSQL need not wait for its
                 disk. A later commit is never kept without them.
         """
+        self.renew_if_replaced()
         options: Any = {"rollguard_write": True, "rollguard_durable": durable}
         with (
             self._turn,
             self._gate(),
             self._translated(),
             self._engine.connect().execution_options(**options) as connection,
-            connection.begin(),
         ):
-            if remade and self.dialect == "postgresql":
-                connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
-            yield connection
+            opened = connection.info
+            with connection.begin():
+                if remade and self.dialect == "postgresql":
+                    connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+                yield connection
+            if self._file is not None:
+                self._file.refuse_ghost(opened["file"], opened.get("log"))
+
+    def renew_if_replaced(self) -> None:
+        """On SQLite: if the file is another one than was opened, or could not be used, open it anew.
+
+        It costs two microseconds, so it precedes every use.
+
+        Raises:
+            StoreUnavailable: the file is gone, or what is there now cannot be used.
+        """
+        file = self._file
+        if file is None or file.is_same():
+            return
+        if sqlite_gate.am_inside:  # in a transaction, which has other connections open
+            raise StoreUnavailable(f"{self} was replaced during a transaction; try again")
+        with sqlite_gate.alone():
+            if file.is_same():  # another thread was faster
+                return
+            file.renew(sqlite_gate.close_all)
+            file.broken = True  # until it is checked
+            try:
+                if self.check_replaced is not None:
+                    self.check_replaced(file.shrunk)
+                file.broken = file.shrunk = False
+            finally:
+                file.closed()
+        replaced, file.replaced = file.replaced, False
+        if replaced:
+            _call(self._when_replaced)
 
     def before_reading(self, call: Callable[[], None]) -> None:
         """Call a method, for as long as its object lives, before this process reads from the database or closes it."""
@@ -152,6 +212,10 @@ class Database:
     def before_closing(self, call: Callable[[], None]) -> None:
         """Call a method, for as long as its object lives, before this process closes the database."""
         self._before_closing.append(weakref.WeakMethod(call))
+
+    def when_replaced(self, call: Callable[[], None]) -> None:
+        """Call a method, for as long as its object lives, after the SQLite file was replaced by another."""
+        self._when_replaced.append(weakref.WeakMethod(call))
 
     def _call_before_reading(self) -> None:
         _call(self._before_reading)
@@ -181,13 +245,18 @@ class Database:
         _call(self._before_closing)
         try:
             with self._gate():
-                self._engine.dispose()
+                self._dispose()
         except StoreUnavailable:  # what a forked child may not use it may not close either
             self._engine.dispose(close=False)
 
     def close_before_fork(self) -> None:
         """Close every connection to a SQLite file; see `rollguard.store.database.fork_gate`."""
+        self._dispose()
+
+    def _dispose(self) -> None:
         self._engine.dispose()
+        if self._file is not None:
+            self._file.closed()
 
     # --- engines ---------------------------------------------------------------------------------------------------
 
@@ -204,19 +273,31 @@ class Database:
         )
 
         @sa.event.listens_for(engine, "do_connect")
-        def create(*_: object) -> None:
-            if self.path is not None and not self.path.exists() and "mode=r" not in self.url.render_as_string():
-                with contextlib.suppress(OSError):  # SQLite says what is wrong
-                    os.close(self.access.create(self.path, os.O_RDWR))
+        def connect(dialect: Any, record: Any, arguments: list[Any], options: dict[str, Any]) -> Any:
+            if self._file is None:
+                return None
+            if not options.get("uri"):
+                arguments[0] = f"{self._file.path.as_uri()}?mode={'rwc' if self._file.may_create else 'rw'}"
+                options["uri"] = True
+            elif not self._file.may_create:
+                arguments[0] = arguments[0].replace("?mode=rwc", "?mode=rw")
+            if self._file.may_create and "mode=r" not in self.url.render_as_string():
+                with contextlib.suppress(OSError):  # it is there, or SQLite says what is wrong
+                    os.close(self.access.create(self._file.path, os.O_RDWR))
+            connection, record.info["file"] = self._file.open(lambda: dialect.connect(*arguments, **options))
+            return connection
 
         @sa.event.listens_for(engine, "connect")
-        def prepare(connection: sqlite3.Connection, _record: object) -> None:
+        def prepare(connection: sqlite3.Connection, record: Any) -> None:
             connection.isolation_level = None  # Rollguard begins its transactions itself
+            connection.text_factory = text_of
             connection.execute("PRAGMA foreign_keys = ON")
             connection.create_function("rollguard_bucket", 1, _bucket_of, deterministic=True)
             connection.create_function("rollguard_merged", 2, merged_json, deterministic=True)
             if not self._in_memory and not self._opened_read_only:
                 _switch_to_wal(connection, time.monotonic() + self.busy_timeout)
+                if self._file is not None:
+                    record.info["log"] = self._file.opened_log()
 
         @sa.event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
@@ -255,16 +336,26 @@ class Database:
             raise InvalidInput(
                 f"{error.object!r} is not valid Unicode, so it cannot be stored or searched for"
             ) from error
+        except OverflowError as error:
+            raise InvalidInput(f"a number is too large to be stored or searched for: {error}") from error
         except IntegrityError as error:
             self.secrets.clean(error)
             raise StoreConflict(f"{self}: the database refused the change: {error.orig}") from error
         except DBAPIError as error:
             self.secrets.clean(error)
             raise self._store_error(error.orig or error) from error
+        except sa.exc.StatementError as error:  # a value that its column's type cannot take
+            raise InvalidInput(f"a value cannot be stored or searched for: {error.orig}") from error
         except (sqlite3.Error, sa.exc.TimeoutError) as error:
             raise self._store_error(error) from error
 
     def _store_error(self, error: BaseException) -> StoreError:
+        meant = self._meaning(error)
+        if self._file is not None and type(meant) in _RENEW_AFTER:
+            self._file.broken = True  # a new connection may find the file repaired, or writable again
+        return meant
+
+    def _meaning(self, error: BaseException) -> StoreError:
         text = str(error).strip() or type(error).__name__
         state: str = getattr(error, "sqlstate", None) or ""
         for kind, states, words, advice in _MEANINGS:

@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Iterator
 from typing import Protocol
 
-from rollguard.errors import StoreUnavailable
+from rollguard.errors import StoreBusy, StoreUnavailable
 from rollguard.model.log import logger_of
 
 logger = logger_of(__name__)
@@ -80,19 +80,46 @@ class _Gate:
         with self._changed:
             self._changed.wait_for(lambda: not self._forking)  # another thread's fork
             self._forking = True
-            safe = not self._am_inside and self._changed.wait_for(lambda: not self._inside, PATIENCE)
+            safe = not self.am_inside and self._changed.wait_for(lambda: not self._inside, PATIENCE)
         self._own.unsafe = not safe
         if not safe:
             logger.warning("a process is forked during a SQLite transaction, so it will not use SQLite")
             return
+        try:
+            self.close_all()
+        except Exception:  # no caller could catch it here
+            logger.exception("a connection to SQLite could not be closed, so the forked process will not use SQLite")
+            self._own.unsafe = True
+
+    def close_all(self) -> None:
+        """Close every connection; no thread is inside."""
         for connected in list(self._connected):
-            try:
-                connected.close_before_fork()
-            except Exception:  # no caller could catch it here
-                logger.exception(
-                    "a connection to SQLite could not be closed, so the forked process will not use SQLite"
-                )
-                self._own.unsafe = True
+            connected.close_before_fork()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be inside while no other thread is.
+
+        Raises:
+            StoreBusy: another thread stays inside for too long.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: not self._forking)
+            self._forking = True
+            free = self._changed.wait_for(lambda: not self._inside, PATIENCE)
+        try:
+            if not free:
+                raise StoreBusy("a transaction of another thread takes too long, so SQLite is not opened again yet")
+            self._own.depth = 1
+            yield
+        finally:
+            self._own.depth = 0
+            self.open()
+
+    @property
+    def am_inside(self) -> bool:
+        """Return whether this thread is inside."""
+        return getattr(self._own, "depth", 0) > 0
 
     def open(self) -> None:
         """After a fork, in the parent: let threads in again."""
@@ -103,13 +130,9 @@ class _Gate:
     def begin_anew(self) -> None:
         """After a fork, in the child: start anew with its only thread."""
         self._changed = threading.Condition()
-        self._inside = int(self._am_inside)
+        self._inside = int(self.am_inside)
         self._forking = False
         self._unsafe = self._own.unsafe
-
-    @property
-    def _am_inside(self) -> bool:
-        return getattr(self._own, "depth", 0) > 0
 
 
 sqlite_gate = _Gate()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ARRAY, BigInteger, DateTime, Integer, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
+
+logger = logging.getLogger(__name__)
 
 BigId = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows itself only in an INTEGER column
 
@@ -48,6 +51,21 @@ class UTCDateTime(TypeDecorator[datetime]):
         moment = utc(value)
         return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
 
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        """On SQLite another program may have stored anything: what is no time is None."""
+        read = super().result_processor(dialect, coltype)
+        if dialect.name != "sqlite" or read is None:
+            return read
+
+        def tolerant(value: Any) -> datetime | None:
+            try:
+                return read(value)
+            except (TypeError, ValueError):
+                logger.warning("a time in the database counts as none, because it is %.80r", value)
+                return None
+
+        return tolerant
+
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
@@ -58,7 +76,10 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode  # created once; `json.
 
 
 class JsonText(TypeDecorator[Any]):
-    """A small JSON document that Rollguard writes, stored as text so that it reads the same in every client."""
+    """A small JSON document that Rollguard writes, stored as text so that it reads the same in every client.
+
+    What another program wrote in its place and is no JSON is None.
+    """
 
     impl = Text
     cache_ok = True
@@ -67,4 +88,8 @@ class JsonText(TypeDecorator[Any]):
         return None if value is None else _encode(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        return None if value is None else json.loads(value)
+        try:
+            return None if value is None else json.loads(value)
+        except (TypeError, ValueError, RecursionError):
+            logger.warning("JSON in the database counts as none, because it is %.80r", value)
+            return None

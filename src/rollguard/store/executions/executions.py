@@ -167,17 +167,22 @@ class Executions:
             for number, (unverified, _until) in enumerate(rollbacks)
         ]
 
-    def failures(self, session: Session, until: datetime, limit: int) -> tuple[list[Failure], list[Failure]]:
-        """Return the latest failures of the baseline and of the current window, at most `limit` of each."""
-        return (
-            self.failures_in(baseline_of(session, until), limit),
-            self.failures_in(current_of(session, until), limit),
-        )
+    def failures_before(
+        self, session: Session, until: datetime, limit: int, *, within: float | None = None
+    ) -> list[Failure]:
+        """Return the latest failures of the baseline, read within so many seconds; see `Rollups.failures`."""
+        return self._rollups.failures(baseline_of(session, until), limit, within=within)
+
+    def failures_since(
+        self, session: Session, until: datetime, limit: int, *, within: float | None = None
+    ) -> list[Failure]:
+        """Return the latest failures of the current window, read within so many seconds; see `Rollups.failures`."""
+        return self._rollups.failures(current_of(session, until), limit, within=within)
 
     def tool_names(self) -> list[str]:
         """Return every tool that has an execution, by name; one index lookup each."""
         with self._database.read() as connection:
-            return list(connection.scalars(_TOOLS))
+            return [name for name in connection.scalars(_TOOLS) if isinstance(name, str)]  # on SQLite also bytes
 
 
 _TOOLS = sa.text("""

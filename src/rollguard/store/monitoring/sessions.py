@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
-from functools import lru_cache
-from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Connection
 
-from rollguard.errors import InvalidSetting, SessionClosed, UnknownSession
+from rollguard.errors import SessionClosed, UnknownSession
 from rollguard.judge import Rules, Window
 from rollguard.model.check import NewCheck, reported_by
 from rollguard.model.event import EventKind
@@ -22,6 +18,7 @@ from rollguard.model.session import Session
 from rollguard.model.version import Deployment
 from rollguard.store import outbox, rollback_states
 from rollguard.store.database.engine import Database
+from rollguard.store.monitoring.rows import as_json, columns_of, readable, session_of
 from rollguard.store.schema import deployment_health_checks as c
 from rollguard.store.schema import deployment_monitoring as m
 from rollguard.store.schema import deployment_rollbacks as r
@@ -50,9 +47,6 @@ _LATEST_CHECKS = (
     .join_from(m, c, c.c.check_id == _LATEST_CHECK)
     .where(_GIVEN)
 )
-# The rules with a column of their own in the contract; the others are the JSON in `rules`.
-_OWN_COLUMN = ("monitoring_window_hours", "baseline_window_days", "regression_threshold")
-_stored_rules = attrgetter(*_OWN_COLUMN, m.c.rules.name)
 
 
 class Beginning:
@@ -114,7 +108,7 @@ class Sessions:
         if status is not None:
             query = query.where(m.c.status == status)
         with self._database.read() as connection:
-            return [_session(row) for row in connection.execute(query).fetchall()]
+            return readable(connection.execute(query).fetchall())
 
     def deployed_between(self, start: datetime, end: datetime) -> dict[str, list[datetime]]:
         """Return when each tool was deployed in [start, end], monitored or not; only tools that were deployed."""
@@ -131,10 +125,17 @@ class Sessions:
     def take(self, watcher: str, *, after: int, limit: int, now: datetime, until: datetime) -> list[Session]:
         """Take active sessions that no live watcher holds, by their ids, greater than `after`.
 
-        A watcher keeps its sessions by taking them again in time; otherwise others may take them from `until` on. This
-        only saves work: if two watchers check a session, it is still rolled back only once.
+        A watcher keeps its sessions by taking them again in time; otherwise others may take them from `until` on. A
+        lease that ends later than this one is of a clock that is ahead, or was, and holds nobody. This only saves work:
+        if two watchers check a session, it is still rolled back only once.
         """
-        free = sa.or_(m.c.watched_by.is_(None), m.c.watched_by == watcher, m.c.watched_until <= now)
+        free = sa.or_(
+            m.c.watched_by.is_(None),
+            m.c.watched_by == watcher,
+            m.c.watched_until.is_(None),
+            m.c.watched_until <= now,
+            m.c.watched_until > until,
+        )
         wanted = sa.and_(m.c.status == "active", m.c.session_id > after, free)
         some = sa.select(m.c.session_id).where(wanted).order_by(m.c.session_id).limit(limit)
         with self._database.write(durable=False) as connection:
@@ -142,7 +143,7 @@ class Sessions:
             rows = connection.execute(
                 sa.update(m).where(m.c.session_id.in_(ids)).values(watched_by=watcher, watched_until=until).returning(m)
             ).all()
-        return sorted((_session(row) for row in rows), key=lambda session: session.session_id)
+        return sorted(readable(rows), key=lambda session: session.session_id)
 
     def let_go(self, watcher: str) -> None:
         """Release the sessions of a watcher, so that others can take them at once."""
@@ -227,7 +228,9 @@ class Sessions:
                 connection.execute(_INSERT_CHECK, rows)
             outbox.add_all(connection, events, now)
             if baselines:
-                kept = [{"id": session_id, "window": window.to_dict()} for session_id, window in baselines.items()]
+                kept = [
+                    {"id": session_id, "window": as_json(window.to_dict())} for session_id, window in baselines.items()
+                ]
                 connection.execute(_KEEP_BASELINE, kept)
 
     def note_baselines(self, notes: Mapping[int, Sequence[str]]) -> None:
@@ -235,7 +238,7 @@ class Sessions:
         with self._database.write(durable=False) as connection:
             for session_id, sentences in notes.items():
                 connection.execute(
-                    sa.update(m).where(m.c.session_id == session_id).values(baseline_notes=list(sentences))
+                    sa.update(m).where(m.c.session_id == session_id).values(baseline_notes=as_json(list(sentences)))
                 )
 
     def checks(self, session_id: int, limit: int | None = None) -> list[dict[str, Any]]:
@@ -244,7 +247,7 @@ class Sessions:
             rows = connection.execute(
                 sa.select(c).where(c.c.session_id == session_id).order_by(c.c.check_id.desc()).limit(limit)
             )
-            return [dict(row._mapping) for row in rows]
+            return [dict(row._mapping) for row in rows if row.checked_at is not None]
 
     def _close(self, session_id: int, now: datetime, *conditions: sa.ColumnElement[bool], **values: Any) -> bool:
         with self._database.write() as connection:
@@ -269,13 +272,13 @@ def get(connection: Connection, session_id: int) -> Session:
     row = connection.execute(_GET, {"id": session_id}).one_or_none()
     if row is None:
         raise UnknownSession(f"there is no monitoring session {session_id}; list them with: rollguard sessions")
-    return _session(row)
+    return session_of(row)
 
 
 def get_all(connection: Connection, session_ids: Sequence[int]) -> dict[int, Session]:
     """Return the sessions that exist, by id."""
     rows = connection.execute(sa.select(m).where(m.c.session_id.in_(session_ids)))
-    return {row.session_id: _session(row) for row in rows}
+    return {session.session_id: session for session in readable(rows.all())}
 
 
 def start(
@@ -314,11 +317,11 @@ def start(
             version_number=version_number,
             live_before=live_before,
             notes=notes,
-            **_columns_of(rules),
+            **columns_of(rules),
         )
         .returning(m)
     ).one()
-    return _session(row)
+    return session_of(row)
 
 
 def close(
@@ -331,54 +334,3 @@ def close(
         .values(completed_at=now, **values)
     )
     return result.rowcount == 1
-
-
-def _columns_of(rules: Rules) -> dict[str, Any]:
-    values = rules.to_dict()
-    own = {name: values.pop(name) for name in _OWN_COLUMN}
-    return {**own, "rules": json.dumps(values, separators=(",", ":"))}
-
-
-@lru_cache(maxsize=1_024)  # most sessions are judged by the same rules
-def _rules(*stored: Any) -> tuple[Rules, str | None]:
-    """Return a session's rules, and why they are invalid, because another program may have written them."""
-    own = dict(zip(_OWN_COLUMN, stored, strict=False))
-    try:
-        return Rules().with_overrides(_parsed(stored[-1]) | own), None
-    except InvalidSetting as error:
-        with suppress(InvalidSetting):
-            return Rules(**own), str(error)
-        return Rules(), str(error)
-
-
-def _parsed(text: str) -> dict[str, Any]:
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidSetting("rules", f"{text[:80]!r} is not JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise InvalidSetting("rules", f"{text[:80]!r} is not a JSON object")
-    for name in _OWN_COLUMN:
-        if name in values:
-            raise InvalidSetting(f"rules.{name}", "it has a column of its own")
-    return values
-
-
-def _session(row: Row[Any]) -> Session:
-    rules, invalid_rules = _rules(*_stored_rules(row))
-    return Session(
-        session_id=row.session_id,
-        tool_name=row.tool_name,
-        deployment_time=row.deployment_time,
-        monitoring_started_at=row.monitoring_started_at,
-        status=row.status,
-        completed_at=row.completed_at,
-        notes=row.notes,
-        version_number=row.version_number,
-        live_before=row.live_before,
-        outcome=row.outcome,
-        rules=rules,
-        invalid_rules=invalid_rules,
-        baseline=None if row.baseline is None else Window.from_dict(row.baseline),
-        baseline_notes=tuple(row.baseline_notes or ()),
-    )

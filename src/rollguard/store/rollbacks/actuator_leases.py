@@ -9,7 +9,7 @@ Rollguard requests the live version again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,6 +23,8 @@ from rollguard.store.rollback_states import OPEN
 from rollguard.store.schema import deployment_rollbacks as r
 from rollguard.store.schema import tool_actuations as a
 from rollguard.store.versions import versions
+
+_LONGEST = timedelta(days=1)  # no request to a target takes longer
 
 
 class Actuations:
@@ -60,7 +62,7 @@ class Actuations:
         query = sa.select(a).where(a.c.unsettled_since.is_not(None), ~under_way).order_by(a.c.tool_name)
         if now is not None:
             query = query.where(
-                sa.or_(a.c.held_until.is_(None), a.c.held_until <= now),
+                sa.or_(a.c.held_until.is_(None), a.c.held_until <= now, a.c.held_until > now + _LONGEST),
                 sa.or_(a.c.next_attempt_at.is_(None), a.c.next_attempt_at <= now),
             )
         with self._database.read() as connection:
@@ -117,7 +119,7 @@ def take(connection: Connection, tool_name: str, *, holder: str, until: datetime
         values = {"tool_name": tool_name, "sequence": 1, "unsettled_since": now, "attempts": 0}
         connection.execute(sa.insert(a).values(**values, **lease))
         return 1
-    if known.held_until is not None and known.held_until > now:
+    if known.held_until is not None and now < known.held_until <= until:  # a later one is of a clock that is ahead
         return None
     sequence = int(known.sequence) + 1
     _update(

@@ -10,13 +10,18 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from rollguard.errors import RollbackRefused
-from rollguard.store import rollback_states
+from rollguard.store import outbox, rollback_states
 from rollguard.store.monitoring import sessions
 from rollguard.store.schema import deployment_rollbacks as r
 from rollguard.store.versions import quarantine, versions
 
 MANUAL = "manual"
 _DAY = timedelta(hours=24)
+INTENDED = (
+    *("tool_name", "session_id", "reason", "success_rate_drop"),
+    *("regression_severity", "rollback_type", "requested_by"),
+)
+"""What a record has as it was intended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,6 @@ class Intention:
     requested_by: str
     success_rate_drop: float | None = None
     regression_severity: str | None = None
-    investigation: dict[str, Any] | None = None
     mode: str = "act"
     max_per_day: int = 0
     quarantine: bool | None = None
@@ -114,6 +118,14 @@ def earlier_of_session(connection: Connection, intention: Intention) -> Row[Any]
     if row is not None and row.state not in rollback_states.HELD:
         raise RollbackRefused(f"{intention.tool_name}: rollback {row.rollback_id} is already {row.state}")
     return row
+
+
+def record_investigation(connection: Connection, rollback_id: int, investigation: dict[str, Any]) -> None:
+    """Record an investigation once. The event of a held rollback, which was written with the claim, gets it too."""
+    nothing_yet = sa.and_(r.c.rollback_id == rollback_id, r.c.investigation.is_(None))
+    state = connection.scalar(sa.update(r).where(nothing_yet).values(investigation=investigation).returning(r.c.state))
+    if state in rollback_states.HELD:
+        outbox.add_details(connection, rollback_id, {"investigation": investigation})
 
 
 def _refuse_stale(connection: Connection, intention: Intention) -> int | None:

@@ -121,6 +121,12 @@ class Rollbacks:
             values["attempts"] = earlier.attempts + int(earlier.state == "failed")
             return _moved(connection, rollback_states.CLAIM_AGAIN, _rollback(earlier), **values)
 
+    def investigated(self, rollback_id: int, investigation: dict[str, Any]) -> Rollback:
+        """Record what came with the deployment, if nothing is recorded yet."""
+        with self._database.write() as connection:
+            claims.record_investigation(connection, rollback_id, investigation)
+            return _get(connection, rollback_id)
+
     def overtake_if_stale(self, rollback_id: int, now: datetime) -> Rollback | None:
         """claimed or restored → overtaken: call it off if its session is over or its version no longer live.
 
@@ -355,14 +361,8 @@ def _why_stale(connection: Connection, going: Rollback) -> str | None:
 def _values(intention: Intention, decision: claims.Decision, actuator: str, now: datetime) -> dict[str, Any]:
     quarantines = not intention.manual if intention.quarantine is None else intention.quarantine
     return {
-        "tool_name": intention.tool_name,
-        "session_id": intention.session_id,
-        "reason": intention.reason,
-        "success_rate_drop": intention.success_rate_drop,
-        "regression_severity": intention.regression_severity,
-        "rollback_type": intention.rollback_type,
-        "requested_by": intention.requested_by,
-        "investigation": intention.investigation,
+        **{name: getattr(intention, name) for name in claims.INTENDED},
+        "investigation": None,  # comes after the claim, which waits for nothing
         "rollback_time": now,
         "claimed_at": now,
         "finished_at": None,

@@ -295,12 +295,24 @@ def collapsed_sql(dialect: str, keys: Keys | None, *, durations: bool = True) ->
 # Range by range here too, for the same reason.
 _LATEST_FIRST = "ORDER BY x.executed_at DESC, x.id DESC LIMIT :limit"
 _ROWS = {
-    "sqlite": f"SELECT {{columns}} FROM r CROSS JOIN tool_executions x WHERE {{where}} {_LATEST_FIRST}",
+    "sqlite": f"""
+SELECT {{columns}} FROM (
+    SELECT x.id FROM r CROSS JOIN tool_executions x WHERE {{where}} {_LATEST_FIRST}
+) latest CROSS JOIN tool_executions x ON x.id = latest.id {_LATEST_FIRST}""",
     "postgresql": f"""
 SELECT {{columns}} FROM r CROSS JOIN LATERAL (
     SELECT x.* FROM tool_executions x WHERE {{where}} {_LATEST_FIRST}
 ) x {_LATEST_FIRST}""",
 }
+
+
+# What another program stored may be of any length and, on SQLite, no text at all.
+_SHORT = {
+    "sqlite": "CASE typeof({0}) WHEN 'text' THEN substr({0}, 1, {most}) WHEN 'blob' THEN '<blob>' END AS {1}",
+    "postgresql": "left({0}, {most}) AS {1}",
+}
+SHOWN = 500
+"""Characters of each text of a failure that are read."""
 
 
 def _rows_sql(dialect: str, columns: Sequence[sa.Column[Any]], *, failed: bool) -> sa.TextualSelect:
@@ -310,7 +322,13 @@ def _rows_sql(dialect: str, columns: Sequence[sa.Column[Any]], *, failed: bool) 
         f"AND NOT ({_retried(dialect)}) AND NOT EXISTS (SELECT 1 FROM superseded_executions s WHERE s.id = x.id) "
         "AND x.id NOT IN (SELECT id FROM superseding)"
     )
-    read = ", ".join(f"x.{column.name}" for column in columns)
+    short = [t.c.execution_id, t.c.error_type, t.c.error, t.c.parameters] if failed else []
+    read = ", ".join(
+        _SHORT[dialect].format(f"x.{column.name}", column.name, most=SHOWN)
+        if column in set(short)
+        else f"x.{column.name}"
+        for column in columns
+    )
     rows, given = _ROWS[dialect].format(columns=read, where=where), _given_sql(dialect, "ranges", _RANGE)
     return _text_of(f"WITH r AS MATERIALIZED ({given}), {NEWLY_SUPERSEDED[dialect]} {rows}").columns(*columns)
 

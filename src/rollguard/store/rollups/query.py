@@ -73,13 +73,19 @@ class Rollups:
         """Return (executed_at, success, error_type) of the latest executions that count, the latest first."""
         return [(row[0], row[1], row[2]) for row in self._rows(self._outcomes, selections, limit)]
 
-    def failures(self, selections: Sequence[Selection], limit: int) -> list[Failure]:
-        """Return the latest failures that count and whose rows are still stored, the latest first."""
-        return [Failure(*row) for row in self._rows(self._failures, selections, limit)]
+    def failures(self, selections: Sequence[Selection], limit: int, *, within: float | None = None) -> list[Failure]:
+        """Return the latest failures that count and whose rows are still stored, the latest first; texts are cut.
 
-    def _rows(self, rows: sa.TextualSelect, selections: Sequence[Selection], limit: int) -> Sequence[Any]:
+        Args:
+            within: seconds that it may take.
+        """
+        return [Failure(*row) for row in self._rows(self._failures, selections, limit, within)]
+
+    def _rows(
+        self, rows: sa.TextualSelect, selections: Sequence[Selection], limit: int, within: float | None = None
+    ) -> Sequence[Any]:
         ranges = [_range(0, selection, RAW, *_texts(selection.start, selection.end)) for selection in selections]
-        with self._database.read() as connection:
+        with self._database.read(within=within) as connection:
             return connection.execute(rows, {"ranges": json.dumps(ranges), "limit": limit}).fetchall()
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import re
 from typing import Any
 
@@ -14,6 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from rollguard.store.schema.migrations.statements import run, statements
+
+logger = logging.getLogger(__name__)
 
 FROM, TO = "0012", "0013"
 
@@ -33,6 +36,7 @@ _RULES = {
     "mode": "mode",
     "max_rollbacks_per_day": "max_rollbacks_per_day",
 }
+_ITS_OWN = re.compile(r"CREATE (?:TABLE|(UNIQUE )?INDEX (\w+) ON) deployment_monitoring ")
 _KEPT = (
     "session_id, tool_name, deployment_time, monitoring_started_at, monitoring_window_hours, baseline_window_days, "
     "regression_threshold, status, completed_at, notes, version_number, live_before, outcome, baseline, "
@@ -45,7 +49,12 @@ def bring_over(connection: Connection) -> None:
     columns = ", ".join(_RULES)
     sessions = connection.exec_driver_sql(f"SELECT session_id, {columns} FROM deployment_monitoring").mappings()
     rules = [{"session_id": row["session_id"], "rules": _json(row)} for row in sessions]
-    run(connection, _rebuilt() if connection.dialect.name == "sqlite" else _altered())
+    if connection.dialect.name == "sqlite":
+        own = _of_the_user(connection)
+        run(connection, _rebuilt())
+        _make_again(connection, own)
+    else:
+        run(connection, _altered())
     if rules:
         update = sa.text("UPDATE deployment_monitoring SET rules = :rules WHERE session_id = :session_id")
         connection.execute(update, rules)
@@ -63,15 +72,33 @@ def _json(row: Any) -> str:
 
 def _rebuilt() -> list[str]:
     """Replace the table: SQLite drops no column that a constraint of the table names."""
-    its_own = re.compile(r"CREATE (TABLE|(UNIQUE )?INDEX \w+ ON) deployment_monitoring ")
     return [
         "PRAGMA defer_foreign_keys = ON",  # its rows are gone for a moment; the commit checks that they are back
         f"CREATE TEMPORARY TABLE sessions_before AS SELECT {_KEPT} FROM deployment_monitoring",
         "DROP TABLE deployment_monitoring",
-        *filter(its_own.match, statements("0013_baseline", "sqlite")),
+        *filter(_ITS_OWN.match, statements("0013_baseline", "sqlite")),
         f"INSERT INTO deployment_monitoring ({_KEPT}) SELECT {_KEPT} FROM sessions_before",
         "DROP TABLE sessions_before",
     ]
+
+
+def _of_the_user(connection: Connection) -> list[str]:
+    """Return the statements of the indexes and triggers of the table that Rollguard did not make."""
+    rows = connection.exec_driver_sql(
+        "SELECT name, sql FROM sqlite_master WHERE tbl_name = 'deployment_monitoring' AND type IN ('index', 'trigger') "
+        "AND sql IS NOT NULL ORDER BY rowid"
+    )
+    ours = {match[2] for match in map(_ITS_OWN.match, statements("0013_baseline", "sqlite")) if match and match[2]}
+    return [sql for name, sql in rows if name not in ours]
+
+
+def _make_again(connection: Connection, own: list[str]) -> None:
+    for sql in own:
+        try:
+            with connection.begin_nested():
+                run(connection, [sql])
+        except sa.exc.DBAPIError as error:  # on a column that is gone
+            logger.warning("not made again, for it does not fit the new schema (%s): %s", error.orig, sql)
 
 
 def _altered() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from rollguard.errors import NotARollguardStore, SchemaTooNew, SchemaTooOld
+from rollguard.errors import NotARollguardStore, SchemaDamaged, SchemaTooNew, SchemaTooOld
 from rollguard.store.database.engine import Database
 from rollguard.store.schema import bring_over
+from rollguard.store.schema.migrations.held_types import trigger_names
 
 if TYPE_CHECKING:  # importing Alembic is slow, and a store that is up to date does not need it
     from alembic.runtime.migration import MigrationContext
@@ -69,6 +71,37 @@ def migrate(database: Database) -> None:
         if present != target:
             with Operations.context(context):
                 context.run_migrations()
+
+
+def parts(dialect: str) -> set[str]:
+    """Return the names of the tables, indexes, views, functions and triggers of this code's schema."""
+    made = re.compile(r"^CREATE (?:OR REPLACE )?(?:UNIQUE )?(?:TABLE|INDEX|VIEW|FUNCTION|TRIGGER) (\w+)", re.MULTILINE)
+    files = sorted((_MIGRATIONS / "versions").glob(f"*.{dialect}.sql"))
+    named = {name for file in files for name in made.findall(file.read_text("utf-8"))}
+    return named | trigger_names() if dialect == "sqlite" else named
+
+
+def check_replaced(url: str, busy_timeout: float, *, thorough: bool) -> None:
+    """Check, and migrate, the SQLite file that is now where a store has its own. An empty one gets no schema.
+
+    Args:
+        thorough: look through the whole file for damage.
+
+    Raises:
+        StoreError: it cannot be used.
+    """
+    database = Database(url, busy_timeout=busy_timeout, create=False)
+    try:
+        if thorough:
+            with database.read() as connection:
+                found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+            if found != "ok":
+                raise NotARollguardStore(f"{database} is damaged; restore a backup ({found})")
+        if current(database) is None:
+            raise SchemaDamaged(f"{database} was replaced by a file that is no store of Rollguard; restore a backup")
+        migrate(database)
+    finally:
+        database.close()
 
 
 def refuse_unknown(revision: str | None, database: Database) -> None:

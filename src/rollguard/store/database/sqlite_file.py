@@ -1,0 +1,207 @@
+"""The SQLite file that is open, and whether it is still the one at its path.
+
+A connection keeps what it opened. When the file is deleted, or another one is put in its place, SQLite goes on reading
+and writing what nobody else can see. So Rollguard compares the file and its write-ahead log with what it opened before
+each use, and again after each commit.
+
+References:
+    https://www.sqlite.org/howtocorrupt.html, sections 1.3 and 1.4: a log beside another database spoils it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import sqlite3
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from rollguard.errors import SchemaDamaged, StoreUnavailable
+
+logger = logging.getLogger(__name__)
+
+Stamp = tuple[int, int]  # device and inode
+_HEADER = 32  # bytes at the beginning of a log
+_TRIES = 3  # to open a file that is replaced at this moment
+
+
+def text_of(stored: bytes) -> str:
+    """Return text as it is read from SQLite, which takes bytes that are no UTF-8 from other programs."""
+    return stored.decode("utf-8", "replace")
+
+
+class SqliteFile:
+    """A SQLite file by its path.
+
+    Args:
+        path: where it is, absolutely.
+        name: how errors name it.
+        create: whether it is made if it is missing, until it was opened once.
+
+    Attributes:
+        broken: whether the connections must be renewed, because the file could not be used through them.
+        replaced: whether it was replaced, and what knows of the former one was not told yet.
+        shrunk: whether it became smaller, so that it may have been cut off.
+    """
+
+    def __init__(self, path: Path, name: str, *, create: bool = True) -> None:
+        self.path, self.name = path, name
+        self.broken = self.replaced = self.shrunk = False
+        self._size = 0
+        self._file, self._wal, self._shm = str(path), f"{path}-wal", f"{path}-shm"
+        self._create = create
+        self._opened: Stamp | None = None
+        self._left: tuple[Stamp, bytes] | None = None  # the log that was there when the last connection was closed
+        self._logs: tuple[Stamp | None, Stamp | None] = (None, None)  # of what is open: log and its index
+
+    @property
+    def may_create(self) -> bool:
+        """Return whether opening it may make it."""
+        return self._create and self._opened is None
+
+    def open(self, connect: Callable[[], sqlite3.Connection]) -> tuple[sqlite3.Connection, Stamp | None]:
+        """Connect, and return what was opened.
+
+        Raises:
+            StoreUnavailable: it is replaced again and again.
+        """
+        for _ in range(_TRIES):
+            before = _stamp(self._file)
+            connection = connect()
+            after = _stamp(self._file)
+            if before in (None, after) and self._opened in (None, after):
+                self._opened = after
+                return connection, after
+            connection.close()  # before it read anything; the next use finds that the file was replaced
+        raise StoreUnavailable(f"{self.name} is being replaced; try again")
+
+    def opened_log(self) -> Stamp | None:
+        """Note the write-ahead log that the latest connection opened, and return it."""
+        self._logs = _stamp(self._wal), _stamp(self._shm)
+        return self._logs[0]
+
+    def closed(self) -> None:
+        """Note that no connection is open, so that other processes may remove and make the log."""
+        self._logs = (None, None)
+        self._left = self._log_there()
+
+    def is_same(self) -> bool:
+        """Return whether the connections have open what is at the path, and can use it.
+
+        Raises:
+            StoreUnavailable: the file is gone, or empty.
+        """
+        if self._opened is None:
+            if not self.may_create and _stamp(self._file) is None:
+                raise self._gone("is gone")
+            return True
+        try:
+            found = os.stat(self._file)  # noqa: PTH116 - a `Path` takes four times as long
+        except OSError as error:
+            raise self._gone("is gone") from error
+        if not stat.S_ISREG(found.st_mode):
+            raise self._gone("is no file")
+        before, self._size = self._size, found.st_size
+        if not found.st_size:
+            raise self._gone("was emptied")
+        if found.st_size < before:
+            self.broken = self.shrunk = True
+        log = self._logs[0]
+        same = self._opened == (found.st_dev, found.st_ino) and (log is None or log == _stamp(self._wal))
+        return same and not self.broken
+
+    def _gone(self, what: str) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"{self.name} {what}; put it back, from a backup if need be, or remove what is left of it and make a new "
+            "one with any command of rollguard"
+        )
+
+    def refuse_ghost(self, opened: Stamp | None, log: Stamp | None) -> None:
+        """Raise `StoreUnavailable` if a transaction was committed to what is no longer at the path."""
+        if opened is not None and (_stamp(self._file) != opened or (log is not None and _stamp(self._wal) != log)):
+            self.broken = True
+            raise StoreUnavailable(
+                f"{self.name} was removed or replaced during a transaction, so what it wrote may be lost; try again"
+            )
+
+    def renew(self, close: Callable[[], None]) -> None:
+        """Get ready to open what is at the path now. No thread uses a connection.
+
+        Args:
+            close: closes every connection of this process.
+
+        Raises:
+            SchemaDamaged: it is no store.
+            StoreUnavailable: the log of the file before cannot be put aside.
+        """
+        present = _stamp(self._file)
+        self._size = 0
+        if present not in (None, self._opened):
+            logger.warning("%s was replaced; from now on the new file counts", self.name)
+            self.replaced = True
+            self._replace(close)
+        else:
+            if not self.broken:
+                logger.warning("%s lost its write-ahead log, so it is opened anew", self.name)
+            close()
+        self._opened, self.broken = present or self._opened, False
+
+    def _replace(self, close: Callable[[], None]) -> None:
+        """Close the former file, and put its log aside, which would spoil the new one; leave any other log."""
+        try:
+            with open(self._wal, "rb") as log:  # noqa: PTH123 - while it is open, no later log gets its inode
+                fcntl.flock(log, fcntl.LOCK_EX)  # of several processes, one puts it aside
+                old = self._is_old(self._log_there())
+                close()
+                self._refuse_foreign()
+                if old:
+                    # The index first: where the log is missing, nobody need ask for its index.
+                    Path(self._shm).unlink(missing_ok=True)
+                    aside = f"{self._wal}-former-{os.fstat(log.fileno()).st_ino}"
+                    Path(self._wal).rename(aside)
+                    logger.warning("the log of the former file is kept as %s", aside)
+        except FileNotFoundError:
+            close()
+            self._refuse_foreign()
+        except OSError as error:
+            raise StoreUnavailable(
+                f"{self.name} was replaced, and the former log would spoil it: move {self._wal} away ({error})"
+            ) from error
+
+    def _refuse_foreign(self) -> None:
+        """Raise `SchemaDamaged` if the new file is no store. Should the former one come back, it needs its log."""
+        try:
+            with contextlib.closing(sqlite3.connect(f"{self.path.as_uri()}?mode=ro&immutable=1", uri=True)) as file:
+                if file.execute("SELECT version_num FROM rollguard_schema_version").fetchone():
+                    return
+        except sqlite3.Error as error:
+            raise SchemaDamaged(
+                f"{self.name} was replaced by a file that is no store of Rollguard ({error}); restore a backup"
+            ) from error
+        raise SchemaDamaged(f"{self.name} was replaced by a store without a schema; restore a backup")
+
+    def _is_old(self, there: tuple[Stamp, bytes] | None) -> bool:
+        log, index = self._logs
+        if there is None or log is None:  # nothing is open: only the random header tells the log from a later one
+            return there is not None and there == self._left
+        return there[0] == log and _stamp(self._shm) in (None, index)
+
+    def _log_there(self) -> tuple[Stamp, bytes] | None:
+        """Return which log is beside the file: its inode, which others may get later, and its random header."""
+        try:
+            with open(self._wal, "rb") as log:  # noqa: PTH123
+                found = os.fstat(log.fileno())
+                return (found.st_dev, found.st_ino), log.read(_HEADER)
+        except OSError:
+            return None
+
+
+def _stamp(path: str) -> Stamp | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - a `Path` takes four times as long
+    except OSError:  # also a folder that is gone, or may not be read
+        return None
+    return found.st_dev, found.st_ino

@@ -1,0 +1,126 @@
+"""Rows of `deployment_monitoring` as sessions. Another program may have written anything into them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import lru_cache
+from itertools import chain
+from operator import attrgetter
+from typing import Any
+
+from sqlalchemy.engine import Row
+
+from rollguard.errors import InvalidSetting, StoreError
+from rollguard.judge import Rules, Window
+from rollguard.model.session import Session
+from rollguard.store.schema import deployment_monitoring as m
+
+logger = logging.getLogger(__name__)
+
+# The rules with a column of their own in the contract; the others are the JSON in `rules`.
+_OWN_COLUMN = ("monitoring_window_hours", "baseline_window_days", "regression_threshold")
+_stored_rules = attrgetter(*_OWN_COLUMN, m.c.rules.name)
+
+
+def columns_of(rules: Rules) -> dict[str, Any]:
+    """Return rules as the columns of a session."""
+    values = rules.to_dict()
+    own = {name: values.pop(name) for name in _OWN_COLUMN}
+    return {**own, "rules": as_json(values)}
+
+
+def as_json(value: Any) -> str:
+    """Return JSON as it is stored."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+@lru_cache(maxsize=1_024)  # most sessions are judged by the same rules
+def _rules(*stored: Any) -> tuple[Rules, str | None]:
+    """Return a session's rules, and why they are invalid, because another program may have written them."""
+    own = dict(zip(_OWN_COLUMN, stored, strict=False))
+    try:
+        return Rules().with_overrides(_parsed(stored[-1]) | own), None
+    except InvalidSetting as error:
+        with suppress(InvalidSetting):
+            return Rules(**own), str(error)
+        return Rules(), str(error)
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidSetting("rules", f"{text[:80]!r} is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise InvalidSetting("rules", f"{text[:80]!r} is not a JSON object")
+    for name in _OWN_COLUMN:
+        if name in values:
+            raise InvalidSetting(f"rules.{name}", "it has a column of its own")
+    return values
+
+
+def _baseline(text: str | None) -> tuple[Window | None, str | None]:
+    """Return a session's stored baseline, and why it is invalid, because another program may have written it."""
+    if text is None:
+        return None, None
+    try:
+        window = Window.from_dict(json.loads(text))
+        counts = [window.total, window.successes, window.timed, *chain.from_iterable(window.histogram)]
+        if any(type(count) is not int for count in counts) or not math.isfinite(window.duration_sum_ms):
+            raise ValueError("it holds what is no number")
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        return None, f"baseline: {text[:80]!r} is none that a check kept ({error}); set it to NULL"
+    return window, None
+
+
+def _notes(text: str | None) -> tuple[str, ...]:
+    try:
+        notes = [] if text is None else json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        notes = None
+    if not isinstance(notes, list):
+        return (f"what is mixed in it is not known: baseline_notes is {str(text)[:80]!r}",)
+    return tuple(map(str, notes))
+
+
+def readable(rows: Iterable[Row[Any]]) -> list[Session]:
+    """Return sessions without those whose rows another program made unreadable; each is logged."""
+    sessions = []
+    for row in rows:
+        try:
+            sessions.append(session_of(row))
+        except StoreError as error:
+            logger.error("it is left out: %s", error)
+    return sessions
+
+
+def session_of(row: Row[Any]) -> Session:
+    """Return the session of a row.
+
+    Raises:
+        StoreError: another program made the row unreadable.
+    """
+    if not isinstance(row.tool_name, str) or None in (row.deployment_time, row.monitoring_started_at):
+        raise StoreError(f"session {row.session_id} cannot be read; correct or delete its row in deployment_monitoring")
+    rules, invalid_rules = _rules(*_stored_rules(row))
+    baseline, invalid_baseline = _baseline(row.baseline)
+    return Session(
+        session_id=row.session_id,
+        tool_name=row.tool_name,
+        deployment_time=row.deployment_time,
+        monitoring_started_at=row.monitoring_started_at,
+        status=row.status,
+        completed_at=row.completed_at,
+        notes=row.notes,
+        version_number=row.version_number,
+        live_before=row.live_before,
+        outcome=row.outcome,
+        rules=rules,
+        invalid_rules=invalid_rules or invalid_baseline,
+        baseline=baseline,
+        baseline_notes=_notes(row.baseline_notes),
+    )

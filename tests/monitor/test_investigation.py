@@ -1,0 +1,117 @@
+"""The investigation of a rollback: after the claim, bounded, and never what stops a rollback."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from rollguard.errors import StoreBusy
+from rollguard.model.rollback import Rollback
+from rollguard.rollback import investigation_of
+from tests.conftest import NOW, Guard
+from tests.monitor.helpers import LATER, regressed
+
+
+def rolled_back(guard: Guard, session_id: int) -> Rollback:
+    """The rollback of the session, which the check called for."""
+    assert guard.monitor.auto_rollback_if_needed("my_tool", session_id, now=LATER)["rollback_performed"]
+    rollback = guard.store.rollbacks.of_session(session_id)
+    assert rollback is not None
+    return rollback
+
+
+def fail(guard: Guard, count: int, error: str) -> None:
+    """So many failures of the deployed version, with an error of that text."""
+    guard.store.store_tool_executions(
+        {
+            "tool_name": "my_tool",
+            "success": False,
+            "error": error,
+            "parameters": {"number": number},
+            "executed_at": NOW + timedelta(milliseconds=number),
+        }
+        for number in range(count)
+    )
+
+
+def test_a_blob_in_an_error_stops_nothing(guard: Guard) -> None:
+    """An error that another program stored as bytes is one more signature, and the rollback is made."""
+    session_id = regressed(guard)
+    blob = "x'ff00'" if guard.store.database.dialect == "sqlite" else "'\\xff00'::bytea::text"
+    with guard.store.database.write() as connection:
+        if guard.store.database.dialect == "sqlite":  # what was stored before it was refused
+            connection.exec_driver_sql("DROP TRIGGER tool_executions_checked")
+        connection.exec_driver_sql(
+            "INSERT INTO tool_executions (tool_name, success, error, error_type, executed_at) "
+            f"VALUES ('my_tool', FALSE, {blob}, {blob}, '{NOW:%Y-%m-%d %H:%M:%S}.000001')"
+        )
+    found = rolled_back(guard, session_id).investigation
+    assert found is not None
+    assert (found["failures_since"], found["incomplete"]) == (11, None)
+
+
+def test_many_long_failures_delay_nothing(guard: Guard) -> None:
+    """Of many failures of 8 KB an investigation reads the latest, cut, and says what it left out."""
+    session_id = regressed(guard)
+    fail(guard, 1_500, "ValueError: it's " + "1, 'a', 0x5f " * 600)
+    guard.store.fold()
+    session = guard.session(session_id)
+    began = time.thread_time()
+    found = investigation_of(guard.store, session, LATER, within=60.0)
+    assert time.thread_time() - began < 2.0  # 0.1 s
+    counted = (found["failures_since"], found["failures_before"], found["incomplete"])
+    assert counted == (1_000, 5, "only the latest 1,000 and 5 failures were counted")
+    assert all(len(sample["error"]) <= 500 for entry in found["signatures"] for sample in entry["samples"])
+
+
+def test_its_failure_is_part_of_the_record(guard: Guard) -> None:
+    """A database that takes too long to answer ends the investigation, which says so, and not the rollback."""
+    session_id = regressed(guard)
+    found = investigation_of(guard.store, guard.session(session_id), LATER, within=-1.0)
+    slow = guard.store.database.dialect == "sqlite"  # PostgreSQL's shortest time is a millisecond
+    assert not slow or "StoreBusy" in found["incomplete"]
+    with guard.store.database.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE superseded_executions RENAME TO elsewhere")
+    found = investigation_of(guard.store, guard.session(session_id), LATER)
+    assert "it failed: " in found["incomplete"]
+    assert found["signatures"] == []
+
+
+def test_a_read_is_given_up_in_time(guard: Guard) -> None:
+    """A statement that would run for hours ends when its time is over, and the connection is as good as before."""
+    endless = "WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {}) SELECT COUNT(*) FROM s"
+    with pytest.raises(StoreBusy, match="took too long"), guard.store.database.read(within=0.01) as connection:
+        connection.execute(sa.text(endless.format(10**12)))
+    with guard.store.database.read() as connection:
+        assert connection.scalar(sa.text(endless.format(200_000))) == 200_000
+
+
+def test_the_claim_comes_first(guard: Guard) -> None:
+    """A rollback is claimed before anything is read for its investigation, and a recovered claim gets one too."""
+    session_id = regressed(guard)
+    claimed = []
+
+    def investigate_after(*_given: object) -> None:
+        claimed.extend(guard.store.rollbacks.open())
+
+    original = guard.store.rollbacks.investigated
+    guard.store.rollbacks.investigated = lambda *given: (investigate_after(), original(*given))[1]  # type: ignore[method-assign]
+    rollback = rolled_back(guard, session_id)
+    assert [(one.state, one.investigation) for one in claimed] == [("claimed", None)]
+    assert rollback.investigation is not None
+
+
+def test_the_event_of_a_held_rollback_has_it(guard: Guard) -> None:
+    """Where a session only observes, what people are told has the investigation, and so has the record."""
+    session_id = regressed(guard, mode="observe")
+    guard.monitor.dispatcher.deliver(LATER)
+    report = guard.monitor.session_checks.run([guard.session(session_id)], LATER)
+    list(report)
+    (pending,) = guard.store.outbox.take_due(LATER)
+    rollback = guard.store.rollbacks.of_session(session_id)
+    assert rollback is not None
+    assert rollback.investigation == pending.event["details"]["investigation"]
+    assert rollback.investigation["failures_since"] == 10

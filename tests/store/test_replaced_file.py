@@ -1,0 +1,361 @@
+"""A SQLite file that changes under a running process: seen at the next use, reported, and nothing acknowledged lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import multiprocessing
+import os
+import random
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rollguard import AutonomousLoop, DeploymentMonitor, ExecutionStore, ToolRegistry
+from rollguard.errors import NotARollguardStore, SchemaDamaged, StoreReadOnly, StoreUnavailable
+from rollguard.record import Recorder, Spool
+from tests.conftest import code
+
+
+@pytest.fixture
+def file(tmp_path: Path, sqlite_template: Path) -> Path:
+    """A store's file, with nothing in it."""
+    path = tmp_path / "rollguard.db"
+    path.write_bytes(sqlite_template.read_bytes())
+    return path
+
+
+@pytest.fixture
+def opened(file: Path) -> Iterator[ExecutionStore]:
+    """The store, opened by this process."""
+    with contextlib.ExitStack() as ended:
+        store = ExecutionStore(f"sqlite:///{file}", busy_timeout=0.05)
+        ended.callback(store.close)
+        yield store
+
+
+def backup(file: Path) -> Path:
+    """A copy as SQLite makes it, of what is committed."""
+    copy = file.with_name("backup.db")
+    copy.unlink(missing_ok=True)
+    connection = sqlite3.connect(file)
+    connection.execute("VACUUM INTO ?", (str(copy),))
+    connection.close()
+    return copy
+
+
+def stored(file: Path) -> list[str]:
+    """The tools of the executions in the file at this path, as any other program reads them."""
+    connection = sqlite3.connect(file)
+    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    rows = connection.execute("SELECT tool_name FROM tool_executions ORDER BY id").fetchall()
+    connection.close()
+    return [name for (name,) in rows]
+
+
+def record(store: ExecutionStore, name: str) -> None:
+    store.store_tool_execution(tool_name=name, success=True)
+
+
+def test_a_restored_backup_is_used_at_once(
+    opened: ExecutionStore, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is written after a backup was put in the file's place is in it, undamaged by the old file's log."""
+    record(opened, "before")
+    copy = backup(file)
+    for _ in range(300):
+        record(opened, "after")
+    with caplog.at_level(logging.WARNING):
+        copy.replace(file)
+        record(opened, "new")
+    assert stored(file) == ["before", "new"]
+    assert opened.executions.tool_names() == ["before", "new"]
+    assert "was replaced" in caplog.text
+
+
+def test_two_stores_of_one_file_agree(opened: ExecutionStore, file: Path) -> None:
+    """Of two that notice the new file one removes the old one's log, and both write to the same file."""
+    with ExecutionStore(f"sqlite:///{file}") as other:
+        record(opened, "before")
+        record(other, "before")
+        copy = backup(file)
+        record(other, "lost with the old file")
+        copy.replace(file)
+        record(opened, "one")
+        record(other, "two")
+        record(opened, "three")
+    assert stored(file) == ["before", "before", "one", "two", "three"]
+
+
+def test_a_file_that_is_replaced_during_a_transaction(opened: ExecutionStore, file: Path) -> None:
+    """A commit to a file that is no longer there is not acknowledged."""
+    copy = backup(file)
+    with pytest.raises(StoreUnavailable, match="during a transaction"), opened.database.write() as connection:  # noqa: PT012
+        connection.exec_driver_sql("INSERT INTO tool_executions (tool_name, success) VALUES ('ghost', TRUE)")
+        copy.replace(file)
+    record(opened, "new")
+    assert stored(file) == ["new"]
+
+
+def test_a_log_that_is_removed(opened: ExecutionStore, file: Path) -> None:
+    """Where the write-ahead log is deleted under a process, it does not write on into what nobody else can see."""
+    record(opened, "in the log")
+    for log in ("-wal", "-shm"):
+        file.with_name(file.name + log).unlink()
+    record(opened, "after")
+    assert stored(file) == ["in the log", "after"]
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_calls_wait_while_the_file_is_gone(opened: ExecutionStore, file: Path, tmp_path: Path, durable: bool) -> None:
+    """Calls made while the file is missing are spooled, and stored in what is put in its place; no file is made."""
+    recorder = Recorder(opened, Spool(tmp_path / "spool.jsonl"), durable=durable, flush_interval=3600, retry_after=0.0)
+    recorder.record(tool_name="before", success=True)
+    copy = backup(file)
+    file.unlink()
+    for number in range(3):
+        recorder.record(tool_name=f"meanwhile {number}", success=True)
+    assert recorder.spool.pending
+    assert not file.exists()
+    with pytest.raises(StoreUnavailable, match=r"is gone; put it back"):
+        opened.executions.tool_names()
+    copy.replace(file)
+    recorder.flush()
+    assert stored(file) == ["before", *(f"meanwhile {number}" for number in range(3))]
+    assert recorder.lost == 0
+
+
+def test_a_file_that_is_moved_away_and_back(opened: ExecutionStore, file: Path) -> None:
+    """The same file, back in its place, has everything, also what was in its log only."""
+    record(opened, "before")
+    file.rename(file.with_name("aside"))
+    with pytest.raises(StoreUnavailable, match="is gone"):
+        record(opened, "meanwhile")
+    file.with_name("aside").rename(file)
+    record(opened, "after")
+    assert stored(file) == ["before", "after"]
+
+
+def test_an_emptied_file(opened: ExecutionStore, file: Path) -> None:
+    """A file that was cut to nothing is refused, and left as it is, until a backup is in its place."""
+    record(opened, "before")
+    copy = backup(file)
+    os.truncate(file, 0)
+    with pytest.raises(StoreUnavailable, match="was emptied"):
+        record(opened, "meanwhile")
+    assert file.stat().st_size == 0
+    copy.replace(file)
+    record(opened, "after")
+    assert stored(file) == ["before", "after"]
+
+
+def test_a_file_that_is_cut_off(opened: ExecutionStore, file: Path) -> None:
+    """A file that became shorter is looked through for damage before anything more is acknowledged."""
+    copy = backup(file)
+    size = file.stat().st_size
+    record(opened, "before")
+    os.truncate(file, size // 2)
+    with pytest.raises((StoreUnavailable, NotARollguardStore)):
+        record(opened, "meanwhile")
+    with pytest.raises((StoreUnavailable, NotARollguardStore)):
+        record(opened, "meanwhile")
+    copy.replace(file)
+    record(opened, "after")
+    assert stored(file) == ["after"]
+
+
+def test_a_database_of_something_else(opened: ExecutionStore, file: Path, tmp_path: Path) -> None:
+    """Another program's database in the file's place is refused and left alone; the right one comes back whole."""
+    record(opened, "before")
+    os.link(file, file.with_name("former.db"))
+    other = tmp_path / "other.db"
+    connection = sqlite3.connect(other)
+    connection.execute("CREATE TABLE mine (x)")
+    connection.commit()
+    connection.close()
+    other.replace(file)
+    for _ in range(2):
+        with pytest.raises(SchemaDamaged, match="no store of Rollguard"):
+            record(opened, "lost")
+    connection = sqlite3.connect(f"{file.as_uri()}?immutable=1", uri=True)
+    assert [name for (name,) in connection.execute("SELECT name FROM sqlite_master")] == ["mine"]
+    connection.close()
+    file.with_name("former.db").replace(file)
+    record(opened, "after")
+    assert stored(file) == ["before", "after"]
+
+
+def test_a_connection_that_may_only_read_is_renewed(opened: ExecutionStore) -> None:
+    """What was opened while the file was read-only does not stay so when it can be written again."""
+    with opened.database.read() as connection:
+        connection.exec_driver_sql("PRAGMA query_only = ON")  # what SQLite makes of such a connection
+    with pytest.raises(StoreReadOnly):
+        record(opened, "refused")
+    record(opened, "taken")
+    assert opened.executions.tool_names() == ["taken"]
+
+
+def test_a_file_that_is_corrupted_and_repaired(opened: ExecutionStore, file: Path) -> None:
+    """While its pages are garbage a file is refused; once they are right again, the same process goes on."""
+    record(opened, "before")
+    opened.close()
+    good = file.read_bytes()
+    file.write_bytes(b"garbage!" * (len(good) // 8))
+    with pytest.raises(NotARollguardStore):
+        record(opened, "meanwhile")
+    for log in ("-wal", "-shm"):
+        file.with_name(file.name + log).unlink(missing_ok=True)
+    file.write_bytes(good)
+    record(opened, "after")
+    assert stored(file) == ["before", "after"]
+
+
+def test_waiting_for_executions_goes_on_with_the_new_file(opened: ExecutionStore, file: Path) -> None:
+    """Who waits for arrivals hears of those in the new file."""
+    record(opened, "before")
+    arrivals = opened.arrivals()
+    arrivals.wait(0.0)
+    backup(file).replace(file)
+    arrivals.wait(0.0)
+    connection = sqlite3.connect(file)
+    connection.execute("INSERT INTO tool_executions (tool_name, success) VALUES ('new', TRUE)")
+    connection.commit()
+    connection.close()
+    assert arrivals.wait(10.0) == {"new"}
+    arrivals.close()
+
+
+def test_a_new_file_while_other_threads_are_inside(opened: ExecutionStore, file: Path) -> None:
+    """Nobody opens the new file before the last transaction on the old one is over."""
+    copy = backup(file)
+    inside, leave = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        with contextlib.suppress(StoreUnavailable), opened.database.write() as connection:
+            connection.exec_driver_sql("INSERT INTO tool_executions (tool_name, success) VALUES ('ghost', TRUE)")
+            inside.set()
+            leave.wait(60)
+
+    thread = threading.Thread(target=slow)
+    thread.start()
+    inside.wait(60)
+    copy.replace(file)
+    threading.Timer(0.05, leave.set).start()
+    record(opened, "new")
+    thread.join()
+    assert stored(file) == ["new"]
+
+
+async def test_a_watch_goes_on_with_a_restored_backup(file: Path, tmp_path: Path) -> None:
+    """A loop whose file is replaced checks the sessions of the new one, not those of a ghost."""
+    with ExecutionStore(f"sqlite:///{file}") as store:
+        registry = ToolRegistry(tmp_path / "tools", store=store)
+        monitor = DeploymentMonitor(store, registry)
+        loop = AutonomousLoop(monitor)
+        registry.deploy("my_tool", code(1))
+        monitor.start_monitoring("my_tool", store.versions.live("my_tool").deployed_at)  # type: ignore[union-attr]
+        copy = backup(file)
+        registry.deploy("other", code(1, "other"))
+        monitor.start_monitoring("other", store.versions.live("other").deployed_at)  # type: ignore[union-attr]
+        assert (await loop.check_deployment_health())["checks"] == 2
+        file.unlink()
+        with pytest.raises(StoreUnavailable, match="is gone"):
+            await loop.check_deployment_health()
+        await asyncio.to_thread(copy.replace, file)
+        assert (await loop.check_deployment_health())["checks"] == 1
+        registry.close()
+
+
+def test_a_process_that_changes_its_folder(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store by a relative path stays the same file when the process goes into another folder."""
+    monkeypatch.chdir(file.parent)
+    with ExecutionStore(f"sqlite:///{file.name}") as store:
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        record(store, "one")
+        store.close()
+        record(store, "two")
+        assert stored(file) == ["one", "two"]
+        assert list(Path().iterdir()) == []
+
+
+def test_versions_that_a_backup_does_not_know(file: Path, tmp_path: Path) -> None:
+    """After an older backup is restored, the folder's newer versions are in it, and it says what is live."""
+    with ExecutionStore(f"sqlite:///{file}") as store:
+        registry = ToolRegistry(tmp_path / "tools", store=store)
+        registry.deploy("my_tool", code(1))
+        copy = backup(file)
+        registry.deploy("my_tool", code(7))
+        registry.deploy("my_tool", code(2))
+        registry.deploy("other", code(1, "other"))
+        assert registry.call("my_tool", x=0) == 2
+        registry.recorder.flush()
+        copy.replace(file)
+        store.versions.history("my_tool")  # which sees it
+        history = store.versions.history("my_tool")
+        assert {version.version_number: version.code.decode() for version in history} == {1: code(1), 2: code(2)}
+        assert "the database, which was replaced" in (history[0].reason or "")
+        live = store.versions.live("my_tool")
+        assert live is not None
+        assert live.version_number == 1
+        assert store.versions.live("other") is not None
+        assert registry.call("my_tool", x=0) == 2
+        registry.recorder.flush()
+        connection = sqlite3.connect(file)
+        assert connection.execute("SELECT version_number FROM tool_executions").fetchall() == [(2,)]
+        connection.close()
+        registry.deploy("my_tool", code(3))
+        assert registry.call("my_tool", x=0) == 3
+        registry.close()
+
+
+def _records(path: str, who: str, end: float, acknowledged: Any) -> None:
+    with ExecutionStore(f"sqlite:///{path}") as store:
+        recorder = Recorder(store, Spool(f"{path}.jsonl", fsync=False), durable=True, retry_after=0.05)
+        number = 0
+        while time.monotonic() < end:
+            number += 1
+            recorder.record(tool_name=f"{who}-{number}", success=True)
+            acknowledged.append((time.monotonic(), f"{who}-{number}"))
+        while True:
+            try:
+                recorder.flush()
+                return
+            except StoreUnavailable:
+                time.sleep(0.05)
+
+
+@pytest.mark.long
+def test_many_processes_and_many_new_files(file: Path) -> None:
+    """Whatever is acknowledged after the last new file is in it, however often it was replaced, gone or emptied."""
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager:
+        acknowledged = manager.list()
+        end = time.monotonic() + 15
+        arguments = [(str(file), who, end, acknowledged) for who in "abc"]
+        processes = [context.Process(target=_records, args=given) for given in arguments]
+        for process in processes:
+            process.start()
+        last = 0.0
+        while time.monotonic() < end - 3:
+            copy = backup(file)
+            change = random.choice(["replace", "remove", "empty"])
+            if change == "remove":
+                file.unlink()
+            elif change == "empty":
+                os.truncate(file, 0)
+            time.sleep(random.random() / 2)
+            copy.replace(file)
+            last = time.monotonic()
+            time.sleep(random.random())
+        for process in processes:
+            process.join()
+        after = {name for at, name in acknowledged if at > last}
+    assert after
+    assert after - set(stored(file)) == set()
