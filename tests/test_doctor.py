@@ -270,6 +270,8 @@ def test_an_older_schema(new_url: Callable[[], str], tmp_path: Path) -> None:
     """A store that the next command migrates is a warning, and is not migrated by a check."""
     url = new_url()
     make_old_store(url)
+    for file in tmp_path.glob("*.db"):
+        file.chmod(0o600)  # as who may read it is another finding
     settings = Settings(database=url, tools_dir=tmp_path / "tools", file=tmp_path / "rollguard.toml")
     settings.tools_dir.mkdir()
     assert ("has schema 0012" in only(settings).says, only(settings).health) == (True, Health.WARNING)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -10,10 +9,11 @@ from typing import Any
 
 from rollguard.judge.error_signatures import Failed, investigate
 from rollguard.model.execution import Failure
+from rollguard.model.log import logger_of
 from rollguard.model.session import Session
 from rollguard.store import ExecutionStore
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 WITHIN = 0.2  # seconds: a rollback waits no longer
 _MOST = 1_000  # failures of each window that are read, latest first; each text is cut, so that bounds the bytes

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 import os
 import sqlite3
 import stat
@@ -20,8 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rollguard.errors import SchemaDamaged, StoreUnavailable
+from rollguard.model.log import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 Stamp = tuple[int, int]  # device and inode
 _HEADER = 32  # bytes at the beginning of a log

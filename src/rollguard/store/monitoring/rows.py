@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 from collections.abc import Iterable
 from contextlib import suppress
@@ -16,10 +15,11 @@ from sqlalchemy.engine import Row
 
 from rollguard.errors import InvalidSetting, StoreError
 from rollguard.judge import Rules, Window
+from rollguard.model.log import logger_of
 from rollguard.model.session import Session
 from rollguard.store.schema import deployment_monitoring as m
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 # The rules with a column of their own in the contract; the others are the JSON in `rules`.
 _OWN_COLUMN = ("monitoring_window_hours", "baseline_window_days", "regression_threshold")

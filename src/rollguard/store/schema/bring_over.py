@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import re
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from rollguard.model.log import logger_of
 from rollguard.store.schema.migrations.statements import run, statements
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 FROM, TO = "0012", "0013"
 
