@@ -187,6 +187,7 @@ def test_recording_does_not_run_results_down(registry: ToolRegistry, store: Exec
     assert list(result["rows"]) == [2, 3]
     assert list(result["more"][0]) == ["1"]
     write(tools_dir, "def my_tool():\n    yield from 'ab'\n")
+    registry.get_tool("my_tool")  # waits for the check of the new code
     assert list(registry.call("my_tool")) == ["a", "b"]
     first, second = executions(store)
     assert first["parameters"]["source"].startswith("<generator")
@@ -436,7 +437,8 @@ def test_a_lock_held_elsewhere_does_not_reach_the_child(registry: ToolRegistry, 
     """A child forked while another thread is loading a tool can still load tools of its own."""
     write(
         tools_dir,
-        "import threading\nimport rg_test_gate as gate\ngate.started.set()\ngate.go.wait(300)\ndef slow(): return 1\n",
+        "import sys\ngate = sys.modules.get('rg_test_gate')  # only in the process that serves it\n"
+        "if gate:\n    gate.started.set()\n    gate.go.wait(300)\ndef slow(): return 1\n",
         "slow",
     )
     write(tools_dir, "def quick():\n    return 2\n", "quick")

@@ -11,13 +11,14 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from rollguard.errors import RollguardError, ToolFileError, ToolLoadError
+from rollguard.compat import Form, form_of
+from rollguard.errors import RollguardError, ToolFileError
 from rollguard.model.rollback import Rollback
 from rollguard.model.version import Deployment
 from rollguard.record import Spool, refused_beside
 from rollguard.registry import Folder
 from rollguard.registry.folder.swap_journal import entries_in
-from rollguard.registry.serve.loader import load
+from rollguard.registry.serve.load_checks import LoadChecks
 from rollguard.settings import Settings
 from rollguard.store import Checkup, ExecutionStore, digest
 
@@ -228,10 +229,12 @@ def _tool(
     elif held is None:
         says = f"{name}: version {number} is live, and its file was edited by hand, so nothing monitors it"
         yield _warning("tools", says, f"deploy it with: rollguard deploy {folder.file(name)}; or {put_back}")
-    try:
-        load(name, code, folder.file(name), sha256)
-    except ToolLoadError as error:
-        yield _broken("tools", f"{name}: every call of it fails: {error}", f"fix the file; or {put_back}")
+    check, form = LoadChecks(folder.path).known(name, sha256), form_of(code, name)
+    why = check.error if check is not None and not check.loads else None
+    if why is None and form.form in (Form.NONE, Form.BROKEN):
+        why = form.says
+    if why is not None:
+        yield _broken("tools", f"{name}: {folder.file(name)} is not served: {why}", f"fix the file; or {put_back}")
 
 
 def _rollbacks(store: ExecutionStore) -> Iterator[Finding]:

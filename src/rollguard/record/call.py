@@ -11,6 +11,7 @@ from types import CoroutineType
 from typing import Any
 
 from rollguard.record import Recorder, request_id
+from rollguard.sandbox.tool_file import describe
 from rollguard.store import text_of
 
 logger = logging.getLogger(__name__)
@@ -188,11 +189,3 @@ def in_event_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def describe(error: BaseException) -> str:
-    """Return an exception's type and message, or its type alone if `str` fails on it."""
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:  # noqa: BLE001 - a tool's own exception
-        return type(error).__name__

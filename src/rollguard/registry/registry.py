@@ -35,8 +35,10 @@ from rollguard.registry.deploy.remote import Remote
 from rollguard.registry.deploy.replica import Replica
 from rollguard.registry.folder.folder import Folder, checked_file_name
 from rollguard.registry.serve.json_schema import definition_of, definitions_of
-from rollguard.registry.serve.live_tools import LiveTools, Served, judges_of
+from rollguard.registry.serve.live_tools import LiveTools
+from rollguard.registry.serve.load_checks import LoadChecks
 from rollguard.registry.serve.loader import LoadedTool
+from rollguard.registry.serve.served import Served, judges_of
 from rollguard.store import Beginning, ExecutionStore
 
 
@@ -100,14 +102,18 @@ class ToolRegistry:
         )
         self._failure_rules = dict(failure_rules or {})
         self.remote = remote = Remote(store, actuators or {})
-        self._live_tools = LiveTools(self.folder, store, self._failure_rules, look_every=look_every, clock=clock)
+        checks = LoadChecks(self.folder.path, writes=adopt)
+        self._live_tools = LiveTools(
+            self.folder, store, self._failure_rules, look_every=look_every, clock=clock, checks=checks
+        )
+        self._admission = self._live_tools.admission
         self._file_swap = FileSwap(self.folder, store, self._live_tools)
         self._replica: Replica | None = None
         if follow:
             served_anew = weakref.WeakMethod(self._live_tools.forget)
             self._replica = Replica(self.folder, store, lambda name: remote.of(name) is not None, served_anew)
             self._live_tools.before_check = self._replica.start
-        self._deployer = Deployer(self.folder, store, self._file_swap, remote, self._replica)
+        self._deployer = Deployer(self.folder, store, self._file_swap, self._admission, remote, self._replica)
         if adopt:
             self.folder.remove_leftovers()
             self._deployer.adopt_all()
@@ -117,13 +123,16 @@ class ToolRegistry:
 
     @property
     def problems(self) -> dict[str, str]:
-        """Return why files of the folder are not served now, by tool name. Empty if all are served."""
-        self._live_tools.refresh()
-        misnamed = {
-            name: f"{name}.py cannot be a tool's file: a letter first, then letters, digits, '_' and '-'"
-            for name in self.folder.misnamed()
-        }
-        return {**misnamed, **self._live_tools.problems()}
+        """Return why files of the folder are not served as they are now, by tool name. Empty if all can be served.
+
+        The files are read by their syntax trees. Whether one loads is known once it was called or deployed here.
+        """
+        return self._live_tools.problems()
+
+    @property
+    def descriptions(self) -> dict[str, tuple[str, str | None]]:
+        """Return the hash and the description of each file that may be a tool, by name. No file is run."""
+        return self._admission.descriptions()
 
     @property
     def behind(self) -> dict[str, str]:
@@ -131,19 +140,21 @@ class ToolRegistry:
         return self._replica.behind if self._replica is not None else {}
 
     def get_tool(self, tool_name: str) -> LoadedTool:
-        """Return the tool as it is on disk now.
+        """Return the tool as it is on disk now. Its code runs in this process, after it loaded in a child process.
 
         Raises:
             InvalidToolName: no file can have that name.
             UnknownTool: there is no such file.
             ToolLoadError: the file cannot be turned into a tool.
         """
-        return self._live_tools.current(tool_name).loaded()
+        return self._live_tools.current(tool_name).on_disk()
 
     def get_all_tools(self) -> dict[str, LoadedTool]:
-        """Return every tool that can be served, by name, as it is on disk now. The others are in `problems`."""
-        self._live_tools.refresh()
-        return {name: served.tool for name, served in self._live_tools.all().items() if served.tool is not None}
+        """Return every tool that can be served, by name, as it is on disk now. The others are in `problems`.
+
+        Files that were not checked on this machine yet are checked first; see `get_tool`.
+        """
+        return self._live_tools.load_all()
 
     def get_tool_definition(self, tool_name: str) -> dict[str, Any]:
         """Return the tool's definition for a model: name, description and the JSON Schema of its parameters.
@@ -158,7 +169,10 @@ class ToolRegistry:
         return definitions_of(self.get_all_tools())
 
     def refresh(self) -> dict[str, str]:
-        """Check every file again, and adopt those that have no version yet.
+        """Look at every file again, and adopt those that have no version yet. No file is run, and nobody waits.
+
+        A file that did not load is tried again at its next use. New code of a tool that this process serves is checked
+        in a child process, in the background.
 
         Returns:
             `problems` after the check.
@@ -169,6 +183,7 @@ class ToolRegistry:
         self._deployer.adopt_all()
         if self._replica is not None:
             self._replica.start()
+        self._live_tools.refresh()
         return self.problems
 
     # --- calling ---------------------------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticSerializationError
 
 from rollguard.errors import ToolLoadError
-from rollguard.record.call import describe
 from rollguard.registry.serve.loader import LoadedTool
+from rollguard.sandbox.tool_file import describe
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,74 @@
+"""Read the files of the folder by their syntax trees. Nothing here runs a tool's code."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from rollguard.compat import LARGEST, FileForm, form_of, too_large
+from rollguard.errors import ToolFileError
+from rollguard.registry.folder.folder import FileStamp, Folder
+from rollguard.store import digest
+
+_PARSED = 10_000  # forms that are kept
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One file, read.
+
+    Attributes:
+        sha256: hash of its bytes.
+        form: what its syntax tree tells.
+    """
+
+    sha256: str
+    form: FileForm
+
+
+class Readings:
+    """Reads files, each content once.
+
+    Args:
+        folder: the folder.
+    """
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._hashes: dict[str, tuple[FileStamp, str]] = {}
+        self._forms: dict[tuple[str, str], FileForm] = {}
+
+    def of(self, name: str) -> Reading | None:
+        """Return the reading of a tool's file; None without a file.
+
+        Raises:
+            ToolFileError: it is not a file, or cannot be read.
+        """
+        stamp = self._folder.stamp(name)
+        if stamp is None:
+            return None
+        if stamp.size > LARGEST:
+            return Reading(self._hash_of(name, stamp), too_large(stamp.size))
+        code = self._folder.read(name)
+        return None if code is None else self.read(name, code, digest(code))
+
+    def _hash_of(self, name: str, stamp: FileStamp) -> str:
+        """Return the hash of a large file; its bytes are read again only after a change."""
+        known = self._hashes.get(name)
+        if known is None or known[0] != stamp:
+            try:
+                with self._folder.file(name).open("rb") as file:
+                    known = self._hashes[name] = stamp, hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as error:
+                raise ToolFileError(f"{self._folder.file(name)} cannot be read: {error.strerror or error}") from error
+        return known[1]
+
+    def read(self, name: str, code: bytes, sha256: str) -> Reading:
+        """Return the reading of a tool's code."""
+        key = (name, sha256)
+        form = self._forms.get(key)
+        if form is None:
+            if len(self._forms) >= _PARSED:
+                self._forms.clear()
+            form = self._forms[key] = form_of(code, name)
+        return Reading(sha256, form)
