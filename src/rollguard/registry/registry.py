@@ -25,6 +25,7 @@ from rollguard.record.call import (
     run,
     run_in_thread,
 )
+from rollguard.record.call_marks import CallMarks
 from rollguard.registry.deploy.actuators import Actuator
 from rollguard.registry.deploy.compat_check import changes_of
 from rollguard.registry.deploy.deployer import Code, Deployer, bytes_of
@@ -38,7 +39,7 @@ from rollguard.registry.serve.json_schema import definition_of, definitions_of
 from rollguard.registry.serve.live_tools import LiveTools
 from rollguard.registry.serve.load_checks import LoadChecks
 from rollguard.registry.serve.loader import LoadedTool
-from rollguard.registry.serve.served import Served, judges_of
+from rollguard.registry.serve.served import judges_of
 from rollguard.store import Beginning, ExecutionStore
 
 
@@ -102,37 +103,35 @@ class ToolRegistry:
         )
         self._failure_rules = dict(failure_rules or {})
         self.remote = remote = Remote(store, actuators or {})
+        self._marks = marks = CallMarks(self.folder.path / ".rollguard" / "calls")
         checks = LoadChecks(self.folder.path, writes=adopt)
         self._live_tools = LiveTools(
-            self.folder, store, self._failure_rules, look_every=look_every, clock=clock, checks=checks
+            self.folder, store, self._failure_rules, look_every=look_every, clock=clock, checks=checks, marks=marks
         )
-        self._admission = self._live_tools.admission
-        self._file_swap = FileSwap(self.folder, store, self._live_tools)
+        self._file_swap, admission = FileSwap(self.folder, store, self._live_tools), self._live_tools.admission
         self._replica: Replica | None = None
         if follow:
             served_anew = weakref.WeakMethod(self._live_tools.forget)
             self._replica = Replica(self.folder, store, lambda name: remote.of(name) is not None, served_anew)
             self._live_tools.before_check = self._replica.start
-        self._deployer = Deployer(self.folder, store, self._file_swap, self._admission, remote, self._replica)
+        self._deployer = Deployer(self.folder, store, self._file_swap, admission, remote, self._replica)
         if adopt:
             self.folder.remove_leftovers()
             self._deployer.adopt_all()
-            self.recorder.flush(wait=False)
+            self.collect_ended_calls()
+            self.recorder.deliver([])
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
     @property
     def problems(self) -> dict[str, str]:
-        """Return why files of the folder are not served as they are now, by tool name. Empty if all can be served.
-
-        The files are read by their syntax trees. Whether one loads is known once it was called or deployed here.
-        """
+        """Return why files of the folder are not served as they are now, by tool name. No file is run for it."""
         return self._live_tools.problems()
 
     @property
     def descriptions(self) -> dict[str, tuple[str, str | None]]:
         """Return the hash and the description of each file that may be a tool, by name. No file is run."""
-        return self._admission.descriptions()
+        return self._live_tools.admission.descriptions()
 
     @property
     def behind(self) -> dict[str, str]:
@@ -172,10 +171,7 @@ class ToolRegistry:
         """Look at every file again, and adopt those that have no version yet. No file is run, and nobody waits.
 
         A file that did not load is tried again at its next use. New code of a tool that this process serves is checked
-        in a child process, in the background.
-
-        Returns:
-            `problems` after the check.
+        in a child process, in the background. It returns `problems`.
 
         Raises:
             ToolFileError: the folder cannot be read.
@@ -189,10 +185,9 @@ class ToolRegistry:
     # --- calling ---------------------------------------------------------------------------------------------------
 
     def call(self, tool_name: str, /, **parameters: Any) -> Any:
-        """Run the live version of a tool and record the execution. An async tool runs in an event loop of its own.
+        """Run the live version of a tool, record the execution, and return the tool's result.
 
-        Returns:
-            The tool's result.
+        An async tool runs in an event loop of its own.
 
         Raises:
             UnknownTool, InvalidToolName: there is no such tool; nothing is recorded.
@@ -212,13 +207,13 @@ class ToolRegistry:
 
         A cancelled call is neither a success nor a failure of the tool, so it is not recorded.
         """
-        served, call = await asyncio.to_thread(self._begin, tool_name, parameters)
+        call = await asyncio.to_thread(self._begin, tool_name, parameters)
         try:
-            tool = served.loaded()
-            if tool.is_async:
-                result = await tool.invoke(**parameters)
+            subject = call.subject
+            if subject.is_async:
+                result = await subject.invoke(**parameters)
             else:
-                result, raised = await run_in_thread(tool.invoke, parameters)
+                result, raised = await run_in_thread(subject.invoke, parameters)
                 if raised is not None:
                     raise raised
                 if isinstance(result, CoroutineType):
@@ -229,16 +224,13 @@ class ToolRegistry:
         await asyncio.to_thread(call.returned, result)
         return result
 
-    def _begin(self, tool_name: str, parameters: dict[str, Any]) -> tuple[Served, Call]:
+    def _begin(self, tool_name: str, parameters: dict[str, Any]) -> Call:
         served = self._live_tools.serve(tool_name)
         given = self.recorder.encoded(tool_name, "parameters", parameters) if parameters else None
-        return served, Call(self.recorder, served.subject, served.version_number, given)
+        return Call(self.recorder, served.subject, served.version_number, given)
 
     def failure_in(self, tool_name: str, tool: LoadedTool | None, result: Any) -> str | None:
-        """Return why a returned result is a failure, by the tool's rule or a setting; None if it is none.
-
-        The text contains the result as it is stored: redacted, or left out.
-        """
+        """Return why a returned result is a failure, with the result as it is stored; None if it is none."""
         return failure_in(tool_name, judges_of(tool_name, tool, self._failure_rules), self.recorder, result)
 
     # --- changing --------------------------------------------------------------------------------------------------
@@ -300,13 +292,9 @@ class ToolRegistry:
         kind: str | None = None,
         parent_version: int | None = None,
     ) -> Version:
-        """Store `code` as a version of the tool without making it live. The live version stays live.
+        """Store `code` as a version of the tool without making it live, and return the version.
 
-        Args:
-            parent_version: the version it is based on; by default the live one.
-
-        Returns:
-            The version; if the same code is stored already, its unchanged version.
+        It is based on `parent_version`, by default the live one. Code that is stored already is returned unchanged.
 
         Raises:
             InvalidToolName, InvalidInput, ToolLoadError, StoreUnavailable: as for `deploy`.
@@ -317,10 +305,7 @@ class ToolRegistry:
         )
 
     def changes(self, tool_name: str, code: str | bytes) -> tuple[Change, ...]:
-        """Return what callers of the tool would notice if `code` were deployed, breaking changes first.
-
-        The code is compared with the tool's present file. It is read, never run.
-        """
+        """Return what callers notice if `code` replaces the tool's file, breaking changes first. It runs nothing."""
         return changes_of(self.folder, self.store, checked_file_name(tool_name), bytes_of(code))
 
     def note_deployment(
@@ -387,15 +372,16 @@ class ToolRegistry:
         """Settle swaps that a crash or the database interrupted, so that file and database agree.
 
         A process may die between the swap of a file and the commit. Rollguard therefore calls this when it opens a
-        registry, before a deployment, and in every cycle of a loop.
-
-        Returns:
-            The tools whose file was corrected.
+        registry, before a deployment, and in every cycle of a loop. It returns the tools whose file was corrected.
 
         Raises:
             StoreUnavailable: the database cannot be reached; the swaps are settled when it is back.
         """
         return self._deployer.settle(tool_name)
+
+    def collect_ended_calls(self) -> int:
+        """Record calls that ended their process as failures of their version, each once, and return their number."""
+        return self._marks.collect(self.recorder.deliver)
 
     def keep_hand_edit(self, tool_name: str) -> Version | None:
         """Store the tool's file as a version if it is none yet, so that a restore does not lose it."""
@@ -407,4 +393,5 @@ class ToolRegistry:
         """Stop following other machines, and store recorded executions. The next call starts again."""
         if self._replica is not None:
             self._replica.stop()
+        self._marks.close()
         self.recorder.empty()

@@ -108,8 +108,8 @@ class RollbackRunner:
     def recover(self, now: datetime | None = None) -> list[Rollback]:
         """Carry out, exactly once, every rollback that another process claimed and did not finish.
 
-        This also repairs files whose swap was interrupted, and repeats calls to actuators whose result is unknown. A
-        rollback that fails never stops the others; the next call tries it again.
+        This also repairs files whose swap was interrupted, records calls that ended their process, and repeats calls
+        to actuators whose result is unknown. A rollback that fails never stops the others; the next call tries again.
 
         Args:
             now: the present time; None reads the clock for each rollback, because a call to an actuator takes time.
@@ -126,6 +126,8 @@ class RollbackRunner:
                 done = self._recovered(claimed, now or datetime.now(UTC))
                 if done is not None and not done.open:
                     ended.append(done)
+        with self._isolated("calls that ended their process"):
+            self._registry.collect_ended_calls()
         with self._isolated("interrupted swaps"):
             self._registry.settle_swaps()
         with self._isolated("remote tools"):

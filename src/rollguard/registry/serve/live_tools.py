@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from rollguard.errors import InvalidInput, StoreError, ToolFileError, ToolLoadError, UnknownTool
 from rollguard.record.call import IsFailure
+from rollguard.record.call_marks import CallMarks
 from rollguard.record.fork_safety import renew_after_fork
 from rollguard.registry.folder.folder import Folder, checked_file_name
 from rollguard.registry.serve.admission import Admission
@@ -39,6 +40,7 @@ class LiveTools:
         look_every: seconds after which `serve` checks a file that this process did not swap; 0 checks each time.
         clock: a monotonic clock, in seconds.
         checks: whether code loads; by default those of the folder.
+        marks: marks calls in flight; by default none are marked.
 
     Raises:
         InvalidInput: `look_every` is not a number of seconds.
@@ -56,6 +58,7 @@ class LiveTools:
         look_every: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         checks: LoadChecks | None = None,
+        marks: CallMarks | None = None,
     ) -> None:
         if isinstance(look_every, bool) or not isinstance(look_every, int | float) or not look_every >= 0:
             raise InvalidInput(f"look_every: {look_every!r} is not a number of seconds, 0 or more")
@@ -64,6 +67,7 @@ class LiveTools:
         self._failure_rules = failure_rules or {}
         self._look_every = look_every
         self._clock = clock
+        self._marks = marks
         self.before_check: Callable[[], None] | None = None
         self.admission = Admission(folder, store, LoadChecks(folder.path) if checks is None else checks)
         self._served: dict[str, Served] = {}
@@ -239,6 +243,8 @@ class LiveTools:
         if isinstance(held, ToolLoadError):
             logger.error("%s", held)
         served = Served(stamp, settled, sha256, held, subject_of(name, held, self._failure_rules))
+        if self._marks is not None and served.tool is not None:
+            served.mark_calls(self._marks)
         with self._lock:
             self._served[name] = served
         return served

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NoReturn
 
 from rollguard.errors import ToolLoadError
 from rollguard.record.call import IsFailure, Subject
+from rollguard.record.call_marks import CallMarks
 from rollguard.registry.folder.folder import FileStamp
 from rollguard.registry.serve.loader import LoadedTool
 
@@ -50,6 +51,16 @@ class Served:
     def problem(self) -> ToolLoadError | None:
         """Return why the file has no tool, or None."""
         return self.held if isinstance(self.held, ToolLoadError) else None
+
+    def mark_calls(self, marks: CallMarks) -> None:
+        """Mark calls in flight, until they need no marks any more."""
+        plain = self.subject
+
+        def retire() -> None:
+            self.subject = plain
+
+        invoke = marks.marked(plain.name, plain.invoke, lambda: self.version_number, retire, is_async=plain.is_async)
+        self.subject = replace(plain, invoke=invoke)
 
     def is_as_on_disk(self, stamp: FileStamp | None) -> bool:
         """Return whether a file with that stamp is known to hold the tool that is served."""
