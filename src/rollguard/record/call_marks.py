@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import stat
+import threading
 import time
 import uuid
 import weakref
@@ -20,6 +21,7 @@ from typing import Any
 
 from rollguard.model.execution import Execution
 from rollguard.record.call import in_event_loop
+from rollguard.record.fork_safety import renew_after_fork
 from rollguard.record.request import request_id
 from rollguard.store import id_of
 
@@ -44,6 +46,8 @@ class CallMarks:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._file: _File | None = None
+        self._opening = threading.Lock()
+        renew_after_fork(self, "_opening", threading.Lock)
         _all.add(self)
 
     def marked(
@@ -91,15 +95,18 @@ class CallMarks:
         return marking
 
     def _begin(self, tool_name: str, version: int | None) -> tuple[_File, int] | None:
-        if self._file is None:
-            self._file = _File(self._directory)
         file = self._file
+        if file is None:
+            with self._opening:
+                file = self._file = self._file or _File(self._directory)
         try:
             slot = file.free.pop()
         except IndexError:  # too many calls at once, or the folder cannot be written
             return None
-        mark = json.dumps([time.time(), tool_name, version, request_id()], ensure_ascii=False)
-        if not file.write(slot, f"{mark}\n".encode("utf-8", "replace")[:_SLOT]):
+        request = request_id()  # JSON by hand, because the encoder takes longer than the rest
+        made_for = "null" if request is None else json.dumps(request, ensure_ascii=False)
+        mark = f'[{time.time()!r},"{tool_name}",{"null" if version is None else version},{made_for}]\n'
+        if not file.write(slot, mark.encode("utf-8", "replace")):
             return None
         return file, slot
 
