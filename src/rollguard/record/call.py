@@ -157,7 +157,7 @@ def failure_in(name: str, judges: tuple[IsFailure, ...], recorder: Recorder, res
     for is_failure in judges:
         try:
             failed = bool(is_failure(result))
-        except Exception as error:  # noqa: BLE001 - the tool's own code; its caller must still get the result
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the tool's code; its caller must get the result
             logger.error("is_failure of %s raised %s", name, describe(error))
             return f"is_failure raised {describe(error)}"
         if failed:

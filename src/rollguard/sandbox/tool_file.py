@@ -84,9 +84,7 @@ def describe(error: BaseException) -> str:
     """Return an exception's type and message, or its type alone if `str` fails on it."""
     try:
         return f"{type(error).__name__}: {error}"
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # noqa: BLE001 - a tool's own exception, which may raise even SystemExit
+    except (Exception, SystemExit):  # noqa: BLE001 - a tool's own exception
         return type(error).__name__
 
 

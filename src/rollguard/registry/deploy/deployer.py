@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from rollguard.errors import InvalidInput, StoreBusy, StoreError, StoreUnavailable, ToolFileError
+from rollguard.errors import InvalidInput, RollguardError, StoreBusy, StoreError, StoreUnavailable
 from rollguard.model.version import Version
 from rollguard.registry.deploy.compat_check import changes_of, refuse_breaking, warn_of
 from rollguard.registry.deploy.deployment_request import DeploymentRequest
@@ -125,7 +125,11 @@ class Deployer:
         for name in self._file_swap.unsettled(tool_name):
             try:
                 settled += self._file_swap.settle(name)
-            except (StoreBusy, ToolFileError) as error:  # one tool's error must not stop the others
+            except StoreUnavailable as error:
+                if not isinstance(error, StoreBusy):
+                    raise
+                logger.warning("%s is not put right yet: %s", name, error)
+            except RollguardError as error:  # one tool's error must not stop the others
                 logger.error("%s is not put right yet: %s", name, error)
         return settled
 

@@ -6,7 +6,7 @@ import logging
 from datetime import UTC, datetime
 
 from rollguard.compat import Form
-from rollguard.errors import DeploymentConflict, ToolFileError
+from rollguard.errors import DeploymentConflict, RollguardError, StoreUnavailable
 from rollguard.model.version import Version
 from rollguard.registry.folder.folder import Folder
 from rollguard.registry.folder.readings import Readings
@@ -28,7 +28,9 @@ def adopt_all(folder: Folder, readings: Readings, store: ExecutionStore) -> None
         if name not in live:
             try:
                 adopt(folder, readings, store, name)
-            except ToolFileError as error:  # one file's error must not stop the others
+            except StoreUnavailable:
+                raise
+            except RollguardError as error:  # one file's error must not stop the others
                 logger.error("%s is not adopted: %s", name, error)
 
 
