@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from rollguard.compat.extract import read
-from rollguard.compat.form import LARGEST
 from rollguard.compat.model import Change, ChangeKind, Function, Interface
 from rollguard.compat.parameter_diff import parameter_changes
 from rollguard.compat.schema_diff import differences
 
 K = ChangeKind
+_LARGEST = 2**20  # bytes of a file that is compared; a syntax tree takes a thousand times as much memory
 
 
 def changes(before: bytes | str, after: bytes | str, tool_name: str) -> tuple[Change, ...]:
@@ -29,7 +29,7 @@ def changes(before: bytes | str, after: bytes | str, tool_name: str) -> tuple[Ch
     if before == after:
         return ()
     try:
-        if max(len(before), len(after)) > LARGEST:
+        if max(len(before), len(after)) > _LARGEST:
             raise MemoryError
         read_before, read_after = _read(before, tool_name), _read(after, tool_name)
     except (RecursionError, MemoryError):

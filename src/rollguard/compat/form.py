@@ -9,7 +9,7 @@ from enum import StrEnum
 from rollguard.compat.extract import MARKS, called_by, is_marked, is_tool_class, literal, methods_of, returns_of, target
 from rollguard.compat.scope import Definition, Names
 
-LARGEST = 2**20  # bytes of a file that is parsed; a syntax tree takes a hundred times as much memory
+LARGEST = 2**17  # bytes of a file that is parsed: hostile code of that size takes the parser three seconds at most
 _METHODS = {"execute", "get_tool_definition"}
 _DYNAMIC = {"eval", "exec", "globals", "locals", "setattr", "vars"}
 _CALLABLE = {"functools.partial", "functools.lru_cache", "functools.cache"}

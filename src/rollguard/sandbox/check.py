@@ -90,6 +90,10 @@ def _text(escaped: bytes) -> str:
 
 
 def _unanswered(ended: str, output: bytes, deadline: float) -> str:
-    how = f"it did not load within {deadline:g} s" if ended == "did not end in time" else f"its import {ended}"
+    how = (
+        f"it did not load within {deadline:g} s"
+        if ended == "did not end in time"
+        else f"its import {ended or 'gave no answer'}"
+    )
     last = output.decode("utf-8", "backslashreplace").strip()
     return f"cannot be loaded: {how}" + (f"; it printed: {last[:_LAST_WORDS]}" if last else "")

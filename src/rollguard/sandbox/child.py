@@ -57,10 +57,16 @@ def main() -> None:
 
 
 def _mark_of() -> Callable[[object], Any]:
-    """Return Rollguard's function for the mark of `@tool`. A module that has not imported it marks nothing."""
+    """Return Rollguard's function for the mark of `@tool`, or one that finds none if nothing has imported `@tool`."""
     decorator = sys.modules.get("rollguard.record.decorator")
-    mark_of: Callable[[object], Any] = decorator.mark_of if decorator else lambda _value: None
-    return mark_of
+    if decorator is not None:
+        mark_of: Callable[[object], Any] = decorator.mark_of
+        return mark_of
+
+    def no_mark(value: object) -> None:
+        getattr(value, "__rollguard_tool__", None)  # as in the process that serves: it may raise
+
+    return no_mark
 
 
 def _definition(ask: Callable[[], Any]) -> tuple[str, str]:
