@@ -229,12 +229,18 @@ def _tool(
     elif held is None:
         says = f"{name}: version {number} is live, and its file was edited by hand, so nothing monitors it"
         yield _warning("tools", says, f"deploy it with: rollguard deploy {folder.file(name)}; or {put_back}")
-    check, form = LoadChecks(folder.path).known(name, sha256), form_of(code, name)
-    why = check.error if check is not None and not check.loads else None
-    if why is None and form.form in (Form.NONE, Form.BROKEN):
-        why = form.says
+    why = _refusal(folder, name, code, sha256)
     if why is not None:
         yield _broken("tools", f"{name}: {folder.file(name)} is not served: {why}", f"fix the file; or {put_back}")
+
+
+def _refusal(folder: Folder, name: str, code: bytes, sha256: str) -> str | None:
+    """Return why a file is not served, as far as that is known without running it."""
+    check = LoadChecks(folder.path, writes=False).known(name, sha256)
+    if check is not None:
+        return None if check.loads else check.error
+    form = form_of(code, name)
+    return form.says if form.form in (Form.NONE, Form.BROKEN) else None
 
 
 def _rollbacks(store: ExecutionStore) -> Iterator[Finding]:

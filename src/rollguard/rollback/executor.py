@@ -193,7 +193,6 @@ class RollbackRunner:
         except ToolFileError as error:
             return self._fail(claimed, error, now)
         self._registry.made_live_here(claimed.tool_name)
-        self._registry.refresh()
         return finished
 
     def _swapped(self, claimed: Rollback, now: datetime, tries: int = 3) -> Rollback:

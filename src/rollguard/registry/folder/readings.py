@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from rollguard.compat import LARGEST, FileForm, form_of, too_large
 from rollguard.errors import ToolFileError
@@ -19,11 +21,16 @@ class Reading:
 
     Attributes:
         sha256: hash of its bytes.
-        form: what its syntax tree tells.
+        read_form: parses it, if that was not done yet.
     """
 
     sha256: str
-    form: FileForm
+    read_form: Callable[[], FileForm]
+
+    @property
+    def form(self) -> FileForm:
+        """Return what its syntax tree tells."""
+        return self.read_form()
 
 
 class Readings:
@@ -48,7 +55,7 @@ class Readings:
         if stamp is None:
             return None
         if stamp.size > LARGEST:
-            return Reading(self._hash_of(name, stamp), too_large(stamp.size))
+            return Reading(self._hash_of(name, stamp), partial(too_large, stamp.size))
         code = self._folder.read(name)
         return None if code is None else self.read(name, code, digest(code))
 
@@ -64,11 +71,14 @@ class Readings:
         return known[1]
 
     def read(self, name: str, code: bytes, sha256: str) -> Reading:
-        """Return the reading of a tool's code."""
+        """Return the reading of a tool's code. It is parsed only if somebody asks what its tree tells."""
+        return Reading(sha256, partial(self._form, name, code, sha256))
+
+    def _form(self, name: str, code: bytes, sha256: str) -> FileForm:
         key = (name, sha256)
         form = self._forms.get(key)
         if form is None:
             if len(self._forms) >= _PARSED:
                 self._forms.clear()
             form = self._forms[key] = form_of(code, name)
-        return Reading(sha256, form)
+        return form

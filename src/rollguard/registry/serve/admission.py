@@ -63,11 +63,11 @@ class Admission:
 
     def refusal(self, name: str, reading: Reading) -> ToolLoadError | None:
         """Return why code is not run, by its syntax tree or by a check on this machine; None if it may be run."""
-        if reading.form.form in (Form.NONE, Form.BROKEN):
-            return self._refused(name, reading.form.says)
         check = self.checks.known(name, reading.sha256)
         if check is not None:
             return None if check.loads else self._refused(name, check.error)
+        if reading.form.form in (Form.NONE, Form.BROKEN):
+            return self._refused(name, reading.form.says)
         if reading.form.form is Form.UNKNOWN and not self._was_deployed(name, reading.sha256):
             return self._refused(name, f"{reading.form.says}; deploy it, if it is a tool: rollguard deploy")
         return None
