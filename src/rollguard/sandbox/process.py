@@ -131,21 +131,23 @@ class _Exchange:
         try:
             if descriptor == self._ask.writer:
                 self._left = self._left[os.write(descriptor, self._left[:_CHUNK]) :]
-                if self._left:
-                    return True
-                os.close(descriptor)
-                self._ask.writer = -1
-                return False
+                return bool(self._left) or self._close_request()
             chunk = os.read(descriptor, _CHUNK)
         except BlockingIOError:
             return True
         except OSError:  # a child that closed its end
-            return False
+            return descriptor == self._ask.writer and self._close_request()
         if descriptor == self._answer:
             self.answer += chunk
         else:
             self.output += chunk[: max(0, _OUTPUT_LIMIT - len(self.output))]
         return bool(chunk)
+
+    def _close_request(self) -> bool:
+        """Close the end for the request, so that the child reads no further; nothing more is to be written."""
+        os.close(self._ask.writer)
+        self._ask.writer = -1
+        return False
 
 
 def _gone_soon(process: subprocess.Popen[bytes]) -> bool:
