@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+if TYPE_CHECKING or __name__ != "__main__":
     from rollguard.sandbox import tool_file
 else:
     import tool_file  # it is beside this program; importing `rollguard` would take longer than the rest
