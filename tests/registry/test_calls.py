@@ -115,16 +115,31 @@ async def test_system_exit_from_a_thread(registry: ToolRegistry, store: Executio
     assert only(store)["error_type"] == "SystemExit"
 
 
-def test_an_exception_that_cannot_speak(registry: ToolRegistry, store: ExecutionStore, tools_dir: Path) -> None:
-    """An exception whose str() raises is recorded by its type, and raised unchanged."""
+@pytest.mark.parametrize("raised", ["OSError", "SystemExit(3)", "type('Odd', (Exception,), {'__repr__': None})"])
+def test_an_exception_that_cannot_speak(
+    registry: ToolRegistry, store: ExecutionStore, tools_dir: Path, raised: str
+) -> None:
+    """An exception whose str() raises, even SystemExit, is recorded by its type, and raised unchanged."""
     write(
         tools_dir,
-        "class Mute(Exception):\n    def __str__(self):\n        raise OSError\ndef my_tool():\n    raise Mute\n",
+        f"class Mute(Exception):\n    def __str__(self):\n        raise {raised}\ndef my_tool():\n    raise Mute\n",
     )
     with pytest.raises(Exception) as caught:  # noqa: PT011 - its class lives in the tool
         registry.call("my_tool")
     assert type(caught.value).__name__ == "Mute"
     assert only(store)["error_type"] == "Mute"
+
+
+def test_what_ends_programs_in_a_result(registry: ToolRegistry, store: ExecutionStore, tools_dir: Path) -> None:
+    """A result whose repr raises SystemExit, and an `is_failure` that does, leave the caller its result."""
+    write(
+        tools_dir,
+        "from rollguard import tool\nclass Odd:\n    def __repr__(self): raise SystemExit\n"
+        "def judge(result): raise SystemExit\n@tool(is_failure=judge)\ndef my_tool(): return Odd()\n",
+    )
+    assert type(registry.call("my_tool")).__name__ == "Odd"
+    row = only(store)
+    assert (row["success"], row["result"]) == (False, "<Odd: repr failed with SystemExit>")
 
 
 # --- parameters ------------------------------------------------------------------------------------------------------
