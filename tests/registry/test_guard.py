@@ -139,6 +139,21 @@ def test_what_loads_is_known_to_the_next_process(store: ExecutionStore, tools_di
     assert ToolRegistry(tools_dir, store=store).call("my_tool") == 1
 
 
+def test_what_was_read_is_kept(store: ExecutionStore, tools_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later process parses no file that an earlier one has adopted; a damaged note is made anew."""
+    (tools_dir / "my_tool.py").write_text('def my_tool():\n    """Says."""\n')
+    ToolRegistry(tools_dir, store=store)
+    kept = tools_dir / ".rollguard/forms.json"
+    with monkeypatch.context() as patch:
+        patch.setattr("rollguard.registry.folder.readings.form_of", None)
+        registry = ToolRegistry(tools_dir, store=store, adopt=False)
+        assert registry.problems == {}
+        assert registry.descriptions["my_tool"][1] == "Says."
+    for damaged in (b"", b"[]", b"[" * 100_000, b'{"by": 1, "forms": 2}', b"\xff"):
+        kept.write_bytes(damaged)
+        assert ToolRegistry(tools_dir, store=store).problems == {}
+
+
 def test_the_definition_of_a_class_is_kept(store: ExecutionStore, tools_dir: Path) -> None:
     """What a class says of itself when it runs is known without running it, from the deployment's check."""
     registry = ToolRegistry(tools_dir, store=store)

@@ -11,12 +11,13 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from rollguard.compat import Form, form_of
+from rollguard.compat import Form
 from rollguard.errors import RollguardError, ToolFileError
 from rollguard.model.rollback import Rollback
 from rollguard.model.version import Deployment
 from rollguard.record import Spool, refused_beside
 from rollguard.registry import Folder
+from rollguard.registry.folder.readings import Readings
 from rollguard.registry.folder.swap_journal import entries_in
 from rollguard.registry.serve.load_checks import LoadChecks
 from rollguard.settings import Settings
@@ -170,13 +171,14 @@ def _tools(settings: Settings, store: ExecutionStore) -> Iterator[Finding]:
     if not settings.tools_dir.is_dir():
         return
     folder = Folder(settings.tools_dir)
+    readings = Readings(folder)
     remote = {name for name, actuator in settings.actuators.items() if actuator.kind != "folder"}
     live = {name: at for name, at in store.versions.live_of_all().items() if name not in remote}
     quarantined = {(held.tool_name, held.sha256) for held in store.quarantine.in_force()}
     wrong = [
         finding
         for name, at in live.items()
-        for finding in _tool(folder, store, name, at, quarantined, follows=settings.follow)
+        for finding in _tool(folder, readings, store, name, at, quarantined, follows=settings.follow)
     ]
     yield from wrong
     cut_short = sorted({entry.tool_name for entry in entries_in(settings.tools_dir)})
@@ -195,6 +197,7 @@ def _tools(settings: Settings, store: ExecutionStore) -> Iterator[Finding]:
 
 def _tool(
     folder: Folder,
+    readings: Readings,
     store: ExecutionStore,
     name: str,
     live: Deployment,
@@ -229,17 +232,17 @@ def _tool(
     elif held is None:
         says = f"{name}: version {number} is live, and its file was edited by hand, so nothing monitors it"
         yield _warning("tools", says, f"deploy it with: rollguard deploy {folder.file(name)}; or {put_back}")
-    why = _refusal(folder, name, code, sha256)
+    why = _refusal(folder, readings, name, code, sha256)
     if why is not None:
         yield _broken("tools", f"{name}: {folder.file(name)} is not served: {why}", f"fix the file; or {put_back}")
 
 
-def _refusal(folder: Folder, name: str, code: bytes, sha256: str) -> str | None:
+def _refusal(folder: Folder, readings: Readings, name: str, code: bytes, sha256: str) -> str | None:
     """Return why a file is not served, as far as that is known without running it."""
     check = LoadChecks(folder.path, writes=False).known(name, sha256)
     if check is not None:
         return None if check.loads else check.error
-    form = form_of(code, name)
+    form = readings.read(name, code, sha256).form
     return form.says if form.form in (Form.NONE, Form.BROKEN) else None
 
 

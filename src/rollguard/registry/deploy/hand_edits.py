@@ -32,6 +32,7 @@ def adopt_all(folder: Folder, readings: Readings, store: ExecutionStore) -> None
                 raise
             except RollguardError as error:  # one file's error must not stop the others
                 logger.error("%s is not adopted: %s", name, error)
+    readings.keep()
 
 
 def adopt(folder: Folder, readings: Readings, store: ExecutionStore, name: str) -> None:

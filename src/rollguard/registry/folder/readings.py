@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import logging
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 
-from rollguard.compat import LARGEST, FileForm, form_of, too_large
+from rollguard import __version__
+from rollguard.compat import LARGEST, FileForm, Form, form_of, too_large
 from rollguard.errors import ToolFileError
-from rollguard.registry.folder.folder import FileStamp, Folder
+from rollguard.registry.folder.folder import FileStamp, Folder, write_whole
 from rollguard.store import digest
 
+logger = logging.getLogger(__name__)
+
 _PARSED = 10_000  # forms that are kept
+_READER = f"{__version__} {sys.version_info[:2]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,7 @@ class Reading:
 
 
 class Readings:
-    """Reads files, each content once.
+    """Reads files, each content once. What was read is kept for other processes too, because parsing takes a while.
 
     Args:
         folder: the folder.
@@ -42,6 +49,8 @@ class Readings:
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
+        self._kept = folder.path / ".rollguard" / "forms.json"
+        self._unread, self._changed = True, False
         self._hashes: dict[str, tuple[FileStamp, str]] = {}
         self._forms: dict[tuple[str, str], FileForm] = {}
 
@@ -76,9 +85,35 @@ class Readings:
 
     def _form(self, name: str, code: bytes, sha256: str) -> FileForm:
         key = (name, sha256)
+        if self._unread:
+            self._unread = False
+            self._forms.update(self._read_kept())
         form = self._forms.get(key)
         if form is None:
+            self._changed = True
             if len(self._forms) >= _PARSED:
                 self._forms.clear()
             form = self._forms[key] = form_of(code, name)
         return form
+
+    def keep(self) -> None:
+        """Keep what was read since the last time. If it cannot be written, other processes read for themselves."""
+        if not self._changed:
+            return
+        self._changed = False
+        forms = [[name, sha256, *astuple(form)] for (name, sha256), form in self._forms.items()]
+        try:
+            write_whole(self._kept, json.dumps({"by": _READER, "forms": forms}).encode())
+        except OSError as error:
+            logger.debug("%s cannot be written: %s", self._kept, error)
+
+    def _read_kept(self) -> dict[tuple[str, str], FileForm]:
+        try:
+            kept = json.loads(self._kept.read_bytes())
+            forms = kept["forms"] if kept["by"] == _READER else []
+            return {(str(name), str(sha256)): FileForm(Form(form), *more) for name, sha256, form, *more in forms}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            logger.warning("%s cannot be read, so files are read anew: %s", self._kept, error)
+            return {}

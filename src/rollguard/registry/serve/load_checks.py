@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
 import os
 import sys
-import tempfile
 import threading
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from rollguard.record.fork_safety import renew_after_fork
+from rollguard.registry.folder.folder import write_whole
 from rollguard.sandbox import DEADLINE, ToolCheck, check_tool
 
 logger = logging.getLogger(__name__)
@@ -122,21 +120,10 @@ class LoadChecks:
             for sha256, each in list(checks.items())[-_KEPT:]
         }
         try:
-            self._write(self._directory / f"{name}.json", {"interpreter": _INTERPRETER, "checks": newest})
+            content = json.dumps({"interpreter": _INTERPRETER, "checks": newest})
+            write_whole(self._directory / f"{name}.json", content.encode())
         except OSError as error:
             logger.debug("what is known of %s cannot be written, so only this process knows it: %s", name, error)
-
-    def _write(self, path: Path, content: dict[str, Any]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=".loads-", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                json.dump(content, file)
-            Path(temporary).replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
-            raise
 
 
 def _places() -> threading.BoundedSemaphore:
