@@ -70,7 +70,7 @@ def test_files_that_are_not_what_is_live(guard: Rollguard) -> None:
     assert (only(guard.settings).health, "edited by hand" in only(guard.settings).says) == (Health.WARNING, True)
     file.write_text("def my_tool(:")
     assert {finding.health for finding in wrong(guard.settings)} == {Health.BROKEN, Health.WARNING}
-    assert "every call of it fails" in wrong(guard.settings)[0].says
+    assert "is not served" in wrong(guard.settings)[0].says
     file.unlink()
     assert "version 2 is live, and its file is gone" in only(guard.settings).says
     file.mkdir()

@@ -49,12 +49,14 @@ class Rollguard:
     Args:
         settings: all settings; `from_settings` reads them from `rollguard.toml` and the environment.
         adopt: False for a program that only reads; see `ToolRegistry`.
+        must_answer: True raises `StoreUnavailable` if the database is away. By default tools are served meanwhile, and
+            their calls wait in the spool.
 
     Attributes:
         store, registry, monitor, loop, versions: the parts; you can use each on its own.
     """
 
-    def __init__(self, settings: Settings, *, adopt: bool = True) -> None:
+    def __init__(self, settings: Settings, *, adopt: bool = True, must_answer: bool = False) -> None:
         self.settings = settings
         self.store = ExecutionStore(
             settings.database,
@@ -63,6 +65,7 @@ class Rollguard:
             busy_timeout=settings.record.busy_timeout_seconds,
             retention_days=settings.record.retention_days,
             file_access=settings.file_access,
+            must_answer=must_answer,
         )
         try:
             self.registry = ToolRegistry(
@@ -96,7 +99,7 @@ class Rollguard:
 
         Raises:
             InvalidSetting: a key is unknown or a value is invalid.
-            StoreError: the database cannot be opened.
+            StoreError: the database is there, and cannot be used.
             ToolFileError: the folder of tools cannot be used.
         """
         return cls(Settings.load(path, environ))

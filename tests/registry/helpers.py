@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from rollguard import ExecutionStore
+from rollguard.registry.serve.load_checks import LoadChecks
+from rollguard.sandbox import ToolCheck
+from rollguard.store import digest
 from rollguard.store.schema import tool_executions
+
+OPEN: list[ExecutionStore] = []
+"""The store of the tools that record themselves."""
 
 
 def executions(store: ExecutionStore, tool_name: str | None = None) -> list[dict[str, Any]]:
@@ -23,3 +32,17 @@ def executions(store: ExecutionStore, tool_name: str | None = None) -> list[dict
             if row[column] is not None:
                 row[column] = json.loads(row[column])
     return rows
+
+
+def checks_are_over() -> None:
+    """Wait until no process of this one checks new code in the background any more."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("rollguard-check-"):
+            thread.join()
+
+
+def checked_before(folder: Path, codes: Iterable[str], name: str = "my_tool") -> None:
+    """Note on this machine that these codes load, as their deployments did."""
+    checks = LoadChecks(folder)
+    for code in codes:
+        checks.keep(name, digest(code.encode()), ToolCheck(loads=True))

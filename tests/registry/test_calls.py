@@ -116,16 +116,31 @@ async def test_system_exit_from_a_thread(registry: ToolRegistry, store: Executio
     assert only(store)["error_type"] == "SystemExit"
 
 
-def test_an_exception_that_cannot_speak(registry: ToolRegistry, store: ExecutionStore, tools_dir: Path) -> None:
-    """An exception whose str() raises is recorded by its type, and raised unchanged."""
+@pytest.mark.parametrize("raised", ["OSError", "SystemExit(3)", "type('Odd', (Exception,), {'__repr__': None})"])
+def test_an_exception_that_cannot_speak(
+    registry: ToolRegistry, store: ExecutionStore, tools_dir: Path, raised: str
+) -> None:
+    """An exception whose str() raises, even SystemExit, is recorded by its type, and raised unchanged."""
     write(
         tools_dir,
-        "class Mute(Exception):\n    def __str__(self):\n        raise OSError\ndef my_tool():\n    raise Mute\n",
+        f"class Mute(Exception):\n    def __str__(self):\n        raise {raised}\ndef my_tool():\n    raise Mute\n",
     )
     with pytest.raises(Exception) as caught:  # noqa: PT011 - its class lives in the tool
         registry.call("my_tool")
     assert type(caught.value).__name__ == "Mute"
     assert only(store)["error_type"] == "Mute"
+
+
+def test_what_ends_programs_in_a_result(registry: ToolRegistry, store: ExecutionStore, tools_dir: Path) -> None:
+    """A result whose repr raises SystemExit, and an `is_failure` that does, leave the caller its result."""
+    write(
+        tools_dir,
+        "from rollguard import tool\nclass Odd:\n    def __repr__(self): raise SystemExit\n"
+        "def judge(result): raise SystemExit\n@tool(is_failure=judge)\ndef my_tool(): return Odd()\n",
+    )
+    assert type(registry.call("my_tool")).__name__ == "Odd"
+    row = only(store)
+    assert (row["success"], row["result"]) == (False, "<Odd: repr failed with SystemExit>")
 
 
 # --- parameters ------------------------------------------------------------------------------------------------------
@@ -188,6 +203,7 @@ def test_recording_does_not_run_results_down(registry: ToolRegistry, store: Exec
     assert list(result["rows"]) == [2, 3]
     assert list(result["more"][0]) == ["1"]
     write(tools_dir, "def my_tool():\n    yield from 'ab'\n")
+    registry.get_tool("my_tool")  # waits for the check of the new code
     assert list(registry.call("my_tool")) == ["a", "b"]
     first, second = executions(store)
     assert first["parameters"]["source"].startswith("<generator")
@@ -437,7 +453,8 @@ def test_a_lock_held_elsewhere_does_not_reach_the_child(registry: ToolRegistry, 
     """A child forked while another thread is loading a tool can still load tools of its own."""
     write(
         tools_dir,
-        "import threading\nimport rg_test_gate as gate\ngate.started.set()\ngate.go.wait(300)\ndef slow(): return 1\n",
+        "import sys\ngate = sys.modules.get('rg_test_gate')  # only in the process that serves it\n"
+        "if gate:\n    gate.started.set()\n    gate.go.wait(300)\ndef slow(): return 1\n",
         "slow",
     )
     write(tools_dir, "def quick():\n    return 2\n", "quick")

@@ -209,8 +209,12 @@ def test_a_folder_that_takes_no_note_is_not_swapped(guard: Guard, monkeypatch: p
     """Where the note cannot be written, nothing is changed, and the error says so."""
     guard.deploy(1)
 
-    def full(_descriptor: int, _content: bytes) -> int:
-        raise OSError(28, "No space left on device")
+    write = os.write
+
+    def full(descriptor: int, content: bytes) -> int:
+        if bytes(content).startswith(b'{"before"'):
+            raise OSError(28, "No space left on device")
+        return write(descriptor, content)
 
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(ToolFileError, match="No space left"):

@@ -104,17 +104,21 @@ def test_tool_returns_the_function_itself() -> None:
         ("from rollguard import tool\n@tool\nclass A: ...\n", "A is marked @tool but has no execute"),
         ("class my_tool:\n    def execute(self): ...\n", "no tool"),
         ("def my_tool(:\n", "SyntaxError"),
-        ("import no_such_module_anywhere\n", "ModuleNotFoundError: No module named 'no_such_module_anywhere'"),
-        ("import sys\nsys.exit('bye')\n", "SystemExit: bye"),
-        ("raise BaseException('odd')\n", "BaseException: odd"),
         (
-            "class E(Exception):\n    def __str__(self):\n        raise ValueError('no words')\nraise E\n",
+            "import no_such_module_anywhere\ndef my_tool(): ...\n",
+            "ModuleNotFoundError: No module named 'no_such_module_anywhere'",
+        ),
+        ("import sys\nsys.exit('bye')\ndef my_tool(): ...\n", "SystemExit: bye"),
+        ("raise BaseException('odd')\ndef my_tool(): ...\n", "BaseException: odd"),
+        (
+            "class E(Exception):\n    def __str__(self):\n        raise SystemExit('no words')\n"
+            "raise E\ndef my_tool(): ...\n",
             "cannot be loaded: E",
         ),
         (b"s = '\xff\xfe'\ndef my_tool(): ...\n", "SyntaxError"),
         (b"# -*- coding: no-such-code -*-\ndef my_tool(): ...\n", "SyntaxError"),
         (b"def my_tool(): ...\n\x00", "null byte"),
-        ("from . import other\n", "ImportError"),
+        ("from . import other\ndef my_tool(): ...\n", "ImportError"),
         (
             "class T:\n    def __init__(self): raise OSError('no key')\n    def execute(self): ...\n"
             "    def get_tool_definition(self): ...\n",
@@ -130,7 +134,7 @@ def test_tool_returns_the_function_itself() -> None:
             "@tool(is_failure=bad)\ndef my_tool(): ...\n",
             "is_failure is not a plain function",
         ),
-        ("from rollguard import tool\ntool('my_tool')\n", "@tool marks a function or a class"),
+        ("from rollguard import tool\ntool('my_tool')\ndef my_tool(): ...\n", "@tool marks a function or a class"),
     ],
     ids=lambda value: value if isinstance(value, str) and "\n" not in value else "code",
 )
@@ -199,7 +203,7 @@ def test_imported_tools_are_not_the_files_own(registry: ToolRegistry, tools_dir:
     try:
         code = "from rg_shared_lib import elsewhere, Elsewhere\ndef my_tool():\n    return 'right'\n"
         assert called(registry, tools_dir, code) == "right"
-        put(tools_dir, "other", "from rg_shared_lib import elsewhere as other\n")
+        registry.deploy("other", "from rg_shared_lib import elsewhere as other\n")
         assert registry.call("other") == "wrong"  # under the file's name it is meant
     finally:
         sys.path.remove(str(shared))
@@ -252,7 +256,9 @@ def test_healed_tool(registry: ToolRegistry, tools_dir: Path, tmp_path: Path) ->
         f"import pathlib\nVALUE = pathlib.Path({str(tmp_path / 'needed')!r}).read_text()\n"
         "def my_tool():\n    return VALUE\n",
     )
-    assert list(registry.refresh()) == ["my_tool"]
+    with pytest.raises(ToolLoadError, match="FileNotFoundError"):
+        registry.call("my_tool")
+    assert list(registry.problems) == ["my_tool"]
     (tmp_path / "needed").write_text("here")
     assert registry.refresh() == {}
     assert registry.call("my_tool") == "here"

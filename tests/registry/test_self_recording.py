@@ -16,7 +16,7 @@ from rollguard import DeploymentMonitor, ExecutionStore, Rollguard, Settings, To
 from rollguard.errors import InvalidInput
 from rollguard.registry import FailureRule, Folder, LoadedTool
 from rollguard.registry.serve.json_schema import definition_of
-from tests.registry.helpers import executions
+from tests.registry.helpers import OPEN, executions
 
 
 def only(store: ExecutionStore) -> dict[str, Any]:
@@ -304,13 +304,12 @@ def test_what_cannot_be_meant(store: ExecutionStore, registry: ToolRegistry) -> 
 
 # --- together with a registry ----------------------------------------------------------------------------------------
 
-OPEN: list[ExecutionStore] = []
-
 HEAD = """
 import functools
 from rollguard import tool
-from tests.registry.test_self_recording import OPEN
-store = OPEN[-1]
+from tests.registry.helpers import OPEN
+from rollguard import ExecutionStore
+store = OPEN[-1] if OPEN else ExecutionStore("sqlite://")
 def traced(f):
     @functools.wraps(f)
     def inner(*args, **kw):

@@ -17,7 +17,7 @@ from rollguard.registry.folder.folder import FileStamp
 from rollguard.registry.serve.live_tools import LiveTools
 from tests.conftest import code
 from tests.processes import finished, python
-from tests.registry.helpers import executions
+from tests.registry.helpers import checked_before, executions
 
 
 def returning(number: int) -> str:
@@ -52,6 +52,7 @@ def test_another_process_sees_every_swap(tmp_path: Path, tools_dir: Path) -> Non
     url = f"sqlite:///{tmp_path}/rollguard.db"
     with ExecutionStore(url):
         folder = Folder(tools_dir)
+        checked_before(tools_dir, map(returning, (*range(5), *range(500_000, 500_005))))
         folder.swap("my_tool", returning(0).encode())
         process = python(WATCHER, url, tools_dir)
         assert process.stdin is not None
@@ -59,11 +60,11 @@ def test_another_process_sees_every_swap(tmp_path: Path, tools_dir: Path) -> Non
         assert process.stdout.readline() == "ready\n"
         for number in range(1, 150):
             # Two swaps between two calls: the second may get the inode that the first has freed.
-            folder.swap("my_tool", returning(500_000 + number).encode())
-            folder.swap("my_tool", returning(number).encode())
+            folder.swap("my_tool", returning(500_000 + number % 5).encode())
+            folder.swap("my_tool", returning(number % 5).encode())
             process.stdin.write("\n")
             process.stdin.flush()
-            assert int(process.stdout.readline()) == 100_000 + number
+            assert int(process.stdout.readline()) == 100_000 + number % 5
         finished(process)
 
 
@@ -72,10 +73,11 @@ def test_edits_in_place(registry: ToolRegistry, tools_dir: Path) -> None:
     path = tools_dir / "my_tool.py"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
     try:
+        checked_before(tools_dir, map(returning, range(5)))
         for number in range(300):
-            os.pwrite(descriptor, returning(number).encode(), 0)
+            os.pwrite(descriptor, returning(number % 5).encode(), 0)
             os.utime(path, ns=(10**18, 10**18))
-            assert registry.get_tool("my_tool").function() == 100_000 + number
+            assert registry.get_tool("my_tool").function() == 100_000 + number % 5
     finally:
         os.close(descriptor)
 
@@ -94,9 +96,10 @@ def test_coarse_file_systems(store: ExecutionStore, tools_dir: Path) -> None:
     """A swap that the file's stamp does not show is seen all the same at the next call."""
     folder = CoarseFolder(tools_dir)
     serving = LiveTools(folder, store)
+    checked_before(tools_dir, map(returning, range(5)))
     for number in range(300):
-        folder.swap("my_tool", returning(number).encode())
-        assert serving.current("my_tool").loaded().function() == 100_000 + number
+        folder.swap("my_tool", returning(number % 5).encode())
+        assert serving.current("my_tool").loaded().function() == 100_000 + number % 5
 
 
 def test_bytecode_is_not_read(registry: ToolRegistry, tools_dir: Path) -> None:
@@ -141,16 +144,21 @@ def test_deleted_tool(store: ExecutionStore, tools_dir: Path) -> None:
 
 
 def test_broken_and_mended_by_hand(store: ExecutionStore, tools_dir: Path) -> None:
-    """A file that is broken by an edit fails from the next look on, and works again once it is mended."""
+    """Where an edit breaks a file, the last version that loaded goes on serving, and the mended one after it."""
     registry = ToolRegistry(tools_dir, store=store, look_every=0)
     path = tools_dir / "my_tool.py"
     path.write_text(code(1))
     assert registry.call("my_tool") == 1
-    path.write_text("def my_tool(:\n")
-    with pytest.raises(ToolLoadError):
-        registry.call("my_tool")
+    for broken in ("def my_tool(:\n", "1 / 0\ndef my_tool(): ...\n"):
+        path.write_text(broken)
+        with pytest.raises(ToolLoadError):
+            registry.get_tool("my_tool")
+        assert registry.call("my_tool") == 1
+        assert list(registry.problems) == ["my_tool"]
     path.write_text(code(2))
+    assert registry.get_tool("my_tool").function() == 2
     assert registry.call("my_tool") == 2
+    assert registry.problems == {}
 
 
 WAITS = (

@@ -14,14 +14,16 @@ from enum import StrEnum
 from pathlib import Path
 
 from rollguard.cli import watching
-from rollguard.errors import RollguardError, ToolFileError, ToolLoadError
+from rollguard.compat import Form
+from rollguard.errors import RollguardError, ToolFileError
 from rollguard.model.rollback import Rollback
 from rollguard.model.version import Deployment
 from rollguard.model.watcher import WatcherState
 from rollguard.record import Spool, refused_beside
 from rollguard.registry import Folder
+from rollguard.registry.folder.readings import Readings
 from rollguard.registry.folder.swap_journal import entries_in
-from rollguard.registry.serve.loader import load
+from rollguard.registry.serve.load_checks import LoadChecks
 from rollguard.settings import Settings
 from rollguard.store import Checkup, ExecutionStore, digest
 from rollguard.store.schema.migrate import VERSION_TABLE
@@ -230,13 +232,14 @@ def _tools(settings: Settings, store: ExecutionStore) -> Iterator[Finding]:
     if not settings.tools_dir.is_dir():
         return
     folder = Folder(settings.tools_dir)
+    readings = Readings(folder)
     remote = {name for name, actuator in settings.actuators.items() if actuator.kind != "folder"}
     live = {name: at for name, at in store.versions.live_of_all().items() if name not in remote}
     quarantined = {(held.tool_name, held.sha256) for held in store.quarantine.in_force()}
     wrong = [
         finding
         for name, at in live.items()
-        for finding in _tool(folder, store, name, at, quarantined, follows=settings.follow)
+        for finding in _tool(folder, readings, store, name, at, quarantined, follows=settings.follow)
     ]
     yield from wrong
     cut_short = sorted({entry.tool_name for entry in entries_in(settings.tools_dir)})
@@ -255,6 +258,7 @@ def _tools(settings: Settings, store: ExecutionStore) -> Iterator[Finding]:
 
 def _tool(
     folder: Folder,
+    readings: Readings,
     store: ExecutionStore,
     name: str,
     live: Deployment,
@@ -291,10 +295,18 @@ def _tool(
         says = f"{name}: version {number} is live, and nothing monitors its file, which holds code that is no version: "
         says += "it was edited by hand, or the database is a restored backup"
         yield _warning("tools", says, f"deploy it with: rollguard deploy {folder.file(name)}; or {put_back}")
-    try:
-        load(name, code, folder.file(name), sha256)
-    except ToolLoadError as error:
-        yield _broken("tools", f"{name}: every call of it fails: {error}", f"fix the file; or {put_back}")
+    why = _refusal(folder, readings, name, code, sha256)
+    if why is not None:
+        yield _broken("tools", f"{name}: {folder.file(name)} is not served: {why}", f"fix the file; or {put_back}")
+
+
+def _refusal(folder: Folder, readings: Readings, name: str, code: bytes, sha256: str) -> str | None:
+    """Return why a file is not served, as far as that is known without running it."""
+    check = LoadChecks(folder.path, writes=False).known(name, sha256)
+    if check is not None:
+        return None if check.loads else check.error
+    form = readings.read(name, code, sha256).form
+    return form.says if form.form in (Form.NONE, Form.BROKEN) else None
 
 
 def _rollbacks(store: ExecutionStore) -> Iterator[Finding]:

@@ -21,12 +21,15 @@ _HANDLER = "rollguard.cli"
 
 
 @contextlib.contextmanager
-def opened(config: Path | None, *, adopt: bool = True, logs: logging.Handler | None = None) -> Iterator[Rollguard]:
+def opened(
+    config: Path | None, *, adopt: bool = True, must_answer: bool = True, logs: logging.Handler | None = None
+) -> Iterator[Rollguard]:
     """Yield the system that the settings describe, and close it at the end.
 
     Args:
         config: the file of settings, if one was named.
         adopt: False for a command that only reads: it changes neither the folder nor the database.
+        must_answer: False for a command that can do without the database.
         logs: the handler of log lines; by default warnings go to stderr.
 
     Raises:
@@ -38,7 +41,7 @@ def opened(config: Path | None, *, adopt: bool = True, logs: logging.Handler | N
     settings = settings_for(config)
     _log_to(logs or _warnings())
     with tools_print_to_stderr():
-        guard = Rollguard(settings, adopt=adopt)
+        guard = Rollguard(settings, adopt=adopt, must_answer=must_answer)
     with guard:
         guard.install_signal_handlers()
         yield guard

@@ -2,11 +2,23 @@
 
 The package runs no code and does no I/O: bytes in, changes out. The order of the modules is the order of the data:
 `annotation_schema` (an annotation as JSON Schema) → `extract` (code as an `Interface`) → `schema_diff` (two schemas) →
-`diff` (two interfaces).
+`diff` (two interfaces). `form` tells whether a file holds a tool at all.
 """
 
 from rollguard.compat.diff import changes
 from rollguard.compat.extract import read
+from rollguard.compat.form import LARGEST, FileForm, Form, form_of, too_large
 from rollguard.compat.model import Change, ChangeKind, Interface
 
-__all__ = ["Change", "ChangeKind", "Interface", "changes", "read"]
+__all__ = [
+    "LARGEST",
+    "Change",
+    "ChangeKind",
+    "FileForm",
+    "Form",
+    "Interface",
+    "changes",
+    "form_of",
+    "read",
+    "too_large",
+]

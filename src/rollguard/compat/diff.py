@@ -10,6 +10,7 @@ from rollguard.compat.parameter_diff import parameter_changes
 from rollguard.compat.schema_diff import differences
 
 K = ChangeKind
+_LARGEST = 2**20  # bytes of a file that is compared; a syntax tree takes a thousand times as much memory
 
 
 def changes(before: bytes | str, after: bytes | str, tool_name: str) -> tuple[Change, ...]:
@@ -28,9 +29,15 @@ def changes(before: bytes | str, after: bytes | str, tool_name: str) -> tuple[Ch
     if before == after:
         return ()
     try:
+        if max(len(before), len(after)) > _LARGEST:
+            raise MemoryError
         read_before, read_after = _read(before, tool_name), _read(after, tool_name)
     except (RecursionError, MemoryError):
-        return (Change(K.UNREADABLE, None, None, f"{tool_name}: too deeply nested to be compared", breaking=False),)
+        return (
+            Change(
+                K.UNREADABLE, None, None, f"{tool_name}: too large or too deeply nested to be compared", breaking=False
+            ),
+        )
     if isinstance(read_after, str):
         if isinstance(read_before, str):
             return ()

@@ -11,7 +11,7 @@ from rollguard.compat.annotation_schema import constrained, field_default, schem
 from rollguard.compat.model import BY_POSITION, Function, Interface, Parameter, ParameterKind, Schema
 from rollguard.compat.scope import Definition, Names
 
-_MARKS = {"rollguard.tool", "rollguard.registry.tool", "rollguard.record.decorator.tool"}
+MARKS = {"rollguard.tool", "rollguard.registry.tool", "rollguard.record.decorator.tool"}
 _SCHEMA_KEYS = ("parameters", "input_schema", "inputSchema")  # the names of OpenAI, Anthropic and MCP
 
 
@@ -28,10 +28,10 @@ def read(code: bytes | str, tool_name: str) -> Interface:
     """
     module = ast.parse(code)
     names = Names.of(module)
-    marked = [d for d in (*names.functions.values(), *names.classes.values()) if _is_marked(d, names)]
+    marked = [d for d in (*names.functions.values(), *names.classes.values()) if is_marked(d, names)]
     wanted = tool_name.replace("-", "_")
-    found: ast.AST | None = marked[0] if len(marked) == 1 else _target(wanted, names)
-    classes = [c for c in names.classes.values() if _is_tool_class(c, names)]
+    found: ast.AST | None = marked[0] if len(marked) == 1 else target(wanted, names)
+    classes = [c for c in names.classes.values() if is_tool_class(c, names)]
     if isinstance(found, ast.ClassDef) and found in classes:
         classes = [found]
     functions = dict(_functions(names))
@@ -41,10 +41,10 @@ def read(code: bytes | str, tool_name: str) -> Interface:
     if isinstance(found, ast.Lambda):
         tool = Function(wanted, tuple(_parameters(found.args, names)), body=ast.dump(found.body))
         return Interface(tool, None, {**functions, wanted: tool}, _classes(names))
-    if isinstance(found, ast.Call) and (called := _called(found, names)) is not None:
+    if isinstance(found, ast.Call) and (called := called_by(found, names)) is not None:
         return Interface(called, None, {**functions, called.name: called}, _classes(names))
     if len(classes) == 1:
-        methods = _methods(classes[0], names)
+        methods = methods_of(classes[0], names)
         tool = _function(methods["execute"], f"{classes[0].name}.execute", names, method=True)
         definition = _definition(classes[0], methods["get_tool_definition"], names)
         return Interface(tool, definition, {**functions, tool.name: tool}, _classes(names))
@@ -62,7 +62,7 @@ def _functions(names: Names) -> Iterator[tuple[str, Function]]:
             yield name, _function(node, name, names)
     for name, cls in names.classes.items():
         if public(name):
-            for method, node in _methods(cls, names).items():
+            for method, node in methods_of(cls, names).items():
                 if not method.startswith("_") or method in ("__init__", "__call__"):
                     yield f"{name}.{method}", _function(node, f"{name}.{method}", names, method=True)
 
@@ -82,7 +82,7 @@ def _public(names: Names) -> Callable[[str], bool]:
     return lambda name: name in exported if exported is not None else not name.startswith("_")
 
 
-def _target(name: str, names: Names) -> ast.AST | None:
+def target(name: str, names: Names) -> ast.AST | None:
     """Return the function, class, lambda or call that a name refers to, through plain assignments."""
     seen: set[str] = set()
     while name not in seen:
@@ -97,13 +97,13 @@ def _target(name: str, names: Names) -> ast.AST | None:
     return None
 
 
-def _called(call: ast.Call, names: Names) -> Function | None:
+def called_by(call: ast.Call, names: Names) -> Function | None:
     """Return the called function, if the tool is an instance of a class with `__call__` or a partial."""
     made = names.dotted(call.func) or ""
     if made in names.classes:
-        methods = _methods(names.classes[made], names)
+        methods = methods_of(names.classes[made], names)
         return _function(methods["__call__"], f"{made}.__call__", names, method=True) if "__call__" in methods else None
-    inner = _target(call.args[0].id, names) if call.args and isinstance(call.args[0], ast.Name) else None
+    inner = target(call.args[0].id, names) if call.args and isinstance(call.args[0], ast.Name) else None
     if made != "functools.partial" or not isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
         return None
     if any(isinstance(arg, ast.Starred) for arg in call.args) or any(k.arg is None for k in call.keywords):
@@ -118,27 +118,34 @@ def _called(call: ast.Call, names: Names) -> Function | None:
     )
 
 
-def _is_marked(node: Definition | ast.ClassDef, names: Names) -> bool:
+def is_marked(node: Definition | ast.ClassDef, names: Names) -> bool:
     marks = [mark.func if isinstance(mark, ast.Call) else mark for mark in node.decorator_list]
-    return any(names.dotted(mark) in _MARKS for mark in marks)
+    return any(names.dotted(mark) in MARKS for mark in marks)
 
 
-def _is_tool_class(cls: ast.ClassDef, names: Names) -> bool:
+def is_tool_class(cls: ast.ClassDef, names: Names) -> bool:
     if names.bases(cls) & {"Protocol"}:
         return False
-    methods = _methods(cls, names)
+    methods = methods_of(cls, names)
     abstract = any("abstractmethod" in ast.unparse(mark) for m in methods.values() for mark in m.decorator_list)
     return not abstract and {"execute", "get_tool_definition"} <= set(methods)
 
 
-def _methods(cls: ast.ClassDef, names: Names, seen: frozenset[str] = frozenset()) -> dict[str, Definition]:
-    """Return a class's methods, also those inherited from classes of the same file."""
-    found: dict[str, Definition] = {}
-    for base in reversed(cls.bases):
-        parent = names.classes.get(names.dotted(base) or "")
-        if parent is not None and parent.name not in seen:
-            found |= _methods(parent, names, seen | {cls.name})
-    return found | {s.name: s for s in cls.body if isinstance(s, ast.FunctionDef | ast.AsyncFunctionDef)}
+def methods_of(
+    cls: ast.ClassDef, names: Names, known: dict[str, dict[str, Definition]] | None = None
+) -> dict[str, Definition]:
+    """Return a class's methods, also those inherited from classes of the same file. Each class is read once."""
+    known = {} if known is None else known
+    if cls.name not in known:
+        known[cls.name] = {}  # of a class that inherits from itself
+        found: dict[str, Definition] = {}
+        for base in reversed(cls.bases):
+            parent = names.classes.get(names.dotted(base) or "")
+            if parent is not None:
+                found |= methods_of(parent, names, known)
+        own = (s for s in cls.body if isinstance(s, ast.FunctionDef | ast.AsyncFunctionDef))
+        known[cls.name] = found | {s.name: s for s in own}
+    return known[cls.name]
 
 
 # --- one function ----------------------------------------------------------------------------------------------------
@@ -240,10 +247,10 @@ def _undocumented(body: list[ast.stmt]) -> list[ast.stmt]:
 
 def _definition(cls: ast.ClassDef, method: Definition, names: Names) -> Schema | None:
     """Return the schema of the parameters that `get_tool_definition` returns, if it is literal."""
-    returned = [node.value for node in _returns(method.body)]
+    returned = [node.value for node in returns_of(method.body)]
     if len(returned) != 1 or returned[0] is None:
         return None
-    value = _literal(returned[0], cls, method, names)
+    value = literal(returned[0], cls, method, names)
     if isinstance(value, dict) and isinstance(value.get("function"), dict):
         value = value["function"]
     if not isinstance(value, dict):
@@ -252,7 +259,7 @@ def _definition(cls: ast.ClassDef, method: Definition, names: Names) -> Schema |
     return schema if schema is None or all(isinstance(key, str) for key in schema) else None
 
 
-def _literal(node: ast.expr, cls: ast.ClassDef, method: Definition, names: Names) -> Any:
+def literal(node: ast.expr, cls: ast.ClassDef, method: Definition, names: Names) -> Any:
     """Return a literal, also one assigned to a name in the method, the class or the module."""
     if isinstance(node, ast.Name):
         found = _assigned(method.body, node.id) or names.aliases.get(node.id)
@@ -283,10 +290,10 @@ def _assigned(body: Iterable[ast.stmt], name: str) -> ast.expr | None:
     return found
 
 
-def _returns(body: Iterable[ast.AST]) -> Iterator[ast.Return]:
+def returns_of(body: Iterable[ast.AST]) -> Iterator[ast.Return]:
     """Return the return statements of a function, without those of inner functions."""
     for node in body:
         if isinstance(node, ast.Return):
             yield node
         elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
-            yield from _returns(ast.iter_child_nodes(node))
+            yield from returns_of(ast.iter_child_nodes(node))

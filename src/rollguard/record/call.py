@@ -11,6 +11,7 @@ from typing import Any
 
 from rollguard.model.log import logger_of
 from rollguard.record import Recorder, request_id
+from rollguard.sandbox.tool_file import describe
 from rollguard.store import text_of
 
 logger = logger_of(__name__)
@@ -156,7 +157,7 @@ def failure_in(name: str, judges: tuple[IsFailure, ...], recorder: Recorder, res
     for is_failure in judges:
         try:
             failed = bool(is_failure(result))
-        except Exception as error:  # noqa: BLE001 - the tool's own code; its caller must still get the result
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the tool's code; its caller must get the result
             logger.error("is_failure of %s raised %s", name, describe(error))
             return f"is_failure raised {describe(error)}"
         if failed:
@@ -188,11 +189,3 @@ def in_event_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def describe(error: BaseException) -> str:
-    """Return an exception's type and message, or its type alone if `str` fails on it."""
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:  # noqa: BLE001 - a tool's own exception
-        return type(error).__name__

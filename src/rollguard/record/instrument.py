@@ -17,8 +17,9 @@ from rollguard.errors import InvalidInput
 from rollguard.model.log import logger_of
 from rollguard.model.names import checked_tool_name
 from rollguard.record import Recorder, Spool
-from rollguard.record.call import Call, IsFailure, Subject, awaited, describe, in_event_loop, run
+from rollguard.record.call import Call, IsFailure, Subject, awaited, in_event_loop, run
 from rollguard.record.fork_safety import renew_after_fork
+from rollguard.sandbox.tool_file import describe
 from rollguard.store import ExecutionStore
 
 logger = logger_of(__name__)

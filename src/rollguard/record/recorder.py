@@ -123,6 +123,10 @@ class Recorder:
         if self._resting:
             self._wake()
 
+    def deliver(self, rows: list[Execution]) -> None:
+        """Store complete executions, or keep them in the spool. Raise nothing."""
+        self._delivery.deliver(rows)
+
     def record(self, **execution: Any) -> None:
         """Record one execution, with the arguments of `ExecutionStore.store_tool_execution`. Raise nothing."""
         try:

@@ -7,6 +7,7 @@ import signal
 import threading
 from types import FrameType
 
+from rollguard.record.call_marks import remove_all
 from rollguard.record.recorder import finish_all
 
 
@@ -32,6 +33,7 @@ def _end(number: int, _frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)
 
     def finish() -> None:
+        remove_all()
         finish_all()
         os.kill(os.getpid(), number)
 

@@ -27,6 +27,7 @@ from rollguard.record.call import (
     run,
     run_in_thread,
 )
+from rollguard.record.call_marks import CallMarks
 from rollguard.registry.deploy.actuators import Actuator
 from rollguard.registry.deploy.compat_check import changes_of
 from rollguard.registry.deploy.deployer import Code, Deployer, bytes_of
@@ -37,8 +38,10 @@ from rollguard.registry.deploy.remote import Remote
 from rollguard.registry.deploy.replica import Replica
 from rollguard.registry.folder.folder import Folder, checked_file_name
 from rollguard.registry.serve.json_schema import definition_of, definitions_of
-from rollguard.registry.serve.live_tools import LiveTools, Served, judges_of
+from rollguard.registry.serve.live_tools import LiveTools
+from rollguard.registry.serve.load_checks import LoadChecks
 from rollguard.registry.serve.loader import LoadedTool
+from rollguard.registry.serve.served import judges_of
 from rollguard.store import Beginning, ExecutionStore
 
 
@@ -104,31 +107,36 @@ class ToolRegistry:
         )
         self._failure_rules = checked_mapping("failure_rules", failure_rules)
         self.remote = remote = Remote(store, checked_mapping("actuators", actuators))
-        self._live_tools = LiveTools(self.folder, store, self._failure_rules, look_every=look_every, clock=clock)
-        self._file_swap = FileSwap(self.folder, store, self._live_tools)
+        self._marks = marks = CallMarks(self.folder.path / ".rollguard" / "calls")
+        checks = LoadChecks(self.folder.path, writes=adopt)
+        self._live_tools = LiveTools(
+            self.folder, store, self._failure_rules, look_every=look_every, clock=clock, checks=checks, marks=marks
+        )
+        self._file_swap, admission = FileSwap(self.folder, store, self._live_tools), self._live_tools.admission
         self._replica: Replica | None = None
         if follow:
             served_anew = weakref.WeakMethod(self._live_tools.forget)
             self._replica = Replica(self.folder, store, lambda name: remote.of(name) is not None, served_anew)
             self._live_tools.before_check = self._replica.start
-        self._deployer = Deployer(self.folder, store, self._file_swap, remote, self._replica)
+        self._deployer = Deployer(self.folder, store, self._file_swap, admission, remote, self._replica)
         if adopt:
             store.database.when_replaced(self._deployer.bring_back)
             self.folder.remove_leftovers()
             self._deployer.adopt_all()
-            self.recorder.flush(wait=False)
+            self.collect_ended_calls()
+            self.recorder.deliver([])
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
     @property
     def problems(self) -> dict[str, str]:
-        """Return why files of the folder are not served now, by tool name. Empty if all are served."""
-        self._live_tools.refresh()
-        misnamed = {
-            name: f"{name}.py cannot be a tool's file: a letter first, then letters, digits, '_' and '-'"
-            for name in self.folder.misnamed()
-        }
-        return {**misnamed, **self._live_tools.problems()}
+        """Return why files of the folder are not served as they are now, by tool name. No file is run for it."""
+        return self._live_tools.problems()
+
+    @property
+    def descriptions(self) -> dict[str, tuple[str, str | None]]:
+        """Return the hash and the description of each file that may be a tool, by name. No file is run."""
+        return self._live_tools.admission.descriptions()
 
     @property
     def behind(self) -> dict[str, str]:
@@ -136,19 +144,21 @@ class ToolRegistry:
         return self._replica.behind if self._replica is not None else {}
 
     def get_tool(self, tool_name: str) -> LoadedTool:
-        """Return the tool as it is on disk now.
+        """Return the tool as it is on disk now. Its code runs in this process, after it loaded in a child process.
 
         Raises:
             InvalidToolName: no file can have that name.
             UnknownTool: there is no such file.
             ToolLoadError: the file cannot be turned into a tool.
         """
-        return self._live_tools.current(tool_name).loaded()
+        return self._live_tools.current(tool_name).on_disk()
 
     def get_all_tools(self) -> dict[str, LoadedTool]:
-        """Return every tool that can be served, by name, as it is on disk now. The others are in `problems`."""
-        self._live_tools.refresh()
-        return {name: served.tool for name, served in self._live_tools.all().items() if served.tool is not None}
+        """Return every tool that can be served, by name, as it is on disk now. The others are in `problems`.
+
+        Files that were not checked on this machine yet are checked first; see `get_tool`.
+        """
+        return self._live_tools.load_all()
 
     def get_tool_definition(self, tool_name: str) -> dict[str, Any]:
         """Return the tool's definition for a model: name, description and the JSON Schema of its parameters.
@@ -163,10 +173,10 @@ class ToolRegistry:
         return definitions_of(self.get_all_tools())
 
     def refresh(self) -> dict[str, str]:
-        """Check every file again, and adopt those that have no version yet.
+        """Look at every file again, and adopt those that have no version yet. No file is run, and nobody waits.
 
-        Returns:
-            `problems` after the check.
+        A file that did not load is tried again at its next use. New code of a tool that this process serves is checked
+        in a child process, in the background. It returns `problems`.
 
         Raises:
             ToolFileError: the folder cannot be read.
@@ -174,15 +184,15 @@ class ToolRegistry:
         self._deployer.adopt_all()
         if self._replica is not None:
             self._replica.start()
+        self._live_tools.refresh()
         return self.problems
 
     # --- calling ---------------------------------------------------------------------------------------------------
 
     def call(self, tool_name: str, /, **parameters: Any) -> Any:
-        """Run the live version of a tool and record the execution. An async tool runs in an event loop of its own.
+        """Run the live version of a tool, record the execution, and return the tool's result.
 
-        Returns:
-            The tool's result.
+        An async tool runs in an event loop of its own.
 
         Raises:
             UnknownTool, InvalidToolName: there is no such tool; nothing is recorded.
@@ -202,13 +212,13 @@ class ToolRegistry:
 
         A cancelled call is neither a success nor a failure of the tool, so it is not recorded.
         """
-        served, call = await asyncio.to_thread(self._begin, tool_name, parameters)
+        call = await asyncio.to_thread(self._begin, tool_name, parameters)
         try:
-            tool = served.loaded()
-            if tool.is_async:
-                result = await tool.invoke(**parameters)
+            subject = call.subject
+            if subject.is_async:
+                result = await subject.invoke(**parameters)
             else:
-                result, raised = await run_in_thread(tool.invoke, parameters)
+                result, raised = await run_in_thread(subject.invoke, parameters)
                 if raised is not None:
                     raise raised
                 if isinstance(result, CoroutineType):
@@ -219,16 +229,13 @@ class ToolRegistry:
         await asyncio.to_thread(call.returned, result)
         return result
 
-    def _begin(self, tool_name: str, parameters: dict[str, Any]) -> tuple[Served, Call]:
+    def _begin(self, tool_name: str, parameters: dict[str, Any]) -> Call:
         served = self._live_tools.serve(tool_name)
         given = self.recorder.encoded(tool_name, "parameters", parameters) if parameters else None
-        return served, Call(self.recorder, served.subject, served.version_number, given)
+        return Call(self.recorder, served.subject, served.version_number, given)
 
     def failure_in(self, tool_name: str, tool: LoadedTool | None, result: Any) -> str | None:
-        """Return why a returned result is a failure, by the tool's rule or a setting; None if it is none.
-
-        The text contains the result as it is stored: redacted, or left out.
-        """
+        """Return why a returned result is a failure, with the result as it is stored; None if it is none."""
         return failure_in(tool_name, judges_of(tool_name, tool, self._failure_rules), self.recorder, result)
 
     # --- changing --------------------------------------------------------------------------------------------------
@@ -290,13 +297,9 @@ class ToolRegistry:
         kind: str | None = None,
         parent_version: int | None = None,
     ) -> Version:
-        """Store `code` as a version of the tool without making it live. The live version stays live.
+        """Store `code` as a version of the tool without making it live, and return the version.
 
-        Args:
-            parent_version: the version it is based on; by default the live one.
-
-        Returns:
-            The version; if the same code is stored already, its unchanged version.
+        It is based on `parent_version`, by default the live one. Code that is stored already is returned unchanged.
 
         Raises:
             InvalidToolName, InvalidInput, ToolLoadError, StoreUnavailable: as for `deploy`.
@@ -307,10 +310,7 @@ class ToolRegistry:
         )
 
     def changes(self, tool_name: str, code: str | bytes) -> tuple[Change, ...]:
-        """Return what callers of the tool would notice if `code` were deployed, breaking changes first.
-
-        The code is compared with the tool's present file. It is read, never run.
-        """
+        """Return what callers notice if `code` replaces the tool's file, breaking changes first. It runs nothing."""
         return changes_of(self.folder, self.store, checked_file_name(tool_name), bytes_of(code))
 
     def note_deployment(
@@ -377,15 +377,16 @@ class ToolRegistry:
         """Settle swaps that a crash or the database interrupted, so that file and database agree.
 
         A process may die between the swap of a file and the commit. Rollguard therefore calls this when it opens a
-        registry, before a deployment, and in every cycle of a loop.
-
-        Returns:
-            The tools whose file was corrected.
+        registry, before a deployment, and in every cycle of a loop. It returns the tools whose file was corrected.
 
         Raises:
             StoreUnavailable: the database cannot be reached; the swaps are settled when it is back.
         """
         return self._deployer.settle(tool_name)
+
+    def collect_ended_calls(self) -> int:
+        """Record calls that ended their process as failures of their version, each once, and return their number."""
+        return self._marks.collect(self.recorder.deliver)
 
     def keep_hand_edit(self, tool_name: str) -> Version | None:
         """Store the tool's file as a version if it is none yet, so that a restore does not lose it."""
@@ -397,4 +398,5 @@ class ToolRegistry:
         """Stop following other machines, and store recorded executions. The next call starts again."""
         if self._replica is not None:
             self._replica.stop()
+        self._marks.close()
         self.recorder.empty()

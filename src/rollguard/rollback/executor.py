@@ -107,8 +107,8 @@ class RollbackRunner:
     def recover(self, now: datetime | None = None) -> list[Rollback]:
         """Carry out, exactly once, every rollback that another process claimed and did not finish.
 
-        This also repairs files whose swap was interrupted, and repeats calls to actuators whose result is unknown. A
-        rollback that fails never stops the others; the next call tries it again.
+        This also repairs files whose swap was interrupted, records calls that ended their process, and repeats calls
+        to actuators whose result is unknown. A rollback that fails never stops the others; the next call tries again.
 
         Args:
             now: the present time; None reads the clock for each rollback, because a call to an actuator takes time.
@@ -125,6 +125,8 @@ class RollbackRunner:
                 done = self._recovered(claimed, now or datetime.now(UTC))
                 if done is not None and not done.open:
                     ended.append(done)
+        with self._isolated("calls that ended their process"):
+            self._registry.collect_ended_calls()
         with self._isolated("interrupted swaps"):
             self._registry.settle_swaps()
         with self._isolated("remote tools"):
@@ -204,7 +206,6 @@ class RollbackRunner:
         except ToolFileError as error:
             return self._fail(claimed, error, now)
         self._registry.made_live_here(claimed.tool_name)
-        self._registry.refresh()
         return finished
 
     def _swapped(self, claimed: Rollback, now: datetime, tries: int = 3) -> Rollback:

@@ -1,6 +1,7 @@
 """The only code that knows SQL. `ExecutionStore` is its door."""
 
 from rollguard.store.executions.complete import complete_call, text_of
+from rollguard.store.executions.ids import id_of
 from rollguard.store.monitoring.sessions import Beginning
 from rollguard.store.probe import Checkup
 from rollguard.store.retention.retention import Tidied
@@ -20,5 +21,6 @@ __all__ = [
     "Tidied",
     "complete_call",
     "digest",
+    "id_of",
     "text_of",
 ]

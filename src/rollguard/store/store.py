@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, Self
 
-from rollguard.errors import InvalidInput
+from rollguard.errors import InvalidInput, StoreUnavailable
 from rollguard.model.file_access import FileAccess
 from rollguard.model.given import checked_now
+from rollguard.model.log import logger_of
 from rollguard.store.database.change_feed import Arrivals, arrivals_in
 from rollguard.store.database.engine import Database
 from rollguard.store.executions.executions import Executions
@@ -26,6 +28,8 @@ from rollguard.store.versions.quarantine import Quarantine
 from rollguard.store.versions.versions import Versions
 from rollguard.store.views import Reports
 
+logger = logger_of(__name__)
+
 
 class ExecutionStore:
     """Executions, versions, sessions and rollbacks in one SQLite file or one PostgreSQL database.
@@ -39,6 +43,7 @@ class ExecutionStore:
         payload_limit: the largest JSON, in bytes, of parameters or a result that is kept whole.
         redact: called as `redact(tool_name, "parameters" or "result", value)`; what it returns is kept.
         busy_timeout: seconds to wait for another process's lock: of the database on SQLite, of a tool on PostgreSQL.
+        must_answer: False opens a store whose database is away. Its schema is made or checked at its first use.
         retention_days: how long `tidy` keeps raw executions, 1 to 3650; 0 is for ever. Rollups and history stay.
         file_access: who may read a SQLite file that is created.
 
@@ -48,7 +53,7 @@ class ExecutionStore:
         SchemaTooNew: a newer Rollguard has written the database.
         SchemaTooOld: a Rollguard from before the first release has written the database.
         NotARollguardStore: the file or the database holds something else.
-        StoreUnavailable: the database cannot be reached or written.
+        StoreUnavailable: the database cannot be reached or written, and `must_answer` is True.
     """
 
     def __init__(
@@ -61,14 +66,18 @@ class ExecutionStore:
         busy_timeout: float = 5.0,
         retention_days: int = 30,
         file_access: FileAccess = FileAccess.OWNER,
+        must_answer: bool = True,
     ) -> None:
         self.database = Database(url, busy_timeout=busy_timeout, access=file_access)
         self.retention = Retention(self.database, retention_days)
         try:
             migrate(self.database)
-        except BaseException:
-            self.database.close()
-            raise
+        except BaseException as error:
+            if must_answer or not isinstance(error, StoreUnavailable):
+                self.database.close()
+                raise
+            logger.warning("the database is used when it answers: %s", error)
+            self.database.before_first_use(partial(migrate, self.database))
         self.database.check_replaced = lambda thorough: check_replaced(url, busy_timeout, thorough=thorough)
         self.executions = Executions(self.database, Payloads(store_payloads, payload_limit, redact))
         self.versions = Versions(self.database)

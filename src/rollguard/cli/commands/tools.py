@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from rollguard.cli import output
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
-from rollguard.errors import ToolLoadError
 
 if TYPE_CHECKING:
     from rollguard.app import Rollguard
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
 def tools(config: Config = None, as_json: Json = False) -> None:
     """List the tools: the live version, the description, and what is wrong with a file that cannot be used."""
-    with opened(config, adopt=False) as guard, output.tools_print_to_stderr():
+    with opened(config, adopt=False) as guard:
         found = _tools(guard)
         folder = guard.registry.folder.path
     if as_json:
@@ -32,21 +31,18 @@ def tools(config: Config = None, as_json: Json = False) -> None:
 
 
 def _tools(guard: Rollguard) -> list[dict[str, Any]]:
-    loaded = guard.registry.get_all_tools()
-    live = guard.store.versions.live_of_all()
-    problems = guard.registry.problems
+    registry = guard.registry
+    files, problems = registry.descriptions, registry.problems
+    live = {pointer.tool_name: pointer for pointer in guard.store.pointers.moved_since(0)}
     found = []
-    for name in sorted({*loaded, *problems, *live}):
+    for name in sorted({*files, *problems, *live}):
         number = live[name].version_number if name in live else None
         problem, description = problems.get(name), None
-        if name in loaded:
-            try:
-                description = guard.registry.get_tool_definition(name).get("description")
-            except ToolLoadError as error:
-                problem = str(error)
-            if number is not None and loaded[name].sha256 != guard.store.versions.get(name, number).sha256:
+        if name in files:
+            sha256, description = files[name]
+            if problem is None and number is not None and sha256 != live[name].sha256:
                 problem = f"its file was edited by hand and is not version {number}; deploy it to have it monitored"
-        elif (actuator := guard.registry.remote.of(name)) is not None:
+        elif (actuator := registry.remote.of(name)) is not None:
             description = f"remote; a {actuator.kind} puts it in its place"
         elif problem is None:
             problem = "its file is gone; restore it with: rollguard deploy"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from rollguard.errors import InvalidInput, StoreBusy, StoreError, StoreUnavailable, ToolFileError
+from rollguard.errors import InvalidInput, RollguardError, StoreBusy, StoreError, StoreUnavailable, ToolFileError
 from rollguard.model.log import logger_of
 from rollguard.model.version import Version
 from rollguard.registry.deploy.compat_check import changes_of, refuse_breaking, warn_of
@@ -16,8 +16,8 @@ from rollguard.registry.deploy.hand_edits import adopt, adopt_all, keep_hand_edi
 from rollguard.registry.deploy.remote import Remote
 from rollguard.registry.deploy.replica import Replica
 from rollguard.registry.folder.folder import Folder, checked_file_name
-from rollguard.registry.serve.loader import load
-from rollguard.store import ExecutionStore, digest
+from rollguard.registry.serve.admission import Admission
+from rollguard.store import ExecutionStore
 
 logger = logger_of(__name__)
 
@@ -56,6 +56,7 @@ class Deployer:
         folder: the folder of tools.
         store: records versions and deployments.
         file_swap: puts versions into the folder.
+        admission: knows which code is a tool that loads.
         remote: the tools with an actuator.
         replica: notified of each deployment in the folder, if the folder follows other machines.
     """
@@ -65,12 +66,14 @@ class Deployer:
         folder: Folder,
         store: ExecutionStore,
         file_swap: FileSwap,
+        admission: Admission,
         remote: Remote,
         replica: Replica | None,
     ) -> None:
         self._folder = folder
         self._store = store
         self._file_swap = file_swap
+        self._admission = admission
         self._remote = remote
         self._replica = replica
 
@@ -122,7 +125,11 @@ class Deployer:
         for name in self._file_swap.unsettled(tool_name):
             try:
                 settled += self._file_swap.settle(name)
-            except (StoreBusy, ToolFileError) as error:  # one tool's error must not stop the others
+            except StoreUnavailable as error:
+                if not isinstance(error, StoreBusy):
+                    raise
+                logger.warning("%s is not put right yet: %s", name, error)
+            except RollguardError as error:  # one tool's error must not stop the others
                 logger.error("%s is not put right yet: %s", name, error)
         return settled
 
@@ -130,7 +137,7 @@ class Deployer:
         """Settle interrupted swaps, then adopt files without a version; only log if the store is away."""
         try:
             self.settle()  # first: a file that a crash left during a deployment must not be adopted
-            adopt_all(self._folder, self._store)
+            adopt_all(self._folder, self._admission.readings, self._store)
         except StoreUnavailable as error:  # the files are served without a version; the next refresh adopts them
             logger.warning("new files are not adopted yet: %s", error)
 
@@ -147,7 +154,7 @@ class Deployer:
             for name in self._folder.names():
                 if name in live and keep_hand_edit(self._folder, self._store, name, why) and self._replica is not None:
                     self._replica.made_here(name, live[name].deployment_id)
-            adopt_all(self._folder, self._store)
+            adopt_all(self._folder, self._admission.readings, self._store)
         except (StoreError, ToolFileError) as error:  # rollguard doctor names what is not there
             logger.error("versions that the database lost are not brought back: %s", error)
 
@@ -174,13 +181,13 @@ class Deployer:
     def _refuse_unloadable(self, code: Code) -> None:
         """Check that code for the folder is a tool; code for an actuator may be anything that it understands."""
         if self._remote.of(code.tool_name) is None:
-            load(code.tool_name, code.content, self._folder.file(code.tool_name), digest(code.content))
+            self._admission.refuse_unloadable(code.tool_name, code.content)
 
     def _keep(self, code: Code, request: DeploymentRequest) -> Version:
         name = code.tool_name
         if self._remote.of(name) is None:
             self.settle(name)
-            adopt(self._folder, self._store, name)
+            adopt(self._folder, self._admission.readings, self._store, name)
             if self._folder.read(name) != code.content:  # before the new version, so that the numbers show the order
                 keep_hand_edit(self._folder, self._store, name)
         return self._store.versions.add(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from rollguard.errors import DeploymentConflict, ToolFileError, ToolLoadError
+from rollguard.compat import Form
+from rollguard.errors import DeploymentConflict, RollguardError, StoreUnavailable
 from rollguard.model.log import logger_of
 from rollguard.model.version import Version
 from rollguard.registry.folder.folder import Folder
-from rollguard.registry.serve.loader import load
+from rollguard.registry.folder.readings import Readings
 from rollguard.store import ExecutionStore, digest
 
 logger = logger_of(__name__)
@@ -16,8 +17,8 @@ logger = logger_of(__name__)
 UNKNOWN = "unknown"
 
 
-def adopt_all(folder: Folder, store: ExecutionStore) -> None:
-    """Adopt every file whose tool has no live version.
+def adopt_all(folder: Folder, readings: Readings, store: ExecutionStore) -> None:
+    """Adopt every file whose tool has no live version. No file is run.
 
     Raises:
         StoreUnavailable: the database cannot be reached; the next refresh adopts.
@@ -26,25 +27,29 @@ def adopt_all(folder: Folder, store: ExecutionStore) -> None:
     for name in folder.names():
         if name not in live:
             try:
-                adopt(folder, store, name)
-            except ToolFileError as error:  # one file's error must not stop the others
+                adopt(folder, readings, store, name)
+            except StoreUnavailable:
+                raise
+            except RollguardError as error:  # one file's error must not stop the others
                 logger.error("%s is not adopted: %s", name, error)
+    readings.keep()
 
 
-def adopt(folder: Folder, store: ExecutionStore, name: str) -> None:
+def adopt(folder: Folder, readings: Readings, store: ExecutionStore, name: str) -> None:
     """Make the file of a tool without a live version its live version, so that it can be restored.
 
-    A file that cannot be loaded is skipped, because a rollback must never restore it.
+    A file whose syntax tree holds no tool is skipped, because a rollback must never restore it.
     """
     if store.versions.live(name) is not None:
         return
-    code = folder.read(name)
-    if code is None:
+    reading = readings.of(name)
+    if reading is None:
         return
-    try:
-        load(name, code, folder.file(name), digest(code))
-    except ToolLoadError as error:
-        logger.info("%s is not adopted yet: %s", name, error)
+    if reading.form.form is not Form.TOOL:
+        logger.info("%s is not adopted yet: %s", folder.file(name), reading.form.says)
+        return
+    code = folder.read(name)
+    if code is None or digest(code) != reading.sha256:  # it changed at this moment; the next refresh adopts it
         return
     now = datetime.now(UTC)
     reason = "found in the folder when Rollguard first saw it"

@@ -6,14 +6,20 @@ import contextlib
 import fcntl
 import json
 import os
+import stat
 import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from rollguard.errors import ToolFileError
+from rollguard.errors import InvalidToolName, ToolFileError
 from rollguard.model.file_access import FileAccess
+from rollguard.model.log import logger_of
+from rollguard.registry.folder.folder import checked_file_name
 
+logger = logger_of(__name__)
+
+_LONGEST = 64 * 1024  # bytes of an entry
 _PREFIX = ".rollguard.swap."  # begins with a dot: not a tool, and hidden from listings
 
 
@@ -83,35 +89,49 @@ def write_entry(
 def entries_in(folder: Path, tool_name: str | None = None) -> list[SwapEntry]:
     """Return the entries of swaps under way and of interrupted ones, oldest first.
 
+    What is no entry although its name says so is logged and left out: it must not stop the settling of others.
+
     Raises:
-        ToolFileError: the folder or an entry cannot be read.
+        ToolFileError: the folder cannot be read.
     """
     found = []
     try:
         with os.scandir(folder) as entries:
             paths = [Path(entry.path) for entry in entries if entry.name.startswith(_PREFIX)]
-        for path in paths:
-            name = path.name.removeprefix(_PREFIX).partition(".")[0]
-            if tool_name in (None, name):
-                with contextlib.suppress(FileNotFoundError):  # the swap was finished at this moment
-                    found.append((path.stat().st_mtime_ns, _read(path, name)))
     except OSError as error:
         raise ToolFileError(f"{folder} cannot be read: {error.strerror or error}") from error
+    for path in paths:
+        name = path.name.removeprefix(_PREFIX).partition(".")[0]
+        if tool_name in (None, name):
+            try:
+                found.append(_read(path, checked_file_name(name)))
+            except FileNotFoundError:  # the swap was finished at this moment
+                pass
+            except (OSError, InvalidToolName) as error:
+                logger.error("%s is no entry of a swap, and is ignored; remove it: %s", path, error)
     return [entry for _, entry in sorted(found, key=lambda each: each[0])]
 
 
-def _read(path: Path, tool_name: str) -> SwapEntry:
-    with path.open("rb") as file:
-        living = False
+def _read(path: Path, tool_name: str) -> tuple[int, SwapEntry]:
+    """Return when the entry was written, and the entry. A pipe is not waited for."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        status, living = os.fstat(file.fileno()), False
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("not a file")
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             living = True
-        try:
-            values = json.loads(file.read())
-            return SwapEntry(tool_name, values["before"], values["after"], values["live"], path, living)
-        except (ValueError, KeyError, TypeError):
-            return SwapEntry(tool_name, None, None, None, path, living)
+        content = file.read(_LONGEST)
+    try:
+        values = json.loads(content)
+        before, after, live = values["before"], values["after"], values["live"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        before, after, live = None, None, None
+    if not (isinstance(after, str) and isinstance(before, str | None) and isinstance(live, int | None)):
+        before, after, live = None, None, None  # cut short, so that nothing was swapped
+    return status.st_mtime_ns, SwapEntry(tool_name, before, after, live, path, living)
 
 
 def _sync(folder: Path) -> None:

@@ -14,8 +14,8 @@ from pydantic_core import CoreSchema, PydanticSerializationError
 
 from rollguard.errors import ToolLoadError
 from rollguard.model.log import logger_of
-from rollguard.record.call import describe
 from rollguard.registry.serve.loader import LoadedTool
+from rollguard.sandbox.tool_file import describe
 
 logger = logger_of(__name__)
 

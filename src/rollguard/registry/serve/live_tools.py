@@ -2,72 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, NoReturn
+from concurrent.futures import ThreadPoolExecutor
 
 from rollguard.errors import InvalidInput, StoreError, ToolFileError, ToolLoadError, UnknownTool
 from rollguard.model.log import logger_of
-from rollguard.record.call import IsFailure, Subject
+from rollguard.record.call import IsFailure
+from rollguard.record.call_marks import CallMarks
 from rollguard.record.fork_safety import renew_after_fork
-from rollguard.registry.folder.folder import FileStamp, Folder, checked_file_name
+from rollguard.registry.folder.folder import Folder, checked_file_name
+from rollguard.registry.serve.admission import Admission
+from rollguard.registry.serve.load_checks import LoadChecks
 from rollguard.registry.serve.loader import LoadedTool, load
+from rollguard.registry.serve.served import Served, subject_of
+from rollguard.sandbox import ChildNotStarted
 from rollguard.store import ExecutionStore, digest
 
 logger = logger_of(__name__)
 
 _RACY_NS = 2_000_000_000  # the times of file systems have steps of up to two seconds
+_TOGETHER = 4  # files that `load_all` checks at the same time
 _ASK_AGAIN = 5.0  # seconds until an unknown version is queried again
-
-
-@dataclass(slots=True)
-class Served:
-    """One file: its tool, or why it has none.
-
-    Attributes:
-        stamp: the file's stamp when it was read.
-        settled: whether every later change of the file changes its stamp. A file written just before the read may be
-            written again at the same file system time, with the same inode.
-        held: the tool, or its error.
-        subject: what a call of it runs.
-        version_number: the version of the file's code; None if it is unknown, or not a version.
-        ask_at: when to query an unknown version (by the monotonic clock).
-        swap: `Folder.latest_swap` before the file was last checked.
-        check_at: when to check the file although this process made no swap since (by the monotonic clock).
-    """
-
-    stamp: FileStamp
-    settled: bool
-    sha256: str
-    held: LoadedTool | ToolLoadError
-    subject: Subject
-    version_number: int | None = None
-    ask_at: float = 0.0
-    swap: object = None
-    check_at: float = 0.0
-
-    @property
-    def tool(self) -> LoadedTool | None:
-        """Return the tool, if the file has one."""
-        return self.held if isinstance(self.held, LoadedTool) else None
-
-    @property
-    def problem(self) -> ToolLoadError | None:
-        """Return why the file has no tool, or None."""
-        return self.held if isinstance(self.held, ToolLoadError) else None
-
-    def loaded(self) -> LoadedTool:
-        """Return the tool, or raise its `ToolLoadError`."""
-        if isinstance(self.held, ToolLoadError):
-            _refuse(self.held)
-        return self.held
 
 
 class LiveTools:
     """The tools of a folder as this process serves them. You can use it from many threads, and in a forked child.
+
+    Code runs in this process only after it loaded in a child process. Meanwhile the last version that loaded is served.
 
     Args:
         folder: the folder.
@@ -75,6 +39,8 @@ class LiveTools:
         failure_rules: for a tool's name, which returned results count as failures.
         look_every: seconds after which `serve` checks a file that this process did not swap; 0 checks each time.
         clock: a monotonic clock, in seconds.
+        checks: whether code loads; by default those of the folder.
+        marks: marks calls in flight; by default none are marked.
 
     Raises:
         InvalidInput: `look_every` is not a number of seconds.
@@ -91,6 +57,8 @@ class LiveTools:
         *,
         look_every: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
+        checks: LoadChecks | None = None,
+        marks: CallMarks | None = None,
     ) -> None:
         if isinstance(look_every, bool) or not isinstance(look_every, int | float) or not look_every >= 0:
             raise InvalidInput(f"look_every: {look_every!r} is not a number of seconds, 0 or more")
@@ -99,11 +67,16 @@ class LiveTools:
         self._failure_rules = failure_rules or {}
         self._look_every = look_every
         self._clock = clock
+        self._marks = marks
         self.before_check: Callable[[], None] | None = None
+        self.admission = Admission(folder, store, LoadChecks(folder.path) if checks is None else checks)
         self._served: dict[str, Served] = {}
-        self._unreadable: dict[str, str] = {}
         self._lock = threading.RLock()
+        self._loading: dict[str, threading.RLock] = {}
+        self._checking: dict[str, threading.Thread] = {}
         renew_after_fork(self, "_lock", threading.RLock)
+        renew_after_fork(self, "_loading", dict)
+        renew_after_fork(self, "_checking", dict)
         store.database.when_replaced(self.forget_versions)
 
     def forget_versions(self) -> None:
@@ -112,29 +85,19 @@ class LiveTools:
             served.version_number, served.ask_at, served.check_at = None, 0.0, 0.0
 
     def current(self, name: str) -> Served:
-        """Return the present content of the tool's file.
+        """Return the present content of the tool's file. It waits until new code was checked.
 
         Raises:
             InvalidToolName: no file can have that name.
             UnknownTool: there is no such file.
             ToolFileError: it cannot be read.
         """
-        served = self._served.get(name) if isinstance(name, str) else None
-        if served is None:
-            checked_file_name(name)
-        stamp = self._folder.stamp(name)
-        if stamp is None:
-            known = ", ".join(self._folder.names()) or "none"
-            raise UnknownTool(f"there is no tool {name!r} in {self._folder.path}; there are: {known}")
-        if served is None or not served.settled or served.stamp != stamp:
-            with self._lock:
-                served = self._load(name)
-        if served.version_number is None and self._clock() >= served.ask_at:
-            self._look_up_version(name, served)
-        return served
+        return self._current(name, wait=True)
 
     def serve(self, name: str) -> Served:
-        """Return `current`, but check the file only if the last check is old or this process made a swap since.
+        """Return the last version that loaded; check the file if the last check is old or this process made a swap.
+
+        It waits only if no version of the tool was loaded yet.
 
         Raises:
             InvalidToolName, UnknownTool, ToolFileError: as for `current`.
@@ -151,50 +114,111 @@ class LiveTools:
         if self.before_check is not None:
             self.before_check()
         swap, now = Folder.latest_swap, self._clock()  # before the file: the next call finds a swap after this line
-        served = self.current(name)
+        served = self._current(name, wait=False)
         served.swap, served.check_at = swap, now + self._look_every
         if served.version_number is None:
             served.check_at = min(served.check_at, served.ask_at)
         return served
 
+    def _current(self, name: str, *, wait: bool) -> Served:
+        served = self._served.get(name) if isinstance(name, str) else None
+        if served is None:
+            checked_file_name(name)
+        stamp = self._folder.stamp(name)
+        if stamp is None:
+            known = ", ".join(self._folder.names()) or "none"
+            raise UnknownTool(f"there is no tool {name!r} in {self._folder.path}; there are: {known}")
+        if served is None or not served.settled or served.stamp != stamp:
+            served = self._load(name, wait=wait)
+        if served.version_number is None and self._clock() >= served.ask_at:
+            self._look_up_version(name, served)
+        return served
+
+    # --- every file ------------------------------------------------------------------------------------------------
+
     def refresh(self) -> None:
-        """Check every file again."""
+        """Look at every file again: code that failed is tried again at its next use. Runs nothing and waits for nobody.
+
+        New code of a tool that this process serves is checked in the background.
+        """
+        self.admission.checks.forget_failures()
+        names = set(self._folder.names())
         with self._lock:
-            names = self._folder.names()
+            for name, served in list(self._served.items()):
+                if name not in names or served.problem is not None:
+                    del self._served[name]
+                else:
+                    served.ask_at, served.refused, served.check_at, served.stamp = 0.0, None, 0.0, None
+        for name, served in self.all().items():
+            if served.tool is not None:
+                with contextlib.suppress(UnknownTool, ToolFileError):  # deleted since the listing; `problems` names it
+                    self._load(name, wait=False)
+
+    def load_all(self) -> dict[str, LoadedTool]:
+        """Return every tool that loads, by name, as it is on disk now. It waits until new code was checked."""
+        names = self._folder.names()
+        with self._lock:
             for gone in set(self._served) - set(names):
                 del self._served[gone]
-            self._unreadable = {}
-            for name in names:
-                known = self._served.get(name)
-                if known is not None and known.problem is not None:
-                    del self._served[name]  # the modules it needed may exist now
-                elif known is not None:
-                    known.ask_at = 0.0
-                try:
-                    self.current(name)
-                except UnknownTool:  # deleted since the listing
-                    self._served.pop(name, None)
-                except ToolFileError as error:  # one file's error must not stop the others
-                    self._served.pop(name, None)
-                    self._unreadable[name] = str(error)
+        with ThreadPoolExecutor(_TOGETHER, thread_name_prefix="rollguard-check") as threads:
+            list(threads.map(self._check_ahead, names))
+        for name in names:  # in this thread, because some modules can be imported in the main thread only
+            self._try_current(name)
+        found = ((name, self._served.get(name)) for name in names)
+        return {name: served.tool for name, served in found if served is not None and served.tool is not None}
+
+    def problems(self) -> dict[str, str]:
+        """Return why files are not served as they are now, by name. It reads syntax trees and runs nothing."""
+        found = {
+            name: f"{name}.py cannot be a tool's file: a letter first, then letters, digits, '_' and '-'"
+            for name in self._folder.misnamed()
+        }
+        for name in self._folder.names():
+            served = self._served.get(name)
+            try:
+                if served is not None and served.is_as_on_disk(self._folder.stamp(name)):
+                    continue
+                reading = self.admission.readings.of(name)
+            except ToolFileError as error:
+                found[name] = str(error)
+                continue
+            if reading is None:  # deleted since the listing
+                continue
+            problem = None if served is None else served.refusal_of(reading.sha256)
+            if problem is None and (served is None or served.sha256 != reading.sha256):
+                problem = self.admission.refusal(name, reading)
+            if problem is not None:
+                found[name] = str(problem)
+        return found
 
     def forget(self, name: str) -> None:
-        """Read the tool's file again at its next use."""
+        """Read the tool's file again at its next use. Code that was not checked yet is checked first."""
         with self._lock:
-            self._served.pop(name, None)
+            served = self._served.get(name)
+            if served is not None and (served.tool is None or not self.admission.is_waiting(name)):
+                del self._served[name]
 
     def all(self) -> dict[str, Served]:
         """Return every file as it was last checked, by tool name."""
         with self._lock:
             return dict(sorted(self._served.items()))
 
-    def problems(self) -> dict[str, str]:
-        """Return why files, as last checked, are not served, by tool name."""
-        with self._lock:
-            held = {name: str(served.problem) for name, served in self._served.items() if served.problem}
-            return dict(sorted({**held, **self._unreadable}.items()))
+    # --- one file --------------------------------------------------------------------------------------------------
 
-    def _load(self, name: str) -> Served:
+    def _load(self, name: str, *, wait: bool) -> Served:
+        with self._lock:
+            lock = self._loading.setdefault(name, threading.RLock())
+        known = self._served.get(name)
+        if wait or known is None or known.tool is None:
+            lock.acquire()
+        elif not lock.acquire(blocking=False):  # another thread loads it
+            return known
+        try:
+            return self._load_alone(name, wait=wait)
+        finally:
+            lock.release()
+
+    def _load_alone(self, name: str, *, wait: bool) -> Served:
         began = time.time_ns()
         stamp = self._folder.stamp(name)  # before the file is read: the next call finds a later change
         code = self._folder.read(name)
@@ -203,20 +227,86 @@ class LiveTools:
         settled = max(stamp.modified_ns, stamp.changed_ns) + _RACY_NS < began
         sha256 = digest(code)
         known = self._served.get(name)
-        if known is not None and known.sha256 == sha256:
+        if known is not None and known.sha256 == sha256 and (known.tool is not None or known.stamp == stamp):
+            known.stamp, known.settled, known.refused = stamp, settled, None
+            return known
+        if known is not None and known.refusal_of(sha256) is not None:
             known.stamp, known.settled = stamp, settled
             return known
-        served = Served(stamp, settled, sha256, *self._try(name, code, sha256))
-        self._served[name] = served
+        if (
+            known is not None
+            and known.tool is not None
+            and not wait
+            and self.admission.must_be_checked(name, code, sha256)
+        ):
+            self._check_later(name, code, sha256)
+            return known
+        held = self._try(name, code, sha256)
+        if isinstance(held, ToolLoadError) and known is not None and known.tool is not None:
+            known.stamp, known.settled, known.refused = stamp, settled, (sha256, held)
+            logger.error("%s; the last version that loaded goes on serving", held)
+            return known
+        if isinstance(held, ToolLoadError):
+            logger.error("%s", held)
+        served = Served(stamp, settled, sha256, held, subject_of(name, held, self._failure_rules))
+        if self._marks is not None and served.tool is not None:
+            served.mark_calls(self._marks)
+        with self._lock:
+            self._served[name] = served
         return served
 
-    def _try(self, name: str, code: bytes, sha256: str) -> tuple[LoadedTool | ToolLoadError, Subject]:
+    def _try(self, name: str, code: bytes, sha256: str) -> LoadedTool | ToolLoadError:
+        """Return the tool of code that may be run, after it loaded in a child process."""
         try:
-            tool = load(name, code, self._folder.file(name), sha256)
+            self.admission.admit(name, code, sha256)
+            return load(name, code, self._folder.file(name), sha256)
         except ToolLoadError as error:
-            logger.error("%s", error)
-            return error, Subject(name, partial(_refuse, error))
-        return tool, Subject(name, tool.invoke, judges_of(name, tool, self._failure_rules), tool.is_async)
+            return error
+
+    def _check_ahead(self, name: str) -> None:
+        """Check the code of a file in a child process, if that has to be done. Its result is kept."""
+        served = self._served.get(name)
+        with contextlib.suppress(ToolFileError, ChildNotStarted):  # `current` reports them
+            stamp = self._folder.stamp(name)
+            if stamp is None or (served is not None and served.settled and served.stamp == stamp):
+                return
+            code = self._folder.read(name)
+            sha256 = "" if code is None else digest(code)
+            if code is not None and self.admission.must_be_checked(name, code, sha256):
+                self.admission.checks.of(name, code, sha256)
+
+    def _try_current(self, name: str) -> None:
+        try:
+            self.current(name)
+        except UnknownTool:  # deleted since the listing
+            self._served.pop(name, None)
+        except ToolFileError:  # one file's error must not stop the others; `problems` names it
+            self._served.pop(name, None)
+
+    def _check_later(self, name: str, code: bytes, sha256: str) -> None:
+        with self._lock:
+            if name in self._checking:
+                return
+
+            def check() -> None:
+                try:
+                    loads = self.admission.checks.of(name, code, sha256).loads
+                    served = self._load(name, wait=True)
+                    if loads and served.refused is not None:  # some modules can be imported in the main thread only
+                        served.refused, served.stamp, served.check_at = None, None, 0.0
+                except (UnknownTool, ToolFileError, ChildNotStarted) as error:
+                    logger.warning("new code of %s is not served yet: %s", name, error)
+                finally:
+                    with self._lock:
+                        self._checking.pop(name, None)
+
+            thread = threading.Thread(target=check, name=f"rollguard-check-{name}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # no thread can be started: the next check of the file tries again
+                logger.warning("new code of %s is not served yet: %s", name, error)
+            else:
+                self._checking[name] = thread
 
     def _look_up_version(self, name: str, served: Served) -> None:
         """Query the version of this code. Calls do not wait for the query while the version is unknown."""
@@ -227,14 +317,5 @@ class LiveTools:
             version = None
         served.ask_at = self._clock() + _ASK_AGAIN
         served.version_number = version.version_number if version else None
-
-
-def judges_of(name: str, tool: LoadedTool | None, failure_rules: Mapping[str, IsFailure]) -> tuple[IsFailure, ...]:
-    """Return the checks for failures in a tool's results: the tool's own, then that of the settings."""
-    both = (tool.is_failure if tool else None, failure_rules.get(name))
-    return tuple(judge for judge in both if judge is not None)
-
-
-def _refuse(error: ToolLoadError, /, **_parameters: Any) -> NoReturn:
-    """Raise a copy of the error; a repeatedly raised one would collect the frames of every call."""
-    raise ToolLoadError(str(error)) from error.__cause__
+        if version is not None and served.tool is None:  # what is unknown by its syntax tree may be deployed by now
+            served.stamp, served.settled = None, False

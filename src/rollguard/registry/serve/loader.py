@@ -11,12 +11,13 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from rollguard.errors import ToolLoadError
-from rollguard.record.call import IsFailure, describe
+from rollguard.record.call import IsFailure
 from rollguard.record.decorator import mark_of
 from rollguard.record.instrument import recorded_by_registry
+from rollguard.sandbox.tool_file import Found, NotATool, describe, find_tool, run_module
 
 _serial = itertools.count(1)
 
@@ -55,107 +56,39 @@ class LoadedTool:
 
 
 def load(name: str, code: bytes, path: Path, sha256: str) -> LoadedTool:
-    """Run the module and find its tool: the function marked `@tool`, else the one named like the file, else a class
-    with `execute` and `get_tool_definition`.
+    """Run the module in this process and return its tool, by the rules of `rollguard.sandbox.tool_file`.
 
     Raises:
         ToolLoadError: the code does not compile, fails when it runs, or has no tool or several.
     """
     # A unique name, because two versions may be loaded. Without a dot: pickle imports the part before one.
-    module = types.ModuleType(f"rollguard_tool_{name.replace('-', '_')}_{next(_serial)}")
-    module.__file__, module.__package__ = str(path), ""
-    sys.modules[module.__name__] = module  # dataclasses and pickle find modules there
+    module_name = f"rollguard_tool_{name.replace('-', '_')}_{next(_serial)}"
     linecache.cache.pop(str(path), None)  # so that a traceback shows this version's lines
     try:
-        exec(compile(code, str(path), "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - running tools is the job
-        tool = _tool_in(module, name, sha256, path)
-    except (KeyboardInterrupt, ToolLoadError):
-        sys.modules.pop(module.__name__, None)
-        raise
+        module = run_module(module_name, code, str(path))
+        tool = _tool_of(find_tool(module, name, mark_of), name, sha256, module)
     except BaseException as error:  # a tool's module may raise anything, SystemExit too; it must not end the agent
-        sys.modules.pop(module.__name__, None)
+        sys.modules.pop(module_name, None)
+        if isinstance(error, NotATool):
+            raise ToolLoadError(f"{path}: {error}") from error.__cause__
+        if isinstance(error, KeyboardInterrupt):
+            raise
         raise ToolLoadError(f"{path} cannot be loaded: {describe(error)}") from error
-    weakref.finalize(tool, sys.modules.pop, module.__name__, None).atexit = False
+    weakref.finalize(tool, sys.modules.pop, module_name, None).atexit = False
     return tool
 
 
-def _tool_in(module: types.ModuleType, name: str, sha256: str, path: Path) -> LoadedTool:
-    wanted = name.replace("-", "_")
-    own = _own(module)
-    marked = [value for value in own if mark_of(value) is not None]
-    if len(marked) > 1:
-        several = ", ".join(map(_name_of, marked))
-        raise ToolLoadError(f"{path}: {several} are all marked @tool; a file has one tool")
-    found = marked[0] if marked else vars(module).get(wanted)
-    if not inspect.isclass(found) and callable(found):
-        return _function(name, found, sha256, module, path)
-    classes = [value for value in own if inspect.isclass(value) and _is_tool_class(value)]
-    if inspect.isclass(found) and _is_tool_class(found):
-        classes = [found]
-    if len(classes) == 1:
-        return _instance(name, classes[0], sha256, module, path)
-    needed = f"a function named {wanted}, one marked @tool, or a class with execute and get_tool_definition"
-    if marked:
-        raise ToolLoadError(f"{path}: {_name_of(found)} is marked @tool but has no execute and get_tool_definition")
-    raise ToolLoadError(f"{path}: {'several tool classes' if classes else 'no tool'} in it; it needs {needed}")
-
-
-def _name_of(value: Any) -> str:
-    return str(getattr(value, "__name__", type(value).__name__))
-
-
-def _own(module: types.ModuleType) -> list[Any]:
-    """Return the functions and classes that the module itself defines, each once."""
-    own = {
-        id(value): value
-        for value in vars(module).values()
-        # Attributes of other values are not read: some have every attribute, some raise.
-        if callable(value) and getattr(value, "__module__", None) == module.__name__
-    }
-    return list(own.values())
-
-
-def _is_tool_class(cls: type) -> bool:
-    if inspect.isabstract(cls) or getattr(cls, "_is_protocol", False):
-        return False
-    return callable(getattr(cls, "execute", None)) and callable(getattr(cls, "get_tool_definition", None))
-
-
-def _function(name: str, function: Callable[..., Any], sha256: str, module: types.ModuleType, path: Path) -> LoadedTool:
-    mark = mark_of(function)
+def _tool_of(found: Found, name: str, sha256: str, module: types.ModuleType) -> LoadedTool:
     return LoadedTool(
         name=name,
-        function=function,
+        function=found.function,
         sha256=sha256,
-        is_async=inspect.iscoroutinefunction(function),
-        is_failure=_judge(mark.is_failure, path) if mark else None,
-        description=mark.description if mark else None,
+        is_async=inspect.iscoroutinefunction(found.function),
+        is_failure=found.is_failure,
+        description=found.mark.description if found.mark else None,
+        definition=found.definition,
         module=module,
     )
-
-
-def _instance(name: str, cls: type, sha256: str, module: types.ModuleType, path: Path) -> LoadedTool:
-    try:
-        instance: Any = cls()
-    except Exception as error:
-        raise ToolLoadError(f"{path}: {cls.__name__}() failed: {describe(error)}") from error
-    return LoadedTool(
-        name=name,
-        function=instance.execute,
-        sha256=sha256,
-        is_async=inspect.iscoroutinefunction(instance.execute),
-        is_failure=_judge(getattr(instance, "is_failure", None), path),
-        definition=instance.get_tool_definition,
-        module=module,
-    )
-
-
-def _judge(is_failure: Any, path: Path) -> IsFailure | None:
-    if is_failure is None:
-        return None
-    if not callable(is_failure) or inspect.iscoroutinefunction(is_failure):
-        raise ToolLoadError(f"{path}: is_failure is not a plain function of the result; it must return True or False")
-    return cast("IsFailure", is_failure)
 
 
 def _by_name(function: Callable[..., Any]) -> Callable[..., Any]:

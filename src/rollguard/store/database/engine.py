@@ -110,6 +110,8 @@ class Database:
         # Threads share the only connection of a database in memory, so they take turns.
         self._turn = threading.RLock() if self._in_memory else contextlib.nullcontext()
         self._gate = sqlite_gate.inside if self.path is not None else contextlib.nullcontext
+        self._prepare: Callable[[], None] | None = None
+        self._preparing = threading.local()
         self._before_reading: list[weakref.WeakMethod[Callable[[], None]]] = []
         self._before_closing: list[weakref.WeakMethod[Callable[[], None]]] = []
         self._when_replaced: list[weakref.WeakMethod[Callable[[], None]]] = []
@@ -141,6 +143,7 @@ class Database:
         """
         self._call_before_reading()
         self.renew_if_replaced()
+        self._make_ready()
         options: Any = {} if self.dialect == "sqlite" else {"isolation_level": "AUTOCOMMIT"}
         with (
             self._turn,
@@ -162,6 +165,7 @@ class Database:
                 disk. A later commit is never kept without them.
         """
         self.renew_if_replaced()
+        self._make_ready()
         options: Any = {"rollguard_write": True, "rollguard_durable": durable}
         with (
             self._turn,
@@ -204,6 +208,20 @@ class Database:
         replaced, file.replaced = file.replaced, False
         if replaced:
             _call(self._when_replaced)
+
+    def before_first_use(self, prepare: Callable[[], None]) -> None:
+        """Call a function before the next transaction, and before every later one until it succeeds."""
+        self._prepare = prepare
+
+    def _make_ready(self) -> None:
+        prepare = self._prepare
+        if prepare is not None and not getattr(self._preparing, "now", False):
+            self._preparing.now = True
+            try:
+                prepare()
+                self._prepare = None
+            finally:
+                self._preparing.now = False
 
     def before_reading(self, call: Callable[[], None]) -> None:
         """Call a method, for as long as its object lives, before this process reads from the database or closes it."""

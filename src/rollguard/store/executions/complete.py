@@ -59,9 +59,9 @@ def complete_call(noted: Sequence[Any]) -> Execution:
 def text_of(error: BaseException) -> str:
     """Return an exception's message, or a placeholder if `str` fails on it."""
     try:
-        return str(error)
-    except Exception as second:  # noqa: BLE001 - a tool's own exception may fail to describe itself
-        return f"<{type(error).__name__}: str failed with {second!r}>"
+        return str.__str__(str(error))  # the second one makes a plain string of a tool's own kind
+    except (Exception, SystemExit) as second:  # noqa: BLE001 - a tool's own exception may fail to describe itself
+        return f"<{type(error).__name__}: str failed with {type(second).__name__}>"
 
 
 def _kept_error(error: Any, error_type: Any) -> tuple[str | None, str | None]:

@@ -31,6 +31,12 @@ def new_id(moment: datetime) -> str:
     return uuid.uuid4().hex  # a time that such ids cannot contain: treated as a caller's id
 
 
+def id_of(moment: datetime, number: int) -> str:
+    """Return the id for an execution at an aware moment that is recognised by a number of 64 bits."""
+    microseconds = (moment - _EPOCH) // _MICROSECOND
+    return "rg%030x" % (microseconds << 64 | number) if 0 <= microseconds < _END else f"{number:032x}"
+
+
 def is_ours(execution_id: str) -> bool:
     """Return whether Rollguard created this id."""
     return _OURS.fullmatch(execution_id) is not None

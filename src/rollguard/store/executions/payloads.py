@@ -48,7 +48,7 @@ class Payloads:
         if self.redact is not None:
             try:
                 value = self.redact(tool_name, what, plain(value))
-            except Exception as error:  # noqa: BLE001 - the user's hook; its error must not leak the value
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's hook; its error must not leak the value
                 # The message may contain the value, so only the type is stored.
                 kind = type(error).__name__
                 logger.warning("redaction of %s of %s failed with %s, so it is left out", what, tool_name, kind)
@@ -57,7 +57,7 @@ class Payloads:
                 return None
         try:
             text = "".join(_chunks(value, 0))
-        except Exception:  # noqa: BLE001 - NaN, a key of another type, a circle, too deep, changed by a thread
+        except (Exception, SystemExit):  # noqa: BLE001 - NaN, a key of another type, a circle, too deep, changed by a thread
             text = "".join(_chunks(plain(value), 0))
         if len(text) <= self.max_bytes:
             return text
@@ -84,7 +84,7 @@ def _one_level(value: Any) -> Any:
     """Convert a value that JSON cannot hold by one level. Iterators are not consumed: the caller needs them."""
     try:
         nearer = _nearer(value)
-    except Exception:  # noqa: BLE001 - a tool's own class may raise anything
+    except (Exception, SystemExit):  # noqa: BLE001 - a tool's own class may raise anything
         return _described(value)
     return nearer if isinstance(nearer, str | int | float | list | dict) else _described(value)
 
@@ -116,7 +116,7 @@ def plain(value: Any, above: tuple[int, ...] = ()) -> Any:
         if isinstance(value, list | tuple):
             return [plain(item, inside) for item in list(value)]
         return plain(_one_level(value), inside)
-    except Exception:  # noqa: BLE001 - as above
+    except (Exception, SystemExit):  # noqa: BLE001 - as above
         return _described(value)
 
 
@@ -145,7 +145,7 @@ def _scalar(value: Any) -> Any:
 def _described(value: Any) -> str:
     try:
         return repr(value)
-    except Exception as error:  # noqa: BLE001 - a tool's own class may fail to describe itself
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a tool's own class may fail to describe itself
         return f"<{type(value).__name__}: repr failed with {type(error).__name__}>"
 
 
