@@ -56,10 +56,11 @@ def test_modes(used: Rollguard, tmp_path: Path, file: int, folder: int) -> None:
     entry = write_entry(
         used.registry.folder.path, "my_tool", before=None, after="0", live=None, access=used.registry.folder.access
     )
-    own = [*tmp_path.glob("own.db*"), *state.iterdir(), entry.path]
+    folders = [state, *(path for path in state.rglob("*") if path.is_dir())]
+    own = [*tmp_path.glob("own.db*"), *(path for path in state.rglob("*") if path.is_file()), entry.path]
     assert {path.name: mode(path) for path in own} == {path.name: file for path in own}
     assert {"own.db", "own.db-wal", "own.db-shm", "spool.jsonl", "spool.lock", "followed.json"} <= {p.name for p in own}
-    assert mode(state) == folder
+    assert {path.name: mode(path) for path in folders} == {path.name: folder for path in folders}
     entry.remove()
 
 

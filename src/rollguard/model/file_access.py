@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import uuid
 from enum import StrEnum
 from pathlib import Path
 
@@ -65,6 +67,23 @@ class FileAccess(StrEnum):
         path.mkdir(mode=mode, exist_ok=True)
         if self is FileAccess.GROUP:
             path.chmod(mode)
+
+    def write_whole(self, path: Path, content: bytes) -> None:
+        """Write a file that processes share, in one step, with the mode. Make its folder if there is none.
+
+        Raises:
+            OSError: it cannot be written; what was there before is unchanged.
+        """
+        self.make_folder(path.parent)
+        temporary = path.with_name(f".{path.stem[:50]}-{uuid.uuid4().hex}")
+        try:
+            with os.fdopen(self.create(temporary, os.O_WRONLY), "wb") as file:
+                file.write(content)
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
 
 
 def umask() -> int:

@@ -19,6 +19,7 @@ from types import CoroutineType
 from typing import Any
 
 from rollguard.model.execution import Execution
+from rollguard.model.file_access import FileAccess
 from rollguard.model.log import logger_of
 from rollguard.record.call import in_event_loop
 from rollguard.record.fork_safety import renew_after_fork
@@ -41,10 +42,12 @@ class CallMarks:
 
     Args:
         directory: the folder of the files; created at the first call.
+        access: who may read the files.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, access: FileAccess = FileAccess.OWNER) -> None:
         self._directory = directory
+        self._access = access
         self._file: _File | None = None
         self._opening = threading.Lock()
         renew_after_fork(self, "_opening", threading.Lock)
@@ -98,7 +101,7 @@ class CallMarks:
         file = self._file
         if file is None:
             with self._opening:
-                file = self._file = self._file or _File(self._directory)
+                file = self._file = self._file or _File(self._directory, self._access)
         try:
             slot = file.free.pop()
         except IndexError:  # too many calls at once, or the folder cannot be written
@@ -162,21 +165,22 @@ class CallMarks:
 class _File:
     """The file of a process. It is removed when the process ends well, or nobody needs it any more."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, access: FileAccess) -> None:
         self.descriptor, self._inode = -1, -1
         self.free: list[int] = []
         try:
-            directory.mkdir(parents=True, exist_ok=True)
-            self._open(directory)
+            access.make_folder(directory.parent)
+            access.make_folder(directory)
+            self._open(directory, access)
         except OSError as error:
             logger.info(
                 "calls that end this process are not recorded, because %s cannot be written: %s", directory, error
             )
 
-    def _open(self, directory: Path) -> None:
+    def _open(self, directory: Path, access: FileAccess) -> None:
         path = directory / f"{os.getpid()}-{uuid.uuid4().hex}.marks"
         hidden = path.with_suffix(".new")  # found by nobody before it is locked
-        self.descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self.descriptor = access.create(hidden, os.O_RDWR)
         self._inode = os.fstat(self.descriptor).st_ino
         self._end = weakref.finalize(self, _remove, self.descriptor, self._inode, path)  # also at the process's end
         fcntl.flock(self.descriptor, fcntl.LOCK_EX)

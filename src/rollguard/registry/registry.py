@@ -107,8 +107,8 @@ class ToolRegistry:
         )
         self._failure_rules = checked_mapping("failure_rules", failure_rules)
         self.remote = remote = Remote(store, checked_mapping("actuators", actuators))
-        self._marks = marks = CallMarks(self.folder.path / ".rollguard" / "calls")
-        checks = LoadChecks(self.folder.path, writes=adopt)
+        self._marks = marks = CallMarks(self.folder.path / ".rollguard" / "calls", file_access)
+        checks = LoadChecks(self.folder.path, writes=adopt, access=file_access)
         self._live_tools = LiveTools(
             self.folder, store, self._failure_rules, look_every=look_every, clock=clock, checks=checks, marks=marks
         )

@@ -213,24 +213,6 @@ class Folder:
             raise ToolFileError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that processes share, in one step, readable by its owner alone. Make its folder if there is none.
-
-    Raises:
-        OSError: it cannot be written; what was there before is unchanged.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.stem[:50]}-", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(temporary).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise
-
-
 def _may_name(stem: str) -> bool:
     return len(stem) <= MAX_NAME and _NAME.fullmatch(stem) is not None
 

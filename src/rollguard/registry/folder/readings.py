@@ -12,7 +12,7 @@ from functools import partial
 from rollguard.compat import LARGEST, FileForm, Form, form_of, too_large
 from rollguard.errors import ToolFileError
 from rollguard.model.log import logger_of
-from rollguard.registry.folder.folder import FileStamp, Folder, write_whole
+from rollguard.registry.folder.folder import FileStamp, Folder
 from rollguard.store import digest
 
 logger = logger_of(__name__)
@@ -102,7 +102,7 @@ class Readings:
         self._changed = False
         forms = [[name, sha256, *astuple(form)] for (name, sha256), form in self._forms.items()]
         try:
-            write_whole(self._kept, json.dumps({"by": _READER, "forms": forms}).encode())
+            self._folder.access.write_whole(self._kept, json.dumps({"by": _READER, "forms": forms}).encode())
         except OSError as error:
             logger.debug("%s cannot be written: %s", self._kept, error)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import threading
 from pathlib import Path
 
@@ -76,15 +74,6 @@ class ReplicaState:
     def _write(self) -> None:
         text = json.dumps({"database": self._database, "deployments": dict(sorted(self._known.items()))})
         try:
-            self._access.make_folder(self._path.parent)
-            descriptor, temporary = tempfile.mkstemp(prefix=".followed-", dir=self._path.parent)
-            try:
-                with os.fdopen(descriptor, "w") as file:
-                    file.write(text)
-                Path(temporary).chmod(self._path.parent.stat().st_mode & 0o666)  # for those who may enter the folder
-                Path(temporary).replace(self._path)
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
+            self._access.write_whole(self._path, text.encode())
         except OSError as error:
             logger.debug("%s cannot be written, so only this process remembers: %s", self._path, error)

@@ -10,9 +10,9 @@ import threading
 from dataclasses import asdict
 from pathlib import Path
 
+from rollguard.model.file_access import FileAccess
 from rollguard.model.log import logger_of
 from rollguard.record.fork_safety import renew_after_fork
-from rollguard.registry.folder.folder import write_whole
 from rollguard.sandbox import DEADLINE, ToolCheck, check_tool
 
 logger = logger_of(__name__)
@@ -32,9 +32,13 @@ class LoadChecks:
         folder: the folder of tools.
         deadline: seconds that a file has to load.
         writes: False keeps the results in memory, for a program that only reads.
+        access: who may read the files.
     """
 
-    def __init__(self, folder: Path, *, deadline: float = DEADLINE, writes: bool = True) -> None:
+    def __init__(
+        self, folder: Path, *, deadline: float = DEADLINE, writes: bool = True, access: FileAccess = FileAccess.OWNER
+    ) -> None:
+        self._access = access
         self._folder = folder
         self._directory = folder / ".rollguard" / "loads"
         self._deadline = deadline
@@ -121,7 +125,8 @@ class LoadChecks:
         }
         try:
             content = json.dumps({"interpreter": _INTERPRETER, "checks": newest})
-            write_whole(self._directory / f"{name}.json", content.encode())
+            self._access.make_folder(self._directory.parent)
+            self._access.write_whole(self._directory / f"{name}.json", content.encode())
         except OSError as error:
             logger.debug("what is known of %s cannot be written, so only this process knows it: %s", name, error)
 

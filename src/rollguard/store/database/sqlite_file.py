@@ -97,6 +97,7 @@ class SqliteFile:
         if self._opened is None:
             if not self.may_create and _stamp(self._file) is None:
                 raise self._gone("is gone")
+            self.broken = False  # nothing is open that could be
             return True
         try:
             found = os.stat(self._file)  # noqa: PTH116 - a `Path` takes four times as long
