@@ -8,7 +8,7 @@ from typing import Any
 
 from rollguard.compat.class_schema import shape_of
 from rollguard.compat.model import Schema
-from rollguard.compat.scope import Names
+from rollguard.compat.scope import Names, parsed
 
 _TYPING = ("typing.", "typing_extensions.", "collections.abc.", "collections.")
 
@@ -118,7 +118,7 @@ def union(*schemas: Schema) -> Schema:
 
 def _quoted(text: str, names: Names, seen: frozenset[str]) -> Schema:
     try:
-        return schema_of(ast.parse(text.strip(), mode="eval").body, names, seen)
+        return schema_of(parsed(text.strip(), "eval").body, names, seen)
     except (SyntaxError, ValueError):
         return {"python": text}
 

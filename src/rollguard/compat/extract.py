@@ -9,7 +9,7 @@ from typing import Any
 
 from rollguard.compat.annotation_schema import constrained, field_default, schema_of
 from rollguard.compat.model import BY_POSITION, Function, Interface, Parameter, ParameterKind, Schema
-from rollguard.compat.scope import Definition, Names
+from rollguard.compat.scope import Definition, Names, parsed
 
 MARKS = {"rollguard.tool", "rollguard.registry.tool", "rollguard.record.decorator.tool"}
 _SCHEMA_KEYS = ("parameters", "input_schema", "inputSchema")  # the names of OpenAI, Anthropic and MCP
@@ -26,7 +26,7 @@ def read(code: bytes | str, tool_name: str) -> Interface:
         SyntaxError, ValueError: the code is not Python.
         RecursionError, MemoryError: the code is nested too deeply.
     """
-    module = ast.parse(code)
+    module = parsed(code)
     names = Names.of(module)
     marked = [d for d in (*names.functions.values(), *names.classes.values()) if is_marked(d, names)]
     wanted = tool_name.replace("-", "_")
@@ -202,7 +202,7 @@ def _source(annotation: ast.expr) -> str:
     """Return an annotation's source, without quotes around it."""
     if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
         try:
-            return ast.unparse(ast.parse(annotation.value.strip(), mode="eval"))
+            return ast.unparse(parsed(annotation.value.strip(), "eval"))
         except (SyntaxError, ValueError):
             return annotation.value
     return ast.unparse(annotation)

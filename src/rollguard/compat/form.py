@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from rollguard.compat.extract import MARKS, called_by, is_marked, is_tool_class, literal, methods_of, returns_of, target
-from rollguard.compat.scope import Definition, Names
+from rollguard.compat.scope import Definition, Names, parsed
 
 LARGEST = 2**17  # bytes of a file that is parsed: hostile code of that size takes the parser three seconds at most
 _METHODS = {"execute", "get_tool_definition"}
@@ -50,7 +50,7 @@ def form_of(code: bytes, tool_name: str) -> FileForm:
     if not _may_hold_a_tool(code, wanted):
         return FileForm(Form.NONE, _no_tool(wanted))
     try:
-        module = ast.parse(code)
+        module = parsed(code)
         return _form(module, wanted)
     except (SyntaxError, ValueError) as error:
         return FileForm(Form.BROKEN, f"cannot be loaded: {type(error).__name__}: {error}")

@@ -11,6 +11,27 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef
 _LOOKED_INTO = (ast.If, ast.Try, ast.TryStar, ast.With, ast.For, ast.While)
 
 
+_TRIES = 20
+
+
+def parsed(source: bytes | str, mode: str = "exec") -> Any:
+    """Return the syntax tree of a source, whatever other threads parse at this moment.
+
+    Raises:
+        SyntaxError, ValueError: it is not Python.
+        RecursionError, MemoryError: it is nested too deeply.
+
+    References:
+        https://github.com/python/cpython/issues/106905: before 3.11.8 two threads that parse disturb each other.
+    """
+    for _ in range(_TRIES - 1):
+        try:
+            return ast.parse(source, mode=mode)
+        except SystemError:
+            continue
+    return ast.parse(source, mode=mode)
+
+
 @dataclass(frozen=True, slots=True)
 class Names:
     """A module's imports, plain assignments, classes and functions by name; the last one of each name."""
