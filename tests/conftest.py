@@ -21,6 +21,8 @@ from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 
 from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry
 from rollguard.model.session import Session
+from rollguard.registry.serve import load_checks
+from rollguard.sandbox import ToolCheck, check_tool
 
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "same")
 settings.register_profile(
@@ -88,6 +90,19 @@ for kind in (SQLiteDialect, PGDialect):
 def share_compiled(connection: sa.Connection) -> None:
     connection.execution_options(compiled_cache=COMPILED)
 
+
+LOADED: dict[tuple[str, bytes], ToolCheck] = {}
+
+
+def check_once(name: str, code: bytes, path: Path, **options: Any) -> ToolCheck:
+    """What a child process says of code; it takes 15 ms, so of code that loads it is asked once in a test process."""
+    found = LOADED.get((name, code)) or check_tool(name, code, path, **options)
+    if found.loads:
+        LOADED[name, code] = found
+    return found
+
+
+load_checks.check_tool = check_once  # type: ignore[attr-defined]
 
 MEMORY = Path("/dev/shm")
 if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4 << 30:
