@@ -117,7 +117,7 @@ def published(case: Case, rules: Rules) -> str | None:
     return None
 
 
-SOME_LONG = [pytest.param(rules, marks=pytest.mark.long if number % 3 else ()) for number, rules in enumerate(RULES)]
+SOME_LONG = [pytest.param(rules, marks=pytest.mark.long if number % 6 else ()) for number, rules in enumerate(RULES)]
 
 
 @pytest.mark.parametrize("rules", SOME_LONG, ids=range(len(RULES)))

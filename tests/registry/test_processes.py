@@ -78,7 +78,7 @@ url, tools, seed = sys.argv[1:]
 registry = ToolRegistry(tools, store=ExecutionStore(url, busy_timeout=300))
 print("ready", flush=True)
 sys.stdin.readline()
-for turn in range(25):
+for turn in range(10):
     mark = (turn * 7 + int(seed) * 3) % 5
     try:
         registry.deploy("my_tool", f"MARK = {mark}\\ndef my_tool():\\n    return MARK\\n")

@@ -118,7 +118,7 @@ async def test_the_watch_goes_on_when_the_database_is_back(outage: Outage, tmp_p
     running = asyncio.create_task(loop.run(handle_signals=False))
     while loop.stats["errors"] == 0:
         assert not running.done()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
     await asyncio.to_thread(outage.back)
     deadline = asyncio.get_running_loop().time() + 300
     while loop.stats["rollbacks_triggered"] == 0:
