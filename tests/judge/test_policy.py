@@ -117,10 +117,16 @@ def published(case: Case, rules: Rules) -> str | None:
     return None
 
 
-SOME_LONG = [pytest.param(rules, marks=pytest.mark.long if number % 6 else ()) for number, rules in enumerate(RULES)]
+def rules_of(step: int, few: int) -> pytest.MarkDecorator:
+    """Each `step`th of the rules, of which one in `few` is in `make test`."""
+    chosen = range(3 % step, len(RULES), step)
+    marks = [() if place % few == 0 else pytest.mark.long for place in range(len(chosen))]
+    return pytest.mark.parametrize(
+        "rules", [pytest.param(RULES[n], marks=mark, id=str(n)) for n, mark in zip(chosen, marks, strict=True)]
+    )
 
 
-@pytest.mark.parametrize("rules", SOME_LONG, ids=range(len(RULES)))
+@rules_of(step=1, few=6)
 def test_every_path_decides_as_the_judge(rules: Rules) -> None:
     """Over all counts of the grid the judge decides by the published rule, and all other paths decide as the judge."""
     lines = {(nb, fb): lines_of(rules, nb, fb, max(CALLS)) for nb, fb in BASELINES}
@@ -134,7 +140,7 @@ def test_every_path_decides_as_the_judge(rules: Rules) -> None:
         assert may_act(rules, counts, scheduled=True, trigger=case.has_run) or expected is None, case
 
 
-@pytest.mark.parametrize("rules", RULES[3::7], ids=range(3, len(RULES), 7))
+@rules_of(step=7, few=2)
 def test_every_replay_decides_as_the_judge(rules: Rules) -> None:
     """A replayed deployment, a simulated one and a decision's record give the judge's decision."""
     for case in GRID:

@@ -60,7 +60,7 @@ def outage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Outage]:
     else:
         server = PostgresServer()
         yield Outage(server.new_database(), server.server.stop, server.server.start)
-        server.server.cleanup()
+        server.stop()
 
 
 def _system(outage: Outage, tmp_path: Path) -> tuple[ExecutionStore, ToolRegistry, DeploymentMonitor]:
