@@ -32,7 +32,7 @@ test: $(STAMP) ## run the tests, on SQLite and on a real PostgreSQL, always with
 	$(COMPILE)
 	$(BIN)/pytest
 
-test-fast: $(STAMP) ## run most tests in a minute: without PostgreSQL, faults, other processes, demo, backtests, studies
+test-fast: $(STAMP) ## run most tests in a minute: without PostgreSQL, and without the files that take longest
 	$(COMPILE)
 	$(BIN)/pytest -m "not long and not soak and not slow"
 

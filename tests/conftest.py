@@ -48,31 +48,25 @@ def examples(count: int) -> settings:
     return settings(max_examples=count * (10 if PROFILE == "explore" else 1))
 
 
-# What `make test-fast` leaves out beside PostgreSQL: real processes, forks, outages, all of an agent's day.
+# What `make test-fast` leaves out beside PostgreSQL: what takes the most of a run's time, by file.
 SLOW = (
     "faults",
-    "cli/test_backtest",
-    "cli/test_processes",
-    "monitor/test_state_machine",
-    "record/test_buffer",
-    "record/test_recorder",
-    "record/test_self_recording",
-    "record/test_spool",
-    "registry/test_cut_short",
-    "registry/test_following",
-    "registry/test_processes",
-    "store/test_bulk",
-    "store/test_failures",
-    "store/test_forks",
-    "store/test_migrations",
-    "store/test_retention",
-    "store/test_rollups",
-    "study",
-    "test_backtest",
-    "test_benchmarks",
-    "test_demo",
-    "test_doctor",
-    "test_simulation",
+    *(f"cli/test_{name}" for name in ("backtest", "help", "hostile_texts", "processes", "versions")),
+    "compat/test_properties",
+    *(f"contract/test_{name}" for name in ("queries", "sql_page", "views")),
+    "evaluate",
+    *(f"judge/test_{name}" for name in ("evidence", "policy")),
+    *(f"monitor/test_{name}" for name in ("after_rollback", "external", "state_machine")),
+    *(f"record/test_{name}" for name in ("buffer", "recorder", "self_recording", "spool")),
+    *(
+        f"registry/test_{name}"
+        for name in ("calls", "cut_short", "discovery", "following", "guard", "names", "processes")
+    ),
+    "registry/test_self_recording",
+    "sandbox",
+    *(f"store/test_{name}" for name in ("bulk", "failures", "forks", "held_types", "migrations", "replaced_file")),
+    *(f"store/test_{name}" for name in ("retention", "rollups")),
+    *("test_benchmarks", "test_demo", "test_docs", "test_doctor", "test_studies"),
 )
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
