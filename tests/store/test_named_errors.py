@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from rollguard import ExecutionStore
-from rollguard.errors import SchemaDamaged, StoreUnavailable
+from rollguard import ExecutionStore, ToolRegistry
+from rollguard.errors import InvalidInput, SchemaDamaged, StoreUnavailable
 from rollguard.store.database.engine import Database
 from tests.conftest import NOW, Guard
 from tests.monitor.helpers import Told
@@ -80,3 +81,9 @@ def test_a_value_of_a_wrong_type_is_our_error(store: ExecutionStore) -> None:
     assert not isinstance(refused.value, OverflowError)
     with pytest.raises(Exception, match="cannot be stored"), store.database.write() as connection:
         connection.execute(sa.text("SELECT :x").bindparams(sa.bindparam("x", 5, sa.Boolean)))
+
+
+def test_a_spool_of_a_wrong_type_is_refused(store: ExecutionStore, tools_dir: Path) -> None:
+    """What is given as a spool and is none is an invalid input, and not an error of the first call."""
+    with pytest.raises(InvalidInput, match="spool: 5 is not a Spool"):
+        ToolRegistry(tools_dir, store=store, spool=5)  # type: ignore[arg-type]

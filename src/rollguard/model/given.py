@@ -52,3 +52,14 @@ def checked_all(key: str, values: Iterable[_Value], *needed: str) -> list[_Value
             raise InvalidSetting(key, f"{value!r} has no {' and no '.join(missing)}")
         found.append(value)
     return found
+
+
+def checked_kind(name: str, value: object, kind: type[_Value]) -> _Value | None:
+    """Return the value if it is of a class, or None.
+
+    Raises:
+        InvalidInput: it is something else.
+    """
+    if value is None or isinstance(value, kind):
+        return value
+    raise InvalidInput(f"{name}: {value!r} is not a {kind.__name__}")

@@ -14,7 +14,7 @@ from typing import Any
 
 from rollguard.compat import Change
 from rollguard.model.file_access import FileAccess
-from rollguard.model.given import checked_mapping
+from rollguard.model.given import checked_kind, checked_mapping
 from rollguard.model.version import Version
 from rollguard.record import Recorder, Spool
 from rollguard.record.call import (
@@ -100,7 +100,8 @@ class ToolRegistry:
         self.folder = Folder(path, access=file_access)
         self.recorder = Recorder(
             store,
-            spool or Spool(self.folder.path / ".rollguard" / "spool.jsonl", fsync=spool_fsync, access=file_access),
+            checked_kind("spool", spool, Spool)
+            or Spool(self.folder.path / ".rollguard" / "spool.jsonl", fsync=spool_fsync, access=file_access),
             durable=durable,
             flush_interval=flush_interval,
             buffer_size=buffer_size,
