@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from rollguard.loop.autonomous_loop import AutonomousLoop
     from rollguard.monitor.deployment_monitor import DeploymentMonitor
     from rollguard.record import request
-    from rollguard.registry import ToolRegistry, tool
+    from rollguard.record.decorator import tool
+    from rollguard.registry import ToolRegistry
     from rollguard.settings import Settings
     from rollguard.store import ExecutionStore
     from rollguard.versions.version_manager import ToolVersionManager
@@ -30,7 +31,7 @@ _HOMES = {
     "ToolRegistry": "registry",
     "ToolVersionManager": "versions.version_manager",
     "request": "record",
-    "tool": "registry",
+    "tool": "record.decorator",
 }
 
 __all__ = [

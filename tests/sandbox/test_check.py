@@ -32,6 +32,15 @@ def test_code_that_loads() -> None:
         assert checked(code) == ToolCheck(loads=True)
 
 
+def test_a_mark_needs_no_database_library() -> None:
+    """A file that only marks its tool starts without the libraries of the store, which take half a second."""
+    code = (
+        "import sys\nfrom rollguard import tool\n@tool\ndef my_tool(): ...\n"
+        "assert not {'sqlalchemy', 'pydantic'} & set(sys.modules)\n"
+    )
+    assert checked(code) == ToolCheck(loads=True)
+
+
 def test_a_marked_tool() -> None:
     """`@tool` means in the child what it means in the process that serves."""
     head = "from rollguard import tool\n@tool\ndef one(): ...\n"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from rollguard.errors import InvalidInput, InvalidSetting
-from rollguard.record import Recorder
-from rollguard.record.call import IsFailure
-from rollguard.record.instrument import VersionNumber, recorder_of, self_recording
-from rollguard.store import ExecutionStore
+
+if TYPE_CHECKING:  # a file that only marks its tool does not wait for a database library
+    from rollguard.record import Recorder
+    from rollguard.record.call import IsFailure
+    from rollguard.record.instrument import VersionNumber
+    from rollguard.store import ExecutionStore
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -81,10 +83,16 @@ def tool(
         raise InvalidInput("@tool records nothing without a store, so name and version mean nothing; give store=...")
 
     def mark(marked: F) -> F:
-        records = recorder if store is None else recorder_of(store)
+        records = recorder
+        if store is not None:
+            from rollguard.record.instrument import recorder_of
+
+            records = recorder_of(store)
         if records is None:
             setattr(marked, _MARK, Mark(is_failure, description))
             return marked
+        from rollguard.record.instrument import self_recording
+
         judges = () if is_failure is None else (is_failure,)
         made = self_recording(marked, records, name=name, version=version, judges=judges)
         setattr(made, _MARK, Mark(is_failure, description, recorded=marked))
