@@ -16,7 +16,7 @@ from rollguard.errors import ActuatorFailed, InvalidInput, InvalidSetting, Rollg
 from rollguard.model.event import Event, EventKind, Level
 from rollguard.model.version import Version
 from rollguard.notify import Dispatcher, NotDelivered, WebhookNotifier
-from rollguard.registry.deploy.actuators import Order, WebhookActuator
+from rollguard.registry.deploy.actuators import Request, WebhookActuator
 from rollguard.settings import ActuatorSettings, NotifySettings
 from rollguard.store.database.change_feed import arrivals_in
 from rollguard.store.database.engine import Database
@@ -166,7 +166,7 @@ def test_of_an_actuator(url: str, log: pytest.LogCaptureFixture) -> None:
     """A target's URL is in no error, whatever is wrong with it."""
     version = Version("t", 1, b"", "0" * 64, "initial", "me", None, None, NOW)
     with pytest.raises((InvalidInput, ActuatorFailed)) as caught:
-        WebhookActuator(url, PARTS[1], timeout=0.5, pauses=()).put(Order(version, "deploy", "k", 1))
+        WebhookActuator(url, PARTS[1], timeout=0.5, pauses=()).put(Request(version, "deploy", "k", 1))
     _silent(_all_of(caught.value))
 
 

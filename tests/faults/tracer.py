@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy.engine.default import DefaultDialect
 
 from rollguard.errors import ActuatorFailed
-from rollguard.registry.deploy.actuators import Order
+from rollguard.registry.deploy.actuators import Request
 from rollguard.registry.folder import folder
 
 _FILES = ("open", "write", "fsync", "fchmod", "fchown", "pwrite", "replace", "unlink")
@@ -145,11 +145,11 @@ class Outside:
     def __init__(self, log: Path, tracer: Tracer | None) -> None:
         self._log, self._tracer = log, tracer
 
-    def put(self, order: Order) -> str | None:
+    def put(self, request: Request) -> str | None:
         if self._tracer is not None:
             self._tracer.reach("outside: put before")
         with self._log.open("a") as log:
-            log.write(f"{order.sequence} {order.version.version_number} {order.key}\n")
+            log.write(f"{request.sequence} {request.version.version_number} {request.key}\n")
         if self._tracer is not None:
             self._tracer.reach("outside: put after")
         return "done"

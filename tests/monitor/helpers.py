@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from rollguard.errors import ActuatorFailed
 from rollguard.model.event import Event
-from rollguard.registry.deploy.actuators import Order
+from rollguard.registry.deploy.actuators import Request
 from tests.conftest import NOW, Guard, code
 
 LATER = NOW + timedelta(hours=2)
@@ -27,7 +27,7 @@ class Told:
 
     @property
     def kinds(self) -> list[str]:
-        """What it was told of, in order."""
+        """What it was told of, in request."""
         return [str(event.kind) for event in self.events]
 
 
@@ -54,11 +54,11 @@ class Place:
 
     Attributes:
         runs: the code that runs there now.
-        orders: every order that it was given.
-        before: called at the beginning of an order; whatever it does happens before the version is in its place.
+        requests: every request that it was given.
+        before: called at the beginning of a request; whatever it does happens before the version is in its place.
         after: the same when it is in its place and not acknowledged yet.
         down: what is wrong with it; None where nothing is.
-        heedless: whether it carries out an order that is out of date, as it should not.
+        heedless: whether it carries out a request that is out of date, as it should not.
     """
 
     kind = "command"
@@ -66,30 +66,30 @@ class Place:
 
     def __init__(self) -> None:
         self.runs: str | None = None
-        self.orders: list[Order] = []
+        self.requests: list[Request] = []
         self.before: Callable[[], object] | None = None
         self.after: Callable[[], object] | None = None
         self.down: str | None = None
         self.heedless = False
         self._latest = 0
 
-    def put(self, order: Order) -> str | None:
-        """Run the order's version, unless it is out of date."""
-        self.orders.append(order)
+    def put(self, request: Request) -> str | None:
+        """Run the request's version, unless it is out of date."""
+        self.requests.append(request)
         self._once("before")
         if self.down is not None:
             raise ActuatorFailed(self.down, f"the end of what it said: {self.down}")
-        if order.sequence < self._latest and not self.heedless:
-            raise ActuatorFailed(f"order {order.sequence} comes after {self._latest}")
-        self._latest = order.sequence
-        self.runs = order.version.code.decode()
+        if request.sequence < self._latest and not self.heedless:
+            raise ActuatorFailed(f"request {request.sequence} comes after {self._latest}")
+        self._latest = request.sequence
+        self.runs = request.version.code.decode()
         self._once("after")
-        return f"runs version {order.version.version_number}"
+        return f"runs version {request.version.version_number}"
 
     @property
     def asked(self) -> list[tuple[str, int]]:
-        """(action, version) of each order."""
-        return [(order.action, order.version.version_number) for order in self.orders]
+        """(action, version) of each request."""
+        return [(request.action, request.version.version_number) for request in self.requests]
 
     def _once(self, moment: str) -> None:
         call = getattr(self, moment)

@@ -78,23 +78,23 @@ def test_a_rollback_goes_through_the_actuator(guard: Guard, place: Place, told: 
 
 
 def test_sequence_numbers_rise(guard: Guard, place: Place) -> None:
-    """Each order for a tool has a higher number than the one before, whatever it is about."""
+    """Each request for a tool has a higher number than the one before, whatever it is about."""
     guard.monitor.auto_rollback_if_needed("my_tool", regressed(guard), now=LATER)
-    assert [order.sequence for order in place.orders] == [1, 2, 3]
-    assert len({order.key for order in place.orders}) == 3
+    assert [request.sequence for request in place.requests] == [1, 2, 3]
+    assert len({request.key for request in place.requests}) == 3
 
 
 def test_it_is_retried_until_acknowledged(guard: Guard, place: Place, told: Told) -> None:
-    """Without an acknowledgement the claim stands, people are told once, and the order is repeated, ever less often."""
+    """Without an acknowledgement the claim stands, people are told once; the request is repeated, ever less often."""
     session_id = regressed(guard)
     place.down = "the cluster is away"
     result = guard.monitor.auto_rollback_if_needed("my_tool", session_id, now=LATER)
     assert result["rollback_performed"] is False
     assert "the cluster is away" in result["reason"]
     assert journal(guard, session_id).output == "the end of what it said: the cluster is away"
-    for minutes, orders in ((0.5, 1), (1, 2), (2, 2), (3, 3), (6, 3), (7, 4)):
+    for minutes, requests in ((0.5, 1), (1, 2), (2, 2), (3, 3), (6, 3), (7, 4)):
         recover(guard.monitor, now=LATER + minutes * MINUTE)
-        assert len(place.orders) == 2 + orders
+        assert len(place.requests) == 2 + requests
     rollback = journal(guard, session_id)
     assert (rollback.state, rollback.attempts) == ("claimed", 4)
     assert told.kinds == ["rollback_failed"]
@@ -102,7 +102,7 @@ def test_it_is_retried_until_acknowledged(guard: Guard, place: Place, told: Told
     place.down = None
     (ended,) = recover(guard.monitor, now=LATER + timedelta(hours=1))
     assert (ended.state, place.runs) == ("finished", code(1))
-    assert len({order.key for order in place.orders[2:]}) == 1
+    assert len({request.key for request in place.requests[2:]}) == 1
     assert told.kinds == ["rollback_failed", "rolled_back"]
 
 
@@ -155,7 +155,7 @@ def test_a_crash_after_the_acknowledgement_is_finished_without_asking_again(guar
     place.runs = code(1)
     guard.store.rollbacks.restored(rollback.rollback_id, sequence=sequence, output=None, now=LATER)
     (ended,) = recover(guard.monitor, now=LATER)
-    assert (ended.state, len(place.orders)) == ("finished", 2)
+    assert (ended.state, len(place.requests)) == ("finished", 2)
     assert guard.store.actuations.unsettled() == []
 
 
@@ -206,9 +206,9 @@ def test_what_is_live_is_asked_for_until_acknowledged(guard: Guard, place: Place
     live = guard.store.versions.live("my_tool")
     assert live is not None
     assert live.version_number == 1
-    for minutes, orders in ((0, 1), (0.5, 1), (1, 2), (2, 2), (3, 3)):
+    for minutes, requests in ((0, 1), (0.5, 1), (1, 2), (2, 2), (3, 3)):
         recover(guard.monitor, now=LATER + minutes * MINUTE)
-        assert [action for action, _version in place.asked].count("settle") == orders
+        assert [action for action, _version in place.asked].count("settle") == requests
     (unsettled,) = guard.store.actuations.unsettled()
     assert (unsettled.attempts, unsettled.last_error) == (3, "away")
     place.down = None
@@ -229,7 +229,7 @@ def test_a_call_of_somebody_else_since_makes_it_be_restored_again(guard: Guard, 
 
 
 def test_a_deployment_made_elsewhere_is_watched_and_rolled_back(guard: Guard, place: Place) -> None:
-    """What others deployed is noted, watched, and rolled back by the actuator; noting it orders nothing."""
+    """What others deployed is noted, watched, and rolled back by the actuator; noting it requests nothing."""
     for version, days in ((1, 3), (2, 0)):
         number = guard.registry.note_deployment(
             "my_tool", f"registry.example/tool:{version}", deployed_at=guard.now - timedelta(days=days)
@@ -238,7 +238,7 @@ def test_a_deployment_made_elsewhere_is_watched_and_rolled_back(guard: Guard, pl
     session_id = guard.monitor.start_monitoring("my_tool", guard.now, version=2, now=guard.now)
     guard.calls(95, 5, start=guard.now - timedelta(days=3), hours=24)
     guard.calls(10, 10, start=guard.now, hours=1)
-    assert place.orders == []
+    assert place.requests == []
     result = guard.monitor.auto_rollback_if_needed("my_tool", session_id, now=LATER)
     assert result["rollback_performed"] is True
     assert place.runs == "registry.example/tool:1"

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry
 from rollguard.errors import DeploymentConflict, RollbackRefused, StoreBusy, StoreUnavailable
-from rollguard.registry.deploy.actuators import Order
+from rollguard.registry.deploy.actuators import Request
 from rollguard.store import Intention
 from rollguard.store.database import engine
 from rollguard.store.schema import deployment_rollbacks, tool_actuations
@@ -58,7 +58,7 @@ def expire(guard: Guard) -> None:
 
 
 def test_a_late_rollback_does_not_undo_what_a_person_deployed(away: Guard, other: Guard, place: Place) -> None:
-    """An order that lands after others took over, and a person deployed, is noticed: what is live is put back."""
+    """An request that lands after others took over, and a person deployed, is noticed: what is live is put back."""
     session_id = regressed(away)
 
     def meanwhile() -> None:
@@ -77,7 +77,7 @@ def test_a_late_rollback_does_not_undo_what_a_person_deployed(away: Guard, other
 def test_a_late_order_during_a_deployment_is_not_believed_to_be_before_it(
     away: Guard, other: Guard, place: Place
 ) -> None:
-    """Where the late order may have come after that of a deployment under way, the deployment is not believed."""
+    """Where the late request may have come after that of a deployment under way, the deployment is not believed."""
     session_id = regressed(away)
     place.before = lambda: place_deploys(other, place)
 
@@ -152,12 +152,12 @@ class Slow:
     def __init__(self, store: ExecutionStore) -> None:
         self._store = store
         self.leases: list[datetime] = []
-        """Until when each order's lease is in force."""
+        """Until when each request's lease is in force."""
         self.ended: list[datetime] = []
 
-    def put(self, order: Order) -> str | None:
-        """Wait, the first time, until the lease of the order is over."""
-        lease = sa.select(tool_actuations.c.held_until).where(tool_actuations.c.tool_name == order.version.tool_name)
+    def put(self, request: Request) -> str | None:
+        """Wait, the first time, until the lease of the request is over."""
+        lease = sa.select(tool_actuations.c.held_until).where(tool_actuations.c.tool_name == request.version.tool_name)
         with self._store.database.read() as connection:
             self.leases.append(connection.execute(lease).scalar_one())
         while len(self.leases) == 1 and datetime.now(UTC) < self.leases[0]:

@@ -21,7 +21,7 @@ from rollguard import http_client as posting
 from rollguard.errors import ActuatorFailed, InvalidInput
 from rollguard.model.version import Version
 from rollguard.notify import Dispatcher, NotDelivered, Unreachable, WebhookNotifier
-from rollguard.registry.deploy.actuators import Order, WebhookActuator
+from rollguard.registry.deploy.actuators import Request, WebhookActuator
 from rollguard.store import digest
 from tests.conftest import NOW
 from tests.notify.test_events import event
@@ -134,7 +134,7 @@ def test_a_request_whose_response_drips_is_not_acknowledged(dripping: Dripping) 
     assert actuator.patience == 4 * 60
     version = Version("my_tool", 3, b"x", digest(b"x"), "improvement", "ada", None, 2, NOW)
     with pytest.raises(ActuatorFailed, match=r"took longer than 0(\.6)? s"):
-        actuator.put(Order(version, "rollback", "key", 1))
+        actuator.put(Request(version, "rollback", "key", 1))
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])

@@ -19,14 +19,14 @@ import pytest
 from rollguard import Rollguard, Settings
 from rollguard.errors import ActuatorFailed, InvalidInput, InvalidSetting
 from rollguard.model.version import Version
-from rollguard.registry.deploy.actuators import CommandActuator, Order, WebhookActuator, carry_out, signature_of
+from rollguard.registry.deploy.actuators import CommandActuator, Request, WebhookActuator, carry_out, signature_of
 from rollguard.store import digest
 from tests.cli.conftest import Shell, empty, shell  # noqa: F401 - fixtures
 from tests.conftest import NOW
 
 CODE = b"def my_tool(): ...\n"
 VERSION = Version("my_tool", 3, CODE, digest(CODE), "improvement", "ada", None, 2, NOW)
-ORDER = Order(VERSION, "rollback", "my_tool:rollback:7", 12)
+REQUEST = Request(VERSION, "rollback", "my_tool:rollback:7", 12)
 
 
 def python(program: str, *words: str, timeout: float = 300.0) -> CommandActuator:
@@ -34,13 +34,13 @@ def python(program: str, *words: str, timeout: float = 300.0) -> CommandActuator
 
 
 def test_a_command_gets_the_order() -> None:
-    """A command finds the order's values in its arguments, and the code in a file and on stdin."""
+    """A command finds the request's values in its arguments, and the code in a file and on stdin."""
     program = (
         "import sys, pathlib; print(sys.argv[1:-1]); "
         "print(pathlib.Path(sys.argv[-1]).read_bytes() == sys.stdin.buffer.read()); "
         "print(pathlib.Path(sys.argv[-1]).read_text())"
     )
-    said = python(program, "--{tool}={version}", "{action}", "{key}", "{sequence}", "{sha256}", "{file}").put(ORDER)
+    said = python(program, "--{tool}={version}", "{action}", "{key}", "{sequence}", "{sha256}", "{file}").put(REQUEST)
     assert said is not None
     values = ["--my_tool=3", "rollback", "my_tool:rollback:7", "12", digest(CODE)]
     assert said == f"{values}\nTrue\n{CODE.decode()}\n"
@@ -48,13 +48,13 @@ def test_a_command_gets_the_order() -> None:
 
 def test_there_is_no_shell() -> None:
     """What would mean something to a shell is an argument like any other."""
-    assert python("import sys; print(sys.argv[1])", "$(id); echo *").put(ORDER) == "$(id); echo *\n"
+    assert python("import sys; print(sys.argv[1])", "$(id); echo *").put(REQUEST) == "$(id); echo *\n"
 
 
 def test_an_exit_code_other_than_0_does_not_acknowledge() -> None:
     """A command that fails says so with its exit code and the last line that it printed; all of it is kept."""
     with pytest.raises(ActuatorFailed, match=r"exit code 3: no such cluster$") as raised:
-        carry_out(python("import sys; print('begins'); sys.exit(print('no such cluster') or 3)"), ORDER)
+        carry_out(python("import sys; print('begins'); sys.exit(print('no such cluster') or 3)"), REQUEST)
     assert raised.value.output == "begins\nno such cluster\n"
 
 
@@ -84,7 +84,7 @@ def test_a_command_that_takes_too_long_is_ended_with_all_that_it_started(
         "time.sleep(600)\n"
     )
     with pytest.raises(ActuatorFailed, match=r"took longer than 3 s") as raised:
-        python(program, timeout=3.0).put(ORDER)
+        python(program, timeout=3.0).put(REQUEST)
     assert raised.value.output == "both run\n"
     with lock.open("w") as free:  # as soon as nobody holds it any more
         fcntl.flock(free, fcntl.LOCK_EX)
@@ -93,7 +93,7 @@ def test_a_command_that_takes_too_long_is_ended_with_all_that_it_started(
 def test_a_command_that_is_not_there() -> None:
     """A program that cannot be started is named."""
     with pytest.raises(ActuatorFailed, match="/no/such/program cannot be started"):
-        CommandActuator(["/no/such/program"]).put(ORDER)
+        CommandActuator(["/no/such/program"]).put(REQUEST)
     for nothing in ([], "deploy.sh", [5]):
         with pytest.raises(InvalidInput, match="not a list of a program"):
             CommandActuator(nothing)  # type: ignore[arg-type]
@@ -101,7 +101,7 @@ def test_a_command_that_is_not_there() -> None:
 
 def test_only_the_end_of_much_output_is_kept() -> None:
     """A command may print without end; the journal keeps the end of it."""
-    said = carry_out(python("print('x' * 10_000_000); print('the end')"), ORDER)
+    said = carry_out(python("print('x' * 10_000_000); print('the end')"), REQUEST)
     assert said is not None
     assert len(said) == 4_000
     assert said.endswith("the end\n")
@@ -110,7 +110,7 @@ def test_only_the_end_of_much_output_is_kept() -> None:
 def test_a_command_that_prints_without_end_is_ended() -> None:
     """A program that runs wild is killed long before it fills the disk, and the end of its output is kept."""
     with pytest.raises(ActuatorFailed, match="printed more than 64 MiB") as raised:
-        carry_out(python("while True: print('x' * 65_535)", timeout=600.0), ORDER)
+        carry_out(python("while True: print('x' * 65_535)", timeout=600.0), REQUEST)
     assert raised.value.output is not None
     assert set(raised.value.output) <= {"x", "\n"}
 
@@ -120,7 +120,7 @@ class Broken:
 
     kind, patience = "command", 1.0
 
-    def put(self, order: Order) -> str | None:
+    def put(self, request: Request) -> str | None:
         """Fail."""
         raise KeyError("what?")
 
@@ -128,7 +128,7 @@ class Broken:
 def test_whatever_an_actuator_raises_is_a_failure() -> None:
     """An actuator may be anybody's code: what it raises is recorded like any other failure."""
     with pytest.raises(ActuatorFailed, match="command: KeyError: 'what\\?'"):
-        carry_out(Broken(), ORDER)
+        carry_out(Broken(), REQUEST)
 
 
 # --- the webhook ----------------------------------------------------------------------------------------------------
@@ -198,19 +198,19 @@ def hmac_of(key: bytes, message: bytes) -> str:
 
 
 def test_a_webhook_is_signed(receivers: Any) -> None:
-    """The request's signature is the HMAC-SHA-256 of its timestamp and its body, and its body is the whole order."""
+    """The request's signature is the HMAC-SHA-256 of its timestamp and its body, and its body is the whole request."""
     receiver = receivers(204)
     before = datetime.now(UTC).timestamp()
-    webhook(receiver).put(ORDER)
+    webhook(receiver).put(REQUEST)
     ((headers, body),) = receiver.got
     timestamp = headers["Rollguard-Timestamp"]
     assert int(before) <= int(timestamp) <= datetime.now(UTC).timestamp()
     expected = hmac_of(b"s3cret", timestamp.encode() + b"." + body)
     assert headers["Rollguard-Signature"] == f"sha256={expected}" == signature_of(b"s3cret", timestamp, body)
     assert headers["Idempotency-Key"] == "my_tool:rollback:7"
-    order = json.loads(body)
-    assert base64.b64decode(order.pop("code")) == CODE
-    assert order == {
+    request = json.loads(body)
+    assert base64.b64decode(request.pop("code")) == CODE
+    assert request == {
         "action": "rollback",
         "tool_name": "my_tool",
         "version_number": 3,
@@ -223,7 +223,7 @@ def test_a_webhook_is_signed(receivers: Any) -> None:
 def test_a_webhook_is_repeated_with_the_same_key(receivers: Any) -> None:
     """What is not acknowledged is sent again, with the same key and the same body."""
     receiver = receivers(503, 500, 200)
-    assert webhook(receiver).put(ORDER) == "answer 3"
+    assert webhook(receiver).put(REQUEST) == "answer 3"
     assert len(receiver.got) == 3
     assert len({headers["Idempotency-Key"] for headers, _ in receiver.got}) == 1
     assert len({body for _, body in receiver.got}) == 1
@@ -233,7 +233,7 @@ def test_a_webhook_is_repeated_with_the_same_key(receivers: Any) -> None:
 def test_only_2xx_acknowledges(receivers: Any, status: int) -> None:
     """Any other answer, a redirection too, is a failure, and its text is kept."""
     with pytest.raises(ActuatorFailed, match=f"the webhook answered {status}") as raised:
-        webhook(receivers(status)).put(ORDER)
+        webhook(receivers(status)).put(REQUEST)
     assert raised.value.output == "answer 3"
 
 
@@ -241,7 +241,7 @@ def test_an_answer_without_end_is_not_read_to_its_end(receivers: Any) -> None:
     """An acknowledgement counts though its text never ends."""
     receiver = receivers(200)
     receiver.endless = True
-    said = webhook(receiver).put(ORDER)
+    said = webhook(receiver).put(REQUEST)
     assert said is not None
     assert said.startswith("answer 1")
 
@@ -250,7 +250,7 @@ def test_nobody_answers() -> None:
     """Where nobody answers, that is said, without the URL, which may hold a secret."""
     actuator = WebhookActuator("http://127.0.0.1:1/?key=hidden", "s", timeout=1.0, pauses=())
     with pytest.raises(ActuatorFailed, match="did not answer") as raised:
-        actuator.put(ORDER)
+        actuator.put(REQUEST)
     assert "hidden" not in str(raised.value)
     for url, secret in (("ftp://x", "s"), ("http://x", "")):
         with pytest.raises(InvalidInput, match="webhook"):

@@ -15,7 +15,7 @@ import pytest
 from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry
 from rollguard.errors import UnknownTool
 from rollguard.model.version import Version
-from rollguard.registry.deploy.actuators import Order
+from rollguard.registry.deploy.actuators import Request
 from rollguard.registry.folder.replica_state import ReplicaState
 from tests.conftest import code
 from tests.processes import finished, python
@@ -266,8 +266,8 @@ class Container:
 
     kind, patience = "container", 5.0
 
-    def put(self, order: Order) -> str:
-        return f"runs {order.version.version_number}"
+    def put(self, request: Request) -> str:
+        return f"runs {request.version.version_number}"
 
 
 def test_tools_that_live_elsewhere(

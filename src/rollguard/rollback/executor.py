@@ -21,7 +21,7 @@ from rollguard.errors import (
 from rollguard.model.log import logger_of
 from rollguard.model.rollback import Rollback
 from rollguard.registry import ToolRegistry, pause_after
-from rollguard.registry.deploy.actuators import Actuator, Order, carry_out
+from rollguard.registry.deploy.actuators import Actuator, Request, carry_out
 from rollguard.rollback.events import failed_event, finished_event, held_event
 from rollguard.rollback.investigation import investigation_of
 from rollguard.store import ExecutionStore, Intention
@@ -248,12 +248,12 @@ class RollbackRunner:
             store.actuations.release(claimed.tool_name, sequence=sequence, now=now)
             raise
 
-    def _request(self, claimed: Rollback, sequence: int) -> Order:
+    def _request(self, claimed: Rollback, sequence: int) -> Request:
         version = self._store.versions.get(claimed.tool_name, claimed.to_version or 0)
         claimed_at = claimed.claimed_at.isoformat() if claimed.claimed_at else ""
         # Every repetition of this claim has the same key, and no other claim has it.
         key = f"{claimed.tool_name}:rollback:{claimed.rollback_id}:{claimed_at}"
-        return Order(version, "rollback", key, sequence)
+        return Request(version, "rollback", key, sequence)
 
     def _postpone(self, claimed: Rollback, sequence: int, error: ActuatorFailed, now: datetime) -> Rollback:
         """Keep the claim, and call the actuator again later: whether it restored the version is unknown."""

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from rollguard.errors import ActuatorFailed, DeploymentConflict
 from rollguard.model.log import logger_of
 from rollguard.model.version import Deployment, Version
-from rollguard.registry.deploy.actuators import Actuator, Order, carry_out
+from rollguard.registry.deploy.actuators import Actuator, Request, carry_out
 from rollguard.registry.deploy.deployment_request import DeploymentRequest
 from rollguard.store import ExecutionStore
 from rollguard.store.rollbacks.actuator_leases import settling
@@ -57,9 +57,9 @@ class Remote:
         if not request.force:
             self._store.quarantine.refuse(version)
         sequence = self._wait_for_the_lease(actuator, version.tool_name)
-        order = Order(version, "deploy", f"{version.tool_name}:deploy:{sequence}", sequence)
+        wanted = Request(version, "deploy", f"{version.tool_name}:deploy:{sequence}", sequence)
         try:
-            carry_out(actuator, order)
+            carry_out(actuator, wanted)
             self.record_live(version, request, sequence)
         except BaseException:  # it is unknown what runs there now: the next cycle requests the live version
             self._store.actuations.release(version.tool_name, sequence=sequence, now=datetime.now(UTC))
@@ -112,9 +112,9 @@ class Remote:
         live = self._store.versions.live(tool_name)
         if live is not None:
             version = self._store.versions.get(tool_name, live.version_number)
-            order = Order(version, "settle", f"{tool_name}:settle:{sequence}", sequence)
+            wanted = Request(version, "settle", f"{tool_name}:settle:{sequence}", sequence)
             try:
-                carry_out(actuator, order)
+                carry_out(actuator, wanted)
             except ActuatorFailed as error:
                 logger.error("%s: version %d is not live again: %s", tool_name, version.version_number, error)
                 at = now + pause_after(attempts + 1)

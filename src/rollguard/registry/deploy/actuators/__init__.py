@@ -1,7 +1,7 @@
 """Actuators, which make versions of remote tools live: a command, or a signed webhook."""
 
-from rollguard.registry.deploy.actuators.actuator import Actuator, Order, carry_out
+from rollguard.registry.deploy.actuators.actuator import Actuator, Request, carry_out
 from rollguard.registry.deploy.actuators.command import CommandActuator
 from rollguard.registry.deploy.actuators.webhook import WebhookActuator, signature_of
 
-__all__ = ["Actuator", "CommandActuator", "Order", "WebhookActuator", "carry_out", "signature_of"]
+__all__ = ["Actuator", "CommandActuator", "Request", "WebhookActuator", "carry_out", "signature_of"]

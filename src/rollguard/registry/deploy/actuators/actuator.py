@@ -13,7 +13,7 @@ _KEPT = 4_000  # the last characters of an actuator's output, which the journal 
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class Request:
     """A request to make one version live.
 
     Attributes:
@@ -43,7 +43,7 @@ class Actuator(Protocol):
         """Return the longest duration of `put`, in seconds; no other request for the tool is sent meanwhile."""
         ...
 
-    def put(self, order: Order) -> str | None:
+    def put(self, request: Request) -> str | None:
         """Make the version live. Return the target's output after its acknowledgement.
 
         Raises:
@@ -52,10 +52,10 @@ class Actuator(Protocol):
         ...
 
 
-def carry_out(actuator: Actuator, order: Order) -> str | None:
+def carry_out(actuator: Actuator, request: Request) -> str | None:
     """Send a request; raise `ActuatorFailed` for any error of the actuator, which may be the user's code."""
     try:
-        said = actuator.put(order)
+        said = actuator.put(request)
     except ActuatorFailed as error:
         raise ActuatorFailed(clean_text(str(error)), kept(error.output)) from error
     except Exception as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from rollguard.errors import ActuatorFailed, InvalidInput
-from rollguard.registry.deploy.actuators.actuator import Order
+from rollguard.registry.deploy.actuators.actuator import Request
 
 _TAIL = 16_384  # the last bytes of the output, which are read
 _MOST = 64 * 1024 * 1024  # most bytes of output, so that a faulty program does not fill the disk
@@ -24,7 +24,7 @@ class CommandActuator:
     """Runs a program, without a shell. Only exit code 0, in time, acknowledges.
 
     The code is in a file that `{file}` names, and on stdin. `{tool}`, `{version}`, `{sha256}`, `{action}`, `{key}` and
-    `{sequence}` are replaced by the values of the request (see `Order`), also inside an argument. The program and its
+    `{sequence}` are replaced by the values of the request (see `Request`), also inside an argument. The program and its
     children are killed when its time is over, or when it has printed more than 64 MiB.
 
     Args:
@@ -48,15 +48,15 @@ class CommandActuator:
         """Return the longest duration of `put`, in seconds."""
         return self._timeout + 5.0
 
-    def put(self, order: Order) -> str | None:
+    def put(self, request: Request) -> str | None:
         """Run the command and return what it printed.
 
         Raises:
             ActuatorFailed: it cannot be started, takes too long, prints without end, or ends with another exit code
                 than 0.
         """
-        with _code_in_a_file(order) as code, tempfile.TemporaryFile() as output:
-            words = [_filled(word, _values(order, code)) for word in self.arguments]
+        with _code_in_a_file(request) as code, tempfile.TemporaryFile() as output:
+            words = [_filled(word, _values(request, code)) for word in self.arguments]
             with code.open("rb") as stdin:
                 try:
                     process = subprocess.Popen(  # noqa: S603 - running what the settings name is the job; there is no shell
@@ -92,14 +92,14 @@ class CommandActuator:
                     return None, f"printed more than {_MOST // 1024**2} MiB"
 
 
-def _values(order: Order, code: Path) -> Mapping[str, str]:
+def _values(request: Request, code: Path) -> Mapping[str, str]:
     return {
-        "{tool}": order.version.tool_name,
-        "{version}": str(order.version.version_number),
-        "{sha256}": order.version.sha256,
-        "{action}": order.action,
-        "{key}": order.key,
-        "{sequence}": str(order.sequence),
+        "{tool}": request.version.tool_name,
+        "{version}": str(request.version.version_number),
+        "{sha256}": request.version.sha256,
+        "{action}": request.action,
+        "{key}": request.key,
+        "{sequence}": str(request.sequence),
         "{file}": str(code),
     }
 
@@ -111,10 +111,10 @@ def _filled(word: str, values: Mapping[str, str]) -> str:
 
 
 @contextlib.contextmanager
-def _code_in_a_file(order: Order) -> Iterator[Path]:
+def _code_in_a_file(request: Request) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="rollguard-") as folder:
         file = Path(folder) / "code"
-        file.write_bytes(order.version.code)
+        file.write_bytes(request.version.code)
         yield file
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from rollguard.errors import ActuatorFailed, InvalidInput
 from rollguard.http_client import WAITS, NoAnswer, can_be_posted_to, posting
-from rollguard.registry.deploy.actuators.actuator import Order
+from rollguard.registry.deploy.actuators.actuator import Request
 
 _ANSWER = 16_384  # bytes of a response that are read
 
@@ -20,7 +20,7 @@ _ANSWER = 16_384  # bytes of a response that are read
 class WebhookActuator:
     """POSTs each request as signed JSON. Only a response of 2xx acknowledges; redirects are not followed.
 
-    The body has `action`, `tool_name`, `version_number`, `sha256`, `code` (base64), `key` and `sequence`; see `Order`.
+    The body has `action`, `tool_name`, `version_number`, `sha256`, `code` (base64), `key`, `sequence`; see `Request`.
     The headers: `Idempotency-Key` is the request's key, the same at every repetition; `Rollguard-Timestamp` is the Unix
     time; `Rollguard-Signature` is `sha256=` and the HMAC-SHA-256, in hexadecimal, of the timestamp, a full stop and the
     body. A receiver must refuse a wrong signature and an old timestamp.
@@ -51,25 +51,25 @@ class WebhookActuator:
         """Return the longest duration of `put`, in seconds."""
         return (len(self._pauses) + 1) * WAITS * self._timeout + sum(self._pauses)
 
-    def put(self, order: Order) -> str | None:
+    def put(self, request: Request) -> str | None:
         """Send the request, repeat it if needed, and return the beginning of the response.
 
         Raises:
             ActuatorFailed: no response of 2xx arrived.
         """
-        body = _body(order)
+        body = _body(request)
         for pause in self._pauses:
             try:
-                return self._post(order, body)
+                return self._post(request, body)
             except ActuatorFailed:
                 time.sleep(pause)
-        return self._post(order, body)
+        return self._post(request, body)
 
-    def _post(self, order: Order, body: bytes) -> str:
+    def _post(self, request: Request, body: bytes) -> str:
         timestamp = str(int(datetime.now(UTC).timestamp()))
         headers = {
             "Content-Type": "application/json",
-            "Idempotency-Key": order.key,
+            "Idempotency-Key": request.key,
             "Rollguard-Timestamp": timestamp,
             "Rollguard-Signature": signature_of(self._secret, timestamp, body),
         }
@@ -94,16 +94,16 @@ def signature_of(secret: bytes, timestamp: str, body: bytes) -> str:
     return "sha256=" + hmac.new(secret, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
 
 
-def _body(order: Order) -> bytes:
-    version = order.version
+def _body(request: Request) -> bytes:
+    version = request.version
     return json.dumps(
         {
-            "action": order.action,
+            "action": request.action,
             "tool_name": version.tool_name,
             "version_number": version.version_number,
             "sha256": version.sha256,
             "code": base64.b64encode(version.code).decode(),
-            "key": order.key,
-            "sequence": order.sequence,
+            "key": request.key,
+            "sequence": request.sequence,
         }
     ).encode()
