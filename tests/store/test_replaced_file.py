@@ -315,14 +315,16 @@ def test_versions_that_a_backup_does_not_know(file: Path, tmp_path: Path) -> Non
         registry.close()
 
 
-def _records(path: str, who: str, end: float, acknowledged: Any) -> None:
+def _records(path: str, who: str, stop: Any, acknowledged: Any) -> None:
     with ExecutionStore(f"sqlite:///{path}") as store:
         recorder = Recorder(store, Spool(f"{path}.jsonl", fsync=False), durable=True, retry_after=0.05)
         number = 0
-        while time.monotonic() < end:
+        while not stop.is_set():
             number += 1
+            began = time.monotonic()
             recorder.record(tool_name=f"{who}-{number}", success=True)
-            acknowledged.append((time.monotonic(), f"{who}-{number}"))
+            acknowledged.put((began, f"{who}-{number}"))
+        acknowledged.put(None)
         while True:
             try:
                 recorder.flush()
@@ -331,31 +333,44 @@ def _records(path: str, who: str, end: float, acknowledged: Any) -> None:
                 time.sleep(0.05)
 
 
-@pytest.mark.long
+@pytest.mark.soak
 def test_many_processes_and_many_new_files(file: Path) -> None:
-    """Whatever is acknowledged after the last new file is in it, however often it was replaced, gone or emptied."""
+    """Whatever began and was acknowledged after the last new file is in it, however often that was replaced."""
+    chance, before = random.Random(0), file.read_bytes()
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager:
-        acknowledged = manager.list()
-        end = time.monotonic() + 15
-        arguments = [(str(file), who, end, acknowledged) for who in "abc"]
-        processes = [context.Process(target=_records, args=given) for given in arguments]
-        for process in processes:
-            process.start()
-        last = 0.0
-        while time.monotonic() < end - 3:
-            copy = backup(file)
-            change = random.choice(["replace", "remove", "empty"])
-            if change == "remove":
-                file.unlink()
-            elif change == "empty":
-                os.truncate(file, 0)
-            time.sleep(random.random() / 2)
-            copy.replace(file)
-            last = time.monotonic()
-            time.sleep(random.random())
-        for process in processes:
-            process.join()
-        after = {name for at, name in acknowledged if at > last}
-    assert after
+    acknowledged, stop = context.Queue(), context.Event()
+    processes = [context.Process(target=_records, args=(str(file), who, stop, acknowledged)) for who in "abc"]
+    for process in processes:
+        process.start()
+
+    def more_calls(since: float) -> set[str]:
+        """Wait until some calls began after a moment, and were acknowledged."""
+        after: set[str] = set()
+        wanted = chance.randint(1, 30)
+        while len(after) < wanted:
+            began, name = acknowledged.get(timeout=300)
+            if began > since:
+                after.add(name)
+        return after
+
+    last = 0.0
+    for _ in range(12):
+        more_calls(time.monotonic())
+        change = chance.choice(["replace", "remove", "empty"])
+        if change == "remove":
+            file.unlink()
+        elif change == "empty":
+            os.truncate(file, 0)
+        if change != "replace":
+            more_calls(time.monotonic())
+        copy = file.with_name("copy.db")
+        copy.write_bytes(before)
+        copy.replace(file)
+        last = time.monotonic()
+    after = more_calls(last)
+    stop.set()
+    for _ in processes:
+        after |= {name for began, name in iter(lambda: acknowledged.get(timeout=300), None) if began > last}
+    for process in processes:
+        process.join()
     assert after - set(stored(file)) == set()
