@@ -24,7 +24,7 @@ _LAST_WORDS = 300  # characters of output in a reason
 
 @dataclass(frozen=True, slots=True)
 class ToolCheck:
-    """What running a file's code once told.
+    """What is known of a file's code from running it once.
 
     Attributes:
         loads: whether the file holds a tool that loads.

@@ -1,4 +1,4 @@
-"""What running a tool's code in a child process told, kept for each machine in the folder's state directory."""
+"""What is known of a tool's code from running it in a child process, kept for each machine beside the tools."""
 
 from __future__ import annotations
 

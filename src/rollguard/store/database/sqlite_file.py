@@ -43,7 +43,7 @@ class SqliteFile:
 
     Attributes:
         broken: whether the connections must be renewed, because the file could not be used through them.
-        replaced: whether it was replaced, and what knows of the former one was not told yet.
+        replaced: whether it was replaced, and those that know the former one are not notified yet.
         shrunk: whether it became smaller, so that it may have been cut off.
     """
 
