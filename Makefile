@@ -52,7 +52,7 @@ test-repeat: $(STAMP) ## run `make test` N times: with 1, 2 and 4 workers, loade
 
 soak: $(STAMP) ## strike at every step, then watch and deploy in many processes at once: make soak SECONDS=60
 	$(COMPILE)
-	$(BIN)/pytest tests/faults tests/store/test_replaced_file.py -m soak
+	$(BIN)/pytest tests/faults -m soak
 	$(BIN)/python -W ignore -m benchmarks.soak --seconds $(or $(SECONDS),60)
 
 check: $(STAMP) ## format, lint, types and the direction of imports
