@@ -51,7 +51,7 @@ def wrong(settings: Settings, now: datetime | None = None) -> list[Finding]:
 
 def only(settings: Settings) -> Finding:
     (finding,) = wrong(settings)
-    assert finding.mend
+    assert finding.fix
     return finding
 
 
@@ -133,10 +133,10 @@ def test_what_mends_a_file_mends_it(shell_on: Shell, damage: Callable[[Path], No
     file = shell_on.folder / "tools" / "my_tool.py"
     damage(file)
     found = [finding for finding in shell_on.run("doctor", "--json").json if finding["health"] != "ok"]
-    mend = found[0]["mend"]
-    if "move away" in mend:
+    fix = found[0]["fix"]
+    if "move away" in fix:
         file.rename(file.with_suffix(".away"))
-    command = mend.rpartition("put it back with: ")[2]
+    command = fix.rpartition("put it back with: ")[2]
     assert "Its file held something else, and holds it again" in typed(shell_on, command, real=damage is gone)
     assert file.read_text() == code(2)
     assert [f["check"] for f in shell_on.ok("doctor", "--json").json if f["health"] != "ok"] == ["watch"]
@@ -146,8 +146,8 @@ def test_an_edit_can_be_deployed_as_the_doctor_says(shell_on: Shell) -> None:  #
     """A file that was edited by hand becomes the live version, and is watched, by the other command that is named."""
     shell_on.deploy(1)
     an_edit(shell_on.folder / "tools" / "my_tool.py")
-    (mend, _watch) = (f["mend"] for f in shell_on.ok("doctor", "--json").json if f["health"] == "warning")
-    words = mend.partition("deploy it with: rollguard ")[2].partition(";")[0].split()
+    (fix, _watch) = (f["fix"] for f in shell_on.ok("doctor", "--json").json if f["health"] == "warning")
+    words = fix.partition("deploy it with: rollguard ")[2].partition(";")[0].split()
     assert shell_on.ok(*words, "--json").json["session_id"] is not None
     assert [f["check"] for f in shell_on.ok("doctor", "--json").json if f["health"] != "ok"] == ["watch"]
 
@@ -155,9 +155,9 @@ def test_an_edit_can_be_deployed_as_the_doctor_says(shell_on: Shell) -> None:  #
 def test_a_folder_that_does_not_follow(guard: Rollguard) -> None:
     """With `follow = false` a file that holds another version may be meant, and is no more than a warning."""
     the_version_before(guard.registry.folder.file("my_tool"))
-    assert (only(guard.settings).health, "follows within" in (only(guard.settings).mend or "")) == (Health.BROKEN, True)
+    assert (only(guard.settings).health, "follows within" in (only(guard.settings).fix or "")) == (Health.BROKEN, True)
     finding = only(replace(guard.settings, follow=False))
-    assert (finding.health, "may be intended" in (finding.mend or "")) == (Health.WARNING, True)
+    assert (finding.health, "may be intended" in (finding.fix or "")) == (Health.WARNING, True)
 
 
 def test_rollbacks_that_wait(guard: Rollguard) -> None:
@@ -197,7 +197,7 @@ def test_nobody_watches_and_clocks_differ(guard: Rollguard) -> None:
     """Deployments that nobody checks, and a clock that is far off, are broken."""
     found = {finding.check: finding for finding in wrong(guard.settings, datetime.now(UTC) + timedelta(hours=1))}
     assert set(found) == {"watch", "clock"}
-    assert found["watch"].mend == "start: rollguard watch"
+    assert found["watch"].fix == "start: rollguard watch"
     assert "behind ours" in found["clock"].says
     assert {finding.health for finding in found.values()} == {Health.BROKEN}
 

@@ -100,8 +100,8 @@ def test_the_doctor_says_what_others_may_read(used: Rollguard, tmp_path: Path) -
     read, changed = _found(used.settings)
     assert "own.db, " in read.says
     assert "spool.jsonl" in read.says
-    assert read.mend is not None
-    assert read.mend.startswith(f"chmod go= {tmp_path}/own.db ")
+    assert read.fix is not None
+    assert read.fix.startswith(f"chmod go= {tmp_path}/own.db ")
     assert "may change the code of" in changed.says
     assert [finding.health for finding in _found(settings(tmp_path, FileAccess.GROUP))] == [Health.OK]
 

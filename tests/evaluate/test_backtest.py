@@ -64,7 +64,7 @@ def story(guard: Guard, successes: int, failures: int, hours: float = 2.0, **rul
 def test_the_same_settings_decide_the_same(guard: Guard, rules: dict[str, object]) -> None:
     """Under the rules of its session, a deployment is rolled back in the same minute, on the same counts."""
     session_id = story(guard, 60, 30, **rules)
-    arrivals = Rules(**rules).looks_at_every_arrival  # type: ignore[arg-type]
+    arrivals = Rules(**rules).checks_every_arrival  # type: ignore[arg-type]
     at = monitored(guard, timedelta(hours=2), arrivals=arrivals)
     assert at is not None
     (found,) = replayed(guard, guard.session(session_id).rules)

@@ -52,7 +52,7 @@ async def test_one_cycle_looks_after_every_session(guard: Guard) -> None:
         "rollbacks_failed": 0,
         "sessions_completed": 1,
         "errors": 0,
-        "looks": 0,
+        "arrival_checks": 0,
     }
 
 

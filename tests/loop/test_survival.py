@@ -144,7 +144,7 @@ def test_the_follower_goes_on(tmp_path: Path, kind: type[BaseException], monkeyp
     """After any error of its own the follower follows; if an exit ends it, the next call starts another one."""
     monkeypatch.setattr("rollguard.registry.deploy.replica._FIRST_RETRY", 0.001)
     with ExecutionStore(f"sqlite:///{tmp_path}/rollguard.db") as store:
-        registry = ToolRegistry(tmp_path / "tools", store=store, look_every=0)
+        registry = ToolRegistry(tmp_path / "tools", store=store, check_every=0)
         registry.deploy("my_tool", code(1))
         goes_on = threading.Event()
         moved = Moved(kind, goes_on)
@@ -188,7 +188,7 @@ def test_arrivals_are_heard_although_the_start_failed(guard: Guard, monkeypatch:
     stage = ArrivalsStage(guard.monitor)
     with pytest.raises(StoreUnavailable):
         stage.start()
-    assert stage.run(None)["looks"] == 0
+    assert stage.run(None)["arrival_checks"] == 0
     assert answers == []
 
 

@@ -117,7 +117,7 @@ async def test_a_running_loop_rolls_back_as_soon_as_the_third_call_fails(watched
     loop.stop()
     await running
     assert loop.stats["cycles"] == 1
-    assert loop.stats["looks"] >= 1
+    assert loop.stats["arrival_checks"] >= 1
     (rollback,) = watched.store.rollbacks.recent()
     assert (rollback.rollback_type, rollback.to_version) == ("fast", 1)
     assert watched.registry.call("my_tool", x=1) == 2
@@ -177,7 +177,7 @@ def test_waiting_is_no_work(
     stage.start()
     watched.store.store_tool_execution(tool_name="my_tool", success=True)
     monkeypatch.setattr("rollguard.loop.stages.arrivals.time", clock)
-    assert stage.run(None)["looks"] == 0
+    assert stage.run(None)["arrival_checks"] == 0
     assert stage.rest == rests
     stage.interrupt()
     stage.close()

@@ -82,7 +82,7 @@ def test_hostile_files_are_run_in_children_only(tmp_path: Path, tools_dir: Path,
 
 def test_new_bytes_that_hang(store: ExecutionStore, tools_dir: Path) -> None:
     """While new code hangs in its child, nobody waits: the last version that loaded is served, then and afterwards."""
-    registry = ToolRegistry(tools_dir, store=store, look_every=0)
+    registry = ToolRegistry(tools_dir, store=store, check_every=0)
     registry.deploy("my_tool", code(1))
     assert registry.call("my_tool") == 1
     registry._live_tools.admission.checks._deadline = 0.3

@@ -131,7 +131,7 @@ def test_unchanged_tools_are_loaded_once(registry: ToolRegistry, tools_dir: Path
 
 def test_deleted_tool(store: ExecutionStore, tools_dir: Path) -> None:
     """A tool whose file is gone is unknown from the next look on, and back at the next call when it is restored."""
-    registry = ToolRegistry(tools_dir, store=store, look_every=0)
+    registry = ToolRegistry(tools_dir, store=store, check_every=0)
     registry.deploy("my_tool", code(1))
     assert registry.call("my_tool") == 1
     (tools_dir / "my_tool.py").unlink()
@@ -145,7 +145,7 @@ def test_deleted_tool(store: ExecutionStore, tools_dir: Path) -> None:
 
 def test_broken_and_mended_by_hand(store: ExecutionStore, tools_dir: Path) -> None:
     """Where an edit breaks a file, the last version that loaded goes on serving, and the mended one after it."""
-    registry = ToolRegistry(tools_dir, store=store, look_every=0)
+    registry = ToolRegistry(tools_dir, store=store, check_every=0)
     path = tools_dir / "my_tool.py"
     path.write_text(code(1))
     assert registry.call("my_tool") == 1

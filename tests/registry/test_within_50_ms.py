@@ -56,7 +56,7 @@ def serving(store: ExecutionStore, folder: CountingFolder, clock: Clock) -> Live
     """Serves version 1, and has just checked its file."""
     store.versions.add("my_tool", code(1).encode(), kind="initial", created_by="human", reason=None, now=NOW)
     checked_before(folder.path, map(code, (1, 2)))
-    serving = LiveTools(folder, store, look_every=BOUND, clock=clock)
+    serving = LiveTools(folder, store, check_every=BOUND, clock=clock)
     assert result(serving) == 1
     return serving
 
@@ -81,9 +81,9 @@ def test_calls_between_two_checks_cost_none(serving: LiveTools, folder: Counting
 
 
 def test_each_call_checks_if_asked(store: ExecutionStore, folder: CountingFolder, clock: Clock) -> None:
-    """`look_every=0` checks the file at each call."""
+    """`check_every=0` checks the file at each call."""
     checked_before(folder.path, map(code, range(1, 20)))
-    serving = LiveTools(folder, store, look_every=0, clock=clock)
+    serving = LiveTools(folder, store, check_every=0, clock=clock)
     for number in range(2, 20):
         folder.file("my_tool").write_text(code(number))
         assert result(serving) == number
@@ -108,7 +108,7 @@ def test_an_edit_by_hand(store: ExecutionStore, tools_dir: Path, clock: Clock) -
 
 def test_registries_of_one_process(store: ExecutionStore, tools_dir: Path, clock: Clock) -> None:
     """What one registry deploys or restores, every other one of the process serves at its next call."""
-    registries = [ToolRegistry(tools_dir, store=store, look_every=math.inf, clock=clock) for _ in range(3)]
+    registries = [ToolRegistry(tools_dir, store=store, check_every=math.inf, clock=clock) for _ in range(3)]
     for number in range(1, 10):
         registries[number % 3].deploy("my_tool", code(number))
         assert [registry.call("my_tool") for registry in registries] == [number] * 3
@@ -226,7 +226,7 @@ def test_what_earlier_versions_left(store: ExecutionStore, tools_dir: Path, what
 
 
 @pytest.mark.parametrize("wrong", [-1, math.nan, "1", None, True])
-def test_look_every_is_a_number_of_seconds(store: ExecutionStore, tools_dir: Path, wrong: object) -> None:
+def test_check_every_is_a_number_of_seconds(store: ExecutionStore, tools_dir: Path, wrong: object) -> None:
     """What is no number of seconds is refused."""
-    with pytest.raises(InvalidInput, match="look_every"):
-        ToolRegistry(tools_dir, store=store, look_every=wrong)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="check_every"):
+        ToolRegistry(tools_dir, store=store, check_every=wrong)  # type: ignore[arg-type]

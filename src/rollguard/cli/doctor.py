@@ -50,13 +50,13 @@ class Finding:
         check: what was checked.
         health: ok, warning or broken.
         says: what was found, with the names and numbers.
-        mend: how to fix it; None if nothing needs fixing.
+        fix: how to fix it; None if nothing needs fixing.
     """
 
     check: str
     health: Health
     says: str
-    mend: str | None = None
+    fix: str | None = None
 
 
 def examine(settings: Settings, now: datetime) -> list[Finding]:

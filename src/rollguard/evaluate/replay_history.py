@@ -111,7 +111,7 @@ def checks(history: History, rules: Rules, every: timedelta) -> Iterator[tuple[d
         scheduled.add(step)
         step += every
     arrivals = {end, *(min(end, start + MINUTE) for start, _window in history.minutes)}
-    if not rules.looks_at_every_arrival:
+    if not rules.checks_every_arrival:
         arrivals = {end}
     yield from ((at, at in scheduled) for at in sorted(scheduled | arrivals) if at > history.deployed)
 

@@ -131,7 +131,7 @@ class Rules:
         return self.alpha / 2 if self.rollback_on_slowdown else self.alpha
 
     @property
-    def looks_at_every_arrival(self) -> bool:
+    def checks_every_arrival(self) -> bool:
         """Whether anything but the schedule's threshold rule may act."""
         return self.decision == "evidence" or self.fast_triggers != "off" or self.rollback_on_slowdown
 

@@ -60,7 +60,7 @@ class AutonomousLoop:
             stages = default_stages(deployment_monitor, self._interval)
         self.stages = checked_all("stages", stages, "name", "run")
         self._stopped = asyncio.Event()
-        self.stats: dict[str, int] = dict.fromkeys(("cycles", *COUNTERS, "looks"), 0)
+        self.stats: dict[str, int] = dict.fromkeys(("cycles", *COUNTERS, "arrival_checks"), 0)
 
     async def check_deployment_health(self, *, now: datetime | None = None) -> dict[str, int]:
         """Run one cycle: each stage once, in the order of the list.

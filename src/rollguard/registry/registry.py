@@ -51,7 +51,7 @@ class ToolRegistry:
     A file holds a function named like the file or marked `@tool`, or a class with `execute` and
     `get_tool_definition`. A file without a version becomes version 1 when the registry first finds it, so that you can
     restore code from before Rollguard. The process that swaps a version in serves it from the next call on. Other
-    processes of the machine serve it after `look_every` seconds at most, like a file edited by hand. Calls in flight
+    processes of the machine serve it after `check_every` seconds at most, like a file edited by hand. Calls in flight
     finish on the version with which they began.
 
     Args:
@@ -64,16 +64,16 @@ class ToolRegistry:
         flush_interval: seconds that an execution waits at most before it is stored, unless `durable`.
         buffer_size: executions that wait in memory at most; further ones wait in the spool.
         actuators: for the name of a remote tool, the actuator that makes its versions live.
-        look_every: seconds after which a call checks its tool's file for changes of others; 0 checks at each call.
+        check_every: seconds after which a call checks its tool's file for changes of others; 0 checks at each call.
         follow: whether deployments and rollbacks on another machine, with another folder, are written into this folder
             too, within a second. It begins with the first call.
         adopt: False for a program that only reads: opening changes neither the folder nor the database. True adopts
             files without a version, settles interrupted swaps and stores the spool.
         file_access: who may read the spool and the state in the folder; tools' files are the user's own.
-        clock: the monotonic clock for `look_every`, in seconds.
+        clock: the monotonic clock for `check_every`, in seconds.
 
     Raises:
-        InvalidInput: `look_every` is not a number of seconds.
+        InvalidInput: `check_every` is not a number of seconds.
         ToolFileError: the folder cannot be used.
         StoreUnavailable: the database cannot be reached.
     """
@@ -90,7 +90,7 @@ class ToolRegistry:
         flush_interval: float = 0.1,
         buffer_size: int = 50_000,
         actuators: Mapping[str, Actuator] | None = None,
-        look_every: float = 0.05,
+        check_every: float = 0.05,
         follow: bool = True,
         adopt: bool = True,
         file_access: FileAccess = FileAccess.OWNER,
@@ -111,7 +111,7 @@ class ToolRegistry:
         self._marks = marks = CallMarks(self.folder.path / ".rollguard" / "calls", file_access)
         checks = LoadChecks(self.folder.path, writes=adopt, access=file_access)
         self._live_tools = LiveTools(
-            self.folder, store, self._failure_rules, look_every=look_every, clock=clock, checks=checks, marks=marks
+            self.folder, store, self._failure_rules, check_every=check_every, clock=clock, checks=checks, marks=marks
         )
         self._file_swap, admission = FileSwap(self.folder, store, self._live_tools), self._live_tools.admission
         self._replica: Replica | None = None

@@ -47,5 +47,5 @@ def _findings(config: Path | None) -> list[Finding]:
 
 def _lines(finding: Finding) -> Iterator[str]:
     yield f"{finding.health:<8} {finding.check}: {finding.says}"
-    if finding.mend is not None:
-        yield f"{'':9}to fix it: {finding.mend}"
+    if finding.fix is not None:
+        yield f"{'':9}to fix it: {finding.fix}"

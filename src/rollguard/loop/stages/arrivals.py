@@ -57,7 +57,7 @@ class ArrivalsStage:
         began, worked = time.monotonic(), time.thread_time()
         counts = count(self.check(tools, now))
         self.rest = max(_SHORTEST_REST, time.monotonic() - began, 4 * (time.thread_time() - worked))
-        counts["looks"] = counts.pop("checks")
+        counts["arrival_checks"] = counts.pop("checks")
         return counts
 
     def check(self, tool_names: Collection[str], now: datetime | None) -> Iterator[ActionTaken | Exception]:
@@ -65,9 +65,7 @@ class ArrivalsStage:
         sessions = [
             session
             for session in self._monitor.get_active_sessions()
-            if session.tool_name in tool_names
-            and session.rules.looks_at_every_arrival
-            and session.invalid_rules is None
+            if session.tool_name in tool_names and session.rules.checks_every_arrival and session.invalid_rules is None
         ]
         return self._monitor.session_checks.run(sessions, now, scheduled=False)
 

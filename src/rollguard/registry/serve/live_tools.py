@@ -37,13 +37,13 @@ class LiveTools:
         folder: the folder.
         store: knows the versions.
         failure_rules: for a tool's name, which returned results count as failures.
-        look_every: seconds after which `serve` checks a file that this process did not swap; 0 checks each time.
+        check_every: seconds after which `serve` checks a file that this process did not swap; 0 checks each time.
         clock: a monotonic clock, in seconds.
         checks: whether code loads; by default those of the folder.
         marks: marks calls in flight; by default none are marked.
 
     Raises:
-        InvalidInput: `look_every` is not a number of seconds.
+        InvalidInput: `check_every` is not a number of seconds.
 
     Attributes:
         before_check: called before each check; may be None.
@@ -55,17 +55,17 @@ class LiveTools:
         store: ExecutionStore,
         failure_rules: Mapping[str, IsFailure] | None = None,
         *,
-        look_every: float = 0.0,
+        check_every: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         checks: LoadChecks | None = None,
         marks: CallMarks | None = None,
     ) -> None:
-        if isinstance(look_every, bool) or not isinstance(look_every, int | float) or not look_every >= 0:
-            raise InvalidInput(f"look_every: {look_every!r} is not a number of seconds, 0 or more")
+        if isinstance(check_every, bool) or not isinstance(check_every, int | float) or not check_every >= 0:
+            raise InvalidInput(f"check_every: {check_every!r} is not a number of seconds, 0 or more")
         self._folder = folder
         self._store = store
         self._failure_rules = failure_rules or {}
-        self._look_every = look_every
+        self._check_every = check_every
         self._clock = clock
         self._marks = marks
         self.before_check: Callable[[], None] | None = None
@@ -115,7 +115,7 @@ class LiveTools:
             self.before_check()
         swap, now = Folder.latest_swap, self._clock()  # before the file: the next call finds a swap after this line
         served = self._current(name, wait=False)
-        served.swap, served.check_at = swap, now + self._look_every
+        served.swap, served.check_at = swap, now + self._check_every
         if served.version_number is None:
             served.check_at = min(served.check_at, served.ask_at)
         return served
