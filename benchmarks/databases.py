@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import signal
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
@@ -30,6 +31,13 @@ class Postgres:
         self.server.stop()
         self.server.start()
         self.version = self.ask("SHOW server_version")[0][0].split()[0]
+
+    def crash(self) -> None:
+        """Stop the server at once; it recovers when it is started again."""
+        process = self.server.get_postmaster_info().process
+        assert process is not None
+        process.send_signal(signal.SIGQUIT)  # an immediate shutdown
+        process.wait(60)
 
     def url(self, database: str) -> str:
         return f"postgresql://postgres:@/{database}?host={self._folder}"

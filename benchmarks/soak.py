@@ -1,8 +1,9 @@
-"""`python -m benchmarks.soak [--seconds N]`: watchers and deployers on one store; then, are the books right?
+"""`python -m benchmarks.soak [--seconds N] [--troubles]`: watchers and deployers on one store; then, is all recorded?
 
 Eight watcher processes (`AutonomousLoop.run`) and four working processes share one folder and one database. The workers
 call tools, deploy good and bad versions, deploy over rollbacks, roll back by hand and cancel sessions. Afterwards every
-invariant is checked; the exit code is 1 where one does not hold.
+invariant is checked; the exit code is 1 where one does not hold. With `--troubles` everything of `benchmarks.troubles`
+happens to them meanwhile: they are killed and suspended, disks are full, the database goes away and comes back.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import logging
 import multiprocessing
 import random
@@ -25,21 +25,26 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from benchmarks.databases import DATABASES, urls
+from benchmarks.databases import DATABASES, postgres
+from benchmarks.troubles import Troubles, clock_jumps
 from rollguard import Rollguard
 from rollguard.errors import (
     CodeQuarantined,
     DeploymentConflict,
     NoEarlierVersion,
     RollbackRefused,
+    RollguardError,
     SessionClosed,
     StoreBusy,
+    ToolLoadError,
 )
 from rollguard.judge import Rules
 from rollguard.settings import NotifySettings, RecordSettings, Settings, WatchSettings
 from rollguard.store.schema import notifications, tool_executions
 
 WATCHERS, WORKERS, TOOLS = 8, 4, 12
+PLACES = 20_000  # a new process takes a new one
+STUCK = 40.0  # seconds without a call, after which a worker is killed
 # How often a worker does something else than to call. Rarely: most bad versions shall live long enough to be found.
 DEPLOYS, ROLLS_BACK, CANCELS = 0.0006, 0.0001, 0.0001
 REFUSALS = (CodeQuarantined, DeploymentConflict, NoEarlierVersion, RollbackRefused, SessionClosed, StoreBusy)
@@ -50,11 +55,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description="Watch and deploy, all at once.")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long, on each database (default 60)")
     parser.add_argument("--database", choices=DATABASES, action="append", help="only this one")
+    parser.add_argument("--troubles", action="store_true", help="let everything happen that can go wrong")
+    parser.add_argument("--seed", type=int, default=0, help="of what happens when (default 0)")
     given = parser.parse_args(arguments)
     wrong = 0
     for kind in given.database or DATABASES:
-        with urls(kind) as (make, _), tempfile.TemporaryDirectory(prefix="rg-soak-") as folder:
-            found = soak(make(kind), Path(folder) / "tools", given.seconds)
+        with contextlib.ExitStack() as stack:
+            folder = Path(
+                stack.enter_context(tempfile.TemporaryDirectory(prefix="rg-soak-", ignore_cleanup_errors=True))
+            )
+            server = stack.enter_context(postgres()) if kind == "PostgreSQL" else None
+            url = f"sqlite:///{folder}/soak.db" if server is None else server.new_database()
+            crowd = Crowd(url, folder / "tools", given.seconds, troubled=given.troubles)
+            found = soak(crowd, Troubles(crowd, server, random.Random(given.seed)) if given.troubles else None)
         print(f"\n{kind}, {given.seconds:.0f} s, {WATCHERS} watchers, {WORKERS} workers, {TOOLS} tools")
         for name, count in sorted(found["counts"].items()):
             print(f"  {count:>8,}  {name}")
@@ -65,39 +78,34 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if wrong else 0
 
 
-def soak(url: str, folder: Path, seconds: float) -> dict[str, Any]:
+def soak(crowd: Crowd, troubles: Troubles | None) -> dict[str, Any]:
     """Let all of them work for so long, then look.
 
     Returns:
         `counts` of what was done, and what is `wrong`, in sentences.
     """
-    context = multiprocessing.get_context("spawn")
-    with opened(url, folder) as guard:
+    with opened(crowd.url, crowd.folder) as guard:
         for number in range(TOOLS):
-            guard.deploy(name_of(number), code_of(number, 0, good=True))
-    said: Any = context.SimpleQueue()
-    processes = [context.Process(target=watch, args=(url, str(folder), said)) for _ in range(WATCHERS)]
-    workers = [context.Process(target=work, args=(url, str(folder), n, seconds, said)) for n in range(WORKERS)]
-    for process in processes + workers:
-        process.start()
-    counts: Counter[str] = Counter()
-    wrong: list[str] = []
-    _gather(said, workers, counts, wrong)
-    for process in processes:
-        process.terminate()  # SIGTERM: it ends after the checks under way
-    _gather(said, processes, counts, wrong)
-    for process in processes + workers:
-        process.join()
-        if process.exitcode:
-            wrong.append(f"a process ended with {process.exitcode}")
-    with opened(url, folder) as guard:
-        asyncio.run(guard.loop.check_deployment_health())
+            guard.deploy(name_of(number), code_of(number, 0, "good"))
+    crowd.begin()
+    if troubles is None:
+        crowd.wait_for_workers()
+    else:
+        troubles.until(crowd.end)
+    crowd.stop()
+    wrong, counts = crowd.wrong, crowd.counts()
+    if troubles is not None:
+        counts.update(troubles.counts)
+    with opened(crowd.url, crowd.folder) as guard:
+        for _ in range(3 if troubles else 1):  # what was cut short is finished, and what failed is tried again
+            asyncio.run(guard.loop.check_deployment_health())
+        guard.registry.recorder.flush()
         counts.update({name: count for name, count in _kept(guard).items() if count})
-        wrong += look(guard, folder, counts)
+        wrong += look(guard, crowd.folder, counts)
     return {"counts": counts, "wrong": wrong}
 
 
-def opened(url: str, folder: Path) -> Rollguard:
+def opened(url: str, folder: Path, *, durable: bool = False, must_answer: bool = True) -> Rollguard:
     """The system, as every process opens it."""
     logging.getLogger("rollguard").setLevel(logging.CRITICAL)  # what goes wrong is counted
     return Rollguard(
@@ -106,9 +114,10 @@ def opened(url: str, folder: Path) -> Rollguard:
             tools_dir=folder,
             monitor=Rules(24, 7, 0.15, 10).with_overrides({"decision": "evidence", "max_rollbacks_per_day": 0}),
             watch=WatchSettings(check_interval_seconds=1),
-            record=RecordSettings(busy_timeout_seconds=30),
+            record=RecordSettings(busy_timeout_seconds=30, durable=durable),
             notify=NotifySettings(log=False),
-        )
+        ),
+        must_answer=must_answer,
     )
 
 
@@ -116,71 +125,133 @@ def name_of(number: int) -> str:
     return f"tool_{number}"
 
 
-def code_of(number: int, serial: int, *, good: bool) -> str:
+BODIES = {
+    "good": "return {serial}",
+    "bad": "raise RuntimeError('bad {serial}')",
+    "deadly": "import os; os._exit({serial} % 2 + 3)",
+    "endless": "import time; time.sleep(3600 + {serial})",
+}
+
+
+def code_of(number: int, serial: int, kind: str) -> str:
     """A version of a tool; each serial number is other code."""
-    body = f"return {serial}" if good else f"raise RuntimeError('bad {serial}')"
-    return f"def {name_of(number)}() -> int:\n    {body}\n"
+    return f"def {name_of(number)}() -> int:\n    {BODIES[kind].format(serial=serial)}\n"
 
 
 # --- the processes ---------------------------------------------------------------------------------------------------
 
 
-def watch(url: str, folder: str, said: Any) -> None:
+class Crowd:
+    """The processes. One that ends before its time is replaced by another, if there are troubles, and else is wrong.
+
+    Each has a place in a shared memory where it counts its calls, which survives its death.
+    """
+
+    def __init__(self, url: str, folder: Path, seconds: float, *, troubled: bool) -> None:
+        self.url, self.folder, self.troubled = url, folder, troubled
+        self.end = time.monotonic() + seconds
+        self._context = multiprocessing.get_context("spawn")
+        self._calls: Any = self._context.RawArray("Q", PLACES)
+        self._seen: dict[int, tuple[int, float]] = {}
+        self.running: dict[int, Any] = {}  # by place; workers have even ones
+        self.wrong: list[str] = []
+        self.ended, self._places = Counter[str](), iter(range(2, PLACES // 2))
+
+    def begin(self) -> None:
+        """Start all of them."""
+        for _ in range(WATCHERS):
+            self._start(watch)
+        for _ in range(WORKERS):
+            self._start(work)
+
+    def wait_for_workers(self) -> None:
+        """Return when every worker has ended."""
+        for place, process in self.running.items():
+            if place % 2 == 0:
+                process.join()
+
+    def replace_the_dead(self) -> None:
+        """Start another process for each that has ended; and kill the workers that a call holds for ever."""
+        now = time.monotonic()
+        for place, process in list(self.running.items()):
+            calls, since = self._seen.get(place, (-1, now))
+            if self._calls[place] != calls:
+                self._seen[place] = self._calls[place], now
+            elif place % 2 == 0 and now - since > STUCK:
+                process.kill()
+            if process.exitcode is not None:
+                del self.running[place]
+                self._ended(process)
+                self._start(work if place % 2 == 0 else watch)
+
+    def stop(self) -> None:
+        """End all of them: the watchers by a signal, after the checks under way."""
+        for place, process in self.running.items():
+            if place % 2 == 0:
+                process.join(STUCK if self.troubled else None)
+                if process.exitcode is None:
+                    process.kill()
+            else:
+                process.terminate()
+        for process in self.running.values():
+            process.join()
+            if process.exitcode:
+                self._ended(process)
+                if not self.troubled:
+                    self.wrong.append(f"a process ended with {process.exitcode}")
+
+    def counts(self) -> Counter[str]:
+        """What was called, and how many processes ended before their time, and how."""
+        return Counter({"calls": sum(self._calls), **self.ended})
+
+    def _ended(self, process: Any) -> None:
+        self.ended[f"processes that ended with {process.exitcode}"] += 1
+
+    def _start(self, what: Any) -> None:
+        place = 2 * next(self._places) + int(what is watch)
+        arguments = (self.url, str(self.folder), place, self.end - time.monotonic(), self.troubled, self._calls)
+        self.running[place] = process = self._context.Process(target=what, args=arguments, daemon=True)
+        process.start()
+
+
+def watch(url: str, folder: str, place: int, _seconds: float, troubled: bool, _calls: Any) -> None:
     """One watcher, until it is told to stop."""
-    with opened(url, Path(folder)) as guard:
+    with opened(url, Path(folder), must_answer=not troubled) as guard:
+        if troubled and place % 3 == 0:
+            clock_jumps(random.Random(place))
         asyncio.run(guard.loop.run())
-        said.put(json.dumps({f"watchers' {name}": count for name, count in guard.loop.stats.items()}))
+        if guard.loop.stats["errors"] and not troubled:
+            sys.exit(f"{guard.loop.stats['errors']} errors of a watcher")
 
 
-def work(url: str, folder: str, worker: int, seconds: float, said: Any) -> None:
+def work(url: str, folder: str, place: int, seconds: float, troubled: bool, calls: Any) -> None:
     """One worker: mostly calls, now and then a change."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    chance, done, serial = random.Random(worker), Counter[str](), 0
+    chance, serial = random.Random(place), 0
+    kinds = ("good", "good", "bad", "bad", "bad", "deadly", "endless") if troubled else ("good", "bad")
     end = time.monotonic() + seconds
-    with opened(url, Path(folder)) as guard:
+    with opened(url, Path(folder), durable=troubled, must_answer=not troubled) as guard:
+        recorder = guard.registry.recorder
         while time.monotonic() < end:
-            number, dice = chance.randrange(TOOLS), chance.random()
+            number, dice = chance.randrange(TOOLS), chance.random() / (20 if troubled else 1)
             try:
                 if dice < DEPLOYS:
                     serial += 1
-                    good = chance.random() < 0.5
-                    guard.deploy(name_of(number), code_of(number, (worker + 1) * 1_000_000 + serial, good=good))
-                    done["good versions deployed" if good else "bad versions deployed"] += 1
+                    guard.deploy(name_of(number), code_of(number, place * 1_000_000 + serial, chance.choice(kinds)))
                 elif dice < DEPLOYS + ROLLS_BACK:
                     guard.monitor.roll_back(name_of(number), reason="by hand")
-                    done["rolled back by hand"] += 1
                 elif dice < DEPLOYS + ROLLS_BACK + CANCELS:
                     for session in guard.monitor.get_active_sessions()[:1]:
                         guard.monitor.cancel_monitoring(session.session_id)
-                        done["cancelled by hand"] += 1
                 else:
-                    _call(guard, number, done)
-            except REFUSALS as refusal:
-                done[f"refused: {type(refusal).__name__}"] += 1
-        guard.registry.recorder.flush()
-    said.put(json.dumps(done))
-
-
-def _call(guard: Rollguard, number: int, done: Counter[str]) -> None:
-    done["calls"] += 1
-    try:
-        guard.registry.call(name_of(number))
-    except RuntimeError:
-        done["calls that failed"] += 1
-
-
-def _gather(said: Any, processes: list[Any], counts: Counter[str], wrong: list[str]) -> None:
-    """What each of the processes has to say; one that died says nothing."""
-    waiting = len(processes)
-    while waiting:
-        if said.empty():
-            if not any(process.is_alive() for process in processes) and said.empty():
-                wrong.append(f"{waiting} processes died")
-                return
-            time.sleep(0.05)
-            continue
-        counts.update(json.loads(said.get()))
-        waiting -= 1
+                    lost = recorder.lost
+                    with contextlib.suppress(RuntimeError, ToolLoadError):  # what does not load is a failed call
+                        guard.registry.call(name_of(number))
+                    calls[place] += int(recorder.lost == lost)
+            except RollguardError as refusal:
+                if not troubled and not isinstance(refusal, REFUSALS):
+                    raise
+        recorder.flush()
 
 
 # --- what must hold --------------------------------------------------------------------------------------------------
@@ -212,20 +283,24 @@ def look(guard: Rollguard, folder: Path, counts: Counter[str]) -> Iterator[str]:
         if session.version_number != live_now[session.tool_name]:
             yield f"session {session.session_id} watches version {session.version_number}, which is not live"
     store.fold()
+    if store.database.dialect == "sqlite":  # it may have been replaced, and cut off
+        with store.database.read() as connection:
+            if (damage := connection.exec_driver_sql("PRAGMA integrity_check").scalar()) != "ok":
+                yield f"the database is damaged: {damage}"
     with store.database.read() as connection:
         rows = connection.scalar(sa.select(sa.func.count()).select_from(tool_executions))
         events = [dict(event) for event in connection.scalars(sa.select(notifications.c.event))]
         rolled = connection.scalar(sa.text("SELECT SUM(executions) FROM tool_execution_rollups WHERE width = 60")) or 0
         rolled += connection.scalar(sa.text("SELECT SUM(executions) FROM tool_execution_deltas")) or 0
-    if not counts["calls"] == rows == rolled:
-        yield f"{counts['calls']} calls were made, {rows} are stored, {rolled} are in the rollups"
+    ended = sum(count for name, count in counts.items() if name.startswith("processes that"))
+    made, unsure = counts["calls"] + counts["hostile rows that were taken"], 2 * ended
+    if not made <= rows <= made + unsure or rows != rolled:  # who dies in a call does not count it
+        yield f"{made} to {made + unsure} calls were made, {rows} are stored, {rolled} are in the rollups"
     told = Counter(event["details"]["rollback_id"] for event in events if event["kind"] == "rolled_back")
     if told != Counter({r.rollback_id: 1 for r in rollbacks if r.state == "finished"}):
         yield "not every rollback was told once"
     if store.outbox.undelivered():
         yield f"{store.outbox.undelivered()} events are not told"
-    if errors := counts["watchers' errors"]:
-        yield f"{errors} errors of watchers"
 
 
 def _kept(guard: Rollguard) -> Counter[str]:
