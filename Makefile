@@ -50,10 +50,10 @@ test-repeat: $(STAMP) ## run `make test` N times: with 1, 2 and 4 workers, loade
 	$(COMPILE)
 	$(BIN)/python -m tests.repeat $(or $(N),20)
 
-soak: $(STAMP) ## strike at every step, then watch and deploy in many processes at once: make soak SECONDS=60
+soak: $(STAMP) ## strike at every step, then let everything go wrong at once: make soak SECONDS=60
 	$(COMPILE)
 	$(BIN)/pytest tests/faults -m soak
-	$(BIN)/python -W ignore -m benchmarks.soak --seconds $(or $(SECONDS),60)
+	$(BIN)/python -W ignore -m benchmarks.soak --troubles --seconds $(or $(SECONDS),60)
 
 check: $(STAMP) ## format, lint, types and the direction of imports
 	$(BIN)/ruff format --check .

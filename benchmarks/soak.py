@@ -44,7 +44,7 @@ from rollguard.store.schema import notifications, tool_executions
 
 WATCHERS, WORKERS, TOOLS = 8, 4, 12
 PLACES = 20_000  # a new process takes a new one
-STUCK = 40.0  # seconds without a call, after which a worker is killed
+STUCK = 20.0  # seconds without a call, after which a worker is killed
 # How often a worker does something else than to call. Rarely: most bad versions shall live long enough to be found.
 DEPLOYS, ROLLS_BACK, CANCELS = 0.0006, 0.0001, 0.0001
 REFUSALS = (CodeQuarantined, DeploymentConflict, NoEarlierVersion, RollbackRefused, SessionClosed, StoreBusy)
@@ -186,9 +186,10 @@ class Crowd:
 
     def stop(self) -> None:
         """End all of them: the watchers by a signal, after the checks under way."""
+        latest = time.monotonic() + STUCK
         for place, process in self.running.items():
             if place % 2 == 0:
-                process.join(STUCK if self.troubled else None)
+                process.join(max(0.0, latest - time.monotonic()) if self.troubled else None)
                 if process.exitcode is None:
                     process.kill()
             else:
