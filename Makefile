@@ -39,7 +39,7 @@ test-fast: $(STAMP) ## run most tests in a minute: without PostgreSQL, and witho
 long: $(STAMP) ## run what takes too long for `make test`: faults at many steps, each benchmark and study once, tiny
 	$(COMPILE)
 	@seed=$(SEED_OR_NEW); echo "to repeat it: make long SEED=$$seed"; \
-	  ROLLGUARD_FAULTS_SEED=$$seed $(BIN)/pytest -m long
+	  FAULTS_SEED=$$seed $(BIN)/pytest -m long
 
 explore: $(STAMP) ## look at other examples than `make test`, and at ten times as many
 	$(COMPILE)

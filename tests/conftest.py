@@ -126,7 +126,7 @@ def pytest_collection_finish() -> None:
 
 def pytest_report_header() -> str:
     """What decides which examples and which steps there are in this run."""
-    return f"hypothesis profile: {PROFILE}; ROLLGUARD_FAULTS_SEED={os.environ.get('ROLLGUARD_FAULTS_SEED', '0')}"
+    return f"hypothesis profile: {PROFILE}; FAULTS_SEED={os.environ.get('FAULTS_SEED', '0')}"
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -46,7 +46,7 @@ def run(number: int, more: list[str]) -> bool:
     began = time.monotonic()
     with load(wanted=loaded), log.open("w") as out:
         done = subprocess.run(
-            command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "ROLLGUARD_FAULTS_SEED": seed}
+            command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "FAULTS_SEED": seed}
         )
     result = "green" if done.returncode == 0 else "RED"
     told = seed if shuffled else "in order"

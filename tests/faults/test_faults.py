@@ -1,7 +1,7 @@
 """Deployments and rollbacks survive a SIGKILL, a failing disk and a failing database at any step.
 
 `make test` strikes a few steps of every story, always the same ones, `make long` many and `make soak` each one. Which
-ones is decided by the seed in ROLLGUARD_FAULTS_SEED; strides are prime, so that over some seeds all steps have their
+ones is decided by the seed in FAULTS_SEED; strides are prime, so that over some seeds all steps have their
 turn.
 """
 
@@ -21,7 +21,7 @@ import pytest
 from tests.conftest import PostgresServer
 from tests.faults.stories import STORIES
 
-SEED = os.environ.get("ROLLGUARD_FAULTS_SEED", "0")
+SEED = os.environ.get("FAULTS_SEED", "0")
 
 
 def _strides(few: dict[str, int], many: dict[str, int]) -> pytest.MarkDecorator:
@@ -132,7 +132,7 @@ def strike(
         for fault, found in server.ask(given).items():
             record_property(f"{story}, {fault}, {dialect}", {"points": found["points"], "runs": found["runs"]})
             print(f"{story}, {fault}, {dialect}: {found['points']} points, {found['runs']} runs")
-            assert found["wrong"] == [], f"ROLLGUARD_FAULTS_SEED={SEED}: {given['faults']}"
+            assert found["wrong"] == [], f"FAULTS_SEED={SEED}: {given['faults']}"
             assert found["points"] > 50
 
     return strike_story
