@@ -124,7 +124,8 @@ def test_wrong_arguments_are_no_call(shell: Shell, words: list[str], says: str) 
 
 def test_a_try_counts_nowhere(shell: Shell) -> None:
     """A call from the command line is no call of production, whatever comes of it, also if it records itself."""
-    recording = 'from rollguard import ExecutionStore, tool\n\n@tool(store=ExecutionStore("sqlite:///rollguard.db"))\ndef my_tool(x: int):\n    return 1 / x\n'
+    store = 'ExecutionStore("sqlite:///rollguard.db")'
+    recording = f"from rollguard import *\n\n@tool(store={store})\ndef my_tool(x: int):\n    return 1 / x\n"
     shell.ok("deploy", "-", "--tool", "my_tool", stdin=recording)
     assert shell.ok("call", "my_tool", "x=1", "--json").json["recorded"] is False
     assert shell.run("call", "my_tool", "x=0").exit_code == 4
@@ -181,6 +182,40 @@ def test_tools_lists_versions_descriptions_and_problems(shell: Shell) -> None:
     shown = shell.ok("tools").out
     assert "Problems" in shown
     assert "broken: " in shown
+
+
+def test_every_file_of_the_folder_is_told_apart(shell: Shell) -> None:
+    """`tools`, `init` and `doctor` say what each file is and is not, and none of them runs it."""
+    shell.write("tools/helper.py", "X = 1\n")
+    shell.write("tools/made.py", "from nowhere import make\nmade = make()\nraise SystemExit\n")
+    shell.write("tools/broken.py", "def broken(:\n")
+    shell.write("tools/_own.py", "def _own(): ...\n")
+    shell.write("tools/notes.txt", "notes")
+    shell.write("tools/below/below.py", "def below(): ...\n")
+    found = {tool["file"]: tool["is"] for tool in shell.ok("tools", "--json").json}
+    assert found == {
+        "calculate.py": "tool", "helper.py": "no tool", "made.py": "unknown", "broken.py": "broken",
+        "_own.py": "ignored", "notes.txt": "ignored", "below": "ignored",
+    }  # fmt: skip
+    no_tools = shell.ok("tools").out.partition("No tools, and never run")[2]
+    assert all(name in no_tools for name in ("helper.py: no tool in it", "_own.py: its name", "notes.txt", "below"))
+    assert "made.py: may hold a tool" in shell.ok("init").out
+    findings = {finding["says"] for finding in shell.ok("doctor", "--json").json}
+    assert any("no tools, and never run: helper.py, _own.py" in says for says in findings)
+    assert any(says.startswith("broken.py is not served, and never was: cannot be loaded") for says in findings)
+    assert any(says.startswith("made.py is not served: may hold a tool") for says in findings)
+
+
+def test_a_section_for_no_tool_is_found(shell: Shell) -> None:
+    """A misspelled name in `[tools.NAME]` is named by `doctor` and `tools`, with the tool that is probably meant."""
+    shell.write(
+        "rollguard.toml", "[tools.calcualte]\nregression_threshold = 0.1\n[tools.recorded]\nmin_executions = 5\n"
+    )
+    shell.ok("record", "--tool", "recorded", "--success")
+    says = "[tools.calcualte] names no tool that is in the folder, live or recorded; did you mean [tools.calculate]?"
+    assert says in " ".join(shell.ok("tools").out.split())
+    assert says in {finding["says"] for finding in shell.ok("doctor", "--json").json}
+    assert "[tools.recorded]" not in shell.ok("tools").out
 
 
 def test_broken_neighbour_does_not_trouble_other_commands(shell: Shell) -> None:

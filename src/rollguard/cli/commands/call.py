@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from types import CoroutineType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -103,5 +102,7 @@ def call(
 
 def _tried(tool: LoadedTool, arguments: dict[str, Any]) -> Any:
     """Run the tool without recording the call."""
+    import asyncio
+
     result = tool.invoke(**arguments)
     return asyncio.run(result) if isinstance(result, CoroutineType) else result

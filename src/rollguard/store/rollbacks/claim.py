@@ -87,7 +87,7 @@ def decide(connection: Connection, intention: Intention, now: datetime) -> Decis
         error = f'nothing was changed, because mode is "observe"; {would} by: rollguard rollback {name}'
         return Decision("observed", from_version, to_version, error)
     if to_version is None:
-        if intention.manual:  # whoever requests it gets the answer; there is nothing to record or to notify of
+        if intention.manual:  # the error answers the person; nothing else has to be recorded
             raise NoEarlierVersion(_why_nothing(name, from_version))
         return Decision("failed", from_version, None, _why_nothing(name, from_version))
     until = _capped_until(connection, intention, now)
