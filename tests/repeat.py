@@ -45,9 +45,7 @@ def run(number: int, more: list[str]) -> bool:
     log = FOLDER / f"{number + 1}.log"
     began = time.monotonic()
     with load(wanted=loaded), log.open("w") as out:
-        done = subprocess.run(
-            command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "FAULTS_SEED": seed}
-        )
+        done = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "FAULTS_SEED": seed})
     result = "green" if done.returncode == 0 else "RED"
     told = seed if shuffled else "in order"
     print(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.cli.conftest import Shell
 from tests.conftest import code
 
@@ -64,28 +66,82 @@ def test_values_are_json_if_they_parse(shell: Shell) -> None:
     }  # fmt: skip
 
 
-def test_tool_that_raises_exits_4_and_is_recorded(shell: Shell) -> None:
-    """A failing tool gives exit code 4, its error on stderr without control characters, and a failed execution."""
+def test_tool_that_raises_exits_4_and_is_recorded_if_asked(shell: Shell) -> None:
+    """A failing tool gives exit code 4, its error on stderr without control characters, and counts with --record."""
     shell.ok("deploy", "-", "--tool", "fails", stdin=FAILS)
-    ran = shell.run("call", "fails")
+    ran = shell.run("call", "fails", "--record")
     assert (ran.exit_code, ran.out) == (4, "")
     assert "fails failed: KeyError: " in ran.err
     assert "\x1b" not in ran.err
-    told = shell.run("call", "fails", "kind=exit", "--json")
-    assert told.exit_code == 4
+    told = shell.run("call", "fails", "kind=exit", "--json", "--record")
+    assert (told.exit_code, told.json["recorded"]) == (4, True)
     assert (told.json["success"], told.json["error_type"], told.json["error"]) == (False, "SystemExit", "7")
     report = shell.ok("health", "fails", "--json").json
     assert (report["current"]["total_executions"], report["current"]["successes"]) == (2, 0)
 
 
+TYPED = """
+import asyncio, enum
+from datetime import date
+
+class Colour(enum.Enum):
+    RED = "red"
+
+async def typed(text: str, day: date | None = None, n: int = 0, colour: Colour = Colour.RED, words: list[str] = []):
+    await asyncio.sleep(0)
+    return [text, type(day).__name__, n, colour.name, words]
+"""
+
+
+def test_arguments_are_converted_to_the_declared_types(shell: Shell) -> None:
+    """A text stays the text that was typed, and any other value becomes what the tool declares."""
+    shell.ok("deploy", "-", "--tool", "typed", stdin=TYPED)
+    for record in ([], ["--record"]):
+        ran = shell.ok("call", "typed", "text=17", "day=2026-03-01", "n=5", "colour=red", 'words=["a"]', *record)
+        assert ran.json == ["17", "date", 5, "RED", ["a"]]
+    assert shell.ok("call", "typed", "text=null", "day=null").json == ["null", "NoneType", 0, "RED", []]
+    assert shell.ok("call", "typed", "--params", '{"text": "x", "n": 2}').json == ["x", "NoneType", 2, "RED", []]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "typed needs text; it takes text, day, n, colour, words"),
+        (["text=a", "n=many"], "typed: n: Input should be a valid integer"),
+        (["text=a", "colour=blue"], "typed: colour: Input should be 'red'"),
+        (["text=a", "txt=b"], "typed: txt: Unexpected keyword argument; it takes text, day"),
+        (["--params", '{"text": 5}'], "typed: text: Input should be a valid string"),
+    ],
+)
+def test_wrong_arguments_are_no_call(shell: Shell, words: list[str], says: str) -> None:
+    """Arguments that the tool does not take exit with 2, say what it takes, and count nowhere, also with --record."""
+    shell.ok("deploy", "-", "--tool", "typed", stdin=TYPED)
+    ran = shell.run("call", "typed", "--record", *words)
+    assert (ran.exit_code, ran.out) == (2, "")
+    assert says in " ".join(ran.err.replace("│", "").split())
+    assert shell.ok("health", "typed", "--json").json["current"]["total_executions"] == 0
+
+
+def test_a_try_counts_nowhere(shell: Shell) -> None:
+    """A call from the command line is no call of production, whatever comes of it, also if it records itself."""
+    store = 'ExecutionStore("sqlite:///rollguard.db")'
+    recording = f"from rollguard import *\n\n@tool(store={store})\ndef my_tool(x: int):\n    return 1 / x\n"
+    shell.ok("deploy", "-", "--tool", "my_tool", stdin=recording)
+    assert shell.ok("call", "my_tool", "x=1", "--json").json["recorded"] is False
+    assert shell.run("call", "my_tool", "x=0").exit_code == 4
+    assert shell.ok("health", "my_tool", "--json").json["current"]["total_executions"] == 0
+
+
 def test_a_request_that_is_tried_again_counts_once(shell: Shell) -> None:
     """--request names what calls are made for: together they are one execution; what is no id is refused."""
     shell.ok("deploy", "-", "--tool", "fails", stdin=FAILS)
-    shell.run("call", "fails", "--request", "r-1")
-    shell.run("call", "fails", "kind=exit", "--request", "r-1")
+    shell.run("call", "fails", "--record", "--request", "r-1")
+    shell.run("call", "fails", "kind=exit", "--record", "--request", "r-1")
     assert shell.ok("health", "fails", "--json").json["current"]["total_executions"] == 1
-    refused = shell.run("call", "fails", "--request", "")
+    refused = shell.run("call", "fails", "--record", "--request", "")
     assert (refused.exit_code, "request_id: '' is not an id" in refused.err) == (1, True)
+    refused = shell.run("call", "fails", "--request", "r-1")
+    assert (refused.exit_code, "give --record too" in refused.err) == (2, True)
 
 
 def test_returned_failure_exits_4_and_prints_the_result(shell: Shell) -> None:
@@ -128,9 +184,43 @@ def test_tools_lists_versions_descriptions_and_problems(shell: Shell) -> None:
     assert "broken: " in shown
 
 
+def test_every_file_of_the_folder_is_told_apart(shell: Shell) -> None:
+    """`tools`, `init` and `doctor` say what each file is and is not, and none of them runs it."""
+    shell.write("tools/helper.py", "X = 1\n")
+    shell.write("tools/made.py", "from nowhere import make\nmade = make()\nraise SystemExit\n")
+    shell.write("tools/broken.py", "def broken(:\n")
+    shell.write("tools/_own.py", "def _own(): ...\n")
+    shell.write("tools/notes.txt", "notes")
+    shell.write("tools/below/below.py", "def below(): ...\n")
+    found = {tool["file"]: tool["is"] for tool in shell.ok("tools", "--json").json}
+    assert found == {
+        "calculate.py": "tool", "helper.py": "no tool", "made.py": "unknown", "broken.py": "broken",
+        "_own.py": "ignored", "notes.txt": "ignored", "below": "ignored",
+    }  # fmt: skip
+    no_tools = shell.ok("tools").out.partition("No tools, and never run")[2]
+    assert all(name in no_tools for name in ("helper.py: no tool in it", "_own.py: its name", "notes.txt", "below"))
+    assert "made.py: may hold a tool" in shell.ok("init").out
+    findings = {finding["says"] for finding in shell.ok("doctor", "--json").json}
+    assert any("no tools, and never run: helper.py, _own.py" in says for says in findings)
+    assert any(says.startswith("broken.py is not served, and never was: cannot be loaded") for says in findings)
+    assert any(says.startswith("made.py is not served: may hold a tool") for says in findings)
+
+
+def test_a_section_for_no_tool_is_found(shell: Shell) -> None:
+    """A misspelled name in `[tools.NAME]` is named by `doctor` and `tools`, with the tool that is probably meant."""
+    shell.write(
+        "rollguard.toml", "[tools.calcualte]\nregression_threshold = 0.1\n[tools.recorded]\nmin_executions = 5\n"
+    )
+    shell.ok("record", "--tool", "recorded", "--success")
+    says = "[tools.calcualte] names no tool that is in the folder, live or recorded; did you mean [tools.calculate]?"
+    assert says in " ".join(shell.ok("tools").out.split())
+    assert says in {finding["says"] for finding in shell.ok("doctor", "--json").json}
+    assert "[tools.recorded]" not in shell.ok("tools").out
+
+
 def test_broken_neighbour_does_not_trouble_other_commands(shell: Shell) -> None:
     """A file that cannot be loaded is no concern of commands about other tools."""
     shell.write("tools/broken.py", "def broken(:\n")
     ran = shell.ok("call", "calculate", "expression=1+1")
     assert (ran.json, ran.err) == (2, "")
-    assert shell.run("call", "broken").exit_code == 4
+    assert shell.run("call", "broken").exit_code == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from rollguard import ExecutionStore
 from rollguard.settings import Settings
 from tests.cli.conftest import Shell
 
@@ -59,3 +60,12 @@ def test_settings_are_found_from_a_folder_below(shell: Shell) -> None:
     out, err = process.communicate()
     assert process.returncode == 0, err
     assert "calculate" in out
+
+
+def test_a_store_that_a_program_made_needs_no_settings(empty: Shell) -> None:
+    """Without settings the commands use the defaults where a program did; elsewhere they make no database."""
+    refused = empty.run("status")
+    assert (refused.exit_code, "there is no rollguard.db here" in refused.err) == (1, True)
+    assert list(empty.folder.iterdir()) == []
+    ExecutionStore("sqlite:///rollguard.db").close()
+    assert "No deployment is monitored" in empty.ok("status").out

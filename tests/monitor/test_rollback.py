@@ -309,7 +309,8 @@ def test_by_hand_refusals(guard: Guard, told: Told) -> None:
     guard.deploy(1)
     with pytest.raises(NoEarlierVersion, match="no earlier good version"):
         guard.monitor.roll_back("my_tool", reason="r", now=NOW)
-    assert told.events[-1].title == "my_tool: version 1 could not be rolled back"
+    assert told.events == []
+    assert guard.store.rollbacks.recent() == []
     guard.deploy(2)
     with pytest.raises(UnknownVersion, match="it has 1, 2"):
         guard.monitor.roll_back("my_tool", to_version=9, reason="r", now=NOW)

@@ -14,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from rollguard.cli import watching
+from rollguard.cli.folder_files import FileKind, FolderFile, files_of, unused_sections
 from rollguard.compat import Form
 from rollguard.errors import RollguardError, ToolFileError
 from rollguard.model.rollback import Rollback
@@ -166,7 +167,7 @@ def _with(files: Iterable[Path], bits: int) -> list[Path]:
     return sorted(found)
 
 
-def _few(files: Sequence[Path]) -> str:
+def _few(files: Sequence[Path | str]) -> str:
     return ", ".join(map(str, files[:5])) + (", …" if len(files) > 5 else "")
 
 
@@ -242,6 +243,10 @@ def _tools(settings: Settings, store: ExecutionStore) -> Iterator[Finding]:
         for finding in _tool(folder, readings, store, name, at, quarantined, follows=settings.follow)
     ]
     yield from wrong
+    others = [file for file in files_of(folder) if file.name not in live]
+    yield from _other_files(settings, others)
+    for says in unused_sections(settings, {*live, *(file.name for file in others), *store.executions.tool_names()}):
+        yield _warning("settings", says, "correct the name, or remove the section")
     cut_short = sorted({entry.tool_name for entry in entries_in(settings.tools_dir)})
     if cut_short:
         says = f"a swap of a file is under way, or was cut short: {', '.join(cut_short)}"
@@ -254,6 +259,18 @@ def _tools(settings: Settings, store: ExecutionStore) -> Iterator[Finding]:
         says = f"{unsettled.tool_name}: which version its target runs is not known since {unsettled.since:%F %R} UTC"
         fix = "rollguard watch requests the live version until the target acknowledges it; its last answer: "
         yield _broken("tools", says, fix + (unsettled.last_error or "none yet"))
+
+
+def _other_files(settings: Settings, files: Sequence[FolderFile]) -> Iterator[Finding]:
+    """Yield what the files are that are no live tool."""
+    of = {kind: [file for file in files if file.kind is kind] for kind in FileKind}
+    if unused := of[FileKind.NONE] + of[FileKind.IGNORED]:
+        yield _ok("folder", f"no tools, and never run: {_few([file.file for file in unused])}; see: rollguard tools")
+    for file in of[FileKind.BROKEN]:
+        yield _warning("tools", f"{file.file} is not served, and never was: {file.says}", "fix it, or move it away")
+    for file in of[FileKind.UNKNOWN]:
+        fix = f"deploy it, if it is a tool: rollguard deploy {settings.tools_dir / file.file}"
+        yield _warning("tools", f"{file.file} is not served: {file.says}", fix)
 
 
 def _tool(

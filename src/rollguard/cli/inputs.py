@@ -16,26 +16,26 @@ from rollguard.errors import InvalidInput
 STDIN = Path("-")
 
 
-def parameters(assignments: list[str], document: str | None) -> dict[str, Any]:
-    """Return the `name=value` arguments, which take precedence over those of a JSON object.
+def parameters(assignments: list[str], document: str | None) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the values of `name=value` arguments and of a JSON object, and the texts of the former.
+
+    The arguments take precedence over the object. A value is JSON if it can be, else text.
 
     Raises:
         typer.BadParameter: an argument is not `name=value`, a name is given twice, or it is no JSON object.
     """
-    values: dict[str, Any] = {}
+    texts: dict[str, str] = {}
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         if not equals or not name:
             raise typer.BadParameter(f"{assignment!r} is not of the form name=value")
-        if name in values:
+        if name in texts:
             raise typer.BadParameter(f"{name!r} is given twice")
-        values[name] = json_or_text(value)
-    if document is None:
-        return values
-    given = json_value(document, "--params")
+        texts[name] = value
+    given = {} if document is None else json_value(document, "--params")
     if not isinstance(given, dict):
         raise typer.BadParameter('--params: give a JSON object, such as \'{"city": "Oslo"}\'')
-    return {**given, **values}
+    return {**given, **{name: json_or_text(text) for name, text in texts.items()}}, texts
 
 
 def json_or_text(text: str) -> Any:

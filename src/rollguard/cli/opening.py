@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rollguard.settings import Settings
 
 _HANDLER = "rollguard.cli"
+_DATABASE = "rollguard.db"  # the default's
 
 
 @contextlib.contextmanager
@@ -48,15 +49,19 @@ def opened(
 
 
 def settings_for(config: Path | None) -> Settings:
-    """Return the settings to use. Raises `InvalidSetting` if there are none, or one is invalid."""
+    """Return the settings to use: without a file and the environment the defaults, where a program used them already.
+
+    Raises:
+        InvalidSetting: there are no settings and no `rollguard.db` here, or one is invalid.
+    """
     from rollguard.settings import FILE_NAME, Settings
 
     settings = Settings.load(config)
-    if settings.file is None and "ROLLGUARD_DATABASE" not in os.environ:
+    if settings.file is None and "ROLLGUARD_DATABASE" not in os.environ and not Path(_DATABASE).exists():
         raise InvalidSetting(
             FILE_NAME,
-            "there is none in this folder or above it, and ROLLGUARD_DATABASE is not set; "
-            "make one with: rollguard init",
+            f"there is none in this folder or above it, ROLLGUARD_DATABASE is not set, and there is no {_DATABASE} "
+            "here; make one with: rollguard init",
         )
     return settings
 

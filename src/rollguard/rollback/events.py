@@ -31,10 +31,11 @@ def held_event(rollback: Rollback, now: datetime) -> dict[str, Any]:
 
 def failed_event(rollback: Rollback, now: datetime, error: str | None = None) -> dict[str, Any]:
     """Return the event of a rollback that could not be carried out."""
-    judged = "" if rollback.rollback_type == "manual" else " regressed and"
+    by_hand = rollback.rollback_type == "manual"  # the error was raised to the person who requested it
+    judged, level = ("", Level.WARNING) if by_hand else (" regressed and", Level.CRITICAL)
     title = f"{rollback.tool_name}: version {rollback.from_version}{judged} could not be rolled back"
     reasons = (error or rollback.error or "", rollback.reason)
-    return _event(EventKind.ROLLBACK_FAILED, Level.CRITICAL, rollback, title, reasons, now)
+    return _event(EventKind.ROLLBACK_FAILED, level, rollback, title, reasons, now)
 
 
 def verified_event(rollback: Rollback, note: str, now: datetime, *, recovered: bool) -> dict[str, Any]:

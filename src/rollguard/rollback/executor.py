@@ -10,7 +10,6 @@ from functools import partial
 from rollguard.errors import (
     ActuatorFailed,
     DeploymentConflict,
-    NoEarlierVersion,
     RollbackRefused,
     RollguardError,
     StoreBusy,
@@ -77,7 +76,7 @@ class RollbackRunner:
         Raises:
             UnknownTool: the tool was never deployed.
             UnknownVersion: the tool has no such version.
-            NoEarlierVersion: there is no version to go back to; this is recorded.
+            NoEarlierVersion: there is no version to go back to; nothing is recorded.
             RollbackRefused: another rollback of the tool is under way, or the version is already live.
             CodeQuarantined: the version to restore is in quarantine.
             ToolFileError: the file could not be written; this is recorded.
@@ -282,4 +281,4 @@ def _error_of(rollback: Rollback) -> RollguardError:
             "another version is deployed",
             rollback.output,
         )
-    return NoEarlierVersion(problem) if rollback.to_version is None else ToolFileError(problem)
+    return ToolFileError(problem)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from types import CoroutineType
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rollguard.cli import exits, inputs, output
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
-from rollguard.errors import InvalidToolName, StoreError, ToolFileError, UnknownTool
+from rollguard.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from rollguard.registry.serve.loader import LoadedTool
 
 
 def call(
@@ -19,7 +23,7 @@ def call(
         list[str] | None,
         typer.Argument(
             metavar="NAME=VALUE",
-            help="Its parameters. A value is JSON if it can be, else text.",
+            help="Its parameters. A text is taken as it is; any other value as JSON.",
             show_default=False,
         ),
     ] = None,
@@ -27,46 +31,56 @@ def call(
         str | None,
         typer.Option("--params", metavar="JSON", help="Parameters as a JSON object.", show_default=False),
     ] = None,
+    record: Annotated[
+        bool,
+        typer.Option("--record", help="Record the call: it counts like a call of production."),
+    ] = False,
     request: Annotated[
         str | None,
         typer.Option(
             "--request",
             metavar="ID",
-            help="The request it is made for; calls that share an ID count once, with the last outcome.",
+            help="With --record: the request it is made for; calls that share an ID count once, with the last outcome.",
             show_default=False,
         ),
     ] = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Run the live version of a tool, record the call, and print the result as JSON.
+    """Run the live version of a tool to try it, and print the result as JSON.
 
-    The exit code is 4 when the tool failed. What the tool prints itself goes to stderr.
+    The call is not recorded, so it does not count in any decision. The parameters are checked, and converted to the
+    types that the tool declares; wrong ones exit with 2. The exit code is 4 when the tool failed. What the tool prints
+    itself goes to stderr.
     """
     from rollguard.record import request as made_for
+    from rollguard.registry.serve.arguments import arguments_of
     from rollguard.store import text_of
     from rollguard.store.executions.payloads import plain
 
-    given, called_for = inputs.parameters(assignments or [], params), made_for(request)
-    with opened(config, must_answer=False) as guard:
-        error: BaseException | None = None
-        failure: str | None
+    if request is not None and not record:
+        raise typer.BadParameter("--request names what a recorded call is made for; give --record too")
+    (given, texts), called_for = inputs.parameters(assignments or [], params), made_for(request)
+    with opened(config, must_answer=False) as guard, output.tools_print_to_stderr():
+        loaded = guard.registry.get_tool(tool)
+        try:
+            arguments = arguments_of(loaded, given, texts)
+        except InvalidInput as wrong:
+            raise typer.BadParameter(str(wrong)) from None
         result: Any = None
-        with output.tools_print_to_stderr():
-            began = time.perf_counter()
-            try:
-                with called_for:
-                    result = guard.registry.call(tool, **given)
-            except (UnknownTool, InvalidToolName, ToolFileError, StoreError):  # there was no call
-                raise
-            except (Exception, SystemExit) as raised:  # noqa: BLE001 - a tool may raise anything; it is reported below
-                error = raised
-            duration_ms = (time.perf_counter() - began) * 1000.0
-            if error is not None:
-                error_type, failure = type(error).__name__, text_of(error)
-            else:
-                error_type = "ReturnedFailure"
-                failure = guard.registry.failure_in(tool, guard.registry.get_tool(tool), result)
+        error: BaseException | None = None
+        began = time.perf_counter()
+        try:
+            with called_for:
+                result = guard.registry.call(tool, **arguments) if record else _tried(loaded, arguments)
+        except (Exception, SystemExit) as raised:  # noqa: BLE001 - a tool may raise anything; it is reported below
+            error = raised
+        duration_ms = (time.perf_counter() - began) * 1000.0
+        failure: str | None
+        if error is not None:
+            error_type, failure = type(error).__name__, text_of(error)
+        else:
+            error_type, failure = "ReturnedFailure", guard.registry.failure_in(tool, loaded, result)
     if as_json:
         output.emit_json(
             {
@@ -76,6 +90,7 @@ def call(
                 "result": plain(result),
                 "error_type": None if failure is None else error_type,
                 "error": failure,
+                "recorded": record,
             }
         )
     elif error is None:
@@ -83,3 +98,11 @@ def call(
     if failure is not None:
         output.note(f"{tool} failed: {error_type}: {failure}")
         raise typer.Exit(exits.TOOL_FAILED)
+
+
+def _tried(tool: LoadedTool, arguments: dict[str, Any]) -> Any:
+    """Run the tool without recording the call."""
+    import asyncio
+
+    result = tool.invoke(**arguments)
+    return asyncio.run(result) if isinstance(result, CoroutineType) else result

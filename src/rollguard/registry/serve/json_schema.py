@@ -85,8 +85,11 @@ def _own_definition(name: str, ask: Callable[[], Any]) -> dict[str, Any]:
     return definition
 
 
-def _parameters(function: Callable[..., Any]) -> dict[str, Any]:
-    def stand_in() -> None: ...
+def parameters_of(function: Callable[..., Any]) -> TypeAdapter[dict[str, Any]]:
+    """Return what describes and checks the parameters of a function, all by keyword, as models give them."""
+
+    def stand_in(**given: Any) -> dict[str, Any]:
+        return given
 
     kept = [
         p if p.kind is inspect.Parameter.VAR_KEYWORD else p.replace(kind=inspect.Parameter.KEYWORD_ONLY)
@@ -94,13 +97,15 @@ def _parameters(function: Callable[..., Any]) -> dict[str, Any]:
         if p.kind is not inspect.Parameter.VAR_POSITIONAL
     ]
     hints = _hints(function, kept)
-    # Models call tools by keyword, so every parameter is described as one.
     stand_in.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [p.replace(annotation=hints.get(p.name, p.annotation)) for p in kept]
     )
     stand_in.__annotations__ = hints
-    adapter: TypeAdapter[Any] = TypeAdapter(cast("type[Any]", stand_in), config=_ANYTHING)
-    schema = adapter.json_schema(schema_generator=_Lenient)
+    return TypeAdapter(cast("type[dict[str, Any]]", stand_in), config=_ANYTHING)
+
+
+def _parameters(function: Callable[..., Any]) -> dict[str, Any]:
+    schema = parameters_of(function).json_schema(schema_generator=_Lenient)
     for described in schema.setdefault("properties", {}).values():
         described.pop("title", None)
     return schema

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from rollguard.errors import RollbackRefused
+from rollguard.errors import NoEarlierVersion, RollbackRefused
 from rollguard.store import outbox, rollback_states
 from rollguard.store.monitoring import sessions
 from rollguard.store.schema import deployment_rollbacks as r
@@ -75,6 +75,7 @@ def decide(connection: Connection, intention: Intention, now: datetime) -> Decis
         RollbackRefused: another decision came first, or the version is no longer live.
         CodeQuarantined: the version to restore is in quarantine.
         UnknownVersion: there is no such version.
+        NoEarlierVersion: a person requests it, and there is no version to go back to.
     """
     from_version = _refuse_stale(connection, intention)
     if not intention.manual and intention.from_version not in (None, from_version):
@@ -86,6 +87,8 @@ def decide(connection: Connection, intention: Intention, now: datetime) -> Decis
         error = f'nothing was changed, because mode is "observe"; {would} by: rollguard rollback {name}'
         return Decision("observed", from_version, to_version, error)
     if to_version is None:
+        if intention.manual:  # the error answers the person; nothing else has to be recorded
+            raise NoEarlierVersion(_why_nothing(name, from_version))
         return Decision("failed", from_version, None, _why_nothing(name, from_version))
     until = _capped_until(connection, intention, now)
     if until is not None:

@@ -103,6 +103,7 @@ class Rollbacks:
             RollbackRefused: another decision came first, or the version is no longer live.
             CodeQuarantined: the version to restore is in quarantine.
             UnknownVersion: there is no such version.
+            NoEarlierVersion: a person requests it, and there is no version to go back to.
         """
         with self._database.write() as connection:
             self._database.lock_tool(connection, intention.tool_name)
