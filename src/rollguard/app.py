@@ -79,6 +79,7 @@ class Rollguard:
                 actuators=_actuators(settings),
                 follow=settings.follow,
                 adopt=adopt,
+                edit_seconds=settings.edit_seconds,
                 file_access=settings.file_access,
             )
             self.monitor = _monitor(settings, self.store, self.registry)

@@ -91,7 +91,7 @@ _SECTIONS: dict[str, type[_Section]] = {
     "notify": NotifySettings,
 }
 _TEXTS = ("database", "tools_dir")
-_TOP = (*_TEXTS, "follow", "file_access")
+_TOP = (*_TEXTS, "follow", "edit_seconds", "file_access")
 _SECRET = frozenset({"database", "notify", "webhook_urls", "command", "url", "secret"})  # keys; values are not shown
 _KNOWN = (*_TOP, "monitor", *_SECTIONS, "tools")
 
@@ -104,6 +104,7 @@ class Settings:
         database: URL of the store. A relative SQLite path in the file is relative to the file's folder.
         tools_dir: the folder of tools. A relative path in the file is relative to the file's folder.
         follow: whether versions that go live on another machine, with another folder, are written into `tools_dir` too.
+        edit_seconds: a file that is saved again within so many seconds is still the same edit, with one session.
         file_access: who may read the files that Rollguard creates for itself.
         monitor: the rules for deployments (`[monitor]`).
         tools: for a tool's name, the rules that differ for it (`[tools.NAME]`).
@@ -115,6 +116,7 @@ class Settings:
     database: str = field(default="sqlite:///rollguard.db", repr=False)
     tools_dir: Path = Path("tools")
     follow: bool = True
+    edit_seconds: float = 60.0
     file_access: FileAccess = FileAccess.OWNER
     monitor: Rules = field(default_factory=Rules)
     watch: WatchSettings = field(default_factory=WatchSettings)
@@ -226,6 +228,9 @@ def _settings(values: dict[str, Any], file: Path | None, environ: Mapping[str, s
             raise InvalidSetting(key, f"{given(values[key], secret=key in _SECRET)} is not a non-empty string")
     if not isinstance(values.get("follow", True), bool):
         raise InvalidSetting("follow", f"{given(values['follow'])} is neither true nor false")
+    seconds = values.get("edit_seconds", Settings.edit_seconds)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= 86_400:
+        raise InvalidSetting("edit_seconds", f"{given(seconds)} is not a number of seconds from 0 to 86400")
     access = values.get("file_access", "owner")
     if access not in list(FileAccess):
         allowed = ", ".join(f'"{each}"' for each in FileAccess)
@@ -238,6 +243,7 @@ def _settings(values: dict[str, Any], file: Path | None, environ: Mapping[str, s
         database=values.get("database", Settings.database),
         tools_dir=Path(values.get("tools_dir", Settings.tools_dir)),
         follow=values.get("follow", Settings.follow),
+        edit_seconds=float(seconds),
         file_access=FileAccess(access),
         monitor=monitor,
         tools=tools,

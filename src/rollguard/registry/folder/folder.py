@@ -84,6 +84,16 @@ class Folder:
         """Return the names of Python files whose name no tool can have."""
         return [name for name in self._stems() if not _may_name(name)]
 
+    def stamps(self) -> dict[str, FileStamp]:
+        """Return the stamps of all tools' files. What is no file is left out."""
+        found = {}
+        for name in self.names():
+            with contextlib.suppress(ToolFileError):
+                stamp = self.stamp(name)
+                if stamp is not None:
+                    found[name] = stamp
+        return found
+
     def stamp(self, name: str) -> FileStamp | None:
         """Return the file's stamp; None without a file.
 
