@@ -41,18 +41,7 @@ _VERSION = (
     v.c.parent_version,
     v.c.created_at,
 )
-_DEPLOYMENT = (
-    d.c.deployment_id,
-    d.c.tool_name,
-    d.c.version_number,
-    d.c.deployed_at,
-    d.c.deployed_by,
-    d.c.reason,
-    d.c.ended_at,
-    d.c.ended_by,
-    d.c.kind,
-    d.c.edit_began_at,
-)
+_DEPLOYMENT = tuple(d.c[name] for name in Deployment.__dataclass_fields__)
 
 
 def digest(code: bytes) -> str:
