@@ -18,6 +18,7 @@ from rollguard.errors import InvalidSetting, given, unchained
 from rollguard.http_client import can_be_posted_to
 from rollguard.judge import Rules
 from rollguard.model.file_access import FileAccess
+from rollguard.model.names import toml_key
 from rollguard.registry import FailureRule
 
 FILE_NAME = "rollguard.toml"
@@ -273,14 +274,26 @@ def _tools(tables: Mapping[str, Any], monitor: Rules) -> tuple[dict[str, dict[st
     tools: dict[str, dict[str, Any]] = {}
     failure_rules: dict[str, FailureRule] = {}
     for name in tables:
-        table = dict(_table(name, tables))
+        table, key = dict(_table(name, tables)), toml_key(name)
         if "failure" in table:
-            failure_rules[name] = FailureRule.from_settings(f"tools.{name}.failure", _table("failure", table))
+            failure_rules[name] = FailureRule.from_settings(f"tools.{key}.failure", _table("failure", table))
             del table["failure"]
         table.pop("actuator", None)
-        _rules(f"tools.{name}", monitor, table)
+        _refuse_dotted(name, table)
+        _rules(f"tools.{key}", monitor, table)
         tools[name] = table
     return tools, failure_rules
+
+
+def _refuse_dotted(name: str, table: Mapping[str, Any]) -> None:
+    """Say how to write the name of a tool that holds a dot, which TOML takes for a table in a table."""
+    for part, value in table.items():
+        if isinstance(value, dict):
+            dotted = toml_key(f"{name}.{part}")
+            raise InvalidSetting(
+                f"tools.{toml_key(name)}.{toml_key(part)}",
+                f"is a table, and no rule is one; if the tool is named {name}.{part}, write [tools.{dotted}]",
+            )
 
 
 def _actuators(tables: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, ActuatorSettings]:
@@ -288,7 +301,7 @@ def _actuators(tables: Mapping[str, Any], environ: Mapping[str, str]) -> dict[st
     for name in tables:
         tool = _table(name, tables)
         if "actuator" in tool:
-            key = f"tools.{name}.actuator"
+            key = f"tools.{toml_key(name)}.actuator"
             table = _table(key, {key: tool["actuator"]})
             actuators[name] = _whole(key, _checked(key, table, ActuatorSettings), environ)
     return actuators

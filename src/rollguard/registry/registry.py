@@ -34,7 +34,8 @@ from rollguard.registry.deploy.deployment_request import DeploymentRequest
 from rollguard.registry.deploy.file_swap import FileSwap
 from rollguard.registry.deploy.remote import Remote
 from rollguard.registry.deploy.replica import Replica
-from rollguard.registry.folder.folder import Folder, checked_file_name
+from rollguard.registry.folder.file_names import checked_file_name
+from rollguard.registry.folder.folder import Folder
 from rollguard.registry.serve.json_schema import definition_of, definitions_of
 from rollguard.registry.serve.live_tools import LiveTools
 from rollguard.registry.serve.load_checks import LoadChecks
@@ -278,7 +279,7 @@ class ToolRegistry(Upkeep):
         deploys its own tool, whose code may be anything that the actuator understands.
 
         Args:
-            tool_name: a letter first, then letters, digits, '_' and '-'; at most 100 characters.
+            tool_name: at most 128 letters, digits, '_', '-', '.' and '/'.
             code: the file's whole content.
             created_by: who wrote it.
             reason: why.

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from rollguard.errors import InvalidToolName, RollguardError, ToolFileError
 from rollguard.model.log import EXITS, logger_of
 from rollguard.registry.deploy.hand_edits import keep_hand_edit
-from rollguard.registry.folder.folder import Folder, checked_file_name
+from rollguard.registry.folder.file_names import checked_file_name
+from rollguard.registry.folder.folder import Folder
 from rollguard.registry.folder.replica_state import ReplicaState
 from rollguard.store import ExecutionStore, Moves, Pointer, digest
 

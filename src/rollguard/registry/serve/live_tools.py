@@ -13,7 +13,8 @@ from rollguard.model.log import logger_of
 from rollguard.record.call import IsFailure
 from rollguard.record.call_marks import CallMarks
 from rollguard.record.fork_safety import renew_after_fork
-from rollguard.registry.folder.folder import FileStamp, Folder, checked_file_name
+from rollguard.registry.folder.file_names import checked_file_name
+from rollguard.registry.folder.folder import FileStamp, Folder
 from rollguard.registry.serve.admission import Admission
 from rollguard.registry.serve.load_checks import LoadChecks
 from rollguard.registry.serve.loader import LoadedTool, load
@@ -86,7 +87,7 @@ class LiveTools:
     def forget_versions(self) -> None:
         """Look up every version again, because the database is another one, and numbers them anew."""
         for served in list(self._served.values()):
-            served.version_number, served.ask_at, served.check_at = None, 0.0, 0.0
+            served.version_number, served.unrecorded, served.ask_at, served.check_at = None, True, 0.0, 0.0
 
     def current(self, name: str) -> Served:
         """Return the present content of the tool's file. It waits until new code was checked.
@@ -120,7 +121,9 @@ class LiveTools:
         swap, now = Folder.latest_swap, self._clock()  # before the file: the next call finds a swap after this line
         served = self._current(name, wait=False)
         served.swap, served.check_at = swap, now + self._check_every
-        if served.version_number is None or served.held_back:
+        if served.unrecorded and now >= served.ask_at:
+            self._record(name, served)
+        if served.unrecorded or served.held_back:
             served.check_at = min(served.check_at, served.ask_at)
         return served
 
@@ -133,8 +136,6 @@ class LiveTools:
             raise self._unknown(name)
         if served is None or not served.settled or served.stamp != stamp or self._ask_about(served):
             served = self._load(name, wait=wait)
-        if served.version_number is None and self._clock() >= served.ask_at:
-            self._look_up_version(name, served)
         return served
 
     def _ask_about(self, served: Served) -> bool:
@@ -180,7 +181,7 @@ class LiveTools:
     def problems(self) -> dict[str, str]:
         """Return why files are not served as they are now, by name. It reads syntax trees and runs nothing."""
         found = {
-            name: f"{name}.py cannot be a tool's file: a letter first, then letters, digits, '_' and '-'"
+            name: f"{name}.py cannot be a tool's file: use letters, digits, '_', '-' and '.', with '+' for '/'"
             for name in self._folder.misnamed()
         }
         for name in self._folder.names():
@@ -267,8 +268,10 @@ class LiveTools:
                 return self._instead(name, sha256, held, place, held_back=refusal is not None)
             served = self._new(name, sha256, held)
         served.refused, served.held_back = None, False
-        served.version_number = self.origins.version_of(name, stamp, code, place) or served.version_number
-        served.ask_at = self._clock() + _ASK_AGAIN
+        served.ask_at = 0.0 if place is not None else self._clock() + _ASK_AGAIN
+        served.unrecorded = place is None or place.version_number != place.live or place.live is None
+        if place is not None:
+            served.version_number = place.version_number
         return served
 
     def _instead(self, name: str, sha256: str, error: ToolLoadError, place: Place | None, *, held_back: bool) -> Served:
@@ -286,7 +289,7 @@ class LiveTools:
                 held = self._try(name, version.code, version.sha256)
                 if isinstance(held, LoadedTool):
                     served = self._new(name, version.sha256, held)
-                    served.version_number = version.version_number
+                    served.version_number, served.unrecorded = version.version_number, False
         if served is None:
             logger.error("%s", error)
             return self._new(name, sha256, error)
@@ -374,16 +377,17 @@ class LiveTools:
             else:
                 self._checking[name] = thread
 
-    def _look_up_version(self, name: str, served: Served) -> None:
-        """Find out the version of this code. Calls do not wait for it while it is unknown."""
+    def _record(self, name: str, served: Served) -> None:
+        """Find out the version of code that is called; code that was edited in place becomes one."""
         served.ask_at = self._clock() + _ASK_AGAIN
         place = self.origins.place_of(name, served.sha256)
-        if served.tool is None:
+        if served.tool is None or place is None:
             served.version_number = None if place is None else place.version_number
             if served.version_number is not None:  # what is unknown by its syntax tree may be deployed by now
                 served.stamp, served.settled = None, False
             return
         with contextlib.suppress(UnknownTool, ToolFileError):
             stamp, code = self._read(name, patient=False)
-            if served.tool is not None and digest(code) == served.sha256:
+            if digest(code) == served.sha256:
                 served.version_number = self.origins.version_of(name, stamp, code, place)
+                served.unrecorded = served.version_number is None

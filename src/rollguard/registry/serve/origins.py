@@ -50,7 +50,7 @@ class Origins:
         InvalidInput: `edit_seconds` is not a number of seconds.
 
     Attributes:
-        followed: which deployments the folder has; None if it does not follow what goes live elsewhere.
+        followed: which deployments the folder has; None if it does not follow other machines.
     """
 
     def __init__(
@@ -72,10 +72,19 @@ class Origins:
         self._at_start = folder.stamps() if writes else {}
         self._monitor: Callable[[], Monitor | None] = lambda: None
         self.followed: ReplicaState | None = None
+        if writes:
+            store.database.when_replaced(self.begin_anew)
 
     def monitor_with(self, monitor: Monitor) -> None:
         """Have edits monitored from the moment that they go live. The monitor is not kept alive."""
         self._monitor = weakref.ref(monitor)
+
+    def begin_anew(self) -> None:
+        """Take the files as they are, because the database is another one: what it calls live is live."""
+        try:
+            self._at_start = self._folder.stamps()
+        except ToolFileError as error:
+            logger.warning("the files are looked at again later: %s", error)
 
     def place_of(self, name: str, sha256: str) -> Place | None:
         """Return what the database knows of a file's code; None if it is away."""
