@@ -41,7 +41,7 @@ def _tools(guard: Rollguard) -> list[dict[str, Any]]:
         if name in files:
             sha256, description = files[name]
             if problem is None and number is not None and sha256 != live[name].sha256:
-                problem = f"its file was edited by hand and is not version {number}; deploy it to have it monitored"
+                problem = f"its file was edited by hand and is not version {number}; rollguard doctor says more"
         elif (actuator := registry.remote.of(name)) is not None:
             description = f"remote; a {actuator.kind} puts it in its place"
         elif problem is None:
