@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -14,7 +15,7 @@ from rollguard.errors import InvalidInput, InvalidSetting, ToolLoadError, Unknow
 from rollguard.loop.stages import EditsStage, QuarantineStage
 from rollguard.model.version import Deployment
 from rollguard.settings import Settings
-from tests.conftest import code
+from tests.conftest import NOW, code
 from tests.registry.helpers import checked_before, checks_are_over, executions
 
 BAD = "def my_tool(x: int = 0) -> int:\n    raise ValueError(x)\n"
@@ -290,3 +291,39 @@ def test_edit_seconds(store: ExecutionStore, tools_dir: Path, tmp_path: Path) ->
         Settings.load(file, {"ROLLGUARD_EDIT_SECONDS": "-1"})
     with pytest.raises(InvalidInput, match="edit_seconds"):
         ToolRegistry(tools_dir, store, edit_seconds=-1)
+
+
+def test_a_live_version_that_does_not_load_here(store: ExecutionStore, tools_dir: Path) -> None:
+    """Where a live version does not load on this machine, each call fails and names it, and it is logged once."""
+    broken = b"import nothing_of_that_name\ndef my_tool(): ...\n"
+    version = store.versions.add("my_tool", broken, kind=None, created_by="me", reason=None, now=NOW)
+    store.versions.go_live(
+        "my_tool",
+        version.version_number,
+        swap=lambda _version: None,
+        deployed_by="me",
+        reason=None,
+        deployed_at=NOW,
+        expected_live=None,
+    )
+    (tools_dir / "my_tool.py").write_bytes(broken)
+    registry = ToolRegistry(tools_dir, store, check_every=0)
+    with counted_errors() as errors:
+        for _ in range(3):
+            with pytest.raises(ToolLoadError):
+                registry.call("my_tool")
+    assert [row["version_number"] for row in executions(store)] == [1, 1, 1]
+    assert len(errors) == 1
+
+
+@contextlib.contextmanager
+def counted_errors() -> Iterator[list[str]]:
+    """The errors that are logged meanwhile."""
+    found: list[str] = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("rollguard").addHandler(handler)
+    try:
+        yield found
+    finally:
+        logging.getLogger("rollguard").removeHandler(handler)

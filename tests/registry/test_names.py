@@ -133,7 +133,7 @@ def test_a_new_file_has_the_name_that_it_stands_for(store: ExecutionStore, tools
     assert (registry.call("repo/list"), registry.call("git.status")) == (1, 2)
     (tools_dir / "git.status.py").write_text("def git_status():\n    return 3\n")
     registry.refresh()
-    assert registry.get_tool("git.status").function() == 3
+    assert (registry.get_tool("git.status").function(), registry.call("git.status")) == (3, 3)
     assert len(store.versions.history("git.status")) == 2
 
 

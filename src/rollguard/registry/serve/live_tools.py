@@ -292,7 +292,10 @@ class LiveTools:
                     served.version_number, served.unrecorded = version.version_number, False
         if served is None:
             logger.error("%s", error)
-            return self._new(name, sha256, error)
+            served = self._new(name, sha256, error)
+            served.version_number = None if place is None else place.version_number
+            served.unrecorded, served.ask_at = served.version_number is None, self._clock() + _ASK_AGAIN
+            return served
         if served.refusal_of(sha256) is None:
             logger.error("%s; the last version that loaded goes on serving", error)
         served.refused, served.held_back, served.ask_at = (sha256, error), held_back, self._clock() + _ASK_AGAIN
@@ -381,9 +384,10 @@ class LiveTools:
         """Find out the version of code that is called; code that was edited in place becomes one."""
         served.ask_at = self._clock() + _ASK_AGAIN
         place = self.origins.place_of(name, served.sha256)
-        if served.tool is None or place is None:
+        if served.tool is None or place is None or not self.origins.records(name):
             served.version_number = None if place is None else place.version_number
-            if served.version_number is not None:  # what is unknown by its syntax tree may be deployed by now
+            served.unrecorded = served.version_number is None
+            if served.tool is None and not served.unrecorded:  # unknown by its syntax tree, and deployed by now
                 served.stamp, served.settled = None, False
             return
         with contextlib.suppress(UnknownTool, ToolFileError):

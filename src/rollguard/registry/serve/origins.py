@@ -86,6 +86,10 @@ class Origins:
         except ToolFileError as error:
             logger.warning("the files are looked at again later: %s", error)
 
+    def records(self, name: str) -> bool:
+        """Return whether an edit of a tool's file becomes a version here."""
+        return self._writes and not self._is_remote(name)
+
     def place_of(self, name: str, sha256: str) -> Place | None:
         """Return what the database knows of a file's code; None if it is away."""
         try:
@@ -125,7 +129,7 @@ class Origins:
         settled = place.version_number is not None and (
             place.version_number == place.live or not self._is_edit(name, stamp, sha256)
         )
-        if settled or not self._writes or self._is_remote(name):
+        if settled or not self.records(name):
             return place.version_number
 
         def goes_live(before: Deployment | None, known: Version | None) -> bool | None:
