@@ -179,6 +179,18 @@ def test_edits_without_a_monitor(serving: ToolRegistry, store: ExecutionStore, t
     assert [each.status for each in store.sessions.recent()] == ["cancelled"]
 
 
+def test_forced_while_it_is_held_back(serving: ToolRegistry, store: ExecutionStore) -> None:
+    """Code in quarantine whose deployment is forced is served at the next check, also if its swap was seen before."""
+    monitor = DeploymentMonitor(store, serving)
+    version = serving.deploy("my_tool", code(2))
+    serving.call("my_tool")
+    monitor.roll_back("my_tool", reason="by hand", quarantine=True)
+    assert save(serving, code(2)) == 1
+    store.quarantine.lift("my_tool", version, by="me", now=NOW)  # as the transaction of `deploy --force` does
+    assert serving.call("my_tool") == 2
+    assert live(store).version_number == 2
+
+
 def test_found_at_a_start(serving: ToolRegistry, store: ExecutionStore) -> None:
     """Known code that a process finds when it starts does not go live: what is live is served, and this is reported."""
     serving.deploy("my_tool", code(2))

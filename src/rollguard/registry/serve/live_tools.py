@@ -235,7 +235,8 @@ class LiveTools:
         stamp, code = self._read(name, patient=known is not None and known.tool is not None)
         settled = max(stamp.modified_ns, stamp.changed_ns) + _RACY_NS < began
         sha256 = digest(code)
-        if known is not None and self._is_the_same(known, stamp, sha256):
+        under_way = known is not None and known.held_back and not settled  # perhaps by a deployment of it
+        if known is not None and not under_way and self._is_the_same(known, stamp, sha256):
             known.stamp, known.settled = stamp, settled
             return known
         if (

@@ -125,7 +125,7 @@ class Edits:
                 code,
                 kind="edit" if before else "initial",
                 created_by=_UNKNOWN,
-                reason=f"found in the folder, {_REASON}" if before else "found in the folder",
+                reason=_REASON if before else "found in the folder",
                 parent_version=before.version_number if before else None,
                 now=now,
             )
