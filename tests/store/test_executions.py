@@ -91,7 +91,7 @@ def test_bulk_is_all_or_nothing(store: ExecutionStore) -> None:
     [
         ({"tool_name": ""}, "tool_name"),
         ({"tool_name": None}, "tool_name"),
-        ({"tool_name": "../etc/passwd"}, "path"),
+        ({"tool_name": "a\\b"}, "may not hold"),
         ({"tool_name": "a\x00b"}, "control characters"),
         ({"tool_name": "x" * 256}, "256"),
         ({"success": "yes"}, "success"),
