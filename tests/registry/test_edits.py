@@ -15,6 +15,7 @@ from rollguard.errors import InvalidInput, InvalidSetting, ToolLoadError, Unknow
 from rollguard.loop.stages import EditsStage, QuarantineStage
 from rollguard.model.version import Deployment
 from rollguard.settings import Settings
+from rollguard.store import Intention
 from tests.conftest import NOW, code
 from tests.registry.helpers import checked_before, checks_are_over, executions
 
@@ -120,6 +121,23 @@ def test_a_bad_edit_is_rolled_back(serving: ToolRegistry, monitor: DeploymentMon
     fresh = ToolRegistry(serving.folder.path, store)
     assert fresh.call("my_tool") == 1
     assert lives(store) == [1, 2, 1]
+
+
+def test_an_edit_overtakes_a_rollback(serving: ToolRegistry, store: ExecutionStore) -> None:
+    """An edit that is served after a rollback was decided stays: a person wins."""
+    monitor = DeploymentMonitor(store, serving)
+    serving.deploy("my_tool", code(2))
+    session = monitor.start_monitoring("my_tool", live(store).deployed_at)
+    claimed = monitor.runner.claim(
+        Intention("my_tool", session, 2, None, reason="it fails", rollback_type="automatic", requested_by="rollguard"),
+        live(store).deployed_at,
+    )
+    assert claimed.state == "claimed"
+    serving.call("my_tool")
+    assert save(serving, code(3)) == 3
+    assert monitor.runner.recover() == []
+    assert (serving.call("my_tool"), lives(store)) == (3, [1, 2, 3])
+    assert [each.version_number for each in monitor.get_active_sessions()] == [3]
 
 
 def test_a_revert(serving: ToolRegistry, store: ExecutionStore) -> None:

@@ -12,7 +12,6 @@ from sqlalchemy.engine import Connection
 from rollguard.judge import Rules
 from rollguard.model.session import Session
 from rollguard.model.version import Deployment, Version
-from rollguard.store import rollback_states
 from rollguard.store.database.engine import Database
 from rollguard.store.monitoring import sessions
 from rollguard.store.schema import deployment_monitoring as m
@@ -103,7 +102,8 @@ class Edits:
 
         Args:
             goes_live: returns, for the live deployment and the version of the code, as far as there are such, whether
-                the code goes live; None if a change of the file is under way, so that nothing is to be stored.
+                the code goes live; None if a change of the file is under way, so that nothing is to be stored. Code in
+                quarantine does not. An edit overtakes a rollback that is decided, as a deployment does.
             begin: starts the session of an edit, in the same transaction.
             within: a save that follows the one before it within this time belongs to the same edit.
 
@@ -116,7 +116,7 @@ class Edits:
             before, known = versions.live(connection, tool_name), versions.find(connection, tool_name, sha256)
             if known is not None and before is not None and known.version_number == before.version_number:
                 return Edited(known)
-            wanted = None if rollback_states.is_under_way(connection, tool_name) else goes_live(before, known)
+            wanted = goes_live(before, known)
             if wanted is None:
                 return None if known is None else Edited(known)
             version = known or versions.insert(
