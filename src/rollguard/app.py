@@ -79,6 +79,7 @@ class Rollguard:
                 actuators=_actuators(settings),
                 follow=settings.follow,
                 adopt=adopt,
+                edit_seconds=settings.edit_seconds,
                 file_access=settings.file_access,
             )
             self.monitor = _monitor(settings, self.store, self.registry)
@@ -152,6 +153,8 @@ class Rollguard:
             self.monitor.note_baseline(beginning.session)
             return Deployed(tool_name, version_number, beginning.session.session_id, changed=True, changes=changes)
         if before is not None and before.version_number == version_number:
+            if watch:
+                self.monitor.watch_edits()  # the code may be an edit in the folder that nobody monitors yet
             watching = next(iter(self.store.sessions.active(tool_name)), None)
             session_id = watching.session_id if watching else None
             return Deployed(tool_name, version_number, session_id, changed=False, put_back=held != content)

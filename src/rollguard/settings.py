@@ -18,6 +18,7 @@ from rollguard.errors import InvalidSetting, given, unchained
 from rollguard.http_client import can_be_posted_to
 from rollguard.judge import Rules
 from rollguard.model.file_access import FileAccess
+from rollguard.model.names import toml_key
 from rollguard.registry import FailureRule
 
 FILE_NAME = "rollguard.toml"
@@ -91,7 +92,7 @@ _SECTIONS: dict[str, type[_Section]] = {
     "notify": NotifySettings,
 }
 _TEXTS = ("database", "tools_dir")
-_TOP = (*_TEXTS, "follow", "file_access")
+_TOP = (*_TEXTS, "follow", "edit_seconds", "file_access")
 _SECRET = frozenset({"database", "notify", "webhook_urls", "command", "url", "secret"})  # keys; values are not shown
 _KNOWN = (*_TOP, "monitor", *_SECTIONS, "tools")
 
@@ -104,6 +105,7 @@ class Settings:
         database: URL of the store. A relative SQLite path in the file is relative to the file's folder.
         tools_dir: the folder of tools. A relative path in the file is relative to the file's folder.
         follow: whether versions that go live on another machine, with another folder, are written into `tools_dir` too.
+        edit_seconds: a file that is saved again within so many seconds is still the same edit, with one session.
         file_access: who may read the files that Rollguard creates for itself.
         monitor: the rules for deployments (`[monitor]`).
         tools: for a tool's name, the rules that differ for it (`[tools.NAME]`).
@@ -115,6 +117,7 @@ class Settings:
     database: str = field(default="sqlite:///rollguard.db", repr=False)
     tools_dir: Path = Path("tools")
     follow: bool = True
+    edit_seconds: float = 60.0
     file_access: FileAccess = FileAccess.OWNER
     monitor: Rules = field(default_factory=Rules)
     watch: WatchSettings = field(default_factory=WatchSettings)
@@ -226,6 +229,9 @@ def _settings(values: dict[str, Any], file: Path | None, environ: Mapping[str, s
             raise InvalidSetting(key, f"{given(values[key], secret=key in _SECRET)} is not a non-empty string")
     if not isinstance(values.get("follow", True), bool):
         raise InvalidSetting("follow", f"{given(values['follow'])} is neither true nor false")
+    seconds = values.get("edit_seconds", Settings.edit_seconds)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= 86_400:
+        raise InvalidSetting("edit_seconds", f"{given(seconds)} is not a number of seconds from 0 to 86400")
     access = values.get("file_access", "owner")
     if access not in list(FileAccess):
         allowed = ", ".join(f'"{each}"' for each in FileAccess)
@@ -238,6 +244,7 @@ def _settings(values: dict[str, Any], file: Path | None, environ: Mapping[str, s
         database=values.get("database", Settings.database),
         tools_dir=Path(values.get("tools_dir", Settings.tools_dir)),
         follow=values.get("follow", Settings.follow),
+        edit_seconds=float(seconds),
         file_access=FileAccess(access),
         monitor=monitor,
         tools=tools,
@@ -267,14 +274,26 @@ def _tools(tables: Mapping[str, Any], monitor: Rules) -> tuple[dict[str, dict[st
     tools: dict[str, dict[str, Any]] = {}
     failure_rules: dict[str, FailureRule] = {}
     for name in tables:
-        table = dict(_table(name, tables))
+        table, key = dict(_table(name, tables)), toml_key(name)
         if "failure" in table:
-            failure_rules[name] = FailureRule.from_settings(f"tools.{name}.failure", _table("failure", table))
+            failure_rules[name] = FailureRule.from_settings(f"tools.{key}.failure", _table("failure", table))
             del table["failure"]
         table.pop("actuator", None)
-        _rules(f"tools.{name}", monitor, table)
+        _refuse_dotted(name, table)
+        _rules(f"tools.{key}", monitor, table)
         tools[name] = table
     return tools, failure_rules
+
+
+def _refuse_dotted(name: str, table: Mapping[str, Any]) -> None:
+    """Say how to write the name of a tool that holds a dot, which TOML takes for a table in a table."""
+    for part, value in table.items():
+        if isinstance(value, dict):
+            dotted = toml_key(f"{name}.{part}")
+            raise InvalidSetting(
+                f"tools.{toml_key(name)}.{toml_key(part)}",
+                f"is a table, and no rule is one; if the tool is named {name}.{part}, write [tools.{dotted}]",
+            )
 
 
 def _actuators(tables: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, ActuatorSettings]:
@@ -282,7 +301,7 @@ def _actuators(tables: Mapping[str, Any], environ: Mapping[str, str]) -> dict[st
     for name in tables:
         tool = _table(name, tables)
         if "actuator" in tool:
-            key = f"tools.{name}.actuator"
+            key = f"tools.{toml_key(name)}.actuator"
             table = _table(key, {key: tool["actuator"]})
             actuators[name] = _whole(key, _checked(key, table, ActuatorSettings), environ)
     return actuators

@@ -76,7 +76,7 @@ def test_a_failure_is_recorded_and_raised(
     first, second = executions(store)
     for row in (first, second):
         assert (row["success"], row["error_type"], row["error"]) == (False, "ValueError", "bad x: 7")
-        assert (row["parameters"], row["result"], row["version_number"]) == ({"x": 7}, None, None)
+        assert (row["parameters"], row["result"], row["version_number"]) == ({"x": 7}, None, 1)
 
 
 def test_wrong_parameters_are_the_tools_failure(registry: ToolRegistry, store: ExecutionStore, tools_dir: Path) -> None:

@@ -57,13 +57,15 @@ def test_first_start(store: ExecutionStore, tools_dir: Path) -> None:
 
 
 def test_later_files(registry: ToolRegistry, store: ExecutionStore, tools_dir: Path) -> None:
-    """A file that is added later is adopted at the next refresh, also when it was called before."""
+    """A file that is added later is adopted at its first call, or at the next refresh."""
     (tools_dir / "my_tool.py").write_text(code(1))
+    (tools_dir / "other.py").write_text(code(1, "other"))
     assert registry.call("my_tool") == 1
-    registry.refresh()
     assert lives(store) == [1]
-    assert registry.call("my_tool") == 1
-    assert [row["version_number"] for row in executions(store)] == [None, 1]
+    assert history(store) == [(1, "initial", "unknown")]
+    registry.refresh()
+    assert [row["version_number"] for row in executions(store)] == [1]
+    assert store.versions.live("other") is not None
 
 
 def test_deploy_over_a_file_nobody_knows(registry: ToolRegistry, store: ExecutionStore, tools_dir: Path) -> None:
@@ -164,14 +166,14 @@ def test_impossible_values(registry: ToolRegistry, store: ExecutionStore, tools_
 
 
 def test_hand_edit_is_kept(registry: ToolRegistry, store: ExecutionStore, tools_dir: Path) -> None:
-    """A file that was edited by hand becomes a version of its own, author unknown, before it is replaced."""
+    """A file that was edited by hand is a version of its own, author unknown, and can be restored."""
     registry.deploy("my_tool", code(1))
     (tools_dir / "my_tool.py").write_text(code(7))
     assert registry.call("my_tool") == 7
     assert registry.deploy("my_tool", code(2)) == 3
     assert history(store) == [(1, "initial", "human"), (2, "edit", "unknown"), (3, "improvement", "human")]
     assert store.versions.get("my_tool", 2).code == code(7).encode()
-    assert lives(store) == [1, 3]
+    assert lives(store) == [1, 2, 3]
     registry.restore("my_tool", 2)
     assert registry.call("my_tool") == 7
 

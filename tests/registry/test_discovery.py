@@ -178,11 +178,11 @@ def test_a_file_in_place_of_the_folder(store: ExecutionStore, tmp_path: Path) ->
 
 def test_names_of_files(registry: ToolRegistry, tools_dir: Path) -> None:
     """Files that begin with '_' or '.' are left alone; others that no tool may be named like are reported."""
-    for name in ("_helper", ".hidden", "__init__", "has space", "1st", "naïve", "a" * 101, "good"):
+    for name in ("_helper", ".hidden", "__init__", "has space", "%good", "naïve", "a" * 129, "good"):
         put(tools_dir, name, GOOD)
     (tools_dir / "notes.txt").write_text("no tool")
     assert list(registry.get_all_tools()) == ["good"]
-    assert sorted(registry.problems) == sorted(["has space", "1st", "naïve", "a" * 101])
+    assert sorted(registry.problems) == sorted(["has space", "%good", "naïve", "a" * 129])
 
 
 def test_hyphenated_file(registry: ToolRegistry, tools_dir: Path) -> None:

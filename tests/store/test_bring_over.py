@@ -116,8 +116,14 @@ def _session(number: int, rules: Rules) -> tuple[sa.TextClause, Row]:
     return sa.text(f"INSERT INTO deployment_monitoring ({names}) VALUES ({', '.join(f':{n}' for n in values)})"), values
 
 
+ADDED = ("edit_began_at",)
+"""Columns that later migrations add to tables of then."""
+
+
 def _rows(url: str, name: str) -> list[Row]:
-    rows = [{k: v for k, v in row.items() if k not in OF_THE_MOMENT} for row in ask(url, f"SELECT * FROM {name}")]
+    rows = [
+        {k: v for k, v in row.items() if k not in (*OF_THE_MOMENT, *ADDED)} for row in ask(url, f"SELECT * FROM {name}")
+    ]
     return sorted(rows, key=repr)
 
 
@@ -190,7 +196,8 @@ def _parts(url: str) -> list[str]:
         parts = [f"{row['type']} {row['name']} of {row['tbl_name']}" for row in made]
         for row in made:
             parts += [str(column) for column in ask(url, f"PRAGMA table_info({row['name']})")]
-            constraints = re.sub(r"\s+|(?<=KEY)(?=\()", " ", row["sql"]).split("CONSTRAINT ")[1:]
+            sql = re.sub(rf", ({'|'.join(ADDED)}) \w+", "", row["sql"])  # a later migration writes them at the end
+            constraints = re.sub(r"\s+|(?<=KEY)(?=\()", " ", sql).split("CONSTRAINT ")[1:]
             parts += [constraint.rstrip(" ,)") for constraint in constraints if row["type"] == "table"]
         return sorted(parts)
     queries = (

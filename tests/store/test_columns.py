@@ -45,7 +45,7 @@ def test_every_needed_column_is_a_needed_field() -> None:
 
 # What each field may be, beside what it is kept as; and what it may not be.
 GOOD: dict[str, list[tuple[Any, Any]]] = {
-    "tool_name": [(name, name) for name in ("a", "b", "ünï", "x" * 255)],
+    "tool_name": [(name, name) for name in ("a", "b", "ünï", "a/b.c", "..", "x" * 255)],
     "success": [(True, True), (False, False)],
     "duration_ms": [(None, None), (0.0, 0.0), (1.5, 1.5), (1e15, 1e15), (12, 12.0), (0, 0.0)],
     "parameters": [(None, None), ({}, "{}"), ({"a": 1}, '{"a":1}'), (math.nan, '"NaN"'), ("secret", '"a parameters"')],
@@ -61,7 +61,7 @@ GOOD: dict[str, list[tuple[Any, Any]]] = {
     "request_id": [(None, None), ("r", "r"), ("x" * 255, "x" * 255)],
 }
 BAD: dict[str, list[Any]] = {
-    "tool_name": ["", " ", "a/b", "x" * 256, 7, None, ["a"]],
+    "tool_name": ["", " ", "a\\b", "x" * 256, 7, None, ["a"]],
     "success": [1, 0, None, "yes", "true"],
     "duration_ms": [True, -1.0, -0.1, math.nan, math.inf, "1", 10**30, 10**400, 1e308, 1.1e15],
     "executed_at": ["now", "2026-03-01T12:00:00Z", 5, NOW.date()],
@@ -160,7 +160,7 @@ def test_one_among_many(store: ExecutionStore, odd: Mapping[str, Any]) -> None:
         ({"success": True}, "tool_name"),
         ({"tool_name": "t"}, "success"),
         ({"tool_name": "t", "success": True, "durations": 1}, "durations"),
-        ({"tool_name": "a/b", "success": True}, "tool_name"),
+        ({"tool_name": "a\\b", "success": True}, "tool_name"),
         ({"tool_name": "t", "success": True, "request_id": ""}, "request_id"),
         ({"tool_name": "t", "success": True, "execution_id": OURS, "executed_at": NOW - timedelta(1)}, "execution_id"),
     ],

@@ -91,7 +91,7 @@ def test_bulk_is_all_or_nothing(store: ExecutionStore) -> None:
     [
         ({"tool_name": ""}, "tool_name"),
         ({"tool_name": None}, "tool_name"),
-        ({"tool_name": "../etc/passwd"}, "path"),
+        ({"tool_name": "a\\b"}, "may not hold"),
         ({"tool_name": "a\x00b"}, "control characters"),
         ({"tool_name": "x" * 256}, "256"),
         ({"success": "yes"}, "success"),
@@ -149,7 +149,7 @@ def test_text_that_no_database_takes_is_refused(store: ExecutionStore) -> None:
 def test_a_tools_name_is_refused_as_such(store: ExecutionStore) -> None:
     """A name that no tool can have raises `InvalidToolName`."""
     with pytest.raises(InvalidToolName):
-        store.store_tool_execution(tool_name="a/b", success=True)
+        store.store_tool_execution(tool_name="a\\b", success=True)
 
 
 def test_windows_are_half_open_at_the_deployment(store: ExecutionStore) -> None:

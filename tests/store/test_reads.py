@@ -58,6 +58,7 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
     "sessions.recent": lambda store: store.sessions.recent(),
     "watchers.all": lambda store: store.watchers.all(),
     "watchers.watching": lambda store: store.watchers.watching(),
+    "edits.place_of": lambda store: store.edits.place_of("my_tool", "0" * 64),
     "versions.deployments": lambda store: store.versions.deployments("my_tool"),
     "versions.find": lambda store: store.versions.find("my_tool", "0" * 64),
     "versions.get": lambda store: store.versions.get("my_tool", 1),
@@ -69,6 +70,7 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
 WRITES = {
     *("actuations.postpone", "actuations.release", "actuations.settle", "actuations.take"),
     *("executions.refresh_rollups", "executions.try_writing", "executions.write", "executions.write_from"),
+    *("edits.monitor", "edits.serve"),
     *("outbox.add", "outbox.delivered", "outbox.retry", "outbox.take_due", "pointers.while_live"),
     *("quarantine.lift", "quarantine.noticed", "retention.tidy"),
     *("rollbacks.attempt", "rollbacks.claim", "rollbacks.fail", "rollbacks.finish", "rollbacks.overtake_if_stale"),

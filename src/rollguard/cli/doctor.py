@@ -303,15 +303,18 @@ def _tool(
     elif (held := store.versions.find(name, sha256)) is not None and held.version_number != number:
         says = f"{name}: version {number} is live, and its file holds version {held.version_number}"
         if follows:
-            fix = "a process that serves the folder follows within a second: check its log and its right to write here"
-            backup = f"if the database is a restored backup, deploy it: rollguard deploy {folder.file(name)}"
+            says += f"; processes that start serve version {number}"
+            fix = "a process that serves the folder follows within a second, unless somebody changed the file since: "
+            fix += "check its log and its right to write here"
+            backup = f"to make version {held.version_number} live, deploy it: rollguard deploy {folder.file(name)}"
             yield _broken("tools", says, f"{fix}; or, {backup}; or {put_back}")
         else:
             yield _warning("tools", says, f"with follow = false that may be intended; if it is not, {put_back}")
     elif held is None:
-        says = f"{name}: version {number} is live, and nothing monitors its file, which holds code that is no version: "
+        says = f"{name}: version {number} is live, and its file holds code that is no version yet: "
         says += "it was edited by hand, or the database is a restored backup"
-        yield _warning("tools", says, f"deploy it with: rollguard deploy {folder.file(name)}; or {put_back}")
+        fix = f"its first call makes it live; or deploy it with: rollguard deploy {folder.file(name)}; or {put_back}"
+        yield _warning("tools", says, fix)
     why = _refusal(folder, readings, name, code, sha256)
     if why is not None:
         yield _broken("tools", f"{name}: {folder.file(name)} is not served: {why}", f"fix the file; or {put_back}")

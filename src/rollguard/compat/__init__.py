@@ -9,6 +9,7 @@ from rollguard.compat.diff import changes
 from rollguard.compat.extract import read
 from rollguard.compat.form import LARGEST, FileForm, Form, form_of, too_large
 from rollguard.compat.model import Change, ChangeKind, Interface
+from rollguard.compat.scope import function_name
 
 __all__ = [
     "LARGEST",
@@ -19,6 +20,7 @@ __all__ = [
     "Interface",
     "changes",
     "form_of",
+    "function_name",
     "read",
     "too_large",
 ]

@@ -21,7 +21,7 @@ def changes(before: bytes | str, after: bytes | str, tool_name: str) -> tuple[Ch
 
     Args:
         before, after: the whole content of the two files.
-        tool_name: the tool, its file's name without `.py`.
+        tool_name: the tool's name.
 
     Returns:
         The changes, breaking ones first. Empty if only layout, comments, docstrings or function bodies differ.

@@ -9,7 +9,7 @@ from typing import Any
 
 from rollguard.compat.annotation_schema import constrained, field_default, schema_of
 from rollguard.compat.model import BY_POSITION, Function, Interface, Parameter, ParameterKind, Schema
-from rollguard.compat.scope import Definition, Names, parsed
+from rollguard.compat.scope import Definition, Names, function_name, parsed
 
 MARKS = {"rollguard.tool", "rollguard.registry.tool", "rollguard.record.decorator.tool"}
 _SCHEMA_KEYS = ("parameters", "input_schema", "inputSchema")  # the names of OpenAI, Anthropic and MCP
@@ -20,7 +20,7 @@ def read(code: bytes | str, tool_name: str) -> Interface:
 
     Args:
         code: the whole file.
-        tool_name: the tool, its file's name without `.py`.
+        tool_name: the tool's name.
 
     Raises:
         SyntaxError, ValueError: the code is not Python.
@@ -29,7 +29,7 @@ def read(code: bytes | str, tool_name: str) -> Interface:
     module = parsed(code)
     names = Names.of(module)
     marked = [d for d in (*names.functions.values(), *names.classes.values()) if is_marked(d, names)]
-    wanted = tool_name.replace("-", "_")
+    wanted = function_name(tool_name)
     found: ast.AST | None = marked[0] if len(marked) == 1 else target(wanted, names)
     classes = [c for c in names.classes.values() if is_tool_class(c, names)]
     if isinstance(found, ast.ClassDef) and found in classes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from rollguard.compat.extract import MARKS, called_by, is_marked, is_tool_class, literal, methods_of, returns_of, target
-from rollguard.compat.scope import Definition, Names, parsed
+from rollguard.compat.scope import Definition, Names, function_name, parsed
 
 LARGEST = 2**17  # bytes of a file that is parsed: hostile code of that size takes the parser three seconds at most
 _METHODS = {"execute", "get_tool_definition"}
@@ -46,7 +46,7 @@ def form_of(code: bytes, tool_name: str) -> FileForm:
     """Return what a file is, by the registry's rules for tools. Raises nothing, whatever the file holds."""
     if len(code) > LARGEST:
         return too_large(len(code))
-    wanted = tool_name.replace("-", "_")
+    wanted = function_name(tool_name)
     if not _may_hold_a_tool(code, wanted):
         return FileForm(Form.NONE, _no_tool(wanted))
     try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import keyword
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +14,16 @@ _LOOKED_INTO = (ast.If, ast.Try, ast.TryStar, ast.With, ast.For, ast.While)
 
 
 _TRIES = 20
+
+
+def function_name(tool_name: str) -> str:
+    """Return the name of the function that is a file's tool if none is marked.
+
+    It is the tool's name. `_` stands for what a name of Python cannot have, before a digit at its beginning, and after
+    a word that Python keeps: `git_status` for `git.status`, `_3d` for `3d`, `import_` for `import`.
+    """
+    name = re.sub(r"[^A-Za-z0-9_]", "_", tool_name)
+    return f"{name}_" if keyword.iskeyword(name) else f"_{name}" if name[:1].isdigit() else name
 
 
 def parsed(source: bytes | str, mode: str = "exec") -> Any:

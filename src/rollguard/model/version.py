@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -56,6 +57,8 @@ class Deployment:
     Attributes:
         ended_by: what ended it: `deployment` or `rollback`.
         kind: what began it: `deployment` or `rollback`.
+        edit_began_at: of an edit in the folder: when the first of its saves was served; saves that follow one another
+            quickly are one edit. None for any other deployment.
     """
 
     deployment_id: int
@@ -67,3 +70,31 @@ class Deployment:
     ended_at: datetime | None
     ended_by: str | None
     kind: str
+    edit_began_at: datetime | None = None
+
+    @property
+    def monitored_from(self) -> datetime:
+        """Return when its session begins."""
+        return self.edit_began_at or self.deployed_at
+
+
+def last_good(lives: Iterable[Deployment], *, not_one_of: Collection[int]) -> int | None:
+    """Return the version that was live last, was not rolled back, and is not one of the given versions.
+
+    A save that another one of the same edit replaced is left out: nobody knows whether it was good.
+
+    Args:
+        lives: every deployment of a tool, newest first.
+    """
+    seen, edits = set(not_one_of), set[datetime]()
+    for life in lives:
+        if life.edit_began_at is not None:
+            if life.edit_began_at in edits:
+                continue
+            edits.add(life.edit_began_at)
+        if life.version_number in seen:
+            continue
+        seen.add(life.version_number)
+        if life.ended_by != "rollback":
+            return life.version_number
+    return None

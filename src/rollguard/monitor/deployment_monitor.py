@@ -84,6 +84,7 @@ class DeploymentMonitor:
         self._checker = Checker(execution_store, tool_registry.recorder)
         self._actions = Actions(execution_store, self.runner)
         self.session_checks = SessionChecks(execution_store, self._checker, self._actions)
+        tool_registry.monitor_edits_with(self)
 
     # --- sessions --------------------------------------------------------------------------------------------------
 
@@ -138,6 +139,17 @@ class DeploymentMonitor:
         if deployment_time is not None:
             _checked_time(deployment_time, moment)
         return Beginning(self.rules_for(tool_name), moment)
+
+    def watch_edits(self, *, now: datetime | None = None) -> list[int]:
+        """Start monitoring edits in a folder that processes without a monitor serve. The loop does it all the time.
+
+        Returns:
+            The ids of the new sessions.
+        """
+        started = self.store.edits.monitor(self.rules_for, moment_of(now))
+        for session in started:
+            self.note_baseline(session)
+        return [session.session_id for session in started]
 
     def note_baseline(self, session: Session) -> None:
         """Store with a new session what its baseline mixes, such as several versions."""

@@ -4,6 +4,7 @@ from rollguard.record.call import IsFailure
 from rollguard.record.decorator import FailureRule, either, tool
 from rollguard.record.instrument import VersionNumber
 from rollguard.registry.deploy.remote import pause_after
+from rollguard.registry.folder.file_names import name_of
 from rollguard.registry.folder.folder import Folder
 from rollguard.registry.registry import ToolRegistry
 from rollguard.registry.serve.loader import LoadedTool
@@ -16,6 +17,7 @@ __all__ = [
     "ToolRegistry",
     "VersionNumber",
     "either",
+    "name_of",
     "pause_after",
     "tool",
 ]

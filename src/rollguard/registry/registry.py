@@ -7,7 +7,6 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from datetime import datetime
 from types import CoroutineType
 from typing import Any
@@ -33,19 +32,21 @@ from rollguard.registry.deploy.compat_check import changes_of
 from rollguard.registry.deploy.deployer import Code, Deployer, bytes_of
 from rollguard.registry.deploy.deployment_request import DeploymentRequest
 from rollguard.registry.deploy.file_swap import FileSwap
-from rollguard.registry.deploy.hand_edits import keep_hand_edit
 from rollguard.registry.deploy.remote import Remote
 from rollguard.registry.deploy.replica import Replica
-from rollguard.registry.folder.folder import Folder, checked_file_name
+from rollguard.registry.folder.file_names import checked_file_name
+from rollguard.registry.folder.folder import Folder
 from rollguard.registry.serve.json_schema import definition_of, definitions_of
 from rollguard.registry.serve.live_tools import LiveTools
 from rollguard.registry.serve.load_checks import LoadChecks
 from rollguard.registry.serve.loader import LoadedTool
+from rollguard.registry.serve.origins import Origins
 from rollguard.registry.serve.served import judges_of
+from rollguard.registry.upkeep import Upkeep
 from rollguard.store import Beginning, ExecutionStore
 
 
-class ToolRegistry:
+class ToolRegistry(Upkeep):
     """A folder of tools, one Python file each.
 
     A file holds a function named like the file or marked `@tool`, or a class with `execute` and
@@ -69,11 +70,12 @@ class ToolRegistry:
             too, within a second. It begins with the first call.
         adopt: False for a program that only reads: opening changes neither the folder nor the database. True adopts
             files without a version, settles interrupted swaps and stores the spool.
+        edit_seconds: a file that is saved again within so many seconds is still the same edit, with one session.
         file_access: who may read the spool and the state in the folder; tools' files are the user's own.
         clock: the monotonic clock for `check_every`, in seconds.
 
     Raises:
-        InvalidInput: `check_every` is not a number of seconds.
+        InvalidInput: `check_every` or `edit_seconds` is not a number of seconds.
         ToolFileError: the folder cannot be used.
         StoreUnavailable: the database cannot be reached.
     """
@@ -93,6 +95,7 @@ class ToolRegistry:
         check_every: float = 0.05,
         follow: bool = True,
         adopt: bool = True,
+        edit_seconds: float = 60.0,
         file_access: FileAccess = FileAccess.OWNER,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -110,15 +113,30 @@ class ToolRegistry:
         self.remote = remote = Remote(store, checked_mapping("actuators", actuators))
         self._marks = marks = CallMarks(self.folder.path / ".rollguard" / "calls", file_access)
         checks = LoadChecks(self.folder.path, writes=adopt, access=file_access)
+        origins = Origins(
+            self.folder,
+            store,
+            writes=adopt,
+            edit_seconds=edit_seconds,
+            is_remote=remote.has,
+        )
         self._live_tools = LiveTools(
-            self.folder, store, self._failure_rules, check_every=check_every, clock=clock, checks=checks, marks=marks
+            self.folder,
+            store,
+            self._failure_rules,
+            check_every=check_every,
+            clock=clock,
+            checks=checks,
+            marks=marks,
+            origins=origins,
         )
         self._file_swap, admission = FileSwap(self.folder, store, self._live_tools), self._live_tools.admission
         self._replica: Replica | None = None
         if follow:
             served_anew = weakref.WeakMethod(self._live_tools.forget)
-            self._replica = Replica(self.folder, store, lambda name: remote.of(name) is not None, served_anew)
+            self._replica = Replica(self.folder, store, remote.has, served_anew)
             self._live_tools.before_check = self._replica.start
+            origins.followed = self._replica.state
         self._deployer = Deployer(self.folder, store, self._file_swap, admission, remote, self._replica)
         if adopt:
             store.database.when_replaced(self._deployer.bring_back)
@@ -261,7 +279,7 @@ class ToolRegistry:
         deploys its own tool, whose code may be anything that the actuator understands.
 
         Args:
-            tool_name: a letter first, then letters, digits, '_' and '-'; at most 100 characters.
+            tool_name: at most 128 letters, digits, '_', '-', '.' and '/'.
             code: the file's whole content.
             created_by: who wrote it.
             reason: why.
@@ -357,41 +375,6 @@ class ToolRegistry:
         """
         request = DeploymentRequest(restored_by, reason, force=force)
         self._deployer.go_live(self.store.versions.get(checked_file_name(tool_name), version_number), request)
-
-    def put(self, version: Version) -> None:
-        """Swap a version's code into its tool's file, and serve it from the next call on. The database is not used.
-
-        Raises:
-            ToolFileError: the file cannot be written.
-        """
-        self._file_swap.put(version)
-
-    def swapping(self, tool_name: str) -> AbstractContextManager[Callable[[Version], None]]:
-        """Return `put` for a transaction that makes a version of the tool live; see `FileSwap.journaled`."""
-        return self._file_swap.journaled(tool_name)
-
-    def made_live_here(self, tool_name: str) -> None:
-        """Remember that the tool's file has the live version, so that later differences are edits by hand."""
-        self._deployer.made_live_here(tool_name)
-
-    def settle_swaps(self, tool_name: str | None = None) -> list[str]:
-        """Settle swaps that a crash or the database interrupted, so that file and database agree.
-
-        A process may die between the swap of a file and the commit. Rollguard therefore calls this when it opens a
-        registry, before a deployment, and in every cycle of a loop. It returns the tools whose file was corrected.
-
-        Raises:
-            StoreUnavailable: the database cannot be reached; the swaps are settled when it is back.
-        """
-        return self._deployer.settle(tool_name)
-
-    def collect_ended_calls(self) -> int:
-        """Record calls that ended their process as failures of their version, each once, and return their number."""
-        return self._marks.collect(self.recorder.deliver)
-
-    def keep_hand_edit(self, tool_name: str) -> Version | None:
-        """Store the tool's file as a version if it is none yet, so that a restore does not lose it."""
-        return keep_hand_edit(self.folder, self.store, tool_name)
 
     # --- the end ---------------------------------------------------------------------------------------------------
 

@@ -56,9 +56,9 @@ def quarantined_event(held: Quarantined, now: datetime) -> dict[str, Any]:
         None,
         f"{held.tool_name}: its file holds version {held.version_number} again, which is in quarantine",
         (
-            "somebody put it there by hand; it is served, and nothing watches it",
+            "somebody put it there by hand; it is not served, the live version is",
             held.reason,
-            "deploy the live version's code again to put it back, or insist with: rollguard deploy --force",
+            "deploy the live version's code again to put the file right, or insist with: rollguard deploy --force",
         ),
         now.astimezone(UTC).isoformat(),
         {"version_number": held.version_number, "sha256": held.sha256, "rollback_id": held.rollback_id},

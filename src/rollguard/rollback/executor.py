@@ -18,6 +18,7 @@ from rollguard.errors import (
     UnknownTool,
 )
 from rollguard.model.log import logger_of
+from rollguard.model.names import toml_key
 from rollguard.model.rollback import Rollback
 from rollguard.registry import ToolRegistry, pause_after
 from rollguard.registry.deploy.actuators import Actuator, Request, carry_out
@@ -175,7 +176,7 @@ class RollbackRunner:
         if claimed.actuator != kind:
             raise RollbackRefused(
                 f"{claimed.tool_name} is to be restored by a {claimed.actuator}, and here it has a {kind}; "
-                f"that is set in [tools.{claimed.tool_name}.actuator]"
+                f"that is set in [tools.{toml_key(claimed.tool_name)}.actuator]"
             )
         claimed = self._investigated(claimed, now)
         if actuator is None:

@@ -37,10 +37,16 @@ class ToolCheck:
     definition: dict[str, Any] | None = None
 
 
-def check_tool(name: str, code: bytes, path: Path, *, deadline: float = DEADLINE) -> ToolCheck:
+def check_tool(wanted: str, code: bytes, path: Path, *, deadline: float = DEADLINE) -> ToolCheck:
     """Run the code once, in a child process with this process's environment, and return whether it is a tool.
 
     Nothing that the code does ends, delays beyond the deadline, or changes this process.
+
+    Args:
+        wanted: the name of the function that is the tool, if none is marked.
+        code: the file's bytes.
+        path: the file.
+        deadline: seconds that it has.
 
     Raises:
         ChildNotStarted: the system starts no process.
@@ -51,7 +57,7 @@ def check_tool(name: str, code: bytes, path: Path, *, deadline: float = DEADLINE
         folder = os.sep
     sys_path = [str(entry) for entry in sys.path]
     arguments = [str(argument) for argument in sys.argv[1:]]
-    request = marshal.dumps((name, code, str(path), deadline, sys_path, folder, arguments))
+    request = marshal.dumps((wanted, code, str(path), deadline, sys_path, folder, arguments))
     outcome = run_child(_CHILD, request, deadline=deadline, complete=_is_complete)
     lines = bytes(outcome.answer).split(b"\n")[:-1]
     said = [line.partition(b" ") for line in lines]

@@ -28,7 +28,7 @@ def main() -> None:
     """Read the request, run the file, and answer."""
     answer, end, write = int(sys.argv[2]), os._exit, os.write
     with open(int(sys.argv[1]), "rb") as pipe:  # noqa: PTH123
-        name, code, path, seconds, sys.path[:], folder, sys.argv[1:] = marshal.loads(pipe.read())  # noqa: S302 - our own
+        wanted, code, path, seconds, sys.path[:], folder, sys.argv[1:] = marshal.loads(pipe.read())  # noqa: S302 - our own
     faulthandler.dump_traceback_later(seconds + _LONGER, exit=True, file=2)
     if os.path.isdir(folder):  # noqa: PTH112
         os.chdir(folder)
@@ -40,8 +40,8 @@ def main() -> None:
 
     refused = "is no tool"
     try:
-        module = tool_file.run_module(f"rollguard_tool_{name.replace('-', '_')}_0", code, path)
-        found = tool_file.find_tool(module, name, _mark_of())
+        module = tool_file.run_module(f"rollguard_tool_{wanted}_0", code, path)
+        found = tool_file.find_tool(module, wanted, _mark_of())
     except tool_file.NotATool as error:
         refused = str(error)
     except BaseException as error:  # noqa: BLE001 - a module may raise anything

@@ -46,19 +46,18 @@ def run_module(module_name: str, code: bytes, path: str) -> types.ModuleType:
     return module
 
 
-def find_tool(module: types.ModuleType, tool_name: str, mark_of: Callable[[object], Any]) -> Found:
+def find_tool(module: types.ModuleType, wanted: str, mark_of: Callable[[object], Any]) -> Found:
     """Return the tool: the function marked `@tool`, else the one named like the file, else a class with `execute` and
     `get_tool_definition`.
 
     Args:
         module: the module that ran.
-        tool_name: the file's name without `.py`.
+        wanted: the name of the function that is the tool, if none is marked.
         mark_of: returns what `@tool` put on a value, or None.
 
     Raises:
         NotATool: there is none, or there are several.
     """
-    wanted = tool_name.replace("-", "_")
     own = _own(module)
     marked = [value for value in own if mark_of(value) is not None]
     if len(marked) > 1:

@@ -7,6 +7,7 @@ from rollguard.store.probe import Checkup
 from rollguard.store.retention.retention import Tidied
 from rollguard.store.rollbacks.claim import Intention
 from rollguard.store.store import ExecutionStore
+from rollguard.store.versions.edits import Place
 from rollguard.store.versions.live_pointer import Moves, Pointer
 from rollguard.store.versions.versions import Standing, digest
 
@@ -16,6 +17,7 @@ __all__ = [
     "ExecutionStore",
     "Intention",
     "Moves",
+    "Place",
     "Pointer",
     "Standing",
     "Tidied",

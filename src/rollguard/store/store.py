@@ -23,6 +23,7 @@ from rollguard.store.rollbacks.actuator_leases import Actuations
 from rollguard.store.rollbacks.rollbacks import Rollbacks
 from rollguard.store.rollups.refresh import refresh_if_due
 from rollguard.store.schema.migrate import check_replaced, migrate
+from rollguard.store.versions.edits import Edits
 from rollguard.store.versions.live_pointer import Pointers
 from rollguard.store.versions.quarantine import Quarantine
 from rollguard.store.versions.versions import Versions
@@ -81,6 +82,7 @@ class ExecutionStore:
         self.database.check_replaced = lambda thorough: check_replaced(url, busy_timeout, thorough=thorough)
         self.executions = Executions(self.database, Payloads(store_payloads, payload_limit, redact))
         self.versions = Versions(self.database)
+        self.edits = Edits(self.database)
         self.pointers = Pointers(self.database)
         self.sessions = Sessions(self.database)
         self.watchers = Watchers(self.database)

@@ -11,6 +11,7 @@ from rollguard.cli import inputs, output
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
 from rollguard.errors import InvalidToolName
+from rollguard.registry import name_of
 
 
 def deploy(
@@ -59,7 +60,7 @@ def deploy(
         with output.tools_print_to_stderr():
             try:
                 done = guard.deploy(
-                    tool or file.stem,
+                    tool or name_of(file.stem) or file.stem,
                     code,
                     reason=reason,
                     created_by=by or inputs.who(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from rollguard.loop.stages.arrivals import ArrivalsStage
+from rollguard.loop.stages.edits import EditsStage
 from rollguard.loop.stages.health import HealthStage
 from rollguard.loop.stages.heartbeat import HeartbeatStage
 from rollguard.loop.stages.notifications import NotificationsStage
@@ -17,6 +18,7 @@ from rollguard.monitor.deployment_monitor import DeploymentMonitor
 
 __all__ = [
     "ArrivalsStage",
+    "EditsStage",
     "HealthStage",
     "HeartbeatStage",
     "NotificationsStage",
@@ -42,6 +44,7 @@ def default_stages(monitor: DeploymentMonitor, check_interval_seconds: float) ->
     health = HealthStage(monitor, lease=timedelta(seconds=_LEASE * check_interval_seconds))
     return [
         RecoveryStage(monitor.runner),
+        EditsStage(monitor),
         health,
         ArrivalsStage(monitor),
         VerificationStage(monitor.store),

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from rollguard.errors import InvalidInput, RollguardError, StoreBusy, StoreError, StoreUnavailable, ToolFileError
 from rollguard.model.log import logger_of
+from rollguard.model.names import toml_key
 from rollguard.model.version import Version
 from rollguard.registry.deploy.compat_check import changes_of, refuse_breaking, warn_of
 from rollguard.registry.deploy.deployment_request import DeploymentRequest
@@ -15,7 +16,8 @@ from rollguard.registry.deploy.file_swap import FileSwap
 from rollguard.registry.deploy.hand_edits import adopt, adopt_all, keep_hand_edit
 from rollguard.registry.deploy.remote import Remote
 from rollguard.registry.deploy.replica import Replica
-from rollguard.registry.folder.folder import Folder, checked_file_name
+from rollguard.registry.folder.file_names import checked_file_name
+from rollguard.registry.folder.folder import Folder
 from rollguard.registry.serve.admission import Admission
 from rollguard.store import ExecutionStore
 
@@ -88,7 +90,7 @@ class Deployer:
         if self._remote.of(name) is None:
             raise InvalidInput(
                 f"{name} has no actuator, so it lives in the folder; "
-                f"deploy it, or give it one in [tools.{name}.actuator]"
+                f"deploy it, or give it one in [tools.{toml_key(name)}.actuator]"
             )
         return self._deploy(code, request, strict, self._record_live)
 

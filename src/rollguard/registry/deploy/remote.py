@@ -45,6 +45,10 @@ class Remote:
         """Return the tool's actuator; None if the tool is in the folder."""
         return self._actuators.get(tool_name)
 
+    def has(self, tool_name: str) -> bool:
+        """Return whether the tool has an actuator."""
+        return tool_name in self._actuators
+
     def until(self, actuator: Actuator, now: datetime) -> datetime:
         """Return when the lease of a request that begins now ends."""
         return now + timedelta(seconds=actuator.patience)

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from rollguard.errors import InvalidToolName, RollguardError, ToolFileError
 from rollguard.model.log import EXITS, logger_of
 from rollguard.registry.deploy.hand_edits import keep_hand_edit
-from rollguard.registry.folder.folder import Folder, checked_file_name
+from rollguard.registry.folder.file_names import checked_file_name
+from rollguard.registry.folder.folder import Folder
 from rollguard.registry.folder.replica_state import ReplicaState
 from rollguard.store import ExecutionStore, Moves, Pointer, digest
 
@@ -36,6 +37,9 @@ class Replica:
         store: holds the live pointers.
         is_remote: returns whether a tool has an actuator; such a tool is never written.
         wrote: a weak reference to a function that is called with the name of each written tool.
+
+    Attributes:
+        state: which deployments the folder has.
     """
 
     def __init__(
@@ -49,7 +53,7 @@ class Replica:
         self._store = store
         self._is_remote = is_remote
         self._wrote = wrote
-        self._state = ReplicaState(folder.path, store, folder.access)
+        self.state = ReplicaState(folder.path, store, folder.access)
         self._settled: dict[str, int] = {}  # the last settled deployment of each tool
         self._behind: dict[str, tuple[int, str]] = {}
         self._newest = 0
@@ -106,11 +110,11 @@ class Replica:
         """Forget what was followed: the database is another one, and numbers its deployments anew."""
         self._databases += 1
         self._settled, self._behind, self._newest = {}, {}, 0
-        self._state.forget()
+        self.state.forget()
 
     def made_here(self, tool_name: str, deployment_id: int) -> None:
         """Remember that this folder has the version of a deployment, because this machine made it."""
-        self._state.record({tool_name: deployment_id})
+        self.state.record({tool_name: deployment_id})
 
     def _begin_anew(self) -> None:
         """Reset to no thread: at the start and in a forked child."""
@@ -133,18 +137,18 @@ class Replica:
             StoreError: the database cannot be reached or written; the next check tries again.
         """
         first, again, database = not self._newest, self.due(), self._databases
-        followed = self._state.all() if first else None  # before asking: what others follow meanwhile is no surprise
+        followed = self.state.all() if first else None  # before asking: what others follow meanwhile is no surprise
         after = min([self._newest - _IN_FLIGHT, *(number - 1 for number, _why in self._behind.values())])
         pointers = self._store.pointers.moved_since(max(0, after))
         if self._databases != database:
             return
         newest = max((pointer.deployment_id for pointer in pointers), default=0)
         if followed and newest < max(followed.values()):
-            self._state.forget()
+            self.state.forget()
             followed = {}
         todo = [pointer for pointer in pointers if self._needs(pointer, again=again)]
         if followed is None:
-            followed = self._state.all() if todo else {}
+            followed = self.state.all() if todo else {}
         has: dict[str, int] = {}
         try:
             for pointer in todo:
@@ -153,7 +157,7 @@ class Replica:
                 self._try(pointer, followed.get(pointer.tool_name), has)
         finally:
             if self._databases == database:
-                self._state.record(has)
+                self.state.record(has)
         self._newest = max(self._newest, newest)
         if not self._behind:
             self._retry = _FIRST_RETRY
@@ -206,9 +210,8 @@ class Replica:
             return True  # it was there, and was changed by hand since
         if sha256 is not None and self._store.versions.find(name, sha256) is None:
             if followed is None:  # it is unknown which of the two is newer
-                logger.warning(
-                    "%s: version %d is live, and the file here is no version; it is left as it is until the next "
-                    "deployment or rollback",
+                logger.info(
+                    "%s: version %d is live, and the file here is no version yet; it becomes one when it is served",
                     name,
                     pointer.version_number,
                 )
@@ -219,13 +222,13 @@ class Replica:
         def swap() -> bool:
             if self._databases != database:
                 raise _Again("the database was replaced at this moment")
-            already = self._state.of(name)
+            already = self.state.of(name)
             if already is not None and already >= pointer.deployment_id:
                 return True  # another process of this machine was faster
             if self._folder.read(name) != present:
                 raise _Again("its file changed at this moment")
             self._folder.swap(name, version.code)
-            self._state.record({name: pointer.deployment_id})
+            self.state.record({name: pointer.deployment_id}, replaced=sha256)
             wrote = self._wrote()
             if wrote is not None:
                 wrote(name)

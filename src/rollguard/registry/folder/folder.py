@@ -5,37 +5,20 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import re
 import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from rollguard.errors import InvalidToolName, ToolFileError
+from rollguard.errors import ToolFileError
 from rollguard.model.file_access import FileAccess, umask
 from rollguard.model.log import logger_of
+from rollguard.registry.folder.file_names import checked_file_name, name_of, stem_of
 
 logger = logger_of(__name__)
 
-MAX_NAME = 100
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*", re.ASCII)
 _TEMPORARY = ".rollguard-"  # begins with a dot: not a tool, and hidden from listings
-
-
-def checked_file_name(name: object) -> str:
-    """Return the tool's name, if a file of the folder can have it.
-
-    Raises:
-        InvalidToolName: no file can have it.
-    """
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise InvalidToolName(
-            f"{name!r} cannot name a tool's file; use a letter first, then letters, digits, '_' and '-'"
-        )
-    if len(name) > MAX_NAME:
-        raise InvalidToolName(f"a tool's name of {len(name)} characters is too long; at most {MAX_NAME}")
-    return name
 
 
 class FileStamp(NamedTuple):
@@ -67,6 +50,7 @@ class Folder:
     def __init__(self, path: str | os.PathLike[str], *, access: FileAccess = FileAccess.OWNER) -> None:
         self.path = Path(path).absolute()
         self.access = access
+        self._ignores_case: bool | None = None
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
@@ -74,15 +58,25 @@ class Folder:
 
     def file(self, name: str) -> Path:
         """Return the path of the tool's file, even if it does not exist."""
-        return self.path / f"{checked_file_name(name)}.py"
+        return self.path / f"{stem_of(checked_file_name(name))}.py"
 
     def names(self) -> list[str]:
         """Return the tools that have a file. Files that begin with '_' or '.' are not tools."""
-        return [name for name in self._stems() if _may_name(name)]
+        return sorted(name for stem in self._stems() if (name := name_of(stem)) is not None)
 
     def misnamed(self) -> list[str]:
-        """Return the names of Python files whose name no tool can have."""
-        return [name for name in self._stems() if not _may_name(name)]
+        """Return the names of Python files, without `.py`, that no tool's file is named like."""
+        return [stem for stem in self._stems() if name_of(stem) is None]
+
+    def stamps(self) -> dict[str, FileStamp]:
+        """Return the stamps of all tools' files. What is no file is left out."""
+        found = {}
+        for name in self.names():
+            with contextlib.suppress(ToolFileError):
+                stamp = self.stamp(name)
+                if stamp is not None:
+                    found[name] = stamp
+        return found
 
     def stamp(self, name: str) -> FileStamp | None:
         """Return the file's stamp; None without a file.
@@ -90,7 +84,8 @@ class Folder:
         Raises:
             ToolFileError: it is not a file, or cannot be read.
         """
-        path = f"{self.path}{os.sep}{name}.py"
+        stem = stem_of(name)
+        path = f"{self.path}{os.sep}{stem}.py"
         try:
             found = os.stat(path)  # noqa: PTH116 - every call runs this; it takes half the time of Path
         except FileNotFoundError:
@@ -99,6 +94,8 @@ class Folder:
             return None
         except OSError as error:
             raise ToolFileError(f"{path} cannot be read: {error.strerror or error}") from error
+        if self._is_of_another_case(stem, found):
+            return None
         if not stat.S_ISREG(found.st_mode):  # reading a pipe would wait for its writer
             raise ToolFileError(f"{path} is not a file")
         return FileStamp(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
@@ -129,6 +126,8 @@ class Folder:
         path = self.file(name)
         try:
             before = _status(path)
+            if before is not None and self._is_of_another_case(path.stem, before):
+                raise FileExistsError(None, "a tool whose name differs only by case has it, and this disk ignores case")
             # Opened before any change: an unreadable folder could not be synced afterwards.
             folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
             try:
@@ -153,7 +152,8 @@ class Folder:
         """
         path = self.file(name)
         try:
-            path.unlink(missing_ok=True)
+            if self.stamp(name) is not None:
+                path.unlink(missing_ok=True)
             Folder.latest_swap = object()
         except OSError as error:
             raise ToolFileError(f"{path} cannot be removed: {error.strerror or error}") from error
@@ -178,7 +178,7 @@ class Folder:
     def _temporary(self, name: str) -> Iterator[tuple[int, Path]]:
         """Yield a locked temporary file in the folder; remove it at the end, unless it was renamed."""
         while True:
-            descriptor, path = tempfile.mkstemp(prefix=f"{_TEMPORARY}{name}-", dir=self.path)
+            descriptor, path = tempfile.mkstemp(prefix=f"{_TEMPORARY}{stem_of(name)}-", dir=self.path)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if os.fstat(descriptor).st_nlink:  # otherwise another process removed it as a leftover before it was locked
                 break
@@ -195,10 +195,20 @@ class Folder:
         try:
             os.fsync(folder)
             # Rollguard never reads bytecode. Another importer of the folder would trust a file of the same second.
-            for stale in (self.path / "__pycache__").glob(f"{name}.*.pyc"):
+            for stale in (self.path / "__pycache__").glob(f"{stem_of(name)}.*.pyc"):
                 stale.unlink(missing_ok=True)
         except OSError as error:
             logger.warning("%s was swapped, but not all was tidied up after it: %s", self.file(name), error)
+
+    def _is_of_another_case(self, stem: str, found: os.stat_result) -> bool:
+        """Return whether a file was found only because the disk ignores case, as those of macOS do by default."""
+        if self._ignores_case is None and stem.swapcase() != stem:
+            try:
+                other = os.stat(f"{self.path}{os.sep}{stem.swapcase()}.py")  # noqa: PTH116
+                self._ignores_case = os.path.samestat(found, other)
+            except OSError:
+                self._ignores_case = False
+        return bool(self._ignores_case) and f"{stem}.py" not in os.listdir(self.path)  # noqa: PTH208
 
     def _stems(self) -> list[str]:
         with self._reading(self.path):
@@ -211,10 +221,6 @@ class Folder:
             yield
         except OSError as error:
             raise ToolFileError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def _may_name(stem: str) -> bool:
-    return len(stem) <= MAX_NAME and _NAME.fullmatch(stem) is not None
 
 
 def _keep_mode_and_owner(descriptor: int, before: os.stat_result | None, path: Path) -> None:

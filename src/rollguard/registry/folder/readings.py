@@ -18,7 +18,7 @@ from rollguard.store import digest
 logger = logger_of(__name__)
 
 _PARSED = 10_000  # forms that are kept
-_READER = f"rules 1, Python {sys.version_info[:2]}"  # count the rules on when `compat.form` changes
+_READER = f"rules 2, Python {sys.version_info[:2]}"  # count the rules on when `compat.form` changes
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from rollguard.errors import InvalidToolName, ToolFileError
+from rollguard.errors import ToolFileError
 from rollguard.model.file_access import FileAccess
 from rollguard.model.log import logger_of
-from rollguard.registry.folder.folder import checked_file_name
+from rollguard.registry.folder.file_names import name_of, stem_of
 
 logger = logger_of(__name__)
 
@@ -71,7 +71,7 @@ def write_entry(
     Raises:
         ToolFileError: the entry cannot be written.
     """
-    path = folder / f"{_PREFIX}{tool_name}.{uuid.uuid4().hex}"
+    path = folder / f"{_PREFIX}{stem_of(tool_name)}.{uuid.uuid4().hex}"
     entry = SwapEntry(tool_name, before, after, live, path)
     try:
         lock = os.fdopen(access.create(path, os.O_WRONLY | os.O_NOFOLLOW), "wb", buffering=0)
@@ -101,13 +101,15 @@ def entries_in(folder: Path, tool_name: str | None = None) -> list[SwapEntry]:
     except OSError as error:
         raise ToolFileError(f"{folder} cannot be read: {error.strerror or error}") from error
     for path in paths:
-        name = path.name.removeprefix(_PREFIX).partition(".")[0]
-        if tool_name in (None, name):
+        name = name_of(path.name.removeprefix(_PREFIX).rpartition(".")[0])
+        if name is None:
+            logger.error("%s is no entry of a swap, and is ignored; remove it", path)
+        elif tool_name in (None, name):
             try:
-                found.append(_read(path, checked_file_name(name)))
+                found.append(_read(path, name))
             except FileNotFoundError:  # the swap was finished at this moment
                 pass
-            except (OSError, InvalidToolName) as error:
+            except OSError as error:
                 logger.error("%s is no entry of a swap, and is ignored; remove it: %s", path, error)
     return [entry for _, entry in sorted(found, key=lambda each: each[0])]
 

@@ -8,24 +8,27 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from rollguard.errors import InvalidInput, StoreError, ToolFileError, ToolLoadError, UnknownTool
+from rollguard.errors import InvalidInput, ToolFileError, ToolLoadError, UnknownTool
 from rollguard.model.log import logger_of
 from rollguard.record.call import IsFailure
 from rollguard.record.call_marks import CallMarks
 from rollguard.record.fork_safety import renew_after_fork
-from rollguard.registry.folder.folder import Folder, checked_file_name
+from rollguard.registry.folder.file_names import checked_file_name
+from rollguard.registry.folder.folder import FileStamp, Folder
 from rollguard.registry.serve.admission import Admission
 from rollguard.registry.serve.load_checks import LoadChecks
 from rollguard.registry.serve.loader import LoadedTool, load
+from rollguard.registry.serve.origins import Origins
 from rollguard.registry.serve.served import Served, subject_of
 from rollguard.sandbox import ChildNotStarted
-from rollguard.store import ExecutionStore, digest
+from rollguard.store import ExecutionStore, Place, digest
 
 logger = logger_of(__name__)
 
 _RACY_NS = 2_000_000_000  # the times of file systems have steps of up to two seconds
 _TOGETHER = 4  # files that `load_all` checks at the same time
 _ASK_AGAIN = 5.0  # seconds until an unknown version is queried again
+_TRIES, _MOMENT = 10, 0.005  # a file that git or an editor replaces is missing for a moment
 
 
 class LiveTools:
@@ -41,6 +44,7 @@ class LiveTools:
         clock: a monotonic clock, in seconds.
         checks: whether code loads; by default those of the folder.
         marks: marks calls in flight; by default none are marked.
+        origins: makes edits versions, and knows which code is not served; by default it makes none.
 
     Raises:
         InvalidInput: `check_every` is not a number of seconds.
@@ -59,15 +63,16 @@ class LiveTools:
         clock: Callable[[], float] = time.monotonic,
         checks: LoadChecks | None = None,
         marks: CallMarks | None = None,
+        origins: Origins | None = None,
     ) -> None:
         if isinstance(check_every, bool) or not isinstance(check_every, int | float) or not check_every >= 0:
             raise InvalidInput(f"check_every: {check_every!r} is not a number of seconds, 0 or more")
         self._folder = folder
-        self._store = store
         self._failure_rules = failure_rules or {}
         self._check_every = check_every
         self._clock = clock
         self._marks = marks
+        self.origins = origins or Origins(folder, store)
         self.before_check: Callable[[], None] | None = None
         self.admission = Admission(folder, store, LoadChecks(folder.path) if checks is None else checks)
         self._served: dict[str, Served] = {}
@@ -82,7 +87,7 @@ class LiveTools:
     def forget_versions(self) -> None:
         """Look up every version again, because the database is another one, and numbers them anew."""
         for served in list(self._served.values()):
-            served.version_number, served.ask_at, served.check_at = None, 0.0, 0.0
+            served.version_number, served.unrecorded, served.ask_at, served.check_at = None, True, 0.0, 0.0
 
     def current(self, name: str) -> Served:
         """Return the present content of the tool's file. It waits until new code was checked.
@@ -116,7 +121,9 @@ class LiveTools:
         swap, now = Folder.latest_swap, self._clock()  # before the file: the next call finds a swap after this line
         served = self._current(name, wait=False)
         served.swap, served.check_at = swap, now + self._check_every
-        if served.version_number is None:
+        if served.unrecorded and now >= served.ask_at:
+            self._record(name, served)
+        if served.unrecorded or served.held_back:
             served.check_at = min(served.check_at, served.ask_at)
         return served
 
@@ -125,14 +132,18 @@ class LiveTools:
         if served is None:
             checked_file_name(name)
         stamp = self._folder.stamp(name)
-        if stamp is None:
-            known = ", ".join(self._folder.names()) or "none"
-            raise UnknownTool(f"there is no tool {name!r} in {self._folder.path}; there are: {known}")
-        if served is None or not served.settled or served.stamp != stamp:
+        if stamp is None and (served is None or served.tool is None):
+            raise self._unknown(name)
+        if served is None or not served.settled or served.stamp != stamp or self._ask_about(served):
             served = self._load(name, wait=wait)
-        if served.version_number is None and self._clock() >= served.ask_at:
-            self._look_up_version(name, served)
         return served
+
+    def _ask_about(self, served: Served) -> bool:
+        return served.held_back and self._clock() >= served.ask_at
+
+    def _unknown(self, name: str) -> UnknownTool:
+        known = ", ".join(self._folder.names()) or "none"
+        return UnknownTool(f"there is no tool {name!r} in {self._folder.path}; there are: {known}")
 
     # --- every file ------------------------------------------------------------------------------------------------
 
@@ -170,7 +181,7 @@ class LiveTools:
     def problems(self) -> dict[str, str]:
         """Return why files are not served as they are now, by name. It reads syntax trees and runs nothing."""
         found = {
-            name: f"{name}.py cannot be a tool's file: a letter first, then letters, digits, '_' and '-'"
+            name: f"{name}.py cannot be a tool's file: use letters, digits, '_', '-' and '.', with '+' for '/'"
             for name in self._folder.misnamed()
         }
         for name in self._folder.names():
@@ -220,17 +231,12 @@ class LiveTools:
 
     def _load_alone(self, name: str, *, wait: bool) -> Served:
         began = time.time_ns()
-        stamp = self._folder.stamp(name)  # before the file is read: the next call finds a later change
-        code = self._folder.read(name)
-        if stamp is None or code is None:
-            raise UnknownTool(f"{name!r} was deleted from {self._folder.path}")
+        known = self._served.get(name)
+        stamp, code = self._read(name, patient=known is not None and known.tool is not None)
         settled = max(stamp.modified_ns, stamp.changed_ns) + _RACY_NS < began
         sha256 = digest(code)
-        known = self._served.get(name)
-        if known is not None and known.sha256 == sha256 and (known.tool is not None or known.stamp == stamp):
-            known.stamp, known.settled, known.refused = stamp, settled, None
-            return known
-        if known is not None and known.refusal_of(sha256) is not None:
+        under_way = known is not None and known.held_back and not settled  # perhaps by a deployment of it
+        if known is not None and not under_way and self._is_the_same(known, stamp, sha256):
             known.stamp, known.settled = stamp, settled
             return known
         if (
@@ -241,19 +247,86 @@ class LiveTools:
         ):
             self._check_later(name, code, sha256)
             return known
-        held = self._try(name, code, sha256)
-        if isinstance(held, ToolLoadError) and known is not None and known.tool is not None:
-            known.stamp, known.settled, known.refused = stamp, settled, (sha256, held)
-            logger.error("%s; the last version that loaded goes on serving", held)
+        place = self.origins.place_of(name, sha256)
+        if place is None and known is not None and known.held_back and known.refusal_of(sha256) is not None:
+            known.ask_at = self._clock() + _ASK_AGAIN
             return known
-        if isinstance(held, ToolLoadError):
-            logger.error("%s", held)
-        served = Served(stamp, settled, sha256, held, subject_of(name, held, self._failure_rules))
-        if self._marks is not None and served.tool is not None:
-            served.mark_calls(self._marks)
+        served = self._chosen(name, stamp, code, sha256, place)
+        served.stamp, served.settled = stamp, settled
         with self._lock:
             self._served[name] = served
         return served
+
+    def _chosen(self, name: str, stamp: FileStamp, code: bytes, sha256: str, place: Place | None) -> Served:
+        """Return what is served from now on: the file's code, or, if it may not be, what is served instead of it."""
+        known = self._served.get(name)
+        refusal = self.origins.refusal(name, stamp, sha256, place)
+        if refusal is None and known is not None and known.tool is not None and known.sha256 == sha256:
+            served = known  # touched, or put back as it was
+        else:
+            held = refusal or self._try(name, code, sha256)
+            if isinstance(held, ToolLoadError):
+                return self._instead(name, sha256, held, place, held_back=refusal is not None)
+            served = self._new(name, sha256, held)
+        served.refused, served.held_back = None, False
+        served.ask_at = 0.0 if place is not None else self._clock() + _ASK_AGAIN
+        served.unrecorded = place is None or place.version_number != place.live or place.live is None
+        if place is not None:
+            served.version_number = place.version_number
+        return served
+
+    def _instead(self, name: str, sha256: str, error: ToolLoadError, place: Place | None, *, held_back: bool) -> Served:
+        """Return what is served although the file holds other code: what was served, or the live version.
+
+        Args:
+            held_back: the code may load, but is in quarantine or is not live; so what was served may not be it.
+        """
+        served, known = None, self._served.get(name)
+        if known is not None and known.tool is not None and known.sha256 != sha256:
+            served = known
+        if served is None or (held_back and place is not None and served.sha256 != place.live_sha256):
+            version = self.origins.live_code(name, place)
+            if version is not None and version.sha256 != sha256:
+                held = self._try(name, version.code, version.sha256)
+                if isinstance(held, LoadedTool):
+                    served = self._new(name, version.sha256, held)
+                    served.version_number, served.unrecorded = version.version_number, False
+        if served is None:
+            logger.error("%s", error)
+            served = self._new(name, sha256, error)
+            served.version_number = None if place is None else place.version_number
+            served.unrecorded, served.ask_at = served.version_number is None, self._clock() + _ASK_AGAIN
+            return served
+        if served.refusal_of(sha256) is None:
+            logger.error("%s; the last version that loaded goes on serving", error)
+        served.refused, served.held_back, served.ask_at = (sha256, error), held_back, self._clock() + _ASK_AGAIN
+        return served
+
+    def _new(self, name: str, sha256: str, held: LoadedTool | ToolLoadError) -> Served:
+        served = Served(
+            stamp=None, settled=False, sha256=sha256, held=held, subject=subject_of(name, held, self._failure_rules)
+        )
+        if self._marks is not None and served.tool is not None:
+            served.mark_calls(self._marks)
+        return served
+
+    def _read(self, name: str, *, patient: bool) -> tuple[FileStamp, bytes]:
+        """Return a file's stamp and content. The file of a tool that is served may be missing for a moment."""
+        for _ in range(_TRIES if patient else 1):
+            stamp = self._folder.stamp(name)  # before the file is read: the next call finds a later change
+            code = None if stamp is None else self._folder.read(name)
+            if stamp is not None and code is not None:
+                return stamp, code
+            if patient:
+                time.sleep(_MOMENT)
+        with self._lock:
+            self._served.pop(name, None)
+        raise self._unknown(name)
+
+    def _is_the_same(self, known: Served, stamp: FileStamp, sha256: str) -> bool:
+        """Return whether a file holds what it held when it was last read, so that nothing has to be asked."""
+        same = known.refusal_of(sha256) is not None or (known.refused is None and known.sha256 == sha256)
+        return same and known.stamp == stamp and not self._ask_about(known)
 
     def _try(self, name: str, code: bytes, sha256: str) -> LoadedTool | ToolLoadError:
         """Return the tool of code that may be run, after it loaded in a child process."""
@@ -308,14 +381,18 @@ class LiveTools:
             else:
                 self._checking[name] = thread
 
-    def _look_up_version(self, name: str, served: Served) -> None:
-        """Query the version of this code. Calls do not wait for the query while the version is unknown."""
-        try:
-            version = self._store.versions.find(name, served.sha256)
-        except StoreError as error:
-            logger.warning("the version of %s is not known yet: %s", name, error)
-            version = None
+    def _record(self, name: str, served: Served) -> None:
+        """Find out the version of code that is called; code that was edited in place becomes one."""
         served.ask_at = self._clock() + _ASK_AGAIN
-        served.version_number = version.version_number if version else None
-        if version is not None and served.tool is None:  # what is unknown by its syntax tree may be deployed by now
-            served.stamp, served.settled = None, False
+        place = self.origins.place_of(name, served.sha256)
+        if served.tool is None or place is None or not self.origins.records(name):
+            served.version_number = None if place is None else place.version_number
+            served.unrecorded = served.version_number is None
+            if served.tool is None and not served.unrecorded:  # unknown by its syntax tree, and deployed by now
+                served.stamp, served.settled = None, False
+            return
+        with contextlib.suppress(UnknownTool, ToolFileError):
+            stamp, code = self._read(name, patient=False)
+            if digest(code) == served.sha256:
+                served.version_number = self.origins.version_of(name, stamp, code, place)
+                served.unrecorded = served.version_number is None

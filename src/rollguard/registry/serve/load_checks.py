@@ -10,9 +10,11 @@ import threading
 from dataclasses import asdict
 from pathlib import Path
 
+from rollguard.compat import function_name
 from rollguard.model.file_access import FileAccess
 from rollguard.model.log import logger_of
 from rollguard.record.fork_safety import renew_after_fork
+from rollguard.registry.folder.file_names import stem_of
 from rollguard.sandbox import DEADLINE, ToolCheck, check_tool
 
 logger = logger_of(__name__)
@@ -73,7 +75,9 @@ class LoadChecks:
             found = self.known(name, sha256)
             if found is None:
                 with self._at_once:
-                    found = check_tool(name, code, self._folder / f"{name}.py", deadline=self._deadline)
+                    found = check_tool(
+                        function_name(name), code, self._folder / f"{stem_of(name)}.py", deadline=self._deadline
+                    )
                 self.keep(name, sha256, found)
         with self._lock:
             self._locks.pop(key, None)
@@ -95,7 +99,7 @@ class LoadChecks:
 
     def _read(self, name: str) -> dict[str, ToolCheck]:
         try:
-            with (self._directory / f"{name}.json").open("rb") as file:
+            with (self._directory / f"{stem_of(name)}.json").open("rb") as file:
                 kept = json.loads(file.read())
             if kept["interpreter"] != _INTERPRETER:
                 return {}
@@ -126,7 +130,7 @@ class LoadChecks:
         try:
             content = json.dumps({"interpreter": _INTERPRETER, "checks": newest})
             self._access.make_folder(self._directory.parent)
-            self._access.write_whole(self._directory / f"{name}.json", content.encode())
+            self._access.write_whole(self._directory / f"{stem_of(name)}.json", content.encode())
         except OSError as error:
             logger.debug("what is known of %s cannot be written, so only this process knows it: %s", name, error)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rollguard.compat import function_name
 from rollguard.errors import ToolLoadError
 from rollguard.record.call import IsFailure
 from rollguard.record.decorator import mark_of
@@ -27,7 +28,7 @@ class LoadedTool:
     """A tool ready to be called. It does not change with its file, so calls in flight finish on it.
 
     Attributes:
-        name: the file's name without `.py`.
+        name: the tool's name.
         function: what a call runs.
         sha256: hash of the code it was loaded from.
         is_async: whether `function` is an async function.
@@ -62,11 +63,12 @@ def load(name: str, code: bytes, path: Path, sha256: str) -> LoadedTool:
         ToolLoadError: the code does not compile, fails when it runs, or has no tool or several.
     """
     # A unique name, because two versions may be loaded. Without a dot: pickle imports the part before one.
-    module_name = f"rollguard_tool_{name.replace('-', '_')}_{next(_serial)}"
+    wanted = function_name(name)
+    module_name = f"rollguard_tool_{wanted}_{next(_serial)}"
     linecache.cache.pop(str(path), None)  # so that a traceback shows this version's lines
     try:
         module = run_module(module_name, code, str(path))
-        tool = _tool_of(find_tool(module, name, mark_of), name, sha256, module)
+        tool = _tool_of(find_tool(module, wanted, mark_of), name, sha256, module)
     except BaseException as error:  # a tool's module may raise anything, SystemExit too; it must not end the agent
         sys.modules.pop(module_name, None)
         if isinstance(error, NotATool):

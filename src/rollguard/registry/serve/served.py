@@ -24,9 +24,11 @@ class Served:
             written again at the same file system time, with the same inode.
         held: the tool, or its error.
         subject: what a call of it runs.
-        refused: newer code in the file that does not load: its hash, and why. The tool before it goes on serving.
+        refused: code in the file that is not served: its hash, and why. Another version of the tool is served.
+        held_back: whether the code that is not served may be served later: it is in quarantine, or is not live.
         version_number: the version of the file's code; None if it is unknown, or not a version.
-        ask_at: when to query an unknown version (by the monotonic clock).
+        unrecorded: whether its code may be no version, or one that has to go live because the file was edited.
+        ask_at: when to record it, or to ask whether other code is still held back (by the monotonic clock).
         swap: `Folder.latest_swap` before the file was last checked.
         check_at: when to check the file although this process made no swap since (by the monotonic clock).
     """
@@ -37,7 +39,9 @@ class Served:
     held: LoadedTool | ToolLoadError
     subject: Subject
     refused: tuple[str, ToolLoadError] | None = None
+    held_back: bool = False
     version_number: int | None = None
+    unrecorded: bool = True
     ask_at: float = 0.0
     swap: object = None
     check_at: float = 0.0

@@ -69,7 +69,7 @@ class Beginning:
         self.session = start(
             connection,
             deployment.tool_name,
-            deployment.deployed_at,
+            deployment.monitored_from,
             self._rules,
             version_number=deployment.version_number,
             notes=None,

@@ -51,6 +51,7 @@ tool_deployments = Table(
     Column("ended_at", UTCDateTime),
     Column("ended_by", String(20), comment="what took its place: a deployment or a rollback"),
     Column("kind", String(20), nullable=False, server_default="deployment"),
+    Column("edit_began_at", UTCDateTime, comment="of an edit in the folder: when the first of its saves was served"),
     CheckConstraint("(ended_at IS NULL) = (ended_by IS NULL)", name="ended"),
     CheckConstraint("ended_by IN ('deployment', 'rollback')", name="ended_by"),
     CheckConstraint("kind IN ('deployment', 'rollback')", name="kind"),

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 
 from rollguard.errors import DeploymentConflict, InvalidInput, UnknownVersion
 from rollguard.model.names import checked_tool_name
-from rollguard.model.version import Deployment, Version
+from rollguard.model.version import Deployment, Version, last_good
 from rollguard.store import rollback_states
 from rollguard.store.database.engine import Database
 from rollguard.store.schema import deployment_monitoring, deployment_rollbacks
@@ -41,17 +41,7 @@ _VERSION = (
     v.c.parent_version,
     v.c.created_at,
 )
-_DEPLOYMENT = (
-    d.c.deployment_id,
-    d.c.tool_name,
-    d.c.version_number,
-    d.c.deployed_at,
-    d.c.deployed_by,
-    d.c.reason,
-    d.c.ended_at,
-    d.c.ended_by,
-    d.c.kind,
-)
+_DEPLOYMENT = tuple(d.c[name] for name in Deployment.__dataclass_fields__)
 
 
 def digest(code: bytes) -> str:
@@ -174,7 +164,7 @@ class Versions:
                 parent_version = now_live.version_number if now_live else None
             else:
                 _get(connection, tool_name, parent_version)
-            return _add(
+            return insert(
                 connection,
                 tool_name,
                 code,
@@ -230,7 +220,7 @@ class Versions:
                 reason=reason,
                 ended_by="deployment",
             )
-            _supersede(connection, tool_name, after, deployed_at)
+            supersede(connection, tool_name, after, deployed_at)
             if begin is not None:
                 begin(connection, after)
             swap(version)
@@ -258,14 +248,8 @@ def deployments(connection: Connection, tool_name: str) -> list[Deployment]:
 
 def previous_good(connection: Connection, tool_name: str, version_number: int) -> int | None:
     """Return the last version live before `version_number` that was not rolled back and is in no quarantine."""
-    seen = {version_number, *quarantine.versions_in(connection, tool_name)}
-    for deployment in deployments(connection, tool_name):
-        if deployment.version_number in seen:
-            continue
-        seen.add(deployment.version_number)
-        if deployment.ended_by != "rollback":
-            return deployment.version_number
-    return None
+    not_one_of = {version_number, *quarantine.versions_in(connection, tool_name)}
+    return last_good(deployments(connection, tool_name), not_one_of=not_one_of)
 
 
 def move_pointer(
@@ -277,6 +261,7 @@ def move_pointer(
     by: str,
     reason: str | None,
     ended_by: str,
+    edit_began_at: datetime | None = None,
 ) -> Deployment:
     """End the live deployment, if there is one, and make `version_number` live. The caller holds the tool's lock.
 
@@ -295,6 +280,7 @@ def move_pointer(
             deployed_by=by,
             reason=reason,
             kind=ended_by,
+            edit_began_at=edit_began_at,
         )
         .returning(*_DEPLOYMENT)
     ).one()
@@ -345,7 +331,7 @@ def _has_versions(connection: Connection, tool_name: str) -> bool:
     return connection.scalar(made) is not None
 
 
-def _add(
+def insert(
     connection: Connection,
     tool_name: str,
     code: bytes,
@@ -356,6 +342,7 @@ def _add(
     parent_version: int | None,
     now: datetime,
 ) -> Version:
+    """Store a version like `Versions.add`. The caller holds the tool's lock."""
     sha256 = digest(code)
     known = find(connection, tool_name, sha256)
     if known is not None:
@@ -379,7 +366,7 @@ def _add(
     return Version(*row)
 
 
-def _supersede(connection: Connection, tool_name: str, deployment: Deployment, at: datetime) -> None:
+def supersede(connection: Connection, tool_name: str, deployment: Deployment, at: datetime) -> None:
     """Close what belongs to the version that is no longer live: its session, and a rollback that is not over."""
     m, r = deployment_monitoring, deployment_rollbacks
     connection.execute(
@@ -388,7 +375,9 @@ def _supersede(connection: Connection, tool_name: str, deployment: Deployment, a
         .values(
             status="superseded",
             completed_at=sa.case((m.c.monitoring_started_at > at, m.c.monitoring_started_at), else_=at),
-            notes=f"version {deployment.version_number} was deployed by {deployment.deployed_by}",
+            notes=f"version {deployment.version_number} was deployed by {deployment.deployed_by}"
+            if deployment.edit_began_at is None
+            else f"version {deployment.version_number} was saved in the folder",
         )
     )
     rollback_states.overtake(

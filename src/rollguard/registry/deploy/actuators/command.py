@@ -14,6 +14,7 @@ from typing import IO
 
 from rollguard.errors import ActuatorFailed, InvalidInput
 from rollguard.registry.deploy.actuators.actuator import Request
+from rollguard.registry.folder.file_names import stem_of
 
 _TAIL = 16_384  # the last bytes of the output, which are read
 _MOST = 64 * 1024 * 1024  # most bytes of output, so that a faulty program does not fill the disk
@@ -24,8 +25,9 @@ class CommandActuator:
     """Runs a program, without a shell. Only exit code 0, in time, acknowledges.
 
     The code is in a file that `{file}` names, and on stdin. `{tool}`, `{version}`, `{sha256}`, `{action}`, `{key}` and
-    `{sequence}` are replaced by the values of the request (see `Request`), also inside an argument. The program and its
-    children are killed when its time is over, or when it has printed more than 64 MiB.
+    `{sequence}` are replaced by the values of the request (see `Request`), also inside an argument. `{stem}` is the
+    tool's name as a file of the folder has it: it leads into no other folder. The name itself may, as it may hold `/`.
+    The program and its children are killed when its time is over, or when it has printed more than 64 MiB.
 
     Args:
         arguments: the program and its arguments.
@@ -95,6 +97,7 @@ class CommandActuator:
 def _values(request: Request, code: Path) -> Mapping[str, str]:
     return {
         "{tool}": request.version.tool_name,
+        "{stem}": stem_of(request.version.tool_name),
         "{version}": str(request.version.version_number),
         "{sha256}": request.version.sha256,
         "{action}": request.action,
