@@ -44,6 +44,7 @@ class DeploymentMonitor:
         min_executions: executions that both windows need before they are compared.
         tool_overrides: for a tool's name, the rules that differ for it.
         notifiers: channels that are notified of rollbacks and warnings; by default the log.
+        notify_parameters: whether notifications show what failed calls were given.
         rules: any other field of `rollguard.judge.Rules`, such as `decision="evidence"` or `alpha=0.01`.
 
     Attributes:
@@ -66,6 +67,7 @@ class DeploymentMonitor:
         *,
         tool_overrides: Mapping[str, Mapping[str, Any]] | None = None,
         notifiers: Sequence[Notifier] | None = None,
+        notify_parameters: bool = False,
         **rules: Any,
     ) -> None:
         self.store = execution_store
@@ -80,7 +82,7 @@ class DeploymentMonitor:
         self._rules_of = {name: self.rules.with_overrides(values) for name, values in overrides.items()}
         self.runner = RollbackRunner(execution_store, tool_registry)
         channels = [LogNotifier()] if notifiers is None else checked_all("notifiers", notifiers, "name", "notify")
-        self.dispatcher = Dispatcher(execution_store, channels)
+        self.dispatcher = Dispatcher(execution_store, channels, parameters=notify_parameters)
         self._checker = Checker(execution_store, tool_registry.recorder)
         self._actions = Actions(execution_store, self.runner)
         self.session_checks = SessionChecks(execution_store, self._checker, self._actions)

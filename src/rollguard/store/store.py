@@ -11,6 +11,7 @@ from rollguard.errors import InvalidInput, StoreUnavailable
 from rollguard.model.file_access import FileAccess
 from rollguard.model.given import checked_now
 from rollguard.model.log import logger_of
+from rollguard.model.redaction import DEFAULT, Redaction
 from rollguard.store.database.change_feed import Arrivals, arrivals_in
 from rollguard.store.database.engine import Database
 from rollguard.store.executions.executions import Executions
@@ -42,6 +43,7 @@ class ExecutionStore:
         store_payloads: False keeps no parameters and no results.
         payload_limit: the largest JSON, in bytes, of parameters or a result that is kept whole.
         redact: called as `redact(tool_name, "parameters" or "result", value)`; what it returns is kept.
+        redaction: which names and texts are secrets, in parameters, results and errors.
         busy_timeout: seconds to wait for another process's lock: of the database on SQLite, of a tool on PostgreSQL.
         must_answer: False opens a store whose database is away. Its schema is made or checked at its first use.
         retention_days: how long `tidy` keeps raw executions, 1 to 3650; 0 is for ever. Rollups and history stay.
@@ -63,6 +65,7 @@ class ExecutionStore:
         store_payloads: bool = True,
         payload_limit: int = 16_384,
         redact: Redact | None = None,
+        redaction: Redaction = DEFAULT,
         busy_timeout: float = 5.0,
         retention_days: int = 30,
         file_access: FileAccess = FileAccess.OWNER,
@@ -79,7 +82,8 @@ class ExecutionStore:
             logger.warning("the database is used when it answers: %s", error)
             self.database.before_first_use(partial(migrate, self.database))
         self.database.check_replaced = lambda thorough: check_replaced(url, busy_timeout, thorough=thorough)
-        self.executions = Executions(self.database, Payloads(store_payloads, payload_limit, redact))
+        self.executions = Executions(self.database, Payloads(store_payloads, payload_limit, redact, redaction))
+        self.redaction = redaction
         self.versions = Versions(self.database)
         self.pointers = Pointers(self.database)
         self.sessions = Sessions(self.database)

@@ -49,9 +49,17 @@ class Executions:
         """
         return complete(checked([execution])[0], self._payloads)
 
-    def encoded(self, tool_name: str, what: str, value: Any) -> str | None:
-        """Return parameters or a result as they are stored: JSON, redacted, cut to the limit; None for no value."""
-        return self._payloads.encode(tool_name, what, value)
+    def encoded(self, tool_name: str, what: str, value: Any, left_out: Iterable[Any] = ()) -> str | None:
+        """Return parameters or a result as they are stored: JSON, redacted, cut to the limit; None for no value.
+
+        Args:
+            left_out: values beside it that are not stored, and may not be in the call's error either.
+        """
+        return self._payloads.encode(tool_name, what, value, left_out)
+
+    def error_text(self, text: str, parameters: str | None) -> str:
+        """Return the text of a call's error as it is stored: redacted, beside its encoded parameters."""
+        return self._payloads.error(text, parameters)
 
     def write(self, executions: Iterable[Execution], *, durable: bool = False) -> int:
         """Write complete executions, all or none. One whose `execution_id` is already stored changes nothing.
