@@ -129,7 +129,10 @@ def _is_injected(annotation: Any) -> bool:
         return bool(options) and all(map(_is_injected, options))
     annotation = getattr(annotation, "__value__", annotation)  # of `type X = ...`
     kind: Any = get_origin(annotation) or annotation
-    return isinstance(kind, type) and not has_json(kind)
+    if not isinstance(kind, type):
+        return False
+    inside = get_args(annotation) if kind.__module__ in _PLAIN_MODULES else ()
+    return not has_json(kind) or any(map(_is_injected, inside))
 
 
 def _class_of(mark: Any) -> Any:

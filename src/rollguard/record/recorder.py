@@ -151,7 +151,7 @@ class Recorder:
     def given(self, tool_name: str, kept: Kept, parameters: dict[str, Any]) -> str | None:
         """Return the parameters of a call as they are stored: those that are recorded, encoded now."""
         recorded, left_out = kept.parted(parameters)
-        return self._store.executions.encoded(tool_name, "parameters", recorded or None, left_out)
+        return self._store.executions.encoded(tool_name, "parameters", recorded, left_out)
 
     def error_text(self, error: BaseException | str, given: str | None) -> str:
         """Return the text of a call's error as it is stored: redacted, beside its encoded parameters."""

@@ -13,7 +13,7 @@ import math
 import numbers
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, field, is_dataclass
 from itertools import islice
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
@@ -69,6 +69,13 @@ class Payloads:
     max_bytes: int = 16_384
     redact: Redact | None = None
     redaction: Redaction = DEFAULT
+    _quick: bool = field(init=False)
+    _known: set[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        quick = self.keep and self.redact is None and not self.redaction.patterned
+        object.__setattr__(self, "_quick", quick)
+        object.__setattr__(self, "_known", self.redaction.known_names)
 
     def encode(self, tool_name: str, what: str, value: Any, left_out: Iterable[Any] = ()) -> str | None:
         """Return `value` as JSON text in ASCII, or None if there is nothing to store. Raise nothing, change nothing.
@@ -76,7 +83,7 @@ class Payloads:
         Args:
             left_out: values beside it that are not stored, and may not be in the error of the same call either.
         """
-        if type(value) is dict and not left_out and self._is_plain(value):
+        if self._quick and type(value) is dict and not left_out and self._is_plain(value):
             try:
                 whole = "".join(_chunks(value, 0))
             except (ValueError, RuntimeError):  # NaN, a number of too many digits, changed by a thread
@@ -95,9 +102,9 @@ class Payloads:
 
     def _is_plain(self, value: dict[Any, Any]) -> bool:
         """Return whether parameters are small, JSON as they are, and hold nothing to redact: most are so."""
-        if not self.keep or self.redact is not None or self.redaction.patterned or len(value) > _FEW:
+        if len(value) > _FEW:
             return False
-        known, room = self.redaction.known_names, self.max_bytes
+        known, room = self._known, self.max_bytes
         for name, item in value.items():
             kind = type(item)
             if kind is str:
