@@ -8,7 +8,8 @@ from typing import Any
 
 from rollguard.errors import InvalidInput, StoreError
 from rollguard.judge import Rules
-from rollguard.model.given import checked_all, checked_mapping, checked_now
+from rollguard.judge.rules import understood
+from rollguard.model.given import checked_all, checked_mapping, checked_now, checked_session_id, understood_time
 from rollguard.model.log import logger_of
 from rollguard.model.names import checked_tool_name
 from rollguard.model.rollback import Rollback
@@ -72,9 +73,13 @@ class DeploymentMonitor:
     ) -> None:
         self.store = execution_store
         self.registry = tool_registry
-        self.rules = Rules(
-            monitoring_window_hours, baseline_window_days, regression_threshold, min_executions
-        ).with_overrides(rules)
+        of_the_contract = {
+            "monitoring_window_hours": monitoring_window_hours,
+            "baseline_window_days": baseline_window_days,
+            "regression_threshold": regression_threshold,
+            "min_executions": min_executions,
+        }
+        self.rules = Rules(**understood(of_the_contract)).with_overrides(rules)
         overrides = {
             name: checked_mapping(f"tool_overrides.{name}", values)
             for name, values in checked_mapping("tool_overrides", tool_overrides).items()
@@ -92,7 +97,7 @@ class DeploymentMonitor:
     def start_monitoring(
         self,
         tool_name: str,
-        deployment_time: datetime,
+        deployment_time: datetime | str,
         *,
         version: int | None = None,
         notes: str | None = None,
@@ -103,8 +108,8 @@ class DeploymentMonitor:
 
         Args:
             tool_name: the tool that was deployed.
-            deployment_time: when it was deployed. An execution at exactly this time is current. A naive datetime is
-                local time.
+            deployment_time: when it was deployed, also as a text in ISO 8601. An execution at exactly this time is
+                current. Without a zone it is local time.
             version: the version to monitor; by default the live one.
             notes: any text to keep with the session.
             overrides: any field of `rollguard.judge.Rules`, for this session alone.
@@ -124,7 +129,7 @@ class DeploymentMonitor:
         return session.session_id
 
     def watch(
-        self, tool_name: str, deployment_time: datetime | None = None, *, now: datetime | None = None
+        self, tool_name: str, deployment_time: datetime | str | None = None, *, now: datetime | None = None
     ) -> Beginning:
         """Return a session that `ToolRegistry.deploy` starts together with a deployment.
 
@@ -163,22 +168,24 @@ class DeploymentMonitor:
         """Return the active sessions, oldest first."""
         return self.store.sessions.active()
 
-    def get_session(self, session_id: int) -> Session:
+    def get_session(self, session_id: int | str) -> Session:
         """Return one session, in any status. Raise `UnknownSession` if it does not exist."""
-        return self.store.sessions.get(_checked_session_id(session_id))
+        return self.store.sessions.get(checked_session_id(session_id))
 
-    def cancel_monitoring(self, session_id: int, reason: str = "cancelled", *, now: datetime | None = None) -> Session:
+    def cancel_monitoring(
+        self, session_id: int | str, reason: str = "cancelled", *, now: datetime | None = None
+    ) -> Session:
         """Stop monitoring a deployment at an operator's request. A rollback that is not carried out yet is called off.
 
         Raises:
             UnknownSession: there is none with that id.
             SessionClosed: it is no longer active.
         """
-        return self.store.sessions.cancel(_checked_session_id(session_id), notes=reason, now=moment_of(now))
+        return self.store.sessions.cancel(checked_session_id(session_id), notes=reason, now=moment_of(now))
 
     # --- checking --------------------------------------------------------------------------------------------------
 
-    def check_health(self, tool_name: str, session_id: int, *, now: datetime | None = None) -> dict[str, Any]:
+    def check_health(self, tool_name: str, session_id: int | str, *, now: datetime | None = None) -> dict[str, Any]:
         """Compare the executions since the deployment with those before it, and store the result.
 
         It rolls nothing back. The check of a session that is no longer active is not stored.
@@ -198,7 +205,7 @@ class DeploymentMonitor:
         return self._checker.check([self._session_of(tool_name, session_id)], moment_of(now))[0].to_dict()
 
     def auto_rollback_if_needed(
-        self, tool_name: str, session_id: int, *, now: datetime | None = None
+        self, tool_name: str, session_id: int | str, *, now: datetime | None = None
     ) -> dict[str, Any]:
         """Check the deployment, roll it back if it made its tool worse, and complete the session after its window.
 
@@ -217,9 +224,9 @@ class DeploymentMonitor:
         self.dispatcher.deliver(moment)
         return taken.to_dict()
 
-    def explain(self, session_id: int) -> dict[str, Any]:
+    def explain(self, session_id: int | str) -> dict[str, Any]:
         """Return why a deployment was, or was not, rolled back; see `rollguard.monitor.explain.explain`."""
-        return explain(self.store, _checked_session_id(session_id))
+        return explain(self.store, checked_session_id(session_id))
 
     # --- rolling back ----------------------------------------------------------------------------------------------
 
@@ -249,7 +256,7 @@ class DeploymentMonitor:
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
-    def _session_of(self, tool_name: str, session_id: int) -> Session:
+    def _session_of(self, tool_name: str, session_id: int | str) -> Session:
         session = self.get_session(session_id)
         if session.tool_name != tool_name:
             raise InvalidInput(f"session {session_id} watches {session.tool_name}, not {tool_name}")
@@ -257,8 +264,8 @@ class DeploymentMonitor:
 
 
 def _checked_time(deployment_time: object, now: datetime) -> datetime:
-    if not isinstance(deployment_time, datetime):  # not even None, which is now elsewhere
-        raise InvalidInput(f"deployment_time: {deployment_time!r} is not a datetime")
+    if not isinstance(understood_time(deployment_time), datetime):  # not even None, which is now elsewhere
+        raise InvalidInput(f"deployment_time: {deployment_time!r} is not a datetime, nor a time in ISO 8601")
     moment = checked_now(deployment_time, "deployment_time")
     if moment > now + _FUTURE:
         raise InvalidInput(
@@ -266,9 +273,3 @@ def _checked_time(deployment_time: object, now: datetime) -> datetime:
             "for UTC give datetime.now(timezone.utc)"
         )
     return moment
-
-
-def _checked_session_id(session_id: object) -> int:
-    if isinstance(session_id, bool) or not isinstance(session_id, int) or not 0 < session_id < 2**31:
-        raise InvalidInput(f"session_id: {session_id!r} is not a session's number, as start_monitoring returns it")
-    return session_id

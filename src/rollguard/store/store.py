@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Self
+from uuid import UUID
 
 from rollguard.errors import InvalidInput, StoreUnavailable
 from rollguard.model.file_access import FileAccess
@@ -98,28 +99,28 @@ class ExecutionStore:
         self,
         *,
         tool_name: str,
-        success: bool,
-        duration_ms: float | None = None,
+        success: bool | int,
+        duration_ms: float | timedelta | None = None,
         error: str | BaseException | None = None,
         error_type: str | None = None,
         parameters: Any = None,
         result: Any = None,
-        executed_at: datetime | None = None,
+        executed_at: datetime | str | None = None,
         version_number: int | None = None,
-        execution_id: str | None = None,
-        request_id: str | None = None,
+        execution_id: str | UUID | int | None = None,
+        request_id: str | UUID | int | None = None,
     ) -> str:
-        """Record one call of a tool.
+        """Record one call of a tool. Numbers may be of any class, such as numpy's.
 
         Args:
             tool_name: 1 to 255 printable characters.
-            success: whether the call succeeded.
-            duration_ms: how long it took, in milliseconds.
+            success: whether the call succeeded; 1 and 0 mean the same as True and False.
+            duration_ms: how long it took: milliseconds, or a `timedelta`.
             error: what went wrong: the exception, or text that may begin with the error's type.
             error_type: the error's type, if `error` does not say it.
             parameters: what the tool was called with; any value, kept as JSON.
             result: what it returned; any value, kept as JSON.
-            executed_at: when the call began; now by default. A naive datetime is local time.
+            executed_at: when the call began; now by default. Also a text in ISO 8601. Without a zone it is local time.
             version_number: the version that ran; without it the execution counts by its time.
             execution_id: the caller's id of this call; writing the same id again changes nothing.
             request_id: what the call was made for; calls of a tool that share one count once, with the last outcome.
