@@ -71,6 +71,7 @@ class Rollguard:
             retention_days=settings.record.retention_days,
             file_access=settings.file_access,
             must_answer=must_answer,
+            schema=settings.schema,
         )
         try:
             self.registry = ToolRegistry(

@@ -147,7 +147,7 @@ _SECTIONS: dict[str, type[_Section]] = {
     "record": RecordSettings,
     "notify": NotifySettings,
 }
-_TEXTS = ("database", "tools_dir")
+_TEXTS = ("database", "tools_dir", "schema")
 _TOP = (*_TEXTS, "follow", "file_access")
 _SECRET = frozenset(
     {"database", "notify", "webhook_urls", "command", "url", "secret", "patterns"}
@@ -169,6 +169,7 @@ class Settings:
         failure_rules: for a tool's name, which returned results count as failures (`[tools.NAME.failure]`).
         actuators: for a tool's name, what makes its versions live (`[tools.NAME.actuator]`).
         file: the file that was read, or None.
+        schema: the PostgreSQL schema that holds the store; None leaves it to the URL and the server.
     """
 
     database: str = field(default="sqlite:///rollguard.db", repr=False)
@@ -183,6 +184,7 @@ class Settings:
     failure_rules: Mapping[str, FailureRule] = field(default_factory=dict)
     actuators: Mapping[str, ActuatorSettings] = field(default_factory=dict)
     file: Path | None = None
+    schema: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -300,6 +302,7 @@ def _settings(values: dict[str, Any], file: Path | None, environ: Mapping[str, s
     sections: dict[str, Any] = {name: _checked(name, _table(name, values), model) for name, model in _SECTIONS.items()}
     return Settings(
         database=values.get("database", Settings.database),
+        schema=values.get("schema"),
         tools_dir=Path(values.get("tools_dir", Settings.tools_dir)),
         follow=values.get("follow", Settings.follow),
         file_access=FileAccess(access),

@@ -156,6 +156,8 @@ def _spool_of(store: ExecutionStore) -> Path:
     database = store.database
     folder = Path.cwd() if database.path is None else database.path.parent
     identity = str(database) if database.path is None else database.path.name
+    if (options := database.url.normalized_query.get("options")) is not None:  # they may name another schema
+        identity += str(options)
     return folder / ".rollguard" / f"spool-{hashlib.sha256(identity.encode()).hexdigest()[:12]}.jsonl"
 
 

@@ -49,10 +49,12 @@ class ExecutionStore:
         must_answer: False opens a store whose database is away. Its schema is made or checked at its first use.
         retention_days: how long `tidy` keeps raw executions, 1 to 3650; 0 is for ever. Rollups and history stay.
         file_access: who may read a SQLite file that is created.
+        schema: the PostgreSQL schema that holds the store, created if it does not exist; by default the first of the
+            search path that the URL's `options`, the user or the server give.
 
     Raises:
         InvalidInput: the URL cannot be understood.
-        InvalidSetting: `retention_days` is out of its range.
+        InvalidSetting: `retention_days` is out of its range, or `schema` is none.
         SchemaTooNew: a newer Rollguard has written the database.
         SchemaTooOld: a Rollguard from before the first release has written the database.
         NotARollguardStore: the file or the database holds something else.
@@ -71,8 +73,9 @@ class ExecutionStore:
         retention_days: int = 30,
         file_access: FileAccess = FileAccess.OWNER,
         must_answer: bool = True,
+        schema: str | None = None,
     ) -> None:
-        self.database = Database(url, busy_timeout=busy_timeout, access=file_access)
+        self.database = Database(url, busy_timeout=busy_timeout, access=file_access, schema=schema)
         self.retention = Retention(self.database, retention_days)
         try:
             migrate(self.database)
