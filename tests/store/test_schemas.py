@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -42,7 +43,9 @@ def test_two_schemas_of_one_database(postgres_url: str) -> None:
         a.store_tool_executions({"tool_name": "in_a", "success": True, "executed_at": NOW} for _ in range(20))
         assert (names(a), names(odd)) == (["in_a"], ["in_odd"])
         assert str(odd.database).endswith(f"(schema {ODD})")
-        assert Checkup(postgres_url, schema="a").schema()[0] == Checkup(postgres_url, schema="a").schema()[1]
+        with closing(Checkup(postgres_url, schema=ODD)) as checkup:
+            present, needed = checkup.schema()
+            assert present == needed
         assert _spool_of(a) != _spool_of(odd)
     assert "tool_executions" in tables_of(postgres_url, "a") & tables_of(postgres_url, ODD)
     assert tables_of(postgres_url, "public") == set()
