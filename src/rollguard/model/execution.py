@@ -21,6 +21,7 @@ from rollguard.model.given import (
     understood_truth,
 )
 from rollguard.model.names import checked_id, checked_tool_name
+from rollguard.model.tags import tags_text
 
 # Pydantic takes whatever has `__float__`, even nanoseconds of numpy as milliseconds.
 _PLAIN_NUMBER = GetPydanticSchema(
@@ -63,6 +64,7 @@ class Execution(NamedTuple):
         version_number: the version that ran; None counts by time.
         execution_id: the id of this call: the caller's, or one that Rollguard makes.
         request_id: what the call was made for.
+        tags: the caller's own tags, as JSON; given as a mapping.
     """
 
     tool_name: Annotated[str, PlainValidator(checked_tool_name)]
@@ -81,6 +83,7 @@ class Execution(NamedTuple):
     version_number: Annotated[int | None, Field(strict=True, ge=1, lt=2**31), "a version's number, 1 or more"] = None
     execution_id: Annotated[str, PlainValidator(partial(checked_id, "execution_id"))] | None = None
     request_id: Annotated[str, PlainValidator(partial(checked_id, "request_id"))] | None = None
+    tags: Annotated[str | None, PlainValidator(tags_text)] | None = None
 
 
 FIELDS = Execution._fields

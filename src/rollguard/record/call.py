@@ -10,7 +10,7 @@ from types import CoroutineType
 from typing import Any
 
 from rollguard.model.log import logger_of
-from rollguard.record import Recorder, request_id
+from rollguard.record import Recorder, current_tags, request_id
 from rollguard.record.kept import KEPT, Kept
 from rollguard.sandbox.tool_file import describe
 
@@ -41,11 +41,11 @@ class Subject:
 class Call:
     """One call under way: its parameters, start, version and request."""
 
-    __slots__ = ("_began", "_clock", "_given", "_recorder", "_request", "_version", "subject")
+    __slots__ = ("_began", "_clock", "_given", "_recorder", "_request", "_tags", "_version", "subject")
 
     def __init__(self, recorder: Recorder, subject: Subject, version: int | None, given: str | None) -> None:
         self._recorder, self.subject, self._version, self._given = recorder, subject, version, given
-        self._request = request_id()
+        self._request, self._tags = request_id(), current_tags()
         self.begin()
 
     def begin(self) -> None:
@@ -87,6 +87,7 @@ class Call:
                 self._version,
                 None,
                 self._request,
+                self._tags,
             )
         )
 
@@ -122,7 +123,8 @@ def run(
         raise
     duration_ms = (time.perf_counter() - clock) * 1000.0
     if result is None and not subject.judges:
-        recorder.note((subject.name, True, duration_ms, None, None, given, None, began, version, None, request_id()))
+        about = request_id(), current_tags()
+        recorder.note((subject.name, True, duration_ms, None, None, given, None, began, version, None, *about))
         return None
     call = Call(recorder, subject, version, given)
     call.began_at(began, clock)

@@ -16,6 +16,7 @@ from rollguard.model.redaction import DEFAULT, Redaction
 from rollguard.store.database.change_feed import Arrivals, arrivals_in
 from rollguard.store.database.engine import Database
 from rollguard.store.executions.executions import Executions
+from rollguard.store.executions.listing import Listing
 from rollguard.store.executions.payloads import Payloads, Redact
 from rollguard.store.monitoring.sessions import Sessions
 from rollguard.store.monitoring.watchers import Watchers
@@ -88,6 +89,7 @@ class ExecutionStore:
         self.database.check_replaced = lambda thorough: check_replaced(url, busy_timeout, thorough=thorough)
         self.executions = Executions(self.database, Payloads(store_payloads, payload_limit, redact, redaction))
         self.redaction = redaction
+        self.listing = Listing(self.database)
         self.versions = Versions(self.database)
         self.pointers = Pointers(self.database)
         self.sessions = Sessions(self.database)
@@ -112,6 +114,7 @@ class ExecutionStore:
         version_number: int | None = None,
         execution_id: str | UUID | int | None = None,
         request_id: str | UUID | int | None = None,
+        tags: Mapping[str, Any] | None = None,
     ) -> str:
         """Record one call of a tool. Numbers may be of any class, such as numpy's.
 
@@ -127,6 +130,7 @@ class ExecutionStore:
             version_number: the version that ran; without it the execution counts by its time.
             execution_id: the caller's id of this call; writing the same id again changes nothing.
             request_id: what the call was made for; calls of a tool that share one count once, with the last outcome.
+            tags: the caller's own, such as `{"tenant": "a"}`: at most 16 texts, numbers or truths.
 
         Returns:
             The execution's id: the given one, or a new one.
@@ -147,6 +151,7 @@ class ExecutionStore:
             version_number=version_number,
             execution_id=execution_id,
             request_id=request_id,
+            tags=tags,
         )
         self.executions.write([row])
         return str(row.execution_id)
