@@ -22,6 +22,7 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
     "executions.by_minute": lambda store: store.executions.by_minute([WINDOW]),
     "executions.count": lambda store: store.executions.count([WINDOW]),
     "executions.encoded": lambda store: store.executions.encoded("my_tool", "result", 1),
+    "executions.error_text": lambda store: store.executions.error_text("ValueError", None),
     "executions.failures_before": lambda store: store.executions.failures_before(store.sessions.get(1), LATER, 9),
     "executions.failures_in": lambda store: store.executions.failures_in(WINDOW, 9),
     "executions.failures_since": lambda store: store.executions.failures_since(store.sessions.get(1), LATER, 9),
@@ -33,6 +34,8 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
         [(unverified, LATER) for unverified in store.rollbacks.unverified()]
     ),
     "executions.windows_of": lambda store: store.executions.windows_of([(store.sessions.get(1), LATER)]),
+    "listing.by_tag": lambda store: store.listing.by_tag("tenant", tags={"shard": 1}),
+    "listing.recent": lambda store: store.listing.recent("my_tool", tags={"tenant": "a"}),
     "outbox.failing": lambda store: store.outbox.failing(),
     "outbox.undelivered": lambda store: store.outbox.undelivered(),
     "pointers.moved_since": lambda store: store.pointers.moved_since(0),

@@ -88,7 +88,6 @@ class ExecutionStore:
             self.database.before_first_use(partial(migrate, self.database))
         self.database.check_replaced = lambda thorough: check_replaced(url, busy_timeout, thorough=thorough)
         self.executions = Executions(self.database, Payloads(store_payloads, payload_limit, redact, redaction))
-        self.redaction = redaction
         self.listing = Listing(self.database)
         self.versions = Versions(self.database)
         self.pointers = Pointers(self.database)
@@ -99,6 +98,11 @@ class ExecutionStore:
         self.actuations = Actuations(self.database)
         self.outbox = Outbox(self.database)
         self.reports = Reports(self.database)
+
+    @property
+    def redaction(self) -> Redaction:
+        """Return what is a secret in parameters, results, errors and alerts."""
+        return self.executions.redaction
 
     def store_tool_execution(
         self,

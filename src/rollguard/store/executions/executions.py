@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from rollguard.errors import InvalidInput
 from rollguard.judge import Window
 from rollguard.model.execution import Execution, Failure, checked
+from rollguard.model.redaction import Redaction
 from rollguard.model.rollback import Unverified
 from rollguard.model.session import Session
 from rollguard.store.database.engine import Database
@@ -40,6 +41,11 @@ class Executions:
         self._rollups = Rollups(database)
         self._minutes = Minutes(database)
         self._since_refresh = 0  # executions that this process has written
+
+    @property
+    def redaction(self) -> Redaction:
+        """Return what is a secret in them."""
+        return self._payloads.redaction
 
     def row(self, **execution: Any) -> Execution:
         """Return the complete execution with these fields, ready to be written now or later.
