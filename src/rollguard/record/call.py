@@ -123,8 +123,8 @@ def run(
         raise
     duration_ms = (time.perf_counter() - clock) * 1000.0
     if result is None and not subject.judges:
-        about = request_id(), current_tags()
-        recorder.note((subject.name, True, duration_ms, None, None, given, None, began, version, None, *about))
+        made_for, tags = request_id(), current_tags()
+        recorder.note((subject.name, True, duration_ms, None, None, given, None, began, version, None, made_for, tags))
         return None
     call = Call(recorder, subject, version, given)
     call.began_at(began, clock)

@@ -88,7 +88,11 @@ def injected_into(function: Callable[..., Any]) -> Injected:
     names, described = set(), set()
     for parameter in parameters:
         annotation = _resolved(function, parameter)
-        if is_framework(_class_of(parameter.default)) or _is_injected(annotation):
+        try:
+            injected = is_framework(_class_of(parameter.default)) or _is_injected(annotation)
+        except Exception:  # noqa: BLE001 - a class of a metaclass of the tool's own
+            injected = True
+        if injected:
             names.add(parameter.name)
         elif parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rollguard.record.decorator import Mark
@@ -19,9 +19,12 @@ class Kept:
         record: names of the parameters to record, and no others; None decides by their annotations and values.
         skip: names of parameters to leave out.
         result: whether results are recorded.
+
+    Attributes:
+        left_out: names that are not recorded, once they are known; None if only the names of `record` are recorded.
     """
 
-    __slots__ = ("_found", "_function", "_left_out", "_record", "_skip", "result")
+    __slots__ = ("_found", "_function", "_names", "_record", "_skip", "left_out", "result")
 
     def __init__(
         self,
@@ -32,20 +35,14 @@ class Kept:
         result: bool = True,
     ) -> None:
         self._function, self._record, self._skip, self.result = function, record, frozenset(skip), result
-        self._left_out: frozenset[str] | None = None
+        self.left_out: frozenset[str] | None = None
+        self._names: frozenset[str] | None = None
         self._found = Injected()
 
-    def parted(self, parameters: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
+    def parted(self, parameters: dict[str, Any]) -> tuple[dict[str, Any], Sequence[Any]]:
         """Return the parameters of a call that are recorded, and the values that the user wants left out."""
-        left_out = self._left_out
-        if left_out is None:
-            left_out = self._learn()
-        if self._record is None:
-            for name, value in parameters.items():
-                if name in left_out or (type(value) not in _JSON and not self._is_recorded(name, value)):
-                    break
-            else:
-                return parameters, []
+        if self._names is None:
+            self._names = self._learn()
         recorded: dict[str, Any] = {}
         others: list[Any] = []
         for name, value in parameters.items():
@@ -58,16 +55,20 @@ class Kept:
     def _is_recorded(self, name: str, value: Any) -> bool:
         if self._record is not None:
             return name in self._record
-        if self._left_out is not None and name in self._left_out:
+        if self._names is not None and name in self._names:
             return False
         kind: Any = type(value)
-        return kind in _JSON or is_data(kind) or (name in self._found.described and has_json(kind))
+        try:
+            return kind in _JSON or is_data(kind) or (name in self._found.described and has_json(kind))
+        except Exception:  # noqa: BLE001 - a class of a metaclass of the tool's own
+            return False
 
     def _learn(self) -> frozenset[str]:
         if self._function is not None:
             self._found = injected_into(self._function)
-        self._left_out = self._found.names | self._skip
-        return self._left_out
+        names = self._found.names | self._skip
+        self.left_out = None if self._record is not None else names
+        return names
 
 
 KEPT = Kept()

@@ -74,7 +74,7 @@ class Recorder:
         retry_after: float = RETRY_AFTER,
         unwatched: Unwatched | None = None,
     ) -> None:
-        self._store = store
+        self._store, self._quick = store, store.executions.quick
         self._delivery = Delivery(store, spool, retry_after=retry_after, durable=durable)
         self._through = durable  # also at the end of the process, when nothing empties the buffer any more
         self._flush_interval = flush_interval
@@ -150,6 +150,9 @@ class Recorder:
 
     def given(self, tool_name: str, kept: Kept, parameters: dict[str, Any]) -> str | None:
         """Return the parameters of a call as they are stored: those that are recorded, encoded now."""
+        names = kept.left_out
+        if names is not None and names.isdisjoint(parameters) and (text := self._quick(parameters)) is not None:
+            return text
         recorded, left_out = kept.parted(parameters)
         return self._store.executions.encoded(tool_name, "parameters", recorded, left_out)
 

@@ -37,7 +37,7 @@ class Executions:
 
     def __init__(self, database: Database, payloads: Payloads) -> None:
         self._database = database
-        self._payloads = payloads
+        self._payloads, self.quick = payloads, payloads.quick
         self._rollups = Rollups(database)
         self._minutes = Minutes(database)
         self._since_refresh = 0  # executions that this process has written

@@ -69,12 +69,11 @@ class Payloads:
     max_bytes: int = 16_384
     redact: Redact | None = None
     redaction: Redaction = DEFAULT
-    _quick: bool = field(init=False)
+    _plain: bool = field(init=False)
     _known: set[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        quick = self.keep and self.redact is None and not self.redaction.patterned
-        object.__setattr__(self, "_quick", quick)
+        object.__setattr__(self, "_plain", self.keep and self.redact is None and not self.redaction.patterned)
         object.__setattr__(self, "_known", self.redaction.known_names)
 
     def encode(self, tool_name: str, what: str, value: Any, left_out: Iterable[Any] = ()) -> str | None:
@@ -83,37 +82,36 @@ class Payloads:
         Args:
             left_out: values beside it that are not stored, and may not be in the error of the same call either.
         """
-        if self._quick and type(value) is dict and not left_out and self._is_plain(value):
-            try:
-                whole = "".join(_chunks(value, 0))
-            except (ValueError, RuntimeError):  # NaN, a number of too many digits, changed by a thread
-                pass
-            else:
-                return whole if len(whole) <= self.max_bytes else _beginning(whole, self.max_bytes)
+        if type(value) is dict and not left_out and (whole := self.quick(value)) is not None:
+            return whole
         copy = _Copy(self.redaction, self.max_bytes)
         for hidden in left_out:
             copy.hide(hidden)
         text = None if value is None else self._text(tool_name, what, value, copy)
-        if not copy.secrets:
+        if not copy.secrets or what != "parameters":
             return text
         redacted = Redacted(text or "")
         redacted.secrets = tuple(copy.secrets)
         return redacted
 
-    def _is_plain(self, value: dict[Any, Any]) -> bool:
-        """Return whether parameters are small, JSON as they are, and hold nothing to redact: most are so."""
-        if len(value) > _FEW:
-            return False
-        known, room = self._known, self.max_bytes
-        for name, item in value.items():
+    def quick(self, parameters: dict[str, Any]) -> str | None:
+        """Return parameters as JSON if they are few, JSON as they are, and hold no secret, as most do; else None."""
+        if not self._plain or len(parameters) > _FEW or not self._known.issuperset(parameters):
+            return None
+        room = self.max_bytes
+        for item in parameters.values():
             kind = type(item)
             if kind is str:
                 room -= len(item)
             elif kind not in _PLAIN:
-                return False
-            if name not in known:
-                return False
-        return room > 0
+                return None
+        if room < 0:
+            return None
+        try:
+            text = "".join(_chunks(parameters, 0))
+        except (ValueError, RuntimeError):  # NaN, a number of too many digits
+            return None
+        return text if len(text) <= self.max_bytes else None
 
     def error(self, text: str, parameters: str | None = None) -> str:
         """Return the text of a call's error without secrets, among them those redacted in its parameters."""
