@@ -10,6 +10,7 @@ from benchmarks.harness import Result, table
 
 ALL = (
     "caller_overhead",
+    "payload_cost",
     "ingest",
     "check_cost",
     "many_sessions",

@@ -14,6 +14,7 @@ from benchmarks.harness import Aim, Options, Result
 TINY = Options(runs=1, tiny=True)
 SAYS = {
     "caller_overhead": ("registry.call", "@tool", "floor", "under 3 µs"),
+    "payload_cost": ("a context", "dicts", "models", "at most 50 µs"),
     "ingest": ("SQLite: bare executemany", "PostgreSQL: bare COPY", "all folded"),
     "check_cost": ("SQLite: 400 rows", "PostgreSQL: 400 rows", "raw queries"),
     "many_sessions": ("SQLite: 6 sessions", "PostgreSQL: 6 sessions", "in under 5 s"),

@@ -83,6 +83,8 @@ def test_errors_in_python(
         "ExecutionStore": ExecutionStore,
         "DeploymentMonitor": DeploymentMonitor,
         "AutonomousLoop": AutonomousLoop,
+        "rollguard": rollguard,
+        "tool": rollguard.tool,
     }
     with pytest.raises(getattr(rollguard.errors, error.strip("`"))) as raised:
         eval(expression.strip("`"), names)

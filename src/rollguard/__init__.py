@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rollguard.errors import RollguardError
     from rollguard.loop.autonomous_loop import AutonomousLoop
     from rollguard.monitor.deployment_monitor import DeploymentMonitor
-    from rollguard.record import request
+    from rollguard.record import request, tags
     from rollguard.record.decorator import tool
     from rollguard.registry import ToolRegistry
     from rollguard.settings import Settings
@@ -31,6 +31,7 @@ _HOMES = {
     "ToolRegistry": "registry",
     "ToolVersionManager": "versions.version_manager",
     "request": "record",
+    "tags": "record",
     "tool": "record.decorator",
 }
 
@@ -45,6 +46,7 @@ __all__ = [
     "ToolRegistry",
     "ToolVersionManager",
     "request",
+    "tags",
     "tool",
 ]
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self, TypeVar, overload
 
 from rollguard.compat import Change
+from rollguard.errors import InvalidSetting
 from rollguard.loop.autonomous_loop import AutonomousLoop
+from rollguard.model.given import checked_all
+from rollguard.model.import_path import called, imported
 from rollguard.monitor.deployment_monitor import DeploymentMonitor
 from rollguard.notify import LogNotifier, Notifier, WebhookNotifier
 from rollguard.record import install_signal_handlers
 from rollguard.registry import IsFailure, ToolRegistry, VersionNumber, either, tool
 from rollguard.registry.deploy.actuators import Actuator, CommandActuator, WebhookActuator
 from rollguard.settings import Settings
-from rollguard.store import ExecutionStore
+from rollguard.store import ExecutionStore, Redact
 from rollguard.versions.version_manager import ToolVersionManager
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -62,10 +65,13 @@ class Rollguard:
             settings.database,
             store_payloads=settings.record.store_payloads,
             payload_limit=settings.record.payload_limit,
+            redact=_redact(settings),
+            redaction=settings.record.redact.redaction(),
             busy_timeout=settings.record.busy_timeout_seconds,
             retention_days=settings.record.retention_days,
             file_access=settings.file_access,
             must_answer=must_answer,
+            schema=settings.schema,
         )
         try:
             self.registry = ToolRegistry(
@@ -170,6 +176,9 @@ class Rollguard:
         version: VersionNumber | None = None,
         is_failure: IsFailure | None = None,
         description: str | None = None,
+        record: Iterable[str] | None = None,
+        skip: Iterable[str] = (),
+        record_result: bool = True,
     ) -> Callable[[F], F]: ...
     def tool(
         self,
@@ -179,6 +188,9 @@ class Rollguard:
         version: VersionNumber | None = None,
         is_failure: IsFailure | None = None,
         description: str | None = None,
+        record: Iterable[str] | None = None,
+        skip: Iterable[str] = (),
+        record_result: bool = True,
     ) -> F | Callable[[F], F]:
         """Return `@tool` for a function of your program, outside the folder of tools; its calls go into this system.
 
@@ -188,7 +200,7 @@ class Rollguard:
             InvalidInput: a value is invalid.
         """
 
-        def record(recorded: F) -> F:
+        def recording(recorded: F) -> F:
             rule = self.settings.failure_rules.get(name or str(getattr(recorded, "__name__", "")))
             return tool(
                 recorder=self.registry.recorder,
@@ -196,9 +208,12 @@ class Rollguard:
                 version=version,
                 is_failure=either(is_failure, rule),
                 description=description,
+                record=record,
+                skip=skip,
+                record_result=record_result,
             )(recorded)
 
-        return record if function is None else record(function)
+        return recording if function is None else recording(function)
 
     def install_signal_handlers(self) -> bool:
         """Store recorded executions when SIGTERM ends the process; see `rollguard.record.install_signal_handlers`."""
@@ -223,6 +238,7 @@ def _monitor(settings: Settings, store: ExecutionStore, registry: ToolRegistry) 
         **settings.monitor.to_dict(),
         tool_overrides=settings.tools,
         notifiers=_notifiers(settings),
+        notify_parameters=settings.notify.parameters,
     )
 
 
@@ -241,4 +257,20 @@ def _notifiers(settings: Settings) -> list[Notifier]:
     notifiers: list[Notifier] = [LogNotifier()] if settings.notify.log else []
     timeout = settings.notify.webhook_timeout_seconds
     notifiers += [WebhookNotifier(url, timeout=timeout) for url in settings.notify.webhook_urls]
+    for path in settings.notify.notifiers:
+        made = imported("notify.notifiers", path, settings.folder)
+        if isinstance(made, type) or not hasattr(made, "notify"):
+            made = called("notify.notifiers", path, made)
+        notifiers += checked_all("notify.notifiers", [made], "name", "notify")
     return notifiers
+
+
+def _redact(settings: Settings) -> Redact | None:
+    path = settings.record.redact.function
+    if not path:
+        return None
+    function = imported("record.redact", path, settings.folder)
+    if not callable(function):
+        raise InvalidSetting("record.redact", f"{path} is {type(function).__name__}, not a function")
+    redact: Redact = function
+    return redact

@@ -6,19 +6,30 @@ An unknown key or an invalid value is refused; the error names the key and what 
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from rollguard.errors import InvalidSetting, given, unchained
+from rollguard.errors import InvalidInput, InvalidSetting, given, unchained
 from rollguard.http_client import can_be_posted_to
 from rollguard.judge import Rules
 from rollguard.model.file_access import FileAccess
 from rollguard.model.names import toml_key
+from rollguard.model.redaction import Redaction
 from rollguard.registry import FailureRule
 
 FILE_NAME = "rollguard.toml"
@@ -39,6 +50,44 @@ class WatchSettings(_Section):
     check_interval_seconds: float = Field(default=300.0, ge=1, le=86_400)
 
 
+_IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+
+def _checked_import_path(path: str) -> str:
+    if path and not _IMPORT_PATH.fullmatch(path):
+        raise InvalidSetting("", f'{given(path)} is not an import path; write "package.module:name"')
+    return path
+
+
+ImportPath = Annotated[str, AfterValidator(_checked_import_path)]
+
+
+class RedactSettings(_Section):
+    """`[record.redact]`: what is a secret, in parameters, results, errors and alerts."""
+
+    names: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = Field(default=(), repr=False)
+    defaults: bool = True
+    function: ImportPath = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _function_alone(cls, value: Any) -> Any:
+        return {"function": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _valid(self) -> Self:
+        try:
+            self.redaction()
+        except InvalidInput as error:
+            raise InvalidSetting("", str(error)) from None
+        return self
+
+    def redaction(self) -> Redaction:
+        """Return what these settings say is a secret."""
+        return Redaction(self.names, self.patterns, defaults=self.defaults)
+
+
 class RecordSettings(_Section):
     """`[record]`: what Rollguard stores of a call, and for how long."""
 
@@ -50,6 +99,7 @@ class RecordSettings(_Section):
     flush_interval_seconds: float = Field(default=0.1, ge=0.001, le=60)
     buffer_size: int = Field(default=50_000, ge=1, le=10_000_000)
     retention_days: int = Field(default=30, ge=0, le=3_650)
+    redact: RedactSettings = Field(default_factory=RedactSettings)
 
 
 class NotifySettings(_Section):
@@ -58,6 +108,13 @@ class NotifySettings(_Section):
     log: bool = True
     webhook_urls: tuple[str, ...] = Field(default=(), repr=False)
     webhook_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
+    notifiers: tuple[ImportPath, ...] = ()
+    parameters: bool = False
+
+    @field_validator("notifiers", mode="before")
+    @classmethod
+    def _one_alone(cls, paths: Any) -> Any:
+        return [paths] if isinstance(paths, str) else paths
 
     @field_validator("webhook_urls")
     @classmethod
@@ -91,9 +148,11 @@ _SECTIONS: dict[str, type[_Section]] = {
     "record": RecordSettings,
     "notify": NotifySettings,
 }
-_TEXTS = ("database", "tools_dir")
+_TEXTS = ("database", "tools_dir", "schema")
 _TOP = (*_TEXTS, "follow", "edit_seconds", "file_access")
-_SECRET = frozenset({"database", "notify", "webhook_urls", "command", "url", "secret"})  # keys; values are not shown
+_SECRET = frozenset(
+    {"database", "notify", "webhook_urls", "command", "url", "secret", "patterns"}
+)  # keys; values are not shown
 _KNOWN = (*_TOP, "monitor", *_SECTIONS, "tools")
 
 
@@ -112,6 +171,7 @@ class Settings:
         failure_rules: for a tool's name, which returned results count as failures (`[tools.NAME.failure]`).
         actuators: for a tool's name, what makes its versions live (`[tools.NAME.actuator]`).
         file: the file that was read, or None.
+        schema: the PostgreSQL schema that holds the store; None leaves it to the URL and the server.
     """
 
     database: str = field(default="sqlite:///rollguard.db", repr=False)
@@ -127,6 +187,12 @@ class Settings:
     failure_rules: Mapping[str, FailureRule] = field(default_factory=dict)
     actuators: Mapping[str, ActuatorSettings] = field(default_factory=dict)
     file: Path | None = None
+    schema: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder of the file, or the working folder: modules that settings name may be in it."""
+        return self.file.parent if self.file else Path.cwd()
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -242,6 +308,7 @@ def _settings(values: dict[str, Any], file: Path | None, environ: Mapping[str, s
     sections: dict[str, Any] = {name: _checked(name, _table(name, values), model) for name, model in _SECTIONS.items()}
     return Settings(
         database=values.get("database", Settings.database),
+        schema=values.get("schema"),
         tools_dir=Path(values.get("tools_dir", Settings.tools_dir)),
         follow=values.get("follow", Settings.follow),
         edit_seconds=float(seconds),

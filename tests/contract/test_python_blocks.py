@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry
-from rollguard.errors import InvalidInput
+from rollguard.errors import InvalidInput, UnknownSession
 from tests.conftest import Guard
 from tests.contract.sql import block
 from tests.contract.stories import HOUR, deploy, present
@@ -43,25 +44,44 @@ def test_start_monitoring_block(guard: Guard) -> None:
 
 
 def test_auto_rollback_block(guard: Guard, capsys: pytest.CaptureFixture[str]) -> None:
-    """The block that rolls back runs as it stands, with a session's number, and prints reason and drop."""
-    session_id = _regressed(guard)
-    text = block("auto_rollback.py.txt")
-    assert text.count("'session_123'") == 1
-    names: dict[str, Any] = {"deployment_monitor": guard.monitor}
-    exec(text.replace("'session_123'", str(session_id)), names)
+    """The block that rolls back runs as it stands: 'session_123' is session 123. It prints reason and drop."""
+    first_is(guard, 123)
+    assert _regressed(guard) == 123
+    names = _run("auto_rollback.py.txt", deployment_monitor=guard.monitor)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "🚨 Auto-rollback triggered!"
     assert lines[1].startswith("   Reason: 7 of 25 calls failed (28 %) since the deployment")
     assert lines[2] == "   Drop: 18.0%"
     assert names["rollback_result"]["rollback_performed"] is True
-    assert guard.session(session_id).status == "rolled_back"
+    assert guard.session(123).status == "rolled_back"
 
 
-def test_a_sessions_id_is_its_number(guard: Guard) -> None:
-    """The block's 'session_123' stands for a session's number; a text is refused with words that say so."""
-    _regressed(guard)
-    with pytest.raises(InvalidInput, match="'session_123' is not a session's number"):
-        _run("auto_rollback.py.txt", deployment_monitor=guard.monitor)
+@pytest.mark.parametrize("form", ["{}", "session_{}", " {} ", "0{}"])
+def test_a_sessions_id_may_be_text(guard: Guard, form: str) -> None:
+    """The number of a session may be given as text, alone or after `session_`."""
+    number = _regressed(guard)
+    given: Any = form.format(number)
+    assert guard.monitor.check_health("my_tool", given, now=guard.now + timedelta(hours=6))["session_id"] == number
+
+
+@pytest.mark.parametrize("given", ["latest", "session_", "1.0", "-1", "0", "", "1 2", True, 1.5, None])
+def test_what_is_no_sessions_id(guard: Guard, given: Any) -> None:
+    """A text that holds no session's number is refused with words that say so; so is a session that is not there."""
+    with pytest.raises(InvalidInput, match="is not a session's number"):
+        guard.monitor.check_health("my_tool", given)
+    with pytest.raises(UnknownSession):
+        guard.monitor.check_health("my_tool", "session_999")
+
+
+def first_is(guard: Guard, number: int) -> None:
+    """Have the next session get this number."""
+    with guard.store.database.write() as connection:
+        if guard.store.database.dialect == "sqlite":
+            columns = "session_id, tool_name, deployment_time, monitoring_started_at, status, completed_at"
+            values = f"{number - 1}, 'other', '2026-01-01', '2026-01-01', 'cancelled', '2026-01-01'"
+            connection.execute(sa.text(f"INSERT INTO deployment_monitoring ({columns}) VALUES ({values})"))
+        else:
+            connection.execute(sa.text(f"SELECT setval('deployment_monitoring_session_id_seq', {number - 1})"))
 
 
 def test_configuration_block(store: ExecutionStore, registry: ToolRegistry) -> None:

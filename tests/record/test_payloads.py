@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import sqlalchemy as sa
 from hypothesis import given
@@ -110,11 +111,12 @@ def strict(text: str | None) -> Any:
         ("\ud800\0\u2028é😀", "\ud800\0\u2028é😀"),
         ({"\ud800\0": 1}, {"\ud800\0": 1}),
         (10**5000, hex(10**5000)),
-        (Mute(), "<Mute: repr failed with OSError>"),
-        ([Mute(), 1], ["<Mute: repr failed with OSError>", 1]),
+        (Mute(), "<Mute>"),
+        ([Mute(), 1], ["<Mute>", 1]),
         (LoudText("a"), "a"),
         ({"n": float("nan"), "t": LoudText("a")}, {"n": "NaN", "t": "a"}),
-        (int, "<class 'int'>"),
+        (int, "<type>"),
+        ([numpy.int64(7), numpy.float32(0.5), numpy.bool_(True)], [7, 0.5, True]),
         (False, False),
         ("", ""),
     ],
@@ -184,7 +186,7 @@ _VALUES = st.recursive(
 
 @given(value=_VALUES, limit=st.integers(64, 400))
 def test_any_value_within_the_limit(value: Any, limit: int) -> None:
-    """Whatever the value, the text is valid JSON in ASCII and no larger than the limit; a larger one says how large."""
+    """Whatever the value, the text is valid JSON in ASCII within the limit: of a larger one its beginning."""
     text = Payloads(max_bytes=limit).encode("t", "result", value)
     if value is None:
         assert text is None
@@ -195,8 +197,8 @@ def test_any_value_within_the_limit(value: Any, limit: int) -> None:
     whole = Payloads(max_bytes=10**9).encode("t", "result", value)
     assert whole is not None
     if len(whole) > limit:
-        assert set(kept) == {"truncated", "bytes", "beginning"}
-        assert (kept["truncated"], kept["bytes"]) == (True, len(whole))
+        assert set(kept) == {"truncated", "beginning"}
+        assert kept["truncated"] is True
         assert whole.startswith(kept["beginning"])
         # As much as fits: the next character would not.
         more = json.dumps({**kept, "beginning": whole[: len(kept["beginning"]) + 1]})

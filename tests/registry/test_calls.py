@@ -140,7 +140,7 @@ def test_what_ends_programs_in_a_result(registry: ToolRegistry, store: Execution
     )
     assert type(registry.call("my_tool")).__name__ == "Odd"
     row = only(store)
-    assert (row["success"], row["result"]) == (False, "<Odd: repr failed with SystemExit>")
+    assert (row["success"], row["result"]) == (False, "<Odd>")
 
 
 # --- parameters ------------------------------------------------------------------------------------------------------

@@ -30,12 +30,12 @@ def test_the_page(store: ExecutionStore, url: str, tools_dir: Path) -> None:
             files[named[1]] = match[2]
         else:
             scripts.append(match[2])
-    assert sorted(files) == ["counter.py", "greet.py", "price.py", "weather.py"]
+    assert sorted(files) == ["counter.py", "greet.py", "mail.py", "price.py", "weather.py"]
     for name, content in files.items():
         (tools_dir / name).write_text(content)
     registry = ToolRegistry(tools_dir, store=store)
     assert registry.problems == {}
-    assert len(registry.get_tool_definitions()) == 4
+    assert len(registry.get_tool_definitions()) == 5
 
     space: dict[str, Any] = {"registry": registry, "ExecutionStore": ExecutionStore, "url": url}
     for script in scripts:
@@ -44,8 +44,12 @@ def test_the_page(store: ExecutionStore, url: str, tools_dir: Path) -> None:
     greeting, weather = asyncio.run(space["main"]())
     assert (greeting, weather["city"]) == ("Hello, Ada!", "Oslo")
     with space["store"] as redacting, space["nothing_kept"]:
-        redacting.store_tool_execution(tool_name="login", success=True, parameters={"user": "a", "password": "b"})
-    assert executions(store, "login")[0]["parameters"] == {"user": "a"}
+        given = {"user": "a", "password": "b", "comment": "c", "iban": "d"}
+        redacting.store_tool_execution(tool_name="login", success=True, parameters=given)
+    assert executions(store, "login")[0]["parameters"] == {"user": "a", "password": "***", "iban": "***"}
+    assert registry.call("mail", to="ann", body="private") == {"sent": "ann"}
+    (mail,) = executions(store, "mail")
+    assert (mail["parameters"], mail["result"]) == ({"to": "ann"}, None)
 
     assert [registry.call("price", item=item) for item in ("apple", "pear")] == [1.5, None]
     assert [row["success"] for row in executions(store, "price")] == [True, False]

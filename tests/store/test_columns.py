@@ -57,17 +57,19 @@ GOOD: dict[str, list[tuple[Any, Any]]] = {
         (NOW.astimezone().replace(tzinfo=None), NOW),
     ],
     "version_number": [(None, None), (1, 1), (2, 2), (2**31 - 1, 2**31 - 1)],
+    "tags": [(None, None), ({}, None), ({"b": 1, "a": "x"}, '{"a":"x","b":1}')],
     "execution_id": [("own", "own"), ("x" * 255, "x" * 255)],
     "request_id": [(None, None), ("r", "r"), ("x" * 255, "x" * 255)],
 }
 BAD: dict[str, list[Any]] = {
     "tool_name": ["", " ", "a\\b", "x" * 256, 7, None, ["a"]],
-    "success": [1, 0, None, "yes", "true"],
+    "success": [2, 0.5, None, "yes", "true"],
     "duration_ms": [True, -1.0, -0.1, math.nan, math.inf, "1", 10**30, 10**400, 1e308, 1.1e15],
-    "executed_at": ["now", "2026-03-01T12:00:00Z", 5, NOW.date()],
+    "executed_at": ["now", "2026-03-01", 5, NOW.date()],
     "version_number": [0, -1, 2**31, True, "1", 1.0, 10**30],
-    "execution_id": ["", "x" * 256, "line\n", 5],
-    "request_id": ["", 5, "x" * 256, "nul\0"],
+    "execution_id": ["", "x" * 256, "line\n", 1.5],
+    "request_id": ["", True, "x" * 256, "nul\0"],
+    "tags": ["a", [], {"": 1}, {"a": None}, {"a": "x" * 256}],
 }
 USUAL = {"tool_name": "a", "success": True, "executed_at": NOW}
 

@@ -12,6 +12,7 @@ from rollguard.cli.commands import (
     call,
     deploy,
     doctor,
+    executions,
     explain,
     health,
     history,
@@ -75,6 +76,7 @@ _PANELS = {
     "Look back": (
         ("sessions", sessions.sessions),
         ("history", history.history),
+        ("executions", executions.executions),
         ("versions", versions.versions),
         ("show", versions.show),
         ("diff", versions.diff),

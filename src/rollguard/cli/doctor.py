@@ -147,7 +147,7 @@ def _files(settings: Settings) -> Iterator[Finding]:
 
 def _database_files(settings: Settings) -> list[Path]:
     try:
-        path = Checkup(settings.database).database.path
+        path = Checkup(settings.database, schema=settings.schema).database.path
     except RollguardError:  # reported by the check of the database
         return []
     return [] if path is None else [path.with_name(f"{path.name}{suffix}") for suffix in ("", "-wal", "-shm")]
@@ -175,7 +175,8 @@ def _few(files: Sequence[Path | str]) -> str:
 
 
 def _database(settings: Settings, now: datetime, clock: Callable[[], datetime]) -> list[Finding]:
-    checkup = Checkup(settings.database, busy_timeout=settings.record.busy_timeout_seconds)
+    patience = settings.record.busy_timeout_seconds
+    checkup = Checkup(settings.database, busy_timeout=patience, schema=settings.schema)
     try:
         if checkup.missing:
             says = f"there is no {checkup.database.path} yet"
@@ -189,7 +190,7 @@ def _database(settings: Settings, now: datetime, clock: Callable[[], datetime]) 
             findings += _disk(checkup.database.path.absolute().parent)
     finally:
         checkup.close()
-    with ExecutionStore(settings.database, busy_timeout=settings.record.busy_timeout_seconds) as store:
+    with ExecutionStore(settings.database, busy_timeout=patience, schema=settings.schema) as store:
         findings += _tools(settings, store)
         findings += _rollbacks(store)
         findings += _watching(settings, store, now)

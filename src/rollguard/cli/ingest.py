@@ -209,4 +209,5 @@ COLUMNS: Mapping[str, Callable[[str], Any]] = dict.fromkeys(FIELDS, str) | {
     "result": inputs.json_or_text,
     "executed_at": inputs.time_of,
     "version_number": _whole,
+    "tags": inputs.json_or_text,
 }

@@ -92,6 +92,21 @@ def time_given(text: str | None, option: str) -> datetime | None:
         raise typer.BadParameter(f"{option}: {error}") from error
 
 
+def tags_given(assignments: list[str] | None) -> dict[str, str]:
+    """Return the tags of options such as `tenant=a`.
+
+    Raises:
+        typer.BadParameter: one has no name or no value.
+    """
+    found = {}
+    for assignment in assignments or ():
+        name, equals, value = assignment.partition("=")
+        if not name or not equals:
+            raise typer.BadParameter(f"--tag: {assignment!r} is not NAME=VALUE")
+        found[name] = value
+    return found
+
+
 def code_of(file: Path) -> bytes:
     """Return the bytes of a file of code, or of stdin for `-`.
 

@@ -42,4 +42,9 @@ Json = Annotated[
 
 ToolFilter = Annotated[str | None, typer.Option("--tool", metavar="NAME", help="Only this tool's.", show_default=False)]
 
+Tags = Annotated[
+    list[str] | None,
+    typer.Option("--tag", metavar="NAME=VALUE", help="Only those with this tag; can be repeated.", show_default=False),
+]
+
 Limit = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most this many, newest first.")]

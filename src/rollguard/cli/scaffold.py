@@ -51,12 +51,17 @@ tools_dir = "tools"
 # flush_interval_seconds = 0.1   # the longest time that an execution waits in memory
 # buffer_size = 50000            # the most that wait in memory; further ones wait on disk
 # retention_days = 30            # how long each call is kept; counts stay. 0 keeps calls for ever
+# [record.redact]                # what is a secret, beside api_key, password, token and the like
+# names = ["iban"]
+# patterns = []
 
 # Who is notified of rollbacks and slowdowns.
 [notify]
 # log = true
 # webhook_urls = []              # ["https://example.com/hook"]
 # webhook_timeout_seconds = 5.0
+# notifiers = []                 # ["my_package.alerts:Pager"]
+# parameters = false             # true: alerts show what failed calls were given
 
 # A tool may override any key of [monitor], and say which of its results are failures.
 # [tools.calculate]

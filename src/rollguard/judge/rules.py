@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache, wraps
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -37,6 +40,12 @@ def _said(words: str, schema: CoreSchema | None = None) -> GetPydanticSchema:
     )
 
 
+_UNITS = {  # of the rules that are durations
+    "monitoring_window_hours": timedelta(hours=1),
+    "baseline_window_days": timedelta(days=1),
+    "extend_until_sufficient": timedelta(hours=1),
+    "collapse_retries": timedelta(seconds=1),
+}
 _ErrorTypes = Annotated[
     tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
     Field(strict=False),  # a list too
@@ -152,7 +161,22 @@ class Rules:
             InvalidSetting: an unknown key, or a value outside its range.
         """
         known = self.__dataclass_fields__
-        return replace(self, **{key: v for key, v in overrides.items() if v is not None or key not in known})
+        given = {key: v for key, v in overrides.items() if v is not None or key not in known}
+        return replace(self, **understood(given))
+
+
+def understood(rules: Mapping[str, Any]) -> dict[str, Any]:
+    """Return rules with their values of other types whose meaning is certain: a `timedelta`, a number of numpy."""
+    return {key: _understood(key, value) for key, value in rules.items()}
+
+
+def _understood(key: str, value: Any) -> Any:
+    if isinstance(value, timedelta) and key in _UNITS:
+        parts = value / _UNITS[key]
+        return int(parts) if parts.is_integer() else parts
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return int(value)
+    return float(value) if isinstance(value, numbers.Real | Decimal) and not isinstance(value, bool) else value
 
 
 @lru_cache(maxsize=256)

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any, NamedTuple, get_type_hints
 
-from pydantic import FailFast, Field, PlainValidator, Strict, TypeAdapter, ValidationError
+from pydantic import FailFast, Field, GetPydanticSchema, PlainValidator, Strict, TypeAdapter, ValidationError
+from pydantic_core import core_schema
 
 from rollguard.errors import InvalidInput
+from rollguard.model.given import (
+    understood_duration,
+    understood_id,
+    understood_number,
+    understood_time,
+    understood_truth,
+)
 from rollguard.model.names import checked_id, checked_tool_name
+from rollguard.model.tags import tags_text
 
+# Pydantic takes whatever has `__float__`, even nanoseconds of numpy as milliseconds.
+_PLAIN_NUMBER = GetPydanticSchema(
+    lambda source, handler: core_schema.chain_schema(
+        [core_schema.is_instance_schema((int, float, type(None))), handler(source)]
+    )
+)
 LONGEST = 1e15  # milliseconds, some 30,000 years: a sum of durations stays a number that JSON has
 
 
@@ -23,7 +39,7 @@ def checked_moment(value: object) -> datetime:
         InvalidInput: it is no datetime, or none that UTC has.
     """
     if not isinstance(value, datetime):
-        raise InvalidInput(f"executed_at: {value!r} is not a datetime")
+        raise InvalidInput(f"executed_at: {value!r} is not a datetime, nor a time in ISO 8601")
     try:
         return value if value.tzinfo is UTC else value.astimezone(UTC)
     except (OverflowError, ValueError) as error:
@@ -48,6 +64,7 @@ class Execution(NamedTuple):
         version_number: the version that ran; None counts by time.
         execution_id: the id of this call: the caller's, or one that Rollguard makes.
         request_id: what the call was made for.
+        tags: the caller's own tags, as JSON; given as a mapping.
     """
 
     tool_name: Annotated[str, PlainValidator(checked_tool_name)]
@@ -55,6 +72,7 @@ class Execution(NamedTuple):
     duration_ms: Annotated[
         float | None,
         Field(strict=True, ge=0, le=LONGEST, allow_inf_nan=False),
+        _PLAIN_NUMBER,
         "a finite number of milliseconds, 0 to 10^15",
     ] = None
     error: Any = None
@@ -65,6 +83,7 @@ class Execution(NamedTuple):
     version_number: Annotated[int | None, Field(strict=True, ge=1, lt=2**31), "a version's number, 1 or more"] = None
     execution_id: Annotated[str, PlainValidator(partial(checked_id, "execution_id"))] | None = None
     request_id: Annotated[str, PlainValidator(partial(checked_id, "request_id"))] | None = None
+    tags: Annotated[str | None, PlainValidator(tags_text)] | None = None
 
 
 FIELDS = Execution._fields
@@ -74,6 +93,14 @@ _ALLOWED = {
     name: hint.__metadata__[-1]
     for name, hint in get_type_hints(Execution, include_extras=True).items()
     if hasattr(hint, "__metadata__")
+}
+_UNDERSTOOD: dict[str, Callable[[Any], Any]] = {
+    "success": understood_truth,
+    "duration_ms": understood_duration,
+    "executed_at": understood_time,
+    "version_number": understood_number,
+    "execution_id": understood_id,
+    "request_id": understood_id,
 }
 _MANY = TypeAdapter(Annotated[list[Execution], FailFast()])
 
@@ -88,10 +115,21 @@ def checked(executions: Sequence[Mapping[str, Any]]) -> list[Execution]:
     if not all(issubclass(kind, Mapping) for kind in set(map(type, executions))):
         # pydantic would take a list as the values of the fields, in their order
         given = [one if isinstance(one, Mapping) else None for one in executions]
+    with contextlib.suppress(ValidationError):
+        return _MANY.validate_python(given)
+    given = [_understood(one) if isinstance(one, Mapping) else one for one in given]
     try:
         return _MANY.validate_python(given)
     except ValidationError as error:
         raise _refusal(error, executions) from error
+
+
+def _understood(execution: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an execution with the values of other types whose meaning is certain, such as `timedelta` and numpy's."""
+    return {
+        name: _UNDERSTOOD[name](value) if name in _UNDERSTOOD and value is not None else value
+        for name, value in execution.items()
+    }
 
 
 def _refusal(error: ValidationError, executions: Sequence[Any]) -> InvalidInput:

@@ -9,6 +9,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from rollguard.model.redaction import DEFAULT
 from rollguard.model.text import one_line
 
 EXITS = (KeyboardInterrupt, SystemExit, GeneratorExit)
@@ -53,7 +54,7 @@ def described(error: BaseException) -> str:
     parts: list[str] = []
     cause: BaseException | None = error
     while cause is not None and len(parts) < _CAUSES:
-        parts.append(f"{type(cause).__name__}: {_plain(cause)}{_places(cause)}")
+        parts.append(f"{type(cause).__name__}: {DEFAULT.text(str(_plain(cause)))}{_places(cause)}")
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return "; because of ".join(parts)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from rollguard.errors import InvalidInput, StoreError
 from rollguard.judge import Rules
-from rollguard.model.given import checked_all, checked_mapping, checked_now
+from rollguard.judge.rules import understood
+from rollguard.model.given import checked_all, checked_mapping, checked_now, checked_session_id, understood_time
 from rollguard.model.log import logger_of
 from rollguard.model.names import checked_tool_name
 from rollguard.model.rollback import Rollback
@@ -44,6 +45,7 @@ class DeploymentMonitor:
         min_executions: executions that both windows need before they are compared.
         tool_overrides: for a tool's name, the rules that differ for it.
         notifiers: channels that are notified of rollbacks and warnings; by default the log.
+        notify_parameters: whether notifications show what failed calls were given.
         rules: any other field of `rollguard.judge.Rules`, such as `decision="evidence"` or `alpha=0.01`.
 
     Attributes:
@@ -66,13 +68,18 @@ class DeploymentMonitor:
         *,
         tool_overrides: Mapping[str, Mapping[str, Any]] | None = None,
         notifiers: Sequence[Notifier] | None = None,
+        notify_parameters: bool = False,
         **rules: Any,
     ) -> None:
         self.store = execution_store
         self.registry = tool_registry
-        self.rules = Rules(
-            monitoring_window_hours, baseline_window_days, regression_threshold, min_executions
-        ).with_overrides(rules)
+        of_the_contract = {
+            "monitoring_window_hours": monitoring_window_hours,
+            "baseline_window_days": baseline_window_days,
+            "regression_threshold": regression_threshold,
+            "min_executions": min_executions,
+        }
+        self.rules = Rules(**understood(of_the_contract)).with_overrides(rules)
         overrides = {
             name: checked_mapping(f"tool_overrides.{name}", values)
             for name, values in checked_mapping("tool_overrides", tool_overrides).items()
@@ -80,7 +87,7 @@ class DeploymentMonitor:
         self._rules_of = {name: self.rules.with_overrides(values) for name, values in overrides.items()}
         self.runner = RollbackRunner(execution_store, tool_registry)
         channels = [LogNotifier()] if notifiers is None else checked_all("notifiers", notifiers, "name", "notify")
-        self.dispatcher = Dispatcher(execution_store, channels)
+        self.dispatcher = Dispatcher(execution_store, channels, parameters=notify_parameters)
         self._checker = Checker(execution_store, tool_registry.recorder)
         self._actions = Actions(execution_store, self.runner)
         self.session_checks = SessionChecks(execution_store, self._checker, self._actions)
@@ -91,7 +98,7 @@ class DeploymentMonitor:
     def start_monitoring(
         self,
         tool_name: str,
-        deployment_time: datetime,
+        deployment_time: datetime | str,
         *,
         version: int | None = None,
         notes: str | None = None,
@@ -102,8 +109,8 @@ class DeploymentMonitor:
 
         Args:
             tool_name: the tool that was deployed.
-            deployment_time: when it was deployed. An execution at exactly this time is current. A naive datetime is
-                local time.
+            deployment_time: when it was deployed, also as a text in ISO 8601. An execution at exactly this time is
+                current. Without a zone it is local time.
             version: the version to monitor; by default the live one.
             notes: any text to keep with the session.
             overrides: any field of `rollguard.judge.Rules`, for this session alone.
@@ -123,7 +130,7 @@ class DeploymentMonitor:
         return session.session_id
 
     def watch(
-        self, tool_name: str, deployment_time: datetime | None = None, *, now: datetime | None = None
+        self, tool_name: str, deployment_time: datetime | str | None = None, *, now: datetime | None = None
     ) -> Beginning:
         """Return a session that `ToolRegistry.deploy` starts together with a deployment.
 
@@ -173,22 +180,24 @@ class DeploymentMonitor:
         """Return the active sessions, oldest first."""
         return self.store.sessions.active()
 
-    def get_session(self, session_id: int) -> Session:
+    def get_session(self, session_id: int | str) -> Session:
         """Return one session, in any status. Raise `UnknownSession` if it does not exist."""
-        return self.store.sessions.get(_checked_session_id(session_id))
+        return self.store.sessions.get(checked_session_id(session_id))
 
-    def cancel_monitoring(self, session_id: int, reason: str = "cancelled", *, now: datetime | None = None) -> Session:
+    def cancel_monitoring(
+        self, session_id: int | str, reason: str = "cancelled", *, now: datetime | None = None
+    ) -> Session:
         """Stop monitoring a deployment at an operator's request. A rollback that is not carried out yet is called off.
 
         Raises:
             UnknownSession: there is none with that id.
             SessionClosed: it is no longer active.
         """
-        return self.store.sessions.cancel(_checked_session_id(session_id), notes=reason, now=moment_of(now))
+        return self.store.sessions.cancel(checked_session_id(session_id), notes=reason, now=moment_of(now))
 
     # --- checking --------------------------------------------------------------------------------------------------
 
-    def check_health(self, tool_name: str, session_id: int, *, now: datetime | None = None) -> dict[str, Any]:
+    def check_health(self, tool_name: str, session_id: int | str, *, now: datetime | None = None) -> dict[str, Any]:
         """Compare the executions since the deployment with those before it, and store the result.
 
         It rolls nothing back. The check of a session that is no longer active is not stored.
@@ -208,7 +217,7 @@ class DeploymentMonitor:
         return self._checker.check([self._session_of(tool_name, session_id)], moment_of(now))[0].to_dict()
 
     def auto_rollback_if_needed(
-        self, tool_name: str, session_id: int, *, now: datetime | None = None
+        self, tool_name: str, session_id: int | str, *, now: datetime | None = None
     ) -> dict[str, Any]:
         """Check the deployment, roll it back if it made its tool worse, and complete the session after its window.
 
@@ -227,9 +236,9 @@ class DeploymentMonitor:
         self.dispatcher.deliver(moment)
         return taken.to_dict()
 
-    def explain(self, session_id: int) -> dict[str, Any]:
+    def explain(self, session_id: int | str) -> dict[str, Any]:
         """Return why a deployment was, or was not, rolled back; see `rollguard.monitor.explain.explain`."""
-        return explain(self.store, _checked_session_id(session_id))
+        return explain(self.store, checked_session_id(session_id))
 
     # --- rolling back ----------------------------------------------------------------------------------------------
 
@@ -259,7 +268,7 @@ class DeploymentMonitor:
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
-    def _session_of(self, tool_name: str, session_id: int) -> Session:
+    def _session_of(self, tool_name: str, session_id: int | str) -> Session:
         session = self.get_session(session_id)
         if session.tool_name != tool_name:
             raise InvalidInput(f"session {session_id} watches {session.tool_name}, not {tool_name}")
@@ -267,8 +276,8 @@ class DeploymentMonitor:
 
 
 def _checked_time(deployment_time: object, now: datetime) -> datetime:
-    if not isinstance(deployment_time, datetime):  # not even None, which is now elsewhere
-        raise InvalidInput(f"deployment_time: {deployment_time!r} is not a datetime")
+    if not isinstance(understood_time(deployment_time), datetime):  # not even None, which is now elsewhere
+        raise InvalidInput(f"deployment_time: {deployment_time!r} is not a datetime, nor a time in ISO 8601")
     moment = checked_now(deployment_time, "deployment_time")
     if moment > now + _FUTURE:
         raise InvalidInput(
@@ -276,9 +285,3 @@ def _checked_time(deployment_time: object, now: datetime) -> datetime:
             "for UTC give datetime.now(timezone.utc)"
         )
     return moment
-
-
-def _checked_session_id(session_id: object) -> int:
-    if isinstance(session_id, bool) or not isinstance(session_id, int) or not 0 < session_id < 2**31:
-        raise InvalidInput(f"session_id: {session_id!r} is not a session's number, as start_monitoring returns it")
-    return session_id

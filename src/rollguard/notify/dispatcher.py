@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from rollguard.errors import InvalidInput, RollguardError
 from rollguard.model.event import Event
@@ -25,13 +27,14 @@ class Dispatcher:
     Args:
         store: the store whose outbox holds the events.
         notifiers: the channels; their names must differ.
+        parameters: whether events show what failed calls were given.
 
     Raises:
         InvalidInput: two channels have the same name.
     """
 
-    def __init__(self, store: ExecutionStore, notifiers: Sequence[Notifier]) -> None:
-        self._outbox = store.outbox
+    def __init__(self, store: ExecutionStore, notifiers: Sequence[Notifier], *, parameters: bool = False) -> None:
+        self._outbox, self._redaction, self._parameters = store.outbox, store.redaction, parameters
         self._notifiers = {notifier.name: notifier for notifier in notifiers}
         if len(self._notifiers) < len(notifiers):
             names = ", ".join(notifier.name for notifier in notifiers)
@@ -68,7 +71,7 @@ class Dispatcher:
     def _send(self, notifier: Notifier, pending: PendingNotification, name: str, down: dict[str, str]) -> str | None:
         """Send the event to one channel, and return the error; None if it was delivered."""
         try:
-            notifier.notify(_event(pending))
+            notifier.notify(self._safe(_event(pending)))
         except EXITS:
             raise
         except BaseException as error:  # noqa: BLE001 - a channel may be a user's code; its errors must not stop the others
@@ -78,6 +81,20 @@ class Dispatcher:
                 down[name] = problem
             return problem
         return None
+
+    def _safe(self, event: Event) -> Event:
+        """Return the event without secrets, which another program or an earlier version may have stored."""
+        text = self._redaction.text
+        details = self._without_secrets(event.details)
+        return replace(event, reasons=tuple(map(text, event.reasons)), details=details)
+
+    def _without_secrets(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            kept = {key: each for key, each in value.items() if self._parameters or key != "parameters"}
+            return {key: self._without_secrets(each) for key, each in kept.items()}
+        if isinstance(value, list):
+            return [self._without_secrets(each) for each in value]
+        return self._redaction.text(value) if isinstance(value, str) else value
 
 
 def _event(pending: PendingNotification) -> Event:

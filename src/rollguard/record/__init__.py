@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from rollguard.record.request import request, request_id
+from rollguard.record.tags import current_tags, tags
 
 if TYPE_CHECKING:
     from rollguard.record.delivery import refused_beside
@@ -22,7 +23,17 @@ _HOMES = {
     "refused_beside": "delivery",
 }
 
-__all__ = ["Note", "Recorder", "Spool", "install_signal_handlers", "refused_beside", "request", "request_id"]
+__all__ = [
+    "Note",
+    "Recorder",
+    "Spool",
+    "current_tags",
+    "install_signal_handlers",
+    "refused_beside",
+    "request",
+    "request_id",
+    "tags",
+]
 
 
 def __getattr__(name: str) -> Any:

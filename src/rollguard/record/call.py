@@ -10,9 +10,9 @@ from types import CoroutineType
 from typing import Any
 
 from rollguard.model.log import logger_of
-from rollguard.record import Recorder, request_id
+from rollguard.record import Recorder, current_tags, request_id
+from rollguard.record.kept import KEPT, Kept
 from rollguard.sandbox.tool_file import describe
-from rollguard.store import text_of
 
 logger = logger_of(__name__)
 
@@ -28,22 +28,24 @@ class Subject:
         invoke: runs it.
         judges: each returns whether a returned result is a failure.
         is_async: whether it is declared async.
+        kept: which of its parameters are recorded, and whether its results are.
     """
 
     name: str
     invoke: Callable[..., Any]
     judges: tuple[IsFailure, ...] = ()
     is_async: bool = False
+    kept: Kept = KEPT
 
 
 class Call:
     """One call under way: its parameters, start, version and request."""
 
-    __slots__ = ("_began", "_clock", "_given", "_recorder", "_request", "_version", "subject")
+    __slots__ = ("_began", "_clock", "_given", "_recorder", "_request", "_tags", "_version", "subject")
 
     def __init__(self, recorder: Recorder, subject: Subject, version: int | None, given: str | None) -> None:
         self._recorder, self.subject, self._version, self._given = recorder, subject, version, given
-        self._request = request_id()
+        self._request, self._tags = request_id(), current_tags()
         self.begin()
 
     def begin(self) -> None:
@@ -58,16 +60,18 @@ class Call:
         """Record that the tool returned `result`, now or after `duration_ms`."""
         if duration_ms is None:
             duration_ms = (time.perf_counter() - self._clock) * 1000.0
-        name, judges, recorder = self.subject.name, self.subject.judges, self._recorder
-        failure = failure_in(name, judges, recorder, result) if judges else None
-        kept = None if result is None else recorder.encoded(name, "result", result)
+        name, judges, recorder, keeps = self.subject.name, self.subject.judges, self._recorder, self.subject.kept.result
+        failure = failure_in(name, judges, recorder, result, kept=keeps) if judges else None
+        if failure is not None:
+            failure = recorder.error_text(failure, self._given)
+        kept = None if result is None or not keeps else recorder.encoded(name, "result", result)
         self._note(duration_ms, failure, None if failure is None else "ReturnedFailure", kept)
 
     def failed(self, error: BaseException, duration_ms: float | None = None) -> None:
         """Record that the tool raised `error`, now or after `duration_ms`."""
         if duration_ms is None:
             duration_ms = (time.perf_counter() - self._clock) * 1000.0
-        self._note(duration_ms, text_of(error), type(error).__name__, None)
+        self._note(duration_ms, self._recorder.error_text(error, self._given), type(error).__name__, None)
 
     def _note(self, duration_ms: float, error: str | None, error_type: str | None, result: str | None) -> None:
         self._recorder.note(
@@ -83,6 +87,7 @@ class Call:
                 self._version,
                 None,
                 self._request,
+                self._tags,
             )
         )
 
@@ -118,7 +123,8 @@ def run(
         raise
     duration_ms = (time.perf_counter() - clock) * 1000.0
     if result is None and not subject.judges:
-        recorder.note((subject.name, True, duration_ms, None, None, given, None, began, version, None, request_id()))
+        made_for, tags = request_id(), current_tags()
+        recorder.note((subject.name, True, duration_ms, None, None, given, None, began, version, None, made_for, tags))
         return None
     call = Call(recorder, subject, version, given)
     call.began_at(began, clock)
@@ -152,7 +158,9 @@ def awaited_here(call: Call, coroutine: Coroutine[Any, Any, Any]) -> Any:
     return asyncio.run(awaited(call, coroutine))
 
 
-def failure_in(name: str, judges: tuple[IsFailure, ...], recorder: Recorder, result: Any) -> str | None:
+def failure_in(
+    name: str, judges: tuple[IsFailure, ...], recorder: Recorder, result: Any, *, kept: bool = True
+) -> str | None:
     """Return why a returned result is a failure, with the result as it is stored; None if it is none."""
     for is_failure in judges:
         try:
@@ -161,7 +169,7 @@ def failure_in(name: str, judges: tuple[IsFailure, ...], recorder: Recorder, res
             logger.error("is_failure of %s raised %s", name, describe(error))
             return f"is_failure raised {describe(error)}"
         if failed:
-            return f"returned {recorder.shown(name, result)}"
+            return f"returned {recorder.shown(name, result, kept=kept)}"
     return None
 
 

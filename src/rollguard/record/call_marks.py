@@ -21,9 +21,11 @@ from typing import Any
 from rollguard.model.execution import Execution
 from rollguard.model.file_access import FileAccess
 from rollguard.model.log import logger_of
+from rollguard.model.tags import tags_text
 from rollguard.record.call import in_event_loop
 from rollguard.record.fork_safety import renew_after_fork
 from rollguard.record.request import request_id
+from rollguard.record.tags import current_tags
 from rollguard.store import id_of
 
 logger = logger_of(__name__)
@@ -108,8 +110,8 @@ class CallMarks:
             return None
         request = request_id()  # JSON by hand, because the encoder takes longer than the rest
         made_for = "null" if request is None else json.dumps(request, ensure_ascii=False)
-        mark = f'[{time.time()!r},"{tool_name}",{"null" if version is None else version},{made_for}]\n'
-        if not file.write(slot, mark.encode("utf-8", "replace")):
+        mark = f'[{time.time()!r},"{tool_name}",{"null" if version is None else version},{made_for}'
+        if not file.write(slot, _line(mark, current_tags())):
             return None
         return file, slot
 
@@ -247,7 +249,7 @@ def _calls_in(name: str, content: bytes) -> Iterator[Execution]:
         if not line:
             continue
         try:
-            began, tool_name, version, request = json.loads(line)
+            began, tool_name, version, request, *more = json.loads(line)
             moment = datetime.fromtimestamp(began, UTC)
             identity = hashlib.sha256(f"{name}:{start}:{began}".encode()).digest()
             yield Execution(
@@ -259,9 +261,16 @@ def _calls_in(name: str, content: bytes) -> Iterator[Execution]:
                 version_number=None if version is None else int(version),
                 execution_id=id_of(moment, int.from_bytes(identity[:8], "big")),
                 request_id=None if request is None else str(request),
+                tags=tags_text(more[0]) if more else None,
             )
         except (ValueError, TypeError, OverflowError, OSError, RecursionError):
             logger.warning("a mark of a call in %s is damaged and is skipped", name)
+
+
+def _line(mark: str, tags: str | None) -> bytes:
+    """Return the line of a mark; without its tags if it would not fit into a slot."""
+    line = f"{mark},{tags}]\n".encode("utf-8", "replace") if tags is not None else b""
+    return line if 0 < len(line) <= _SLOT else f"{mark}]\n".encode("utf-8", "replace")
 
 
 def _boot() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -27,11 +28,15 @@ class Mark:
         is_failure: returns whether a returned result is a failure.
         description: what the tool does.
         recorded: the original function, if the marked one records its own calls.
+        record, skip, record_result: what of a call is recorded.
     """
 
     is_failure: IsFailure | None = None
     description: str | None = None
     recorded: Callable[..., Any] | None = None
+    record: tuple[str, ...] | None = None
+    skip: tuple[str, ...] = ()
+    record_result: bool = True
 
 
 @overload
@@ -45,6 +50,9 @@ def tool(
     recorder: Recorder | None = None,
     name: str | None = None,
     version: VersionNumber | None = None,
+    record: Iterable[str] | None = None,
+    skip: Iterable[str] = (),
+    record_result: bool = True,
 ) -> Callable[[F], F]: ...
 def tool(
     function: F | None = None,
@@ -56,6 +64,9 @@ def tool(
     recorder: Recorder | None = None,
     name: str | None = None,
     version: VersionNumber | None = None,
+    record: Iterable[str] | None = None,
+    skip: Iterable[str] = (),
+    record_result: bool = True,
 ) -> F | Callable[[F], F]:
     """Mark the function of a file that is its tool; with `store`, make a function of any program record its calls.
 
@@ -71,6 +82,10 @@ def tool(
         recorder: records its calls, instead of `store`: `registry.recorder`, or one with other options.
         name: the tool name under which its calls are recorded; by default the function's name.
         version: the number of the version that runs, or a function without parameters that returns it at each call.
+        record: names of the parameters to record, and no others. By default all are recorded but those that a
+            framework gives (a context, callbacks, dependencies) and those without a form in JSON.
+        skip: names of parameters that are not recorded. Secrets such as `api_key` are redacted in any case.
+        record_result: False records no results.
 
     Raises:
         InvalidInput: the marked object is neither a function nor a class, or a value is invalid.
@@ -84,21 +99,52 @@ def tool(
 
     def mark(marked: F) -> F:
         records = recorder
+        kept: dict[str, Any] = {
+            "record": None if record is None else _names("record", record, marked),
+            "skip": _names("skip", skip, marked),
+            "record_result": record_result,
+        }
         if store is not None:
             from rollguard.record.instrument import recorder_of
 
             records = recorder_of(store)
         if records is None:
-            setattr(marked, _MARK, Mark(is_failure, description))
+            setattr(marked, _MARK, Mark(is_failure, description, **kept))
             return marked
         from rollguard.record.instrument import self_recording
 
         judges = () if is_failure is None else (is_failure,)
-        made = self_recording(marked, records, name=name, version=version, judges=judges)
-        setattr(made, _MARK, Mark(is_failure, description, recorded=marked))
+        own = Mark(is_failure, description, recorded=marked, **kept)
+        made = self_recording(marked, records, name=name, version=version, judges=judges, mark=own)
+        setattr(made, _MARK, own)
         return made
 
     return mark if function is None else mark(function)
+
+
+def _names(key: str, names: Iterable[str], marked: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the names of parameters that `@tool` is given; refuse one that the function does not have."""
+    found = () if isinstance(names, str) else tuple(names)
+    if isinstance(names, str) or not all(isinstance(name, str) for name in found):
+        raise InvalidInput(f"{key}: {names!r} is not a list of names of parameters, such as ['city']")
+    known = _parameters_of(marked) if found else None
+    for name in found:
+        if known is not None and name not in known:
+            raise InvalidInput(f"{key}: {name!r} is no parameter; those of the function are {', '.join(known)}")
+    return found
+
+
+def _parameters_of(function: Callable[..., Any]) -> list[str] | None:
+    """Return the names of a function's parameters; None if it may have any."""
+    if inspect.isclass(function):
+        function = getattr(function, "execute", function)
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # some functions written in C have no signature
+        return None
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return None
+    return [parameter.name for parameter in parameters if parameter.name != "self"]
 
 
 def mark_of(candidate: object) -> Mark | None:

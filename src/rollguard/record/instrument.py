@@ -18,7 +18,9 @@ from rollguard.model.log import logger_of
 from rollguard.model.names import checked_tool_name
 from rollguard.record import Recorder, Spool
 from rollguard.record.call import Call, IsFailure, Subject, awaited, in_event_loop, run
+from rollguard.record.decorator import Mark
 from rollguard.record.fork_safety import renew_after_fork
+from rollguard.record.kept import kept_of
 from rollguard.sandbox.tool_file import describe
 from rollguard.store import ExecutionStore
 
@@ -38,6 +40,7 @@ def self_recording(
     name: str | None = None,
     version: VersionNumber | None = None,
     judges: tuple[IsFailure, ...] = (),
+    mark: Mark | None = None,
 ) -> F:
     """Return a function that runs `function` and records each call.
 
@@ -47,18 +50,20 @@ def self_recording(
         name: the tool name under which they are recorded; by default the function's name.
         version: the version that runs, or a function that returns it at each call.
         judges: each returns whether a returned result is a failure.
+        mark: says what of a call is recorded.
 
     Raises:
         InvalidInput: a value is invalid.
     """
     if inspect.isclass(function):
         raise InvalidInput(f"@tool cannot record the class {function.__name__}; put it on the method that is called")
-    subject = Subject(checked_tool_name(name or getattr(function, "__name__", None)), function, judges)
+    kept = kept_of(function, mark)
+    subject = Subject(checked_tool_name(name or getattr(function, "__name__", None)), function, judges, kept=kept)
     number, ask = _checked_version(version)
-    given_to, encoded = _parameters_of(function), recorder.encoded
+    given_to, encoded = _parameters_of(function), recorder.given
 
     def recorded(args: tuple[Any, ...], parameters: dict[str, Any]) -> Any:
-        given = encoded(subject.name, "parameters", given_to(args, parameters)) if args or parameters else None
+        given = encoded(subject.name, kept, given_to(args, parameters)) if args or parameters else None
         running = number if ask is None else _version_from(subject.name, ask)
         return run(recorder, subject, running, given, args, parameters, _awaited_by_the_caller)
 
@@ -151,6 +156,8 @@ def _spool_of(store: ExecutionStore) -> Path:
     database = store.database
     folder = Path.cwd() if database.path is None else database.path.parent
     identity = str(database) if database.path is None else database.path.name
+    if (options := database.url.normalized_query.get("options")) is not None:  # they may name another schema
+        identity += str(options)
     return folder / ".rollguard" / f"spool-{hashlib.sha256(identity.encode()).hexdigest()[:12]}.jsonl"
 
 

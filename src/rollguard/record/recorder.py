@@ -17,9 +17,10 @@ from rollguard.errors import InvalidInput
 from rollguard.model.execution import Execution
 from rollguard.model.log import EXITS, logger_of
 from rollguard.record.delivery import RETRY_AFTER, Delivery
+from rollguard.record.kept import Kept
 from rollguard.record.spool import Spool
 from rollguard.record.unwatched import Unwatched
-from rollguard.store import ExecutionStore, complete_call
+from rollguard.store import ExecutionStore, complete_call, text_of
 
 logger = logger_of(__name__)
 
@@ -73,7 +74,7 @@ class Recorder:
         retry_after: float = RETRY_AFTER,
         unwatched: Unwatched | None = None,
     ) -> None:
-        self._store = store
+        self._store, self._quick = store, store.executions.quick
         self._delivery = Delivery(store, spool, retry_after=retry_after, durable=durable)
         self._through = durable  # also at the end of the process, when nothing empties the buffer any more
         self._flush_interval = flush_interval
@@ -147,10 +148,22 @@ class Recorder:
         """Return parameters or a result as they are stored; encoded now, because they may change later."""
         return self._store.executions.encoded(tool_name, what, value)
 
-    def shown(self, tool_name: str, result: Any) -> str:
+    def given(self, tool_name: str, kept: Kept, parameters: dict[str, Any]) -> str | None:
+        """Return the parameters of a call as they are stored: those that are recorded, encoded now."""
+        names = kept.left_out
+        if names is not None and names.isdisjoint(parameters) and (text := self._quick(parameters)) is not None:
+            return text
+        recorded, left_out = kept.parted(parameters)
+        return self._store.executions.encoded(tool_name, "parameters", recorded, left_out)
+
+    def error_text(self, error: BaseException | str, given: str | None) -> str:
+        """Return the text of a call's error as it is stored: redacted, beside its encoded parameters."""
+        return self._store.executions.error_text(error if isinstance(error, str) else text_of(error), given)
+
+    def shown(self, tool_name: str, result: Any, *, kept: bool = True) -> str:
         """Return a result for an error message: as it is stored, redacted or left out, and shortened."""
-        kept = self.encoded(tool_name, "result", result)
-        text = "null" if result is None else "a result that counts as a failure" if kept is None else kept
+        encoded = self.encoded(tool_name, "result", result) if kept else None
+        text = "null" if result is None else "a result that counts as a failure" if encoded is None else encoded
         return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
     # --- storing ---------------------------------------------------------------------------------------------------

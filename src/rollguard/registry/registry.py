@@ -223,7 +223,7 @@ class ToolRegistry(Upkeep):
         if served.subject.is_async and in_event_loop():
             raise needs_acall(tool_name)
         recorder = self.recorder
-        given = recorder.encoded(tool_name, "parameters", parameters) if parameters else None
+        given = recorder.given(tool_name, served.subject.kept, parameters) if parameters else None
         return run(recorder, served.subject, served.version_number, given, (), parameters, awaited_here)
 
     async def acall(self, tool_name: str, /, **parameters: Any) -> Any:
@@ -250,7 +250,7 @@ class ToolRegistry(Upkeep):
 
     def _begin(self, tool_name: str, parameters: dict[str, Any]) -> Call:
         served = self._live_tools.serve(tool_name)
-        given = self.recorder.encoded(tool_name, "parameters", parameters) if parameters else None
+        given = self.recorder.given(tool_name, served.subject.kept, parameters) if parameters else None
         return Call(self.recorder, served.subject, served.version_number, given)
 
     def failure_in(self, tool_name: str, tool: LoadedTool | None, result: Any) -> str | None:

@@ -70,7 +70,7 @@ def find_tool(module: types.ModuleType, wanted: str, mark_of: Callable[[object],
     if isinstance(found, type) and _is_tool_class(found):
         classes = [found]
     if len(classes) == 1:
-        return _instance(classes[0])
+        return _instance(classes[0], mark_of(classes[0]))
     if marked:
         raise NotATool(f"{_name_of(found)} is marked @tool but has no execute and get_tool_definition")
     raise NotATool(
@@ -110,13 +110,13 @@ def _is_tool_class(cls: type) -> bool:
     return not (inspect.isabstract(cls) or getattr(cls, "_is_protocol", False))
 
 
-def _instance(cls: type) -> Found:
+def _instance(cls: type, mark: Any) -> Found:
     try:
         instance: Any = cls()
     except Exception as error:
         raise NotATool(f"{cls.__name__}() failed: {describe(error)}") from error
     is_failure = _judge(getattr(instance, "is_failure", None))
-    return Found(instance.execute, is_failure, instance.get_tool_definition)
+    return Found(instance.execute, is_failure, instance.get_tool_definition, mark)
 
 
 def _judge(is_failure: Any) -> Callable[[Any], bool] | None:

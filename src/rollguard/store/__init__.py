@@ -2,6 +2,7 @@
 
 from rollguard.store.executions.complete import complete_call, text_of
 from rollguard.store.executions.ids import id_of
+from rollguard.store.executions.payloads import Redact
 from rollguard.store.monitoring.sessions import Beginning
 from rollguard.store.probe import Checkup
 from rollguard.store.retention.retention import Tidied
@@ -19,6 +20,7 @@ __all__ = [
     "Moves",
     "Place",
     "Pointer",
+    "Redact",
     "Standing",
     "Tidied",
     "complete_call",

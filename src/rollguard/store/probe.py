@@ -13,9 +13,9 @@ from rollguard.store.schema import metadata, migrate, rollup_state, utc_now
 _NAMED = {
     "sqlite": sa.text("SELECT name FROM sqlite_master"),
     "postgresql": sa.text("""
-SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace
+SELECT relname FROM pg_class WHERE relnamespace = quote_ident(current_schema())::regnamespace
 UNION SELECT tgname FROM pg_trigger WHERE NOT tgisinternal
-UNION SELECT proname FROM pg_proc WHERE pronamespace = current_schema()::regnamespace"""),
+UNION SELECT proname FROM pg_proc WHERE pronamespace = quote_ident(current_schema())::regnamespace"""),
 }
 
 
@@ -23,14 +23,15 @@ class Checkup:
     """Checks of a database that is not opened as a store, so that no check creates or migrates anything.
 
     Args:
-        url: as for `ExecutionStore`.
+        url, schema: as for `ExecutionStore`.
 
     Raises:
         InvalidInput: the URL cannot be understood.
+        InvalidSetting: the schema is none.
     """
 
-    def __init__(self, url: str, *, busy_timeout: float = 5.0) -> None:
-        self.database = Database(url, busy_timeout=busy_timeout)
+    def __init__(self, url: str, *, busy_timeout: float = 5.0, schema: str | None = None) -> None:
+        self.database = Database(url, busy_timeout=busy_timeout, schema=schema)
 
     @property
     def missing(self) -> bool:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Self
+from uuid import UUID
 
 from rollguard.errors import InvalidInput, StoreUnavailable
 from rollguard.model.file_access import FileAccess
 from rollguard.model.given import checked_now
 from rollguard.model.log import logger_of
+from rollguard.model.redaction import DEFAULT, Redaction
 from rollguard.store.database.change_feed import Arrivals, arrivals_in
 from rollguard.store.database.engine import Database
 from rollguard.store.executions.executions import Executions
+from rollguard.store.executions.listing import Listing
 from rollguard.store.executions.payloads import Payloads, Redact
 from rollguard.store.monitoring.sessions import Sessions
 from rollguard.store.monitoring.watchers import Watchers
@@ -43,14 +46,17 @@ class ExecutionStore:
         store_payloads: False keeps no parameters and no results.
         payload_limit: the largest JSON, in bytes, of parameters or a result that is kept whole.
         redact: called as `redact(tool_name, "parameters" or "result", value)`; what it returns is kept.
+        redaction: which names and texts are secrets, in parameters, results and errors.
         busy_timeout: seconds to wait for another process's lock: of the database on SQLite, of a tool on PostgreSQL.
         must_answer: False opens a store whose database is away. Its schema is made or checked at its first use.
         retention_days: how long `tidy` keeps raw executions, 1 to 3650; 0 is for ever. Rollups and history stay.
         file_access: who may read a SQLite file that is created.
+        schema: the PostgreSQL schema that holds the store, created if it does not exist; by default the first of the
+            search path that the URL's `options`, the user or the server give.
 
     Raises:
         InvalidInput: the URL cannot be understood.
-        InvalidSetting: `retention_days` is out of its range.
+        InvalidSetting: `retention_days` is out of its range, or `schema` is none.
         SchemaTooNew: a newer Rollguard has written the database.
         SchemaTooOld: a Rollguard from before the first release has written the database.
         NotARollguardStore: the file or the database holds something else.
@@ -64,12 +70,14 @@ class ExecutionStore:
         store_payloads: bool = True,
         payload_limit: int = 16_384,
         redact: Redact | None = None,
+        redaction: Redaction = DEFAULT,
         busy_timeout: float = 5.0,
         retention_days: int = 30,
         file_access: FileAccess = FileAccess.OWNER,
         must_answer: bool = True,
+        schema: str | None = None,
     ) -> None:
-        self.database = Database(url, busy_timeout=busy_timeout, access=file_access)
+        self.database = Database(url, busy_timeout=busy_timeout, access=file_access, schema=schema)
         self.retention = Retention(self.database, retention_days)
         try:
             migrate(self.database)
@@ -80,7 +88,8 @@ class ExecutionStore:
             logger.warning("the database is used when it answers: %s", error)
             self.database.before_first_use(partial(migrate, self.database))
         self.database.check_replaced = lambda thorough: check_replaced(url, busy_timeout, thorough=thorough)
-        self.executions = Executions(self.database, Payloads(store_payloads, payload_limit, redact))
+        self.executions = Executions(self.database, Payloads(store_payloads, payload_limit, redact, redaction))
+        self.listing = Listing(self.database)
         self.versions = Versions(self.database)
         self.edits = Edits(self.database)
         self.pointers = Pointers(self.database)
@@ -92,35 +101,42 @@ class ExecutionStore:
         self.outbox = Outbox(self.database)
         self.reports = Reports(self.database)
 
+    @property
+    def redaction(self) -> Redaction:
+        """Return what is a secret in parameters, results, errors and alerts."""
+        return self.executions.redaction
+
     def store_tool_execution(
         self,
         *,
         tool_name: str,
-        success: bool,
-        duration_ms: float | None = None,
+        success: bool | int,
+        duration_ms: float | timedelta | None = None,
         error: str | BaseException | None = None,
         error_type: str | None = None,
         parameters: Any = None,
         result: Any = None,
-        executed_at: datetime | None = None,
+        executed_at: datetime | str | None = None,
         version_number: int | None = None,
-        execution_id: str | None = None,
-        request_id: str | None = None,
+        execution_id: str | UUID | int | None = None,
+        request_id: str | UUID | int | None = None,
+        tags: Mapping[str, Any] | None = None,
     ) -> str:
-        """Record one call of a tool.
+        """Record one call of a tool. Numbers may be of any class, such as numpy's.
 
         Args:
             tool_name: 1 to 255 printable characters.
-            success: whether the call succeeded.
-            duration_ms: how long it took, in milliseconds.
+            success: whether the call succeeded; 1 and 0 mean the same as True and False.
+            duration_ms: how long it took: milliseconds, or a `timedelta`.
             error: what went wrong: the exception, or text that may begin with the error's type.
             error_type: the error's type, if `error` does not say it.
             parameters: what the tool was called with; any value, kept as JSON.
             result: what it returned; any value, kept as JSON.
-            executed_at: when the call began; now by default. A naive datetime is local time.
+            executed_at: when the call began; now by default. Also a text in ISO 8601. Without a zone it is local time.
             version_number: the version that ran; without it the execution counts by its time.
             execution_id: the caller's id of this call; writing the same id again changes nothing.
             request_id: what the call was made for; calls of a tool that share one count once, with the last outcome.
+            tags: the caller's own, such as `{"tenant": "a"}`: at most 16 texts, numbers or truths.
 
         Returns:
             The execution's id: the given one, or a new one.
@@ -141,6 +157,7 @@ class ExecutionStore:
             version_number=version_number,
             execution_id=execution_id,
             request_id=request_id,
+            tags=tags,
         )
         self.executions.write([row])
         return str(row.execution_id)

@@ -51,6 +51,7 @@ def record(
     execution_id: Annotated[
         str | None, _option("--execution-id", "ID", "Your id of the call; the same id is stored once.")
     ] = None,
+    tag: Annotated[list[str] | None, _option("--tag", "NAME=VALUE", "A tag of your own; can be repeated.")] = None,
     file: Annotated[
         Path | None, _option("--file", "FILE", "Many executions: JSON lines or CSV; '-' reads stdin.")
     ] = None,
@@ -76,6 +77,7 @@ def record(
         "executed_at": inputs.time_given(executed_at, "--executed-at"),
         "version_number": version,
         "execution_id": execution_id,
+        "tags": inputs.tags_given(tag) or None,
     }
     given = [name for name, value in one.items() if value is not None]
     if file is not None and given:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rollguard.errors import InvalidInput
+from rollguard.model.given import understood_time
 from rollguard.model.names import checked_id
 from rollguard.store import Beginning
 from rollguard.store.executions.payloads import clean_text
@@ -36,8 +37,10 @@ class DeploymentRequest:
         checked_id("created_by", self.by)
         if self.reason is not None and (not isinstance(self.reason, str) or clean_text(self.reason) != self.reason):
             raise InvalidInput("reason: give text of at most 8192 characters, without NUL")
-        if self.at is not None and not isinstance(self.at, datetime):
-            raise InvalidInput(f"deployed_at: {self.at!r} is not a datetime")
+        at = understood_time(self.at)
+        if at is not None and not isinstance(at, datetime):
+            raise InvalidInput(f"deployed_at: {self.at!r} is not a datetime, nor a time in ISO 8601")
+        object.__setattr__(self, "at", at)
 
     @property
     def moment(self) -> datetime:

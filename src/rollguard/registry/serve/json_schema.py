@@ -1,4 +1,7 @@
-"""Describe a tool for a model: its name, its description and the JSON Schema of its parameters."""
+"""Describe a tool for a model: its name, its description and the JSON Schema of its parameters.
+
+A parameter that a framework gives the tool, or that has no JSON, is left out; see `rollguard.record.injected`.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from pydantic_core import CoreSchema, PydanticSerializationError
 
 from rollguard.errors import ToolLoadError
 from rollguard.model.log import logger_of
+from rollguard.record.injected import injected_into
 from rollguard.registry.serve.loader import LoadedTool
 from rollguard.sandbox.tool_file import describe
 
@@ -91,10 +95,11 @@ def parameters_of(function: Callable[..., Any]) -> TypeAdapter[dict[str, Any]]:
     def stand_in(**given: Any) -> dict[str, Any]:
         return given
 
+    injected = injected_into(function).names
     kept = [
         p if p.kind is inspect.Parameter.VAR_KEYWORD else p.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         for p in inspect.signature(function).parameters.values()
-        if p.kind is not inspect.Parameter.VAR_POSITIONAL
+        if p.kind is not inspect.Parameter.VAR_POSITIONAL and p.name not in injected
     ]
     hints = _hints(function, kept)
     stand_in.__signature__ = inspect.Signature(  # type: ignore[attr-defined]

@@ -16,7 +16,7 @@ from typing import Any
 from rollguard.compat import function_name
 from rollguard.errors import ToolLoadError
 from rollguard.record.call import IsFailure
-from rollguard.record.decorator import mark_of
+from rollguard.record.decorator import Mark, mark_of
 from rollguard.record.instrument import recorded_by_registry
 from rollguard.sandbox.tool_file import Found, NotATool, describe, find_tool, run_module
 
@@ -36,6 +36,7 @@ class LoadedTool:
         description: what `@tool` says the tool does.
         definition: returns the tool's own definition, if it has one.
         module: the module of the tool.
+        mark: what `@tool` says about it.
         invoke: runs the function with keyword arguments, even for positional-only parameters.
     """
 
@@ -47,6 +48,7 @@ class LoadedTool:
     description: str | None = None
     definition: Callable[[], Any] | None = field(default=None, repr=False)
     module: types.ModuleType | None = field(default=None, repr=False, compare=False)
+    mark: Mark | None = field(default=None, repr=False, compare=False)
     invoke: Callable[..., Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -90,6 +92,7 @@ def _tool_of(found: Found, name: str, sha256: str, module: types.ModuleType) -> 
         description=found.mark.description if found.mark else None,
         definition=found.definition,
         module=module,
+        mark=found.mark,
     )
 
 

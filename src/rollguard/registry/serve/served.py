@@ -10,6 +10,7 @@ from typing import NoReturn
 from rollguard.errors import ToolLoadError
 from rollguard.record.call import IsFailure, Subject
 from rollguard.record.call_marks import CallMarks
+from rollguard.record.kept import kept_of
 from rollguard.registry.folder.folder import FileStamp
 from rollguard.registry.serve.loader import LoadedTool
 
@@ -93,7 +94,8 @@ def subject_of(name: str, held: LoadedTool | ToolLoadError, failure_rules: Mappi
     """Return what a call of a file runs: its tool, or the error that it has none."""
     if isinstance(held, ToolLoadError):
         return Subject(name, partial(_refuse, held))
-    return Subject(name, held.invoke, judges_of(name, held, failure_rules), held.is_async)
+    kept = kept_of(held.function, held.mark)
+    return Subject(name, held.invoke, judges_of(name, held, failure_rules), held.is_async, kept)
 
 
 def judges_of(name: str, tool: LoadedTool | None, failure_rules: Mapping[str, IsFailure]) -> tuple[IsFailure, ...]:

@@ -212,6 +212,7 @@ class Listening:
                 self._database.url.set(drivername="postgresql").render_as_string(hide_password=False),
                 autocommit=True,
                 connect_timeout=5,
+                options=self._database.connect_options,
             )
             self._wakes = socket.socketpair()
             self._connection.execute(f"LISTEN {self._channel}")

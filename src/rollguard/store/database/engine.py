@@ -35,13 +35,13 @@ from rollguard.store.database.driver import limited
 from rollguard.store.database.fork_gate import sqlite_gate
 from rollguard.store.database.histograms import merged_json
 from rollguard.store.database.sqlite_file import SqliteFile, text_of
-from rollguard.store.database.url import Secrets, parse_url, shown
+from rollguard.store.database.url import Secrets, checked_schema, parse_url, session_options, shown
 
 _IDLE_LIMIT = 30  # seconds that a transaction with a tool's lock may be idle before PostgreSQL rolls it back
 _LOCK_TOOL = sa.text(
     "SELECT set_config('lock_timeout', :patience, true), "
     "set_config('idle_in_transaction_session_timeout', :idle_limit, true), "
-    "pg_advisory_xact_lock(hashtextextended(:key, 0))"
+    "pg_advisory_xact_lock(hashtextextended(concat(current_schema(), ':', CAST(:key AS text)), 0))"
 )
 
 # The driver's error (the beginning of an SQLSTATE, or words of SQLite's message), and what it means to the caller.
@@ -82,9 +82,14 @@ class Database:
         connect_timeout: seconds to wait for a PostgreSQL server.
         access: who may read a SQLite file that is created; the files that SQLite keeps beside it have the same mode.
         create: whether a SQLite file that does not exist is made.
+        schema: the PostgreSQL schema that holds the store; by default what the URL's `options` or the server say.
 
     Raises:
         InvalidInput: the URL cannot be understood, or names a kind of database that is not supported.
+        InvalidSetting: `busy_timeout` or `schema` is invalid.
+
+    Attributes:
+        connect_options: the `options` of every connection to PostgreSQL.
     """
 
     def __init__(
@@ -95,11 +100,14 @@ class Database:
         connect_timeout: int = 5,
         access: FileAccess = FileAccess.OWNER,
         create: bool = True,
+        schema: str | None = None,
     ) -> None:
         self.access = access
         self.url = parse_url(url)
         self.secrets = Secrets(self.url)
         self.dialect = self.url.get_backend_name()
+        self.schema = checked_schema(schema, self.url)
+        self.connect_options = session_options(self.url, self.schema)
         if isinstance(busy_timeout, bool) or not isinstance(busy_timeout, int | float) or not 0 <= busy_timeout < 1e6:
             raise InvalidSetting("busy_timeout", f"{busy_timeout!r} is not a number of seconds")
         self.busy_timeout = busy_timeout
@@ -124,7 +132,7 @@ class Database:
             os.register_at_fork(after_in_child=lambda: _forget_connections(ours()))
 
     def __str__(self) -> str:
-        return shown(self.url)
+        return shown(self.url) if self.schema is None else f"{shown(self.url)} (schema {self.schema})"
 
     @property
     def path(self) -> Path | None:
@@ -338,8 +346,7 @@ class Database:
             return sa.create_engine(
                 self.url.set(drivername="postgresql+psycopg"),
                 pool_pre_ping=True,
-                # Compiling one of our statements takes longer than running it.
-                connect_args={"connect_timeout": connect_timeout, "options": "-c timezone=UTC -c jit=off"},
+                connect_args={"connect_timeout": connect_timeout, "options": self.connect_options},
             )
         except ModuleNotFoundError as error:
             raise StoreError("PostgreSQL needs its driver: pip install 'rollguard[postgres]'") from error

@@ -11,7 +11,7 @@ from typing import TypeVar
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from rollguard.errors import InvalidInput, unchained
+from rollguard.errors import InvalidInput, InvalidSetting, unchained
 
 _Error = TypeVar("_Error", bound=BaseException)
 
@@ -20,6 +20,7 @@ _SHOWN = {  # keys of a query that say where a database is, or how it is opened;
     "postgresql": ("host", "port"),
     "sqlite": ("cache", "immutable", "mode", "nolock", "uri"),
 }
+_LONGEST_SCHEMA = 63  # PostgreSQL cuts longer names off
 _LOGGERS = ("psycopg", "sqlalchemy.pool.impl.QueuePool", "sqlalchemy.pool.impl.StaticPool")
 
 
@@ -49,6 +50,38 @@ def _parsed(url: object) -> URL | None:
     except (ArgumentError, NoSuchModuleError, ValueError):
         return None
     return parsed
+
+
+def session_options(url: URL, schema: str | None) -> str:
+    """Return the `options` of every PostgreSQL connection: those in the URL, the schema, and what Rollguard needs."""
+    own = url.normalized_query.get("options", ())
+    # Compiling one of our statements takes longer than running it.
+    parts = [*own, *([f"-c search_path={_escaped(quoted(schema))}"] if schema else []), "-c timezone=UTC -c jit=off"]
+    return " ".join(parts)
+
+
+def quoted(name: str) -> str:
+    """Return a name as SQL takes it, whatever it holds."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _escaped(value: str) -> str:
+    return re.sub(r"([\\\s])", r"\\\1", value)
+
+
+def checked_schema(schema: object, url: URL) -> str | None:
+    """Return the name of a PostgreSQL schema; None is the connection's own search path.
+
+    Raises:
+        InvalidSetting: it is no name, or the database is SQLite.
+    """
+    if schema is None:
+        return None
+    if not isinstance(schema, str) or not schema.isprintable() or not 0 < len(schema.encode()) <= _LONGEST_SCHEMA:
+        raise InvalidSetting("schema", f"{schema!r} is not the name of a schema: 1 to {_LONGEST_SCHEMA} bytes of text")
+    if url.get_backend_name() == "sqlite":
+        raise InvalidSetting("schema", "SQLite has no schemas; leave it out, and give each store a file of its own")
+    return schema
 
 
 def shown(url: URL) -> str:

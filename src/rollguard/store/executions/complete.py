@@ -10,7 +10,7 @@ from typing import Any
 from rollguard.errors import InvalidInput
 from rollguard.model.execution import AT, FIELDS, ID, Execution
 from rollguard.store.executions.ids import moment_of, new_id
-from rollguard.store.executions.payloads import Payloads, clean_text
+from rollguard.store.executions.payloads import Payloads, Redacted, clean_text
 
 _ERROR, _TYPE = FIELDS.index("error"), FIELDS.index("error_type")
 _PARAMETERS, _RESULT = FIELDS.index("parameters"), FIELDS.index("result")
@@ -25,10 +25,13 @@ def complete(given: Execution, payloads: Payloads) -> Execution:
     """
     values: list[Any] = list(given)
     error, error_type, moment = values[_ERROR], values[_TYPE], values[AT]
-    if error is not None or error_type is not None:
-        values[_TYPE], values[_ERROR] = _kept_error(error, error_type)
     if values[_PARAMETERS] is not None:
         values[_PARAMETERS] = payloads.encode(given.tool_name, "parameters", values[_PARAMETERS])
+    if error is not None or error_type is not None:
+        values[_TYPE], text = _kept_error(error, error_type)
+        values[_ERROR] = None if text is None else clean_text(payloads.error(text, values[_PARAMETERS]))
+    if type(values[_PARAMETERS]) is Redacted:
+        values[_PARAMETERS] = str(values[_PARAMETERS]) or None
     if values[_RESULT] is not None:
         values[_RESULT] = payloads.encode(given.tool_name, "result", values[_RESULT])
     if given.execution_id is not None:
@@ -51,6 +54,8 @@ def complete_call(noted: Sequence[Any]) -> Execution:
         values[_TYPE] = clean_text(values[_TYPE], 200)
     if values[_ERROR] is not None:
         values[_ERROR] = clean_text(values[_ERROR])
+    if type(values[_PARAMETERS]) is Redacted:
+        values[_PARAMETERS] = str(values[_PARAMETERS]) or None
     values[AT] = moment = datetime.fromtimestamp(values[AT], UTC)
     values[ID] = new_id(moment)
     return Execution._make(values)
@@ -65,7 +70,7 @@ def text_of(error: BaseException) -> str:
 
 
 def _kept_error(error: Any, error_type: Any) -> tuple[str | None, str | None]:
-    """Return (error type, error) as they are stored. The type is given, the exception's, or named in the text."""
+    """Return (error type, error's text). The type is given, the exception's, or named in the text."""
     if isinstance(error, BaseException):
         error_type = error_type or type(error).__name__
         error = text_of(error)
@@ -73,7 +78,7 @@ def _kept_error(error: Any, error_type: Any) -> tuple[str | None, str | None]:
         error_type = error_type or _type_named_in(str(error))
     return (
         None if error_type is None else clean_text(str(error_type), 200),
-        None if error is None else clean_text(str(error)),
+        None if error is None else str(error),
     )
 
 

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from rollguard.errors import InvalidInput
 from rollguard.judge import Window
 from rollguard.model.execution import Execution, Failure, checked
+from rollguard.model.redaction import Redaction
 from rollguard.model.rollback import Unverified
 from rollguard.model.session import Session
 from rollguard.store.database.engine import Database
@@ -36,10 +37,15 @@ class Executions:
 
     def __init__(self, database: Database, payloads: Payloads) -> None:
         self._database = database
-        self._payloads = payloads
+        self._payloads, self.quick = payloads, payloads.quick
         self._rollups = Rollups(database)
         self._minutes = Minutes(database)
         self._since_refresh = 0  # executions that this process has written
+
+    @property
+    def redaction(self) -> Redaction:
+        """Return what is a secret in them."""
+        return self._payloads.redaction
 
     def row(self, **execution: Any) -> Execution:
         """Return the complete execution with these fields, ready to be written now or later.
@@ -49,9 +55,17 @@ class Executions:
         """
         return complete(checked([execution])[0], self._payloads)
 
-    def encoded(self, tool_name: str, what: str, value: Any) -> str | None:
-        """Return parameters or a result as they are stored: JSON, redacted, cut to the limit; None for no value."""
-        return self._payloads.encode(tool_name, what, value)
+    def encoded(self, tool_name: str, what: str, value: Any, left_out: Iterable[Any] = ()) -> str | None:
+        """Return parameters or a result as they are stored: JSON, redacted, cut to the limit; None for no value.
+
+        Args:
+            left_out: values beside it that are not stored, and may not be in the call's error either.
+        """
+        return self._payloads.encode(tool_name, what, value, left_out)
+
+    def error_text(self, text: str, parameters: str | None) -> str:
+        """Return the text of a call's error as it is stored: redacted, beside its encoded parameters."""
+        return self._payloads.error(text, parameters)
 
     def write(self, executions: Iterable[Execution], *, durable: bool = False) -> int:
         """Write complete executions, all or none. One whose `execution_id` is already stored changes nothing.

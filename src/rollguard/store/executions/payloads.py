@@ -1,169 +1,358 @@
-"""Encode parameters and results as JSON: any value, up to a size limit, redacted or left out."""
+"""Encode parameters and results as JSON: any value, up to a size limit, redacted or left out.
+
+The work is bounded by what is kept: a value is copied only as far as its JSON fits into the limit.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import enum
+import functools
 import json
-import json.encoder
 import math
+import numbers
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, is_dataclass
+from itertools import islice
+from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from rollguard.model.log import logger_of
+from rollguard.model.redaction import DEFAULT, REDACTED, Redaction
 
 logger = logger_of(__name__)
 
 MAX_DEPTH = 100  # deeper values are not stored, because JSON readers have limits too
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _TOO_DEEP = f"<deeper than {MAX_DEPTH} levels>"
+_UNLIMITED = 1 << 62
+_MOST_SECRETS, _SECRETS_DEPTH = 100, 3  # texts of one call that are looked for in its error
+_FEW = 32  # parameters that are looked through before they are copied
+_PLAIN = frozenset({int, float, bool, type(None)})
+_FRAME = '{"truncated": true, "beginning": %s}'
+_FRAMED = len(_FRAME % '""')
 
 Redact = Callable[[str, str, Any], Any]
 """(tool name, "parameters" or "result", value) → the value to store.
 
-`value` is a copy of plain JSON values. A hook may change it in place and need not know the tool's classes.
+`value` is a copy of plain JSON values, in which secrets are redacted already; of a large one, its beginning. A hook may
+change it in place and need not know the tool's classes.
 """
+
+
+class Redacted(str):
+    """The JSON of parameters in which something was redacted. It is a plain `str` when it is stored.
+
+    Attributes:
+        secrets: the texts that were redacted, to be removed from the error of the same call too.
+    """
+
+    secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Payloads:
-    """How parameters and results are stored.
+    """How parameters, results and errors are stored.
 
     Attributes:
-        keep: False stores none of them.
-        max_bytes: the largest JSON stored whole; of a larger one, its beginning and its size are stored.
+        keep: False stores no parameters and no results.
+        max_bytes: the largest JSON stored whole; of a larger one, its beginning is stored.
         redact: called before each write. If it raises, the value is left out and the error's type is stored.
+        redaction: which names and texts are secrets.
     """
 
     keep: bool = True
     max_bytes: int = 16_384
     redact: Redact | None = None
+    redaction: Redaction = DEFAULT
+    _plain: bool = field(init=False)
+    _known: set[str] = field(init=False)
 
-    def encode(self, tool_name: str, what: str, value: Any) -> str | None:
-        """Return `value` as JSON text in ASCII, or None if there is nothing to store. Raise nothing, change nothing."""
-        if not self.keep or value is None:
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_plain", self.keep and self.redact is None and not self.redaction.patterned)
+        object.__setattr__(self, "_known", self.redaction.known_names)
+
+    def encode(self, tool_name: str, what: str, value: Any, left_out: Iterable[Any] = ()) -> str | None:
+        """Return `value` as JSON text in ASCII, or None if there is nothing to store. Raise nothing, change nothing.
+
+        Args:
+            left_out: values beside it that are not stored, and may not be in the error of the same call either.
+        """
+        if type(value) is dict and not left_out and (whole := self.quick(value)) is not None:
+            return whole
+        copy = _Copy(self.redaction, self.max_bytes)
+        for hidden in left_out:
+            copy.hide(hidden)
+        text = None if value is None else self._text(tool_name, what, value, copy)
+        if not copy.secrets or what != "parameters":
+            return text
+        redacted = Redacted(text or "")
+        redacted.secrets = tuple(copy.secrets)
+        return redacted
+
+    def quick(self, parameters: dict[str, Any]) -> str | None:
+        """Return parameters as JSON if they are few, JSON as they are, and hold no secret, as most do; else None."""
+        if not self._plain or len(parameters) > _FEW or not self._known.issuperset(parameters):
+            return None
+        room = self.max_bytes
+        for item in parameters.values():
+            kind = type(item)
+            if kind is str:
+                room -= len(item)
+            elif kind not in _PLAIN:
+                return None
+        if room < 0:
+            return None
+        try:
+            text = "".join(_chunks(parameters, 0))
+        except (ValueError, RuntimeError):  # NaN, a number of too many digits
+            return None
+        return text if len(text) <= self.max_bytes else None
+
+    def error(self, text: str, parameters: str | None = None) -> str:
+        """Return the text of a call's error without secrets, among them those redacted in its parameters."""
+        secrets = parameters.secrets if isinstance(parameters, Redacted) else ()
+        return self.redaction.text(text, secrets)
+
+    def _text(self, tool_name: str, what: str, value: Any, copy: _Copy) -> str | None:
+        plain_value = copy.of(value)
+        if not self.keep:
             return None
         if self.redact is not None:
             try:
-                value = self.redact(tool_name, what, plain(value))
+                plain_value = self.redact(tool_name, what, plain_value)
             except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's hook; its error must not leak the value
                 # The message may contain the value, so only the type is stored.
                 kind = type(error).__name__
                 logger.warning("redaction of %s of %s failed with %s, so it is left out", what, tool_name, kind)
                 return json.dumps({"redaction_failed": kind})
-            if value is None:
+            if plain_value is None:
                 return None
-        try:
-            text = "".join(_chunks(value, 0))
-        except (Exception, SystemExit):  # noqa: BLE001 - NaN, a key of another type, a circle, too deep, changed by a thread
-            text = "".join(_chunks(plain(value), 0))
-        if len(text) <= self.max_bytes:
+            again = _Copy(self.redaction, self.max_bytes)
+            plain_value, copy.room = again.of(plain_value), min(copy.room, again.room)
+        text = "".join(_chunks(plain_value, 0))
+        if copy.room >= 0 and len(text) <= self.max_bytes:
             return text
         return _beginning(text, self.max_bytes)
 
 
 def _beginning(text: str, max_bytes: int) -> str:
     """Return a JSON object of at most `max_bytes` with as much of `text` as fits (at least an empty beginning)."""
-    low, high = 0, min(len(text), max_bytes)
-    while low < high:  # a quote in the text takes two bytes, so search for the length that fits
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if len(_framed(text, middle)) <= max_bytes else (low, middle - 1)
-    return _framed(text, low)
-
-
-def _framed(text: str, kept: int) -> str:
-    return json.dumps({"truncated": True, "bytes": len(text), "beginning": text[:kept]})
+    room = max(0, max_bytes - _FRAMED)
+    inside = text[:room].replace("\\", "\\\\").replace('"', '\\"')[:room]  # a quote in the text takes two bytes
+    if (len(inside) - len(inside.rstrip("\\"))) % 2:
+        inside = inside[:-1]
+    return _FRAME % f'"{inside}"'
 
 
 # --- any value as plain JSON values ----------------------------------------------------------------------------------
 
 
-def _one_level(value: Any) -> Any:
-    """Convert a value that JSON cannot hold by one level. Iterators are not consumed: the caller needs them."""
-    try:
-        nearer = _nearer(value)
-    except (Exception, SystemExit):  # noqa: BLE001 - a tool's own class may raise anything
-        return _described(value)
-    return nearer if isinstance(nearer, str | int | float | list | dict) else _described(value)
-
-
-def _nearer(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(warnings=False)  # fields that the model excludes or masks stay hidden
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: getattr(value, f.name, None) for f in fields(value)}
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, Set):
-        return list(value)
-    if isinstance(value, Iterator):
-        return None
-    return to_jsonable_python(value, inf_nan_mode="strings", bytes_mode="base64", fallback=_described)
-
-
-def plain(value: Any, above: tuple[int, ...] = ()) -> Any:
+def plain(value: Any) -> Any:
     """Return a copy of any `value` that is made of dicts, lists, strings, finite numbers, booleans and None."""
-    try:
-        if value is None or isinstance(value, bool | str | int | float):
-            return _scalar(value)
-        if id(value) in above or len(above) >= MAX_DEPTH:
-            return "<circular>" if id(value) in above else _TOO_DEEP
-        inside = (*above, id(value))
-        if isinstance(value, dict):
-            return {_key(key): plain(item, inside) for key, item in list(value.items())}
-        if isinstance(value, list | tuple):
-            return [plain(item, inside) for item in list(value)]
-        return plain(_one_level(value), inside)
-    except (Exception, SystemExit):  # noqa: BLE001 - as above
-        return _described(value)
+    return _Copy(Redaction(defaults=False), _UNLIMITED).of(value)
+
+
+class _Copy:
+    """Copies one value as plain JSON values, without its secrets, until the room for its JSON is used up.
+
+    Attributes:
+        room: bytes that are left; below 0, the copy is cut short. Never less is left than the JSON leaves.
+        secrets: the texts that were redacted.
+    """
+
+    __slots__ = ("_known", "_open", "_redaction", "room", "secrets")
+
+    def __init__(self, redaction: Redaction, room: int) -> None:
+        self._redaction, self._known, self.room = redaction, redaction.known_names, room
+        self._open: list[int] = []  # the ids of the values that contain the present one
+        self.secrets: list[str] = []
+
+    def of(self, value: Any) -> Any:
+        """Return the copy of a value. Raise nothing."""
+        kind = type(value)
+        if kind is str:
+            return self._string(value)
+        if kind is dict or kind is list or kind is tuple:
+            return self._container(value, kind)
+        if value is None or kind is bool:
+            self.room -= 4
+            return value
+        try:
+            if isinstance(value, str | int | float):
+                return self._scalar(value)
+            return self._container(value, kind)
+        except (Exception, SystemExit):  # noqa: BLE001 - a tool's own class may raise anything
+            return self._described(value)
+
+    def hide(self, value: Any, depth: int = 0) -> None:
+        """Remember the texts of what is not stored, to find them in the error of the call."""
+        kind = type(value)
+        if len(self.secrets) >= _MOST_SECRETS or depth > _SECRETS_DEPTH:
+            return
+        if issubclass(kind, str):
+            self.secrets.append(str.__str__(value))
+        elif kind is bytes:
+            self.secrets.append(value.decode("utf-8", "replace"))
+        elif kind is dict or kind is list or kind is tuple:
+            for item in list(islice(value.values() if kind is dict else value, _MOST_SECRETS)):
+                self.hide(item, depth + 1)
+
+    def _container(self, value: Any, kind: type) -> Any:
+        """Copy a value that holds others, or is converted by one level first."""
+        if id(value) in self._open or len(self._open) >= MAX_DEPTH:
+            return self._string("<circular>" if id(value) in self._open else _TOO_DEEP)
+        self._open.append(id(value))
+        try:
+            if kind is dict or isinstance(value, dict):
+                return self._mapping(list(islice(value.items(), self._most(value))))
+            if isinstance(value, list | tuple | deque):
+                return self._items(islice(value, self._most(value)))
+            return self._other(value)
+        except (Exception, SystemExit):  # noqa: BLE001 - as above; also a container that a thread changes
+            return self._described(value)
+        finally:
+            self._open.pop()
+
+    def _most(self, value: Any) -> int:
+        """Return how many items of a container may fit; each takes two bytes at least."""
+        return min(len(value), max(self.room, 0) // 2 + 2)
+
+    def _mapping(self, items: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
+        self.room -= 1
+        copied: dict[str, Any] = {}
+        known, any_text = self._known, not self._redaction.patterned
+        for key, item in items:
+            if self.room < 0:
+                break
+            name = key if type(key) is str else _key(key)
+            self.room -= len(name) + 4
+            if name not in known and self._hides(name, item):
+                copied[name] = self._string(REDACTED)
+            elif any_text and type(item) is str and len(item) < self.room:
+                self.room -= len(item) + 2
+                copied[name] = item
+            else:
+                copied[name] = self.of(item)
+        return copied
+
+    def _items(self, items: Iterable[Any]) -> list[Any]:
+        self.room -= 1
+        copied = []
+        for item in items:
+            if self.room < 0:
+                break
+            self.room -= 1
+            copied.append(self.of(item))
+        return copied
+
+    def _hides(self, name: str, item: Any) -> bool:
+        """Return whether an item is a secret by its name; None and a flag are none."""
+        if item is None or type(item) is bool or not self._redaction.hides(name):
+            return False
+        self.hide(item)
+        return True
+
+    def _string(self, text: str) -> str:
+        if self._redaction.patterned:
+            text = self._redaction.value(text[: max(self.room, 0) + 1])
+        room = self.room
+        self.room = room - len(text) - 2
+        return text if self.room >= 0 else text[: max(room, 0) + 1]
+
+    def _scalar(self, value: Any) -> Any:
+        """Copy a number, or a text of a class of its own."""
+        self.room -= 1
+        if isinstance(value, str):
+            return self._string(str.__str__(value))
+        if isinstance(value, float):
+            return float.__pos__(value) if math.isfinite(value) else _NOT_FINITE[float.__repr__(value)]
+        try:
+            self.room -= len(int.__repr__(value)) - 1
+        except ValueError:  # more digits than Python writes in decimal
+            return self._string(hex(value))
+        return int.__pos__(value)
+
+    def _other(self, value: Any) -> Any:
+        """Copy a value that JSON cannot hold. Iterators are not consumed: the caller needs them."""
+        if isinstance(value, BaseModel):
+            return self._model(value)
+        if is_dataclass(value) and not isinstance(value, type):
+            return self._mapping((f.name, getattr(value, f.name, None)) for f in dataclasses.fields(value))
+        if isinstance(value, Mapping):
+            return self._mapping((key, value[key]) for key in islice(value, self._most(value)))
+        if isinstance(value, Set):
+            return self._items(islice(value, self._most(value)))
+        nearer = _nearer(value, max(self.room, 0) + 3)
+        return self._described(value) if nearer is None else self.of(nearer)
+
+    def _model(self, value: BaseModel) -> Any:
+        """Copy a pydantic model. Fields that it excludes or masks stay hidden."""
+        names = _fields_of(type(value))
+        if names is None:
+            return self.of(value.model_dump(warnings=False))
+        extra = value.__pydantic_extra__ or {}
+        return self._mapping([*((name, getattr(value, name, None)) for name in names), *extra.items()])
+
+    def _described(self, value: Any) -> str:
+        """Return the kind of a value that has no JSON. Its `repr` could be long, and hold secrets."""
+        return self._string(f"<{type(value).__qualname__}>")
+
+
+def _nearer(value: Any, room: int) -> Any:
+    """Return a simple value in a form that JSON has, or None; of bytes, as many as fit."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return to_jsonable_python(bytes(value[:room]), bytes_mode="base64")
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, Iterator | type):
+        return None
+    if isinstance(value, numbers.Integral | numbers.Real):
+        return int(value) if isinstance(value, numbers.Integral) else float(value)
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
+        return value.item()
+    nearer = to_jsonable_python(value, inf_nan_mode="strings", bytes_mode="base64", fallback=lambda _value: None)
+    return nearer if isinstance(nearer, str | int | float | bool) else None
+
+
+@functools.lru_cache(maxsize=1_024)
+def _fields_of(model: type[BaseModel]) -> tuple[str, ...] | None:
+    """Return the fields of a model class that are stored, or None if only the model itself knows its form."""
+    decorators = model.__pydantic_decorators__
+    own = decorators.field_serializers or decorators.model_serializers or model.model_computed_fields
+    if own or model.__pydantic_root_model__ or model.model_config.get("serialize_by_alias"):
+        return None
+    if "'serialization'" in repr(model.__pydantic_core_schema__):
+        return None
+    fields = model.model_fields
+    if any(getattr(one, "exclude_if", None) is not None for one in fields.values()):
+        return None
+    return tuple(name for name, one in fields.items() if not one.exclude)
 
 
 def _key(key: Any) -> str:
     if isinstance(key, str):
-        return str(key)
+        return str.__str__(key)
     nearer = plain(key)
     return nearer if isinstance(nearer, str) else json.dumps(nearer)
-
-
-def _scalar(value: Any) -> Any:
-    """Return the plain value of a subclass of str, int or float."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, float):
-        return float.__pos__(value) if math.isfinite(value) else _NOT_FINITE[float.__repr__(value)]
-    try:
-        int.__repr__(value)
-    except ValueError:  # more digits than Python writes in decimal
-        return hex(value)
-    return int.__pos__(value)
-
-
-def _described(value: Any) -> str:
-    try:
-        return repr(value)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a tool's own class may fail to describe itself
-        return f"<{type(value).__name__}: repr failed with {type(error).__name__}>"
 
 
 def _encoder() -> Callable[[Any, int], Iterable[str]]:
     """Return an encoder to ASCII JSON: PostgreSQL's text takes no lone surrogates and NULs, but takes their escapes.
 
     `JSONEncoder.encode` creates a C encoder for every value, which takes longer than encoding a small value. This one
-    is created once. It does not check for circles, so threads can share it; a circle ends in a RecursionError.
-    `pydantic_core.to_json` is faster still, but consumes a caller's generators.
+    is created once, so threads can share it. It is given plain copies only, which hold no circle.
     """
-    encoder = json.JSONEncoder(
-        allow_nan=False, ensure_ascii=True, check_circular=False, separators=(",", ":"), default=_one_level
-    )
+    encoder = json.JSONEncoder(allow_nan=False, ensure_ascii=True, check_circular=False, separators=(",", ":"))
     make: Any = getattr(json.encoder, "c_make_encoder", None)
     if make is None:  # another Python than CPython
         return lambda value, _level: encoder.encode(value)
     options = (None, ":", ",", False, False, False)  # indent, separators, sort_keys, skipkeys, allow_nan
-    return make(None, _one_level, json.encoder.encode_basestring_ascii, *options)  # type: ignore[no-any-return]
+    return make(None, encoder.default, quoted, *options)  # type: ignore[no-any-return]
 
 
 _chunks = _encoder()

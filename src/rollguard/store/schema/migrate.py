@@ -13,8 +13,10 @@ from sqlalchemy.engine import Connection
 
 from rollguard.errors import NotARollguardStore, SchemaDamaged, SchemaTooNew, SchemaTooOld
 from rollguard.store.database.engine import Database
+from rollguard.store.database.url import quoted
 from rollguard.store.schema import bring_over
 from rollguard.store.schema.migrations.held_types import trigger_names
+from rollguard.store.schema.migrations.statements import run
 
 if TYPE_CHECKING:  # importing Alembic is slow, and a store that is up to date does not need it
     from alembic.runtime.migration import MigrationContext
@@ -23,6 +25,19 @@ if TYPE_CHECKING:  # importing Alembic is slow, and a store that is up to date d
 VERSION_TABLE = "rollguard_schema_version"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _LAST_WITH_OLD_MIGRATIONS = "fef74ff"
+# The triggers find the tables of their own schema, whatever the search path of the program that inserts.
+_PIN_TRIGGERS = """
+DO $$
+DECLARE
+    made regprocedure;
+BEGIN
+    FOR made IN SELECT oid::regprocedure FROM pg_proc
+        WHERE pronamespace = quote_ident(current_schema())::regnamespace AND prorettype = 'trigger'::regtype
+        AND proname LIKE 'rollguard%'
+    LOOP
+        EXECUTE 'ALTER FUNCTION ' || made || ' SET search_path FROM CURRENT';
+    END LOOP;
+END $$"""
 _IN_THIS_PROCESS = threading.Lock()  # Alembic keeps the running migration in a module-wide variable
 
 
@@ -60,6 +75,8 @@ def migrate(database: Database) -> None:
     with _IN_THIS_PROCESS, database.write() as connection:
         if database.dialect == "postgresql":  # SQLite's write transaction already excludes the others
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended('rollguard:schema', 0))"))
+            if database.schema is not None:
+                connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {quoted(database.schema)}")
         context = _context(connection, scripts, target)
         present = context.get_current_revision()
         refuse_unknown(present, database)
@@ -71,6 +88,8 @@ def migrate(database: Database) -> None:
         if present != target:
             with Operations.context(context):
                 context.run_migrations()
+            if database.schema is not None:
+                run(connection, [_PIN_TRIGGERS])
 
 
 def parts(dialect: str) -> set[str]:

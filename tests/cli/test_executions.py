@@ -1,0 +1,33 @@
+"""`rollguard executions`, and tags on the command line."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.conftest import Shell
+
+
+def test_executions_by_tags(shell_on: Shell) -> None:
+    """`rollguard record --tag` tags an execution, and `rollguard executions` filters and counts by tags."""
+    tagged = ("--tag", "tenant=a", "--tag", "shard=3")
+    shell_on.ok("record", "--tool", "t", "--success", *tagged, "--parameters", '{"x": 1}')
+    shell_on.ok("record", "--tool", "t", "--failure", "--error", "KeyError: x", "--tag", "tenant=b")
+    (found,) = shell_on.ok("executions", *tagged, "--json").json
+    assert (found["tags"], found["parameters"], found["success"]) == ({"tenant": "a", "shard": "3"}, {"x": 1}, True)
+    (failed,) = shell_on.ok("executions", "--failed", "--tool", "t", "--json").json
+    assert failed["tags"] == {"tenant": "b"}
+    assert "tenant=b" in shell_on.ok("executions").out
+    assert shell_on.ok("executions", "--by", "tenant", "--json").json == [
+        {"value": "a", "total": 1, "failures": 0, "success_rate": 1.0},
+        {"value": "b", "total": 1, "failures": 1, "success_rate": 0.0},
+    ]
+    assert "100" in shell_on.ok("executions", "--by", "tenant").out
+    assert "no such execution" in shell_on.ok("executions", "--tag", "tenant=c").out
+
+
+@pytest.mark.parametrize("words", [("--tag", "tenant"), ("--tag", "=a"), ("--by", "tenant", "--failed")])
+def test_wrong_words(shell: Shell, words: tuple[str, ...]) -> None:
+    """A tag without a value, and options that exclude each other, exit with 2 and say which."""
+    ran = shell.run("executions", *words)
+    assert ran.exit_code == 2
+    assert "--tag" in ran.err or "--by" in ran.err
