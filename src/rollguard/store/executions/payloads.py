@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import json.encoder
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
@@ -55,13 +55,21 @@ class Payloads:
                 return json.dumps({"redaction_failed": kind})
             if value is None:
                 return None
-        try:
-            text = "".join(_chunks(value, 0))
-        except (Exception, SystemExit):  # noqa: BLE001 - NaN, a key of another type, a circle, too deep, changed by a thread
-            text = "".join(_chunks(plain(value), 0))
-        if len(text) <= self.max_bytes:
-            return text
-        return _beginning(text, self.max_bytes)
+        return _json(value, self.max_bytes)
+
+    def encode_each(self, tool_names: Sequence[str], what: str, values: Sequence[Any]) -> list[str | None]:
+        """Return each of some values as `encode` does, each with the name of its tool."""
+        if self.keep and self.redact is None:
+            return [None if value is None else _json(value, self.max_bytes) for value in values]
+        return [self.encode(tool_name, what, value) for tool_name, value in zip(tool_names, values, strict=True)]
+
+
+def _json(value: Any, max_bytes: int) -> str:
+    try:
+        text = "".join(_chunks(value, 0))
+    except (Exception, SystemExit):  # noqa: BLE001 - NaN, a key of another type, a circle, too deep, changed by a thread
+        text = "".join(_chunks(plain(value), 0))
+    return text if len(text) <= max_bytes else _beginning(text, max_bytes)
 
 
 def _beginning(text: str, max_bytes: int) -> str:
