@@ -81,6 +81,10 @@ def _redacted(tool: str, what: str, value: Any) -> Any:
 PAYLOADS = Payloads(redact=_redacted)
 
 
+def _kept(many: list[dict[str, Any]]) -> list[Execution]:
+    return [Execution._make(values) for values in zip(*complete(checked(many), PAYLOADS), strict=True)]
+
+
 def _values(of: Mapping[str, list[Any]], *needed: str) -> st.SearchStrategy[dict[str, Any]]:
     each = {field: st.sampled_from(values) for field, values in of.items()}
     return st.fixed_dictionaries({f: each.pop(f) for f in needed}, optional=each)
@@ -90,7 +94,7 @@ def _values(of: Mapping[str, list[Any]], *needed: str) -> st.SearchStrategy[dict
 def test_what_is_allowed(many: list[dict[str, Any]]) -> None:
     """Allowed values are kept as they are meant, and a field that is not given is None, or made."""
     before = datetime.now(UTC)
-    found = [complete(one, PAYLOADS) for one in checked([{f: v[0] for f, v in one.items()} for one in many])]
+    found = _kept([{f: v[0] for f, v in one.items()} for one in many])
     after = datetime.now(UTC)
     for given_values, execution in zip(many, found, strict=True):
         kept = {field: value[1] for field, value in given_values.items()}
@@ -128,8 +132,7 @@ def test_what_is_no_execution(odd: Any) -> None:
 @pytest.mark.parametrize("error_type", [None, "", "Custom", "x" * 300, 5])
 def test_errors_are_kept_as_text(error: Any, error_type: Any) -> None:
     """Whatever is given as an error is kept as text, and so is its type."""
-    (given_values,) = checked([{**USUAL, "error": error, "error_type": error_type}])
-    kept = complete(given_values, PAYLOADS)
+    (kept,) = _kept([{**USUAL, "error": error, "error_type": error_type}])
     assert kept.error == (None if error is None else str(error))
     told = type(error).__name__ if isinstance(error, Exception) else "KeyError" if error == "KeyError: x" else None
     expected = (error_type or told) if error is not None else error_type
@@ -139,7 +142,7 @@ def test_errors_are_kept_as_text(error: Any, error_type: Any) -> None:
 def test_what_is_not_given() -> None:
     """Without a time an execution is of now; without an id it gets one of that time, another for each."""
     before = datetime.now(UTC)
-    rows = [complete(one, Payloads()) for one in checked([{"tool_name": "t", "success": True}] * 3)]
+    rows = _kept([{"tool_name": "t", "success": True}] * 3)
     ids, times = {row.execution_id for row in rows}, {row.executed_at for row in rows}
     assert len(ids) == 3
     assert times == {moment_of(str(execution_id)) for execution_id in ids}

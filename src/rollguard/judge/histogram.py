@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import partial
 from itertools import accumulate
 
 _PER_DECADE = 48
@@ -31,6 +33,11 @@ RELATIVE_ERROR = 0.025
 def bucket_of(duration_ms: float | None) -> int:
     """Return the bucket of a duration. An edge itself belongs to the bucket below it."""
     return NO_DURATION if duration_ms is None else bisect_left(EDGES, duration_ms)
+
+
+def histogram_of(durations_ms: Iterable[float]) -> Counter[int]:
+    """Return how many of the durations each bucket holds."""
+    return Counter(map(partial(bisect_left, EDGES), durations_ms))
 
 
 def percentiles(histogram: Iterable[tuple[int, int]], shares: Iterable[float]) -> tuple[float | None, ...]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -86,14 +85,12 @@ class Execution(NamedTuple):
     tags: Annotated[str | None, PlainValidator(tags_text)] | None = None
 
 
+Columns = tuple[Sequence[Any], ...]
+"""Some executions, field by field: `FIELDS[0]` of each, `FIELDS[1]` of each, ..."""
+
 FIELDS = Execution._fields
 AT, ID = FIELDS.index("executed_at"), FIELDS.index("execution_id")
 _NEEDED = [name for name in FIELDS if name not in Execution._field_defaults]
-_ALLOWED = {
-    name: hint.__metadata__[-1]
-    for name, hint in get_type_hints(Execution, include_extras=True).items()
-    if hasattr(hint, "__metadata__")
-}
 _UNDERSTOOD: dict[str, Callable[[Any], Any]] = {
     "success": understood_truth,
     "duration_ms": understood_duration,
@@ -102,11 +99,16 @@ _UNDERSTOOD: dict[str, Callable[[Any], Any]] = {
     "execution_id": understood_id,
     "request_id": understood_id,
 }
-_MANY = TypeAdapter(Annotated[list[Execution], FailFast()])
+_HINTS = get_type_hints(Execution, include_extras=True)
+_ALLOWED = {name: hint.__metadata__[-1] for name, hint in _HINTS.items() if hasattr(hint, "__metadata__")}
+_ROWS: TypeAdapter[list[Execution]] = TypeAdapter(Annotated[list[Execution], FailFast()])
+_COLUMNS = TypeAdapter[Columns](tuple[tuple(Annotated[list[_HINTS[name]], FailFast()] for name in FIELDS)])  # type: ignore[arg-type, misc, valid-type]
 
 
-def checked(executions: Sequence[Mapping[str, Any]]) -> list[Execution]:
+def checked(executions: Sequence[Mapping[str, Any]]) -> Columns:
     """Return executions given as mappings of their fields, each value checked and not yet `complete`.
+
+    Columns are checked in two thirds of the time of rows. Rows are checked to say what is wrong.
 
     Raises:
         InvalidInput: a field is unknown, missing or invalid; the message names it, `number` which execution it is.
@@ -115,13 +117,19 @@ def checked(executions: Sequence[Mapping[str, Any]]) -> list[Execution]:
     if not all(issubclass(kind, Mapping) for kind in set(map(type, executions))):
         # pydantic would take a list as the values of the fields, in their order
         given = [one if isinstance(one, Mapping) else None for one in executions]
-    with contextlib.suppress(ValidationError):
-        return _MANY.validate_python(given)
-    given = [_understood(one) if isinstance(one, Mapping) else one for one in given]
     try:
-        return _MANY.validate_python(given)
+        return _COLUMNS.validate_python(columns_of([Execution(**one) for one in given]))
+    except (TypeError, ValidationError):  # one is invalid, or has to be understood
+        given = [_understood(one) if isinstance(one, Mapping) else one for one in given]
+    try:
+        return columns_of(_ROWS.validate_python(given))
     except ValidationError as error:
         raise _refusal(error, executions) from error
+
+
+def columns_of(executions: Iterable[Execution]) -> Columns:
+    """Return the values of some executions, field by field."""
+    return tuple(zip(*executions, strict=True))
 
 
 def _understood(execution: Mapping[str, Any]) -> dict[str, Any]:

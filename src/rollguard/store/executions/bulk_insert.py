@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import chain, islice
-from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from rollguard.model.execution import AT, FIELDS, ID
+from rollguard.model.execution import AT, FIELDS, ID, Columns
 from rollguard.store.database.driver import driver
 from rollguard.store.database.types import sqlite_text
 from rollguard.store.executions.ids import is_ours
@@ -20,61 +19,53 @@ from rollguard.store.rollups.aggregate import Aggregate
 from rollguard.store.rollups.refresh import REFRESH_THRESHOLD, add_deltas, last_id, refresh, refresh_counted
 from rollguard.store.schema import tool_executions
 
-Row = tuple[Any, ...]  # a complete `Execution`; the drivers need no field names
-
 _NAMES = ", ".join(FIELDS)
 _POSTGRESQL = {str: "text", int: "int4", bool: "bool", float: "float8", datetime: "timestamptz"}
 _TYPES = {name: _POSTGRESQL[tool_executions.c[name].type.python_type] for name in FIELDS}
-_counted = itemgetter(
-    *map(FIELDS.index, ("tool_name", "version_number", "success", "duration_ms", "error_type", "request_id"))
+_COUNTED = tuple(
+    map(FIELDS.index, ("tool_name", "version_number", "success", "duration_ms", "error_type", "request_id"))
 )
-_PARAMETERS, _RESULT = FIELDS.index("parameters"), FIELDS.index("result")
-_AT_FROM_END = AT - len(FIELDS)
+_PAYLOADS = FIELDS.index("parameters"), FIELDS.index("result")
 
 _BATCH = 10_000  # rows in one COPY; they stay in memory, in case COPY fails
 _BATCH_SIZE = 16 * 2**20  # about so many characters in them
 
 
-def write_once(connection: Connection, rows: Iterable[Row]) -> int:
-    """Insert checked rows whose `execution_id` is not stored yet, in the caller's transaction, and count them.
+def write_once(connection: Connection, parts: Iterator[Columns]) -> int:
+    """Insert complete executions whose `execution_id` is not stored yet, in the caller's transaction; count them.
+
+    Args:
+        parts: the executions, some hundreds at a time.
 
     Returns:
         Number of inserted rows.
     """
     if connection.dialect.name == "sqlite":
-        return _write_sqlite(connection, iter(rows))
-    return _Copying(connection).write(iter(rows))
+        return sum(_write_sqlite(connection, batch) for batch in _batches(parts))
+    return _Copying(connection).write(parts)
 
 
 # --- SQLite ----------------------------------------------------------------------------------------------------------
 
 # SQLite keeps a journal for each statement on a table with a trigger, so one statement writes many rows. Other threads
 # may run during a statement, so the wait for them happens once, not for every row.
-_ROWS = 200
 
 
-@lru_cache(maxsize=_ROWS)
+@lru_cache(maxsize=256)
 def _insert(rows: int) -> str:
     values = ", ".join([f"({', '.join('?' * len(_TYPES))})"] * rows)
     return f"INSERT INTO tool_executions ({_NAMES}) VALUES {values} ON CONFLICT (execution_id) DO NOTHING"
 
 
-def _write_sqlite(connection: Connection, rows: Iterator[Row]) -> int:
-    return sum(_write_sqlite_batch(connection, _batch(chain((row,), rows))) for row in rows)
-
-
-def _write_sqlite_batch(connection: Connection, batch: Iterator[Row]) -> int:
+def _write_sqlite(connection: Connection, batch: Iterator[Columns]) -> int:
     """Write some rows. Aggregate many rows: as counted here or, if an id repeats, from the table."""
     aggregate: Aggregate[str] = Aggregate()
     with driver(connection, _insert(1)) as sqlite:
         last, before = last_id(sqlite), sqlite.total_changes
-        while rows := list(islice(batch, _ROWS)):
-            values: list[Any] = []
-            for row in rows:
-                values += row
-                values[_AT_FROM_END] = moment = sqlite_text(row[AT])
-                aggregate.add(moment[:16], *_counted(row))
-            sqlite.execute(_insert(len(rows)), values)
+        for part in batch:
+            moments = list(map(sqlite_text, part[AT]))
+            aggregate.add(_counted([moment[:16] for moment in moments], part))
+            sqlite.execute(_insert(len(moments)), list(chain.from_iterable(_rows(part, moments))))
         new: int = sqlite.total_changes - before
         if new >= REFRESH_THRESHOLD:
             if new == len(aggregate):
@@ -94,9 +85,12 @@ _ONE = sa.text(
 _WHO = sa.text("SELECT set_config('rollguard.keyed', 'on', true), set_config('rollguard.noted', :noted, true)")
 _COPY = f"COPY tool_executions ({_NAMES}) FROM STDIN (FORMAT BINARY)"
 _COPY_KEYS = "COPY execution_keys (execution_id, executed_at) FROM STDIN (FORMAT BINARY)"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MINUTE = timedelta(minutes=1)
-_KEY_TYPES = (_TYPES["execution_id"], _TYPES["executed_at"])
+
+# In binary a time is microseconds since 2000, which psycopg computes in Python, too; here they give the minute as well.
+_COPIED = _TYPES | {"executed_at": "int8"}
+_KEY_TYPES = (_COPIED["execution_id"], _COPIED["executed_at"])
+_ZERO, _MICROSECOND, _MINUTE = datetime(2000, 1, 1, tzinfo=UTC), timedelta(microseconds=1), 60_000_000
+_ZERO_MINUTE = (_ZERO - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(minutes=1)
 
 # For batches with ids that are stored already. The callers' ids are inserted first: of two writers of the same id, the
 # second waits and finds it stored. They are inserted in their order, so that writers of the same ids do not deadlock.
@@ -125,20 +119,17 @@ class _Copying:
         self._connection = connection
         self._repeating = False  # if one batch repeats ids, the next one probably does too
 
-    def write(self, rows: Iterator[Row]) -> int:
-        first = list(islice(rows, 2))
-        if len(first) < 2:
-            return self._connection.execute(_ONE, dict(zip(FIELDS, first[0], strict=True))).rowcount if first else 0
-        new = 0
-        rows = chain(first, rows)
-        for row in rows:
-            new += self._write_batch(_batch(chain((row,), rows)))
-        return new
+    def write(self, parts: Iterator[Columns]) -> int:
+        first = list(islice(parts, 2))
+        if len(first) == 1 and len(first[0][ID]) == 1:
+            (row,) = zip(*first[0], strict=True)
+            return self._connection.execute(_ONE, dict(zip(FIELDS, row, strict=True))).rowcount
+        return sum(map(self._write_batch, _batches(chain(first, parts))))
 
-    def _write_batch(self, batch: Iterator[Row]) -> int:
+    def _write_batch(self, batch: Iterator[Columns]) -> int:
         if self._repeating:
             return self._insert(list(batch))
-        taken: list[Row] = []
+        taken: list[Columns] = []
         try:
             with self._connection.begin_nested():
                 self._copy(batch, taken)
@@ -147,47 +138,65 @@ class _Copying:
                 raise
             self._repeating = True
             return self._insert([*taken, *batch])
-        return len(taken)
+        return sum(len(part[ID]) for part in taken)
 
-    def _copy(self, batch: Iterator[Row], taken: list[Row]) -> None:
-        """Send a batch and add its counts; append the rows taken from it to `taken`."""
+    def _copy(self, batch: Iterator[Columns], taken: list[Columns]) -> None:
+        """Send a batch and add its counts; append the parts taken from it to `taken`."""
         aggregate: Aggregate[int] = Aggregate()
+        keys: list[tuple[str, int]] = []
         self._connection.execute(_WHO, {"noted": "on"})
         with driver(self._connection, _COPY) as psycopg, psycopg.cursor() as cursor:
             with cursor.copy(_COPY) as sink:
-                sink.set_types(tuple(_TYPES.values()))
-                for row in batch:
-                    taken.append(row)
-                    sink.write_row(row)
-                    aggregate.add((row[AT] - _EPOCH) // _MINUTE, *_counted(row))
-            keys = sorted((row[ID], row[AT]) for row in taken if not is_ours(row[ID]))
+                sink.set_types(tuple(_COPIED.values()))
+                for part in batch:
+                    taken.append(part)
+                    moments = [(moment - _ZERO) // _MICROSECOND for moment in part[AT]]
+                    for row in _rows(part, moments):
+                        sink.write_row(row)
+                    aggregate.add(_counted([_ZERO_MINUTE + moment // _MINUTE for moment in moments], part))
+                    keys += [key for key in zip(part[ID], moments, strict=True) if not is_ours(key[0])]
             if keys:
+                keys.sort()
                 with cursor.copy(_COPY_KEYS) as sink:
                     sink.set_types(_KEY_TYPES)
                     for key in keys:
                         sink.write_row(key)
         add_deltas(self._connection, aggregate)
 
-    def _insert(self, batch: list[Row]) -> int:
-        first: dict[str, Row] = {}
-        for row in batch:
+    def _insert(self, batch: list[Columns]) -> int:
+        first: dict[str, tuple[Any, ...]] = {}
+        rows = [row for part in batch for row in zip(*part, strict=True)]
+        for row in rows:
             first.setdefault(row[ID], row)
         values = dict(zip(FIELDS, map(list, zip(*first.values(), strict=True)), strict=True))
         values["keyed"] = [not is_ours(execution_id) for execution_id in first]
         self._connection.execute(_WHO, {"noted": "off"})  # only the database knows which of them are new
         inserted = self._connection.execute(_ONCE, values).rowcount
-        self._repeating = inserted < len(batch)
+        self._repeating = inserted < len(rows)
         return inserted
 
 
-def _batch(rows: Iterator[Row]) -> Iterator[Row]:
-    """Yield the next rows, as many as one statement or COPY takes."""
-    room = _BATCH_SIZE
-    for row in islice(rows, _BATCH):
-        yield row
-        if row[_PARAMETERS] is not None:
-            room -= len(row[_PARAMETERS])
-        if row[_RESULT] is not None:
-            room -= len(row[_RESULT])
-        if room <= 0:
+def _batches(parts: Iterator[Columns]) -> Iterator[Iterator[Columns]]:
+    """Yield the parts in groups, as many as one COPY takes; each group must be used up before the next one."""
+    for part in parts:
+        yield _batch(chain((part,), parts))
+
+
+def _batch(parts: Iterator[Columns]) -> Iterator[Columns]:
+    rows = size = 0
+    for part in parts:
+        yield part
+        rows += len(part[ID])
+        size += sum(sum(map(len, filter(None, part[place]))) for place in _PAYLOADS)
+        if rows >= _BATCH or size >= _BATCH_SIZE:
             return
+
+
+def _rows(part: Columns, moments: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+    """Return the rows of a part, with these as their times."""
+    return zip(*part[:AT], moments, *part[AT + 1 :], strict=True)
+
+
+def _counted(minutes: Sequence[Any], part: Columns) -> Iterator[tuple[Any, ...]]:
+    """Return what `Aggregate.add` takes of a part."""
+    return zip(minutes, *[part[place] for place in _COUNTED], strict=True)

@@ -8,39 +8,48 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rollguard.errors import InvalidInput
-from rollguard.model.execution import AT, FIELDS, ID, Execution
+from rollguard.model.execution import AT, FIELDS, ID, Columns, Execution
 from rollguard.store.executions.ids import moment_of, new_id
 from rollguard.store.executions.payloads import Payloads, Redacted, clean_text
 
-_ERROR, _TYPE = FIELDS.index("error"), FIELDS.index("error_type")
-_PARAMETERS, _RESULT = FIELDS.index("parameters"), FIELDS.index("result")
+_ERROR, _TYPE, _PARAMETERS = FIELDS.index("error"), FIELDS.index("error_type"), FIELDS.index("parameters")
 _ERROR_TYPE = re.compile(r"([A-Za-z_][\w.]*(?:Error|Exception|Warning|Timeout|Interrupt|Exit))\b")
 
 
-def complete(given: Execution, payloads: Payloads) -> Execution:
-    """Return a checked execution as it is stored: with an id, a time, an error as text and payloads as JSON.
+def complete(columns: Columns, payloads: Payloads) -> Columns:
+    """Return checked executions as they are stored: with an id, a time, an error as text and payloads as JSON.
 
     Raises:
-        InvalidInput: Rollguard gave that id to an execution at another time.
+        InvalidInput: Rollguard gave that id to an execution at another time; `number` tells which execution it is.
     """
-    values: list[Any] = list(given)
-    error, error_type, moment = values[_ERROR], values[_TYPE], values[AT]
-    if values[_PARAMETERS] is not None:
-        values[_PARAMETERS] = payloads.encode(given.tool_name, "parameters", values[_PARAMETERS])
-    if error is not None or error_type is not None:
-        values[_TYPE], text = _kept_error(error, error_type)
-        values[_ERROR] = None if text is None else clean_text(payloads.error(text, values[_PARAMETERS]))
-    if type(values[_PARAMETERS]) is Redacted:
-        values[_PARAMETERS] = str(values[_PARAMETERS]) or None
-    if values[_RESULT] is not None:
-        values[_RESULT] = payloads.encode(given.tool_name, "result", values[_RESULT])
-    if given.execution_id is not None:
-        values[AT] = _moment_beside(given.execution_id, moment)
-    else:
-        if moment is None:
-            values[AT] = moment = datetime.now(UTC)
-        values[ID] = new_id(moment)
-    return Execution._make(values)
+    tools, successes, durations, errors, types, parameters, results, moments, versions, ids, requests, tags = columns
+    given = payloads.encode_each(tools, "parameters", parameters)
+    kept = [
+        (None, None) if error is None and error_type is None else _kept_error(error, error_type)
+        for error, error_type in zip(errors, types, strict=True)
+    ]
+    texts = [
+        None if text is None else clean_text(payloads.error(text, beside))
+        for (_type, text), beside in zip(kept, given, strict=True)
+    ]
+    moments = [
+        moment or datetime.now(UTC) if execution_id is None else _moment_beside(execution_id, moment, number)
+        for number, (execution_id, moment) in enumerate(zip(ids, moments, strict=True), start=1)
+    ]
+    return (
+        tools,
+        successes,
+        durations,
+        texts,
+        [error_type for error_type, _error in kept],
+        [(str(text) or None) if type(text) is Redacted else text for text in given],
+        payloads.encode_each(tools, "result", results),
+        moments,
+        versions,
+        [execution_id or new_id(moment) for execution_id, moment in zip(ids, moments, strict=True)],
+        requests,
+        tags,
+    )
 
 
 def complete_call(noted: Sequence[Any]) -> Execution:
@@ -87,14 +96,16 @@ def _type_named_in(error: str) -> str | None:
     return match.group(1).rpartition(".")[2] if match else None
 
 
-def _moment_beside(execution_id: str, executed_at: datetime | None) -> datetime:
+def _moment_beside(execution_id: str, executed_at: datetime | None, number: int) -> datetime:
     """Return the time of an execution with a given id; an id of Rollguard contains it."""
     held = moment_of(execution_id)
     if held is None:
         return executed_at or datetime.now(UTC)
     if executed_at is not None and executed_at != held:
-        raise InvalidInput(
+        refusal = InvalidInput(
             f"execution_id: {execution_id} is the id that Rollguard gave to an execution at {held.isoformat()}, not at "
             f"{executed_at}; give that time, or an id of your own"
         )
+        refusal.number = number
+        raise refusal
     return held

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from rollguard.errors import InvalidInput
 from rollguard.judge import Window
-from rollguard.model.execution import Execution, Failure, checked
+from rollguard.model.execution import Columns, Execution, Failure, checked, columns_of
 from rollguard.model.redaction import Redaction
 from rollguard.model.rollback import Unverified
 from rollguard.model.session import Session
@@ -25,7 +25,7 @@ from rollguard.store.rollups.query import Rollups
 from rollguard.store.rollups.refresh import REFRESH_THRESHOLD, refresh_after_writing, refresh_if_due
 from rollguard.store.rollups.selection import Selection, baseline_of, current_of, restored_of, since
 
-_CHECKED_AT_ONCE = 500
+_AT_ONCE = 200  # executions that are checked and converted together; they stay in memory
 
 
 class _TakenBack(Exception):
@@ -53,7 +53,8 @@ class Executions:
         Raises:
             InvalidInput: a field is unknown, missing or invalid; the message names it.
         """
-        return complete(checked([execution])[0], self._payloads)
+        (row,) = zip(*complete(checked([execution]), self._payloads), strict=True)
+        return Execution._make(row)
 
     def encoded(self, tool_name: str, what: str, value: Any, left_out: Iterable[Any] = ()) -> str | None:
         """Return parameters or a result as they are stored: JSON, redacted, cut to the limit; None for no value.
@@ -76,7 +77,10 @@ class Executions:
         Returns:
             Number of new executions.
         """
-        return self._write(iter(executions), durable=durable)
+        rows = iter(executions)
+        return self._write(
+            (columns_of(some) for some in iter(lambda: list(islice(rows, _AT_ONCE)), [])), durable=durable
+        )
 
     def write_from(self, executions: Iterable[Mapping[str, Any]]) -> int:
         """Check and write executions given as mappings of their fields, all or none, like `write`.
@@ -86,23 +90,23 @@ class Executions:
         """
         return self._write(self._completed(iter(executions)))
 
-    def _completed(self, given: Iterator[Mapping[str, Any]]) -> Iterator[Execution]:
+    def _completed(self, given: Iterator[Mapping[str, Any]]) -> Iterator[Columns]:
         number = 0
-        while some := list(islice(given, _CHECKED_AT_ONCE)):
+        while some := list(islice(given, _AT_ONCE)):
             try:
-                for execution in checked(some):
-                    number += 1
-                    yield complete(execution, self._payloads)
+                columns = complete(checked(some), self._payloads)
             except InvalidInput as error:
                 error.number = number + (error.number or 0)
                 raise
+            number += len(some)
+            yield columns
 
-    def _write(self, rows: Iterator[Execution], *, durable: bool = False) -> int:
-        first = next(rows, None)
+    def _write(self, parts: Iterator[Columns], *, durable: bool = False) -> int:
+        first = next(parts, None)
         if first is None:
             return 0
         with self._database.write(durable=durable) as connection:
-            new = write_once(connection, chain((first,), rows))
+            new = write_once(connection, chain((first,), parts))
             self._since_refresh += new
             if self._since_refresh >= REFRESH_THRESHOLD:
                 self._since_refresh = 0
@@ -116,7 +120,7 @@ class Executions:
             StoreError: the database takes none.
         """
         with contextlib.suppress(_TakenBack), self._database.write(durable=False) as connection:
-            write_once(connection, [self.row(tool_name="rollguard", success=True)])
+            write_once(connection, iter([columns_of([self.row(tool_name="rollguard", success=True)])]))
             raise _TakenBack
 
     # --- counting --------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import json
 import math
 import numbers
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, is_dataclass
 from itertools import islice
 from json.encoder import encode_basestring_ascii as quoted
@@ -93,6 +93,13 @@ class Payloads:
         redacted = Redacted(text or "")
         redacted.secrets = tuple(copy.secrets)
         return redacted
+
+    def encode_each(self, tool_names: Sequence[str], what: str, values: Sequence[Any]) -> list[str | None]:
+        """Return each of some values as `encode` does, each with the name of its tool."""
+        return [
+            None if value is None else self.encode(tool_name, what, value)
+            for tool_name, value in zip(tool_names, values, strict=True)
+        ]
 
     def quick(self, parameters: dict[str, Any]) -> str | None:
         """Return parameters as JSON if they are few, JSON as they are, and hold no secret, as most do; else None."""

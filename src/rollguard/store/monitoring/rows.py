@@ -70,7 +70,7 @@ def _baseline(text: str | None) -> tuple[Window | None, str | None]:
     try:
         window = Window.from_dict(json.loads(text))
         counts = [window.total, window.successes, window.timed, *chain.from_iterable(window.histogram)]
-        if any(type(count) is not int for count in counts) or not math.isfinite(window.duration_sum_ms):
+        if set(map(type, counts)) != {int} or not math.isfinite(window.duration_sum_ms):
             raise ValueError("it holds what is no number")
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         return None, f"baseline: {text[:80]!r} is none that a check kept ({error}); set it to NULL"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Generic, NamedTuple, TypeVar
 
-from rollguard.judge.histogram import bucket_of
+from rollguard.judge.histogram import histogram_of
 
 Minute = TypeVar("Minute", bound=Hashable)
 
@@ -38,21 +38,15 @@ class Aggregate(Generic[Minute]):
         self._durations: defaultdict[tuple[str, int, Minute, str | None], list[float | None]] = defaultdict(list)
 
     def add(
-        self,
-        minute: Minute,
-        tool_name: str,
-        version_number: int | None,
-        success: bool,
-        duration_ms: float | None,
-        error_type: str | None,
-        request_id: str | None,
+        self, executions: Iterable[tuple[Minute, str, int | None, bool, float | None, str | None, str | None]]
     ) -> None:
-        """Add one execution; `duration_ms` is in milliseconds."""
-        # Only a list grows here, because this runs for every execution; the rest runs once for each minute.
-        error = None if success else error_type or ""
-        self._durations[tool_name, version_number or 0, minute, error].append(duration_ms)
-        if request_id is not None:
-            self.requests.add((tool_name, request_id))
+        """Add executions, each with its minute, tool, version, success, duration, type of error and request."""
+        # Only a list grows for each execution; the rest runs once for each minute.
+        for minute, tool_name, version_number, success, duration_ms, error_type, request_id in executions:
+            error = None if success else error_type or ""
+            self._durations[tool_name, version_number or 0, minute, error].append(duration_ms)
+            if request_id is not None:
+                self.requests.add((tool_name, request_id))
 
     def __len__(self) -> int:
         return sum(map(len, self._durations.values()))
@@ -70,5 +64,5 @@ class Aggregate(Generic[Minute]):
                 0 if error is not None else len(durations),
                 len(timed),
                 sum(timed, 0.0),
-                Counter(map(bucket_of, timed)),
+                histogram_of(timed),
             )

@@ -145,8 +145,7 @@ def _refresh_to(sqlite: sqlite3.Connection, last: int) -> None:
     rows = sqlite.execute(_SQLITE["new_rows"], {"first": first, "last": last})
     while chunk := rows.fetchmany(_CHUNK):
         aggregate: Aggregate[str] = Aggregate()
-        for row in chunk:
-            aggregate.add(*row)
+        aggregate.add(chunk)
         _add(sqlite, aggregate)
         requests = requests or bool(aggregate.requests)
     if requests:
