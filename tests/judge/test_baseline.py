@@ -124,12 +124,16 @@ def test_outages_are_those_of_the_baselines_time() -> None:
 def test_creeping_needs_evidence_and_the_drop() -> None:
     """The best earlier version counts; a smaller drop, few calls and what may be chance are nothing."""
     rules = Rules()
-    best = [EarlierVersion(1, 1000, 20), EarlierVersion(2, 1000, 50), EarlierVersion(3, 99, 0)]
+    best = [
+        EarlierVersion("version 1", 1000, 20),
+        EarlierVersion("version 2", 1000, 50),
+        EarlierVersion("version 3", 99, 0),
+    ]
     earlier = EarlierVersions.of(best, rules.alpha)
     assert earlier.count == 2
     found = creeping(earlier, Window(1000, 830), rules)
     assert found is not None
-    assert (found.than.version, found.drop, found.compared) == (1, Fraction(15, 100), 2)
+    assert (found.than.name, found.drop, found.compared) == ("version 1", Fraction(15, 100), 2)
     assert creeping(EarlierVersions.from_dict(found.to_dict()), Window(1000, 830), rules) == found
     assert creeping(earlier, Window(1000, 831), rules) is None
     assert creeping(earlier, Window(9, 0), rules) is None
@@ -138,7 +142,7 @@ def test_creeping_needs_evidence_and_the_drop() -> None:
 
 def test_a_check_costs_the_same_with_many_versions() -> None:
     """Of many versions those are kept whose failure rate is the lowest for sure; alpha is divided by all of them."""
-    many = [EarlierVersion(n, 100 + n, n % 50) for n in range(300)]
+    many = [EarlierVersion(f"version {n}", 100 + n, n % 50) for n in range(300)]
     earlier = EarlierVersions.of(many, 0.05)
     assert (earlier.count, len(earlier.best)) == (300, 20)
     assert earlier.best[0].failures == 0

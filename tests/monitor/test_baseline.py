@@ -222,15 +222,16 @@ def test_what_one_tool_alone_shows_is_no_outage(guard: Guard, others: dict[str, 
 # --- creeping -------------------------------------------------------------------------------------------------------
 
 
-@NAMED
-def test_versions_that_are_each_a_little_worse_are_creeping(guard: Guard, told: Told, named: bool) -> None:
+@pytest.mark.parametrize("known", [{}, {"named": False}, {"versions": False}], ids=["named", "unnamed", "unknown"])
+def test_versions_that_are_each_a_little_worse_are_creeping(guard: Guard, told: Told, known: dict[str, bool]) -> None:
     """Ten versions lose 3 points each: at 15 points it is reported, once for each session, and nothing is done."""
-    agent = Agent(guard, named=named, baseline_window_days=2)
+    agent = Agent(guard, baseline_window_days=2, **known)
     reports = [agent.deploy(0.98 - 0.03 * number, NOW + 2 * number * DAY, calls=1000) for number in range(10)]
     assert {report["verdict"] for report in reports[1:]} == {"healthy"}
     assert [report["creeping"] is not None for report in reports] == [number >= 5 for number in range(10)]
+    first = "version 1" if known.get("versions", True) else "the deployment of 2026-03-01 12:00 UTC"
     assert reports[5]["creeping"] == (
-        "creeping: the success rate is 15 points below that of version 1 (20 of 1000 calls failed), with evidence; "
+        f"creeping: the success rate is 15 points below that of {first} (20 of 1000 calls failed), with evidence; "
         "earlier good versions compared: 5"
     )
     assert reports[5]["creeping"] in reports[5]["reasons"]
@@ -305,7 +306,7 @@ def test_a_backtest_and_a_verification_leave_out_the_same(guard: Guard) -> None:
 
 
 def test_what_a_baseline_does_not_count_stays(guard: Guard) -> None:
-    """It is found at the first check, once more when late calls have arrived, and is then kept with the session."""
+    """It is found when the session starts, once more when late calls have arrived, and is then kept."""
     agent = first_two(guard)
     guard.registry.deploy("my_tool", code(3), deployed_at=NOW + 2 * HOUR)
     session_id = guard.watch(at=NOW + 2 * HOUR)
@@ -317,5 +318,5 @@ def test_what_a_baseline_does_not_count_stays(guard: Guard) -> None:
         found.append((left_out.calls, left_out.as_of))
         agent.live = 2
         agent.calls(0.0, 10, NOW + HOUR / 2)
-    moments = [NOW + 2 * HOUR + minutes * MINUTE for minutes in (1, 16)]
+    moments = [NOW + 2 * HOUR + minutes * MINUTE for minutes in (0, 16)]
     assert found == [(40, moments[0]), (40, moments[0]), (60, moments[1]), (60, moments[1])]

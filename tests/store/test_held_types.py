@@ -141,7 +141,7 @@ GARBAGE = {
     "baseline": ["no JSON", "[]", "{}", '{"total": "x"}', "[" * 100_000],
     "baseline_notes": ["no JSON", '{"a": 1}', "7"],
     "left_out": ["[]", '{"as_of": "soon"}'],
-    "earlier_versions": ["7", '{"count": 1, "best": [[1, 100, 101]]}'],
+    "earlier_versions": ["7", '{"count": 1, "best": [["version 1", 100, 101]]}'],
 }
 
 

@@ -77,7 +77,7 @@ WRITES = {
     *("quarantine.lift", "quarantine.noticed", "retention.tidy"),
     *("rollbacks.attempt", "rollbacks.claim", "rollbacks.fail", "rollbacks.finish", "rollbacks.overtake_if_stale"),
     *("rollbacks.postpone", "rollbacks.restored", "rollbacks.verify", "rollbacks.investigated"),
-    *("sessions.cancel", "sessions.complete", "sessions.let_go", "sessions.note_baselines", "sessions.record_check"),
+    *("sessions.cancel", "sessions.complete", "sessions.let_go", "sessions.note_baseline", "sessions.record_check"),
     *("sessions.record_checks", "sessions.start", "sessions.take"),
     *("watchers.beat", "watchers.leave", "watchers.report"),
     *("versions.add", "versions.go_live", "versions.held"),

@@ -34,6 +34,11 @@ class Life:
     rolled_back: bool = False
     by_hand: bool = False
 
+    @property
+    def name(self) -> str:
+        """Return what its version is called."""
+        return day(self.start) if self.version is None else f"version {self.version}"
+
 
 @dataclass(frozen=True, slots=True)
 class Watched:
@@ -185,6 +190,11 @@ def without(times: Iterable[Times], holes: Iterable[Times]) -> list[Times]:
             part for start, end in kept for part in ((start, min(end, a)), (max(start, b), end)) if part[0] < part[1]
         ]
     return kept
+
+
+def day(deployed: datetime) -> str:
+    """Return what a deployment of an unknown version is called."""
+    return f"the deployment of {deployed:%Y-%m-%d %H:%M} UTC"
 
 
 def _times(lives: Iterable[Life]) -> tuple[Times, ...]:

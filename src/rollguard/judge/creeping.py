@@ -25,7 +25,7 @@ _KEPT = 20  # versions that a session keeps: those whose failure rate is the low
 class EarlierVersion:
     """The calls of an earlier good version, and how many of them failed."""
 
-    version: int
+    name: str
     calls: int
     failures: int
 
@@ -53,12 +53,12 @@ class EarlierVersions:
 
     def to_dict(self) -> dict[str, Any]:
         """Return them as a JSON-safe mapping."""
-        return {"count": self.count, "best": [[one.version, one.calls, one.failures] for one in self.best]}
+        return {"count": self.count, "best": [[one.name, one.calls, one.failures] for one in self.best]}
 
     @classmethod
     def from_dict(cls, kept: Mapping[str, Any]) -> Self:
         """Return what `to_dict` wrote."""
-        best = tuple(EarlierVersion(*map(int, one)) for one in kept["best"])
+        best = tuple(EarlierVersion(str(name), int(calls), int(failures)) for name, calls, failures in kept["best"])
         if any(not 0 <= one.failures <= one.calls or one.calls < FEWEST_CALLS for one in best):
             raise ValueError("it holds impossible counts")
         return cls(int(kept["count"]), best)
@@ -80,7 +80,7 @@ class Creeping:
     @property
     def sentence(self) -> str:
         """Return the reason that it gives, with its numbers."""
-        than = f"version {self.than.version} ({self.than.failures} of {self.than.calls} calls failed)"
+        than = f"{self.than.name} ({self.than.failures} of {self.than.calls} calls failed)"
         return (
             f"creeping: the success rate is {points(self.drop)} points below that of {than}, with evidence; "
             f"earlier good versions compared: {self.compared}"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime
 from fractions import Fraction
 
-from rollguard.judge.baseline import LeftOut
+from rollguard.judge.baseline import LeftOut, day
 from rollguard.judge.comparison import Comparison, as_float
 from rollguard.judge.rules import Rules
 from rollguard.judge.slowdown import Slowdown
@@ -64,16 +63,11 @@ def left_out(out: LeftOut) -> str:
         s = "s" if len(out.versions) > 1 else ""
         whose.append(f"version{s} {', '.join(map(str, out.versions))} (rolled back or found regressed)")
     if out.unknown:
-        s = "s" if len(out.unknown) > 1 else ""
-        whose.append(f"the deployment{s} of {', '.join(_day(start) for start, _end in out.unknown)} (found regressed)")
+        whose.append(f"{', '.join(day(start) for start, _end in out.unknown)} (found regressed)")
     if out.outages:
         whose.append(f"{out.outage_minutes} minutes in which other tools failed too")
     sentence = f"not counted in the baseline: {out.calls} calls, of {' and of '.join(whose)}"
-    return sentence if out.start is None else f"{sentence}; so it reaches back to {_day(out.start)}"
-
-
-def _day(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
+    return sentence if out.start is None else f"{sentence}; so it reaches back to {out.start:%Y-%m-%d %H:%M} UTC"
 
 
 def e_value(log_e: float) -> str:

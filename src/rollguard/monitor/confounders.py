@@ -296,7 +296,6 @@ def notes_on_baseline(store: ExecutionStore, session: Session) -> list[str]:
 
     What the baseline does not count is not in it, and so not in them.
     """
-    (session,) = store.baselines.of([session], session.monitoring_started_at)
     begins, deployed = session.baseline_begins, session.deployment_time
     notes = []
     bad = () if session.left_out is None else session.left_out.versions

@@ -97,24 +97,17 @@ class Baselines:
 
     def _with_earlier(self, sessions: Sequence[Session], own: Sequence[History]) -> list[Session]:
         windows: list[list[Selection]] = []
-        asked: list[list[int]] = []
+        asked: list[list[str]] = []
         for session, history in zip(sessions, own, strict=True):
-            good = [life for life in history.lives if life.version != session.version_number and history.good(life)]
-            numbers = list(dict.fromkeys(life.version for life in reversed(good) if life.version is not None))
-            asked.append(numbers[:_MOST_EARLIER])
-            for number in asked[-1]:
-                named = Selection(session.tool_name, _EVER, session.deployment_time, only=number, **counted_by(session))
-                unnamed = [
-                    named._replace(start=life.start, end=life.end or session.deployment_time, only=0)
-                    for life in good
-                    if life.version == number
-                ]
-                windows.append([named, *unnamed])
+            calls = _calls_by_version(session, history)
+            names = list(reversed(calls))[:_MOST_EARLIER]
+            windows += [calls[name] for name in names]
+            asked.append(names)
         counted = iter(self._executions.totals(windows) if windows else ())
         found = []
-        for session, numbers in zip(sessions, asked, strict=True):
-            counts = [(number, next(counted)) for number in numbers]
-            versions = [EarlierVersion(number, window.total, window.failures) for number, window in counts]
+        for session, names in zip(sessions, asked, strict=True):
+            counts = [(name, next(counted)) for name in names]
+            versions = [EarlierVersion(name, window.total, window.failures) for name, window in counts]
             found.append(replace(session, earlier_versions=EarlierVersions.of(versions, session.rules.alpha)))
         return found
 
@@ -156,6 +149,22 @@ class Baselines:
 
 
 _NEXT = 2**31  # greater than every session's number
+
+
+def _calls_by_version(session: Session, history: History) -> dict[str, list[Selection]]:
+    """Return all calls of each earlier good version, the oldest version first."""
+    found: dict[str, list[Selection]] = {}
+    for life in history.lives:
+        if not history.good(life) or (life.version is not None and life.version == session.version_number):
+            continue
+        end = life.end or session.deployment_time
+        times = Selection(session.tool_name, life.start, end, **counted_by(session))
+        if life.version is None:
+            found[life.name] = [times]
+            continue
+        named = times._replace(start=_EVER, end=session.deployment_time, only=life.version)
+        found.setdefault(life.name, [named]).append(times._replace(only=0))
+    return found
 
 
 def _is_due(session: Session, now: datetime) -> bool:

@@ -84,6 +84,14 @@ def _kept(column: str, text: str | None, read: Callable[[Any], _Kept]) -> tuple[
         return None, f"{column}: {text[:80]!r} is none that a check kept ({error}); set it to NULL"
 
 
+@lru_cache(maxsize=16_384)  # they hardly change, and every cycle reads those of every session
+def _found(left_out: str | None, earlier: str | None) -> tuple[LeftOut | None, EarlierVersions | None, str | None]:
+    """Return what was found of the calls before a session, and why it is invalid."""
+    out, invalid_out = _kept("left_out", left_out, LeftOut.from_dict)
+    versions, invalid_versions = _kept("earlier_versions", earlier, EarlierVersions.from_dict)
+    return out, versions, invalid_out or invalid_versions
+
+
 def _notes(text: str | None) -> tuple[str, ...]:
     try:
         notes = [] if text is None else json.loads(text)
@@ -115,8 +123,7 @@ def session_of(row: Row[Any]) -> Session:
         raise StoreError(f"session {row.session_id} cannot be read; correct or delete its row in deployment_monitoring")
     rules, invalid_rules = _rules(*_stored_rules(row))
     baseline, invalid_baseline = _kept("baseline", row.baseline, _baseline)
-    left_out, invalid_left_out = _kept("left_out", row.left_out, LeftOut.from_dict)
-    earlier, invalid_earlier = _kept("earlier_versions", row.earlier_versions, EarlierVersions.from_dict)
+    left_out, earlier, invalid_found = _found(row.left_out, row.earlier_versions)
     return Session(
         session_id=row.session_id,
         tool_name=row.tool_name,
@@ -129,7 +136,7 @@ def session_of(row: Row[Any]) -> Session:
         live_before=row.live_before,
         outcome=row.outcome,
         rules=rules,
-        invalid_rules=invalid_rules or invalid_baseline or invalid_left_out or invalid_earlier,
+        invalid_rules=invalid_rules or invalid_baseline or invalid_found,
         baseline=baseline,
         baseline_notes=_notes(row.baseline_notes),
         left_out=left_out,

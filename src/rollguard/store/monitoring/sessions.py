@@ -262,13 +262,11 @@ class Sessions:
                 ]
                 connection.execute(_KEEP_BASELINE, kept)
 
-    def note_baselines(self, notes: Mapping[int, Sequence[str]]) -> None:
-        """Store sentences on what sessions' baselines mix; an empty list for an unmixed one."""
+    def note_baseline(self, session: Session, notes: Sequence[str]) -> None:
+        """Store what a new session's baseline does not count, and sentences on what it mixes, if there are any."""
+        mixed = {"baseline_notes": as_json(list(notes))} if notes else {}
         with self._database.write(durable=False) as connection:
-            for session_id, sentences in notes.items():
-                connection.execute(
-                    sa.update(m).where(m.c.session_id == session_id).values(baseline_notes=as_json(list(sentences)))
-                )
+            connection.execute(_KEEP_LEFT_OUT.values(mixed), _found(session))
 
     def checks(self, session_id: int, limit: int | None = None) -> list[dict[str, Any]]:
         """Return the session's health checks, newest first."""
