@@ -25,10 +25,19 @@ def _at(hours: float) -> datetime:
 def test_the_latest_life_decides() -> None:
     """A version that was rolled back is bad in all its lives, and good again when it is live again."""
     lives = [Life(1, _at(0), _at(1)), Life(2, _at(1), _at(2), rolled_back=True), Life(1, _at(2), _at(3))]
-    out = left_out(History(lives).before(9, _at(3)), T)
+    out = left_out(History(lives).before(9, _at(3)), T, T)
     assert (out.versions, out.unnamed) == ((2,), ((_at(1), _at(2)),))
     again = History([*lives, Life(2, _at(3), _at(4)), Life(3, _at(4), None)])
-    assert left_out(again.before(9, _at(4)), T) == LeftOut(T)
+    assert left_out(again.before(9, _at(4)), T, T) == LeftOut(T)
+
+
+def test_what_is_kept_does_not_grow_with_the_history() -> None:
+    """Of bad versions from before a baseline's time only the latest numbers are kept, and no times."""
+    lives = [Life(n, _at(n), _at(n + 1), rolled_back=True) for n in range(1, 500)]
+    out = left_out(History(lives).before(1, _at(500)), _at(490.5), T)
+    assert out.versions == tuple(range(490, 500))
+    assert out.older == tuple(range(489, 389, -1))
+    assert len(out.unnamed) == 10
 
 
 @pytest.mark.parametrize(("healthy", "bad"), [(True, ()), (False, (2,))])
@@ -36,24 +45,26 @@ def test_a_rollback_by_hand_is_for_its_health_unless_it_was_healthy(healthy: boo
     """A person may go back from a good version; what was not found healthy is left out."""
     lives = [Life(1, _at(0), _at(1)), Life(2, _at(1), _at(2), rolled_back=True, by_hand=True), Life(1, _at(2), None)]
     history = History(lives, [Watched(1, 2, _at(1), healthy=healthy, regressed=False)])
-    assert left_out(history.before(2, _at(3)), T).versions == bad
+    assert left_out(history.before(2, _at(3)), T, T).versions == bad
 
 
 def test_what_has_no_version_is_known_by_its_times() -> None:
     """A bad deployment of an unknown version lasts until the next one begins."""
     watched = [Watched(n, None, _at(n), healthy=n != 2, regressed=n == 2) for n in range(1, 4)]
     history = History((), watched).before(4, _at(6))
-    assert left_out(history, T).unknown == ((_at(2), _at(3)),)
+    assert left_out(history, T, T).unknown == ((_at(2), _at(3)),)
     assert [(life.start, life.end) for life in history.lives] == [
         (_at(n), _at(n + 1 if n < 3 else 6)) for n in (1, 2, 3)
     ]
 
 
 def test_how_far_it_reaches() -> None:
-    """A baseline may begin its days before the end of each good life, and before the first life."""
+    """A baseline may begin its days before the end of each good life, before itself, and before the first life."""
     lives = [Life(1, _at(0), _at(24)), Life(2, _at(24), _at(240), rolled_back=True), Life(3, _at(240), None)]
-    history = History(lives).before(1, _at(240))
-    assert reaches(history, _at(240) - 7 * DAY, 7 * DAY) == [_at(24) - 7 * DAY, _at(0) - 7 * DAY]
+    history, week = History(lives).before(1, _at(240)), 7 * DAY
+    assert reaches(history, _at(240) - week, week) == [_at(24) - week, _at(0) - week]
+    alone = History(lives[:1]).before(1, _at(12))
+    assert reaches(alone, _at(12) - DAY, DAY) == [_at(12) - 2 * DAY]
 
 
 TIMES = st.lists(
@@ -75,7 +86,7 @@ def test_times_without_holes(times: list[tuple[datetime, datetime]], holes: list
 def test_it_is_kept_as_json() -> None:
     """What a baseline does not count is read back equal, and nothing left out takes no room."""
     span = ((_at(1), _at(2)),)
-    for out in (LeftOut(T), LeftOut(T, (2, 3), span, span, span, calls=7, start=T)):
+    for out in (LeftOut(T), LeftOut(T, (2, 3), span, span, span, calls=7, start=T, older=(1,))):
         assert LeftOut.from_dict(out.to_dict()) == out
     assert LeftOut(T).to_dict() == {"as_of": T.isoformat()}
 

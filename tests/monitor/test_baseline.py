@@ -320,3 +320,15 @@ def test_what_a_baseline_does_not_count_stays(guard: Guard) -> None:
         agent.calls(0.0, 10, NOW + HOUR / 2)
     moments = [NOW + 2 * HOUR + minutes * MINUTE for minutes in (0, 16)]
     assert found == [(40, moments[0]), (40, moments[0]), (60, moments[1]), (60, moments[1])]
+
+
+def test_a_good_version_is_reached_before_the_days_of_the_baseline(guard: Guard) -> None:
+    """With an outage in all of its days the baseline reaches the calls of the week before, of the same version."""
+    agent = Agent(guard, versions=False, baseline_window_days=1)
+    for tool in ("my_tool", "a", "b"):
+        agent.calls(1.0, 200, NOW - 2 * DAY, hours=20, tool=tool)
+        agent.calls(0.0, 60, NOW - 11 * HOUR, hours=10, tool=tool)
+        agent.calls(1.0, 400, NOW - 23.9 * HOUR, hours=12, tool="b" if tool == "b" else "a")
+    report = agent.deploy(0.7, NOW)
+    assert (report["verdict"], report["baseline"]["success_rate"]) == ("regressed", 1.0)
+    assert report["baseline"]["left_out"]["reaches_back_to"] == (NOW - 2 * DAY).isoformat()

@@ -234,7 +234,8 @@ class _Replaying:
             scheduled = rollback is not None and rollback.rollback_type in ("threshold", "slowdown")
             checked = session.status == "active" or (session.status == "rolled_back" and scheduled)
             clock_behind = before if durations else Window(before.total, before.successes)
-            yield self._replay(session, History(session.deployment_time, end, checked, series, baseline, clock_behind))
+            history = History(session.deployment_time, end, checked, series, baseline, clock_behind, session.left_out)
+            yield self._replay(session, history)
 
     def _candidate(self, session: Session) -> Session:
         rules = self.rules_for(session.tool_name)

@@ -104,12 +104,13 @@ class LeftOut:
 
     Attributes:
         as_of: when it was found.
-        versions: versions whose calls do not count.
+        versions: versions that were live in its time and whose calls do not count.
         unnamed: times in which calls that name no version do not count: the lives of these versions.
         unknown: lives of bad versions that are not known, in which no call counts.
         outages: whole minutes in which other tools failed, so that no call counts.
         calls: how many calls of the contract's baseline were left out.
         start: when the baseline begins, if it reaches further back than its days; else None.
+        older: bad versions from before its time, the latest ones; a process may still call them.
     """
 
     as_of: datetime
@@ -119,11 +120,17 @@ class LeftOut:
     outages: tuple[Times, ...] = ()
     calls: int = 0
     start: datetime | None = None
+    older: tuple[int, ...] = ()
+
+    @property
+    def every_version(self) -> tuple[int, ...]:
+        """Return all versions whose calls do not count."""
+        return (*self.versions, *self.older)
 
     @property
     def anything(self) -> bool:
         """Return whether anything may be left out."""
-        return bool(self.versions or self.unnamed or self.unknown or self.outages)
+        return bool(self.every_version or self.unnamed or self.unknown or self.outages)
 
     @property
     def outage_minutes(self) -> int:
@@ -138,7 +145,7 @@ class LeftOut:
             for name in _TIMES
             if (times := getattr(self, name))
         }
-        kept |= {"versions": list(self.versions)} if self.versions else {}
+        kept |= {name: list(numbers) for name in _VERSIONS if (numbers := getattr(self, name))}
         kept |= {"calls": self.calls} if self.calls else {}
         return kept | ({"start": self.start.isoformat()} if self.start else {})
 
@@ -146,40 +153,47 @@ class LeftOut:
     def from_dict(cls, kept: Mapping[str, Any]) -> Self:
         """Return what `to_dict` wrote."""
         unnamed, unknown, outages = (tuple((_moment(a), _moment(b)) for a, b in kept.get(name, ())) for name in _TIMES)
-        versions, calls = tuple(map(int, kept.get("versions", ()))), int(kept.get("calls", 0))
+        versions, older = (tuple(map(int, kept.get(name, ()))) for name in _VERSIONS)
         start = _moment(kept["start"]) if "start" in kept else None
-        return cls(_moment(kept["as_of"]), versions, unnamed, unknown, outages, calls, start)
+        calls = int(kept.get("calls", 0))
+        return cls(_moment(kept["as_of"]), versions, unnamed, unknown, outages, calls, start, older)
 
 
 _TIMES = ("unnamed", "unknown", "outages")
+_VERSIONS = ("versions", "older")
+_MOST_OLDER = 100
 
 
-def left_out(history: History, as_of: datetime, outages: Sequence[Times] = ()) -> LeftOut:
-    """Return what the baseline of a session does not count.
+def left_out(history: History, begins: datetime, as_of: datetime, outages: Sequence[Times] = ()) -> LeftOut:
+    """Return what a baseline that begins at `begins` does not count.
 
     Args:
         history: the deployments before the session.
         outages: whole minutes in which other tools failed.
     """
     bad = [life for life in history.lives if not history.good(life)]
+    known = [life for life in bad if life.version is not None]
+    versions = {life.version for life in known if life.version and (life.end is None or life.end > begins)}
+    older = dict.fromkeys(life.version for life in reversed(known) if life.version and life.version not in versions)
     return LeftOut(
         as_of,
-        versions=tuple(sorted(history.bad_versions)),
-        unnamed=_times(life for life in bad if life.version is not None),
-        unknown=_times(life for life in bad if life.version is None),
+        versions=tuple(sorted(versions)),
+        unnamed=_times(known, begins),
+        unknown=_times((life for life in bad if life.version is None), begins),
         outages=tuple(outages),
+        older=tuple(older)[:_MOST_OLDER],
     )
 
 
 def reaches(history: History, start: datetime, window: timedelta) -> list[datetime]:
     """Return where a baseline may begin instead of `start`, to reach an earlier good version: the latest first.
 
-    From there it has the days of a baseline up to the end of that version's life. Before the first life is one more, of
-    calls that name no version.
+    From there it has the days of a baseline up to the end of that version's life, or to `start` if it was live then.
+    Before the first life is one more, of calls that name no version.
     """
-    ends = {life.end or start for life in history.lives if history.good(life)}
-    ends |= {min(life.start for life in history.lives)} if history.lives else set()
-    return sorted((_hour(end - window) for end in ends if end - window < start), reverse=True)
+    first = min((life.start for life in history.lives), default=start)
+    ends = {life.end or start for life in history.lives if history.good(life) and life.start < start} | {first}
+    return sorted({_hour(min(end, start) - window) for end in ends}, reverse=True)
 
 
 def without(times: Iterable[Times], holes: Iterable[Times]) -> list[Times]:
@@ -197,8 +211,10 @@ def day(deployed: datetime) -> str:
     return f"the deployment of {deployed:%Y-%m-%d %H:%M} UTC"
 
 
-def _times(lives: Iterable[Life]) -> tuple[Times, ...]:
-    return tuple((life.start, life.end) for life in lives if life.end is not None and life.start < life.end)
+def _times(lives: Iterable[Life], begins: datetime) -> tuple[Times, ...]:
+    return tuple(
+        (life.start, life.end) for life in lives if life.end is not None and max(life.start, begins) < life.end
+    )
 
 
 def _hour(moment: datetime) -> datetime:

@@ -10,19 +10,33 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from fractions import Fraction
+from typing import TypeVar
 
 from rollguard.judge.baseline import Times
 from rollguard.judge.confounders import ALPHA, widened_interval, worst_interval
 from rollguard.judge.evidence import Evidence
 from rollguard.judge.windows import Window
 
+Tool = TypeVar("Tool")
 Series = Sequence[tuple[datetime, Window]]  # (start of the minute or hour, its calls), the oldest first
 _MINUTE, _HOUR = timedelta(minutes=1), timedelta(hours=1)
+_MOST_WITNESSES = 20
 _MOST = 20  # intervals of one tool
 _FEWEST = 3  # failures of an hour that are worth a test
 _WIDENED = 15  # minutes that an outage may reach beyond a tool's failures
 _LONGEST = timedelta(hours=12)  # what fails for longer is broken, and shows no outage
 _SHARE = 5  # one of so many tools has to be affected
+
+
+def witnesses(tools: Sequence[Tool]) -> Sequence[Tool]:
+    """Return the tools that are asked whether there was an outage: all, or of many every so many-th."""
+    return tools[:: -(-len(tools) // _MOST_WITNESSES) or 1]
+
+
+def usual_rate(hours: Series) -> Fraction:
+    """Return the failure rate of a tool over all of its hours."""
+    total = sum(window.total for _start, window in hours)
+    return Fraction(sum(window.failures for _start, window in hours), total) if total else Fraction(0)
 
 
 def suspicious_hours(hours: Series, asked: int) -> list[Times]:
@@ -34,7 +48,7 @@ def suspicious_hours(hours: Series, asked: int) -> list[Times]:
     """
     total = sum(window.total for _start, window in hours)
     failures = sum(window.failures for _start, window in hours)
-    usual = Fraction(failures, total) if total else Fraction(0)
+    usual = usual_rate(hours)
     if all(w.failures < _FEWEST or w.failures * total <= failures * w.total for _start, w in hours):
         return []
     series = [(window.total, window.failures) for _start, window in hours]

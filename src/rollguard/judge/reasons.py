@@ -11,6 +11,8 @@ from rollguard.judge.rules import Rules
 from rollguard.judge.slowdown import Slowdown
 from rollguard.judge.windows import Window
 
+_MOST_NAMED = 10  # versions
+
 
 def compared(comparison: Comparison, rules: Rules) -> str:
     """Return both windows and the drop: '9 of 30 calls failed (30 %) since the deployment, …: drop 25 points ≥ 15'."""
@@ -61,7 +63,10 @@ def left_out(out: LeftOut) -> str:
     whose = []
     if out.versions:
         s = "s" if len(out.versions) > 1 else ""
-        whose.append(f"version{s} {', '.join(map(str, out.versions))} (rolled back or found regressed)")
+        numbers = [*map(str, out.versions[-_MOST_NAMED:])]
+        others = len(out.versions) - len(numbers)
+        numbers += [f"{others} earlier ones"] if others else []
+        whose.append(f"version{s} {', '.join(numbers)} (rolled back or found regressed)")
     if out.unknown:
         whose.append(f"{', '.join(day(start) for start, _end in out.unknown)} (found regressed)")
     if out.outages:

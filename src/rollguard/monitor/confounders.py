@@ -200,7 +200,7 @@ class _ConfounderCheck:
         """Count executions of other tools. The name None means the other versions of this tool."""
         own, counted_so = self._session.tool_name, counted_by(self._session)
         version, out = self._session.version_number, self._session.left_out
-        others = () if version is None else (version, *(out.versions if out else ()))
+        others = () if version is None else (version, *(out.every_version if out else ()))
         wanted, ours = [], []
         for name, a, b in asked:
             wanted.append([Selection(name or own, a, b, but=others if name is None else (), **counted_so)])
@@ -298,7 +298,7 @@ def notes_on_baseline(store: ExecutionStore, session: Session) -> list[str]:
     """
     begins, deployed = session.baseline_begins, session.deployment_time
     notes = []
-    bad = () if session.left_out is None else session.left_out.versions
+    bad = () if session.left_out is None else session.left_out.every_version
     lives = [
         life
         for life in store.versions.deployments(session.tool_name)

@@ -30,7 +30,7 @@ def verify_all(store: ExecutionStore, now: datetime) -> list[tuple[int, bool | N
     windows = store.executions.windows_after(list(zip(waiting, ends, strict=True)))
     ended: list[tuple[int, bool | None]] = []
     for unverified, (baseline, restored) in zip(waiting, windows, strict=True):
-        judgement = judge(baseline, restored, unverified.session.rules)
+        judgement = judge(baseline, restored, unverified.session.rules, left_out=unverified.session.left_out)
         recovered, note = _outcome(unverified, judgement, now)
         if note is not None and _record(store, unverified, recovered, note, now):
             ended.append((unverified.rollback.rollback_id, recovered))

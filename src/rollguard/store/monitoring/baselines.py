@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from fractions import Fraction
 from typing import Any, NamedTuple
 
 from rollguard.judge.baseline import History, LeftOut, Times, left_out, reaches
 from rollguard.judge.creeping import EarlierVersion, EarlierVersions
-from rollguard.judge.outages import affected_minutes, outages, suspicious_hours
+from rollguard.judge.outages import affected_minutes, outages, suspicious_hours, usual_rate, witnesses
 from rollguard.model.session import Session
 from rollguard.store.database.engine import Database
 from rollguard.store.executions.executions import Executions
@@ -18,7 +17,6 @@ from rollguard.store.monitoring.histories import histories
 from rollguard.store.rollups.selection import Selection, baseline_of, counted_by, good_calls
 
 _HOUR = timedelta(hours=1)
-_MOST_WITNESSES = 50  # other tools that may show an outage; of more, every so many-th is read
 _MOST_EARLIER = 200  # earlier versions that are compared, the latest
 _FURTHEST = 10  # earlier lives that a baseline tries to reach
 _FRESH = timedelta(minutes=5)  # for which what was found of the other tools is taken again
@@ -48,7 +46,7 @@ class Baselines:
     def of(self, sessions: Sequence[Session], now: datetime) -> list[Session]:
         """Return the sessions with what their baselines do not count, by a few statements for all of them.
 
-        It is found at the first check, and once more when late executions have arrived. Then it stays.
+        It is found when a session starts, and once more when late executions have arrived. Then it stays.
         """
         wanted = [session for session in sessions if _is_due(session, now)]
         if not wanted:
@@ -66,7 +64,7 @@ class Baselines:
             out = LeftOut(now)
             if session.rules.baseline_counts == "good_versions":
                 minutes = outages(affected, session.tool_name, session.baseline_start, session.deployment_time)
-                out = left_out(history, now, minutes)
+                out = left_out(history, session.baseline_start, now, minutes)
             found.append(replace(session, left_out=out))
         return self._with_earlier(self._reaching(found, own), own)
 
@@ -126,13 +124,14 @@ class Baselines:
         return kept.tools
 
     def _read_affected(self, start: datetime, end: datetime) -> dict[str, list[Times]]:
-        names = self._executions.tool_names()
-        names = names[:: -(-len(names) // _MOST_WITNESSES) or 1]
+        names = witnesses(self._executions.tool_names())
         if len(names) < 2:
             return {}
         with self._database.read() as connection:
             known = histories(connection, names)
-        outs = {name: left_out(known[name].before(_NEXT, end), end) for name in names}  # a bad version is no outage
+        outs = {
+            name: left_out(known[name].before(_NEXT, end), start, end) for name in names
+        }  # a bad version is no outage
         hours = self._executions.by_hour([good_calls(name, start, end, outs[name]) for name in names])
         called = {name: series for name, series in zip(names, hours, strict=True) if series}
         affected: dict[str, list[Times]] = {name: [] for name in called}
@@ -141,9 +140,7 @@ class Baselines:
         for (name, _times), minutes in zip(
             suspects, self._executions.by_minute(windows) if windows else (), strict=True
         ):
-            total = sum(window.total for _start, window in called[name])
-            failures = sum(window.failures for _start, window in called[name])
-            found = affected_minutes(minutes, Fraction(failures, total))
+            found = affected_minutes(minutes, usual_rate(called[name]))
             affected[name] += [] if found is None else [found]
         return affected
 
@@ -180,5 +177,8 @@ def _changed(session: Session, **changes: Any) -> Session:
 def _longer(session: Session, history: History) -> list[Session]:
     """Return the session with baselines that reach further back, the shortest first."""
     window = session.deployment_time - session.baseline_start
-    starts = reaches(history, session.baseline_start, window)[:_FURTHEST]
-    return [_changed(session, start=start) for start in starts]
+    out, longer = session.left_out or LeftOut(session.deployment_time), []
+    for start in reaches(history, session.baseline_start, window)[:_FURTHEST]:
+        found = left_out(history, start, out.as_of, out.outages)
+        longer.append(replace(session, left_out=replace(found, calls=out.calls, start=start)))
+    return longer

@@ -85,11 +85,13 @@ def _zeros() -> list[float]:
 
 
 def _window(buckets: dict[int, list[float]], *, durations: bool) -> Window:
+    if not durations:
+        ((executions, succeeded, _sum),) = buckets.values()
+        total = max(0, int(executions))
+        return Window(total, min(max(0, int(succeeded)), total))
     counts = tuple((bucket, int(c[0])) for bucket, c in sorted(buckets.items()) if c[0] > 0)
     total = sum(count for _bucket, count in counts)
     successes = min(max(0, int(sum(c[1] for c in buckets.values()))), total)
-    if not durations:
-        return Window(total, successes)
     timed = total - max(0, int(buckets[NO_DURATION][0])) if NO_DURATION in buckets else total
     return Window(total, successes, timed, max(0.0, sum(c[2] for c in buckets.values())) if timed else 0.0, counts)
 

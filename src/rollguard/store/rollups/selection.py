@@ -52,7 +52,7 @@ def baseline_of(session: Session, until: datetime) -> list[Selection]:
     for start, end in _before(session, until):
         own = () if version is None else (version,)
         selections += good_calls(session.tool_name, start, end, out, but=own, **counted)
-        if version is not None and version not in out.versions and session.live_before is not None:
+        if version is not None and version not in out.every_version and session.live_before is not None:
             # Its earlier deployments were before this one too.
             for a, b in without([(start, min(session.live_before, end))], (*out.unknown, *out.outages)):
                 selections.append(Selection(session.tool_name, a, b, only=version, **counted))
@@ -63,7 +63,7 @@ def good_calls(
     tool_name: str, start: datetime, end: datetime, out: LeftOut, *, but: tuple[int, ...] = (), **counted: Any
 ) -> list[Selection]:
     """Return the executions in [start, end) without what is left out, and without the versions `but`."""
-    versions = tuple(dict.fromkeys((*but, *out.versions)))
+    versions = tuple(dict.fromkeys((*but, *out.every_version)))
     selections = []
     for first, last in without([(start, end)], (*out.unknown, *out.outages)):
         unnamed = without([(first, last)], out.unnamed)
