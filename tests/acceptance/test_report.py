@@ -25,7 +25,7 @@ REPORT = {
     "needs_rollback",
 }
 OF_THE_SESSION = {"session_status", "version_number"}  # which session and version the report speaks of
-OF_DECIDING = {"decision", "trigger", "slowdown", "explanations", "executions_needed", "baseline_notes"}
+OF_DECIDING = {"decision", "trigger", "slowdown", "explanations", "executions_needed", "baseline_notes", "creeping"}
 ROLLBACK = {"rollback_performed", "rollback_type", "reason", "success_rate_drop", "rollback_result"}
 WINDOW = {
     "period",
@@ -66,7 +66,9 @@ def test_report_has_exactly_the_keys_that_are_promised(guard: Guard) -> None:
     """A report has the keys that are promised, in every part of it, and no other."""
     report = guard.monitor.check_health("my_tool", _watched(guard), now=after(6))
     assert set(report) == REPORT | OF_THE_SESSION | OF_DECIDING
-    assert set(report["baseline"]) == set(report["current"]) == WINDOW
+    assert set(report["baseline"]) == WINDOW | {"left_out"}
+    assert set(report["baseline"]["left_out"]) == {"versions", "executions", "outage_minutes", "reaches_back_to"}
+    assert set(report["current"]) == WINDOW
     assert set(report["comparison"]) == COMPARISON
     assert set(report["evidence"]) == EVIDENCE
 
@@ -94,6 +96,7 @@ def test_report_says_what_was_counted(guard: Guard) -> None:
         "avg_duration_ms": 10.0,
         **dict.fromkeys(("p50_ms", "p95_ms", "p99_ms"), pytest.approx(10.0, rel=0.025)),
         "sufficient_data": True,
+        "left_out": {"versions": [], "executions": 0, "outage_minutes": 0, "reaches_back_to": None},
     }
     assert report["current"] == {
         "period": "since deployment",

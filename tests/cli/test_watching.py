@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from rollguard import ExecutionStore
-from rollguard.store.schema import watchers
+from rollguard.store.schema import deployment_monitoring, watchers
 from tests.cli.conftest import Shell
 
 NOBODY = "Nobody watches: nothing is checked or rolled back. Start: rollguard watch"
@@ -55,6 +55,16 @@ def test_a_watcher_is_listed(watched: Shell) -> None:
     (row,) = watched.ok("status", "--json").json["watchers"]
     assert (row["host"], row["pid"], row["state"], row["behind_seconds"]) == ("web", 7, "watching", 0.0)
     assert [session["coverage"] for session in watched.ok("sessions", "--json").json] == ["watched"]
+
+
+def test_creeping_versions_are_shown(watched: Shell) -> None:
+    """What was found of a session's versions is a line below the table, and in the JSON."""
+    (session,) = watched.ok("status", "--json").json["sessions"]
+    assert session["creeping"] is None
+    with ExecutionStore(f"sqlite:///{watched.folder}/rollguard.db") as store, store.database.write() as connection:
+        connection.execute(sa.update(deployment_monitoring).values(creeping="creeping: 15 points below version 1"))
+    assert "my_tool: creeping: 15 points below version 1" in watched.ok("status").out.splitlines()
+    assert watched.ok("status", "--json").json["sessions"][0]["creeping"] == "creeping: 15 points below version 1"
 
 
 def test_a_silent_watcher_is_none(watched: Shell) -> None:

@@ -164,6 +164,25 @@ def test_a_drop_is_found_and_nothing_else() -> None:
     assert found.right == 20
 
 
+def test_an_outage_before_the_deployment_is_no_baseline() -> None:
+    """Minutes in which the other tools failed before the deployment are left out, unless by the contract's count."""
+    values = {
+        "tools": 4,
+        "changed_tools": 1,
+        "traffic": {"calls_per_hour": 60.0, "watched_hours": 2},
+        "success": {"before": 0.95, "after": 0.7},
+        "outage": {"after_hours": -20.0, "minutes": 600.0},
+    }
+    scenario = Scenario.from_mapping(values, "test")
+    good, contract = (
+        list(play(scenario, Rules(decision="evidence", baseline_counts=counts), runs=1, every=300.0))
+        for counts in ("good_versions", "contract")
+    )
+    assert good[0] is not None
+    assert contract[0] is None
+    assert good[1:] == contract[1:] == [None] * 3
+
+
 def test_intervals_and_quantiles() -> None:
     """None of 50 is at most 7.1 %, and the quantiles are values that were seen."""
     assert interval(0, 50) == (0.0, pytest.approx(0.0711, abs=1e-4))

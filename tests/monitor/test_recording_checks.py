@@ -48,7 +48,7 @@ def _statements(guard: Guard) -> Iterator[list[str]]:
 
 
 def test_what_many_checks_report_is_written_with_them(guard: Guard) -> None:
-    """The statements of a cycle are as many for twelve sessions with something to report as for three."""
+    """The statements of a cycle are no more for twelve sessions with something to report than for three."""
     counts = []
     for number in (3, 12):
         _slower(guard, number)
@@ -59,7 +59,7 @@ def test_what_many_checks_report_is_written_with_them(guard: Guard) -> None:
         for pending in guard.store.outbox.take_due(LATER):
             guard.store.outbox.delivered(pending.notification_id, [], LATER)
         counts.append(len(sent))
-    assert counts[0] == counts[1]
+    assert counts[1] <= counts[0]
 
 
 def test_checks_at_once_report_it_once(guard: Guard) -> None:

@@ -45,6 +45,7 @@ EVERY_RULE = Rules(
     mode="observe",
     max_rollbacks_per_day=0,
 )
+NEWER = {"baseline_counts"}  # rules that such a store does not know
 ONE_RULE = [Rules().with_overrides({name: value}) for name, value in EVERY_RULE.to_dict().items()]
 RULES = [Rules(), EVERY_RULE, *ONE_RULE, Rules(hold_on_external=False)]
 OF_THE_MOMENT = {"hours_elapsed", "avg_hours_live"}  # what views count from the present time
@@ -106,6 +107,7 @@ def _fill(url: str, executions: int) -> None:
 
 def _session(number: int, rules: Rules) -> tuple[sa.TextClause, Row]:
     values: Row = rules.to_dict()
+    values = {name: value for name, value in values.items() if name not in NEWER}
     values |= {"baseline_rule": values.pop("baseline"), "caller_errors": json.dumps(values["caller_errors"])}
     status = ["active", "completed", "rolled_back", "superseded"][number % 4 if number < len(RULES) else 3]
     ended = None if status == "active" else f"{NOW:%F %T.000000}"
@@ -149,7 +151,7 @@ def _counted(url: str, tool: str) -> tuple[int, int, int, float]:
 @pytest.mark.parametrize("executions", [1_000, pytest.param(1_000_000, marks=pytest.mark.long)])
 def test_nothing_is_lost(new_url: Callable[[], str], executions: int) -> None:
     """Every row stays, every rule is read back equal, and views and counts answer the same, before and after."""
-    assert all(value != Rules().to_dict()[name] for name, value in EVERY_RULE.to_dict().items())
+    assert all(value != Rules().to_dict()[name] for name, value in EVERY_RULE.to_dict().items() if name not in NEWER)
     url = new_url()
     make_old_store(url)
     _fill(url, executions)
@@ -160,9 +162,7 @@ def test_nothing_is_lost(new_url: Callable[[], str], executions: int) -> None:
         assert _everything(url) == everything
         kept = {name for name in sessions[0] if name in metadata.tables["deployment_monitoring"].c}
         after = ask(url, "SELECT * FROM deployment_monitoring ORDER BY session_id")
-        assert [{k: v for k, v in row.items() if k != "rules"} for row in after] == [
-            {k: v for k, v in row.items() if k in kept} for row in sessions
-        ]
+        assert [{k: row[k] for k in kept} for row in after] == [{k: row[k] for k in kept} for row in sessions]
         read = store.sessions.recent()[::-1]
         assert [session.rules for session in read] == RULES * (len(read) // len(RULES))
         assert {session.invalid_rules for session in read} == {None}

@@ -33,6 +33,7 @@ tools_dir = "tools"
 # caller_errors = []             # error types that are the caller's fault, such as ["ValidationError"]
 # collapse_retries = 0.0         # seconds: a failed call repeated this soon with the same parameters does not count
 # baseline = "before"            # "same_hours" compares with the same hours of the week only
+# baseline_counts = "good_versions"  # "contract" counts bad versions and outages in the baseline too
 # extend_until_sufficient = 0    # hours to monitor longer if there are not enough calls
 # (hold_on_external, true or false: wait while an outage explains the failures. By default with "evidence" only.)
 # mode = "act"                   # "observe" records and alerts, and never rolls back

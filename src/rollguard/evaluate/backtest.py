@@ -27,7 +27,9 @@ _WEEK = timedelta(days=7)
 _TINY = timedelta(microseconds=1)
 _TOTAL_WORK = 60_000_000  # steps for the false alarms of all tools together: about ten seconds
 _LEAST_WORK = 60_000
-_BASELINE = ("baseline", "baseline_window_days", "caller_errors", "collapse_retries")  # rules that shape a baseline
+_BASELINE = (  # rules that shape a baseline
+    *("baseline", "baseline_counts", "baseline_window_days", "caller_errors", "collapse_retries"),
+)
 _SAME_HOURS = ("monitoring_window_hours", "decision")  # rules that shape a baseline of the same hours too
 
 
@@ -220,7 +222,7 @@ class _Replaying:
 
     def batch(self, sessions: Sequence[Session]) -> Iterator[Deployment]:
         """Replay some sessions, with a few statements for all of them."""
-        candidates = [self._candidate(session) for session in sessions]
+        candidates = self.store.baselines.of([self._candidate(session) for session in sessions], self.now)
         ends = [self._seen_until(session) for session in candidates]
         baselines = self._baselines(candidates, ends)
         parts = [replayed_of(session, end) for session, end in zip(candidates, ends, strict=True)]
@@ -232,13 +234,15 @@ class _Replaying:
             scheduled = rollback is not None and rollback.rollback_type in ("threshold", "slowdown")
             checked = session.status == "active" or (session.status == "rolled_back" and scheduled)
             clock_behind = before if durations else Window(before.total, before.successes)
-            yield self._replay(session, History(session.deployment_time, end, checked, series, baseline, clock_behind))
+            history = History(session.deployment_time, end, checked, series, baseline, clock_behind, session.left_out)
+            yield self._replay(session, history)
 
     def _candidate(self, session: Session) -> Session:
         rules = self.rules_for(session.tool_name)
         shaping = _BASELINE if rules.baseline == "before" else (*_BASELINE, *_SAME_HOURS)
+        shaping = (*shaping, "min_executions") if session.left_out and session.left_out.anything else shaping
         kept = all(getattr(rules, name) == getattr(session.rules, name) for name in shaping)
-        return replace(session, rules=rules, baseline=session.baseline if kept else None)
+        return replace(session, rules=rules) if kept else replace(session, rules=rules, baseline=None, left_out=None)
 
     def _seen_until(self, session: Session) -> datetime:
         """Return until when its version was live without interference; later executions do not count for it."""

@@ -9,7 +9,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rollguard.judge import PATTERN, Confounders, Counts, Judgement, Outcome, Rules, Verdict, Window, judge, may_act
+from rollguard.judge import (
+    PATTERN,
+    Confounders,
+    Counts,
+    Judgement,
+    LeftOut,
+    Outcome,
+    Rules,
+    Verdict,
+    Window,
+    judge,
+    may_act,
+)
 from rollguard.judge.triggers import IN_A_ROW
 
 MINUTE = timedelta(minutes=1)
@@ -31,6 +43,7 @@ class History:
         minutes: (start of the minute, its executions), the oldest first; minutes without executions may be left out.
         baselines: (since when it applies, the baseline); only `same_hours` has more than one.
         before: executions of the deployed version that are dated before the deployment, because a clock was behind.
+        left_out: what the baseline does not count.
     """
 
     deployed: datetime
@@ -39,6 +52,7 @@ class History:
     minutes: Sequence[tuple[datetime, Window]]
     baselines: Sequence[tuple[datetime, Window]]
     before: Window = _NONE
+    left_out: LeftOut | None = None
 
     def end(self, rules: Rules) -> datetime:
         """Return until when these rules could have checked it."""
@@ -197,6 +211,7 @@ class _Replay:
             self.current,
             self.rules,
             scheduled=scheduled,
+            left_out=self.history.left_out,
             outcomes=(lambda: self._outcomes(at)) if triggered else None,
             confounders=None if find is None else lambda: find(at, baseline, self.current),
         )

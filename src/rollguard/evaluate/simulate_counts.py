@@ -14,8 +14,10 @@ from typing import Self
 from rollguard.evaluate.scenario import Scenario
 from rollguard.evaluate.traffic import DAY, HOUR, Call, calls_of
 from rollguard.judge import MOST_OUTCOMES, PATTERN, Counts, Outcome, Rules, Window, judge, may_act
+from rollguard.judge.baseline import Times
 from rollguard.judge.binomial import clopper_pearson_upper
 from rollguard.judge.histogram import bucket_of
+from rollguard.judge.outages import affected_minutes, outages, suspicious_hours, usual_rate, witnesses
 from rollguard.judge.triggers import IN_A_ROW
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)  # the time of the deployments; in the past, so that none is in the future
@@ -66,17 +68,20 @@ class Act:
     calls: int
 
 
-def replay(calls: Sequence[Call], rules: Rules, *, every: float, until: float) -> Act | None:
+def replay(
+    calls: Sequence[Call], rules: Rules, *, every: float, until: float, left_out: Sequence[Times] = ()
+) -> Act | None:
     """Return the rollback of the deployment under the rules; None if they do not roll it back.
 
     Args:
         calls: the calls of one tool, in the order of time.
         every: seconds between two checks.
         until: seconds from the deployment to the end of the session.
+        left_out: the minutes before the deployment in which other tools showed an outage.
     """
     before, after = Counted(rules), Counted(rules)
     for call in calls[: bisect_left(calls, 0.0, key=_at)]:
-        if call.at >= -rules.baseline_window_days * DAY:
+        if call.at >= -rules.baseline_window_days * DAY and not any(a <= _moment(call.at) < b for a, b in left_out):
             before.add(call)
     baseline = before.window
     number = first = bisect_left(calls, 0.0, key=_at)
@@ -164,6 +169,39 @@ def within(ordered: Sequence[float], share: float) -> float | None:
 def play(scenario: Scenario, rules: Rules, *, runs: int, every: float) -> Iterator[Act | None]:
     """Yield the result of `replay` for each tool in each run of the scenario."""
     until = scenario.traffic.watched_hours * HOUR
+    begins = NOON - timedelta(days=rules.baseline_window_days)
     for run in range(runs):
+        affected = _affected(scenario, rules, run)
         for tool in range(scenario.tools):
-            yield replay(calls_of(scenario, tool, run), rules, every=every, until=until)
+            shown = outages(affected, str(tool), begins, NOON)
+            yield replay(calls_of(scenario, tool, run), rules, every=every, until=until, left_out=shown)
+
+
+def _affected(scenario: Scenario, rules: Rules, run: int) -> dict[str, list[Times]]:
+    """Return when each tool failed more than usual before the deployment, as the monitor finds it."""
+    if scenario.outage is None or scenario.outage.after_hours >= 0 or rules.baseline_counts == "contract":
+        return {}
+    asked = witnesses(range(scenario.tools))
+    return {str(tool): _affected_minutes(calls_of(scenario, tool, run), len(asked)) for tool in asked}
+
+
+def _affected_minutes(calls: Sequence[Call], asked: int) -> list[Times]:
+    before = calls[: bisect_left(calls, 0.0, key=_at)]
+    hours, minutes = _series(before, HOUR), _series(before, 60.0)
+    usual = usual_rate(hours)
+    found = [
+        affected_minutes([(start, window) for start, window in minutes if a <= start < b], usual)
+        for a, b in suspicious_hours(hours, asked)
+    ]
+    return [times for times in found if times is not None]
+
+
+def _series(calls: Sequence[Call], step: float) -> list[tuple[datetime, Window]]:
+    """Return the calls of each minute or hour."""
+    total: Counter[float] = Counter(call.at // step for call in calls)
+    succeeded: Counter[float] = Counter(call.at // step for call in calls if call.succeeded)
+    return [(_moment(step * number), Window(total[number], succeeded[number])) for number in sorted(total)]
+
+
+def _moment(at: float) -> datetime:
+    return NOON + timedelta(seconds=at)

@@ -4,6 +4,7 @@ The data flows through the modules in this order: `windows` → `comparison`, `e
 `confounders` → `policy`, the rule → `verdict` → `replay` and `sample_size`.
 """
 
+from rollguard.judge.baseline import LeftOut
 from rollguard.judge.change_point import change_point
 from rollguard.judge.comparison import Comparison, Severity, as_float, compare, grade
 from rollguard.judge.confounders import (
@@ -15,6 +16,7 @@ from rollguard.judge.confounders import (
     widened_interval,
     worst_interval,
 )
+from rollguard.judge.creeping import Creeping, EarlierVersions, creeping
 from rollguard.judge.evidence import Evidence
 from rollguard.judge.policy import Counts, RollbackType, may_act
 from rollguard.judge.replay import differences, replay
@@ -33,8 +35,11 @@ __all__ = [
     "Confounder",
     "Confounders",
     "Counts",
+    "Creeping",
+    "EarlierVersions",
     "Evidence",
     "Judgement",
+    "LeftOut",
     "Outcome",
     "RollbackType",
     "Rules",
@@ -47,6 +52,7 @@ __all__ = [
     "change_point",
     "compare",
     "confounder_baseline",
+    "creeping",
     "differences",
     "executions_needed",
     "grade",

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
+from rollguard.judge.baseline import LeftOut, day
 from rollguard.judge.comparison import Comparison, as_float
 from rollguard.judge.rules import Rules
 from rollguard.judge.slowdown import Slowdown
 from rollguard.judge.windows import Window
+
+_MOST_NAMED = 10  # versions
 
 
 def compared(comparison: Comparison, rules: Rules) -> str:
@@ -53,6 +56,23 @@ def slower(comparison: Comparison, found: Slowdown | None) -> str:
         return sentence
     share = f"{found.slow} of {found.timed} calls above {found.limit_ms:.4g} ms"
     return f"{sentence}; {share}, {evidence(found.log_e, found.required)}"
+
+
+def left_out(out: LeftOut) -> str:
+    """Return how many calls the baseline does not count and why, and how far it reaches back."""
+    whose = []
+    if out.versions:
+        s = "s" if len(out.versions) > 1 else ""
+        numbers = [*map(str, out.versions[-_MOST_NAMED:])]
+        others = len(out.versions) - len(numbers)
+        numbers += [f"{others} earlier ones"] if others else []
+        whose.append(f"version{s} {', '.join(numbers)} (rolled back or found regressed)")
+    if out.unknown:
+        whose.append(f"{', '.join(day(start) for start, _end in out.unknown)} (found regressed)")
+    if out.outages:
+        whose.append(f"{out.outage_minutes} minutes in which other tools failed too")
+    sentence = f"not counted in the baseline: {out.calls} calls, of {' and of '.join(whose)}"
+    return sentence if out.start is None else f"{sentence}; so it reaches back to {out.start:%Y-%m-%d %H:%M} UTC"
 
 
 def e_value(log_e: float) -> str:

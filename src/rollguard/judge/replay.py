@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from rollguard.errors import InvalidInput
+from rollguard.judge.baseline import LeftOut
 from rollguard.judge.confounders import Confounders
+from rollguard.judge.creeping import EarlierVersions
 from rollguard.judge.rules import Rules
 from rollguard.judge.triggers import Outcome
 from rollguard.judge.verdict import REPLAYED_VERSIONS, RULE_VERSION, Judgement, judge_recorded
@@ -35,6 +37,7 @@ def replay(record: Mapping[str, Any], rules: Rules | None = None) -> Judgement:
         )
     try:
         confounders = record.get("surroundings")  # the key of stored records
+        left_out, creeping = record.get("left_out"), record.get("creeping")
         return judge_recorded(
             Window.from_dict(record["baseline"]),
             Window.from_dict(record["current"]),
@@ -42,6 +45,8 @@ def replay(record: Mapping[str, Any], rules: Rules | None = None) -> Judgement:
             scheduled=record["scheduled"],
             outcomes=[Outcome.from_list(outcome) for outcome in record.get("outcomes", ())],
             confounders=None if confounders is None else Confounders.from_dict(confounders),
+            left_out=None if left_out is None else LeftOut.from_dict(left_out),
+            earlier=None if creeping is None else EarlierVersions.from_dict(creeping),
             rule_version=version,
         )
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:

@@ -94,6 +94,8 @@ class Rules:
             does not count; 0 guesses nothing. Calls that name a request count once anyway.
         baseline: `before` takes everything before the deployment, `same_hours` only the hours of the week that the
             watch falls into; then `baseline_window_days` must be 7 or more.
+        baseline_counts: `good_versions` leaves out of the baseline what is none (`rollguard.judge.baseline`): versions
+            that were rolled back or found regressed, and outages; `contract` counts by time alone.
         extend_until_sufficient: hours (0 to 8760) for which the watch goes on when its time ends without enough data.
         mode: "act" rolls a regression back; "observe" records and alerts what would be done, and does nothing.
         max_rollbacks_per_day: automatic rollbacks of one tool in 24 hours (0 to 1000; 0 is no limit). Past it the
@@ -116,6 +118,7 @@ class Rules:
     caller_errors: _ErrorTypes = ()
     collapse_retries: Annotated[float, _number(ge=0, le=3600)] = 0.0
     baseline: Literal["before", "same_hours"] = "before"
+    baseline_counts: Literal["good_versions", "contract"] = "good_versions"
     extend_until_sufficient: Annotated[int, _whole("hours", 0, 8760)] = 0
     mode: Literal["act", "observe"] = "act"
     max_rollbacks_per_day: Annotated[int, _whole("rollbacks", 0, 1_000)] = 3

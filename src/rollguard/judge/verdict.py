@@ -8,8 +8,10 @@ from enum import StrEnum
 from typing import Any
 
 from rollguard.judge import reasons
+from rollguard.judge.baseline import LeftOut
 from rollguard.judge.comparison import Comparison, compare
 from rollguard.judge.confounders import Confounders
+from rollguard.judge.creeping import Creeping, EarlierVersions, creeping
 from rollguard.judge.evidence import Evidence
 from rollguard.judge.policy import Counts, RollbackType, acting
 from rollguard.judge.rules import Rules
@@ -53,6 +55,8 @@ class Judgement:
         scheduled: whether the schedule made the check; the threshold rule acts only at these checks.
         outcomes: the latest executions of the deployed version, if they were searched for triggers.
         confounders: what else failed at the same time, if that was needed to decide.
+        left_out: what the baseline does not count.
+        creeping: an earlier version than which this one is worse, though not worse than the baseline.
         rollback_type: what calls for a rollback; None if nothing does.
         warning: what you should know in addition to the verdict.
         alert: what people are notified of although Rollguard does nothing.
@@ -68,6 +72,8 @@ class Judgement:
     outcomes: tuple[Outcome, ...]
     trigger: Trigger | None
     confounders: Confounders | None
+    left_out: LeftOut | None
+    creeping: Creeping | None
     rollback_type: RollbackType | None
     verdict: Verdict
     reasons: tuple[str, ...]
@@ -102,6 +108,10 @@ class Judgement:
             "log_e": self.evidence.log_e,
             "reasons": list(self.reasons),
         }
+        if self.left_out is not None and self.left_out.calls:
+            record["left_out"] = self.left_out.to_dict()
+        if self.creeping is not None:
+            record["creeping"] = self.creeping.to_dict()
         if self.outcomes:
             record["outcomes"] = [outcome.to_list() for outcome in self.outcomes]
         if self.confounders is not None:
@@ -115,6 +125,8 @@ def judge(
     rules: Rules,
     *,
     scheduled: bool = True,
+    left_out: LeftOut | None = None,
+    earlier: EarlierVersions | None = None,
     outcomes: Callable[[], Sequence[Outcome] | None] | None = None,
     confounders: Callable[[], Confounders] | None = None,
 ) -> Judgement:
@@ -126,11 +138,13 @@ def judge(
         rules: the rules to judge by.
         scheduled: False for a check outside the schedule. The threshold rule does not act then, because more checks
             would raise its false alarms.
+        left_out: what the baseline does not count; it is told in a reason.
+        earlier: the counts of earlier good versions, to find whether the versions are creeping.
         outcomes: returns the latest executions of the deployed version, the oldest first, or None if they are no
             longer stored. Called only if a trigger could act.
         confounders: returns what else failed at the same time. Called only if the judgement without it would act.
     """
-    findings = _measure(baseline, current, rules)
+    findings = _measure(baseline, current, rules, left_out, earlier)
     latest: Sequence[Outcome] = ()
     if outcomes is not None and _may_trigger(findings, rules):
         latest = outcomes() or ()
@@ -148,10 +162,12 @@ def judge_recorded(
     scheduled: bool,
     outcomes: Sequence[Outcome],
     confounders: Confounders | None,
+    left_out: LeftOut | None,
+    earlier: EarlierVersions | None,
     rule_version: int,
 ) -> Judgement:
     """Judge recorded inputs by an earlier version of the rule, one of `REPLAYED_VERSIONS`."""
-    findings = _measure(baseline, current, rules)
+    findings = _measure(baseline, current, rules, left_out, earlier)
     return _decide(
         findings, rules, scheduled=scheduled, outcomes=outcomes, confounders=confounders, rule_version=rule_version
     )
@@ -164,6 +180,8 @@ class _Findings:
     comparison: Comparison
     evidence: EvidenceFound
     slowdown: Slowdown | None
+    left_out: LeftOut | None = None
+    creeping: Creeping | None = None
 
     def acting(self, rules: Rules, *, scheduled: bool, trigger: bool) -> RollbackType | None:
         baseline, current = self.comparison.baseline, self.comparison.current
@@ -177,13 +195,21 @@ class _Findings:
         )
 
 
-def _measure(baseline: Window, current: Window, rules: Rules) -> _Findings:
+def _measure(
+    baseline: Window,
+    current: Window,
+    rules: Rules,
+    left_out: LeftOut | None = None,
+    earlier: EarlierVersions | None = None,
+) -> _Findings:
     comparison = compare(baseline, current, rules)
     test = Evidence(baseline.total, baseline.failures, rules.success_alpha, rules.delta)
     log_e = test.log_e(current.total, current.failures)
     evidence = EvidenceFound(rules.success_alpha, rules.delta, log_e, test.required, log_e >= test.required)
     slow = slowdown(baseline, current, rules.slowdown_alpha) if comparison.performance_degradation else None
-    return _Findings(comparison, evidence, slow)
+    # A regression is more than creeping.
+    creeps = None if earlier is None or comparison.regression_detected else creeping(earlier, current, rules)
+    return _Findings(comparison, evidence, slow, left_out, creeps)
 
 
 def _may_trigger(findings: _Findings, rules: Rules) -> bool:
@@ -227,6 +253,10 @@ def _decide(
         slow = reasons.slower(comparison, findings.slowdown)
         sentences.append(slow)
         warning = slow if warning is None else f"{warning}; {slow}"
+    if findings.creeping is not None:
+        sentences.append(findings.creeping.sentence)
+    if findings.left_out is not None and findings.left_out.calls:
+        sentences.append(reasons.left_out(findings.left_out))
     needs_rollback = kind is not None
     if needs_rollback:
         verdict, alert = Verdict.REGRESSED, None
@@ -246,6 +276,8 @@ def _decide(
         outcomes=tuple(outcomes),
         trigger=trigger,
         confounders=confounders,
+        left_out=findings.left_out,
+        creeping=findings.creeping,
         rollback_type=kind,
         verdict=verdict,
         reasons=tuple(sentences),

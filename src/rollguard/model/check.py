@@ -34,4 +34,6 @@ def reported_by(columns: Mapping[str, Any]) -> frozenset[EventKind]:
         kinds.add(EventKind.EXTERNAL)
     elif columns["verdict"] == Verdict.INSUFFICIENT_DATA and columns["regression_detected"]:
         kinds.add(EventKind.UNPROVEN_DROP)
+    if "creeping" in (columns.get("record") or ()):
+        kinds.add(EventKind.CREEPING)
     return frozenset(kinds)

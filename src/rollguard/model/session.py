@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rollguard.judge import Rules, Window
+from rollguard.judge import EarlierVersions, LeftOut, Rules, Window
+
+STRAGGLERS = timedelta(minutes=15)  # how late executions from before a deployment may arrive
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,9 @@ class Session:
         rules: the rules that it is judged by, fixed when the session began.
         baseline: the counts of its baseline, once they no longer change; None until then.
         baseline_notes: why its baseline is not uniform, as sentences.
+        left_out: what its baseline does not count; None until a check found it.
+        earlier_versions: the counts of the tool's earlier good versions; None until a check read them.
+        creeping: than which earlier version it was first found worse; None if it never was.
         invalid_rules: why the stored rules are invalid, if they are. Then `rules` are defaults, and no check may use
             them: each is recorded as failed until somebody corrects the row or cancels the session.
     """
@@ -38,6 +43,9 @@ class Session:
     baseline: Window | None = None
     baseline_notes: tuple[str, ...] = ()
     invalid_rules: str | None = None
+    left_out: LeftOut | None = None
+    earlier_versions: EarlierVersions | None = None
+    creeping: str | None = None
 
     @property
     def active(self) -> bool:
@@ -46,8 +54,18 @@ class Session:
 
     @property
     def baseline_start(self) -> datetime:
-        """Return when the baseline begins; it ends at the deployment, exclusively."""
+        """Return when the days of the baseline begin; they end at the deployment, exclusively."""
         return self.deployment_time - timedelta(days=self.rules.baseline_window_days)
+
+    @property
+    def baseline_begins(self) -> datetime:
+        """Return when the baseline begins, which may reach further back than its days."""
+        return self.left_out.start if self.left_out and self.left_out.start else self.baseline_start
+
+    @property
+    def settles_at(self) -> datetime:
+        """Return from when on its baseline is kept."""
+        return self.deployment_time + STRAGGLERS
 
     @property
     def window_end(self) -> datetime:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from rollguard.errors import InvalidSetting, StoreUnavailable
 from rollguard.judge import MOST_OUTCOMES, PATTERN, Judgement, Outcome, Verdict, Window, as_float, judge
@@ -14,8 +14,6 @@ from rollguard.monitor.confounders import confounders_of
 from rollguard.monitor.report import HealthReport
 from rollguard.record import Recorder
 from rollguard.store import ExecutionStore
-
-STRAGGLERS = timedelta(minutes=15)  # how late executions from before a deployment may arrive
 
 
 class Checker:
@@ -46,15 +44,17 @@ class Checker:
                 raise InvalidSetting(f"session {session.session_id}", f"{session.invalid_rules}; {fix}")
         self._recorder.flush(wait=False)
         self._store.executions.refresh_rollups()
+        known = self._store.baselines.of(sessions, now)
         reports = [
             HealthReport(session, judgement, until, now)
-            for session, judgement, until in self._judged(sessions, now, scheduled)
+            for session, judgement, until in self._judged(known, now, scheduled)
         ]
         active = [report for report in reports if report.session.active]
         self._store.sessions.record_checks(
             [_new_check(report, scheduled=scheduled) for report in active],
             baselines=_settled_baselines(active, now) if scheduled else {},
             now=now,
+            left_out=[one for one, before in zip(known, sessions, strict=True) if one is not before and one.active],
         )
         return reports
 
@@ -110,6 +110,8 @@ class Checker:
             current,
             session.rules,
             scheduled=scheduled,
+            left_out=session.left_out,
+            earlier=session.earlier_versions,
             outcomes=lambda: self._outcomes(session, until),
             confounders=lambda: confounders_of(self._store, session, baseline, current, until),
         )
@@ -137,12 +139,13 @@ def _baseline_is_settled(session: Session, judgement: Judgement, now: datetime) 
     """Return whether the baseline can be kept: it has enough executions, and late ones have arrived."""
     enough = judgement.comparison.baseline.total >= session.rules.min_executions
     fixed = session.rules.baseline == "before" or session.rules.decision == "evidence"
-    return session.baseline is None and enough and fixed and now >= session.deployment_time + STRAGGLERS
+    return session.baseline is None and enough and fixed and now >= session.settles_at
 
 
 _TITLES = {
     EventKind.SLOWDOWN: "version {version} is much slower than before",
     EventKind.EXTERNAL: "version {version} fails more than before, and so does something else: no rollback for now",
+    EventKind.CREEPING: "version {version} is worse than an earlier one, to which each version since added a little",
     EventKind.UNPROVEN_DROP: "version {version} may fail more than before: no evidence yet, so no rollback",
 }
 
@@ -160,10 +163,17 @@ def _event(kind: EventKind, report: HealthReport) -> Event:
         session.tool_name,
         session.session_id,
         f"{session.tool_name}: {title}",
-        report.judgement.reasons,
+        _reasons(kind, report.judgement),
         report.checked_at.isoformat(),
         details,
     )
+
+
+def _reasons(kind: EventKind, judgement: Judgement) -> tuple[str, ...]:
+    """Return the reasons of an event. Creeping comes first in its own, because it is not about the baseline."""
+    if kind is not EventKind.CREEPING or judgement.creeping is None:
+        return judgement.reasons
+    return tuple(dict.fromkeys((judgement.creeping.sentence, *judgement.reasons)))
 
 
 def _end(session: Session, now: datetime, last: datetime) -> datetime:

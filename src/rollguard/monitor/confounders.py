@@ -98,7 +98,7 @@ class _ConfounderCheck:
         hour = self._deployed - _HOUR
         edges = _edges(hour, self._deployed)
         counted = self._store.executions.count([self._ours_before(a, b) for a, b in edges])
-        before, during = self._count(self._ours_before(self._session.baseline_start, hour)), sum(counted, Window())
+        before, during = self._count(self._ours_before(self._session.baseline_begins, hour)), sum(counted, Window())
         confounder = Confounder("hour_before", self._session.tool_name, _plain(before), _plain(during))
         if before.rate is None or not confounder.is_affected:
             return None
@@ -115,14 +115,13 @@ class _ConfounderCheck:
         return replace(earlier, during=earlier.during.without(_plain(self._count(parts))))
 
     def _ours_before(self, start: datetime, end: datetime) -> list[Selection]:
-        plain = replace(self._session, rules=replace(self._session.rules, baseline="before"))
-        return _clipped(baseline_of(plain, self._until), start, min(end, self._deployed))
+        return _clipped(_before(_with_outages(self._session)), start, min(end, self._deployed))
 
     def _healthy_interval(self, begun: datetime) -> Times | None:
         """Return the last interval with enough calls of the healthy tool before the problem, or None."""
         start = begun
         for length in _LOOKBACKS:
-            start = max(begun - length, self._session.baseline_start)
+            start = max(begun - length, self._session.baseline_begins)
             ours = [*self._ours_before(start, begun), *since_parts(self._session, [(self._deployed, begun)])]
             if self._count(ours).total >= _MIN_HEALTHY_CALLS:
                 return start, begun
@@ -200,10 +199,11 @@ class _ConfounderCheck:
     def _count_others(self, asked: Sequence[tuple[str | None, datetime, datetime]]) -> list[Window]:
         """Count executions of other tools. The name None means the other versions of this tool."""
         own, counted_so = self._session.tool_name, counted_by(self._session)
+        version, out = self._session.version_number, self._session.left_out
+        others = () if version is None else (version, *(out.every_version if out else ()))
         wanted, ours = [], []
         for name, a, b in asked:
-            but = self._session.version_number if name is None else None
-            wanted.append([Selection(name or own, a, b, but=but, **counted_so)])
+            wanted.append([Selection(name or own, a, b, but=others if name is None else (), **counted_so)])
             # Since the deployment, executions without a version belong to the deployed version, not to another one.
             unnamed = Selection(own, max(a, self._deployed), b, only=0, **counted_so)
             ours.append([unnamed] if name is None and unnamed.start < b else [])
@@ -292,13 +292,19 @@ def since_parts(session: Session, times: Iterable[Times]) -> list[Selection]:
 
 
 def notes_on_baseline(store: ExecutionStore, session: Session) -> list[str]:
-    """Return sentences on what a session's baseline mixes: several versions, a rollback, a lasting change."""
-    start, deployed = session.baseline_start, session.deployment_time
+    """Return sentences on what a session's baseline mixes: several versions, a rollback, a lasting change.
+
+    What the baseline does not count is not in it, and so not in them.
+    """
+    begins, deployed = session.baseline_begins, session.deployment_time
     notes = []
+    bad = () if session.left_out is None else session.left_out.every_version
     lives = [
         life
         for life in store.versions.deployments(session.tool_name)
-        if life.deployed_at < deployed and (life.ended_at is None or life.ended_at > start)
+        if life.deployed_at < deployed
+        and (life.ended_at is None or life.ended_at > begins)
+        and life.version_number not in bad
     ]
     numbers = sorted({life.version_number for life in lives})
     if len(numbers) > 1:
@@ -306,20 +312,28 @@ def notes_on_baseline(store: ExecutionStore, session: Session) -> list[str]:
     undone = [life.version_number for life in lives if life.ended_by == "rollback" and life.ended_at != deployed]
     if undone:
         notes.append(f"the baseline holds what version {undone[0]} did before it was rolled back")
-    edges = _edges(start, deployed, step=_HOUR)
-    asked = [[Selection(session.tool_name, a, b, **counted_by(session))] for a, b in edges]
-    found = change_point(_series(store.executions.count(asked)))
+    (hours,) = store.executions.by_hour([_before(session)])
+    found = change_point(_series([window for _start, window in hours]))
     if found is not None:
         rates = f"{found.rate_before:.1%} before, {found.rate_after:.1%} after"
-        notes.append(
-            f"the success rate changed within the baseline, about {edges[found.at][0]:%Y-%m-%d %H:%M} UTC: {rates}"
-        )
+        at = f"{hours[found.at][0]:%Y-%m-%d %H:%M} UTC"
+        notes.append(f"the success rate changed within the baseline, about {at}: {rates}")
     return notes
 
 
-def _edges(start: datetime, end: datetime, *, step: timedelta | None = None) -> list[Times]:
-    """Return [start, end) in steps that begin at whole minutes or hours; by default, minutes for up to a day."""
-    step = step or (_MINUTE if end - start <= _DAY else _HOUR)
+def _with_outages(session: Session) -> Session:
+    """Return the session with the minutes of outages in its baseline: here they are what is looked for."""
+    return replace(session, left_out=session.left_out and replace(session.left_out, outages=()))
+
+
+def _before(session: Session) -> list[Selection]:
+    """Return the whole baseline, of all hours."""
+    return baseline_of(replace(session, rules=replace(session.rules, baseline="before")), session.window_end)
+
+
+def _edges(start: datetime, end: datetime) -> list[Times]:
+    """Return [start, end) in steps that begin at whole minutes or hours: minutes for up to a day."""
+    step = _MINUTE if end - start <= _DAY else _HOUR
     seconds = step.total_seconds()
     whole = start - timedelta(seconds=start.timestamp() % seconds)
     edges = []

@@ -159,11 +159,11 @@ class DeploymentMonitor:
         return [session.session_id for session in started]
 
     def note_baseline(self, session: Session) -> None:
-        """Store with a new session what its baseline mixes, such as several versions."""
+        """Store with a new session what its baseline does not count, and what it mixes, such as several versions."""
         try:
+            (session,) = self.store.baselines.of([session], session.monitoring_started_at)
             mixed = notes_on_baseline(self.store, session)
-            if mixed:
-                self.store.sessions.note_baselines({session.session_id: mixed})
+            self.store.sessions.note_baseline(session, mixed)
         except StoreError as error:  # monitoring has started; a failure here must not hide that
             logger.error("session %d: what is mixed in its baseline is not noted: %s", session.session_id, error)
             return

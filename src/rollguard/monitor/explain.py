@@ -19,10 +19,10 @@ def explain(store: ExecutionStore, session_id: int) -> dict[str, Any]:
     """Explain one session. Every stored check is decided again from its record.
 
     Returns:
-        A JSON-safe mapping: `session`, `rules`, `baseline_notes`, `why` (sentences), `decision` (the check that
-        decided, or the latest one), `checks` (`kept`, `made_again`, `differing`: those whose record now leads to
-        another decision, each with its `differences`, and `not_replayed`: those whose record cannot be replayed, each
-        with its `problem`), `rollback` and `timeline`.
+        A JSON-safe mapping: `session`, `rules`, `baseline_notes`, `left_out` (what its baseline does not count), `why`
+        (sentences), `decision` (the check that decided, or the latest one), `checks` (`kept`, `made_again`,
+        `differing`: those whose record now leads to another decision, each with its `differences`, and `not_replayed`:
+        those whose record cannot be replayed, each with its `problem`), `rollback` and `timeline`.
 
     Raises:
         UnknownSession: there is none with that id.
@@ -36,6 +36,7 @@ def explain(store: ExecutionStore, session_id: int) -> dict[str, Any]:
         "session": _session(session),
         "rules": session.rules.to_dict(),
         "baseline_notes": list(session.baseline_notes),
+        "left_out": None if session.left_out is None else session.left_out.to_dict(),
         "why": list(_why(session, deciding, rollback)),
         "decision": None if deciding is None else _decision(deciding),
         "checks": {
@@ -83,6 +84,8 @@ def _why(session: Session, deciding: dict[str, Any] | None, rollback: Rollback |
         yield f"it was not rolled back: the {'latest' if session.active else 'last'} verdict is {deciding['verdict']}"
     if session.notes:
         yield session.notes
+    if session.creeping and session.creeping not in ((deciding or {}).get("reasons") or ()):
+        yield session.creeping
     yield from (deciding or {}).get("reasons") or ()
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from rollguard.judge import Judgement, Verdict, Window, as_float, executions_needed
+from rollguard.judge import Judgement, LeftOut, Verdict, Window, as_float, executions_needed
 from rollguard.model.session import Session
 
 PERCENTILES = (50, 95, 99)
@@ -44,13 +44,21 @@ class HealthReport:
         rules, comparison, evidence = judgement.rules, judgement.comparison, judgement.evidence
         slow, around = judgement.slowdown, judgement.confounders
         which = "" if rules.baseline == "before" else ", the same hours of the week"
+        which += "" if session.baseline_begins == session.baseline_start else ", and further back"
+        out = session.left_out or LeftOut(session.deployment_time)
         baseline = _period(
             f"{rules.baseline_window_days} days before deployment{which}",
-            session.baseline_start,
+            session.baseline_begins,
             session.deployment_time,
             comparison.baseline,
             rules.min_executions,
         )
+        baseline["left_out"] = {
+            "versions": list(out.versions),
+            "executions": out.calls,
+            "outage_minutes": out.outage_minutes,
+            "reaches_back_to": None if out.start is None else out.start.isoformat(),
+        }
         current = _period(
             "since deployment", session.deployment_time, self.until, comparison.current, rules.min_executions
         )
@@ -88,6 +96,7 @@ class HealthReport:
             "trigger": None if judgement.trigger is None else judgement.trigger.name,
             "explanations": [] if around is None else [w.sentence for w in around.considered if w.is_affected],
             "executions_needed": executions_needed(judgement),
+            "creeping": None if judgement.creeping is None else judgement.creeping.sentence,
             "baseline_notes": list(session.baseline_notes),
             "verdict": str(judgement.verdict),
             "reasons": list(judgement.reasons),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from rollguard.judge import Judgement, judge
@@ -23,11 +24,13 @@ def verify_all(store: ExecutionStore, now: datetime) -> list[tuple[int, bool | N
         (rollback id, whether the restored version recovered) of each rollback that this call ended; None if unproven.
     """
     waiting = store.rollbacks.unverified()
+    known = store.baselines.of([unverified.session for unverified in waiting], now)
+    waiting = [replace(unverified, session=session) for unverified, session in zip(waiting, known, strict=True)]
     ends = [min(now, unverified.until) for unverified in waiting]
     windows = store.executions.windows_after(list(zip(waiting, ends, strict=True)))
     ended: list[tuple[int, bool | None]] = []
     for unverified, (baseline, restored) in zip(waiting, windows, strict=True):
-        judgement = judge(baseline, restored, unverified.session.rules)
+        judgement = judge(baseline, restored, unverified.session.rules, left_out=unverified.session.left_out)
         recovered, note = _outcome(unverified, judgement, now)
         if note is not None and _record(store, unverified, recovered, note, now):
             ended.append((unverified.rollback.rollback_id, recovered))

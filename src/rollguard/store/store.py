@@ -18,6 +18,7 @@ from rollguard.store.database.engine import Database
 from rollguard.store.executions.executions import Executions
 from rollguard.store.executions.listing import Listing
 from rollguard.store.executions.payloads import Payloads, Redact
+from rollguard.store.monitoring.baselines import Baselines
 from rollguard.store.monitoring.sessions import Sessions
 from rollguard.store.monitoring.watchers import Watchers
 from rollguard.store.outbox import Outbox
@@ -94,6 +95,7 @@ class ExecutionStore:
         self.edits = Edits(self.database)
         self.pointers = Pointers(self.database)
         self.sessions = Sessions(self.database)
+        self.baselines = Baselines(self.database, self.executions)
         self.watchers = Watchers(self.database)
         self.rollbacks = Rollbacks(self.database)
         self.quarantine = Quarantine(self.database)

@@ -36,11 +36,17 @@ def status(
     with opened(config, adopt=False) as guard:
         if as_json:
             who = watching.as_json(guard.store.watchers.watching(), watching.interval_of(guard))
-            output.emit_json({**who, "sessions": guard.store.reports.active_monitoring()})
+            creeping = guard.store.sessions.creeping()
+            rows = [row | {"creeping": creeping.get(row["session_id"])} for row in _rows(guard)]
+            output.emit_json({**who, "sessions": rows})
         elif watch:
             _refresh(guard, interval)
         else:
             output.show(_now(guard))
+
+
+def _rows(guard: Rollguard) -> list[dict[str, Any]]:
+    return guard.store.reports.active_monitoring()
 
 
 def _refresh(guard: Rollguard, interval: float) -> None:
@@ -70,12 +76,15 @@ def _now_or_error(guard: Rollguard) -> RenderableType:
 def _now(guard: Rollguard) -> RenderableType:
     from rich.console import Group
 
-    rows, now = guard.store.reports.active_monitoring(), datetime.now(UTC)
+    rows, now = _rows(guard), datetime.now(UTC)
     parts: list[RenderableType] = [output.cell("No deployment is monitored. Deploy one with: rollguard deploy FILE")]
     if rows:
         parts = [output.table(_COLUMNS, [_row(row, now) for row in rows])]
         warning = _overdue(rows, now, guard.settings.watch.check_interval_seconds)
         parts += ["", output.cell(warning)] if warning else []
+        names = {row["session_id"]: row["tool_name"] for row in rows}
+        for number, text in guard.store.sessions.creeping().items():
+            parts += ["", output.cell(f"{names[number]}: {text}")] if number in names else []
     who = watching.shown(guard.store.watchers.watching(), watching.interval_of(guard), now)
     return Group(*parts, *([] if who is None else ["", who]))
 

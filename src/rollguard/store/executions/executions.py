@@ -21,6 +21,7 @@ from rollguard.store.executions.bulk_insert import write_once
 from rollguard.store.executions.complete import complete
 from rollguard.store.executions.payloads import Payloads
 from rollguard.store.rollups.by_minute import Minutes, Series
+from rollguard.store.rollups.intervals import HOUR
 from rollguard.store.rollups.query import Rollups
 from rollguard.store.rollups.refresh import REFRESH_THRESHOLD, refresh_after_writing, refresh_if_due
 from rollguard.store.rollups.selection import Selection, baseline_of, current_of, restored_of, since
@@ -155,6 +156,14 @@ class Executions:
     def by_minute(self, windows: Sequence[Sequence[Selection]], *, durations: bool = False) -> list[Series]:
         """Count the executions of each window, minute by minute; see `Minutes.of`."""
         return self._minutes.of(windows, durations=durations)
+
+    def by_hour(self, windows: Sequence[Sequence[Selection]]) -> list[Series]:
+        """Count the executions of each window, hour by hour, without durations."""
+        return self._minutes.of(windows, step=HOUR)
+
+    def totals(self, windows: Sequence[Sequence[Selection]]) -> list[Window]:
+        """Count the executions of each window, without durations."""
+        return self._minutes.totals(windows)
 
     def latest(
         self, session: Session, after: datetime, until: datetime, limit: int

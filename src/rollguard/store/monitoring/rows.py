@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import lru_cache
 from itertools import chain
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy.engine import Row
 
-from rollguard.errors import InvalidSetting, StoreError
-from rollguard.judge import Rules, Window
+from rollguard.errors import InvalidInput, InvalidSetting, StoreError
+from rollguard.judge import EarlierVersions, LeftOut, Rules, Window
 from rollguard.model.log import logger_of
 from rollguard.model.session import Session
 from rollguard.store.schema import deployment_monitoring as m
@@ -63,18 +63,33 @@ def _parsed(text: str) -> dict[str, Any]:
     return values
 
 
-def _baseline(text: str | None) -> tuple[Window | None, str | None]:
-    """Return a session's stored baseline, and why it is invalid, because another program may have written it."""
+def _baseline(kept: Any) -> Window:
+    window = Window.from_dict(kept)
+    counts = [window.total, window.successes, window.timed, *chain.from_iterable(window.histogram)]
+    if set(map(type, counts)) != {int} or not math.isfinite(window.duration_sum_ms):
+        raise ValueError("it holds what is no number")
+    return window
+
+
+_Kept = TypeVar("_Kept")
+
+
+def _kept(column: str, text: str | None, read: Callable[[Any], _Kept]) -> tuple[_Kept | None, str | None]:
+    """Return what a check kept in a JSON column, and why it is invalid, because another program may have written it."""
     if text is None:
         return None, None
     try:
-        window = Window.from_dict(json.loads(text))
-        counts = [window.total, window.successes, window.timed, *chain.from_iterable(window.histogram)]
-        if set(map(type, counts)) != {int} or not math.isfinite(window.duration_sum_ms):
-            raise ValueError("it holds what is no number")
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        return None, f"baseline: {text[:80]!r} is none that a check kept ({error}); set it to NULL"
-    return window, None
+        return read(json.loads(text)), None
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError, InvalidInput) as error:
+        return None, f"{column}: {text[:80]!r} is none that a check kept ({error}); set it to NULL"
+
+
+@lru_cache(maxsize=16_384)  # they hardly change, and every cycle reads those of every session
+def _found(left_out: str | None, earlier: str | None) -> tuple[LeftOut | None, EarlierVersions | None, str | None]:
+    """Return what was found of the calls before a session, and why it is invalid."""
+    out, invalid_out = _kept("left_out", left_out, LeftOut.from_dict)
+    versions, invalid_versions = _kept("earlier_versions", earlier, EarlierVersions.from_dict)
+    return out, versions, invalid_out or invalid_versions
 
 
 def _notes(text: str | None) -> tuple[str, ...]:
@@ -107,7 +122,8 @@ def session_of(row: Row[Any]) -> Session:
     if not isinstance(row.tool_name, str) or None in (row.deployment_time, row.monitoring_started_at):
         raise StoreError(f"session {row.session_id} cannot be read; correct or delete its row in deployment_monitoring")
     rules, invalid_rules = _rules(*_stored_rules(row))
-    baseline, invalid_baseline = _baseline(row.baseline)
+    baseline, invalid_baseline = _kept("baseline", row.baseline, _baseline)
+    left_out, earlier, invalid_found = _found(row.left_out, row.earlier_versions)
     return Session(
         session_id=row.session_id,
         tool_name=row.tool_name,
@@ -120,7 +136,10 @@ def session_of(row: Row[Any]) -> Session:
         live_before=row.live_before,
         outcome=row.outcome,
         rules=rules,
-        invalid_rules=invalid_rules or invalid_baseline,
+        invalid_rules=invalid_rules or invalid_baseline or invalid_found,
         baseline=baseline,
         baseline_notes=_notes(row.baseline_notes),
+        left_out=left_out,
+        earlier_versions=earlier,
+        creeping=row.creeping,
     )

@@ -32,8 +32,16 @@ _KEEP_BASELINE = (
     .where(m.c.session_id == sa.bindparam("id"), m.c.baseline.is_(None))
     .values(baseline=sa.bindparam("window"))
 )
+_KEEP_CREEPING = sa.update(m).where(m.c.session_id == sa.bindparam("id")).values(creeping=sa.bindparam("sentence"))
+_KEEP_LEFT_OUT = (
+    sa.update(m)
+    .where(m.c.session_id == sa.bindparam("id"), m.c.baseline.is_(None))
+    .values(left_out=sa.bindparam("out"), earlier_versions=sa.bindparam("earlier"))
+)
 _GIVEN = m.c.session_id.in_(sa.bindparam("ids", expanding=True))
-_LOCK_SESSIONS = sa.select(m.c.session_id).where(_GIVEN).order_by(m.c.session_id).with_for_update(key_share=True)
+_LOCK_SESSIONS = (
+    sa.select(m.c.session_id, m.c.creeping).where(_GIVEN).order_by(m.c.session_id).with_for_update(key_share=True)
+)
 _x = c.alias()
 _LATEST_CHECK = (
     sa.select(_x.c.check_id)
@@ -109,6 +117,12 @@ class Sessions:
             query = query.where(m.c.status == status)
         with self._database.read() as connection:
             return readable(connection.execute(query).fetchall())
+
+    def creeping(self) -> dict[int, str]:
+        """Return, by active session, than which earlier version it was found worse, a little with each version."""
+        found = sa.select(m.c.session_id, m.c.creeping).where(m.c.status == "active", m.c.creeping.is_not(None))
+        with self._database.read() as connection:
+            return {row.session_id: row.creeping for row in connection.execute(found)}
 
     def deployed_between(self, start: datetime, end: datetime) -> dict[str, list[datetime]]:
         """Return when each tool was deployed in [start, end], monitored or not; only tools that were deployed."""
@@ -206,40 +220,53 @@ class Sessions:
         with self._database.write(durable=False, remade=True) as connection:
             connection.execute(_INSERT_CHECK, {"session_id": session_id, **check})
 
-    def record_checks(self, checks: Sequence[NewCheck], *, baselines: Mapping[int, Window], now: datetime) -> None:
+    def record_checks(
+        self,
+        checks: Sequence[NewCheck],
+        *,
+        baselines: Mapping[int, Window],
+        now: datetime,
+        left_out: Sequence[Session] = (),
+    ) -> None:
         """Record many health checks and their new notifications, in one transaction.
 
         Args:
             checks: at most one for each session.
             baselines: final counts of sessions' baselines; stored baselines stay unchanged.
             now: when the notifications are due.
+            left_out: sessions for which it was found what their baseline does not count.
         """
-        if not baselines and not any(check.required or check.events for check in checks):
+        if not baselines and not left_out and not any(check.required or check.events for check in checks):
             return
         with self._database.write(durable=False, remade=True) as connection:
             reported = _lock_reported(connection, [check.session_id for check in checks if check.events])
-            rows, events = [], []
+            rows, events, creeping = [], [], []
             for check in checks:
                 begun = check.events.keys() - reported.get(check.session_id, frozenset())
                 events += [check.events[kind].to_dict() for kind in sorted(begun)]
+                if EventKind.CREEPING in begun:
+                    sentence = check.events[EventKind.CREEPING].reasons[0]
+                    creeping.append({"id": check.session_id, "sentence": sentence})
                 if check.required or begun:
                     rows.append({"session_id": check.session_id, **check.columns})
             if rows:
                 connection.execute(_INSERT_CHECK, rows)
             outbox.add_all(connection, events, now)
+            if creeping:
+                connection.execute(_KEEP_CREEPING, creeping)
+            if left_out:
+                connection.execute(_KEEP_LEFT_OUT, list(map(_found, left_out)))
             if baselines:
                 kept = [
                     {"id": session_id, "window": as_json(window.to_dict())} for session_id, window in baselines.items()
                 ]
                 connection.execute(_KEEP_BASELINE, kept)
 
-    def note_baselines(self, notes: Mapping[int, Sequence[str]]) -> None:
-        """Store sentences on what sessions' baselines mix; an empty list for an unmixed one."""
+    def note_baseline(self, session: Session, notes: Sequence[str]) -> None:
+        """Store what a new session's baseline does not count, and sentences on what it mixes, if there are any."""
+        mixed = {"baseline_notes": as_json(list(notes))} if notes else {}
         with self._database.write(durable=False) as connection:
-            for session_id, sentences in notes.items():
-                connection.execute(
-                    sa.update(m).where(m.c.session_id == session_id).values(baseline_notes=as_json(list(sentences)))
-                )
+            connection.execute(_KEEP_LEFT_OUT.values(mixed), _found(session))
 
     def checks(self, session_id: int, limit: int | None = None) -> list[dict[str, Any]]:
         """Return the session's health checks, newest first."""
@@ -255,16 +282,29 @@ class Sessions:
             return close(connection, session_id, now, *conditions, **values)
 
 
+def _found(session: Session) -> dict[str, Any]:
+    out, earlier = session.left_out, session.earlier_versions
+    return {
+        "id": session.session_id,
+        "out": out and as_json(out.to_dict()),
+        "earlier": earlier and as_json(earlier.to_dict()),
+    }
+
+
 # --- on a connection, for transactions that do more ------------------------------------------------------------------
 
 
 def _lock_reported(connection: Connection, session_ids: Sequence[int]) -> dict[int, frozenset[EventKind]]:
-    """Return what each session's latest check reports, and block new checks of them until the transaction ends."""
+    """Return what each session's latest check reports, and creeping if any check did.
+
+    New checks of these sessions wait until the transaction ends.
+    """
     if not session_ids:
         return {}
     given = {"ids": session_ids}
-    connection.execute(_LOCK_SESSIONS, given)
-    return {row.session_id: reported_by(row._asdict()) for row in connection.execute(_LATEST_CHECKS, given)}
+    once = {row.session_id for row in connection.execute(_LOCK_SESSIONS, given) if row.creeping is not None}
+    latest = {row.session_id: reported_by(row._asdict()) for row in connection.execute(_LATEST_CHECKS, given)}
+    return latest | {number: latest.get(number, frozenset()) | {EventKind.CREEPING} for number in once}
 
 
 def get(connection: Connection, session_id: int) -> Session:

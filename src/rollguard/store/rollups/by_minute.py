@@ -1,4 +1,4 @@
-"""Counts minute by minute, from the rollups: what a past deployment showed at any moment of it."""
+"""Counts minute by minute or hour by hour, from the rollups: what a past deployment showed at any moment of it."""
 
 from __future__ import annotations
 
@@ -14,39 +14,56 @@ from rollguard.judge import Window
 from rollguard.judge.histogram import NO_DURATION
 from rollguard.store.database.engine import Database
 from rollguard.store.rollups.counting import Keys, collapsed_sql, counting_sql
-from rollguard.store.rollups.intervals import MINUTE
+from rollguard.store.rollups.intervals import HOUR, MINUTE
 from rollguard.store.rollups.query import ranges_of
 from rollguard.store.rollups.selection import Selection
 
-Series = list[tuple[datetime, Window]]  # (when the minute begins, its counts), the oldest first
+Series = list[tuple[datetime, Window]]  # (when the minute or hour begins, its counts), the oldest first
 
-_MINUTES = {
-    "sqlite": Keys("x.start_at", *(["substr(x.executed_at, 1, 16) || '\\:00.000000'"] * 2)),
-    "postgresql": Keys("x.start_at", "date_trunc('minute', x.executed_at, 'UTC')", "x.minute"),
+_ALL = "CAST('1970-01-01 00\\:00\\:00' AS {})"  # one key for all
+_KEYS = {
+    ("sqlite", MINUTE): Keys("x.start_at", *(["substr(x.executed_at, 1, 16) || '\\:00.000000'"] * 2)),
+    ("sqlite", HOUR): Keys(
+        "substr(x.start_at, 1, 13) || '\\:00\\:00.000000'",
+        *(["substr(x.executed_at, 1, 13) || '\\:00\\:00.000000'"] * 2),
+    ),
+    ("sqlite", None): Keys(*[_ALL.format("TEXT")] * 3),
+    ("postgresql", MINUTE): Keys("x.start_at", "date_trunc('minute', x.executed_at, 'UTC')", "x.minute"),
+    ("postgresql", HOUR): Keys(
+        *(f"date_trunc('hour', {time}, 'UTC')" for time in ("x.start_at", "x.executed_at", "x.minute"))
+    ),
+    ("postgresql", None): Keys(*[_ALL.format("timestamptz")] * 3),
 }
 
 
 class Minutes:
-    """Counts of the rollups, minute by minute."""
+    """Counts of the rollups, minute by minute or hour by hour."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def of(self, windows: Sequence[Sequence[Selection]], *, durations: bool) -> list[Series]:
-        """Return the minutes of each window that have executions, of all windows by one statement.
+    def totals(self, windows: Sequence[Sequence[Selection]]) -> list[Window]:
+        """Return the counts of each window without its durations, which are quicker to read."""
+        return [series[0][1] if series else Window() for series in self.of(windows, step=None)]
+
+    def of(
+        self, windows: Sequence[Sequence[Selection]], *, durations: bool = False, step: int | None = MINUTE
+    ) -> list[Series]:
+        """Return the minutes or hours of each window that have executions, of all windows by one statement.
 
         Args:
+            step: `MINUTE` or `HOUR`; None counts each window as a whole.
             durations: True reads the durations too, which takes longer; False leaves them empty.
         """
         dialect = self._database.dialect
-        sql = counting_sql(dialect, _MINUTES[dialect], durations=durations)
+        sql = counting_sql(dialect, _KEYS[dialect, step], durations=durations)
         if any(selection.collapse for selections in windows for selection in selections):
-            sql += collapsed_sql(dialect, _MINUTES[dialect], durations=durations)
+            sql += collapsed_sql(dialect, _KEYS[dialect, step], durations=durations)
         ranges = [
             time_range
             for number, selections in enumerate(windows)
             for selection in selections
-            for time_range in ranges_of(number, selection, widest=MINUTE)
+            for time_range in ranges_of(number, selection, widest=step or HOUR)
         ]
         found: list[dict[Any, dict[int, list[float]]]] = [defaultdict(lambda: defaultdict(_zeros)) for _ in windows]
         with self._database.read() as connection:
@@ -68,11 +85,13 @@ def _zeros() -> list[float]:
 
 
 def _window(buckets: dict[int, list[float]], *, durations: bool) -> Window:
+    if not durations:
+        ((executions, succeeded, _sum),) = buckets.values()
+        total = max(0, int(executions))
+        return Window(total, min(max(0, int(succeeded)), total))
     counts = tuple((bucket, int(c[0])) for bucket, c in sorted(buckets.items()) if c[0] > 0)
     total = sum(count for _bucket, count in counts)
     successes = min(max(0, int(sum(c[1] for c in buckets.values()))), total)
-    if not durations:
-        return Window(total, successes)
     timed = total - max(0, int(buckets[NO_DURATION][0])) if NO_DURATION in buckets else total
     return Window(total, successes, timed, max(0.0, sum(c[2] for c in buckets.values())) if timed else 0.0, counts)
 

@@ -34,7 +34,7 @@ LAST_HOUR = -1  # in the place of a width: a `LastHour`; the statement finds whi
 FIRST_HOUR = -2
 _RANGE = {
     **{"k": "int", "tool": "text", "width": "int", "a": "timestamptz", "b": "timestamptz", "only": "int", "but": "int"},
-    **{"leave_out": "text[]", "collapse": "float8"},
+    **{"buts": "text[]", "leave_out": "text[]", "collapse": "float8"},
 }
 _LAST_HOUR_COLUMNS = {"minute": "timestamptz", "next_minute": "timestamptz", "next_hour": "timestamptz"}
 _FIRST_HOUR_COLUMNS = {
@@ -82,14 +82,14 @@ last_hours AS MATERIALIZED (
     FROM given g WHERE g.width < 0
 ),
 r AS MATERIALIZED (
-    SELECT k, tool, width, a, b, g.only, but, leave_out, collapse, first_hour FROM given g WHERE width >= 0
+    SELECT k, tool, width, a, b, g.only, but, buts, leave_out, collapse, first_hour FROM given g WHERE width >= 0
     UNION ALL
-    SELECT k, tool, 3600, a, b, g.only, but, leave_out, collapse, first_hour FROM last_hours g WHERE whole
+    SELECT k, tool, 3600, a, b, g.only, but, buts, leave_out, collapse, first_hour FROM last_hours g WHERE whole
     UNION ALL
-    SELECT k, tool, 60, a, minute, g.only, but, leave_out, collapse, first_hour
+    SELECT k, tool, 60, a, minute, g.only, but, buts, leave_out, collapse, first_hour
     FROM last_hours g WHERE NOT whole AND a < minute
     UNION ALL
-    SELECT k, tool, 0, minute, b, g.only, but, leave_out, collapse, first_hour
+    SELECT k, tool, 0, minute, b, g.only, but, buts, leave_out, collapse, first_hour
     FROM last_hours g WHERE NOT whole AND minute < b
     {first_hour_ranges}
 ), {superseding} """
@@ -109,20 +109,25 @@ _JOIN_DELTAS = """LEFT JOIN (
 ) d ON d.tool_name = g.tool AND d.counted_at = g.minute AND g.minute < g.a"""
 _FIRST_HOUR_RANGES = """
     UNION ALL
-    SELECT k, tool, CASE WHEN cached = hour_total THEN 1 ELSE -1 END, a, next_minute, g.only, but, leave_out, collapse,
-           first_hour
+    SELECT k, tool, CASE WHEN cached = hour_total THEN 1 ELSE -1 END, a, next_minute, g.only, but, buts,
+           leave_out, collapse, first_hour
     FROM first_hours g WHERE a < next_minute
     UNION ALL
-    SELECT k, tool, 1, next_minute, b, g.only, but, leave_out, collapse, first_hour FROM first_hours g
+    SELECT k, tool, 1, next_minute, b, g.only, but, buts, leave_out, collapse, first_hour FROM first_hours g
     UNION ALL
-    SELECT place, tool, 60, next_minute, b, g.only, but, leave_out, 0, first_hour FROM first_hours g
+    SELECT place, tool, 60, next_minute, b, g.only, but, buts, leave_out, 0, first_hour FROM first_hours g
     WHERE (cached = hour_total) IS NOT TRUE
     UNION ALL
-    SELECT place, tool, 0, a, next_minute, g.only, but, leave_out, 0, first_hour FROM first_hours g
+    SELECT place, tool, 0, a, next_minute, g.only, but, buts, leave_out, 0, first_hour FROM first_hours g
     WHERE (cached = hour_total) IS NOT TRUE"""
 
-# {version} is the source's version number, 0 where an execution named none.
-_VERSION = "(r.only IS NULL OR {version} = r.only) AND (r.but IS NULL OR {version} <> r.but)"
+# {version} is the source's version number, 0 where an execution named none. One version that does not count is the
+# usual case, and quicker without a list.
+_VERSION = "(r.only IS NULL OR {version} = r.only) AND (r.but IS NULL OR {version} <> r.but) AND "
+_BUTS = {
+    "sqlite": "(r.buts IS NULL OR {version} NOT IN (SELECT value FROM json_each(r.buts)))",
+    "postgresql": "(r.buts IS NULL OR {version} <> ALL (r.buts::int[]))",
+}
 _LEFT_OUT = {  # {error} is the source's error type, or '' for a success
     "sqlite": "(r.leave_out IS NULL OR {error} NOT IN (SELECT value FROM json_each(r.leave_out)))",
     "postgresql": "(r.leave_out IS NULL OR {error} <> ALL (r.leave_out))",
@@ -159,11 +164,12 @@ _SUBTRACTED = "-COUNT(*), -SUM(CASE WHEN x.success THEN 1 ELSE 0 END), -COALESCE
 
 
 def _rollup_filter(dialect: str) -> str:
-    return f"{_VERSION.format(version='x.version_number')} AND {_LEFT_OUT[dialect].format(error='x.error_type')}"
+    version = f"{_VERSION}{_BUTS[dialect]}".format(version="x.version_number")
+    return f"{version} AND {_LEFT_OUT[dialect].format(error='x.error_type')}"
 
 
 def _raw_filter(dialect: str) -> str:
-    version = _VERSION.format(version="COALESCE(x.version_number, 0)")
+    version = f"{_VERSION}{_BUTS[dialect]}".format(version="COALESCE(x.version_number, 0)")
     return f"{version} AND {_LEFT_OUT[dialect].format(error=_ERROR)}"
 
 

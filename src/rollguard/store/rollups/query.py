@@ -108,7 +108,9 @@ def _split(start: datetime, end: datetime, widest: int) -> list[tuple[Any, ...]]
 
 
 def _range(number: int, selection: Selection, width: int, start: str, end: str, *edges: str) -> list[Any]:
-    which = [selection.only, selection.but, list(selection.leave_out) or None, selection.collapse]
+    one, several = selection.but[:1], selection.but if len(selection.but) > 1 else ()
+    but = [None, list(several)] if several else [one[0] if one else None, None]
+    which = [selection.only, *but, list(selection.leave_out) or None, selection.collapse]
     return [number, selection.tool_name, width, start, end, *which, *edges]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from rollguard.judge.baseline import LeftOut, without
 from rollguard.model.session import Session
 
 _MINUTE = timedelta(minutes=1)
@@ -19,7 +20,7 @@ class Selection(NamedTuple):
 
     Attributes:
         only: count executions of this version alone; None counts every version.
-        but: count no executions of this version.
+        but: count no executions of these versions.
         leave_out: error types whose failures do not count.
         collapse: seconds; a failed call without a `request_id` does not count if the same call is made again within
             them. 0 counts every call.
@@ -30,14 +31,14 @@ class Selection(NamedTuple):
     start: datetime
     end: datetime
     only: int | None = None
-    but: int | None = None
+    but: tuple[int, ...] = ()
     leave_out: tuple[str, ...] = ()
     collapse: float = 0.0
     repeated: bool = False
 
 
 def baseline_of(session: Session, until: datetime) -> list[Selection]:
-    """Return the executions before the deployment.
+    """Return the executions before the deployment, without what is no baseline (`Session.left_out`).
 
     Calls of the monitored version are not among them: their clock was behind.
 
@@ -46,15 +47,31 @@ def baseline_of(session: Session, until: datetime) -> list[Selection]:
             session so far. The evidence rule needs a baseline that does not change, so it has those of the whole
             session.
     """
-    name, version, counted = session.tool_name, session.version_number, counted_by(session)
+    version, out, counted = session.version_number, _left_out(session), counted_by(session)
     selections = []
     for start, end in _before(session, until):
-        if version is None:
-            selections.append(Selection(name, start, end, **counted))
-            continue
-        selections.append(Selection(name, start, end, but=version, **counted))
-        if session.live_before is not None:  # its earlier deployments were before this one too
-            selections.append(Selection(name, start, min(session.live_before, end), only=version, **counted))
+        own = () if version is None else (version,)
+        selections += good_calls(session.tool_name, start, end, out, but=own, **counted)
+        if version is not None and version not in out.every_version and session.live_before is not None:
+            # Its earlier deployments were before this one too.
+            for a, b in without([(start, min(session.live_before, end))], (*out.unknown, *out.outages)):
+                selections.append(Selection(session.tool_name, a, b, only=version, **counted))
+    return selections
+
+
+def good_calls(
+    tool_name: str, start: datetime, end: datetime, out: LeftOut, *, but: tuple[int, ...] = (), **counted: Any
+) -> list[Selection]:
+    """Return the executions in [start, end) without what is left out, and without the versions `but`."""
+    versions = tuple(dict.fromkeys((*but, *out.every_version)))
+    selections = []
+    for first, last in without([(start, end)], (*out.unknown, *out.outages)):
+        unnamed = without([(first, last)], out.unnamed)
+        if unnamed == [(first, last)]:
+            selections.append(Selection(tool_name, first, last, but=versions, **counted))
+        else:
+            selections.append(Selection(tool_name, first, last, but=(0, *versions), **counted))
+            selections += [Selection(tool_name, a, b, only=0, **counted) for a, b in unnamed]
     return selections
 
 
@@ -102,9 +119,13 @@ def counted_by(session: Session) -> dict[str, Any]:
     return {"leave_out": session.rules.caller_errors, "collapse": session.rules.collapse_retries}
 
 
+def _left_out(session: Session) -> LeftOut:
+    return session.left_out or LeftOut(session.deployment_time)
+
+
 def _before(session: Session, until: datetime) -> list[tuple[datetime, datetime]]:
     """Return the times of the baseline, the latest first."""
-    start, deployed = session.baseline_start, session.deployment_time
+    start, deployed = session.baseline_begins, session.deployment_time
     if session.rules.baseline == "before":
         return [(start, deployed)]
     end = session.window_end if session.rules.decision == "evidence" else max(until, deployed + _HOUR)
@@ -112,7 +133,7 @@ def _before(session: Session, until: datetime) -> list[tuple[datetime, datetime]
     last = min(end, first + _WEEK)  # a week has every hour once
     if last != last.replace(minute=0, second=0, microsecond=0):
         last = last.replace(minute=0, second=0, microsecond=0) + _HOUR
-    weeks = range(1, session.rules.baseline_window_days // 7 + 1)
+    weeks = range(1, (deployed - start) // _WEEK + 1)
     times = [(max(start, first - week * _WEEK), min(deployed, last - week * _WEEK)) for week in weeks]
     return [(begin, end) for begin, end in times if begin < end]
 

@@ -1,0 +1,81 @@
+"""The deployments of tools: when each version was live, what ended that, and what monitoring found."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from rollguard.judge import Verdict
+from rollguard.judge.baseline import History, Life, Watched
+from rollguard.store.rollbacks.claim import MANUAL
+from rollguard.store.schema import deployment_health_checks as c
+from rollguard.store.schema import deployment_monitoring as m
+from rollguard.store.schema import deployment_rollbacks as r
+from rollguard.store.schema import tool_deployments as d
+
+_NAMES: sa.BindParameter[list[str]] = sa.bindparam("names", expanding=True)
+_ENDED_IT = sa.and_(
+    r.c.tool_name == d.c.tool_name,
+    r.c.rollback_time == d.c.ended_at,
+    r.c.from_version == d.c.version_number,
+    r.c.state == "finished",
+)
+_LIVES = (
+    sa.select(
+        d.c.tool_name,
+        d.c.version_number,
+        d.c.deployed_at,
+        d.c.ended_at,
+        (d.c.ended_by == "rollback").label("rolled_back"),
+        sa.and_(r.c.rollback_type == MANUAL, ~r.c.quarantines).label("by_hand"),
+    )
+    .outerjoin(r, _ENDED_IT)
+    .where(d.c.tool_name.in_(_NAMES))
+    .order_by(d.c.deployment_id)
+)
+_LAST_VERDICT = (
+    sa.select(c.c.verdict)
+    .where(c.c.session_id == m.c.session_id, c.c.verdict != str(Verdict.ERROR))
+    .order_by(c.c.checked_at.desc(), c.c.check_id.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+_WATCHED = (
+    sa.select(
+        m.c.tool_name,
+        m.c.session_id,
+        m.c.version_number,
+        m.c.deployment_time,
+        m.c.status,
+        m.c.outcome,
+        r.c.rollback_id,
+        _LAST_VERDICT.label("verdict"),
+    )
+    .outerjoin(r, r.c.session_id == m.c.session_id)
+    .where(m.c.tool_name.in_(_NAMES))
+    .order_by(m.c.session_id)
+)
+
+
+def histories(connection: Connection, tool_names: Collection[str]) -> dict[str, History]:
+    """Return the deployments of these tools, by two statements."""
+    given = {"names": sorted(tool_names)}
+    lives: dict[str, list[Life]] = defaultdict(list)
+    watched: dict[str, list[Watched]] = defaultdict(list)
+    for name, version, start, end, rolled_back, by_hand in connection.execute(_LIVES, given):
+        if start is None:
+            continue  # another program's time that cannot be read
+        lives[name].append(Life(version, start, end, bool(rolled_back), bool(by_hand)))
+    for row in connection.execute(_WATCHED, given):
+        if row.deployment_time is None:
+            continue
+        healthy = "healthy" in (row.outcome, row.verdict)
+        bad = row.rollback_id is not None or "regressed" in (row.outcome, row.verdict)
+        regressed = bad and not healthy and row.status != "rolled_back"
+        watched[row.tool_name].append(
+            Watched(row.session_id, row.version_number, row.deployment_time, healthy, regressed)
+        )
+    return {name: History(lives[name], watched[name]) for name in tool_names}
