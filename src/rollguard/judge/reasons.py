@@ -6,6 +6,7 @@ import math
 from fractions import Fraction
 
 from rollguard.judge.comparison import Comparison, as_float
+from rollguard.judge.hangs import Hangs
 from rollguard.judge.rules import Rules
 from rollguard.judge.slowdown import Slowdown
 from rollguard.judge.windows import Window
@@ -53,6 +54,15 @@ def slower(comparison: Comparison, found: Slowdown | None) -> str:
         return sentence
     share = f"{found.slow} of {found.timed} calls above {found.limit_ms:.4g} ms"
     return f"{sentence}; {share}, {evidence(found.log_e, found.required)}"
+
+
+def hung(hangs: Hangs) -> str:
+    """Return how many calls hung, and whether they count: '5 calls hung since the deployment, 0 before: …'."""
+    counted = f"{hangs.current} calls hung since the deployment, {hangs.baseline} before"
+    if not hangs.counted:
+        return f"{counted}: not counted, because the baseline was not recorded so from its beginning"
+    limit = "" if hangs.limit_ms is None else f" (a caller gave up after more than {hangs.limit_ms:.4g} ms)"
+    return f"{counted}{limit}: they count as failures"
 
 
 def e_value(log_e: float) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from rollguard.errors import InvalidInput
 from rollguard.judge.confounders import Confounders
+from rollguard.judge.hangs import Hangs
 from rollguard.judge.rules import Rules
 from rollguard.judge.triggers import Outcome
 from rollguard.judge.verdict import REPLAYED_VERSIONS, RULE_VERSION, Judgement, judge_recorded
@@ -34,7 +35,7 @@ def replay(record: Mapping[str, Any], rules: Rules | None = None) -> Judgement:
             "to make it again use the Rollguard that made it"
         )
     try:
-        confounders = record.get("surroundings")  # the key of stored records
+        confounders, hangs = record.get("surroundings"), record.get("hangs")  # the keys of stored records
         return judge_recorded(
             Window.from_dict(record["baseline"]),
             Window.from_dict(record["current"]),
@@ -42,6 +43,7 @@ def replay(record: Mapping[str, Any], rules: Rules | None = None) -> Judgement:
             scheduled=record["scheduled"],
             outcomes=[Outcome.from_list(outcome) for outcome in record.get("outcomes", ())],
             confounders=None if confounders is None else Confounders.from_dict(confounders),
+            hangs=None if hangs is None else Hangs.from_dict(hangs),
             rule_version=version,
         )
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:

@@ -11,6 +11,7 @@ from rollguard.judge import reasons
 from rollguard.judge.comparison import Comparison, compare
 from rollguard.judge.confounders import Confounders
 from rollguard.judge.evidence import Evidence
+from rollguard.judge.hangs import Hangs
 from rollguard.judge.policy import Counts, RollbackType, acting
 from rollguard.judge.rules import Rules
 from rollguard.judge.slowdown import Slowdown, slowdown
@@ -53,6 +54,7 @@ class Judgement:
         scheduled: whether the schedule made the check; the threshold rule acts only at these checks.
         outcomes: the latest executions of the deployed version, if they were searched for triggers.
         confounders: what else failed at the same time, if that was needed to decide.
+        hangs: the calls that hung, if there were any; the windows contain them as failures if they count.
         rollback_type: what calls for a rollback; None if nothing does.
         warning: what you should know in addition to the verdict.
         alert: what people are notified of although Rollguard does nothing.
@@ -68,6 +70,7 @@ class Judgement:
     outcomes: tuple[Outcome, ...]
     trigger: Trigger | None
     confounders: Confounders | None
+    hangs: Hangs | None
     rollback_type: RollbackType | None
     verdict: Verdict
     reasons: tuple[str, ...]
@@ -106,6 +109,8 @@ class Judgement:
             record["outcomes"] = [outcome.to_list() for outcome in self.outcomes]
         if self.confounders is not None:
             record["surroundings"] = self.confounders.to_dict()  # the key of stored records
+        if self.hangs is not None:
+            record["hangs"] = self.hangs.to_dict()
         return record
 
 
@@ -117,6 +122,7 @@ def judge(
     scheduled: bool = True,
     outcomes: Callable[[], Sequence[Outcome] | None] | None = None,
     confounders: Callable[[], Confounders] | None = None,
+    hangs: Hangs | None = None,
 ) -> Judgement:
     """Judge a deployment. Whatever decides calls this function, or reads the same list of ways to act.
 
@@ -129,14 +135,17 @@ def judge(
         outcomes: returns the latest executions of the deployed version, the oldest first, or None if they are no
             longer stored. Called only if a trigger could act.
         confounders: returns what else failed at the same time. Called only if the judgement without it would act.
+        hangs: the calls that hung; `Hangs.add_to` added them to the windows.
     """
     findings = _measure(baseline, current, rules)
     latest: Sequence[Outcome] = ()
     if outcomes is not None and _may_trigger(findings, rules):
         latest = outcomes() or ()
-    judgement = _decide(findings, rules, scheduled=scheduled, outcomes=latest)
+    judgement = _decide(findings, rules, scheduled=scheduled, outcomes=latest, hangs=hangs)
     if judgement.needs_rollback and confounders is not None:
-        judgement = _decide(findings, rules, scheduled=scheduled, outcomes=latest, confounders=confounders())
+        judgement = _decide(
+            findings, rules, scheduled=scheduled, outcomes=latest, confounders=confounders(), hangs=hangs
+        )
     return judgement
 
 
@@ -148,12 +157,19 @@ def judge_recorded(
     scheduled: bool,
     outcomes: Sequence[Outcome],
     confounders: Confounders | None,
+    hangs: Hangs | None,
     rule_version: int,
 ) -> Judgement:
     """Judge recorded inputs by an earlier version of the rule, one of `REPLAYED_VERSIONS`."""
     findings = _measure(baseline, current, rules)
     return _decide(
-        findings, rules, scheduled=scheduled, outcomes=outcomes, confounders=confounders, rule_version=rule_version
+        findings,
+        rules,
+        scheduled=scheduled,
+        outcomes=outcomes,
+        confounders=confounders,
+        hangs=hangs,
+        rule_version=rule_version,
     )
 
 
@@ -199,6 +215,7 @@ def _decide(
     scheduled: bool,
     outcomes: Sequence[Outcome],
     confounders: Confounders | None = None,
+    hangs: Hangs | None = None,
     rule_version: int = RULE_VERSION,
 ) -> Judgement:
     comparison, evidence = findings.comparison, findings.evidence
@@ -207,6 +224,8 @@ def _decide(
     kind = findings.acting(rules, scheduled=scheduled, trigger=trigger is not None)
     sentences = [reasons.compared(comparison, rules), reasons.evidence(evidence.log_e, evidence.required)]
     warning = alert = None
+    if hangs is not None and (hangs.baseline or hangs.current):
+        sentences.append(reasons.hung(hangs))
     if trigger is not None:
         sentences.append(f"{trigger.name}: {trigger.reason}")
     if not comparison.has_sufficient_data:
@@ -246,6 +265,7 @@ def _decide(
         outcomes=tuple(outcomes),
         trigger=trigger,
         confounders=confounders,
+        hangs=hangs,
         rollback_type=kind,
         verdict=verdict,
         reasons=tuple(sentences),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # a file that only marks its tool does not wait for a databas
 F = TypeVar("F", bound=Callable[..., Any])
 
 _MARK = "__rollguard_tool__"
+LONGEST_TIMEOUT = 604_800  # seconds: a week
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +28,13 @@ class Mark:
         is_failure: returns whether a returned result is a failure.
         description: what the tool does.
         recorded: the original function, if the marked one records its own calls.
+        timeout_seconds: a call that runs longer counts as failed.
     """
 
     is_failure: IsFailure | None = None
     description: str | None = None
     recorded: Callable[..., Any] | None = None
+    timeout_seconds: float | None = None
 
 
 @overload
@@ -41,6 +44,7 @@ def tool(
     *,
     is_failure: IsFailure | None = None,
     description: str | None = None,
+    timeout_seconds: float | None = None,
     store: ExecutionStore | None = None,
     recorder: Recorder | None = None,
     name: str | None = None,
@@ -52,6 +56,7 @@ def tool(
     *,
     is_failure: IsFailure | None = None,
     description: str | None = None,
+    timeout_seconds: float | None = None,
     store: ExecutionStore | None = None,
     recorder: Recorder | None = None,
     name: str | None = None,
@@ -67,6 +72,7 @@ def tool(
         is_failure: called with the tool's result; True counts the call as failed. For tools that return an error
             instead of raising it. It may be a `FailureRule`.
         description: what the tool does, if its docstring does not say it.
+        timeout_seconds: a call that runs longer counts as failed, also one that never ends. It is not ended.
         store: where its calls are recorded.
         recorder: records its calls, instead of `store`: `registry.recorder`, or one with other options.
         name: the tool name under which its calls are recorded; by default the function's name.
@@ -82,6 +88,9 @@ def tool(
     if store is None and recorder is None and (name is not None or version is not None):
         raise InvalidInput("@tool records nothing without a store, so name and version mean nothing; give store=...")
 
+    if timeout_seconds is not None:
+        checked_timeout(timeout_seconds)
+
     def mark(marked: F) -> F:
         records = recorder
         if store is not None:
@@ -89,16 +98,25 @@ def tool(
 
             records = recorder_of(store)
         if records is None:
-            setattr(marked, _MARK, Mark(is_failure, description))
+            setattr(marked, _MARK, Mark(is_failure, description, timeout_seconds=timeout_seconds))
             return marked
         from rollguard.record.instrument import self_recording
 
         judges = () if is_failure is None else (is_failure,)
-        made = self_recording(marked, records, name=name, version=version, judges=judges)
-        setattr(made, _MARK, Mark(is_failure, description, recorded=marked))
+        made = self_recording(
+            marked, records, name=name, version=version, judges=judges, timeout_seconds=timeout_seconds
+        )
+        setattr(made, _MARK, Mark(is_failure, description, marked, timeout_seconds))
         return made
 
     return mark if function is None else mark(function)
+
+
+def checked_timeout(seconds: object, name: str = "timeout_seconds") -> float:
+    """Return a time limit in seconds, or raise `InvalidInput`."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= LONGEST_TIMEOUT:
+        raise InvalidInput(f"{name}: {seconds!r} is not a number of seconds above 0 and at most {LONGEST_TIMEOUT:,}")
+    return float(seconds)
 
 
 def mark_of(candidate: object) -> Mark | None:

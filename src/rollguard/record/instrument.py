@@ -38,6 +38,7 @@ def self_recording(
     name: str | None = None,
     version: VersionNumber | None = None,
     judges: tuple[IsFailure, ...] = (),
+    timeout_seconds: float | None = None,
 ) -> F:
     """Return a function that runs `function` and records each call.
 
@@ -47,13 +48,16 @@ def self_recording(
         name: the tool name under which they are recorded; by default the function's name.
         version: the version that runs, or a function that returns it at each call.
         judges: each returns whether a returned result is a failure.
+        timeout_seconds: a call that runs longer counts as failed.
 
     Raises:
         InvalidInput: a value is invalid.
     """
     if inspect.isclass(function):
         raise InvalidInput(f"@tool cannot record the class {function.__name__}; put it on the method that is called")
-    subject = Subject(checked_tool_name(name or getattr(function, "__name__", None)), function, judges)
+    tool_name = checked_tool_name(name or getattr(function, "__name__", None))
+    subject = Subject(tool_name, function, judges, timeout_seconds=timeout_seconds)
+    recorder.define(tool_name, timeout_seconds)
     number, ask = _checked_version(version)
     given_to, encoded = _parameters_of(function), recorder.encoded
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from types import CoroutineType
@@ -15,6 +15,7 @@ from typing import Any
 from rollguard.compat import Change
 from rollguard.model.file_access import FileAccess
 from rollguard.model.given import checked_kind, checked_mapping
+from rollguard.model.in_flight import CallInFlight
 from rollguard.model.version import Version
 from rollguard.record import Recorder, Spool
 from rollguard.record.call import (
@@ -28,6 +29,8 @@ from rollguard.record.call import (
     run_in_thread,
 )
 from rollguard.record.call_marks import CallMarks
+from rollguard.record.endings import CONTROL_FLOW
+from rollguard.record.streams import is_stream, recorded_stream
 from rollguard.registry.deploy.actuators import Actuator
 from rollguard.registry.deploy.compat_check import changes_of
 from rollguard.registry.deploy.deployer import Code, Deployer, bytes_of
@@ -58,6 +61,8 @@ class ToolRegistry:
         path: the folder; created if it does not exist.
         store: holds versions and executions.
         failure_rules: for a tool's name, which returned results count as failures.
+        timeouts: for a tool's name, the seconds after which its calls count as failed, instead of what `@tool` says.
+        control_flow: exceptions that are neither success nor failure; see `Recorder`.
         spool: where executions wait while the database is away; by default a file in the folder.
         durable: True writes every execution to the disk before its call returns.
         spool_fsync: whether executions in the spool are on the disk before the call continues; see `Spool`.
@@ -84,6 +89,8 @@ class ToolRegistry:
         store: ExecutionStore,
         *,
         failure_rules: Mapping[str, IsFailure] | None = None,
+        timeouts: Mapping[str, float] | None = None,
+        control_flow: Sequence[str] = CONTROL_FLOW,
         spool: Spool | None = None,
         durable: bool = False,
         spool_fsync: bool = True,
@@ -105,13 +112,22 @@ class ToolRegistry:
             durable=durable,
             flush_interval=flush_interval,
             buffer_size=buffer_size,
+            control_flow=control_flow,
         )
         self._failure_rules = checked_mapping("failure_rules", failure_rules)
         self.remote = remote = Remote(store, checked_mapping("actuators", actuators))
         self._marks = marks = CallMarks(self.folder.path / ".rollguard" / "calls", file_access)
         checks = LoadChecks(self.folder.path, writes=adopt, access=file_access)
         self._live_tools = LiveTools(
-            self.folder, store, self._failure_rules, check_every=check_every, clock=clock, checks=checks, marks=marks
+            self.folder,
+            store,
+            self._failure_rules,
+            timeouts,
+            check_every=check_every,
+            clock=clock,
+            checks=checks,
+            marks=marks,
+            define=self.recorder.define,
         )
         self._file_swap, admission = FileSwap(self.folder, store, self._live_tools), self._live_tools.admission
         self._replica: Replica | None = None
@@ -193,6 +209,8 @@ class ToolRegistry:
     def call(self, tool_name: str, /, **parameters: Any) -> Any:
         """Run the live version of a tool, record the execution, and return the tool's result.
 
+        What a tool streams, as a generator or an async iterator, is recorded when the stream ends.
+
         An async tool runs in an event loop of its own.
 
         Raises:
@@ -211,9 +229,10 @@ class ToolRegistry:
     async def acall(self, tool_name: str, /, **parameters: Any) -> Any:
         """Call a tool from async code: an async tool is awaited, any other runs in a thread. Same errors as `call`.
 
-        A cancelled call is neither a success nor a failure of the tool, so it is not recorded.
+        A call that is cancelled is recorded as given up by its caller: see docs/recording.md.
         """
         call = await asyncio.to_thread(self._begin, tool_name, parameters)
+        call.begin()
         try:
             subject = call.subject
             if subject.is_async:
@@ -225,9 +244,15 @@ class ToolRegistry:
                 if isinstance(result, CoroutineType):
                     result = await result
         except (Exception, SystemExit) as error:
-            await asyncio.to_thread(call.failed, error)
+            await asyncio.to_thread(call.failed, error, call.elapsed_ms())
             raise
-        await asyncio.to_thread(call.returned, result)
+        except BaseException as error:  # in this thread: what is cancelled cannot wait for another one
+            call.failed(error)
+            raise
+        if is_stream(result):
+            call.land()
+            return recorded_stream(call, result)
+        await asyncio.to_thread(call.returned, result, call.elapsed_ms())
         return result
 
     def _begin(self, tool_name: str, parameters: dict[str, Any]) -> Call:
@@ -384,6 +409,13 @@ class ToolRegistry:
             StoreUnavailable: the database cannot be reached; the swaps are settled when it is back.
         """
         return self._deployer.settle(tool_name)
+
+    def calls_in_flight(self) -> list[CallInFlight]:
+        """Return the calls of this process that began and have not ended, the oldest first.
+
+        `store.in_flight.all()` returns those of all processes that run for some seconds.
+        """
+        return self.recorder.calls_in_flight()
 
     def collect_ended_calls(self) -> int:
         """Record calls that ended their process as failures of their version, each once, and return their number."""

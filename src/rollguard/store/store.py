@@ -14,6 +14,7 @@ from rollguard.model.log import logger_of
 from rollguard.store.database.change_feed import Arrivals, arrivals_in
 from rollguard.store.database.engine import Database
 from rollguard.store.executions.executions import Executions
+from rollguard.store.executions.hangs import FailureDefinitions, Flights
 from rollguard.store.executions.payloads import Payloads, Redact
 from rollguard.store.monitoring.sessions import Sessions
 from rollguard.store.monitoring.watchers import Watchers
@@ -80,6 +81,8 @@ class ExecutionStore:
             self.database.before_first_use(partial(migrate, self.database))
         self.database.check_replaced = lambda thorough: check_replaced(url, busy_timeout, thorough=thorough)
         self.executions = Executions(self.database, Payloads(store_payloads, payload_limit, redact))
+        self.in_flight = Flights(self.database)
+        self.definitions = FailureDefinitions(self.database)
         self.versions = Versions(self.database)
         self.pointers = Pointers(self.database)
         self.sessions = Sessions(self.database)
