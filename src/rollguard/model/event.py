@@ -21,6 +21,7 @@ class EventKind(StrEnum):
     SLOWDOWN = "slowdown"
     EXTERNAL = "external"
     UNPROVEN_DROP = "unproven_drop"
+    SILENT = "silent"
     WATCHER_SILENT = "watcher_silent"
     WATCHER_BEHIND = "watcher_behind"
 

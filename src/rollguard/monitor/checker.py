@@ -12,6 +12,7 @@ from rollguard.model.event import Event, EventKind, Level
 from rollguard.model.session import Session
 from rollguard.monitor.confounders import confounders_of
 from rollguard.monitor.report import HealthReport, in_flight_of
+from rollguard.monitor.silences import silences_of
 from rollguard.record import Recorder
 from rollguard.store import ExecutionStore
 
@@ -50,8 +51,13 @@ class Checker:
         self._recorder.flush(wait=False)
         self._store.executions.refresh_rollups()
         in_flight = self._store.in_flight.all()
+        silent = silences_of(self._store, sessions, now) if scheduled else {}
         reports = [
-            HealthReport(session, judgement, until, now, counted, in_flight_of(session, in_flight, until))
+            HealthReport(
+                *(session, judgement, until, now, counted),
+                in_flight_of(session, in_flight, until),
+                silent.get(session.session_id),
+            )
             for session, (judgement, counted), until in self._judged(sessions, now, scheduled)
         ]
         active = [report for report in reports if report.session.active]
@@ -157,6 +163,7 @@ def _baseline_is_settled(session: Session, judgement: Judgement, now: datetime) 
 _TITLES = {
     EventKind.SLOWDOWN: "version {version} is much slower than before",
     EventKind.EXTERNAL: "version {version} fails more than before, and so does something else: no rollback for now",
+    EventKind.SILENT: "nobody calls it any more, since version {version} or before",
     EventKind.UNPROVEN_DROP: "version {version} may fail more than before: no evidence yet, so no rollback",
 }
 
@@ -174,7 +181,7 @@ def _event(kind: EventKind, report: HealthReport) -> Event:
         session.tool_name,
         session.session_id,
         f"{session.tool_name}: {title}",
-        report.judgement.reasons,
+        (report.silence.sentence,) if kind is EventKind.SILENT and report.silence else report.judgement.reasons,
         report.checked_at.isoformat(),
         details,
     )

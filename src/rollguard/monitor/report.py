@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from rollguard.judge import Judgement, Verdict, Window, as_float, executions_needed
+from rollguard.judge.silence import Silence
 from rollguard.model.in_flight import CallInFlight
 from rollguard.model.session import Session
 
@@ -30,6 +31,7 @@ class HealthReport:
         checked_at: the moment of the check.
         counted_baseline: the baseline as it was counted, before calls that hung were added.
         in_flight: calls of the version that began and have not ended.
+        silence: that nobody calls the tool any more, if a scheduled check found so.
     """
 
     session: Session
@@ -38,6 +40,7 @@ class HealthReport:
     checked_at: datetime
     counted_baseline: Window
     in_flight: tuple[CallInFlight, ...] = ()
+    silence: Silence | None = None
 
     @property
     def needs_rollback(self) -> bool:
@@ -92,6 +95,7 @@ class HealthReport:
             },
             "hangs": None if judgement.hangs is None else judgement.hangs.to_dict(),
             "in_flight": [call.to_dict() for call in self.in_flight],
+            "silence": None if self.silence is None else self.silence.to_dict(),
             "decision": rules.decision,
             "trigger": None if judgement.trigger is None else judgement.trigger.name,
             "explanations": [] if around is None else [w.sentence for w in around.considered if w.is_affected],
@@ -119,6 +123,7 @@ class HealthReport:
             verdict=str(judgement.verdict),
             reasons=list(judgement.reasons),
             record=judgement.record(),
+            silent_since=None if self.silence is None else self.silence.since,
         )
         return row
 

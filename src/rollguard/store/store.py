@@ -22,6 +22,7 @@ from rollguard.store.outbox import Outbox
 from rollguard.store.retention.retention import Retention, Tidied
 from rollguard.store.rollbacks.actuator_leases import Actuations
 from rollguard.store.rollbacks.rollbacks import Rollbacks
+from rollguard.store.rollups.last_calls import LastCalls
 from rollguard.store.rollups.refresh import refresh_if_due
 from rollguard.store.schema.migrate import check_replaced, migrate
 from rollguard.store.versions.live_pointer import Pointers
@@ -81,6 +82,7 @@ class ExecutionStore:
             self.database.before_first_use(partial(migrate, self.database))
         self.database.check_replaced = lambda thorough: check_replaced(url, busy_timeout, thorough=thorough)
         self.executions = Executions(self.database, Payloads(store_payloads, payload_limit, redact))
+        self.last_calls = LastCalls(self.database)
         self.in_flight = Flights(self.database)
         self.definitions = FailureDefinitions(self.database)
         self.versions = Versions(self.database)

@@ -30,7 +30,8 @@ _READ = sa.select(f, _NOW.label("as_of")).order_by(f.c.began_at, f.c.process_id,
 _NAMES: sa.BindParameter[Any] = sa.bindparam("names", expanding=True)
 _SINCE = sa.select(d.c.tool_name, d.c.in_force_since).where(d.c.tool_name.in_(_NAMES))
 _LIMITS = sa.select(d.c.tool_name, d.c.timeout_seconds).where(d.c.tool_name.in_(_NAMES))
-_NAME, _AT, _HOUR = sa.bindparam("name"), sa.bindparam("at", type_=UTCDateTime), sa.bindparam("hour", type_=UTCDateTime)
+_NAME: sa.BindParameter[Any] = sa.bindparam("name")
+_AT, _HOUR = sa.bindparam("at", type_=UTCDateTime), sa.bindparam("hour", type_=UTCDateTime)
 _RAN = sa.select(
     sa.or_(
         sa.exists().where(tool_executions.c.tool_name == _NAME, tool_executions.c.executed_at < _AT),

@@ -1,3 +1,7 @@
+ALTER TABLE deployment_health_checks ADD COLUMN silent_since TIMESTAMP WITH TIME ZONE;
+
+COMMENT ON COLUMN deployment_health_checks.silent_since IS 'the last call before a silence';
+
 CREATE TABLE calls_in_flight (
     process_id VARCHAR(255) NOT NULL,
     number INTEGER NOT NULL,

@@ -13,5 +13,5 @@ def upgrade() -> None:
     connection = op.get_bind()
     run(connection, statements("0021_hangs", connection.dialect.name))
     if connection.dialect.name == "sqlite":
-        hold_types(connection, "calls_in_flight")
-        hold_types(connection, "failure_definitions")
+        for table in ("deployment_health_checks", "calls_in_flight", "failure_definitions"):
+            hold_types(connection, table)

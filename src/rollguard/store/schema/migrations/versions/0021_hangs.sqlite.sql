@@ -1,3 +1,9 @@
+ALTER TABLE deployment_health_checks ADD COLUMN silent_since DATETIME;
+
+DROP TRIGGER deployment_health_checks_insert_typed;
+
+DROP TRIGGER deployment_health_checks_update_typed;
+
 CREATE TABLE calls_in_flight (
     process_id VARCHAR(255) NOT NULL,
     number INTEGER NOT NULL,
