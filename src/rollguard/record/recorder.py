@@ -71,6 +71,7 @@ class Recorder:
         in_flight: the calls that began and have not ended.
         parents: whose cancellations were counted.
         resting: whether the thread waits, so that somebody has to wake it.
+        settle: called with the tool and the start of each call that is recorded before its end.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Recorder:
         self._retry_after = max(retry_after, _CHECK_BATCH_EVERY)
         self._unwatched = Unwatched(store) if unwatched is None else unwatched
         self.parents = Parents()
+        self.settle: Callable[[str, float], None] = lambda _name, _began: None
         self._begin_anew()
         self.control_flow = checked_paths(control_flow)
         if not durable:
@@ -191,8 +193,9 @@ class Recorder:
             clock: the present moment on the clock of durations; by default the clock's.
         """
         now = time.perf_counter() if clock is None else clock
-        for flight in self.in_flight.take_overdue(now):
-            self.note(outlived(*flight, now))
+        for started, flight in self.in_flight.take_overdue(now):
+            self.settle(flight[0].name, flight[2])
+            self.note(outlived(started, flight, now))
         published = self.in_flight.to_publish(now)
         if published is None:
             return

@@ -117,6 +117,7 @@ class ToolRegistry:
         self._failure_rules = checked_mapping("failure_rules", failure_rules)
         self.remote = remote = Remote(store, checked_mapping("actuators", actuators))
         self._marks = marks = CallMarks(self.folder.path / ".rollguard" / "calls", file_access)
+        self.recorder.settle = marks.settle
         checks = LoadChecks(self.folder.path, writes=adopt, access=file_access)
         self._live_tools = LiveTools(
             self.folder,

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from rollguard.app import Rollguard
+    from rollguard.model.in_flight import CallInFlight
 
 _COLUMNS = ("Session>", "Tool~", "Version>", "Watched>", "Drop>", "Verdict", "Checked>")
+
+_IN_FLIGHT = ("Running~", "Version>", "For>", "Where~")
 
 
 def status(
@@ -30,13 +33,15 @@ def status(
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Show the monitored deployments, each with its latest check, and who watches them."""
+    """Show the monitored deployments, each with its latest check, calls that do not end, and who watches."""
     if watch and as_json:
         raise typer.BadParameter("--watch is for people; for programs, call 'rollguard status --json' repeatedly")
     with opened(config, adopt=False) as guard:
         if as_json:
             who = watching.as_json(guard.store.watchers.watching(), watching.interval_of(guard))
-            output.emit_json({**who, "sessions": guard.store.reports.active_monitoring()})
+            reports, running = guard.store.reports, [call.to_dict() for call in guard.store.in_flight.all()]
+            sessions = {"sessions": reports.active_monitoring(), "silent": reports.silent(), "in_flight": running}
+            output.emit_json({**who, **sessions})
         elif watch:
             _refresh(guard, interval)
         else:
@@ -76,6 +81,12 @@ def _now(guard: Rollguard) -> RenderableType:
         parts = [output.table(_COLUMNS, [_row(row, now) for row in rows])]
         warning = _overdue(rows, now, guard.settings.watch.check_interval_seconds)
         parts += ["", output.cell(warning)] if warning else []
+    for silent in guard.store.reports.silent():
+        says = f"{silent['tool_name']}: nobody calls it any more; the last call was {ago(silent['silent_since'], now)}."
+        parts += ["", output.cell(says)]
+    running = guard.store.in_flight.all()
+    if running:
+        parts += ["", output.table(_IN_FLIGHT, [_running(call, now) for call in running])]
     who = watching.shown(guard.store.watchers.watching(), watching.interval_of(guard), now)
     return Group(*parts, *([] if who is None else ["", who]))
 
@@ -90,6 +101,12 @@ def _row(row: dict[str, Any], now: datetime) -> tuple[object, ...]:
         row["latest_verdict"] or "not checked yet",
         NOTHING if row["latest_check_at"] is None else ago(row["latest_check_at"], now),
     )
+
+
+def _running(call: CallInFlight, now: datetime) -> tuple[object, ...]:
+    place = f"{call.host}, process {call.pid}" + (", gone?" if call.lost else "")
+    version = NOTHING if call.version_number is None else call.version_number
+    return (call.tool_name, version, duration(max(timedelta(), now - call.began_at)), place)
 
 
 def _overdue(rows: list[dict[str, Any]], now: datetime, interval: float) -> str | None:
