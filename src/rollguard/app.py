@@ -78,6 +78,8 @@ class Rollguard:
                 settings.tools_dir,
                 store=self.store,
                 failure_rules=settings.failure_rules,
+                timeouts=settings.timeouts,
+                control_flow=settings.record.control_flow,
                 durable=settings.record.durable,
                 spool_fsync=settings.record.spool_fsync,
                 flush_interval=settings.record.flush_interval_seconds,
@@ -179,6 +181,7 @@ class Rollguard:
         record: Iterable[str] | None = None,
         skip: Iterable[str] = (),
         record_result: bool = True,
+        timeout_seconds: float | None = None,
     ) -> Callable[[F], F]: ...
     def tool(
         self,
@@ -191,17 +194,20 @@ class Rollguard:
         record: Iterable[str] | None = None,
         skip: Iterable[str] = (),
         record_result: bool = True,
+        timeout_seconds: float | None = None,
     ) -> F | Callable[[F], F]:
         """Return `@tool` for a function of your program, outside the folder of tools; its calls go into this system.
 
-        The settings `[record]` and `[tools.NAME.failure]` apply to it. The arguments are those of `rollguard.tool`.
+        The settings `[record]`, `[tools.NAME.failure]` and `timeout_seconds` of `[tools.NAME]` apply to it. The
+        arguments are those of `rollguard.tool`.
 
         Raises:
             InvalidInput: a value is invalid.
         """
 
         def recording(recorded: F) -> F:
-            rule = self.settings.failure_rules.get(name or str(getattr(recorded, "__name__", "")))
+            tool_name = name or str(getattr(recorded, "__name__", ""))
+            rule = self.settings.failure_rules.get(tool_name)
             return tool(
                 recorder=self.registry.recorder,
                 name=name,
@@ -211,6 +217,7 @@ class Rollguard:
                 record=record,
                 skip=skip,
                 record_result=record_result,
+                timeout_seconds=self.settings.timeouts.get(tool_name, timeout_seconds),
             )(recorded)
 
         return recording if function is None else recording(function)

@@ -30,6 +30,8 @@ from rollguard.judge import Rules
 from rollguard.model.file_access import FileAccess
 from rollguard.model.names import toml_key
 from rollguard.model.redaction import Redaction
+from rollguard.record.decorator import checked_timeout
+from rollguard.record.endings import CONTROL_FLOW, checked_paths
 from rollguard.registry import FailureRule
 
 FILE_NAME = "rollguard.toml"
@@ -100,6 +102,15 @@ class RecordSettings(_Section):
     buffer_size: int = Field(default=50_000, ge=1, le=10_000_000)
     retention_days: int = Field(default=30, ge=0, le=3_650)
     redact: RedactSettings = Field(default_factory=RedactSettings)
+    control_flow: tuple[str, ...] = CONTROL_FLOW
+
+    @field_validator("control_flow")
+    @classmethod
+    def _are_import_paths(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return checked_paths(paths)
+        except InvalidInput as error:
+            raise InvalidSetting("", str(error).partition(": ")[2]) from error
 
 
 class NotifySettings(_Section):
@@ -169,6 +180,7 @@ class Settings:
         monitor: the rules for deployments (`[monitor]`).
         tools: for a tool's name, the rules that differ for it (`[tools.NAME]`).
         failure_rules: for a tool's name, which returned results count as failures (`[tools.NAME.failure]`).
+        timeouts: for a tool's name, the seconds after which a call counts as failed (`[tools.NAME] timeout_seconds`).
         actuators: for a tool's name, what makes its versions live (`[tools.NAME.actuator]`).
         file: the file that was read, or None.
         schema: the PostgreSQL schema that holds the store; None leaves it to the URL and the server.
@@ -185,6 +197,7 @@ class Settings:
     notify: NotifySettings = field(default_factory=NotifySettings)
     tools: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     failure_rules: Mapping[str, FailureRule] = field(default_factory=dict)
+    timeouts: Mapping[str, float] = field(default_factory=dict)
     actuators: Mapping[str, ActuatorSettings] = field(default_factory=dict)
     file: Path | None = None
     schema: str | None = None
@@ -304,7 +317,7 @@ def _settings(values: dict[str, Any], file: Path | None, environ: Mapping[str, s
         raise InvalidSetting("file_access", f"{given(access)} is not one of {allowed}")
     monitor = _rules("monitor", Rules(), _table("monitor", values))
     actuators = _actuators(_table("tools", values), environ)
-    tools, failure_rules = _tools(_table("tools", values), monitor)
+    tools, failure_rules, timeouts = _tools(_table("tools", values), monitor)
     sections: dict[str, Any] = {name: _checked(name, _table(name, values), model) for name, model in _SECTIONS.items()}
     return Settings(
         database=values.get("database", Settings.database),
@@ -316,6 +329,7 @@ def _settings(values: dict[str, Any], file: Path | None, environ: Mapping[str, s
         monitor=monitor,
         tools=tools,
         failure_rules=failure_rules,
+        timeouts=timeouts,
         actuators=actuators,
         file=file,
         **sections,
@@ -337,8 +351,11 @@ def _rules(key: str, base: Rules, table: Mapping[str, Any]) -> Rules:
         raise InvalidSetting(f"{key}.{error.key}", error.problem) from error
 
 
-def _tools(tables: Mapping[str, Any], monitor: Rules) -> tuple[dict[str, dict[str, Any]], dict[str, FailureRule]]:
+def _tools(
+    tables: Mapping[str, Any], monitor: Rules
+) -> tuple[dict[str, dict[str, Any]], dict[str, FailureRule], dict[str, float]]:
     tools: dict[str, dict[str, Any]] = {}
+    timeouts: dict[str, float] = {}
     failure_rules: dict[str, FailureRule] = {}
     for name in tables:
         table, key = dict(_table(name, tables)), toml_key(name)
@@ -346,10 +363,19 @@ def _tools(tables: Mapping[str, Any], monitor: Rules) -> tuple[dict[str, dict[st
             failure_rules[name] = FailureRule.from_settings(f"tools.{key}.failure", _table("failure", table))
             del table["failure"]
         table.pop("actuator", None)
+        if "timeout_seconds" in table:
+            timeouts[name] = _timeout(f"tools.{key}.timeout_seconds", table.pop("timeout_seconds"))
         _refuse_dotted(name, table)
         _rules(f"tools.{key}", monitor, table)
         tools[name] = table
-    return tools, failure_rules
+    return tools, failure_rules, timeouts
+
+
+def _timeout(key: str, seconds: object) -> float:
+    try:
+        return checked_timeout(seconds)
+    except InvalidInput as error:
+        raise InvalidSetting(key, str(error).partition(": ")[2]) from error
 
 
 def _refuse_dotted(name: str, table: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -153,7 +154,7 @@ def test_files_of_no_process(store: ExecutionStore, tools_dir: Path) -> None:
 
 def test_a_tool_that_closes_descriptors(store: ExecutionStore, tools_dir: Path) -> None:
     """A mark is never written into a file of somebody else that got the same descriptor."""
-    registry = ToolRegistry(tools_dir, store=store)
+    registry = ToolRegistry(tools_dir, store=store, flush_interval=60)  # nothing else opens a file meanwhile
     registry.deploy("my_tool", "def my_tool(): ...\n")
     registry.call("my_tool")
     descriptor = registry._marks._file.descriptor
@@ -173,3 +174,23 @@ def test_a_folder_that_cannot_be_written(store: ExecutionStore, tools_dir: Path)
     (tools_dir / ".rollguard" / "calls").write_text("in its place")
     assert registry.call("my_tool") == 1
     assert registry.collect_ended_calls() == 0
+
+
+def test_a_call_that_is_recorded_before_its_process_ends(store: ExecutionStore, tools_dir: Path) -> None:
+    """A call that outlived its limit, and then ends its process, is one failure and not two."""
+    registry = ToolRegistry(tools_dir, store=store, timeouts={"my_tool": 5})
+    registry.deploy("my_tool", KILLS)
+    pid = os.fork()
+    if pid == 0:
+        begun = threading.Event()
+        sys.modules["begun_here"] = begun  # type: ignore[assignment]
+        how = "import sys, threading; sys.modules['begun_here'].set(); threading.Event().wait()"
+        threading.Thread(target=registry.call, args=("my_tool",), kwargs={"how": how}, daemon=True).start()
+        begun.wait()
+        (started,) = registry.recorder.in_flight.calls
+        registry.recorder.check_in_flight(clock=started + 6)
+        registry.recorder.flush()
+        os._exit(7)
+    assert os.waitpid(pid, 0)[1]
+    ToolRegistry(tools_dir, store=store)
+    assert [row["error_type"] for row in executions(store)] == ["CallTimedOut"]

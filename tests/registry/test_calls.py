@@ -207,7 +207,7 @@ def test_recording_does_not_run_results_down(registry: ToolRegistry, store: Exec
     assert list(registry.call("my_tool")) == ["a", "b"]
     first, second = executions(store)
     assert first["parameters"]["source"].startswith("<generator")
-    assert second["result"].startswith("<generator")
+    assert (second["success"], second["result"]) == (True, None)
 
 
 # --- sync and async --------------------------------------------------------------------------------------------------
@@ -261,7 +261,7 @@ def test_plain_function_around_an_async_one(
 
 
 async def test_cancelled(registry: ToolRegistry, store: ExecutionStore, tools_dir: Path) -> None:
-    """A call that is cancelled is neither success nor failure: it is not recorded."""
+    """A call that is cancelled is recorded as given up by its caller, with its duration."""
     write(
         tools_dir,
         "import asyncio\nSTARTED = asyncio.Event()\n"
@@ -273,7 +273,8 @@ async def test_cancelled(registry: ToolRegistry, store: ExecutionStore, tools_di
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert executions(store) == []
+    (row,) = executions(store)
+    assert (row["success"], row["error_type"], row["duration_ms"] > 0) == (False, "CallerGaveUp", True)
 
 
 # --- failures that are returned --------------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ def test_wrong_parameters(store: ExecutionStore) -> None:
 
 
 def test_interrupted_and_cancelled(store: ExecutionStore) -> None:
-    """KeyboardInterrupt and a cancellation pass through and are not recorded."""
+    """KeyboardInterrupt is not recorded, a cancellation is; both pass through."""
 
     @tool(store=store)
     def interrupted() -> None:
@@ -108,7 +108,7 @@ def test_interrupted_and_cancelled(store: ExecutionStore) -> None:
         interrupted()
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(cancel())
-    assert executions(store) == []
+    assert [(row["success"], row["error_type"]) for row in executions(store)] == [(False, "CallerGaveUp")]
 
 
 def test_results_are_the_very_objects(store: ExecutionStore) -> None:
@@ -124,8 +124,8 @@ def test_results_are_the_very_objects(store: ExecutionStore) -> None:
     assert (only(store)["parameters"], only(store)["result"]) == ({"items": [1, 2]}, [])
 
 
-def test_generators_are_recorded_when_they_are_returned(store: ExecutionStore) -> None:
-    """A generator is a success when it is returned, is not run down, and reaches the caller whole."""
+def test_generators_are_recorded_when_they_end(store: ExecutionStore) -> None:
+    """A generator is recorded when it ends, with what failed in its middle, and reaches the caller whole."""
 
     @tool(store=store)
     def lines() -> Iterator[str]:
@@ -145,7 +145,8 @@ def test_generators_are_recorded_when_they_are_returned(store: ExecutionStore) -
         return [line async for line in later()]
 
     assert asyncio.run(read()) == ["a"]
-    assert [(row["success"], row["result"][:4]) for row in executions(store)] == [(True, "<gen"), (True, "<asy")]
+    rows = [(row["tool_name"], row["success"], row["error"], row["result"]) for row in executions(store)]
+    assert rows == [("lines", False, "the end", None), ("later", True, None, None)]
 
 
 def test_async_behind_a_plain_function(store: ExecutionStore) -> None:

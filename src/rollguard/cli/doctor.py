@@ -30,6 +30,7 @@ from rollguard.store import Checkup, ExecutionStore, digest
 from rollguard.store.schema.migrate import VERSION_TABLE
 
 _CLOCK_OFF = timedelta(seconds=5)
+_LONG_CALL, _FEW_CALLS = timedelta(minutes=1), 3
 _CLOCK_WRONG = timedelta(seconds=60)
 _DISK_LOW = 100 * 1024 * 1024
 _DISK_FULL = 5 * 1024 * 1024
@@ -194,6 +195,7 @@ def _database(settings: Settings, now: datetime, clock: Callable[[], datetime]) 
         findings += _tools(settings, store)
         findings += _rollbacks(store)
         findings += _watching(settings, store, now)
+        findings += _running(store, now)
         findings += _notifications(store)
     return findings
 
@@ -370,6 +372,20 @@ def _watching(settings: Settings, store: ExecutionStore, now: datetime) -> Itera
     else:
         by = [watching.says(watcher) for watcher in who.watchers if watcher.state is WatcherState.WATCHING]
         yield _ok("watch", "; ".join([f"{len(rows)} deployments are monitored, and no check is overdue", *by]))
+
+
+def _running(store: ExecutionStore, now: datetime) -> Iterator[Finding]:
+    long = [call for call in store.in_flight.all() if now - call.began_at >= _LONG_CALL]
+    for call in long[:_FEW_CALLS]:
+        version = "" if call.version_number is None else f" version {call.version_number}"
+        minutes = (now - call.began_at).total_seconds() / 60
+        says = f"{call.tool_name}{version}: a call runs for {minutes:.0f} min in process {call.pid} on {call.host}"
+        fix = "see what it waits for; with timeout_seconds in its section of rollguard.toml it counts as failed"
+        yield _warning("calls", says, fix)
+    if len(long) > _FEW_CALLS:
+        yield _warning("calls", f"{len(long) - _FEW_CALLS} more calls run for long", "see: rollguard status")
+    if not long:
+        yield _ok("calls", "none runs for more than a minute")
 
 
 def _notifications(store: ExecutionStore) -> Iterator[Finding]:

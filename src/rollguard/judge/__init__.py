@@ -1,7 +1,7 @@
 """Judge a deployment: counts and rules in, a verdict with reasons out. Pure: no clock, no I/O, no database.
 
-The data flows through the modules in this order: `windows` → `comparison`, `evidence`, `slowdown`, `triggers` and
-`confounders` → `policy`, the rule → `verdict` → `replay` and `sample_size`.
+The data flows through the modules in this order: `windows` → `hangs` → `comparison`, `evidence`, `slowdown`,
+`triggers` and `confounders` → `policy`, the rule → `verdict` → `replay` and `sample_size`.
 """
 
 from rollguard.judge.baseline import LeftOut
@@ -18,6 +18,7 @@ from rollguard.judge.confounders import (
 )
 from rollguard.judge.creeping import Creeping, EarlierVersions, creeping
 from rollguard.judge.evidence import Evidence
+from rollguard.judge.hangs import CONTROL_FLOW, GIVEN_UP, NEWER, TIMED_OUT, UNCOUNTED, WITHDRAWN, Hangs
 from rollguard.judge.policy import Counts, RollbackType, may_act
 from rollguard.judge.replay import differences, replay
 from rollguard.judge.rules import Rules
@@ -28,9 +29,15 @@ from rollguard.judge.verdict import RULE_VERSION, Judgement, Verdict, judge
 from rollguard.judge.windows import Window
 
 __all__ = [
+    "CONTROL_FLOW",
+    "GIVEN_UP",
     "MOST_OUTCOMES",
+    "NEWER",
     "PATTERN",
     "RULE_VERSION",
+    "TIMED_OUT",
+    "UNCOUNTED",
+    "WITHDRAWN",
     "Comparison",
     "Confounder",
     "Confounders",
@@ -38,6 +45,7 @@ __all__ = [
     "Creeping",
     "EarlierVersions",
     "Evidence",
+    "Hangs",
     "Judgement",
     "LeftOut",
     "Outcome",

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import accumulate
 
@@ -50,12 +50,22 @@ def percentiles(histogram: Iterable[tuple[int, int]], shares: Iterable[float]) -
         histogram: (bucket, executions), in the order of the buckets.
         shares: rising shares from 0 to 1.
     """
+    found = _percentile_buckets(histogram, shares)
+    return tuple(None if bucket is None else _middle(bucket) for bucket in found)
+
+
+def percentile_bucket(histogram: Iterable[tuple[int, int]], share: float) -> int | None:
+    """Return the bucket of a percentile; None if there are no durations. Arguments as for `percentiles`."""
+    return next(_percentile_buckets(histogram, [share]))
+
+
+def _percentile_buckets(histogram: Iterable[tuple[int, int]], shares: Iterable[float]) -> Iterator[int | None]:
     timed = [pair for pair in histogram if pair[0] != NO_DURATION]
     reached = list(accumulate([count for _bucket, count in timed]))
-    if not reached or not reached[-1]:
-        return tuple(None for _share in shares)
-    ranks = [max(1, math.ceil(share * reached[-1])) for share in shares]
-    return tuple(_middle(timed[bisect_left(reached, rank)][0]) for rank in ranks)
+    calls = reached[-1] if reached else 0
+    for share in shares:
+        rank = max(1, math.ceil(share * calls))
+        yield timed[bisect_left(reached, rank)][0] if calls else None
 
 
 def count_above(histogram: Mapping[int, int], edge: int) -> int:

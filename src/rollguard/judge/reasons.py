@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from rollguard.judge.baseline import LeftOut, day
 from rollguard.judge.comparison import Comparison, as_float
+from rollguard.judge.hangs import Hangs
 from rollguard.judge.rules import Rules
 from rollguard.judge.slowdown import Slowdown
 from rollguard.judge.windows import Window
@@ -73,6 +74,15 @@ def left_out(out: LeftOut) -> str:
         whose.append(f"{out.outage_minutes} minutes in which other tools failed too")
     sentence = f"not counted in the baseline: {out.calls} calls, of {' and of '.join(whose)}"
     return sentence if out.start is None else f"{sentence}; so it reaches back to {out.start:%Y-%m-%d %H:%M} UTC"
+
+
+def hung(hangs: Hangs) -> str:
+    """Return how many calls hung, and whether they count: '5 calls hung since the deployment, 0 before: …'."""
+    counted = f"{hangs.current} calls hung since the deployment, {hangs.baseline} before"
+    if not hangs.counted:
+        return f"{counted}: not counted, because the baseline was not recorded so from its beginning"
+    limit = "" if hangs.limit_ms is None else f" (a caller gave up after more than {hangs.limit_ms:.4g} ms)"
+    return f"{counted}{limit}: they count as failures"
 
 
 def e_value(log_e: float) -> str:

@@ -10,6 +10,7 @@ from rollguard.errors import InvalidInput
 from rollguard.judge.baseline import LeftOut
 from rollguard.judge.confounders import Confounders
 from rollguard.judge.creeping import EarlierVersions
+from rollguard.judge.hangs import Hangs
 from rollguard.judge.rules import Rules
 from rollguard.judge.triggers import Outcome
 from rollguard.judge.verdict import REPLAYED_VERSIONS, RULE_VERSION, Judgement, judge_recorded
@@ -36,8 +37,8 @@ def replay(record: Mapping[str, Any], rules: Rules | None = None) -> Judgement:
             "to make it again use the Rollguard that made it"
         )
     try:
-        confounders = record.get("surroundings")  # the key of stored records
         left_out, creeping = record.get("left_out"), record.get("creeping")
+        confounders, hangs = record.get("surroundings"), record.get("hangs")  # the keys of stored records
         return judge_recorded(
             Window.from_dict(record["baseline"]),
             Window.from_dict(record["current"]),
@@ -47,6 +48,7 @@ def replay(record: Mapping[str, Any], rules: Rules | None = None) -> Judgement:
             confounders=None if confounders is None else Confounders.from_dict(confounders),
             left_out=None if left_out is None else LeftOut.from_dict(left_out),
             earlier=None if creeping is None else EarlierVersions.from_dict(creeping),
+            hangs=None if hangs is None else Hangs.from_dict(hangs),
             rule_version=version,
         )
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:

@@ -13,6 +13,7 @@ from rollguard.judge.comparison import Comparison, compare
 from rollguard.judge.confounders import Confounders
 from rollguard.judge.creeping import Creeping, EarlierVersions, creeping
 from rollguard.judge.evidence import Evidence
+from rollguard.judge.hangs import Hangs
 from rollguard.judge.policy import Counts, RollbackType, acting
 from rollguard.judge.rules import Rules
 from rollguard.judge.slowdown import Slowdown, slowdown
@@ -57,6 +58,7 @@ class Judgement:
         confounders: what else failed at the same time, if that was needed to decide.
         left_out: what the baseline does not count.
         creeping: an earlier version than which this one is worse, though not worse than the baseline.
+        hangs: the calls that hung, if there were any; the windows contain them as failures if they count.
         rollback_type: what calls for a rollback; None if nothing does.
         warning: what you should know in addition to the verdict.
         alert: what people are notified of although Rollguard does nothing.
@@ -74,6 +76,7 @@ class Judgement:
     confounders: Confounders | None
     left_out: LeftOut | None
     creeping: Creeping | None
+    hangs: Hangs | None
     rollback_type: RollbackType | None
     verdict: Verdict
     reasons: tuple[str, ...]
@@ -116,6 +119,8 @@ class Judgement:
             record["outcomes"] = [outcome.to_list() for outcome in self.outcomes]
         if self.confounders is not None:
             record["surroundings"] = self.confounders.to_dict()  # the key of stored records
+        if self.hangs is not None:
+            record["hangs"] = self.hangs.to_dict()
         return record
 
 
@@ -129,6 +134,7 @@ def judge(
     earlier: EarlierVersions | None = None,
     outcomes: Callable[[], Sequence[Outcome] | None] | None = None,
     confounders: Callable[[], Confounders] | None = None,
+    hangs: Hangs | None = None,
 ) -> Judgement:
     """Judge a deployment. Whatever decides calls this function, or reads the same list of ways to act.
 
@@ -143,14 +149,17 @@ def judge(
         outcomes: returns the latest executions of the deployed version, the oldest first, or None if they are no
             longer stored. Called only if a trigger could act.
         confounders: returns what else failed at the same time. Called only if the judgement without it would act.
+        hangs: the calls that hung; `Hangs.add_to` added them to the windows.
     """
     findings = _measure(baseline, current, rules, left_out, earlier)
     latest: Sequence[Outcome] = ()
     if outcomes is not None and _may_trigger(findings, rules):
         latest = outcomes() or ()
-    judgement = _decide(findings, rules, scheduled=scheduled, outcomes=latest)
+    judgement = _decide(findings, rules, scheduled=scheduled, outcomes=latest, hangs=hangs)
     if judgement.needs_rollback and confounders is not None:
-        judgement = _decide(findings, rules, scheduled=scheduled, outcomes=latest, confounders=confounders())
+        judgement = _decide(
+            findings, rules, scheduled=scheduled, outcomes=latest, confounders=confounders(), hangs=hangs
+        )
     return judgement
 
 
@@ -164,12 +173,19 @@ def judge_recorded(
     confounders: Confounders | None,
     left_out: LeftOut | None,
     earlier: EarlierVersions | None,
+    hangs: Hangs | None,
     rule_version: int,
 ) -> Judgement:
     """Judge recorded inputs by an earlier version of the rule, one of `REPLAYED_VERSIONS`."""
     findings = _measure(baseline, current, rules, left_out, earlier)
     return _decide(
-        findings, rules, scheduled=scheduled, outcomes=outcomes, confounders=confounders, rule_version=rule_version
+        findings,
+        rules,
+        scheduled=scheduled,
+        outcomes=outcomes,
+        confounders=confounders,
+        hangs=hangs,
+        rule_version=rule_version,
     )
 
 
@@ -182,6 +198,12 @@ class _Findings:
     slowdown: Slowdown | None
     left_out: LeftOut | None = None
     creeping: Creeping | None = None
+
+    @property
+    def notes(self) -> list[str]:
+        """Return what should be known beside the comparison."""
+        notes = [] if self.creeping is None else [self.creeping.sentence]
+        return notes + ([reasons.left_out(self.left_out)] if self.left_out is not None and self.left_out.calls else [])
 
     def acting(self, rules: Rules, *, scheduled: bool, trigger: bool) -> RollbackType | None:
         baseline, current = self.comparison.baseline, self.comparison.current
@@ -225,6 +247,7 @@ def _decide(
     scheduled: bool,
     outcomes: Sequence[Outcome],
     confounders: Confounders | None = None,
+    hangs: Hangs | None = None,
     rule_version: int = RULE_VERSION,
 ) -> Judgement:
     comparison, evidence = findings.comparison, findings.evidence
@@ -233,6 +256,8 @@ def _decide(
     kind = findings.acting(rules, scheduled=scheduled, trigger=trigger is not None)
     sentences = [reasons.compared(comparison, rules), reasons.evidence(evidence.log_e, evidence.required)]
     warning = alert = None
+    if hangs is not None and (hangs.baseline or hangs.current):
+        sentences.append(reasons.hung(hangs))
     if trigger is not None:
         sentences.append(f"{trigger.name}: {trigger.reason}")
     if not comparison.has_sufficient_data:
@@ -253,10 +278,7 @@ def _decide(
         slow = reasons.slower(comparison, findings.slowdown)
         sentences.append(slow)
         warning = slow if warning is None else f"{warning}; {slow}"
-    if findings.creeping is not None:
-        sentences.append(findings.creeping.sentence)
-    if findings.left_out is not None and findings.left_out.calls:
-        sentences.append(reasons.left_out(findings.left_out))
+    sentences += findings.notes
     needs_rollback = kind is not None
     if needs_rollback:
         verdict, alert = Verdict.REGRESSED, None
@@ -278,6 +300,7 @@ def _decide(
         confounders=confounders,
         left_out=findings.left_out,
         creeping=findings.creeping,
+        hangs=hangs,
         rollback_type=kind,
         verdict=verdict,
         reasons=tuple(sentences),

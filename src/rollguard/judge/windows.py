@@ -22,6 +22,8 @@ class Window:
         timed: executions with a duration; an execution may be recorded without one.
         duration_sum_ms: sum of the durations, in milliseconds.
         histogram: (bucket, executions) of the durations, see `rollguard.judge.histogram`; empty if not counted.
+        given_up: (bucket, calls) of the calls that their callers gave up on, which are no executions here.
+        timed_out: calls that outlived the tool's `timeout_seconds`, which are no executions here either.
 
     Raises:
         InvalidInput: there are more successes or durations than executions, or a count is negative.
@@ -32,6 +34,8 @@ class Window:
     timed: int = 0
     duration_sum_ms: float = 0.0
     histogram: tuple[tuple[int, int], ...] = ()
+    given_up: tuple[tuple[int, int], ...] = ()
+    timed_out: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.successes <= self.total or not 0 <= self.timed <= self.total:
@@ -47,6 +51,8 @@ class Window:
             self.timed + other.timed,
             self.duration_sum_ms + other.duration_sum_ms,
             tuple(sorted((Counter(dict(self.histogram)) + Counter(dict(other.histogram))).items())),
+            tuple(sorted((Counter(dict(self.given_up)) + Counter(dict(other.given_up))).items())),
+            self.timed_out + other.timed_out,
         )
 
     def without(self, part: Window) -> Window:
@@ -59,7 +65,13 @@ class Window:
             timed,
             max(0.0, self.duration_sum_ms - part.duration_sum_ms) if timed else 0.0,
             tuple(sorted((Counter(dict(self.histogram)) - Counter(dict(part.histogram))).items())),
+            tuple(sorted((Counter(dict(self.given_up)) - Counter(dict(part.given_up))).items())),
+            max(0, self.timed_out - part.timed_out),
         )
+
+    def with_failures(self, failures: int) -> Window:
+        """Return the window with so many more failures, without durations; what hung is counted by then."""
+        return Window(self.total + failures, self.successes, self.timed, self.duration_sum_ms, self.histogram)
 
     def percentiles_ms(self, shares: Sequence[float]) -> tuple[float | None, ...]:
         """Return the percentiles of the durations in milliseconds, to within 2.5 %; None for each without durations.
@@ -75,18 +87,22 @@ class Window:
         Args:
             histogram: False leaves the histogram out, if nothing was decided from it.
         """
-        return {
+        kept: dict[str, Any] = {
             "total": self.total,
             "successes": self.successes,
             "timed": self.timed,
             "duration_sum_ms": self.duration_sum_ms,
             "histogram": list(self.histogram) if histogram else [],
         }
+        if self.given_up or self.timed_out:
+            kept |= {"given_up": list(self.given_up), "timed_out": self.timed_out}
+        return kept
 
     @classmethod
     def from_dict(cls, kept: Mapping[str, Any]) -> Self:
         """Return the window that `to_dict` wrote."""
-        return cls(**{**kept, "histogram": tuple(map(tuple, kept["histogram"]))})
+        histogram, given_up = (tuple(map(tuple, pairs)) for pairs in (kept["histogram"], kept.get("given_up", ())))
+        return cls(**{**kept, "histogram": histogram, "given_up": given_up})
 
     @property
     def failures(self) -> int:

@@ -30,6 +30,8 @@ class NewCheck:
 def reported_by(columns: Mapping[str, Any]) -> frozenset[EventKind]:
     """Return what a check reports without acting upon it, from its columns."""
     kinds = {EventKind.SLOWDOWN} if columns["performance_degradation"] else set()
+    if columns["silent_since"] is not None:
+        kinds.add(EventKind.SILENT)
     if columns["verdict"] == Verdict.EXTERNAL:
         kinds.add(EventKind.EXTERNAL)
     elif columns["verdict"] == Verdict.INSUFFICIENT_DATA and columns["regression_detected"]:

@@ -22,6 +22,7 @@ class EventKind(StrEnum):
     EXTERNAL = "external"
     UNPROVEN_DROP = "unproven_drop"
     CREEPING = "creeping"
+    SILENT = "silent"
     WATCHER_SILENT = "watcher_silent"
     WATCHER_BEHIND = "watcher_behind"
 

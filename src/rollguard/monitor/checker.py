@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from rollguard.errors import InvalidSetting, StoreUnavailable
-from rollguard.judge import MOST_OUTCOMES, PATTERN, Judgement, Outcome, Verdict, Window, as_float, judge
+from rollguard.judge import MOST_OUTCOMES, PATTERN, Hangs, Judgement, Outcome, Verdict, Window, as_float, judge
 from rollguard.model.check import NewCheck, reported_by
 from rollguard.model.event import Event, EventKind, Level
 from rollguard.model.session import Session
 from rollguard.monitor.confounders import confounders_of
-from rollguard.monitor.report import HealthReport
+from rollguard.monitor.report import HealthReport, in_flight_of
+from rollguard.monitor.silences import silences_of
 from rollguard.record import Recorder
 from rollguard.store import ExecutionStore
+
+_Judged = tuple[Judgement, Window]
+"""A judgement, and the baseline as it was counted, before calls that hung were added."""
 
 
 class Checker:
@@ -45,9 +49,15 @@ class Checker:
         self._recorder.flush(wait=False)
         self._store.executions.refresh_rollups()
         known = self._store.baselines.of(sessions, now)
+        in_flight = self._store.in_flight.all()
+        silent = silences_of(self._store, known, now) if scheduled else {}
         reports = [
-            HealthReport(session, judgement, until, now)
-            for session, judgement, until in self._judged(known, now, scheduled)
+            HealthReport(
+                *(session, judgement, until, now, counted),
+                in_flight_of(session, in_flight, until),
+                silent.get(session.session_id),
+            )
+            for session, (judgement, counted), until in self._judged(known, now, scheduled)
         ]
         active = [report for report in reports if report.session.active]
         self._store.sessions.record_checks(
@@ -75,13 +85,13 @@ class Checker:
 
     def _judged(
         self, sessions: Sequence[Session], now: datetime, scheduled: bool
-    ) -> list[tuple[Session, Judgement, datetime]]:
+    ) -> list[tuple[Session, _Judged, datetime]]:
         ends = [_end(session, now, session.window_end) for session in sessions]
         judged = self._judge_until(sessions, ends, scheduled)
         # A session that may be extended for too little data is judged by all executions since its deployment.
         longer = [
             number
-            for number, (session, judgement) in enumerate(zip(sessions, judged, strict=True))
+            for number, (session, (judgement, _counted)) in enumerate(zip(sessions, judged, strict=True))
             if session.rules.extend_until_sufficient
             and ends[number] == session.window_end
             and judgement.verdict is Verdict.INSUFFICIENT_DATA
@@ -90,21 +100,30 @@ class Checker:
             for number in longer:
                 ends[number] = _end(sessions[number], now, sessions[number].last_end)
             again = self._judge_until([sessions[n] for n in longer], [ends[n] for n in longer], scheduled)
-            for number, judgement in zip(longer, again, strict=True):
-                judged[number] = judgement
+            for number, result in zip(longer, again, strict=True):
+                judged[number] = result
         return list(zip(sessions, judged, ends, strict=True))
 
-    def _judge_until(self, sessions: Sequence[Session], ends: Sequence[datetime], scheduled: bool) -> list[Judgement]:
+    def _judge_until(self, sessions: Sequence[Session], ends: Sequence[datetime], scheduled: bool) -> list[_Judged]:
         asked = list(zip(sessions, ends, strict=True))
         windows = self._store.executions.windows_of(asked)
+        found = self._store.definitions.hangs_in(sessions, windows)
         return [
-            self._judge(session, until, baseline, current, scheduled)
-            for (session, until), (baseline, current) in zip(asked, windows, strict=True)
+            (self._judge(session, until, baseline, current, hangs, scheduled), baseline)
+            for (session, until), (baseline, current), hangs in zip(asked, windows, found, strict=True)
         ]
 
     def _judge(
-        self, session: Session, until: datetime, baseline: Window, current: Window, scheduled: bool
+        self,
+        session: Session,
+        until: datetime,
+        baseline: Window,
+        current: Window,
+        hangs: Hangs | None,
+        scheduled: bool,
     ) -> Judgement:
+        if hangs is not None:
+            baseline, current = hangs.add_to(baseline, current)
         return judge(
             baseline,
             current,
@@ -112,12 +131,13 @@ class Checker:
             scheduled=scheduled,
             left_out=session.left_out,
             earlier=session.earlier_versions,
-            outcomes=lambda: self._outcomes(session, until),
+            outcomes=lambda: self._outcomes(session, until, hangs),
             confounders=lambda: confounders_of(self._store, session, baseline, current, until),
+            hangs=hangs,
         )
 
-    def _outcomes(self, session: Session, until: datetime) -> list[Outcome]:
-        rows = self._store.executions.latest(session, until - PATTERN, until, MOST_OUTCOMES)
+    def _outcomes(self, session: Session, until: datetime, hangs: Hangs | None) -> list[Outcome]:
+        rows = self._store.executions.latest(session, until - PATTERN, until, MOST_OUTCOMES, hangs=hangs)
         return [Outcome(*row) for row in rows]
 
 
@@ -129,7 +149,7 @@ def _new_check(report: HealthReport, *, scheduled: bool) -> NewCheck:
 
 def _settled_baselines(active: Sequence[HealthReport], now: datetime) -> dict[int, Window]:
     return {
-        report.session.session_id: report.judgement.comparison.baseline
+        report.session.session_id: report.counted_baseline
         for report in active
         if _baseline_is_settled(report.session, report.judgement, now)
     }
@@ -146,6 +166,7 @@ _TITLES = {
     EventKind.SLOWDOWN: "version {version} is much slower than before",
     EventKind.EXTERNAL: "version {version} fails more than before, and so does something else: no rollback for now",
     EventKind.CREEPING: "version {version} is worse than an earlier one, to which each version since added a little",
+    EventKind.SILENT: "nobody calls it any more, since version {version} or before",
     EventKind.UNPROVEN_DROP: "version {version} may fail more than before: no evidence yet, so no rollback",
 }
 
@@ -163,17 +184,20 @@ def _event(kind: EventKind, report: HealthReport) -> Event:
         session.tool_name,
         session.session_id,
         f"{session.tool_name}: {title}",
-        _reasons(kind, report.judgement),
+        _reasons(kind, report),
         report.checked_at.isoformat(),
         details,
     )
 
 
-def _reasons(kind: EventKind, judgement: Judgement) -> tuple[str, ...]:
-    """Return the reasons of an event. Creeping comes first in its own, because it is not about the baseline."""
-    if kind is not EventKind.CREEPING or judgement.creeping is None:
-        return judgement.reasons
-    return tuple(dict.fromkeys((judgement.creeping.sentence, *judgement.reasons)))
+def _reasons(kind: EventKind, report: HealthReport) -> tuple[str, ...]:
+    """Return the reasons of an event; what is not about the baseline comes first in its own."""
+    reasons, creeping = report.judgement.reasons, report.judgement.creeping
+    if kind is EventKind.SILENT and report.silence is not None:
+        return (report.silence.sentence,)
+    if kind is EventKind.CREEPING and creeping is not None:
+        return tuple(dict.fromkeys((creeping.sentence, *reasons)))
+    return reasons
 
 
 def _end(session: Session, now: datetime, last: datetime) -> datetime:

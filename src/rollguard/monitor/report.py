@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 from rollguard.judge import Judgement, LeftOut, Verdict, Window, as_float, executions_needed
+from rollguard.judge.silence import Silence
+from rollguard.model.in_flight import CallInFlight
 from rollguard.model.session import Session
 
 PERCENTILES = (50, 95, 99)
@@ -26,12 +29,18 @@ class HealthReport:
         judgement: the decision and its inputs.
         until: the end of the current window.
         checked_at: the moment of the check.
+        counted_baseline: the baseline as it was counted, before calls that hung were added.
+        in_flight: calls of the version that began and have not ended.
+        silence: that nobody calls the tool any more, if a scheduled check found so.
     """
 
     session: Session
     judgement: Judgement
     until: datetime
     checked_at: datetime
+    counted_baseline: Window
+    in_flight: tuple[CallInFlight, ...] = ()
+    silence: Silence | None = None
 
     @property
     def needs_rollback(self) -> bool:
@@ -92,6 +101,9 @@ class HealthReport:
                 "required": evidence.required,
                 "present": evidence.present,
             },
+            "hangs": None if judgement.hangs is None else judgement.hangs.to_dict(),
+            "in_flight": [call.to_dict() for call in self.in_flight],
+            "silence": None if self.silence is None else self.silence.to_dict(),
             "decision": rules.decision,
             "trigger": None if judgement.trigger is None else judgement.trigger.name,
             "explanations": [] if around is None else [w.sentence for w in around.considered if w.is_affected],
@@ -120,8 +132,20 @@ class HealthReport:
             verdict=str(judgement.verdict),
             reasons=list(judgement.reasons),
             record=judgement.record(),
+            silent_since=None if self.silence is None else self.silence.since,
         )
         return row
+
+
+def in_flight_of(session: Session, calls: Sequence[CallInFlight], until: datetime) -> tuple[CallInFlight, ...]:
+    """Return the calls that a session is about, among all that have not ended."""
+    return tuple(
+        call
+        for call in calls
+        if call.tool_name == session.tool_name
+        and call.version_number in (session.version_number, None)
+        and session.deployment_time <= call.began_at <= until
+    )
 
 
 def failed_check_row(session: Session, error: Exception, now: datetime) -> dict[str, Any]:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import CoroutineType
 from typing import Any
 
+from rollguard.judge import CONTROL_FLOW, GIVEN_UP, TIMED_OUT, WITHDRAWN
 from rollguard.model.log import logger_of
 from rollguard.record import Recorder, current_tags, request_id
+from rollguard.record.endings import ends_with_its_process, is_one_of, was_given_up
+from rollguard.record.in_flight import Flight
 from rollguard.record.kept import KEPT, Kept
+from rollguard.record.streams import is_stream, recorded_stream
 from rollguard.sandbox.tool_file import describe
 
 logger = logger_of(__name__)
@@ -29,6 +33,8 @@ class Subject:
         judges: each returns whether a returned result is a failure.
         is_async: whether it is declared async.
         kept: which of its parameters are recorded, and whether its results are.
+        timeout_seconds: a call that runs longer is a failure; None sets no limit.
+        plain: whether a call that returns None is a success, whatever it took.
     """
 
     name: str
@@ -36,44 +42,107 @@ class Subject:
     judges: tuple[IsFailure, ...] = ()
     is_async: bool = False
     kept: Kept = KEPT
+    timeout_seconds: float | None = None
+    plain: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "plain", not self.judges and self.timeout_seconds is None)
 
 
 class Call:
-    """One call under way: its parameters, start, version and request."""
+    """One call under way: its parameters, start, version and request. It ends once."""
 
     __slots__ = ("_began", "_clock", "_given", "_recorder", "_request", "_tags", "_version", "subject")
 
     def __init__(self, recorder: Recorder, subject: Subject, version: int | None, given: str | None) -> None:
         self._recorder, self.subject, self._version, self._given = recorder, subject, version, given
         self._request, self._tags = request_id(), current_tags()
-        self.begin()
+        self._began, self._clock = time.time(), time.perf_counter()
+
+    @classmethod
+    def of(cls, recorder: Recorder, clock: float, flight: Flight) -> Call:
+        """Return the call that began at `clock`."""
+        call = cls.__new__(cls)
+        call._recorder, call._clock = recorder, clock
+        call.subject, call._version, call._began, call._given, call._request, call._tags = flight
+        return call
 
     def begin(self) -> None:
         """Start the call now."""
         self._began, self._clock = time.time(), time.perf_counter()
+        self.fly()
 
-    def began_at(self, began: float, clock: float) -> None:
-        """Set when the call started: in seconds since 1970, and on the clock that measures durations."""
-        self._began, self._clock = began, clock
+    def fly(self) -> None:
+        """Let the call be known as one that has not ended."""
+        flight = (self.subject, self._version, self._began, self._given, self._request, self._tags)
+        self._recorder.running[self._clock] = flight
+        self._recorder.began()
 
-    def returned(self, result: Any, duration_ms: float | None = None) -> None:
-        """Record that the tool returned `result`, now or after `duration_ms`."""
-        if duration_ms is None:
-            duration_ms = (time.perf_counter() - self._clock) * 1000.0
+    def land(self) -> bool:
+        """Take the call out of those in flight. Return False if it outlived its limit and is recorded by now."""
+        if self._recorder.running.pop(self._clock, None) is not None:
+            return True
+        return not self._recorder.in_flight.ended_overdue(self._clock)
+
+    def elapsed_ms(self) -> float:
+        """Return how long the call has run, in milliseconds."""
+        return (time.perf_counter() - self._clock) * 1000.0
+
+    def returned(self, result: Any, duration_ms: float | None = None, *, keep: bool = True) -> None:
+        """Record that the tool returned `result`, now or after `duration_ms`.
+
+        Args:
+            keep: False neither judges nor stores the result, such as that of a stream.
+        """
+        duration_ms = self.elapsed_ms() if duration_ms is None else duration_ms
+        if not self.land():
+            return
         name, judges, recorder, keeps = self.subject.name, self.subject.judges, self._recorder, self.subject.kept.result
-        failure = failure_in(name, judges, recorder, result, kept=keeps) if judges else None
+        failure = failure_in(name, judges, recorder, result, kept=keeps) if judges and keep else None
         if failure is not None:
             failure = recorder.error_text(failure, self._given)
-        kept = None if result is None or not keeps else recorder.encoded(name, "result", result)
-        self._note(duration_ms, failure, None if failure is None else "ReturnedFailure", kept)
+        error_type = None if failure is None else "ReturnedFailure"
+        if failure is None and self._outlived(duration_ms):
+            failure, error_type = self._over_limit(f"it returned after {duration_ms / 1000.0:.3g} s"), TIMED_OUT
+        kept = recorder.encoded(name, "result", result) if keep and keeps and result is not None else None
+        self._note(duration_ms, failure, error_type, kept)
 
     def failed(self, error: BaseException, duration_ms: float | None = None) -> None:
-        """Record that the tool raised `error`, now or after `duration_ms`."""
-        if duration_ms is None:
-            duration_ms = (time.perf_counter() - self._clock) * 1000.0
-        self._note(duration_ms, self._recorder.error_text(error, self._given), type(error).__name__, None)
+        """Record that the tool raised `error`, now or after `duration_ms`: the one place that tells how it ended."""
+        duration_ms = self.elapsed_ms() if duration_ms is None else duration_ms
+        if not self.land():
+            return
+        kind, says = type(error).__name__, self._recorder.error_text(error, self._given)
+        if is_one_of(error, self._recorder.control_flow):
+            self._note(duration_ms, f"{kind}: {says}", CONTROL_FLOW, None)
+        elif isinstance(error, Exception | SystemExit):
+            self._note(duration_ms, says, kind, None)
+        elif was_given_up(error):
+            self._given_up(error, duration_ms)
+        elif isinstance(error, asyncio.CancelledError):  # something inside the tool was cancelled, not the call
+            self._note(duration_ms, says, kind, None)
 
-    def _note(self, duration_ms: float, error: str | None, error_type: str | None, result: str | None) -> None:
+    def _given_up(self, error: BaseException, duration_ms: float) -> None:
+        if ends_with_its_process():
+            return
+        after = f"after {duration_ms / 1000.0:.3g} s"
+        if not self._recorder.parents.first(self.subject.name, error, time.monotonic()):
+            self._note(duration_ms, f"cancelled {after} together with another call", WITHDRAWN, None)
+        elif self._outlived(duration_ms):
+            self._note(duration_ms, self._over_limit(f"its caller gave up {after}"), TIMED_OUT, None)
+        elif self.subject.timeout_seconds is None:
+            self._note(duration_ms, f"its caller gave up {after}", GIVEN_UP, None)
+        else:
+            self._note(duration_ms, f"its caller gave up {after}, within timeout_seconds", WITHDRAWN, None)
+
+    def _outlived(self, duration_ms: float) -> bool:
+        limit = self.subject.timeout_seconds
+        return limit is not None and duration_ms > limit * 1000.0
+
+    def _over_limit(self, says: str) -> str:
+        return f"{says}; timeout_seconds is {self.subject.timeout_seconds:g}"
+
+    def _note(self, duration_ms: float | None, error: str | None, error_type: str | None, result: str | None) -> None:
         self._recorder.note(
             (
                 self.subject.name,
@@ -109,39 +178,47 @@ def run(
         version: the version that runs, if it is known.
         given: the encoded parameters to store. They are encoded before the call, which may change them.
         args: positional arguments.
-        parameters: keyword arguments.
+        parameters: keyword arguments, of this call alone.
         finish: called with a coroutine that the subject returned, before it runs.
     """
+    running, request, tags = recorder.running, request_id(), current_tags()
     began, clock = time.time(), time.perf_counter()
+    running[clock] = flight = (subject, version, began, given, request, tags)
+    if recorder.resting:
+        recorder.began()
     try:
         result = subject.invoke(*args, **parameters)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         duration_ms = (time.perf_counter() - clock) * 1000.0
-        call = Call(recorder, subject, version, given)
-        call.began_at(began, clock)
-        call.failed(error, duration_ms)
+        Call.of(recorder, clock, flight).failed(error, duration_ms)
         raise
     duration_ms = (time.perf_counter() - clock) * 1000.0
-    if result is None and not subject.judges:
-        made_for, tags = request_id(), current_tags()
-        recorder.note((subject.name, True, duration_ms, None, None, given, None, began, version, None, made_for, tags))
+    if result is None and subject.plain:
+        running.pop(clock, None)  # without a limit, nobody else takes it out
+        recorder.note((subject.name, True, duration_ms, None, None, given, None, began, version, None, request, tags))
         return None
-    call = Call(recorder, subject, version, given)
-    call.began_at(began, clock)
+    call = Call.of(recorder, clock, flight)
     if isinstance(result, CoroutineType):
+        call.land()  # it runs when it is awaited
         return finish(call, result)
+    if is_stream(result):
+        call.land()
+        return recorded_stream(call, result)
     call.returned(result, duration_ms)
     return result
 
 
 async def awaited(call: Call, coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Await the coroutine of a call and record its result. A cancelled call is neither success nor failure."""
+    """Await the coroutine of a call and record how it ended."""
     call.begin()
     try:
         result = await coroutine
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         call.failed(error)
         raise
+    if is_stream(result):
+        call.land()
+        return recorded_stream(call, result)
     call.returned(result)
     return result
 

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import math
 import os
 import stat
 import threading
@@ -34,6 +35,7 @@ _SLOT, _SLOTS = 2048, 256  # bytes of a mark, and calls of a process that are ma
 _FREE = b"\n"
 _ALWAYS = 1_000  # calls of a version in a process that are marked in any case
 _QUICK = 1e-3  # seconds; calls of a tool that takes less on average are marked no more: a mark takes microseconds
+_RIGHT_AFTER = 0.1  # seconds from the start of a call to its mark, at most
 _ERROR = "the process that ran this call ended during it: it was killed, ran out of memory, or the tool ended it"
 
 
@@ -121,6 +123,20 @@ class CallMarks:
             if file.write(slot, _FREE):
                 file.free.append(slot)
 
+    def settle(self, tool_name: str, began: float) -> None:
+        """Free the mark of a call that is recorded already, so that it does not count again if its process ends.
+
+        Args:
+            began: when the call began, in seconds since 1970; its mark was made right after that.
+        """
+        file = self._file
+        if file is None:
+            return
+        marks = [(moment - began, slot) for slot, name, moment in file.marks() if name == tool_name]
+        later, slot = min(((after, slot) for after, slot in marks if after >= 0), default=(math.inf, 0))
+        if later < _RIGHT_AFTER:
+            file.write(slot, _FREE)
+
     def collect(self, deliver: Callable[[list[Execution]], object]) -> int:
         """Record the calls in flight of processes that are gone, each once, and remove their files.
 
@@ -198,6 +214,16 @@ class _File:
         except OSError:
             pass
         return False
+
+    def marks(self) -> Iterator[tuple[int, str, float]]:
+        """Yield (slot, tool name, start) of each call that is marked now."""
+        with contextlib.suppress(OSError):
+            content = os.pread(self.descriptor, _SLOT * _SLOTS, 0)
+            for slot in range(1, len(content) // _SLOT + 1):
+                line = content[slot * _SLOT : (slot + 1) * _SLOT].partition(b"\n")[0].strip(b"\0")
+                with contextlib.suppress(ValueError, TypeError):
+                    began, tool_name, _version, _request = json.loads(line)
+                    yield slot, tool_name, began
 
     def close(self) -> None:
         if self.descriptor != -1:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # a file that only marks its tool does not wait for a databas
 F = TypeVar("F", bound=Callable[..., Any])
 
 _MARK = "__rollguard_tool__"
+LONGEST_TIMEOUT = 604_800  # seconds: a week
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Mark:
         description: what the tool does.
         recorded: the original function, if the marked one records its own calls.
         record, skip, record_result: what of a call is recorded.
+        timeout_seconds: a call that runs longer counts as failed.
     """
 
     is_failure: IsFailure | None = None
@@ -37,6 +39,7 @@ class Mark:
     record: tuple[str, ...] | None = None
     skip: tuple[str, ...] = ()
     record_result: bool = True
+    timeout_seconds: float | None = None
 
 
 @overload
@@ -46,6 +49,7 @@ def tool(
     *,
     is_failure: IsFailure | None = None,
     description: str | None = None,
+    timeout_seconds: float | None = None,
     store: ExecutionStore | None = None,
     recorder: Recorder | None = None,
     name: str | None = None,
@@ -60,6 +64,7 @@ def tool(
     *,
     is_failure: IsFailure | None = None,
     description: str | None = None,
+    timeout_seconds: float | None = None,
     store: ExecutionStore | None = None,
     recorder: Recorder | None = None,
     name: str | None = None,
@@ -78,6 +83,7 @@ def tool(
         is_failure: called with the tool's result; True counts the call as failed. For tools that return an error
             instead of raising it. It may be a `FailureRule`.
         description: what the tool does, if its docstring does not say it.
+        timeout_seconds: a call that runs longer counts as failed, also one that never ends. It is not ended.
         store: where its calls are recorded.
         recorder: records its calls, instead of `store`: `registry.recorder`, or one with other options.
         name: the tool name under which its calls are recorded; by default the function's name.
@@ -97,6 +103,9 @@ def tool(
     if store is None and recorder is None and (name is not None or version is not None):
         raise InvalidInput("@tool records nothing without a store, so name and version mean nothing; give store=...")
 
+    if timeout_seconds is not None:
+        checked_timeout(timeout_seconds)
+
     def mark(marked: F) -> F:
         records = recorder
         kept: dict[str, Any] = {
@@ -109,17 +118,24 @@ def tool(
 
             records = recorder_of(store)
         if records is None:
-            setattr(marked, _MARK, Mark(is_failure, description, **kept))
+            setattr(marked, _MARK, Mark(is_failure, description, timeout_seconds=timeout_seconds, **kept))
             return marked
         from rollguard.record.instrument import self_recording
 
         judges = () if is_failure is None else (is_failure,)
-        own = Mark(is_failure, description, recorded=marked, **kept)
+        own = Mark(is_failure, description, recorded=marked, timeout_seconds=timeout_seconds, **kept)
         made = self_recording(marked, records, name=name, version=version, judges=judges, mark=own)
         setattr(made, _MARK, own)
         return made
 
     return mark if function is None else mark(function)
+
+
+def checked_timeout(seconds: object, name: str = "timeout_seconds") -> float:
+    """Return a time limit in seconds, or raise `InvalidInput`."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= LONGEST_TIMEOUT:
+        raise InvalidInput(f"{name}: {seconds!r} is not a number of seconds above 0 and at most {LONGEST_TIMEOUT:,}")
+    return float(seconds)
 
 
 def _names(key: str, names: Iterable[str], marked: Callable[..., Any]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from rollguard.errors import NotARollguardStore, StoreError, StoreUnavailable
 from rollguard.model.execution import Execution
 from rollguard.model.log import logger_of
+from rollguard.record.definitions import Definitions
 from rollguard.record.fork_safety import renew_after_fork
 from rollguard.record.spool import Spool
 from rollguard.store import ExecutionStore
@@ -28,14 +29,22 @@ class Delivery:
     Args:
         store: where executions are stored.
         spool: where they wait.
+        definitions: notes by which definition of failure they were counted, before they are stored.
         retry_after: seconds before an unreachable database is tried again, so that nobody waits for it.
         durable: whether stored rows survive a loss of power too (SQLite; PostgreSQL's server decides).
     """
 
     def __init__(
-        self, store: ExecutionStore, spool: Spool, *, retry_after: float = RETRY_AFTER, durable: bool = False
+        self,
+        store: ExecutionStore,
+        spool: Spool,
+        definitions: Definitions,
+        *,
+        retry_after: float = RETRY_AFTER,
+        durable: bool = False,
     ) -> None:
         self._store = store
+        self._definitions = definitions
         self._durable = durable
         self.spool = spool
         self.refused = Spool(refused_beside(spool.path), fsync=spool.fsync, access=spool.access)
@@ -121,6 +130,7 @@ class Delivery:
     def _write(self, rows: list[Execution]) -> None:
         """Write rows together or, if one of them is refused, each on its own."""
         try:
+            self._definitions.note(rows)
             self._store.executions.write(rows, durable=self._durable)
         except _AWAY:
             raise

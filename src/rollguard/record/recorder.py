@@ -7,16 +7,21 @@ import multiprocessing.util
 import os
 import threading
 import time
+import uuid
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
-from rollguard.errors import InvalidInput
+from rollguard.errors import InvalidInput, StoreError
 from rollguard.model.execution import Execution
+from rollguard.model.in_flight import CallInFlight
 from rollguard.model.log import EXITS, logger_of
+from rollguard.record.definitions import Definitions
 from rollguard.record.delivery import RETRY_AFTER, Delivery
+from rollguard.record.endings import CONTROL_FLOW, Parents, checked_paths
+from rollguard.record.in_flight import InFlight, outlived
 from rollguard.record.kept import Kept
 from rollguard.record.spool import Spool
 from rollguard.record.unwatched import Unwatched
@@ -60,6 +65,14 @@ class Recorder:
         buffer_size: notes that wait at most; further ones go to the spool.
         retry_after: seconds before an unreachable database is tried again.
         unwatched: logs that nobody watches; asked by the thread, or by callers if `durable`.
+        control_flow: import paths of exceptions by which tools steer their framework. A call that raises one of them is
+            recorded as neither success nor failure.
+
+    Attributes:
+        in_flight: the calls that began and have not ended.
+        parents: whose cancellations were counted.
+        resting: whether the thread waits, so that somebody has to wake it.
+        settle: called with the tool and the start of each call that is recorded before its end.
     """
 
     def __init__(
@@ -73,16 +86,21 @@ class Recorder:
         buffer_size: int = 50_000,
         retry_after: float = RETRY_AFTER,
         unwatched: Unwatched | None = None,
+        control_flow: Sequence[str] = CONTROL_FLOW,
     ) -> None:
         self._store, self._quick = store, store.executions.quick
-        self._delivery = Delivery(store, spool, retry_after=retry_after, durable=durable)
+        self._definitions = Definitions(store)
+        self._delivery = Delivery(store, spool, self._definitions, retry_after=retry_after, durable=durable)
         self._through = durable  # also at the end of the process, when nothing empties the buffer any more
         self._flush_interval = flush_interval
         self._batch_size = batch_size
         self._buffer_size = buffer_size
         self._retry_after = max(retry_after, _CHECK_BATCH_EVERY)
         self._unwatched = Unwatched(store) if unwatched is None else unwatched
+        self.parents = Parents()
+        self.settle: Callable[[str, float], None] = lambda _name, _began: None
         self._begin_anew()
+        self.control_flow = checked_paths(control_flow)
         if not durable:
             store.database.before_reading(self.empty)
             _finish_at_exit(self)
@@ -121,7 +139,7 @@ class Recorder:
             self._delivery.keep(self._rows([note]))
             return
         buffer.append(note)
-        if self._resting:
+        if self.resting:
             self._wake()
 
     def deliver(self, rows: list[Execution]) -> None:
@@ -141,7 +159,7 @@ class Recorder:
 
     def _write_through(self, rows: list[Execution]) -> None:
         self._delivery.deliver(rows)
-        if self._delivery.away and self._resting and not self._over.is_set():
+        if self._delivery.away and self.resting and not self._over.is_set():
             self._wake()  # the thread tries again until the database is back
 
     def encoded(self, tool_name: str, what: str, value: Any) -> str | None:
@@ -165,6 +183,40 @@ class Recorder:
         encoded = self.encoded(tool_name, "result", result) if kept else None
         text = "null" if result is None else "a result that counts as a failure" if encoded is None else encoded
         return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+    # --- calls that have not ended ---------------------------------------------------------------------------------
+
+    def define(self, tool_name: str, timeout_seconds: float | None) -> None:
+        """Remember the time limit of a tool's calls, which is a part of what counts as its failure."""
+        self._definitions.define(tool_name, timeout_seconds)
+
+    def began(self) -> None:
+        """Look after a call that began: it may not end."""
+        if self.resting and not self._over.is_set():
+            self._wake()
+
+    def calls_in_flight(self, *, clock: float | None = None) -> list[CallInFlight]:
+        """Return the calls of this recorder that began and have not ended, the oldest first."""
+        return self.in_flight.shown(time.perf_counter() if clock is None else clock)
+
+    def check_in_flight(self, *, clock: float | None = None) -> None:
+        """Record the calls that outlived their time limit, and publish the long ones. Raise nothing.
+
+        Args:
+            clock: the present moment on the clock of durations; by default the clock's.
+        """
+        now = time.perf_counter() if clock is None else clock
+        for started, flight in self.in_flight.take_overdue(now):
+            self.settle(flight[0].name, flight[2])
+            self.note(outlived(started, flight, now))
+        published = self.in_flight.to_publish(now)
+        if published is None:
+            return
+        try:
+            self._store.in_flight.publish(self._process, published)
+        except StoreError as error:
+            logger.debug("calls in flight are not published: %s", error)
+            self.in_flight.publish_again(now)
 
     # --- storing ---------------------------------------------------------------------------------------------------
 
@@ -231,12 +283,15 @@ class Recorder:
         self._emptying = _Owned()
         self._work = threading.Event()
         self._over = threading.Event()  # the thread is to end
-        self._resting = True
+        self.resting = True
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
+        self._process = uuid.uuid4().hex
+        self.in_flight = InFlight()
+        self.running = self.in_flight.calls  # a part of every call: one look-up less
 
     def _wake(self) -> None:
-        self._resting = False
+        self.resting = False
         self._unwatched.resume()
         if self._thread is None:
             self._start()
@@ -257,7 +312,7 @@ class Recorder:
             else:
                 _finish_as_child(self)
                 return
-        self._resting = True
+        self.resting = True
         self.empty()
 
     def _thread_ended(self) -> None:
@@ -271,7 +326,7 @@ class Recorder:
     def _rest(self) -> threading.Event:
         """Prepare the thread to wait for notes. A note that arrives at this moment wakes it at once."""
         self._work.clear()
-        self._resting = True
+        self.resting = True
         if self._buffer or self._over.is_set():
             self._wake()
         return self._work
@@ -339,16 +394,18 @@ def _store_next(ours: weakref.ref[Recorder], over: threading.Event) -> None:
     recorder = ours()
     if recorder is None:
         return
-    work, interval, spool, retry_after = (
+    work, interval, spool, retry_after, due = (
         recorder._rest(),
         recorder._flush_interval,
         recorder.spool,
         recorder._retry_after,
+        recorder.in_flight.next_due(time.perf_counter()),
     )
     del recorder
-    if work.wait(retry_after if spool.pending else _CHECK_SPOOL_EVERY):
+    if work.wait(min(retry_after if spool.pending else _CHECK_SPOOL_EVERY, due)):
         _gather(ours, interval, over)
     if not over.is_set() and (recorder := ours()) is not None:
+        recorder.check_in_flight()
         recorder.empty()
         recorder._delivery.try_again()
         recorder._unwatched.check()
@@ -361,6 +418,7 @@ def _gather(ours: weakref.ref[Recorder], interval: float, over: threading.Event)
         recorder = ours()
         if recorder is None or len(recorder._buffer) >= recorder._batch_size:
             return
+        recorder.check_in_flight()
         del recorder
         over.wait(min(left, _CHECK_BATCH_EVERY))
 

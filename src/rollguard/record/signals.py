@@ -8,6 +8,7 @@ import threading
 from types import FrameType
 
 from rollguard.record.call_marks import remove_all
+from rollguard.record.endings import process_is_ending
 from rollguard.record.recorder import finish_all
 
 
@@ -31,6 +32,8 @@ def install_signal_handlers() -> bool:
 
 def _end(number: int, _frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)
+
+    process_is_ending()
 
     def finish() -> None:
         remove_all()

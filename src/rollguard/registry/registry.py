@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import CoroutineType
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from rollguard.compat import Change
 from rollguard.model.file_access import FileAccess
 from rollguard.model.given import checked_kind, checked_mapping
+from rollguard.model.in_flight import CallInFlight
 from rollguard.model.version import Version
 from rollguard.record import Recorder, Spool
 from rollguard.record.call import (
@@ -27,6 +28,8 @@ from rollguard.record.call import (
     run_in_thread,
 )
 from rollguard.record.call_marks import CallMarks
+from rollguard.record.endings import CONTROL_FLOW
+from rollguard.record.streams import is_stream, recorded_stream
 from rollguard.registry.deploy.actuators import Actuator
 from rollguard.registry.deploy.compat_check import changes_of
 from rollguard.registry.deploy.deployer import Code, Deployer, bytes_of
@@ -59,6 +62,8 @@ class ToolRegistry(Upkeep):
         path: the folder; created if it does not exist.
         store: holds versions and executions.
         failure_rules: for a tool's name, which returned results count as failures.
+        timeouts: for a tool's name, the seconds after which its calls count as failed, instead of what `@tool` says.
+        control_flow: exceptions that are neither success nor failure; see `Recorder`.
         spool: where executions wait while the database is away; by default a file in the folder.
         durable: True writes every execution to the disk before its call returns.
         spool_fsync: whether executions in the spool are on the disk before the call continues; see `Spool`.
@@ -86,6 +91,8 @@ class ToolRegistry(Upkeep):
         store: ExecutionStore,
         *,
         failure_rules: Mapping[str, IsFailure] | None = None,
+        timeouts: Mapping[str, float] | None = None,
+        control_flow: Sequence[str] = CONTROL_FLOW,
         spool: Spool | None = None,
         durable: bool = False,
         spool_fsync: bool = True,
@@ -108,10 +115,12 @@ class ToolRegistry(Upkeep):
             durable=durable,
             flush_interval=flush_interval,
             buffer_size=buffer_size,
+            control_flow=control_flow,
         )
         self._failure_rules = checked_mapping("failure_rules", failure_rules)
         self.remote = remote = Remote(store, checked_mapping("actuators", actuators))
         self._marks = marks = CallMarks(self.folder.path / ".rollguard" / "calls", file_access)
+        self.recorder.settle = marks.settle
         checks = LoadChecks(self.folder.path, writes=adopt, access=file_access)
         origins = Origins(
             self.folder,
@@ -124,11 +133,13 @@ class ToolRegistry(Upkeep):
             self.folder,
             store,
             self._failure_rules,
+            timeouts,
             check_every=check_every,
             clock=clock,
             checks=checks,
             marks=marks,
             origins=origins,
+            define=self.recorder.define,
         )
         self._file_swap, admission = FileSwap(self.folder, store, self._live_tools), self._live_tools.admission
         self._replica: Replica | None = None
@@ -211,6 +222,8 @@ class ToolRegistry(Upkeep):
     def call(self, tool_name: str, /, **parameters: Any) -> Any:
         """Run the live version of a tool, record the execution, and return the tool's result.
 
+        What a tool streams, as a generator or an async iterator, is recorded when the stream ends.
+
         An async tool runs in an event loop of its own.
 
         Raises:
@@ -229,9 +242,10 @@ class ToolRegistry(Upkeep):
     async def acall(self, tool_name: str, /, **parameters: Any) -> Any:
         """Call a tool from async code: an async tool is awaited, any other runs in a thread. Same errors as `call`.
 
-        A cancelled call is neither a success nor a failure of the tool, so it is not recorded.
+        A call that is cancelled is recorded as given up by its caller: see docs/recording.md.
         """
         call = await asyncio.to_thread(self._begin, tool_name, parameters)
+        call.begin()
         try:
             subject = call.subject
             if subject.is_async:
@@ -243,9 +257,15 @@ class ToolRegistry(Upkeep):
                 if isinstance(result, CoroutineType):
                     result = await result
         except (Exception, SystemExit) as error:
-            await asyncio.to_thread(call.failed, error)
+            await asyncio.to_thread(call.failed, error, call.elapsed_ms())
             raise
-        await asyncio.to_thread(call.returned, result)
+        except BaseException as error:  # in this thread: what is cancelled cannot wait for another one
+            call.failed(error)
+            raise
+        if is_stream(result):
+            call.land()
+            return recorded_stream(call, result)
+        await asyncio.to_thread(call.returned, result, call.elapsed_ms())
         return result
 
     def _begin(self, tool_name: str, parameters: dict[str, Any]) -> Call:
@@ -375,6 +395,13 @@ class ToolRegistry(Upkeep):
         """
         request = DeploymentRequest(restored_by, reason, force=force)
         self._deployer.go_live(self.store.versions.get(checked_file_name(tool_name), version_number), request)
+
+    def calls_in_flight(self) -> list[CallInFlight]:
+        """Return the calls of this process that began and have not ended, the oldest first.
+
+        `store.in_flight.all()` returns those of all processes that run for some seconds.
+        """
+        return self.recorder.calls_in_flight()
 
     # --- the end ---------------------------------------------------------------------------------------------------
 

@@ -28,9 +28,13 @@ def verify_all(store: ExecutionStore, now: datetime) -> list[tuple[int, bool | N
     waiting = [replace(unverified, session=session) for unverified, session in zip(waiting, known, strict=True)]
     ends = [min(now, unverified.until) for unverified in waiting]
     windows = store.executions.windows_after(list(zip(waiting, ends, strict=True)))
+    found = store.definitions.hangs_in([unverified.session for unverified in waiting], windows)
     ended: list[tuple[int, bool | None]] = []
-    for unverified, (baseline, restored) in zip(waiting, windows, strict=True):
-        judgement = judge(baseline, restored, unverified.session.rules, left_out=unverified.session.left_out)
+    for unverified, counted, hangs in zip(waiting, windows, found, strict=True):
+        baseline, restored = counted if hangs is None else hangs.add_to(*counted)
+        judgement = judge(
+            baseline, restored, unverified.session.rules, left_out=unverified.session.left_out, hangs=hangs
+        )
         recovered, note = _outcome(unverified, judgement, now)
         if note is not None and _record(store, unverified, recovered, note, now):
             ended.append((unverified.rollback.rollback_id, recovered))

@@ -16,6 +16,7 @@ from rollguard.model.redaction import DEFAULT, Redaction
 from rollguard.store.database.change_feed import Arrivals, arrivals_in
 from rollguard.store.database.engine import Database
 from rollguard.store.executions.executions import Executions
+from rollguard.store.executions.hangs import FailureDefinitions, Flights
 from rollguard.store.executions.listing import Listing
 from rollguard.store.executions.payloads import Payloads, Redact
 from rollguard.store.monitoring.baselines import Baselines
@@ -25,6 +26,7 @@ from rollguard.store.outbox import Outbox
 from rollguard.store.retention.retention import Retention, Tidied
 from rollguard.store.rollbacks.actuator_leases import Actuations
 from rollguard.store.rollbacks.rollbacks import Rollbacks
+from rollguard.store.rollups.last_calls import LastCalls
 from rollguard.store.rollups.refresh import refresh_if_due
 from rollguard.store.schema.migrate import check_replaced, migrate
 from rollguard.store.versions.edits import Edits
@@ -91,6 +93,9 @@ class ExecutionStore:
         self.database.check_replaced = lambda thorough: check_replaced(url, busy_timeout, thorough=thorough)
         self.executions = Executions(self.database, Payloads(store_payloads, payload_limit, redact, redaction))
         self.listing = Listing(self.database)
+        self.last_calls = LastCalls(self.database)
+        self.in_flight = Flights(self.database)
+        self.definitions = FailureDefinitions(self.database)
         self.versions = Versions(self.database)
         self.edits = Edits(self.database)
         self.pointers = Pointers(self.database)

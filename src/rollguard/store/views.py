@@ -11,7 +11,7 @@ from rollguard.store.database.types import UTCDateTime
 
 _TIMES = (
     *("deployment_time", "monitoring_started_at", "latest_check_at", "checked_at"),
-    *("created_at", "first_deployed_at", "last_deployed_at", "current_since"),
+    *("created_at", "first_deployed_at", "last_deployed_at", "current_since", "silent_since"),
 )
 _FLAGS = ("regression_detected", "performance_degradation", "needs_rollback", "is_live", "was_rolled_back")
 
@@ -38,6 +38,15 @@ class Reports:
     def deployment_stability(self) -> list[dict[str, Any]]:
         """Return every tool's deployments and how many were rolled back, the highest rollback rate first."""
         return self._rows("SELECT * FROM deployment_stability ORDER BY rollback_rate DESC, tool_name")
+
+    def silent(self) -> list[dict[str, Any]]:
+        """Return the tools that nobody calls any more, as the latest checks of the active sessions found."""
+        return self._rows(
+            "SELECT m.session_id, m.tool_name, c.silent_since FROM deployment_monitoring m "
+            "JOIN deployment_health_checks c ON c.check_id = (SELECT x.check_id FROM deployment_health_checks x "
+            "WHERE x.session_id = m.session_id ORDER BY x.checked_at DESC, x.check_id DESC LIMIT 1) "
+            "WHERE m.status = 'active' AND c.silent_since IS NOT NULL ORDER BY c.silent_since, m.session_id"
+        )
 
     def version_history(self, tool_name: str, version_number: int | None = None) -> list[dict[str, Any]]:
         """Return the tool's versions with what became of each, newest first; with a number only that version."""

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from rollguard.app import Rollguard
+    from rollguard.model.in_flight import CallInFlight
 
 _COLUMNS = ("Session>", "Tool~", "Version>", "Watched>", "Drop>", "Verdict", "Checked>")
+
+_IN_FLIGHT = ("Running~", "Version>", "For>", "Where~")
 
 
 def status(
@@ -30,7 +33,7 @@ def status(
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Show the monitored deployments, each with its latest check, and who watches them."""
+    """Show the monitored deployments, each with its latest check, calls that do not end, and who watches."""
     if watch and as_json:
         raise typer.BadParameter("--watch is for people; for programs, call 'rollguard status --json' repeatedly")
     with opened(config, adopt=False) as guard:
@@ -38,7 +41,9 @@ def status(
             who = watching.as_json(guard.store.watchers.watching(), watching.interval_of(guard))
             creeping = guard.store.sessions.creeping()
             rows = [row | {"creeping": creeping.get(row["session_id"])} for row in _rows(guard)]
-            output.emit_json({**who, "sessions": rows})
+            reports, running = guard.store.reports, [call.to_dict() for call in guard.store.in_flight.all()]
+            sessions = {"sessions": rows, "silent": reports.silent(), "in_flight": running}
+            output.emit_json({**who, **sessions})
         elif watch:
             _refresh(guard, interval)
         else:
@@ -85,6 +90,12 @@ def _now(guard: Rollguard) -> RenderableType:
         names = {row["session_id"]: row["tool_name"] for row in rows}
         for number, text in guard.store.sessions.creeping().items():
             parts += ["", output.cell(f"{names[number]}: {text}")] if number in names else []
+    for silent in guard.store.reports.silent():
+        says = f"{silent['tool_name']}: nobody calls it any more; the last call was {ago(silent['silent_since'], now)}."
+        parts += ["", output.cell(says)]
+    running = guard.store.in_flight.all()
+    if running:
+        parts += ["", output.table(_IN_FLIGHT, [_running(call, now) for call in running])]
     who = watching.shown(guard.store.watchers.watching(), watching.interval_of(guard), now)
     return Group(*parts, *([] if who is None else ["", who]))
 
@@ -99,6 +110,12 @@ def _row(row: dict[str, Any], now: datetime) -> tuple[object, ...]:
         row["latest_verdict"] or "not checked yet",
         NOTHING if row["latest_check_at"] is None else ago(row["latest_check_at"], now),
     )
+
+
+def _running(call: CallInFlight, now: datetime) -> tuple[object, ...]:
+    place = f"{call.host}, process {call.pid}" + (", gone?" if call.lost else "")
+    version = NOTHING if call.version_number is None else call.version_number
+    return (call.tool_name, version, duration(max(timedelta(), now - call.began_at)), place)
 
 
 def _overdue(rows: list[dict[str, Any]], now: datetime, interval: float) -> str | None:

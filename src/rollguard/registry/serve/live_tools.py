@@ -12,6 +12,7 @@ from rollguard.errors import InvalidInput, ToolFileError, ToolLoadError, Unknown
 from rollguard.model.log import logger_of
 from rollguard.record.call import IsFailure
 from rollguard.record.call_marks import CallMarks
+from rollguard.record.decorator import checked_timeout
 from rollguard.record.fork_safety import renew_after_fork
 from rollguard.registry.folder.file_names import checked_file_name
 from rollguard.registry.folder.folder import FileStamp, Folder
@@ -40,11 +41,13 @@ class LiveTools:
         folder: the folder.
         store: knows the versions.
         failure_rules: for a tool's name, which returned results count as failures.
+        timeouts: for a tool's name, the seconds after which a call counts as failed.
         check_every: seconds after which `serve` checks a file that this process did not swap; 0 checks each time.
         clock: a monotonic clock, in seconds.
         checks: whether code loads; by default those of the folder.
         marks: marks calls in flight; by default none are marked.
         origins: makes edits versions, and knows which code is not served; by default it makes none.
+        define: called with each tool that is served, and the time limit of its calls.
 
     Raises:
         InvalidInput: `check_every` is not a number of seconds.
@@ -58,17 +61,21 @@ class LiveTools:
         folder: Folder,
         store: ExecutionStore,
         failure_rules: Mapping[str, IsFailure] | None = None,
+        timeouts: Mapping[str, float] | None = None,
         *,
         check_every: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         checks: LoadChecks | None = None,
         marks: CallMarks | None = None,
         origins: Origins | None = None,
+        define: Callable[[str, float | None], None] = lambda _name, _timeout: None,
     ) -> None:
         if isinstance(check_every, bool) or not isinstance(check_every, int | float) or not check_every >= 0:
             raise InvalidInput(f"check_every: {check_every!r} is not a number of seconds, 0 or more")
         self._folder = folder
         self._failure_rules = failure_rules or {}
+        self._timeouts = {name: checked_timeout(limit, f"timeouts.{name}") for name, limit in (timeouts or {}).items()}
+        self._define = define
         self._check_every = check_every
         self._clock = clock
         self._marks = marks
@@ -303,9 +310,9 @@ class LiveTools:
         return served
 
     def _new(self, name: str, sha256: str, held: LoadedTool | ToolLoadError) -> Served:
-        served = Served(
-            stamp=None, settled=False, sha256=sha256, held=held, subject=subject_of(name, held, self._failure_rules)
-        )
+        subject = subject_of(name, held, self._failure_rules, self._timeouts.get(name))
+        self._define(name, subject.timeout_seconds)
+        served = Served(stamp=None, settled=False, sha256=sha256, held=held, subject=subject)
         if self._marks is not None and served.tool is not None:
             served.mark_calls(self._marks)
         return served

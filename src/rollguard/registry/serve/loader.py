@@ -34,6 +34,7 @@ class LoadedTool:
         is_async: whether `function` is an async function.
         is_failure: the tool's own check for results that are failures.
         description: what `@tool` says the tool does.
+        timeout_seconds: the seconds after which a call counts as failed, if `@tool` says so.
         definition: returns the tool's own definition, if it has one.
         module: the module of the tool.
         mark: what `@tool` says about it.
@@ -46,6 +47,7 @@ class LoadedTool:
     is_async: bool
     is_failure: IsFailure | None = None
     description: str | None = None
+    timeout_seconds: float | None = None
     definition: Callable[[], Any] | None = field(default=None, repr=False)
     module: types.ModuleType | None = field(default=None, repr=False, compare=False)
     mark: Mark | None = field(default=None, repr=False, compare=False)
@@ -90,6 +92,7 @@ def _tool_of(found: Found, name: str, sha256: str, module: types.ModuleType) -> 
         is_async=inspect.iscoroutinefunction(found.function),
         is_failure=found.is_failure,
         description=found.mark.description if found.mark else None,
+        timeout_seconds=found.mark.timeout_seconds if found.mark else None,
         definition=found.definition,
         module=module,
         mark=found.mark,

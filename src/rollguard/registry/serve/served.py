@@ -90,12 +90,18 @@ class Served:
         return self.held
 
 
-def subject_of(name: str, held: LoadedTool | ToolLoadError, failure_rules: Mapping[str, IsFailure]) -> Subject:
-    """Return what a call of a file runs: its tool, or the error that it has none."""
+def subject_of(
+    name: str, held: LoadedTool | ToolLoadError, failure_rules: Mapping[str, IsFailure], timeout: float | None = None
+) -> Subject:
+    """Return what a call of a file runs: its tool, or the error that it has none.
+
+    Args:
+        timeout: the seconds after which a call counts as failed, instead of what the tool itself says.
+    """
     if isinstance(held, ToolLoadError):
         return Subject(name, partial(_refuse, held))
-    kept = kept_of(held.function, held.mark)
-    return Subject(name, held.invoke, judges_of(name, held, failure_rules), held.is_async, kept)
+    kept, limit = kept_of(held.function, held.mark), held.timeout_seconds if timeout is None else timeout
+    return Subject(name, held.invoke, judges_of(name, held, failure_rules), held.is_async, kept, limit)
 
 
 def judges_of(name: str, tool: LoadedTool | None, failure_rules: Mapping[str, IsFailure]) -> tuple[IsFailure, ...]:

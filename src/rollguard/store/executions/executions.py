@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from rollguard.errors import InvalidInput
-from rollguard.judge import Window
+from rollguard.judge import Hangs, Window
 from rollguard.model.execution import Columns, Execution, Failure, checked, columns_of
 from rollguard.model.redaction import Redaction
 from rollguard.model.rollback import Unverified
@@ -166,16 +166,19 @@ class Executions:
         return self._minutes.totals(windows)
 
     def latest(
-        self, session: Session, after: datetime, until: datetime, limit: int
+        self, session: Session, after: datetime, until: datetime, limit: int, *, hangs: Hangs | None = None
     ) -> list[tuple[datetime, bool, str | None]]:
         """Return (executed_at, success, error_type) of the session's latest current executions, oldest first.
 
         Only those in (after, until], and only the last of each request.
+
+        Args:
+            hangs: which calls that hung are failures; without it none is.
         """
         start = max(session.deployment_time, after)
         selections = since(session, start, until + timedelta(microseconds=1))
         clipped = [selection._replace(start=start) for selection in selections]  # a selection may begin before `start`
-        return self._rollups.outcomes(clipped, limit)[::-1]
+        return self._rollups.outcomes(clipped, limit, hangs)[::-1]
 
     def failures_in(self, selections: Sequence[Selection], limit: int) -> list[Failure]:
         """Return the latest counted failures of some selections whose rows are still stored."""

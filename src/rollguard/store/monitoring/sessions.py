@@ -51,7 +51,7 @@ _LATEST_CHECK = (
     .scalar_subquery()
 )
 _LATEST_CHECKS = (
-    sa.select(c.c.session_id, c.c.performance_degradation, c.c.verdict, c.c.regression_detected)
+    sa.select(c.c.session_id, c.c.performance_degradation, c.c.verdict, c.c.regression_detected, c.c.silent_since)
     .join_from(m, c, c.c.check_id == _LATEST_CHECK)
     .where(_GIVEN)
 )

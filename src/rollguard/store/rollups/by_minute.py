@@ -11,11 +11,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from rollguard.judge import Window
-from rollguard.judge.histogram import NO_DURATION
 from rollguard.store.database.engine import Database
-from rollguard.store.rollups.counting import Keys, collapsed_sql, counting_sql
+from rollguard.store.rollups.counting import Keys, collapsed_sql, counting_sql, decoded
 from rollguard.store.rollups.intervals import HOUR, MINUTE
-from rollguard.store.rollups.query import ranges_of
+from rollguard.store.rollups.query import ranges_of, window_of
 from rollguard.store.rollups.selection import Selection
 
 Series = list[tuple[datetime, Window]]  # (when the minute or hour begins, its counts), the oldest first
@@ -67,10 +66,10 @@ class Minutes:
         ]
         found: list[dict[Any, dict[int, list[float]]]] = [defaultdict(lambda: defaultdict(_zeros)) for _ in windows]
         with self._database.read() as connection:
-            for number, start, *buckets, executions, successes, duration in connection.execute(
+            for number, start, code, executions, successes, duration in connection.execute(
                 sa.text(sql), {"ranges": json.dumps(ranges)}
             ):
-                counts = found[number][start][int(buckets[0]) if durations else NO_DURATION]
+                counts = found[number][start][int(code)]
                 counts[0] += int(executions)
                 counts[1] += int(successes)
                 counts[2] += float(duration)
@@ -84,16 +83,16 @@ def _zeros() -> list[float]:
     return [0, 0, 0.0]
 
 
-def _window(buckets: dict[int, list[float]], *, durations: bool) -> Window:
-    if not durations:
-        ((executions, succeeded, _sum),) = buckets.values()
-        total = max(0, int(executions))
-        return Window(total, min(max(0, int(succeeded)), total))
-    counts = tuple((bucket, int(c[0])) for bucket, c in sorted(buckets.items()) if c[0] > 0)
-    total = sum(count for _bucket, count in counts)
-    successes = min(max(0, int(sum(c[1] for c in buckets.values()))), total)
-    timed = total - max(0, int(buckets[NO_DURATION][0])) if NO_DURATION in buckets else total
-    return Window(total, successes, timed, max(0.0, sum(c[2] for c in buckets.values())) if timed else 0.0, counts)
+def _window(codes: dict[int, list[float]], *, durations: bool) -> Window:
+    kinds: list[dict[int, int]] = [{}, {}, {}]
+    successes, duration = 0.0, 0.0
+    for code, (executions, succeeded, duration_sum) in codes.items():
+        kind, bucket = decoded(code)
+        kinds[kind][bucket] = int(executions)
+        if not kind:
+            successes, duration = successes + succeeded, duration + duration_sum
+    window = window_of(kinds, int(successes), duration)
+    return window if durations else Window(window.total, window.successes, timed_out=window.timed_out)
 
 
 def _moment(start: Any) -> datetime:

@@ -13,13 +13,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from rollguard.judge import GIVEN_UP, TIMED_OUT, UNCOUNTED
 from rollguard.judge.histogram import NO_DURATION
 from rollguard.store.database.histograms import BUCKET, HISTOGRAM_ROWS
 from rollguard.store.rollups.first_hour_cache import HOUR_TOTAL
 from rollguard.store.rollups.refresh import NEWLY_SUPERSEDED
 from rollguard.store.schema import tool_executions as t
 
-_OUTCOME = (t.c.executed_at, t.c.success, t.c.error_type)
+_OUTCOME = (t.c.executed_at, t.c.success, t.c.error_type, t.c.duration_ms)
 _FAILURE = (
     *(t.c.tool_name, t.c.execution_id, t.c.executed_at, t.c.version_number),
     *(t.c.error_type, t.c.error, t.c.parameters),
@@ -133,6 +134,17 @@ _LEFT_OUT = {  # {error} is the source's error type, or '' for a success
     "postgresql": "(r.leave_out IS NULL OR {error} <> ALL (r.leave_out))",
 }
 _ERROR = "CASE WHEN x.success THEN '' ELSE COALESCE(x.error_type, '') END"
+# What is neither success nor failure is in no window. Hangs are in their own buckets of a window: `decoded` reads them.
+_UNCOUNTED = "{error} NOT IN ('" + "', '".join(UNCOUNTED) + "')"
+_OF_HANGS = 10_000
+_KIND = f"CASE {{error}} WHEN '{GIVEN_UP}' THEN {_OF_HANGS} WHEN '{TIMED_OUT}' THEN {2 * _OF_HANGS} ELSE 0 END"
+
+
+def decoded(code: int) -> tuple[int, int]:
+    """Return (kind, bucket) of a bucket as the statements return it. The kind is 0, 1 (given up) or 2 (timed out)."""
+    kind = (code + 1) // _OF_HANGS  # the first bucket is that without durations, -1
+    return kind, code - kind * _OF_HANGS
+
 
 # Of a version that never ran nothing is read. A range of one version is read from the rollups of the first hour in
 # which it ran: there is nothing before. The executions of a version may all be among those not aggregated yet.
@@ -165,12 +177,14 @@ _SUBTRACTED = "-COUNT(*), -SUM(CASE WHEN x.success THEN 1 ELSE 0 END), -COALESCE
 
 def _rollup_filter(dialect: str) -> str:
     version = f"{_VERSION}{_BUTS[dialect]}".format(version="x.version_number")
-    return f"{version} AND {_LEFT_OUT[dialect].format(error='x.error_type')}"
+    left_out = f"{_UNCOUNTED} AND {_LEFT_OUT[dialect]}".format(error="x.error_type")
+    return f"{version} AND {left_out}"
 
 
 def _raw_filter(dialect: str) -> str:
     version = f"{_VERSION}{_BUTS[dialect]}".format(version="COALESCE(x.version_number, 0)")
-    return f"{version} AND {_LEFT_OUT[dialect].format(error=_ERROR)}"
+    left_out = _LEFT_OUT[dialect].format(error=_ERROR)
+    return f"{version} AND (x.success OR {_UNCOUNTED.format(error=_ERROR)}) AND {left_out}"
 
 
 # Removed raw rows of a part of a minute were not counted, so nothing is subtracted for them.
@@ -194,7 +208,7 @@ def counting_sql(dialect: str, keys: Keys | None, *, durations: bool = True) -> 
 
     Args:
         keys: what counts are grouped by, beside the buckets of durations.
-        durations: False leaves the buckets out.
+        durations: False puts all executions into the bucket of those without a duration.
     """
     by_range, ours, raw = _BY_RANGE[dialect], _rollup_filter(dialect), _raw_filter(dialect)
     rolled = (
@@ -257,18 +271,20 @@ def counting_sql(dialect: str, keys: Keys | None, *, durations: bool = True) -> 
 
 
 def _raw_keys(key: str | None, *, durations: bool) -> str:
-    return ", ".join([*([key] if key else []), *([BUCKET] if durations else [])])
+    bucket = f"{BUCKET if durations else _UNTIMED} + {_KIND.format(error=_ERROR)}"
+    return ", ".join([*([key] if key else []), bucket])
 
 
 def _kept(dialect: str, key: str | None, *, durations: bool) -> list[tuple[str, str, str]]:
     """Return how rows with a histogram are read: (keys, counts, join) of each query."""
+    before, kind = f"{key}, " if key else "", _KIND.format(error="x.error_type")
+    untimed = f"{before}{_UNTIMED} + {kind}"
     if not durations:
-        return [(key or "", "SUM(x.executions), SUM(x.successes), SUM(x.duration_sum_ms)", "")]
+        return [(untimed, "SUM(x.executions), SUM(x.successes), SUM(x.duration_sum_ms)", "")]
     histogram = HISTOGRAM_ROWS[dialect]
-    before = f"{key}, " if key else ""
     return [
-        (f"{before}{_UNTIMED}", "SUM(x.executions - x.timed), SUM(x.successes), SUM(x.duration_sum_ms)", ""),
-        (f"{before}{histogram.bucket}", f"SUM({histogram.executions}), 0, 0.0", histogram.join),
+        (untimed, "SUM(x.executions - x.timed), SUM(x.successes), SUM(x.duration_sum_ms)", ""),
+        (f"{before}{histogram.bucket} + {kind}", f"SUM({histogram.executions}), 0, 0.0", histogram.join),
     ]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice, starmap
@@ -18,12 +18,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from rollguard.judge import Window
+from rollguard.judge import Hangs, Window
 from rollguard.judge.histogram import NO_DURATION
 from rollguard.model.execution import Failure
 from rollguard.store.database.engine import Database
 from rollguard.store.database.types import sqlite_text
-from rollguard.store.rollups.counting import FIRST_HOUR, LAST_HOUR, SQL
+from rollguard.store.rollups.counting import FIRST_HOUR, LAST_HOUR, SQL, decoded
 from rollguard.store.rollups.first_hour_cache import FirstHourCache, FirstHourRead
 from rollguard.store.rollups.intervals import HOUR, RAW, intervals, split_last_hour
 from rollguard.store.rollups.selection import Selection
@@ -69,9 +69,17 @@ class Rollups:
             counted += [_window(rows[number]) for number, _selections in chunk]
         return counted
 
-    def outcomes(self, selections: Sequence[Selection], limit: int) -> list[tuple[datetime, bool, str | None]]:
-        """Return (executed_at, success, error_type) of the latest executions that count, the latest first."""
-        return [(row[0], row[1], row[2]) for row in self._rows(self._outcomes, selections, limit)]
+    def outcomes(
+        self, selections: Sequence[Selection], limit: int, hangs: Hangs | None = None
+    ) -> list[tuple[datetime, bool, str | None]]:
+        """Return (executed_at, success, error_type) of the latest executions that count, the latest first.
+
+        Args:
+            hangs: which calls that hung are failures; without it none is.
+        """
+        rows = self._rows(self._outcomes, selections, limit)
+        counts = Hangs.none().counts if hangs is None else hangs.counts
+        return [(row[0], row[1], row[2]) for row in rows if row[1] or counts(row[2], row[3])]
 
     def failures(self, selections: Sequence[Selection], limit: int, *, within: float | None = None) -> list[Failure]:
         """Return the latest failures that count and whose rows are still stored, the latest first; texts are cut.
@@ -127,13 +135,28 @@ def _texts(*moments: datetime) -> list[str]:
 
 
 def _window(rows: Sequence[Any]) -> Window:
-    histogram: dict[int, int] = defaultdict(int)
+    kinds: list[dict[int, int]] = [defaultdict(int), defaultdict(int), defaultdict(int)]
     successes, duration = 0, 0.0
-    for _number, bucket, executions, succeeded, duration_sum in rows:
-        histogram[int(bucket)] += int(executions)
-        successes += int(succeeded)
-        duration += float(duration_sum)
-    counts = tuple((bucket, count) for bucket, count in sorted(histogram.items()) if count > 0)
-    total = sum(count for _bucket, count in counts)
-    timed = total - max(0, histogram.get(NO_DURATION, 0))
-    return Window(total, min(max(0, successes), total), timed, max(0.0, duration) if timed else 0.0, counts)
+    for _number, code, executions, succeeded, duration_sum in rows:
+        kind, bucket = decoded(int(code))
+        kinds[kind][bucket] += int(executions)
+        if not kind:
+            successes += int(succeeded)
+            duration += float(duration_sum)
+    return window_of(kinds, successes, duration)
+
+
+def window_of(kinds: Sequence[Mapping[int, int]], successes: int, duration_ms: float) -> Window:
+    """Return the window with the executions of each bucket: the counted ones, the given up and the timed out."""
+    histogram, given_up = (tuple((b, count) for b, count in sorted(kind.items()) if count > 0) for kind in kinds[:2])
+    total = sum(count for _bucket, count in histogram)
+    timed = total - max(0, kinds[0].get(NO_DURATION, 0))
+    return Window(
+        total,
+        min(max(0, successes), total),
+        timed,
+        max(0.0, duration_ms) if timed else 0.0,
+        histogram,
+        given_up,
+        max(0, sum(kinds[2].values())),
+    )

@@ -6,7 +6,14 @@ Times are UTC. Tables and columns of the contract have its names.
 from __future__ import annotations
 
 from rollguard.store.schema.base import ONLY_ON, metadata, utc_now
-from rollguard.store.schema.executions import execution_keys, request_arrivals, superseded_executions, tool_executions
+from rollguard.store.schema.executions import (
+    calls_in_flight,
+    execution_keys,
+    failure_definitions,
+    request_arrivals,
+    superseded_executions,
+    tool_executions,
+)
 from rollguard.store.schema.monitoring import (
     deployment_health_checks,
     deployment_monitoring,
@@ -24,10 +31,12 @@ from rollguard.store.schema.versions import quarantined_code, tool_actuations, t
 
 __all__ = [
     "ONLY_ON",
+    "calls_in_flight",
     "deployment_health_checks",
     "deployment_monitoring",
     "deployment_rollbacks",
     "execution_keys",
+    "failure_definitions",
     "metadata",
     "notifications",
     "quarantined_code",

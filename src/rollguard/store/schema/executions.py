@@ -100,3 +100,26 @@ request_arrivals = Table(
     info={ONLY_ON: "postgresql"},
     comment="requests whose executions arrived and were not looked through yet",
 )
+
+calls_in_flight = Table(
+    "calls_in_flight",
+    metadata,
+    Column("process_id", String(255), primary_key=True, comment="unique for each run of a process"),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("tool_name", String(255), nullable=False),
+    Column("version_number", Integer),
+    Column("began_at", UTCDateTime, nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("seen_at", UTCDateTime, nullable=False, server_default=utc_now(), comment="by the clock of the database"),
+    comment="calls that run for some seconds and have not ended",
+)
+
+failure_definitions = Table(
+    "failure_definitions",
+    metadata,
+    Column("tool_name", String(255), primary_key=True),
+    Column("timeout_seconds", Float, comment="calls that run longer are failures; NULL sets no limit"),
+    Column("in_force_since", UTCDateTime, nullable=False, comment="executions from then on are recorded so"),
+    comment="since when a tool's hangs are recorded, by which limit",
+)

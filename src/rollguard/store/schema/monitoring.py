@@ -91,6 +91,7 @@ deployment_health_checks = Table(
     Column("verdict", String(20)),
     Column("reasons", JsonText, comment="JSON list of sentences"),
     Column("record", JsonText, comment="JSON: what the verdict can be computed from again"),
+    Column("silent_since", UTCDateTime, comment="the last call before a silence"),
     Index("ix_deployment_health_checks_session_id", "session_id", "checked_at"),
     Index("ix_deployment_health_checks_tool_name", "tool_name", "checked_at"),
 )

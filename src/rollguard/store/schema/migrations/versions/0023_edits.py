@@ -6,7 +6,7 @@ from rollguard.store.schema.migrations.held_types import hold_types
 from rollguard.store.schema.migrations.statements import run, statements
 
 revision = "0023"
-down_revision = "0019"
+down_revision = "0021"
 
 
 def upgrade() -> None:
