@@ -55,7 +55,7 @@ def self_recording(
         raise InvalidInput(f"@tool cannot record the class {function.__name__}; put it on the method that is called")
     subject = Subject(checked_tool_name(name or getattr(function, "__name__", None)), function, judges)
     number, ask = _checked_version(version)
-    given_to, encoded = _parameters_of(function), recorder.encoded
+    given_to, encoded = by_name(function), recorder.encoded
 
     def recorded(args: tuple[Any, ...], parameters: dict[str, Any]) -> Any:
         given = encoded(subject.name, "parameters", given_to(args, parameters)) if args or parameters else None
@@ -161,7 +161,7 @@ def _awaited_by_the_caller(call: Call, coroutine: Coroutine[Any, Any, Any]) -> C
     return awaited(call, coroutine)
 
 
-def _parameters_of(function: Callable[..., Any]) -> Callable[[tuple[Any, ...], dict[str, Any]], dict[str, Any]]:
+def by_name(function: Callable[..., Any]) -> Callable[[tuple[Any, ...], dict[str, Any]], dict[str, Any]]:
     """Return a function that merges positional and keyword arguments into one mapping, without `self`."""
     try:
         parameters = list(inspect.signature(function).parameters.values())
