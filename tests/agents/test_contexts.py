@@ -1,4 +1,4 @@
-"""Tools that take the context of their framework, through `registry.function`."""
+"""Tools that take the context of their framework, through `registry.function` and with `@tool`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from rollguard import ToolRegistry
+from rollguard import ToolRegistry, tool
 
-pytestmark = pytest.mark.agents
+pytestmark = [pytest.mark.agents, pytest.mark.parametrize("dialect", ["sqlite"])]  # no store is in question here
 
 PYDANTIC_AI = """
 from pydantic_ai import RunContext
@@ -34,15 +34,19 @@ def greet(name: str, runtime: ToolRuntime) -> str:
 NAME = {"name": "Ada"}
 
 
-@pytest.fixture(params=["def", "async def"])
+@pytest.fixture(params=["def", "async def", "@tool"])
 def greeting(request: pytest.FixtureRequest, registry: ToolRegistry) -> Iterator[Any]:
-    """Deploys the tool, plain and async, and returns its function."""
+    """Returns the function of the deployed tool, plain and async, or the function of a program, with `@tool`."""
 
-    def deployed(code: str) -> Any:
+    def function_of(code: str) -> Any:
+        if request.param == "@tool":
+            namespace: dict[str, Any] = {}
+            exec(code, namespace)
+            return tool(recorder=registry.recorder)(namespace["greet"])
         registry.deploy("greet", code.replace("def", request.param))
         return registry.function("greet")
 
-    yield deployed
+    yield function_of
     registry.close()
 
 
