@@ -52,6 +52,7 @@ async def test_bad_versions_are_rolled_back(repository: Run) -> None:
         was_rolled_back_and_recovered(guard, tool_name)
         failed = executions(guard.store, tool_name)[CALLS]
         assert (failed["error_type"], failed["result"]["is_error"]) == ("ReturnedFailure", True)
+        assert failed["error"].startswith(f"Error executing tool {tool_name}: ")
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"])

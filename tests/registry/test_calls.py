@@ -306,6 +306,23 @@ def test_the_tools_own_say(registry: ToolRegistry, store: ExecutionStore, tools_
     assert rows[1]["result"] == -1
 
 
+def test_the_text_of_a_returned_error(registry: ToolRegistry, store: ExecutionStore, tools_dir: Path) -> None:
+    """A text that `is_failure` returns is the error; the empty one is no failure."""
+    write(
+        tools_dir,
+        "from rollguard import tool\n@tool(is_failure=lambda r: r.get('error'))\n"
+        "def my_tool(**given):\n    return given\n",
+    )
+    for error in ("no such city", "", None, 7):
+        assert registry.call("my_tool", error=error, city="Atlantis") == {"error": error, "city": "Atlantis"}
+    assert [(row["error_type"], row["error"]) for row in executions(store)] == [
+        ("ReturnedFailure", "no such city"),
+        (None, None),
+        (None, None),
+        ("ReturnedFailure", 'returned {"error":7,"city":"Atlantis"}'),
+    ]
+
+
 def test_the_settings_say(store: ExecutionStore, tools_dir: Path) -> None:
     """A `FailureRule` from the settings decides for tools that say nothing themselves."""
     rule = FailureRule.from_settings("tools.my_tool.failure", {"keys": ["error"], "values": {"ok": [False, 0]}})

@@ -5,7 +5,7 @@ from mcp_sessions import sessions
 from rollguard import tool
 
 
-@tool(is_failure=lambda result: result.is_error)
+@tool(is_failure=lambda result: result.is_error and result.content[0].text)
 async def convert_time(source_timezone: str, time: str, target_timezone: str):
     """Convert a time of day between time zones.
 

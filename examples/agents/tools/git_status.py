@@ -5,7 +5,7 @@ from mcp_sessions import sessions
 from rollguard import tool
 
 
-@tool(is_failure=lambda result: result.is_error)
+@tool(is_failure=lambda result: result.is_error and result.content[0].text)
 async def git_status(repo_path: str):
     """Show the working tree status.
 

@@ -16,7 +16,8 @@ from rollguard.store import text_of
 
 logger = logger_of(__name__)
 
-IsFailure = Callable[[Any], bool]
+IsFailure = Callable[[Any], bool | str | None]
+"""Whether a returned result is a failure: true, or the error's text, if it is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +157,13 @@ def failure_in(name: str, judges: tuple[IsFailure, ...], recorder: Recorder, res
     """Return why a returned result is a failure, with the result as it is stored; None if it is none."""
     for is_failure in judges:
         try:
-            failed = bool(is_failure(result))
+            found = is_failure(result)
+            failed = bool(found)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the tool's code; its caller must get the result
             logger.error("is_failure of %s raised %s", name, describe(error))
             return f"is_failure raised {describe(error)}"
         if failed:
-            return f"returned {recorder.shown(name, result)}"
+            return str.__str__(found) if isinstance(found, str) else f"returned {recorder.shown(name, result)}"
     return None
 
 

@@ -64,8 +64,8 @@ def tool(
     the registry records the call.
 
     Args:
-        is_failure: called with the tool's result; True counts the call as failed. For tools that return an error
-            instead of raising it. It may be a `FailureRule`.
+        is_failure: called with the tool's result; True, or the error's text, counts the call as failed. For tools that
+            return an error instead of raising it. It may be a `FailureRule`.
         description: what the tool does, if its docstring does not say it.
         store: where its calls are recorded.
         recorder: records its calls, instead of `store`: `registry.recorder`, or one with other options.
