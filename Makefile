@@ -1,4 +1,4 @@
-# Everything goes into .venv (the benchmarks' peers into .venv-bench); nothing else on the machine is touched.
+# Everything goes into .venv (the benchmarks' peers into .venv-bench, agent frameworks into .venv-agents); nothing else on the machine is touched.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -9,7 +9,7 @@ SEED_OR_NEW = $(or $(SEED),$$($(BIN)/python -c 'import secrets; print(secrets.ra
 COMPILE = @$(BIN)/python -m compileall -q src tests examples
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-repeat long explore soak check bench study format clean
+.PHONY: help setup demo test test-fast test-repeat agents long explore soak check bench study format clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,7 +34,10 @@ test: $(STAMP) ## run the tests, on SQLite and on a real PostgreSQL, always with
 
 test-fast: $(STAMP) ## run most tests in a minute: without PostgreSQL, and without the files that take longest
 	$(COMPILE)
-	$(BIN)/pytest -m "not long and not soak and not slow"
+	$(BIN)/pytest -m "not long and not soak and not agents and not slow"
+
+agents: .venv-agents/.installed ## run agents of three frameworks and MCP servers, offline, while their tools are rolled back
+	@.venv-agents/bin/python -m pytest -m agents tests/agents
 
 long: $(STAMP) ## run what takes too long for `make test`: faults at many steps, each benchmark and study once, tiny
 	$(COMPILE)
@@ -67,11 +70,11 @@ bench: .venv-bench/.installed ## measure what it costs, beside its peers: make b
 study: $(STAMP) ## work out what the rules risk, beside those of others: make study ARGS="risks outage"
 	@$(BIN)/python -m studies $(ARGS)
 
-.venv-bench/.installed: pyproject.toml
-	@$(PYTHON) -m venv .venv-bench
-	@echo '*' > .venv-bench/.gitignore
-	@echo "installing into .venv-bench ..."
-	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+.venv-%/.installed: pyproject.toml
+	@$(PYTHON) -m venv .venv-$*
+	@echo '*' > .venv-$*/.gitignore
+	@echo "installing into .venv-$* ..."
+	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@
 
 format: $(STAMP) ## put the code into its format
@@ -79,4 +82,4 @@ format: $(STAMP) ## put the code into its format
 	$(BIN)/ruff check --fix .
 
 clean: ## remove what these targets made
-	rm -rf $(VENV) .venv-bench dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-agents .venv-bench dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -18,7 +18,13 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)(?:#[^)]*)?\)")
-OWN_TESTS = {"cli.md", "tools.md", "sql.md"}  # pages whose blocks are run by the tests of what they describe
+OWN_TESTS = {
+    "agents.md",
+    "cli.md",
+    "tools.md",
+    "sql.md",
+}  # pages whose blocks are run by the tests of what they describe
+AGENTS_NOT_SHOWN = {"tools/convert_time.py", "offline_models.py"}
 
 
 def _blocks(page: Path, language: str) -> list[str]:
@@ -46,6 +52,21 @@ def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.Monke
         exec(compile(block, str(page), "exec"), namespace)
     if "store" in namespace:
         namespace["store"].close()
+
+
+def test_the_page_about_agents_shows_the_examples() -> None:
+    """Its Python is that of `examples/agents`, which `make agents` runs, and its counts of lines are right."""
+    page, examples = ROOT / "docs" / "agents.md", ROOT / "examples" / "agents"
+    files = {file.relative_to(examples).as_posix(): file.read_text() for file in examples.rglob("*.py")}
+    shown = _blocks(page, "python")
+    assert set(shown) == {files[name] for name in files if name not in AGENTS_NOT_SHOWN}
+    for program, named, all_lines in _table(page, "Lines"):
+        name = program.partition("`")[2].partition("`")[0]
+        code_lines = [line for line in files[name].partition('"""\n\n')[2].splitlines() if line.strip()]
+        naming = [
+            line for line in code_lines if name.startswith("tools/") or re.search(r"[Rr]ollguard|\bguard\b", line)
+        ]
+        assert (len(naming), len(code_lines)) == (int(named), int(all_lines)), name
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if _blocks(p, "toml")], ids=lambda p: p.name)

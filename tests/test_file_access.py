@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,6 +44,16 @@ def used(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Rollguard]:
         guard.registry.recorder.spool.append(guard.store.executions.row(tool_name="t", success=True))
         guard.registry.recorder.refused.append(guard.store.executions.row(tool_name="t", success=True))
         yield guard
+
+
+@pytest.mark.parametrize("used", [FileAccess.OWNER], indirect=True)
+def test_git_ignores_the_state(used: Rollguard, tmp_path: Path) -> None:
+    """`git add` takes the tools and leaves what Rollguard keeps beside them, such as the parameters of calls."""
+    assert (tmp_path / "tools/.rollguard/spool.jsonl").exists()
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    listing = ["git", "ls-files", "--others", "--exclude-standard", "tools"]
+    found = subprocess.run(listing, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    assert found.split() == ["tools/my_tool.py"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -32,6 +33,19 @@ def test_deploy_takes_the_name_from_the_file(shell: Shell) -> None:
     """The tool is the file's stem, and the answer names version and session."""
     said = shell.ok("deploy", shell.write("elsewhere/my_tool.py", code(1)))
     assert said.out == "Version 1 of my_tool is live. Session 1 watches it.\n"
+
+
+def test_tools_import_modules_of_the_project(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tool may import what lies beside rollguard.toml, wherever the command is started; installed modules win."""
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])  # as in the command's own process
+    shell.write("project_prices.py", "PRICE = 1.5\n")
+    shell.write("sqlalchemy.py", "raise SystemExit(1)\n")
+    shell.write("inside/anything", "")
+    monkeypatch.chdir(shell.folder / "inside")
+    importing = "import sqlalchemy.orm\nfrom project_prices import PRICE\n\ndef price() -> float:\n    return PRICE\n"
+    shell.ok("deploy", "-", "--tool", "price", stdin=importing)
+    assert shell.ok("call", "price").out == "1.5\n"
+    assert str(shell.folder) not in sys.path
 
 
 def test_code_that_is_live_is_not_deployed_again(shell: Shell) -> None:

@@ -43,6 +43,26 @@ def test_explains_a_rollback(shell_on: Shell) -> None:
         assert words in shown
 
 
+def test_explains_what_failed(shell_on: Shell) -> None:
+    """The kinds of errors since the deployment are told, the most frequent first, each with its latest text."""
+    shell = shell_on
+    row = {"tool_name": "my_tool", "success": False}
+    rare = [{**row, "error": f"no city {number}", "error_type": f"Rare{number}"} for number in range(5)]
+    frequent = [{**row, "error": f"no field 'a{number}'\nmore", "error_type": "KeyError"} for number in range(7)]
+    shell.deploy(1)
+    shell.calls(20, 0)
+    shell.ok("record", "--file", "-", stdin=json.dumps({**row, "error_type": "OnlyBefore"}))
+    shell.deploy(2)
+    shell.ok("record", "--file", "-", stdin="\n".join(map(json.dumps, rare + frequent)))
+    shell.ok("watch", "--once")
+    failed = shell.ok("explain", "2").out.partition("What failed\n")[2].partition("\n\nRules")[0].splitlines()
+    assert failed[0].split() == ["Since", "Before", "Latest", "error"]
+    assert failed[2].split(maxsplit=3)[:3] == ["7", "0", "KeyError:"]
+    assert "no field 'a" in failed[2]
+    assert [line.split()[0] for line in failed[3:7]] == ["1"] * 4
+    assert failed[-1] == "1 more kinds of errors are in: rollguard explain --json"
+
+
 def test_explains_what_was_not_rolled_back(shell_on: Shell) -> None:
     """A session that was not checked, and one that is healthy so far, say so."""
     shell = shell_on

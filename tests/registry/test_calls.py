@@ -9,11 +9,13 @@ import signal
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from rollguard import ExecutionStore, ToolRegistry
 from rollguard.errors import InvalidSetting
@@ -305,6 +307,23 @@ def test_the_tools_own_say(registry: ToolRegistry, store: ExecutionStore, tools_
     assert rows[1]["result"] == -1
 
 
+def test_the_text_of_a_returned_error(registry: ToolRegistry, store: ExecutionStore, tools_dir: Path) -> None:
+    """A text that `is_failure` returns is the error; the empty one is no failure."""
+    write(
+        tools_dir,
+        "from rollguard import tool\n@tool(is_failure=lambda r: r.get('error'))\n"
+        "def my_tool(**given):\n    return given\n",
+    )
+    for error in ("no such city", "", None, 7):
+        assert registry.call("my_tool", error=error, city="Atlantis") == {"error": error, "city": "Atlantis"}
+    assert [(row["error_type"], row["error"]) for row in executions(store)] == [
+        ("ReturnedFailure", "no such city"),
+        (None, None),
+        (None, None),
+        ("ReturnedFailure", 'returned {"error":7,"city":"Atlantis"}'),
+    ]
+
+
 def test_the_settings_say(store: ExecutionStore, tools_dir: Path) -> None:
     """A `FailureRule` from the settings decides for tools that say nothing themselves."""
     rule = FailureRule.from_settings("tools.my_tool.failure", {"keys": ["error"], "values": {"ok": [False, 0]}})
@@ -326,6 +345,26 @@ def test_the_settings_say(store: ExecutionStore, tools_dir: Path) -> None:
     strict = FailureRule.from_settings("k", {"values": {"ok": [0]}})
     assert strict({"ok": 0}) is True
     assert strict({"ok": False}) is False
+
+
+def test_the_settings_say_for_objects() -> None:
+    """A `FailureRule` reads the fields of dataclasses and pydantic models, and no other attributes."""
+
+    class Model(BaseModel):
+        is_error: bool
+
+    @dataclass(slots=True)
+    class Answer:
+        is_error: bool
+        count: int = 0
+
+    class Other:
+        is_error = True
+
+    rule = FailureRule(keys=("count",), values={"is_error": (True,)})
+    assert [rule(kind(is_error=failed)) for kind in (Model, Answer) for failed in (True, False)] == [True, False] * 2
+    assert rule(Answer(is_error=False, count=1)) is True
+    assert [rule(result) for result in (Other(), "count", [1], None)] == [False] * 4
 
 
 @pytest.mark.parametrize(

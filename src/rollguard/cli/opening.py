@@ -41,11 +41,22 @@ def opened(
 
     settings = settings_for(config)
     _log_to(logs or _warnings())
-    with tools_print_to_stderr():
-        guard = Rollguard(settings, adopt=adopt, must_answer=must_answer)
-    with guard:
-        guard.install_signal_handlers()
-        yield guard
+    with _importable(settings.file.parent if settings.file else Path.cwd()):
+        with tools_print_to_stderr():
+            guard = Rollguard(settings, adopt=adopt, must_answer=must_answer)
+        with guard:
+            guard.install_signal_handlers()
+            yield guard
+
+
+@contextlib.contextmanager
+def _importable(project: Path) -> Iterator[None]:
+    """Let tools import the modules of the project, as in a program that is started there; installed ones come first."""
+    sys.path.append(str(project))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(project))
 
 
 def settings_for(config: Path | None) -> Settings:

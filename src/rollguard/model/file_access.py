@@ -57,6 +57,8 @@ class FileAccess(StrEnum):
     def make_folder(self, path: Path) -> None:
         """Create a folder with the mode, if there is none; folders above it are as the umask says.
 
+        Git ignores a new `.rollguard`: it may hold what tools were called with, and lies in the folder of their code.
+
         Raises:
             OSError: it cannot be created, or something else is there.
         """
@@ -67,6 +69,12 @@ class FileAccess(StrEnum):
         path.mkdir(mode=mode, exist_ok=True)
         if self is FileAccess.GROUP:
             path.chmod(mode)
+        if path.name == ".rollguard":
+            with (
+                contextlib.suppress(FileExistsError),
+                os.fdopen(self.create(path / ".gitignore", os.O_WRONLY), "w") as file,
+            ):
+                file.write("*\n")
 
     def write_whole(self, path: Path, content: bytes) -> None:
         """Write a file that processes share, in one step, with the mode. Make its folder if there is none.

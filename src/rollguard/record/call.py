@@ -20,7 +20,8 @@ from rollguard.sandbox.tool_file import describe
 
 logger = logger_of(__name__)
 
-IsFailure = Callable[[Any], bool]
+IsFailure = Callable[[Any], bool | str | None]
+"""Whether a returned result is a failure: true, or the error's text, if it is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,12 +242,15 @@ def failure_in(
     """Return why a returned result is a failure, with the result as it is stored; None if it is none."""
     for is_failure in judges:
         try:
-            failed = bool(is_failure(result))
+            found = is_failure(result)
+            failed = bool(found)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the tool's code; its caller must get the result
             logger.error("is_failure of %s raised %s", name, describe(error))
             return f"is_failure raised {describe(error)}"
         if failed:
-            return f"returned {recorder.shown(name, result, kept=kept)}"
+            return (
+                str.__str__(found) if isinstance(found, str) else f"returned {recorder.shown(name, result, kept=kept)}"
+            )
     return None
 
 

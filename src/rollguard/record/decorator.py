@@ -80,8 +80,8 @@ def tool(
     the registry records the call.
 
     Args:
-        is_failure: called with the tool's result; True counts the call as failed. For tools that return an error
-            instead of raising it. It may be a `FailureRule`.
+        is_failure: called with the tool's result; True, or the error's text, counts the call as failed. For tools that
+            return an error instead of raising it. It may be a `FailureRule`.
         description: what the tool does, if its docstring does not say it.
         timeout_seconds: a call that runs longer counts as failed, also one that never ends. It is not ended.
         store: where its calls are recorded.
@@ -173,6 +173,8 @@ def mark_of(candidate: object) -> Mark | None:
 class FailureRule:
     """Decides which returned results count as failures, by settings instead of code in the tool.
 
+    A result is read by its keys, or by its fields if it is a dataclass or a pydantic model: as it is stored.
+
     Attributes:
         keys: a mapping with a true value under one of these keys is a failure; with the key `error`,
             `{"error": "no such city"}` is one.
@@ -184,11 +186,10 @@ class FailureRule:
     values: Mapping[str, tuple[Any, ...]] | None = None
 
     def __call__(self, result: Any) -> bool:
-        if not isinstance(result, Mapping):
-            return False
-        if any(result.get(key) for key in self.keys):
+        fields = _fields(result)
+        if any(fields.get(key) for key in self.keys):
             return True
-        return any(key in result and _among(result[key], bad) for key, bad in (self.values or {}).items())
+        return any(key in fields and _among(fields[key], bad) for key, bad in (self.values or {}).items())
 
     @classmethod
     def from_settings(cls, key: str, setting: Mapping[str, Any]) -> FailureRule:
@@ -213,6 +214,14 @@ def either(first: IsFailure | None, second: IsFailure | None) -> IsFailure | Non
     if first is None or second is None:
         return first or second
     return lambda result: first(result) or second(result)
+
+
+def _fields(result: Any) -> Mapping[str, Any]:
+    if isinstance(result, Mapping):
+        return result
+    # pydantic is not imported for it: a file that only marks its tool does not wait for it.
+    names = getattr(type(result), "__dataclass_fields__", None) or getattr(type(result), "__pydantic_fields__", {})
+    return {name: getattr(result, name) for name in names if hasattr(result, name)}
 
 
 def _among(value: Any, bad: Iterable[Any]) -> bool:

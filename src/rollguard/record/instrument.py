@@ -62,7 +62,7 @@ def self_recording(
     subject = Subject(tool_name, function, judges, kept=kept, timeout_seconds=timeout_seconds)
     recorder.define(tool_name, timeout_seconds)
     number, ask = _checked_version(version)
-    given_to, encoded = _parameters_of(function), recorder.given
+    given_to, encoded = by_name(function), recorder.given
 
     def recorded(args: tuple[Any, ...], parameters: dict[str, Any]) -> Any:
         given = encoded(subject.name, kept, given_to(args, parameters)) if args or parameters else None
@@ -170,7 +170,7 @@ def _awaited_by_the_caller(call: Call, coroutine: Coroutine[Any, Any, Any]) -> C
     return awaited(call, coroutine)
 
 
-def _parameters_of(function: Callable[..., Any]) -> Callable[[tuple[Any, ...], dict[str, Any]], dict[str, Any]]:
+def by_name(function: Callable[..., Any]) -> Callable[[tuple[Any, ...], dict[str, Any]], dict[str, Any]]:
     """Return a function that merges positional and keyword arguments into one mapping, without `self`."""
     try:
         parameters = list(inspect.signature(function).parameters.values())

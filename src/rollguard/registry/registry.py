@@ -40,6 +40,7 @@ from rollguard.registry.deploy.replica import Replica
 from rollguard.registry.folder.file_names import checked_file_name
 from rollguard.registry.folder.folder import Folder
 from rollguard.registry.serve.json_schema import definition_of, definitions_of
+from rollguard.registry.serve.live_function import live_function
 from rollguard.registry.serve.live_tools import LiveTools
 from rollguard.registry.serve.load_checks import LoadChecks
 from rollguard.registry.serve.loader import LoadedTool
@@ -276,6 +277,14 @@ class ToolRegistry(Upkeep):
     def failure_in(self, tool_name: str, tool: LoadedTool | None, result: Any) -> str | None:
         """Return why a returned result is a failure, with the result as it is stored; None if it is none."""
         return failure_in(tool_name, judges_of(tool_name, tool, self._failure_rules), self.recorder, result)
+
+    def function(self, tool_name: str) -> Callable[..., Any]:
+        """Return a function that calls the live version of a tool, to pass to an agent framework; see `live_function`.
+
+        Raises:
+            InvalidToolName, UnknownTool, ToolLoadError: as for `get_tool`.
+        """
+        return live_function(self.get_tool(tool_name), self.call, self.acall)
 
     # --- changing --------------------------------------------------------------------------------------------------
 

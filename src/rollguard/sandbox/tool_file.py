@@ -30,7 +30,7 @@ class Found:
     def __init__(
         self,
         function: Callable[..., Any],
-        is_failure: Callable[[Any], bool] | None,
+        is_failure: Callable[[Any], bool | str | None] | None,
         definition: Callable[[], Any] | None = None,
         mark: Any = None,
     ) -> None:
@@ -119,12 +119,14 @@ def _instance(cls: type, mark: Any) -> Found:
     return Found(instance.execute, is_failure, instance.get_tool_definition, mark)
 
 
-def _judge(is_failure: Any) -> Callable[[Any], bool] | None:
+def _judge(is_failure: Any) -> Callable[[Any], bool | str | None] | None:
     if is_failure is None:
         return None
     import inspect
 
     if not callable(is_failure) or inspect.iscoroutinefunction(is_failure):
-        raise NotATool("is_failure is not a plain function of the result; it must return True or False")
-    checked: Callable[[Any], bool] = is_failure
+        raise NotATool(
+            "is_failure is not a plain function of the result; it must return True, False or the error's text"
+        )
+    checked: Callable[[Any], bool | str | None] = is_failure
     return checked

@@ -13,6 +13,7 @@ from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
 
 _DIFFERS = 1
+_MOST_ERRORS, _LONGEST_ERROR = 5, 300
 
 
 def explain(
@@ -47,6 +48,8 @@ def _show(found: dict[str, Any]) -> None:
     if decision is not None and decision["record"] is not None and decision["check_id"] not in unreadable:
         output.lines("", "What was counted")
         output.show(_windows(decision["record"]))
+    if found["rollback"] is not None and found["rollback"]["investigation"] is not None:
+        _show_errors(found["rollback"]["investigation"])
     output.lines("", "Rules", f"  {_rules(found['rules'])}", "", "Time line")
     output.show(
         output.table(
@@ -63,6 +66,30 @@ def _windows(record: dict[str, Any]) -> Any:
         failed = window["total"] - window["successes"]
         rows.append((name, f"{window['total']:,}", f"{window['successes']:,}", f"{failed:,}"))
     return output.table(("", "Calls>", "Succeeded>", "Failed>"), rows)
+
+
+def _show_errors(investigation: dict[str, Any]) -> None:
+    """Show what failed since the deployment: each kind of error by its latest text."""
+    kinds = [kind for kind in investigation["signatures"] if kind["samples"]]
+    if not kinds:
+        return
+    output.lines("", "What failed")
+    output.show(
+        output.table(
+            ("Since>", "Before>", "Latest error~"),
+            [(f"{kind['count']:,}", f"{kind['count_before']:,}", _latest(kind)) for kind in kinds[:_MOST_ERRORS]],
+        )
+    )
+    if len(kinds) > _MOST_ERRORS:
+        output.lines(f"{len(kinds) - _MOST_ERRORS} more kinds of errors are in: rollguard explain --json")
+    if investigation["incomplete"]:
+        output.lines(f"Not all failures were counted: {investigation['incomplete']}.")
+
+
+def _latest(kind: dict[str, Any]) -> str:
+    error = kind["samples"][0]["error"]
+    text = f"{kind['error_type'] or 'failure'}: {error}" if error else kind["signature"]
+    return text if len(text) <= _LONGEST_ERROR else f"{text[:_LONGEST_ERROR]}…"
 
 
 def _rules(rules: dict[str, Any]) -> str:
