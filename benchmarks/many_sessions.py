@@ -64,7 +64,7 @@ def _measure(url: str, size: int, options: Options) -> tuple[float, float, str |
             assert (counts["checks"], counts["errors"]) == (size, 0), counts
 
         def first() -> float:
-            plain.execute("UPDATE deployment_monitoring SET baseline = NULL")
+            plain.execute("UPDATE deployment_monitoring SET baseline = NULL, left_out = NULL, earlier_versions = NULL")
             plain.execute("DELETE FROM deployment_health_checks")
             plain.settle()
             evidence_module._levels.cache_clear()

@@ -84,8 +84,7 @@ OUTCOMES: dict[str, dict[str, Any]] = {
 }
 
 
-@BOTH
-@NAMED
+@pytest.mark.parametrize(("decision", "named"), [("threshold", True), ("evidence", False)])
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_a_bad_version_is_no_baseline(guard: Guard, outcome: str, decision: str, named: bool) -> None:
     """After a version that always failed one that fails in a third is critical, whatever became of the first."""
