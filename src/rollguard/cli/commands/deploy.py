@@ -11,7 +11,6 @@ from rollguard.cli import inputs, output
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
 from rollguard.errors import InvalidToolName
-from rollguard.registry import name_of
 
 
 def deploy(
@@ -55,6 +54,8 @@ def deploy(
     """
     if tool is None and file == inputs.STDIN:
         raise typer.BadParameter("code from stdin has no name; give one with --tool")
+    from rollguard.registry import name_of
+
     with opened(config) as guard:
         code = inputs.code_of(file)
         with output.tools_print_to_stderr():
