@@ -19,6 +19,7 @@ from rollguard.registry.serve.admission import Admission
 from rollguard.registry.serve.load_checks import LoadChecks
 from rollguard.registry.serve.loader import LoadedTool, load
 from rollguard.registry.serve.origins import Origins
+from rollguard.registry.serve.problems import problems_of
 from rollguard.registry.serve.served import Served, subject_of
 from rollguard.sandbox import ChildNotStarted
 from rollguard.store import ExecutionStore, Place, digest
@@ -28,6 +29,7 @@ logger = logger_of(__name__)
 _RACY_NS = 2_000_000_000  # the times of file systems have steps of up to two seconds
 _TOGETHER = 4  # files that `load_all` checks at the same time
 _ASK_AGAIN = 5.0  # seconds until an unknown version is queried again
+_PATIENCE = 1.0  # seconds that a call waits for another one that records its version
 _TRIES, _MOMENT = 10, 0.005  # a file that git or an editor replaces is missing for a moment
 
 
@@ -79,7 +81,9 @@ class LiveTools:
         self._lock = threading.RLock()
         self._loading: dict[str, threading.RLock] = {}
         self._checking: dict[str, threading.Thread] = {}
+        self._recording = threading.Lock()
         renew_after_fork(self, "_lock", threading.RLock)
+        renew_after_fork(self, "_recording", threading.Lock)
         renew_after_fork(self, "_loading", dict)
         renew_after_fork(self, "_checking", dict)
         store.database.when_replaced(self.forget_versions)
@@ -121,8 +125,12 @@ class LiveTools:
         swap, now = Folder.latest_swap, self._clock()  # before the file: the next call finds a swap after this line
         served = self._current(name, wait=False)
         served.swap, served.check_at = swap, now + self._check_every
-        if served.unrecorded and now >= served.ask_at:
-            self._record(name, served)
+        if served.unrecorded and now >= served.ask_at and self._recording.acquire(timeout=_PATIENCE):
+            try:
+                if served.unrecorded and now >= served.ask_at:  # otherwise another thread did it
+                    self._record(name, served)
+            finally:
+                self._recording.release()
         if served.unrecorded or served.held_back:
             served.check_at = min(served.check_at, served.ask_at)
         return served
@@ -180,27 +188,7 @@ class LiveTools:
 
     def problems(self) -> dict[str, str]:
         """Return why files are not served as they are now, by name. It reads syntax trees and runs nothing."""
-        found = {
-            name: f"{name}.py cannot be a tool's file: use letters, digits, '_', '-' and '.', with '+' for '/'"
-            for name in self._folder.misnamed()
-        }
-        for name in self._folder.names():
-            served = self._served.get(name)
-            try:
-                if served is not None and served.is_as_on_disk(self._folder.stamp(name)):
-                    continue
-                reading = self.admission.readings.of(name)
-            except ToolFileError as error:
-                found[name] = str(error)
-                continue
-            if reading is None:  # deleted since the listing
-                continue
-            problem = None if served is None else served.refusal_of(reading.sha256)
-            if problem is None and (served is None or served.sha256 != reading.sha256):
-                problem = self.admission.refusal(name, reading)
-            if problem is not None:
-                found[name] = str(problem)
-        return found
+        return problems_of(self._folder, self.admission, self._served)
 
     def forget(self, name: str) -> None:
         """Read the tool's file again at its next use. Code that was not checked yet is checked first."""
