@@ -11,7 +11,6 @@ from rollguard.cli import inputs, output
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
 from rollguard.errors import InvalidToolName
-from rollguard.registry import name_of
 
 
 def deploy(
@@ -56,6 +55,8 @@ def deploy(
     if tool is None and file == inputs.STDIN:
         raise typer.BadParameter("code from stdin has no name; give one with --tool")
     with opened(config) as guard:
+        from rollguard.registry import name_of  # after all that --help needs
+
         code = inputs.code_of(file)
         with output.tools_print_to_stderr():
             try:
