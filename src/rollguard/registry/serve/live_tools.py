@@ -286,7 +286,7 @@ class LiveTools:
             served.unrecorded, served.ask_at = served.version_number is None, self._clock() + _ASK_AGAIN
             return served
         if served.refusal_of(sha256) is None:
-            logger.error("%s; the last version that loaded goes on serving", error)
+            logger.error("%s%s", error, "" if held_back else "; the last version that loaded goes on serving")
         served.refused, served.held_back, served.ask_at = (sha256, error), held_back, self._clock() + _ASK_AGAIN
         return served
 
