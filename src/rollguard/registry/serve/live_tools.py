@@ -29,7 +29,7 @@ logger = logger_of(__name__)
 _RACY_NS = 2_000_000_000  # the times of file systems have steps of up to two seconds
 _TOGETHER = 4  # files that `load_all` checks at the same time
 _ASK_AGAIN = 5.0  # seconds until an unknown version is queried again
-_PATIENCE = 1.0  # seconds that a call waits for another one that records its version
+_PATIENCE = 1.0  # seconds that a call waits for another one that records its version, and closing for a load
 _TRIES, _MOMENT = 10, 0.005  # a file that git or an editor replaces is missing for a moment
 
 
@@ -82,11 +82,20 @@ class LiveTools:
         self._loading: dict[str, threading.RLock] = {}
         self._checking: dict[str, threading.Thread] = {}
         self._recording = threading.Lock()
+        self._loading_later, self._closings = threading.RLock(), 0
         renew_after_fork(self, "_lock", threading.RLock)
         renew_after_fork(self, "_recording", threading.Lock)
+        renew_after_fork(self, "_loading_later", threading.RLock)
         renew_after_fork(self, "_loading", dict)
         renew_after_fork(self, "_checking", dict)
+        store.database.before_closing(self.before_closing)
         store.database.when_replaced(self.forget_versions)
+
+    def before_closing(self) -> None:
+        """Let no background check use the database from now on that began before."""
+        self._closings += 1
+        if self._loading_later.acquire(timeout=_PATIENCE):
+            self._loading_later.release()
 
     def forget_versions(self) -> None:
         """Look up every version again, because the database is another one, and numbers them anew."""
@@ -143,7 +152,7 @@ class LiveTools:
         if stamp is None and (served is None or served.tool is None):
             raise self._unknown(name)
         if served is None or not served.settled or served.stamp != stamp or self._ask_about(served):
-            served = self._load(name, wait=wait)
+            return self._load(name, wait=wait)
         return served
 
     def _ask_about(self, served: Served) -> bool:
@@ -240,9 +249,8 @@ class LiveTools:
             known.ask_at = self._clock() + _ASK_AGAIN
             return known
         served = self._chosen(name, stamp, code, sha256, place)
-        served.stamp, served.settled = stamp, settled
         with self._lock:
-            self._served[name] = served
+            served.stamp, served.settled, self._served[name] = stamp, settled, served
         return served
 
     def _chosen(self, name: str, stamp: FileStamp, code: bytes, sha256: str, place: Place | None) -> Served:
@@ -349,11 +357,16 @@ class LiveTools:
             if name in self._checking:
                 return
 
+            closings = self._closings
+
             def check() -> None:
                 try:
                     loads = self.admission.checks.of(name, code, sha256).loads
-                    served = self._load(name, wait=True)
-                    if loads and served.refused is not None:  # some modules can be imported in the main thread only
+                    with self._loading_later:
+                        if closings != self._closings:  # the next call loads it; a connection would outlive its pool
+                            return
+                        served = self._load(name, wait=True)
+                    if loads and served.refused is not None and not served.held_back:  # in the main thread it may load
                         served.refused, served.stamp, served.check_at = None, None, 0.0
                 except (UnknownTool, ToolFileError, ChildNotStarted) as error:
                     logger.warning("new code of %s is not served yet: %s", name, error)
