@@ -346,6 +346,26 @@ def test_a_live_version_that_does_not_load_here(store: ExecutionStore, tools_dir
     assert len(errors) == 1
 
 
+def test_closing_while_an_edit_is_checked(serving: ToolRegistry, store: ExecutionStore, tools_dir: Path) -> None:
+    """A check that ends after the store was closed opens no connection; the next call serves the edit."""
+    go = tools_dir.parent / "go"
+    waits = f"import os, time\nwhile not os.path.exists({str(go)!r}):\n    time.sleep(0.005)\n"
+    serving.folder.file("my_tool").write_text(waits + code(2))
+    assert serving.call("my_tool") == 1
+    serving.close()
+    store.close()
+    go.touch()
+    checks_are_over()
+    assert lives_without_a_connection(store)
+    assert (serving.call("my_tool"), lives(store)) == (2, [1, 2])
+
+
+def lives_without_a_connection(store: ExecutionStore) -> bool:
+    """Whether no connection of the store is open."""
+    pool = store.database._engine.pool
+    return pool.checkedin() + pool.checkedout() == 0  # type: ignore[attr-defined]
+
+
 @contextlib.contextmanager
 def counted_errors() -> Iterator[list[str]]:
     """The errors that are logged meanwhile."""

@@ -291,7 +291,7 @@ def test_what_cannot_be_meant(store: ExecutionStore, registry: ToolRegistry) -> 
         ({"store": store, "version": 0}, "version: 0"),
         ({"store": store, "version": True}, "version: True"),
         ({"store": store, "version": "1"}, "version: '1'"),
-        ({"store": store, "name": "a/b"}, "tool_name"),
+        ({"store": store, "name": "a\\b"}, "tool_name"),
     ):
         with pytest.raises(InvalidInput, match=words):
             tool(**options)(function)

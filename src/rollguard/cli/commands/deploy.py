@@ -57,6 +57,8 @@ def deploy(
     from rollguard.registry import name_of
 
     with opened(config) as guard:
+        from rollguard.registry import name_of  # after all that --help needs
+
         code = inputs.code_of(file)
         with output.tools_print_to_stderr():
             try:

@@ -20,6 +20,7 @@ from rollguard.registry.serve.admission import Admission
 from rollguard.registry.serve.load_checks import LoadChecks
 from rollguard.registry.serve.loader import LoadedTool, load
 from rollguard.registry.serve.origins import Origins
+from rollguard.registry.serve.problems import problems_of
 from rollguard.registry.serve.served import Served, subject_of
 from rollguard.sandbox import ChildNotStarted
 from rollguard.store import ExecutionStore, Place, digest
@@ -29,6 +30,7 @@ logger = logger_of(__name__)
 _RACY_NS = 2_000_000_000  # the times of file systems have steps of up to two seconds
 _TOGETHER = 4  # files that `load_all` checks at the same time
 _ASK_AGAIN = 5.0  # seconds until an unknown version is queried again
+_PATIENCE = 1.0  # seconds that a call waits for another one that records its version, and closing for a load
 _TRIES, _MOMENT = 10, 0.005  # a file that git or an editor replaces is missing for a moment
 
 
@@ -86,10 +88,21 @@ class LiveTools:
         self._lock = threading.RLock()
         self._loading: dict[str, threading.RLock] = {}
         self._checking: dict[str, threading.Thread] = {}
+        self._recording = threading.Lock()
+        self._loading_later, self._closings = threading.RLock(), 0
         renew_after_fork(self, "_lock", threading.RLock)
+        renew_after_fork(self, "_recording", threading.Lock)
+        renew_after_fork(self, "_loading_later", threading.RLock)
         renew_after_fork(self, "_loading", dict)
         renew_after_fork(self, "_checking", dict)
+        store.database.before_closing(self.before_closing)
         store.database.when_replaced(self.forget_versions)
+
+    def before_closing(self) -> None:
+        """Let no background check use the database from now on that began before."""
+        self._closings += 1
+        if self._loading_later.acquire(timeout=_PATIENCE):
+            self._loading_later.release()
 
     def forget_versions(self) -> None:
         """Look up every version again, because the database is another one, and numbers them anew."""
@@ -128,8 +141,12 @@ class LiveTools:
         swap, now = Folder.latest_swap, self._clock()  # before the file: the next call finds a swap after this line
         served = self._current(name, wait=False)
         served.swap, served.check_at = swap, now + self._check_every
-        if served.unrecorded and now >= served.ask_at:
-            self._record(name, served)
+        if served.unrecorded and now >= served.ask_at and self._recording.acquire(timeout=_PATIENCE):
+            try:
+                if served.unrecorded and now >= served.ask_at:  # otherwise another thread did it
+                    self._record(name, served)
+            finally:
+                self._recording.release()
         if served.unrecorded or served.held_back:
             served.check_at = min(served.check_at, served.ask_at)
         return served
@@ -142,7 +159,7 @@ class LiveTools:
         if stamp is None and (served is None or served.tool is None):
             raise self._unknown(name)
         if served is None or not served.settled or served.stamp != stamp or self._ask_about(served):
-            served = self._load(name, wait=wait)
+            return self._load(name, wait=wait)
         return served
 
     def _ask_about(self, served: Served) -> bool:
@@ -187,27 +204,7 @@ class LiveTools:
 
     def problems(self) -> dict[str, str]:
         """Return why files are not served as they are now, by name. It reads syntax trees and runs nothing."""
-        found = {
-            name: f"{name}.py cannot be a tool's file: use letters, digits, '_', '-' and '.', with '+' for '/'"
-            for name in self._folder.misnamed()
-        }
-        for name in self._folder.names():
-            served = self._served.get(name)
-            try:
-                if served is not None and served.is_as_on_disk(self._folder.stamp(name)):
-                    continue
-                reading = self.admission.readings.of(name)
-            except ToolFileError as error:
-                found[name] = str(error)
-                continue
-            if reading is None:  # deleted since the listing
-                continue
-            problem = None if served is None else served.refusal_of(reading.sha256)
-            if problem is None and (served is None or served.sha256 != reading.sha256):
-                problem = self.admission.refusal(name, reading)
-            if problem is not None:
-                found[name] = str(problem)
-        return found
+        return problems_of(self._folder, self.admission, self._served)
 
     def forget(self, name: str) -> None:
         """Read the tool's file again at its next use. Code that was not checked yet is checked first."""
@@ -259,9 +256,8 @@ class LiveTools:
             known.ask_at = self._clock() + _ASK_AGAIN
             return known
         served = self._chosen(name, stamp, code, sha256, place)
-        served.stamp, served.settled = stamp, settled
         with self._lock:
-            self._served[name] = served
+            served.stamp, served.settled, self._served[name] = stamp, settled, served
         return served
 
     def _chosen(self, name: str, stamp: FileStamp, code: bytes, sha256: str, place: Place | None) -> Served:
@@ -305,7 +301,7 @@ class LiveTools:
             served.unrecorded, served.ask_at = served.version_number is None, self._clock() + _ASK_AGAIN
             return served
         if served.refusal_of(sha256) is None:
-            logger.error("%s; the last version that loaded goes on serving", error)
+            logger.error("%s%s", error, "" if held_back else "; the last version that loaded goes on serving")
         served.refused, served.held_back, served.ask_at = (sha256, error), held_back, self._clock() + _ASK_AGAIN
         return served
 
@@ -368,11 +364,16 @@ class LiveTools:
             if name in self._checking:
                 return
 
+            closings = self._closings
+
             def check() -> None:
                 try:
                     loads = self.admission.checks.of(name, code, sha256).loads
-                    served = self._load(name, wait=True)
-                    if loads and served.refused is not None:  # some modules can be imported in the main thread only
+                    with self._loading_later:
+                        if closings != self._closings:  # the next call loads it; a connection would outlive its pool
+                            return
+                        served = self._load(name, wait=True)
+                    if loads and served.refused is not None and not served.held_back:  # in the main thread it may load
                         served.refused, served.stamp, served.check_at = None, None, 0.0
                 except (UnknownTool, ToolFileError, ChildNotStarted) as error:
                     logger.warning("new code of %s is not served yet: %s", name, error)
