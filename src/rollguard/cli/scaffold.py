@@ -52,9 +52,7 @@ tools_dir = "tools"
 # flush_interval_seconds = 0.1   # the longest time that an execution waits in memory
 # buffer_size = 50000            # the most that wait in memory; further ones wait on disk
 # retention_days = 30            # how long each call is kept; counts stay. 0 keeps calls for ever
-# [record.redact]                # what is a secret, beside api_key, password, token and the like
-# names = ["iban"]
-# patterns = []
+# redact = { names = [] }        # names of secrets, beside api_key, password, token and the like
 
 # Who is notified of rollbacks and slowdowns.
 [notify]

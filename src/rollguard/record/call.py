@@ -20,6 +20,9 @@ from rollguard.sandbox.tool_file import describe
 
 logger = logger_of(__name__)
 
+_SHOWN = 500  # characters of a result in the error of a failure
+_UNSHOWN = "a result that counts as a failure"
+
 IsFailure = Callable[[Any], bool | str | None]
 """Whether a returned result is a failure: true, or the error's text, if it is one."""
 
@@ -245,13 +248,20 @@ def failure_in(
             found = is_failure(result)
             failed = bool(found)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the tool's code; its caller must get the result
-            logger.error("is_failure of %s raised %s", name, describe(error))
-            return f"is_failure raised {describe(error)}"
+            said = recorder.error_text(describe(error), None)
+            logger.error("is_failure of %s raised %s", name, said)
+            return f"is_failure raised {said}"
         if failed:
-            return (
-                str.__str__(found) if isinstance(found, str) else f"returned {recorder.shown(name, result, kept=kept)}"
-            )
+            if isinstance(found, str):
+                return str.__str__(found)
+            return f"returned {_shown(recorder, name, result) if kept else _UNSHOWN}"
     return None
+
+
+def _shown(recorder: Recorder, name: str, result: Any) -> str:
+    """Return a result for an error message: as it is stored, redacted or left out, and shortened."""
+    text = "null" if result is None else recorder.encoded(name, "result", result) or _UNSHOWN
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 async def run_in_thread(invoke: Callable[..., Any], parameters: dict[str, Any]) -> tuple[Any, BaseException | None]:

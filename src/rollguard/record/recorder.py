@@ -29,7 +29,6 @@ from rollguard.store import ExecutionStore, complete_call, text_of
 
 logger = logger_of(__name__)
 
-_SHOWN = 500  # characters of a result in the error of a failure
 _CHECK_BATCH_EVERY = 0.1  # seconds between two checks of the batch's size
 _CHECK_SPOOL_EVERY = 60.0  # seconds; another process may have left executions there
 _PATIENCE = 10.0  # seconds that the end of a process waits for the thread
@@ -177,12 +176,6 @@ class Recorder:
     def error_text(self, error: BaseException | str, given: str | None) -> str:
         """Return the text of a call's error as it is stored: redacted, beside its encoded parameters."""
         return self._store.executions.error_text(error if isinstance(error, str) else text_of(error), given)
-
-    def shown(self, tool_name: str, result: Any, *, kept: bool = True) -> str:
-        """Return a result for an error message: as it is stored, redacted or left out, and shortened."""
-        encoded = self.encoded(tool_name, "result", result) if kept else None
-        text = "null" if result is None else "a result that counts as a failure" if encoded is None else encoded
-        return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
     # --- calls that have not ended ---------------------------------------------------------------------------------
 
