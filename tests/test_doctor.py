@@ -59,7 +59,18 @@ def test_everything_is_in_order(guard: Rollguard) -> None:
     """Of a sound installation nothing is said but that it is sound, for every check."""
     findings = examine(guard.settings, datetime.now(UTC))
     assert {finding.health for finding in findings} == {Health.OK}
-    checks = {"settings", "folder", "disk", "database", "calls", "clock", "tools", "rollbacks", "watch", "notifications"}
+    checks = {
+        "settings",
+        "folder",
+        "disk",
+        "database",
+        "calls",
+        "clock",
+        "tools",
+        "rollbacks",
+        "watch",
+        "notifications",
+    }
     assert {finding.check for finding in findings} == checks | {"files"}
 
 
