@@ -6,17 +6,22 @@ import asyncio
 import gc
 import sys
 import threading
+import time
 import tomllib
 import types
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from rollguard import ExecutionStore, Rollguard, Settings, ToolRegistry, tool
 from rollguard.errors import InvalidInput, InvalidSetting
+from rollguard.model.in_flight import CallInFlight
 from rollguard.record import Recorder, Spool
+from rollguard.store.schema import calls_in_flight
 from tests.registry.helpers import executions
 
 
@@ -27,9 +32,23 @@ def store(tmp_path: Path) -> Iterator[ExecutionStore]:
         yield opened
 
 
+class Clock:
+    """The clock of durations, which a test sets ahead."""
+
+    ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.perf_counter() + self.ahead
+
+
 @pytest.fixture
-def recorder(store: ExecutionStore, tmp_path: Path) -> Recorder:
-    return Recorder(store, Spool(tmp_path / "spool.jsonl"))
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def recorder(store: ExecutionStore, tmp_path: Path, clock: Clock) -> Recorder:
+    return Recorder(store, Spool(tmp_path / "spool.jsonl"), clock=clock)
 
 
 def kinds(store: ExecutionStore) -> list[tuple[bool, str | None]]:
@@ -169,11 +188,11 @@ def test_given_up_with_a_limit(store: ExecutionStore, recorder: Recorder, limit:
     assert kinds(store) == [(False, kind)]
 
 
-def test_a_call_that_never_ends(store: ExecutionStore, recorder: Recorder) -> None:
+def test_a_call_that_never_ends(store: ExecutionStore, recorder: Recorder, clock: Clock) -> None:
     """A call that still runs after its limit is recorded as a failure, once: its end is not recorded again."""
     begun, go_on = threading.Event(), threading.Event()
 
-    @tool(recorder=recorder, timeout_seconds=5)
+    @tool(recorder=recorder, timeout_seconds=1000)
     def wait() -> str:
         begun.set()
         go_on.wait(60)
@@ -184,18 +203,46 @@ def test_a_call_that_never_ends(store: ExecutionStore, recorder: Recorder) -> No
     assert begun.wait(60)
     (running,) = recorder.calls_in_flight()
     assert (running.tool_name, running.version_number) == ("wait", None)
-    started = next(iter(recorder.in_flight.calls))
-    recorder.check_in_flight(clock=started + 4.9)
+    clock.ahead = 500
+    recorder.check_in_flight()
     assert kinds(store) == []
-    recorder.check_in_flight(clock=started + 5.1)
-    recorder.check_in_flight(clock=started + 5.2)
+    clock.ahead = 1001
+    recorder.check_in_flight()
+    recorder.check_in_flight()
     assert kinds(store) == [(False, "CallTimedOut")]
     assert [call.tool_name for call in store.in_flight.all()] == ["wait"]
     go_on.set()
     caller.join()
     assert kinds(store) == [(False, "CallTimedOut")]
-    recorder.check_in_flight(clock=started + 6)
+    recorder.check_in_flight()
     assert recorder.calls_in_flight() == store.in_flight.all() == []
+
+
+def test_a_process_that_ends(store: ExecutionStore, recorder: Recorder, clock: Clock) -> None:
+    """A process that ends well takes its calls off the list; those of processes that did not go after a day."""
+    hang = hanging(recorder)
+
+    async def end() -> None:
+        task = asyncio.create_task(hang())
+        await asyncio.sleep(0)
+        clock.ahead = 10
+        recorder.check_in_flight()
+        assert [call.lost for call in store.in_flight.all()] == [False]
+        recorder._finish()
+        assert store.in_flight.all() == []
+        task.cancel()
+
+    asyncio.run(end())
+    gone = [CallInFlight("my_tool", 1, datetime.now(UTC))]
+    store.in_flight.publish("gone", gone)
+    for minutes, shown in ((4, [True]), (25 * 60, [])):
+        seen = datetime.now(UTC) - timedelta(minutes=minutes)
+        with store.database.write() as connection:
+            connection.execute(sa.update(calls_in_flight).values(seen_at=seen))
+        assert [call.lost for call in store.in_flight.all()] == shown
+    store.in_flight.publish("other", [])
+    with store.database.read() as connection:
+        assert connection.execute(sa.select(calls_in_flight)).all() == []
 
 
 def test_the_recorders_own_thread_looks(store: ExecutionStore, recorder: Recorder) -> None:

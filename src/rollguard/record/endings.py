@@ -17,8 +17,6 @@ CONTROL_FLOW = (
     "pydantic_ai.exceptions.ApprovalRequired",
     "pydantic_ai.exceptions.CallDeferred",
     "pydantic_ai.exceptions.ModelRetry",
-    "pydantic_ai.exceptions.SkipToolExecution",
-    "pydantic_ai.exceptions.SkipToolValidation",
 )
 """Exceptions by which tools steer their framework: a pause, an approval, a retry that is asked for."""
 

@@ -38,6 +38,11 @@ class InFlight:
         self._publish_at = 0.0
         self._failed = False
 
+    @property
+    def published(self) -> bool:
+        """Return whether the store lists calls of this process."""
+        return bool(self._published)
+
     def take_overdue(self, clock: float) -> Iterator[tuple[float, Flight]]:
         """Take out and yield the calls that run longer than their tool's `timeout_seconds`; they are still shown."""
         for started, flight in list(self.calls.items()):

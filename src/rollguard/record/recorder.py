@@ -66,6 +66,7 @@ class Recorder:
         unwatched: logs that nobody watches; asked by the thread, or by callers if `durable`.
         control_flow: import paths of exceptions by which tools steer their framework. A call that raises one of them is
             recorded as neither success nor failure.
+        clock: the clock that measures durations, by which calls that do not end are looked after.
 
     Attributes:
         in_flight: the calls that began and have not ended.
@@ -86,6 +87,7 @@ class Recorder:
         retry_after: float = RETRY_AFTER,
         unwatched: Unwatched | None = None,
         control_flow: Sequence[str] = CONTROL_FLOW,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._store, self._quick = store, store.executions.quick
         self._definitions = Definitions(store)
@@ -97,6 +99,7 @@ class Recorder:
         self._retry_after = max(retry_after, _CHECK_BATCH_EVERY)
         self._unwatched = Unwatched(store) if unwatched is None else unwatched
         self.parents = Parents()
+        self._clock = clock
         self.settle: Callable[[str, float], None] = lambda _name, _began: None
         self._begin_anew()
         self.control_flow = checked_paths(control_flow)
@@ -188,23 +191,22 @@ class Recorder:
         if self.resting and not self._over.is_set():
             self._wake()
 
-    def calls_in_flight(self, *, clock: float | None = None) -> list[CallInFlight]:
+    def calls_in_flight(self) -> list[CallInFlight]:
         """Return the calls of this recorder that began and have not ended, the oldest first."""
-        return self.in_flight.shown(time.perf_counter() if clock is None else clock)
+        return self.in_flight.shown(self._clock())
 
-    def check_in_flight(self, *, clock: float | None = None) -> None:
-        """Record the calls that outlived their time limit, and publish the long ones. Raise nothing.
+    def check_in_flight(self) -> None:
+        """Record the calls that outlived their time limit, and publish the long ones. Raise nothing."""
+        with self._looking:
+            now = self._clock()
+            for started, flight in self.in_flight.take_overdue(now):
+                self.settle(flight[0].name, flight[2])
+                self.note(outlived(started, flight, now))
+            published = self.in_flight.to_publish(now)
+            if published is not None:
+                self._publish(published, now)
 
-        Args:
-            clock: the present moment on the clock of durations; by default the clock's.
-        """
-        now = time.perf_counter() if clock is None else clock
-        for started, flight in self.in_flight.take_overdue(now):
-            self.settle(flight[0].name, flight[2])
-            self.note(outlived(started, flight, now))
-        published = self.in_flight.to_publish(now)
-        if published is None:
-            return
+    def _publish(self, published: list[CallInFlight], now: float) -> None:
         try:
             self._store.in_flight.publish(self._process, published)
         except StoreError as error:
@@ -280,6 +282,7 @@ class Recorder:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._process = uuid.uuid4().hex
+        self._looking = threading.Lock()
         self.in_flight = InFlight()
         self.running = self.in_flight.calls  # a part of every call: one look-up less
 
@@ -332,6 +335,8 @@ class Recorder:
         """
         self._through = True
         self.empty()
+        if self.in_flight.published:
+            self._publish([], self._clock())
         self._over.set()
         self._work.set()
         if wait and self._thread is not None:
@@ -392,7 +397,7 @@ def _store_next(ours: weakref.ref[Recorder], over: threading.Event) -> None:
         recorder._flush_interval,
         recorder.spool,
         recorder._retry_after,
-        recorder.in_flight.next_due(time.perf_counter()),
+        recorder.in_flight.next_due(recorder._clock()),
     )
     del recorder
     if work.wait(min(retry_after if spool.pending else _CHECK_SPOOL_EVERY, due)):

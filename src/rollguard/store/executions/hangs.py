@@ -47,7 +47,7 @@ class Flights:
         self._database = database
 
     def publish(self, process_id: str, calls: Sequence[CallInFlight]) -> None:
-        """Replace the calls of a process by these."""
+        """Replace the calls of a process by these. Calls of processes that are gone for a day are removed."""
         rows: list[dict[str, Any]] = [
             {
                 **{"process_id": process_id, "number": number, "host": socket.gethostname(), "pid": os.getpid()},
@@ -56,7 +56,8 @@ class Flights:
             for number, call in enumerate(calls)
         ]
         with self._database.write(durable=False) as connection:
-            connection.execute(sa.delete(f).where(f.c.process_id == process_id))
+            forgotten = f.c.seen_at < datetime.now(UTC) - _KEPT
+            connection.execute(sa.delete(f).where(sa.or_(f.c.process_id == process_id, forgotten)))
             if rows:
                 connection.execute(sa.insert(f), rows)
 
