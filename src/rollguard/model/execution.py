@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from typing import Annotated, Any, NamedTuple, get_type_hints
 
 from pydantic import FailFast, Field, PlainValidator, Strict, TypeAdapter, ValidationError
@@ -75,8 +75,6 @@ AT, ID = FIELDS.index("executed_at"), FIELDS.index("execution_id")
 _NEEDED = [name for name in FIELDS if name not in Execution._field_defaults]
 _HINTS = get_type_hints(Execution, include_extras=True)
 _ALLOWED = {name: hint.__metadata__[-1] for name, hint in _HINTS.items() if hasattr(hint, "__metadata__")}
-_ROWS: TypeAdapter[list[Execution]] = TypeAdapter(Annotated[list[Execution], FailFast()])
-_COLUMNS = TypeAdapter[Columns](tuple[tuple(Annotated[list[_HINTS[name]], FailFast()] for name in FIELDS)])  # type: ignore[arg-type, misc, valid-type]
 
 
 def checked(executions: Sequence[Mapping[str, Any]]) -> Columns:
@@ -92,10 +90,10 @@ def checked(executions: Sequence[Mapping[str, Any]]) -> Columns:
         # pydantic would take a list as the values of the fields, in their order
         given = [one if isinstance(one, Mapping) else None for one in executions]
     try:
-        return _COLUMNS.validate_python(columns_of([Execution(**one) for one in given]))
+        return _columns().validate_python(columns_of([Execution(**one) for one in given]))
     except (TypeError, ValidationError):
         try:
-            return columns_of(_ROWS.validate_python(given))
+            return columns_of(_rows().validate_python(given))
         except ValidationError as error:
             raise _refusal(error, executions) from error
 
@@ -103,6 +101,18 @@ def checked(executions: Sequence[Mapping[str, Any]]) -> Columns:
 def columns_of(executions: Iterable[Execution]) -> Columns:
     """Return the values of some executions, field by field."""
     return tuple(zip(*executions, strict=True))
+
+
+# Made when they are first used: most commands check no execution, and begin sooner without them.
+@cache
+def _columns() -> TypeAdapter[Columns]:
+    each: Any = tuple(Annotated[list[_HINTS[name]], FailFast()] for name in FIELDS)  # type: ignore[valid-type]
+    return TypeAdapter(tuple[each])
+
+
+@cache
+def _rows() -> TypeAdapter[list[Execution]]:
+    return TypeAdapter(Annotated[list[Execution], FailFast()])
 
 
 def _refusal(error: ValidationError, executions: Sequence[Any]) -> InvalidInput:
