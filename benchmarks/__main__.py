@@ -38,13 +38,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help="keep the results and write docs/benchmarks.md")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.add_argument("--tiny", action="store_true", help="only try whether the benchmarks run")
+    parser.add_argument(
+        "--against", default=Options().against, metavar="COMMIT", help="what before_after compares with"
+    )
     given = parser.parse_args(arguments)
     unknown = [name for name in given.names if name not in ALL]
     if unknown:
         parser.error(f"{unknown[0]}: no such benchmark; there are: {', '.join(ALL)}")
     if given.write and given.tiny:
         parser.error("--tiny measures nothing that is worth being kept")
-    options = Options(runs=given.runs, full=given.full, tiny=given.tiny)
+    options = Options(runs=given.runs, full=given.full, tiny=given.tiny, against=given.against)
     results = []
     for name in given.names or ALL:
         began = time.monotonic()

@@ -1,7 +1,7 @@
 """Time of one judgement: `rollguard.judge.judge` on two windows, cold (a baseline not judged before) and warm.
 
 A cycle judges every active session, so the limit is 1 ms cold and 100 µs warm: 10,000 warm judgements are then a
-second of the cycle's five. The peer is the contract's bare arithmetic on the same counts: two rates, their
+third of a cycle's limit. The peer is the contract's bare arithmetic on the same counts: two rates, their
 difference, one comparison.
 """
 

@@ -27,11 +27,13 @@ class Options:
         runs: every figure is the median of so many.
         full: the sizes that take minutes as well.
         tiny: sizes so small that only the benchmark itself is tried, not what it measures.
+        against: the commit that `before_after` compares with.
     """
 
     runs: int = 5
     full: bool = False
     tiny: bool = False
+    against: str = "75427c8"  # before the packages were ordered anew
 
 
 @dataclass(slots=True)

@@ -18,6 +18,8 @@ ALL = (
     "decision",
     "backtest",
     "rollback_latency",
+    "start_up",
+    "before_after",
 )
 
 KEPT = Path(__file__).parent / "results.json"
@@ -36,6 +38,7 @@ why.
 make bench                          # every benchmark, and this page anew; installs into .venv-bench
 make bench ARGS="--full --write"    # the sizes that take minutes as well
 make bench ARGS="decision"          # one of them, only shown
+make bench ARGS="before_after --against COMMIT"    # small figures of a commit, beside the present ones
 ```
 """
 

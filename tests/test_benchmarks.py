@@ -17,11 +17,13 @@ SAYS = {
     "payload_cost": ("a context", "dicts", "models", "at most 50 µs"),
     "ingest": ("SQLite: bare executemany", "PostgreSQL: bare COPY", "all folded"),
     "check_cost": ("SQLite: 400 rows", "PostgreSQL: 400 rows", "raw queries"),
-    "many_sessions": ("SQLite: 6 sessions", "PostgreSQL: 6 sessions", "in under 5 s"),
+    "many_sessions": ("SQLite: 6 sessions", "PostgreSQL: 6 sessions", "in under 3 s"),
     "recorder_memory": ("SQLite", "PostgreSQL away", "nothing lost: 0"),
     "decision": ("1,000,000 + 100,000", "cold", "warm"),
     "backtest": ("SQLite: 2 tools", "PostgreSQL: 2 tools", "one decision"),
-    "rollback_latency": ("SQLite", "PostgreSQL", "median", "p99", "half a second"),
+    "rollback_latency": ("SQLite", "PostgreSQL", "median", "p99", "at most 100 ms"),
+    "start_up": ("SQLAlchemy imported", "rollguard status", "rollguard tools"),
+    "before_after": ("before", "after", "ingest", "restored"),
 }
 
 

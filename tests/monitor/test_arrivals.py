@@ -159,7 +159,7 @@ class Clock:
 
 @pytest.mark.parametrize(
     ("waits", "works", "rests"),
-    [(2.0, 0.25, 2.25), (0.0, 0.5, 2.0), (1.0, 0.5, 2.0), (0.0, 0.0, 0.05)],
+    [(2.0, 0.25, 2.25), (0.0, 0.5, 2.0), (1.0, 0.5, 2.0), (0.0, 0.0, 0.02)],
 )
 def test_waiting_is_no_work(
     watched: Guard, monkeypatch: pytest.MonkeyPatch, waits: float, works: float, rests: float

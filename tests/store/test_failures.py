@@ -182,7 +182,8 @@ def test_a_connection_that_was_cut_is_opened_again(postgres: PostgresServer) -> 
     """When the PostgreSQL server drops our idle connections the next use simply works."""
     with ExecutionStore(postgres.new_database()) as store:
         store.store_tool_execution(tool_name="t", success=True)
-        postgres.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+        others = "backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        postgres.execute(f"SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE {others}")
         store.store_tool_execution(tool_name="u", success=True)
         assert store.executions.tool_names() == ["t", "u"]
 

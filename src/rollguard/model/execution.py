@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from typing import Annotated, Any, NamedTuple, get_type_hints
 
 from pydantic import FailFast, Field, GetPydanticSchema, PlainValidator, Strict, TypeAdapter, ValidationError
@@ -101,8 +101,6 @@ _UNDERSTOOD: dict[str, Callable[[Any], Any]] = {
 }
 _HINTS = get_type_hints(Execution, include_extras=True)
 _ALLOWED = {name: hint.__metadata__[-1] for name, hint in _HINTS.items() if hasattr(hint, "__metadata__")}
-_ROWS: TypeAdapter[list[Execution]] = TypeAdapter(Annotated[list[Execution], FailFast()])
-_COLUMNS = TypeAdapter[Columns](tuple[tuple(Annotated[list[_HINTS[name]], FailFast()] for name in FIELDS)])  # type: ignore[arg-type, misc, valid-type]
 
 
 def checked(executions: Sequence[Mapping[str, Any]]) -> Columns:
@@ -118,11 +116,11 @@ def checked(executions: Sequence[Mapping[str, Any]]) -> Columns:
         # pydantic would take a list as the values of the fields, in their order
         given = [one if isinstance(one, Mapping) else None for one in executions]
     try:
-        return _COLUMNS.validate_python(columns_of([Execution(**one) for one in given]))
+        return _columns().validate_python(columns_of([Execution(**one) for one in given]))
     except (TypeError, ValidationError):  # one is invalid, or has to be understood
         given = [_understood(one) if isinstance(one, Mapping) else one for one in given]
     try:
-        return columns_of(_ROWS.validate_python(given))
+        return columns_of(_rows().validate_python(given))
     except ValidationError as error:
         raise _refusal(error, executions) from error
 
@@ -138,6 +136,18 @@ def _understood(execution: Mapping[str, Any]) -> dict[str, Any]:
         name: _UNDERSTOOD[name](value) if name in _UNDERSTOOD and value is not None else value
         for name, value in execution.items()
     }
+
+
+# Made when they are first used: most commands check no execution, and begin sooner without them.
+@cache
+def _columns() -> TypeAdapter[Columns]:
+    each: Any = tuple(Annotated[list[_HINTS[name]], FailFast()] for name in FIELDS)  # type: ignore[valid-type]
+    return TypeAdapter(tuple[each])
+
+
+@cache
+def _rows() -> TypeAdapter[list[Execution]]:
+    return TypeAdapter(Annotated[list[Execution], FailFast()])
 
 
 def _refusal(error: ValidationError, executions: Sequence[Any]) -> InvalidInput:

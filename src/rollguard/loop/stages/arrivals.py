@@ -13,7 +13,7 @@ from rollguard.monitor.deployment_monitor import DeploymentMonitor
 from rollguard.store.database.change_feed import Arrivals
 
 _LISTEN_SECONDS = 60.0
-_SHORTEST_REST = 0.05  # between two checks of what arrives
+_SHORTEST_REST = 0.02  # between two checks of what arrives
 _REST_AFTER_ERROR = 1.0
 _REST_WITHOUT_ARRIVALS = 15.0  # if listening to arrivals fails
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import selectors
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -25,6 +26,13 @@ def driver(connection: Connection, statement: str) -> Iterator[Any]:
         yield connection.connection.driver_connection
     except dbapi.Error as error:
         raise sa.exc.DBAPIError.instance(statement, None, error, dbapi.Error, dialect=connection.dialect) from error
+
+
+def has_input(connection: Any) -> bool:
+    """Return whether the server has sent psycopg's idle connection anything, such as that it closes it."""
+    with selectors.DefaultSelector() as readable:
+        readable.register(connection, selectors.EVENT_READ)
+        return bool(readable.select(0))
 
 
 @contextlib.contextmanager

@@ -22,53 +22,27 @@ from rollguard.errors import (
     InvalidSetting,
     NotARollguardStore,
     SchemaDamaged,
-    StoreBusy,
     StoreConflict,
     StoreError,
-    StoreFull,
     StoreReadOnly,
     StoreUnavailable,
 )
 from rollguard.judge.histogram import bucket_of
 from rollguard.model.file_access import FileAccess
-from rollguard.store.database.driver import limited
+from rollguard.store.database.driver import has_input, limited
+from rollguard.store.database.driver_errors import meaning_of
 from rollguard.store.database.fork_gate import sqlite_gate
 from rollguard.store.database.histograms import merged_json
 from rollguard.store.database.sqlite_file import SqliteFile, text_of
 from rollguard.store.database.url import Secrets, checked_schema, parse_url, session_options, shown
 
+_TRUSTED = 1.0  # seconds that a quiet connection to PostgreSQL is used again without asking whether it still answers
 _IDLE_LIMIT = 30  # seconds that a transaction with a tool's lock may be idle before PostgreSQL rolls it back
 _LOCK_TOOL = sa.text(
     "SELECT set_config('lock_timeout', :patience, true), "
     "set_config('idle_in_transaction_session_timeout', :idle_limit, true), "
     "pg_advisory_xact_lock(hashtextextended(concat(current_schema(), ':', CAST(:key AS text)), 0))"
 )
-
-# The driver's error (the beginning of an SQLSTATE, or words of SQLite's message), and what it means to the caller.
-_MEANINGS: tuple[tuple[type[StoreError], tuple[str, ...], tuple[str, ...], str], ...] = (
-    (NotARollguardStore, (), ("file is not a database", "malformed"), "is not a SQLite database, or is damaged"),
-    (
-        SchemaDamaged,
-        ("42P01", "42703"),
-        ("no such table", "no such column", "has no column named"),
-        "lacks a part of its schema; see rollguard doctor, or restore a backup",
-    ),
-    (StoreUnavailable, ("58",), ("disk I/O error",), "cannot be read or written; check its disk and the system's log"),
-    (StoreBusy, ("57014",), ("interrupted",), "took too long to answer"),
-    (
-        StoreBusy,
-        ("55P03", "40"),  # also a deadlock, and what cannot be serialised
-        ("database is locked", "table is locked"),
-        "is locked by another process for too long",
-    ),
-    (StoreUnavailable, ("25P03",), (), "rolled back a transaction of this process, which was suspended for too long"),
-    (StoreReadOnly, ("25006",), ("readonly database",), "is read-only; make it writable, its folder too"),
-    (StoreFull, ("53100",), ("disk is full",), "has no disk space left; free some"),
-    (StoreUnavailable, (), ("unable to open database file",), "cannot be opened; check that its folder exists"),
-    (StoreUnavailable, ("28", "3D"), (), "refuses us; check the user, the password and the database's name"),
-    (StoreUnavailable, ("08", "53", "57"), (), "does not answer; check that it runs and may be reached"),
-)
-
 
 _RENEW_AFTER = (StoreUnavailable, StoreReadOnly, NotARollguardStore, SchemaDamaged)
 
@@ -343,13 +317,28 @@ class Database:
 
     def _postgresql(self, connect_timeout: int) -> Engine:
         try:
-            return sa.create_engine(
+            engine = sa.create_engine(
                 self.url.set(drivername="postgresql+psycopg"),
-                pool_pre_ping=True,
                 connect_args={"connect_timeout": connect_timeout, "options": self.connect_options},
             )
         except ModuleNotFoundError as error:
             raise StoreError("PostgreSQL needs its driver: pip install 'rollguard[postgres]'") from error
+
+        @sa.event.listens_for(engine, "checkin")
+        def returned(_connection: Any, record: Any) -> None:
+            record.info["used"] = time.monotonic()
+
+        @sa.event.listens_for(engine, "checkout")
+        def taken(connection: Any, record: Any, _proxy: Any) -> None:
+            # `pool_pre_ping` would ask before every use: as many round trips again.
+            used = record.info.get("used")
+            if used is not None and (time.monotonic() - used > _TRUSTED or has_input(connection)):
+                try:
+                    engine.dialect.do_ping(connection)
+                except engine.dialect.loaded_dbapi.Error as error:
+                    raise sa.exc.InvalidatePoolError("the server closed the connection") from error
+
+        return engine
 
     # --- errors ----------------------------------------------------------------------------------------------------
 
@@ -375,20 +364,10 @@ class Database:
             raise self._store_error(error) from error
 
     def _store_error(self, error: BaseException) -> StoreError:
-        meant = self._meaning(error)
+        meant = meaning_of(error, str(self))
         if self._file is not None and type(meant) in _RENEW_AFTER:
             self._file.broken = True  # a new connection may find the file repaired, or writable again
         return meant
-
-    def _meaning(self, error: BaseException) -> StoreError:
-        text = str(error).strip() or type(error).__name__
-        state: str = getattr(error, "sqlstate", None) or ""
-        for kind, states, words, advice in _MEANINGS:
-            if (state and state.startswith(states)) or any(word in text for word in words):
-                return kind(f"{self} {advice} ({text})")
-        if not state or isinstance(error, sqlite3.OperationalError):
-            return StoreUnavailable(f"{self} does not answer; check that it runs and may be reached ({text})")
-        return StoreError(f"{self}: {text}")
 
 
 def _call(methods: list[weakref.WeakMethod[Callable[[], None]]]) -> None:
