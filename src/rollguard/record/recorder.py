@@ -105,7 +105,7 @@ class Recorder:
         self.control_flow = checked_paths(control_flow)
         if not durable:
             store.database.before_reading(self.empty)
-            _finish_at_exit(self)
+        _finish_at_exit(self)
         _recorders.add(self)
 
     def __del__(self) -> None:
@@ -186,9 +186,9 @@ class Recorder:
         """Remember the time limit of a tool's calls, which is a part of what counts as its failure."""
         self._definitions.define(tool_name, timeout_seconds)
 
-    def began(self) -> None:
-        """Look after a call that began: it may not end."""
-        if self.resting and not self._over.is_set():
+    def began(self, timeout_seconds: float | None) -> None:
+        """Look after a call that began: it may not end. If `durable`, only a call with a limit needs the thread."""
+        if self.resting and not self._over.is_set() and not (self._through and timeout_seconds is None):
             self._wake()
 
     def calls_in_flight(self) -> list[CallInFlight]:
