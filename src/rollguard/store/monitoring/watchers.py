@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from importlib import import_module
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from rollguard.model.watcher import Watcher, WatcherState, Watching
@@ -43,8 +43,7 @@ class Watchers:
             checked: whether it finished a cycle since its latest sign of life.
             since: when it began, as an earlier call returned it; None for the first.
         """
-        # Not at the top: the other database's dialect would take a twentieth of the time in which a command starts.
-        insert: Any = import_module(f"sqlalchemy.dialects.{self._database.dialect}").insert
+        insert = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
         now = utc_now()
         row = {"host": host, "pid": pid, "interval_seconds": interval_seconds, "seen_at": now, "reported_at": None}
         row |= {"checked_at": now} if checked else {}
