@@ -25,7 +25,17 @@ REPORT = {
     "needs_rollback",
 }
 OF_THE_SESSION = {"session_status", "version_number"}  # which session and version the report speaks of
-OF_DECIDING = {"decision", "trigger", "slowdown", "explanations", "executions_needed", "baseline_notes", "creeping"}
+OF_DECIDING = {
+    "decision",
+    "trigger",
+    "slowdown",
+    "explanations",
+    "executions_needed",
+    "baseline_notes",
+    "creeping",
+    "hangs",
+}
+OF_CALLING = {"in_flight", "silence"}
 ROLLBACK = {"rollback_performed", "rollback_type", "reason", "success_rate_drop", "rollback_result"}
 WINDOW = {
     "period",
@@ -65,7 +75,7 @@ def _watched(guard: Guard) -> int:
 def test_report_has_exactly_the_keys_that_are_promised(guard: Guard) -> None:
     """A report has the keys that are promised, in every part of it, and no other."""
     report = guard.monitor.check_health("my_tool", _watched(guard), now=after(6))
-    assert set(report) == REPORT | OF_THE_SESSION | OF_DECIDING
+    assert set(report) == REPORT | OF_THE_SESSION | OF_DECIDING | OF_CALLING
     assert set(report["baseline"]) == WINDOW | {"left_out"}
     assert set(report["baseline"]["left_out"]) == {"versions", "executions", "outage_minutes", "reaches_back_to"}
     assert set(report["current"]) == WINDOW
@@ -76,7 +86,7 @@ def test_report_has_exactly_the_keys_that_are_promised(guard: Guard) -> None:
 def test_rollback_answer_adds_its_keys_at_the_top(guard: Guard) -> None:
     """The answer of auto_rollback_if_needed is the report and five keys more."""
     result = guard.monitor.auto_rollback_if_needed("my_tool", _watched(guard), now=after(6))
-    assert set(result) == REPORT | OF_THE_SESSION | OF_DECIDING | ROLLBACK
+    assert set(result) == REPORT | OF_THE_SESSION | OF_DECIDING | OF_CALLING | ROLLBACK
 
 
 def test_report_says_what_was_counted(guard: Guard) -> None:

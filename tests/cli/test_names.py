@@ -29,7 +29,7 @@ def test_such_a_tool(shell: Shell) -> None:
     assert not [f for f in shell.run("doctor", "--json").json if f["check"] == "tools" and f["health"] != "ok"]
     assert NAME in shell.ok("history", NAME).out
     shell.write("tools/a b.py", code(1))
-    assert "cannot be a tool's file" in shell.ok("tools").out
+    assert "a b.py: no tool can have that name" in shell.ok("tools").out
     refused = shell.run("deploy", "tools/a b.py")
     assert (refused.exit_code, "name the tool with --tool" in refused.err) == (1, True)
 

@@ -32,7 +32,8 @@ def _beat(shell: Shell, *, silent: bool = False) -> None:
 def test_nothing_to_watch(shell: Shell) -> None:
     """Without a monitored deployment nobody needs to watch."""
     assert "Nobody watches" not in shell.ok("status").out
-    assert shell.ok("status", "--json").json == {"coverage": "nothing_to_watch", "watchers": [], "sessions": []}
+    empty = {"watchers": [], "sessions": [], "silent": [], "in_flight": []}
+    assert shell.ok("status", "--json").json == {"coverage": "nothing_to_watch", **empty}
 
 
 def test_nobody_watches(watched: Shell) -> None:

@@ -35,6 +35,11 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
         [(unverified, LATER) for unverified in store.rollbacks.unverified()]
     ),
     "executions.windows_of": lambda store: store.executions.windows_of([(store.sessions.get(1), LATER)]),
+    "definitions.hangs_in": lambda store: store.definitions.hangs_in([], []),
+    "definitions.since": lambda store: store.definitions.since(["my_tool"]),
+    "in_flight.all": lambda store: store.in_flight.all(),
+    "last_calls.by_hour": lambda store: store.last_calls.by_hour(["my_tool"], NOW),
+    "last_calls.of": lambda store: store.last_calls.of(["my_tool"]),
     "listing.by_tag": lambda store: store.listing.by_tag("tenant", tags={"shard": 1}),
     "listing.recent": lambda store: store.listing.recent("my_tool", tags={"tenant": "a"}),
     "outbox.failing": lambda store: store.outbox.failing(),
@@ -46,6 +51,7 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
     "quarantine.refuse": lambda store: store.quarantine.refuse(store.versions.get("my_tool", 1)),
     "reports.active_monitoring": lambda store: store.reports.active_monitoring(),
     "reports.deployment_stability": lambda store: store.reports.deployment_stability(),
+    "reports.silent": lambda store: store.reports.silent(),
     "reports.tool_health_history": lambda store: store.reports.tool_health_history("my_tool"),
     "reports.version_history": lambda store: store.reports.version_history("my_tool"),
     "reports.version_stability": lambda store: store.reports.version_stability(),
@@ -78,7 +84,7 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
 WRITES = {
     *("actuations.postpone", "actuations.release", "actuations.settle", "actuations.take"),
     *("executions.refresh_rollups", "executions.try_writing", "executions.write", "executions.write_from"),
-    *("edits.monitor", "edits.serve"),
+    *("definitions.note", "edits.monitor", "edits.serve", "in_flight.publish"),
     *("outbox.add", "outbox.delivered", "outbox.retry", "outbox.take_due", "pointers.while_live"),
     *("quarantine.lift", "quarantine.noticed", "retention.tidy"),
     *("rollbacks.attempt", "rollbacks.claim", "rollbacks.fail", "rollbacks.finish", "rollbacks.overtake_if_stale"),

@@ -126,10 +126,15 @@ class FailureDefinitions:
         names = {session.tool_name for session, hangs in zip(sessions, found, strict=True) if hangs is not None}
         since = self.since(names) if names else {}
         return [
-            hangs
-            and replace(hangs, counted=since.get(session.tool_name, session.deployment_time) <= session.baseline_start)
+            hangs and replace(hangs, counted=since.get(session.tool_name, session.deployment_time) <= _begins(session))
             for session, hangs in zip(sessions, found, strict=True)
         ]
+
+
+def _begins(session: Session) -> datetime:
+    """Return when a session's baseline begins, also if it reaches back to an earlier good version."""
+    reached = None if session.left_out is None else session.left_out.start
+    return session.baseline_start if reached is None else min(reached, session.baseline_start)
 
 
 def _first(connection: Connection, tool_name: str, at: datetime) -> bool:
