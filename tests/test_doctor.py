@@ -15,7 +15,8 @@ import pytest
 import sqlalchemy as sa
 
 from rollguard import Rollguard, Settings
-from rollguard.cli.doctor import Finding, Health, examine
+from rollguard.cli.doctor import examine
+from rollguard.cli.findings import Finding, Health
 from rollguard.model.event import Event, EventKind, Level
 from rollguard.record import Spool, refused_beside
 from rollguard.settings import ActuatorSettings

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from rollguard import Rollguard, Settings
-from rollguard.cli.doctor import Finding, Health, examine
+from rollguard.cli.doctor import examine
+from rollguard.cli.findings import Finding, Health
 from rollguard.errors import InvalidSetting
 from rollguard.model.file_access import FileAccess
 from rollguard.registry.folder.swap_journal import write_entry

@@ -7,26 +7,19 @@ import shlex
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
 
 from rollguard.cli import watching
-from rollguard.cli.folder_files import FileKind, FolderFile, files_of, unused_sections
-from rollguard.compat import Form
-from rollguard.errors import RollguardError, ToolFileError
+from rollguard.cli.doctor_tools import tools
+from rollguard.cli.findings import Finding, Health, broken, few, ok, warning
+from rollguard.errors import RollguardError
 from rollguard.model.rollback import Rollback
-from rollguard.model.version import Deployment
 from rollguard.model.watcher import WatcherState
 from rollguard.record import Spool, refused_beside
-from rollguard.registry import Folder
-from rollguard.registry.folder.readings import Readings
-from rollguard.registry.folder.swap_journal import entries_in
-from rollguard.registry.serve.load_checks import LoadChecks
 from rollguard.settings import Settings
-from rollguard.store import Checkup, ExecutionStore, digest
+from rollguard.store import Checkup, ExecutionStore
 from rollguard.store.schema.migrate import VERSION_TABLE
 
 _CLOCK_OFF = timedelta(seconds=5)
@@ -34,31 +27,6 @@ _LONG_CALL, _FEW_CALLS = timedelta(minutes=1), 3
 _CLOCK_WRONG = timedelta(seconds=60)
 _DISK_LOW = 100 * 1024 * 1024
 _DISK_FULL = 5 * 1024 * 1024
-
-
-class Health(StrEnum):
-    """How bad a finding is. `broken`: something does not work, or will fail when it is needed."""
-
-    OK = "ok"
-    WARNING = "warning"
-    BROKEN = "broken"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check found. The attributes are the keys of `rollguard doctor --json`.
-
-    Attributes:
-        check: what was checked.
-        health: ok, warning or broken.
-        says: what was found, with the names and numbers.
-        fix: how to fix it; None if nothing needs fixing.
-    """
-
-    check: str
-    health: Health
-    says: str
-    fix: str | None = None
 
 
 def examine(settings: Settings, now: datetime) -> list[Finding]:
@@ -69,7 +37,7 @@ def examine(settings: Settings, now: datetime) -> list[Finding]:
         findings += _files(settings)
         findings += _database(settings, now, lambda: now + timedelta(seconds=time.monotonic() - began))
     except RollguardError as error:
-        findings.append(_broken("database", str(error), "see docs/errors.md, The database"))
+        findings.append(broken("database", str(error), "see docs/errors.md, The database"))
     order = [Health.BROKEN, Health.WARNING, Health.OK]
     return sorted(findings, key=lambda finding: order.index(finding.health))
 
@@ -79,27 +47,27 @@ def examine(settings: Settings, now: datetime) -> list[Finding]:
 
 def _settings(settings: Settings) -> Iterator[Finding]:
     if settings.file is None:
-        yield _ok("settings", "they come from the environment alone; there is no rollguard.toml")
+        yield ok("settings", "they come from the environment alone; there is no rollguard.toml")
     else:
-        yield _ok("settings", f"{settings.file.name} is read, from {settings.file.parent}")
+        yield ok("settings", f"{settings.file.name} is read, from {settings.file.parent}")
     for name, actuator in settings.actuators.items():
         if actuator.kind == "command" and shutil.which(actuator.command[0]) is None:
             says = f"{name} is put in its place by {actuator.command[0]}, and there is no such program"
-            yield _broken("settings", says, f"correct command under [tools.{name}.actuator], or install the program")
+            yield broken("settings", says, f"correct command under [tools.{name}.actuator], or install the program")
 
 
 def _folder(path: Path) -> Iterator[Finding]:
     if not path.is_dir():
         problem = "is not a folder" if path.exists() else "does not exist"
         says = f"the folder of tools, {path}, {problem}"
-        yield _broken("folder", says, "create it, or correct tools_dir in rollguard.toml")
+        yield broken("folder", says, "create it, or correct tools_dir in rollguard.toml")
         return
     try:
         with tempfile.TemporaryFile(dir=path):
-            yield _ok("folder", f"{path} can be written")
+            yield ok("folder", f"{path} can be written")
     except OSError as error:
         says = f"{path} cannot be written ({error.strerror}), so nothing in it can be rolled back"
-        yield _broken("folder", says, "let the user that runs Rollguard write to it, or free space on its disk")
+        yield broken("folder", says, "let the user that runs Rollguard write to it, or free space on its disk")
     yield from _disk(path)
 
 
@@ -110,19 +78,17 @@ def _disk(path: Path) -> Iterator[Finding]:
     if free < _DISK_LOW:
         yield Finding("disk", Health.BROKEN if free < _DISK_FULL else Health.WARNING, says, fix)
     else:
-        yield _ok("disk", says)
+        yield ok("disk", says)
 
 
 def _spool(folder: Path) -> Iterator[Finding]:
     spool = folder / ".rollguard" / "spool.jsonl"
     if waiting := Spool(spool).size:
         says = f"executions wait in {spool} ({waiting:,} bytes) until the database is available"
-        yield _warning(
-            "spool", says, "rollguard watch stores them, and so does the next call that reaches the database"
-        )
+        yield warning("spool", says, "rollguard watch stores them, and so does the next call that reaches the database")
     if Spool(refused_beside(spool)).pending:
         says = f"executions that the database refused were moved to {refused_beside(spool)}"
-        yield _warning("spool", says, "find out why (each line is one execution), then move the file away")
+        yield warning("spool", says, "find out why (each line is one execution), then move the file away")
 
 
 def _files(settings: Settings) -> Iterator[Finding]:
@@ -132,18 +98,18 @@ def _files(settings: Settings) -> Iterator[Finding]:
     own += [settings.file] if settings.file is not None and _holds_secrets(settings) else []
     open_to_others = _with(own, settings.file_access.refused)
     if open_to_others:
-        says = f"others than their owner may read or write {_few(open_to_others)}"
+        says = f"others than their owner may read or write {few(open_to_others)}"
         fix = f"chmod go= {shlex.join(map(str, open_to_others))}; or allow it with file_access in rollguard.toml"
-        yield _warning("files", says, fix)
+        yield warning("files", says, fix)
     tools = [file for file in settings.tools_dir.glob("*.py") if file.is_file()]
     changed_by_others = _with(tools, settings.file_access.refused & 0o022)
     if changed_by_others:
-        says = f"others than their owner may change the code of {_few(changed_by_others)}"
-        yield _warning("files", says, f"chmod go-w {shlex.join(map(str, changed_by_others))}")
+        says = f"others than their owner may change the code of {few(changed_by_others)}"
+        yield warning("files", says, f"chmod go-w {shlex.join(map(str, changed_by_others))}")
     if not open_to_others and not changed_by_others:
         read = f"{len(_with(tools, 0o044))} of {len(tools)} files of tools may be read by others"
         who = {"owner": "their owner alone", "group": "their group", "umask": "those whom the umask leaves"}
-        yield _ok("files", f"Rollguard's own files may be read by {who[settings.file_access]}; {read}")
+        yield ok("files", f"Rollguard's own files may be read by {who[settings.file_access]}; {read}")
 
 
 def _database_files(settings: Settings) -> list[Path]:
@@ -168,10 +134,6 @@ def _with(files: Iterable[Path], bits: int) -> list[Path]:
     return sorted(found)
 
 
-def _few(files: Sequence[Path | str]) -> str:
-    return ", ".join(map(str, files[:5])) + (", …" if len(files) > 5 else "")
-
-
 # --- the database ----------------------------------------------------------------------------------------------------
 
 
@@ -181,7 +143,7 @@ def _database(settings: Settings, now: datetime, clock: Callable[[], datetime]) 
     try:
         if checkup.missing:
             says = f"there is no {checkup.database.path} yet"
-            return [_warning("database", says, "any other command creates it; or correct database in rollguard.toml")]
+            return [warning("database", says, "any other command creates it; or correct database in rollguard.toml")]
         findings = list(_schema(checkup))
         if any(finding.health is not Health.OK for finding in findings):
             return findings
@@ -192,7 +154,7 @@ def _database(settings: Settings, now: datetime, clock: Callable[[], datetime]) 
     finally:
         checkup.close()
     with ExecutionStore(settings.database, busy_timeout=patience, schema=settings.schema) as store:
-        findings += _tools(settings, store)
+        findings += tools(settings, store)
         findings += _rollbacks(store)
         findings += _watching(settings, store, now)
         findings += _running(store, now)
@@ -206,15 +168,15 @@ def _schema(checkup: Checkup) -> Iterator[Finding]:
     if present == known and missing:
         says = f"{checkup.database} says that it has schema {present}, and lacks {', '.join(missing[:5])}"
         fix = "another program changed it, or its revision: restore a backup, or make what is missing again"
-        yield _broken("database", says + (" and more" if len(missing) > 5 else ""), fix)
+        yield broken("database", says + (" and more" if len(missing) > 5 else ""), fix)
     elif present is not None and present != known and not missing:
         says = f"{checkup.database} says that it has schema {present}, and has all of {known}"
-        yield _broken("database", says, f"UPDATE {VERSION_TABLE} SET version_num = '{known}', or restore a backup")
+        yield broken("database", says, f"UPDATE {VERSION_TABLE} SET version_num = '{known}', or restore a backup")
     elif present == known:
-        yield _ok("database", f"{checkup.database} answers, can be written, and has schema {present}")
+        yield ok("database", f"{checkup.database} answers, can be written, and has schema {present}")
     else:
         says = f"{checkup.database} has schema {present or 'none'}, and this Rollguard's is {known}"
-        yield _warning("database", says, "the next command brings it up to date")
+        yield warning("database", says, "the next command brings it up to date")
 
 
 def _clock(checkup: Checkup, ours: Callable[[], datetime]) -> Iterator[Finding]:
@@ -224,7 +186,7 @@ def _clock(checkup: Checkup, ours: Callable[[], datetime]) -> Iterator[Finding]:
     says = f"the database's clock is {abs(off).total_seconds():.1f} s {ahead} ours"
     fix = "synchronise both machines by NTP: calls that name no version are counted by their time"
     if abs(off) < _CLOCK_OFF:
-        yield _ok("clock", says)
+        yield ok("clock", says)
     else:
         yield Finding("clock", Health.BROKEN if abs(off) >= _CLOCK_WRONG else Health.WARNING, says, fix)
 
@@ -232,125 +194,25 @@ def _clock(checkup: Checkup, ours: Callable[[], datetime]) -> Iterator[Finding]:
 # --- what the store knows --------------------------------------------------------------------------------------------
 
 
-def _tools(settings: Settings, store: ExecutionStore) -> Iterator[Finding]:
-    if not settings.tools_dir.is_dir():
-        return
-    folder = Folder(settings.tools_dir)
-    readings = Readings(folder)
-    remote = {name for name, actuator in settings.actuators.items() if actuator.kind != "folder"}
-    live = {name: at for name, at in store.versions.live_of_all().items() if name not in remote}
-    quarantined = {(held.tool_name, held.sha256) for held in store.quarantine.in_force()}
-    wrong = [
-        finding
-        for name, at in live.items()
-        for finding in _tool(folder, readings, store, name, at, quarantined, follows=settings.follow)
-    ]
-    yield from wrong
-    others = [file for file in files_of(folder) if file.name not in live]
-    yield from _other_files(settings, others)
-    for says in unused_sections(settings, {*live, *(file.name for file in others), *store.executions.tool_names()}):
-        yield _warning("settings", says, "correct the name, or remove the section")
-    cut_short = sorted({entry.tool_name for entry in entries_in(settings.tools_dir)})
-    if cut_short:
-        says = f"a swap of a file is under way, or was cut short: {', '.join(cut_short)}"
-        yield _warning(
-            "tools", says, "rollguard watch completes or undoes it, and so does the next process that starts"
-        )
-    if not wrong and not cut_short:
-        yield _ok("tools", f"{len(live)} tools are in the folder as recorded")
-    for unsettled in store.actuations.unsettled():
-        says = f"{unsettled.tool_name}: which version its target runs is not known since {unsettled.since:%F %R} UTC"
-        fix = "rollguard watch requests the live version until the target acknowledges it; its last answer: "
-        yield _broken("tools", says, fix + (unsettled.last_error or "none yet"))
-
-
-def _other_files(settings: Settings, files: Sequence[FolderFile]) -> Iterator[Finding]:
-    """Yield what the files are that are no live tool."""
-    of = {kind: [file for file in files if file.kind is kind] for kind in FileKind}
-    if unused := of[FileKind.NONE] + of[FileKind.IGNORED]:
-        yield _ok("folder", f"no tools, and never run: {_few([file.file for file in unused])}; see: rollguard tools")
-    for file in of[FileKind.BROKEN]:
-        yield _warning("tools", f"{file.file} is not served, and never was: {file.says}", "fix it, or move it away")
-    for file in of[FileKind.UNKNOWN]:
-        fix = f"deploy it, if it is a tool: rollguard deploy {settings.tools_dir / file.file}"
-        yield _warning("tools", f"{file.file} is not served: {file.says}", fix)
-
-
-def _tool(
-    folder: Folder,
-    readings: Readings,
-    store: ExecutionStore,
-    name: str,
-    live: Deployment,
-    quarantined: set[tuple[str, str]],
-    *,
-    follows: bool,
-) -> Iterator[Finding]:
-    """Yield what is wrong with the file of a tool."""
-    number = live.version_number
-    put_back = f"put it back with: rollguard show {name} {number} --code | rollguard deploy - --tool {name}"
-    try:
-        code = folder.read(name)
-    except ToolFileError as error:
-        yield _broken(
-            "tools", f"{name}: {error}", f"move away what is in its place, or make it readable; then {put_back}"
-        )
-        return
-    if code is None:
-        yield _broken("tools", f"{name}: version {number} is live, and its file is gone", put_back)
-        return
-    sha256 = digest(code)
-    if (name, sha256) in quarantined:
-        says = f"{name}: version {number} is live, and its file holds code that is in quarantine"
-        yield _broken("tools", says, f"{put_back}; or allow it with: rollguard deploy {folder.file(name)} --force")
-    elif (held := store.versions.find(name, sha256)) is not None and held.version_number != number:
-        says = f"{name}: version {number} is live, and its file holds version {held.version_number}"
-        if follows:
-            says += f"; processes that start serve version {number}"
-            fix = "a process that serves the folder follows within a second, unless somebody changed the file since: "
-            fix += "check its log and its right to write here"
-            backup = f"to make version {held.version_number} live, deploy it: rollguard deploy {folder.file(name)}"
-            yield _broken("tools", says, f"{fix}; or, {backup}; or {put_back}")
-        else:
-            yield _warning("tools", says, f"with follow = false that may be intended; if it is not, {put_back}")
-    elif held is None:
-        says = f"{name}: version {number} is live, and its file holds code that is no version yet: "
-        says += "it was edited by hand, or the database is a restored backup"
-        fix = f"its first call makes it live; or deploy it with: rollguard deploy {folder.file(name)}; or {put_back}"
-        yield _warning("tools", says, fix)
-    why = _refusal(folder, readings, name, code, sha256)
-    if why is not None:
-        yield _broken("tools", f"{name}: {folder.file(name)} is not served: {why}", f"fix the file; or {put_back}")
-
-
-def _refusal(folder: Folder, readings: Readings, name: str, code: bytes, sha256: str) -> str | None:
-    """Return why a file is not served, as far as that is known without running it."""
-    check = LoadChecks(folder.path, writes=False).known(name, sha256)
-    if check is not None:
-        return None if check.loads else check.error
-    form = readings.read(name, code, sha256).form
-    return form.says if form.form in (Form.NONE, Form.BROKEN) else None
-
-
 def _rollbacks(store: ExecutionStore) -> Iterator[Finding]:
     unfinished = store.rollbacks.unfinished()
     for rollback in unfinished:
         yield _rollback(rollback)
     if not unfinished:
-        yield _ok("rollbacks", "none is under way or held back")
+        yield ok("rollbacks", "none is under way or held back")
 
 
 def _rollback(rollback: Rollback) -> Finding:
     what = f"{rollback.tool_name}: rollback {rollback.rollback_id} is {rollback.state}"
     if rollback.state in ("observed", "capped"):
-        return _warning(
+        return warning(
             "rollbacks", f"{what}: {rollback.error}", "check whether that is right; you can still roll back by hand"
         )
     if rollback.error is None:
         watch = "rollguard watch carries it out at the start of its next cycle; is it running?"
-        return _warning("rollbacks", f"{what} and not finished", watch)
+        return warning("rollbacks", f"{what} and not finished", watch)
     tried = f"{what} after {rollback.attempts} attempts: {rollback.error}"
-    return _broken("rollbacks", tried, "fix the cause that it names; rollguard watch tries again")
+    return broken("rollbacks", tried, "fix the cause that it names; rollguard watch tries again")
 
 
 def _watching(settings: Settings, store: ExecutionStore, now: datetime) -> Iterator[Finding]:
@@ -359,19 +221,19 @@ def _watching(settings: Settings, store: ExecutionStore, now: datetime) -> Itera
     rows, who = store.reports.active_monitoring(), store.watchers.watching()
     for watcher in who.watchers:
         if watcher.state is not WatcherState.WATCHING:
-            yield _warning("watch", watching.says(watcher), "see whether it runs, and its log")
+            yield warning("watch", watching.says(watcher), "see whether it runs, and its log")
     nobody = watching.warning(who, interval)
     missed = [row["tool_name"] for row in rows if (row["latest_check_at"] or row["monitoring_started_at"]) < late]
     if missed:
         few = ", ".join(missed[:3]) + (", …" if len(missed) > 3 else "")
         says = f"{len(missed)} of {len(rows)} deployments were not checked for two intervals: {few}"
-        yield _broken("watch", says, "start: rollguard watch")
+        yield broken("watch", says, "start: rollguard watch")
     elif nobody is not None:
         says = f"{len(rows)} deployments are monitored, and no watcher is running"
-        yield _warning("watch", says, "start: rollguard watch; or run rollguard watch --once as a cron job")
+        yield warning("watch", says, "start: rollguard watch; or run rollguard watch --once as a cron job")
     else:
         by = [watching.says(watcher) for watcher in who.watchers if watcher.state is WatcherState.WATCHING]
-        yield _ok("watch", "; ".join([f"{len(rows)} deployments are monitored, and no check is overdue", *by]))
+        yield ok("watch", "; ".join([f"{len(rows)} deployments are monitored, and no check is overdue", *by]))
 
 
 def _running(store: ExecutionStore, now: datetime) -> Iterator[Finding]:
@@ -381,29 +243,17 @@ def _running(store: ExecutionStore, now: datetime) -> Iterator[Finding]:
         minutes = (now - call.began_at).total_seconds() / 60
         says = f"{call.tool_name}{version}: a call runs for {minutes:.0f} min in process {call.pid} on {call.host}"
         fix = "see what it waits for; with timeout_seconds in its section of rollguard.toml it counts as failed"
-        yield _warning("calls", says, fix)
+        yield warning("calls", says, fix)
     if len(long) > _FEW_CALLS:
-        yield _warning("calls", f"{len(long) - _FEW_CALLS} more calls run for long", "see: rollguard status")
+        yield warning("calls", f"{len(long) - _FEW_CALLS} more calls run for long", "see: rollguard status")
     if not long:
-        yield _ok("calls", "none runs for more than a minute")
+        yield ok("calls", "none runs for more than a minute")
 
 
 def _notifications(store: ExecutionStore) -> Iterator[Finding]:
     failing, error = store.outbox.failing()
     if failing:
         says = f"{failing} notifications could not be delivered to every channel: {error}"
-        yield _broken("notifications", says, "fix [notify] in rollguard.toml, or its receiver; they are sent again")
+        yield broken("notifications", says, "fix [notify] in rollguard.toml, or its receiver; they are sent again")
     else:
-        yield _ok("notifications", "every notification that was due was delivered")
-
-
-def _ok(check: str, says: str) -> Finding:
-    return Finding(check, Health.OK, says)
-
-
-def _warning(check: str, says: str, fix: str) -> Finding:
-    return Finding(check, Health.WARNING, says, fix)
-
-
-def _broken(check: str, says: str, fix: str) -> Finding:
-    return Finding(check, Health.BROKEN, says, fix)
+        yield ok("notifications", "every notification that was due was delivered")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from rollguard.cli.doctor import Finding
+    from rollguard.cli.findings import Finding
 
 
 def doctor(config: Config = None, as_json: Json = False) -> None:
@@ -35,7 +35,8 @@ def doctor(config: Config = None, as_json: Json = False) -> None:
 
 
 def _findings(config: Path | None) -> list[Finding]:
-    from rollguard.cli.doctor import Finding, Health, examine
+    from rollguard.cli.doctor import examine
+from rollguard.cli.findings import Finding, Health
 
     try:
         settings = settings_for(config)

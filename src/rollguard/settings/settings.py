@@ -6,155 +6,37 @@ An unknown key or an invalid value is refused; the error names the key and what 
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import SecretStr, ValidationError
 
 from rollguard.errors import InvalidInput, InvalidSetting, given, unchained
 from rollguard.http_client import can_be_posted_to
 from rollguard.judge import Rules
 from rollguard.model.file_access import FileAccess
 from rollguard.model.names import toml_key
-from rollguard.model.redaction import Redaction
 from rollguard.record.decorator import checked_timeout
-from rollguard.record.endings import CONTROL_FLOW, checked_paths
 from rollguard.registry import FailureRule
+from rollguard.settings.sections import (
+    SETTINGS_OF_KIND,
+    ActuatorSettings,
+    AnySection,
+    NotifySettings,
+    RecordSettings,
+    Section,
+    WatchSettings,
+)
 
 FILE_NAME = "rollguard.toml"
 _PREFIX = "ROLLGUARD_"
 _CONFIG = "ROLLGUARD_CONFIG"
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-_AnySection = TypeVar("_AnySection", bound=_Section)
-
-
-class WatchSettings(_Section):
-    """`[watch]`: how often every session is checked."""
-
-    check_interval_seconds: float = Field(default=300.0, ge=1, le=86_400)
-
-
-_IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-
-
-def _checked_import_path(path: str) -> str:
-    if path and not _IMPORT_PATH.fullmatch(path):
-        raise InvalidSetting("", f'{given(path)} is not an import path; write "package.module:name"')
-    return path
-
-
-ImportPath = Annotated[str, AfterValidator(_checked_import_path)]
-
-
-class RedactSettings(_Section):
-    """`[record.redact]`: what is a secret, in parameters, results, errors and alerts."""
-
-    names: tuple[str, ...] = ()
-    patterns: tuple[str, ...] = Field(default=(), repr=False)
-    defaults: bool = True
-    function: ImportPath = ""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _function_alone(cls, value: Any) -> Any:
-        return {"function": value} if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _valid(self) -> Self:
-        try:
-            self.redaction()
-        except InvalidInput as error:
-            raise InvalidSetting("", str(error)) from None
-        return self
-
-    def redaction(self) -> Redaction:
-        """Return what these settings say is a secret."""
-        return Redaction(self.names, self.patterns, defaults=self.defaults)
-
-
-class RecordSettings(_Section):
-    """`[record]`: what Rollguard stores of a call, and for how long."""
-
-    store_payloads: bool = True
-    payload_limit: int = Field(default=16_384, ge=64, le=16_777_216)
-    busy_timeout_seconds: float = Field(default=5.0, ge=0, le=600)
-    durable: bool = False
-    spool_fsync: bool = True
-    flush_interval_seconds: float = Field(default=0.1, ge=0.001, le=60)
-    buffer_size: int = Field(default=50_000, ge=1, le=10_000_000)
-    retention_days: int = Field(default=30, ge=0, le=3_650)
-    redact: RedactSettings = Field(default_factory=RedactSettings)
-    control_flow: tuple[str, ...] = CONTROL_FLOW
-
-    @field_validator("control_flow")
-    @classmethod
-    def _are_import_paths(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
-        try:
-            return checked_paths(paths)
-        except InvalidInput as error:
-            raise InvalidSetting("", str(error).partition(": ")[2]) from error
-
-
-class NotifySettings(_Section):
-    """`[notify]`: who is notified of rollbacks and warnings."""
-
-    log: bool = True
-    webhook_urls: tuple[str, ...] = Field(default=(), repr=False)
-    webhook_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
-    notifiers: tuple[ImportPath, ...] = ()
-    parameters: bool = False
-
-    @field_validator("notifiers", mode="before")
-    @classmethod
-    def _one_alone(cls, paths: Any) -> Any:
-        return [paths] if isinstance(paths, str) else paths
-
-    @field_validator("webhook_urls")
-    @classmethod
-    def _each_once(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
-        for number, url in enumerate(urls, start=1):
-            if not url.startswith(("http://", "https://")):
-                raise InvalidSetting("", f"entry {number} does not begin with http:// or https://")
-            if not can_be_posted_to(url):
-                raise InvalidSetting("", f"entry {number} is no URL with a host, as https://host/path")
-            if urls.count(url) > 1:
-                raise InvalidSetting("", f"entry {number} stands in it twice")
-        return urls
-
-
-class ActuatorSettings(_Section):
-    """`[tools.NAME.actuator]`: what makes a version of the tool live."""
-
-    kind: Literal["folder", "command", "webhook"] = "folder"
-    command: tuple[str, ...] = Field(default=(), repr=False)
-    url: str = Field(default="", repr=False)
-    secret: SecretStr = SecretStr("")
-    secret_env: str = ""
-    timeout_seconds: float | None = Field(default=None, gt=0, le=3600)
-
-
-_OF_KIND = {"folder": set[str](), "command": {"command"}, "webhook": {"url", "secret", "secret_env"}}
-
-
-_SECTIONS: dict[str, type[_Section]] = {
+_SECTIONS: dict[str, type[Section]] = {
     "watch": WatchSettings,
     "record": RecordSettings,
     "notify": NotifySettings,
@@ -402,7 +284,7 @@ def _actuators(tables: Mapping[str, Any], environ: Mapping[str, str]) -> dict[st
 
 def _whole(key: str, actuator: ActuatorSettings, environ: Mapping[str, str]) -> ActuatorSettings:
     """Return the actuator with its secret; refuse missing settings, and settings of another kind."""
-    for other in sorted(actuator.model_fields_set - _OF_KIND[actuator.kind] - {"kind", "timeout_seconds"}):
+    for other in sorted(actuator.model_fields_set - SETTINGS_OF_KIND[actuator.kind] - {"kind", "timeout_seconds"}):
         raise InvalidSetting(f"{key}.{other}", f'has no meaning where kind is "{actuator.kind}"')
     if actuator.kind == "command" and not actuator.command:
         raise InvalidSetting(f"{key}.command", 'missing; give a list, such as ["./deploy.sh", "{tool}", "{file}"]')
@@ -418,7 +300,7 @@ def _whole(key: str, actuator: ActuatorSettings, environ: Mapping[str, str]) -> 
     return actuator
 
 
-def _checked(name: str, table: Mapping[str, Any], model: type[_AnySection]) -> _AnySection:
+def _checked(name: str, table: Mapping[str, Any], model: type[AnySection]) -> AnySection:
     try:
         return model(**table)
     except ValidationError as error:

@@ -1,0 +1,22 @@
+"""Settings from `rollguard.toml` and the environment."""
+
+from rollguard.settings.sections import (
+    ActuatorSettings,
+    NotifySettings,
+    RecordSettings,
+    RedactSettings,
+    WatchSettings,
+)
+from rollguard.settings.settings import FILE_NAME, Settings, find_file, toml_value
+
+__all__ = [
+    "FILE_NAME",
+    "ActuatorSettings",
+    "NotifySettings",
+    "RecordSettings",
+    "RedactSettings",
+    "Settings",
+    "WatchSettings",
+    "find_file",
+    "toml_value",
+]

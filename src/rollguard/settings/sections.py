@@ -1,0 +1,131 @@
+"""The sections of `rollguard.toml`, each with its defaults and what is valid."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from rollguard.errors import InvalidInput, InvalidSetting, given
+from rollguard.http_client import can_be_posted_to
+from rollguard.model.redaction import Redaction
+from rollguard.record.endings import CONTROL_FLOW, checked_paths
+
+
+class Section(BaseModel):
+    """A section: no unknown keys, and no values in errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+AnySection = TypeVar("AnySection", bound=Section)
+
+
+class WatchSettings(Section):
+    """`[watch]`: how often every session is checked."""
+
+    check_interval_seconds: float = Field(default=300.0, ge=1, le=86_400)
+
+
+_IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+
+def _checked_import_path(path: str) -> str:
+    if path and not _IMPORT_PATH.fullmatch(path):
+        raise InvalidSetting("", f'{given(path)} is not an import path; write "package.module:name"')
+    return path
+
+
+ImportPath = Annotated[str, AfterValidator(_checked_import_path)]
+
+
+class RedactSettings(Section):
+    """`[record.redact]`: what is a secret, in parameters, results, errors and alerts."""
+
+    names: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = Field(default=(), repr=False)
+    defaults: bool = True
+    function: ImportPath = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _function_alone(cls, value: Any) -> Any:
+        return {"function": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _valid(self) -> Self:
+        try:
+            self.redaction()
+        except InvalidInput as error:
+            raise InvalidSetting("", str(error)) from None
+        return self
+
+    def redaction(self) -> Redaction:
+        """Return what these settings say is a secret."""
+        return Redaction(self.names, self.patterns, defaults=self.defaults)
+
+
+class RecordSettings(Section):
+    """`[record]`: what Rollguard stores of a call, and for how long."""
+
+    store_payloads: bool = True
+    payload_limit: int = Field(default=16_384, ge=64, le=16_777_216)
+    busy_timeout_seconds: float = Field(default=5.0, ge=0, le=600)
+    durable: bool = False
+    spool_fsync: bool = True
+    flush_interval_seconds: float = Field(default=0.1, ge=0.001, le=60)
+    buffer_size: int = Field(default=50_000, ge=1, le=10_000_000)
+    retention_days: int = Field(default=30, ge=0, le=3_650)
+    redact: RedactSettings = Field(default_factory=RedactSettings)
+    control_flow: tuple[str, ...] = CONTROL_FLOW
+
+    @field_validator("control_flow")
+    @classmethod
+    def _are_import_paths(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return checked_paths(paths)
+        except InvalidInput as error:
+            raise InvalidSetting("", str(error).partition(": ")[2]) from error
+
+
+class NotifySettings(Section):
+    """`[notify]`: who is notified of rollbacks and warnings."""
+
+    log: bool = True
+    webhook_urls: tuple[str, ...] = Field(default=(), repr=False)
+    webhook_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
+    notifiers: tuple[ImportPath, ...] = ()
+    parameters: bool = False
+
+    @field_validator("notifiers", mode="before")
+    @classmethod
+    def _one_alone(cls, paths: Any) -> Any:
+        return [paths] if isinstance(paths, str) else paths
+
+    @field_validator("webhook_urls")
+    @classmethod
+    def _each_once(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for number, url in enumerate(urls, start=1):
+            if not url.startswith(("http://", "https://")):
+                raise InvalidSetting("", f"entry {number} does not begin with http:// or https://")
+            if not can_be_posted_to(url):
+                raise InvalidSetting("", f"entry {number} is no URL with a host, as https://host/path")
+            if urls.count(url) > 1:
+                raise InvalidSetting("", f"entry {number} stands in it twice")
+        return urls
+
+
+class ActuatorSettings(Section):
+    """`[tools.NAME.actuator]`: what makes a version of the tool live."""
+
+    kind: Literal["folder", "command", "webhook"] = "folder"
+    command: tuple[str, ...] = Field(default=(), repr=False)
+    url: str = Field(default="", repr=False)
+    secret: SecretStr = SecretStr("")
+    secret_env: str = ""
+    timeout_seconds: float | None = Field(default=None, gt=0, le=3600)
+
+
+SETTINGS_OF_KIND = {"folder": set[str](), "command": {"command"}, "webhook": {"url", "secret", "secret_env"}}
+"""Which settings of an actuator have a meaning, by its kind."""
