@@ -36,7 +36,7 @@ def doctor(config: Config = None, as_json: Json = False) -> None:
 
 def _findings(config: Path | None) -> list[Finding]:
     from rollguard.cli.doctor import examine
-from rollguard.cli.findings import Finding, Health
+    from rollguard.cli.findings import Finding, Health
 
     try:
         settings = settings_for(config)
