@@ -118,8 +118,10 @@ def _session(number: int, rules: Rules) -> tuple[sa.TextClause, Row]:
     return sa.text(f"INSERT INTO deployment_monitoring ({names}) VALUES ({', '.join(f':{n}' for n in values)})"), values
 
 
-ADDED = ("edit_began_at",)
+ADDED = ("edit_began_at", "silent_since")
 """Columns that later migrations add to tables of then."""
+NEW = ("watchers", "calls_in_flight", "failure_definitions")
+"""Tables that later migrations add."""
 
 
 def _rows(url: str, name: str) -> list[Row]:
@@ -131,7 +133,7 @@ def _rows(url: str, name: str) -> list[Row]:
 
 def _everything(url: str) -> dict[str, Any]:
     """All that can be read of a store: small tables and views whole, executions by their sums."""
-    names = (VIEWS | set(metadata.tables)) - {"tool_executions", "deployment_monitoring", "watchers"}
+    names = (VIEWS | set(metadata.tables)) - {"tool_executions", "deployment_monitoring", *NEW}
     if url.startswith("sqlite"):
         names -= {"execution_keys", "request_arrivals"}
     sums = "COUNT(*) AS n, MIN(id), MAX(id), SUM(duration_ms), COUNT(duration_ms), MIN(executed_at), MAX(executed_at)"
