@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -138,16 +140,23 @@ def _understood(execution: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-# Made when they are first used: most commands check no execution, and begin sooner without them.
+# Made when they are first used: most commands check no execution, and begin sooner without them. A fork waits until one
+# is made, because its child would wait for ever for the lock that pydantic holds meanwhile.
+_making = threading.RLock()
+os.register_at_fork(before=_making.acquire, after_in_parent=_making.release, after_in_child=_making.release)
+
+
 @cache
 def _columns() -> TypeAdapter[Columns]:
     each: Any = tuple(Annotated[list[_HINTS[name]], FailFast()] for name in FIELDS)  # type: ignore[valid-type]
-    return TypeAdapter(tuple[each])
+    with _making:
+        return TypeAdapter(tuple[each])
 
 
 @cache
 def _rows() -> TypeAdapter[list[Execution]]:
-    return TypeAdapter(Annotated[list[Execution], FailFast()])
+    with _making:
+        return TypeAdapter(Annotated[list[Execution], FailFast()])
 
 
 def _refusal(error: ValidationError, executions: Sequence[Any]) -> InvalidInput:
