@@ -59,13 +59,14 @@ def test_an_exit_code_other_than_0_does_not_acknowledge() -> None:
 
 
 class Clock:
-    """A clock by which no time goes by until a file is there, and then much."""
+    """A clock by which no time goes by until it was asked once and a file is there, and then much."""
 
     def __init__(self, file: Path) -> None:
-        self._file = file
+        self._file, self._asked = file, False
 
     def monotonic(self) -> float:
-        return 1_000.0 if self._file.exists() else 0.0
+        first, self._asked = not self._asked, True
+        return 0.0 if first or not self._file.exists() else 1_000.0
 
 
 def test_a_command_that_takes_too_long_is_ended_with_all_that_it_started(
