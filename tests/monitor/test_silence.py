@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry
-from rollguard.judge.silence import silence
+from rollguard.judge.silence import CallsByHour, silence
 from tests.conftest import NOW, Guard
 from tests.monitor.helpers import Told
 
@@ -15,8 +15,9 @@ HOUR = timedelta(hours=1)
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def hours(*numbers: int) -> dict[datetime, int]:
-    return {START + number * HOUR: 5 for number in numbers}
+def hours(*numbers: int) -> CallsByHour:
+    """Five calls in each of these hours, as often as it stands in the list."""
+    return CallsByHour({START + number * HOUR: 5 * numbers.count(number) for number in numbers})
 
 
 @pytest.mark.parametrize(("after", "found"), [(1.9, False), (2.1, True)])
@@ -24,7 +25,7 @@ def test_alone_by_time(after: float, found: bool) -> None:
     """A gap longer than every one before is a silence; the gaps before are taken as long as they can have been."""
     own = hours(*range(20))
     last = START + 19 * HOUR
-    silent = silence(last, own, {}, last + after * HOUR, 0.05)
+    silent = silence(last, own, own, last + after * HOUR, 0.05)
     assert (silent is not None) == found
     if silent is not None:
         assert (silent.by, silent.gaps, silent.longest, silent.chance) == ("time", 19, 2.0, 0.05)
@@ -33,16 +34,16 @@ def test_alone_by_time(after: float, found: bool) -> None:
 
 def test_too_few_gaps() -> None:
     """One gap among fewer than 1/alpha proves nothing."""
-    assert silence(START + 18 * HOUR, hours(*range(19)), {}, START + 999 * HOUR, 0.05) is None
-    assert silence(START, hours(0), {}, START + 999 * HOUR, 0.05) is None
+    assert silence(START + 18 * HOUR, hours(*range(19)), hours(*range(19)), START + 999 * HOUR, 0.05) is None
+    assert silence(START, hours(0), hours(0), START + 999 * HOUR, 0.05) is None
 
 
 def test_a_night_is_no_silence() -> None:
     """Beside other tools a gap is measured by their calls: a night in which nobody calls anything is none."""
     own, last = hours(*range(20)), START + 19 * HOUR
-    others = hours(*range(20))
-    assert silence(last, own, others, last + 12 * HOUR, 0.05) is None
-    busy = others | hours(*range(20, 30))
+    every = hours(*range(20), *range(20))
+    assert silence(last, own, every, last + 12 * HOUR, 0.05) is None
+    busy = hours(*range(20), *range(20), *range(20, 30))
     silent = silence(last, own, busy, last + 12 * HOUR, 0.05)
     assert silent is not None
     assert (silent.by, silent.longest, silent.gap) == ("others", 10.0, 50.0)

@@ -39,6 +39,7 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
     "definitions.since": lambda store: store.definitions.since(["my_tool"]),
     "in_flight.all": lambda store: store.in_flight.all(),
     "last_calls.by_hour": lambda store: store.last_calls.by_hour(["my_tool"], NOW),
+    "last_calls.of_all": lambda store: store.last_calls.of_all(["my_tool"], NOW),
     "last_calls.of": lambda store: store.last_calls.of(["my_tool"]),
     "listing.by_tag": lambda store: store.listing.by_tag("tenant", tags={"shard": 1}),
     "listing.recent": lambda store: store.listing.recent("my_tool", tags={"tenant": "a"}),

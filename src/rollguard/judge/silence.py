@@ -10,10 +10,11 @@ Calls are known by the hour. Earlier gaps are taken as long as they can have bee
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 QUIET = timedelta(hours=1)
@@ -61,30 +62,43 @@ class Silence:
         }
 
 
-def silence(
-    last_call: datetime, own: Mapping[datetime, int], others: Mapping[datetime, int], now: datetime, alpha: float
-) -> Silence | None:
+class CallsByHour:
+    """Calls in each hour, of which any part is counted by two look-ups.
+
+    Args:
+        calls: the calls in each hour, by its beginning.
+    """
+
+    def __init__(self, calls: Mapping[datetime, int]) -> None:
+        self.hours = sorted(hour for hour, count in calls.items() if count > 0)
+        self._before = [0, *accumulate(calls[hour] for hour in self.hours)]
+
+    def between(self, start: datetime, end: datetime) -> int:
+        """Return the calls in the hours that begin from `start` on and before `end`."""
+        return self._before[bisect_left(self.hours, end)] - self._before[bisect_left(self.hours, start)]
+
+
+def silence(last_call: datetime, own: CallsByHour, every: CallsByHour, now: datetime, alpha: float) -> Silence | None:
     """Return the silence of a tool, or None.
 
     Args:
         last_call: when its last call began.
-        own: its calls in each hour that has any, from the beginning of the baseline.
-        others: the calls of the other tools, in the same way.
+        own: its calls from the beginning of the baseline on.
+        every: the calls of all tools, among them its own.
         now: the present moment.
         alpha: the largest chance that is reported.
     """
-    hours = sorted(hour for hour, calls in own.items() if calls > 0)
-    gaps = len(hours) - 1
+    gaps = len(own.hours) - 1
     if gaps < 1 or now - last_call < QUIET or (gaps + 1) * alpha < 1:
         return None
-    if any(others.values()):
-        longest = float(max(_calls(others, first, second + _HOUR) for first, second in pairwise(hours)))
-        gap, by = float(_calls(others, hours[-1] + _HOUR, now)), "others"
+
+    def others(start: datetime, end: datetime) -> int:
+        return every.between(start, end) - own.between(start, end)
+
+    if others(own.hours[0], now) > 0:
+        longest = float(max(others(first, second + _HOUR) for first, second in pairwise(own.hours)))
+        gap, by = float(others(own.hours[-1] + _HOUR, now)), "others"
     else:
-        longest = max((second - first + _HOUR) / _HOUR for first, second in pairwise(hours))
+        longest = max((second - first + _HOUR) / _HOUR for first, second in pairwise(own.hours))
         gap, by = (now - last_call) / _HOUR, "time"
     return Silence(last_call, gaps, longest, gap, by) if gap > longest else None
-
-
-def _calls(of: Mapping[datetime, int], start: datetime, end: datetime) -> int:
-    return sum(calls for hour, calls in of.items() if start <= hour < end)

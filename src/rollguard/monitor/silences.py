@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
-from rollguard.judge.silence import QUIET, Silence, silence
+from rollguard.judge.silence import QUIET, CallsByHour, Silence, silence
 from rollguard.model.session import Session
 from rollguard.store import ExecutionStore
 
-_MOST = 100  # quiet tools, and other tools, that one check looks at
+_MOST, _MOST_QUIET = 100, 25  # other tools, and quiet ones, that one check looks at
 
 
 def silences_of(store: ExecutionStore, sessions: Sequence[Session], now: datetime) -> dict[int, Silence]:
@@ -18,21 +17,18 @@ def silences_of(store: ExecutionStore, sessions: Sequence[Session], now: datetim
     active = [session for session in sessions if session.active]
     last = store.last_calls.of([session.tool_name for session in active]) if active else {}
     quiet = [s for s in active if s.tool_name in last and now - last[s.tool_name] >= QUIET]
-    quiet = sorted(quiet, key=lambda session: last[session.tool_name], reverse=True)[:_MOST]
+    quiet = sorted(quiet, key=lambda session: last[session.tool_name], reverse=True)[:_MOST_QUIET]
     if not quiet:
         return {}
     store.fold()
-    names = {session.tool_name for session in quiet}
-    names |= set(store.executions.tool_names()[:_MOST])
-    hours = store.last_calls.by_hour(sorted(names), min(session.baseline_start for session in quiet))
+    begin, names = min(session.baseline_start for session in quiet), {session.tool_name for session in quiet}
+    hours = store.last_calls.by_hour(sorted(names), begin)
+    every = CallsByHour(store.last_calls.of_all(sorted(names | set(store.executions.tool_names()[:_MOST])), begin))
     found = {}
     for session in quiet:
-        start = session.baseline_start
-        own = {hour: calls for hour, calls in hours.get(session.tool_name, {}).items() if hour >= start}
-        others: Counter[datetime] = Counter()
-        for name in names - {session.tool_name}:
-            others.update({hour: calls for hour, calls in hours.get(name, {}).items() if hour >= start})
-        silent = silence(last[session.tool_name], own, others, now, session.rules.alpha)
+        calls = hours.get(session.tool_name, {})
+        own = CallsByHour({hour: count for hour, count in calls.items() if hour >= session.baseline_start})
+        silent = silence(last[session.tool_name], own, every, now, session.rules.alpha)
         if silent is not None:
             found[session.session_id] = silent
     return found

@@ -26,6 +26,12 @@ _HOURS = (
     .where(r.c.start_at >= sa.bindparam("start", type_=UTCDateTime))
     .group_by(r.c.tool_name, r.c.start_at)
 )
+_ALL_HOURS = (
+    sa.select(r.c.start_at, sa.func.sum(r.c.executions).label("calls"))
+    .where(r.c.width == 3600, r.c.tool_name.in_(sa.bindparam("names", expanding=True)))
+    .where(r.c.start_at >= sa.bindparam("start", type_=UTCDateTime))
+    .group_by(r.c.start_at)
+)
 
 
 class LastCalls:
@@ -49,3 +55,10 @@ class LastCalls:
             for name, hour, calls in connection.execute(_HOURS, {"names": list(tool_names), "start": first}):
                 found[name][hour] = int(calls)
         return dict(found)
+
+    def of_all(self, tool_names: Sequence[str], start: datetime) -> Hours:
+        """Return the calls of these tools together in each hour from the hour of `start` on."""
+        first = start.replace(minute=0, second=0, microsecond=0)
+        with self._database.read() as connection:
+            rows = connection.execute(_ALL_HOURS, {"names": list(tool_names), "start": first})
+            return {hour: int(calls) for hour, calls in rows}
