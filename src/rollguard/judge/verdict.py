@@ -144,7 +144,7 @@ def judge(
         rules: the rules to judge by.
         scheduled: False for a check outside the schedule. The threshold rule does not act then, because more checks
             would raise its false alarms.
-        left_out: what the baseline does not count; it is told in a reason.
+        left_out: what the baseline does not count; a reason says it.
         earlier: the counts of earlier good versions, to find whether the versions are creeping.
         outcomes: returns the latest executions of the deployed version, the oldest first, or None if they are no
             longer stored. Called only if a trigger could act.
