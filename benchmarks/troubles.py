@@ -56,6 +56,7 @@ class Troubles:
     def __init__(self, crowd: Crowd, server: Postgres | None, chance: random.Random) -> None:
         self._crowd, self._server, self._chance = crowd, server, chance
         self.counts: Counter[str] = Counter()
+        self._former_log: tuple[int, bytes] | None = None  # of the file that a backup was put in the place of
         self._later: list[tuple[float, Callable[[], object]]] = []
         self._troubles: list[Callable[[], object]] = [self.kill, self.suspend, self.fill_the_disk, self.insert_a_row]
         self._troubles += (
@@ -133,7 +134,7 @@ class Troubles:
         with self._all_suspended():
             if (copy := self._backup()) is not None:
                 self.counts["backups restored"] += 1
-                copy.replace(self._file)
+                self._put(copy)
 
     def empty(self) -> None:
         """Cut the SQLite file to nothing, and put a backup in its place a little later."""
@@ -144,7 +145,7 @@ class Troubles:
         if copy is not None:
             self.counts["files emptied"] += 1
             time.sleep(self._chance.uniform(0.1, 1.0))
-            copy.replace(self._file)
+            self._put(copy)
 
     def end_connections(self) -> None:
         """End some connections of the PostgreSQL server."""
@@ -196,8 +197,20 @@ class Troubles:
             for process in processes:
                 _signal(process, signal.SIGCONT)
 
+    def _put(self, copy: Path) -> None:
+        self._former_log = self._log()
+        copy.replace(self._file)
+
+    def _log(self) -> tuple[int, bytes]:
+        """Return which log is beside the file; its header is random."""
+        with contextlib.suppress(FileNotFoundError), self._file.with_name(f"{self._file.name}-wal").open("rb") as log:
+            return os.fstat(log.fileno()).st_ino, log.read(32)
+        return 0, b""
+
     def _backup(self) -> Path | None:
-        """Return a copy of all that is committed; None if a suspended process holds the file."""
+        """Return a copy of all that is committed; None if a suspended process holds the file, or its former log."""
+        if self._former_log == self._log() != (0, b""):
+            return None  # this process would write the former file's log into the present one
         copy = self._file.with_name("backup.db")
         copy.unlink(missing_ok=True)
         try:

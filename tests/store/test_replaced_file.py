@@ -9,6 +9,8 @@ import multiprocessing
 import os
 import random
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -77,6 +79,38 @@ def test_a_restored_backup_is_used_at_once(
     assert stored(file) == ["before", "new"]
     assert opened.executions.tool_names() == ["before", "new"]
     assert "was replaced" in caplog.text
+
+
+def former_log(opened: ExecutionStore, file: Path) -> sqlite3.Connection:
+    """Replace the file by a backup, whose pages the former one's log does not fit; who holds the log open."""
+    record(opened, "before")
+    copy = backup(file)
+    other = sqlite3.connect(file)
+    other.executescript("PRAGMA writable_schema = ON; DELETE FROM sqlite_schema WHERE name = 'tool_executions';")
+    os.utime(copy, (0, 0))  # it was made long ago
+    copy.replace(file)
+    return other
+
+
+def test_a_process_that_starts_at_the_instant_of_a_new_file(opened: ExecutionStore, file: Path) -> None:
+    """It waits until a process that knows the former file puts its log aside; SQLite would write that into the new."""
+    with contextlib.closing(former_log(opened, file)):
+        names = (
+            "from rollguard import ExecutionStore; print(ExecutionStore(f'sqlite:///{file}').executions.tool_names())"
+        )
+        program = f"file = {str(file)!r}; import logging; logging.basicConfig(); {names}"
+        with subprocess.Popen([sys.executable, "-c", program], stdout=-1, stderr=-1, text=True) as starting:
+            assert starting.stderr is not None
+            assert "just put in its place" in starting.stderr.readline()
+            record(opened, "new")
+            assert starting.communicate(timeout=60)[0] == "['before', 'new']\n"
+
+
+def test_a_store_that_is_opened_at_the_instant_of_a_new_file(opened: ExecutionStore, file: Path) -> None:
+    """A process that knows the former file opens the new one without its log."""
+    with contextlib.closing(former_log(opened, file)), contextlib.closing(ExecutionStore(f"sqlite:///{file}")) as store:
+        record(store, "new")
+    assert stored(file) == ["before", "new"]
 
 
 def test_two_stores_of_one_file_agree(opened: ExecutionStore, file: Path) -> None:

@@ -33,7 +33,7 @@ from rollguard.store.database.driver import has_input, limited
 from rollguard.store.database.driver_errors import meaning_of
 from rollguard.store.database.fork_gate import sqlite_gate
 from rollguard.store.database.histograms import merged_json
-from rollguard.store.database.sqlite_file import SqliteFile, text_of
+from rollguard.store.database.sqlite_file import SqliteFile, switch_to_wal, text_of
 from rollguard.store.database.url import Secrets, checked_schema, parse_url, session_options, shown
 
 _TRUSTED = 1.0  # seconds that a quiet connection to PostgreSQL is used again without asking whether it still answers
@@ -100,6 +100,11 @@ class Database:
         self.check_replaced: Callable[[bool], None] | None = None
         self._engine = self._sqlite() if self.dialect == "sqlite" else self._postgresql(connect_timeout)
         if self.path is not None:
+            for other in sqlite_gate.connected():
+                # Locks belong to the process: beside a connection to a former file, SQLite would take its log for ours.
+                if isinstance(other, Database):
+                    with contextlib.suppress(StoreError):  # its own next use says so
+                        other.renew_if_replaced()
             sqlite_gate.close_before_fork(self)
         else:
             ours = weakref.ref(self._engine)
@@ -295,7 +300,7 @@ class Database:
             connection.create_function("rollguard_bucket", 1, _bucket_of, deterministic=True)
             connection.create_function("rollguard_merged", 2, merged_json, deterministic=True)
             if not self._in_memory and not self._opened_read_only:
-                _switch_to_wal(connection, time.monotonic() + self.busy_timeout)
+                switch_to_wal(connection, time.monotonic() + self.busy_timeout)
                 if self._file is not None:
                     record.info["log"] = self._file.opened_log()
 
@@ -380,18 +385,6 @@ def _call(methods: list[weakref.WeakMethod[Callable[[], None]]]) -> None:
 def _bucket_of(duration_ms: object) -> int:
     """Return the bucket of a row's duration. Text, which SQLite accepts in any column, counts as none."""
     return bucket_of(duration_ms if isinstance(duration_ms, int | float) else None)
-
-
-def _switch_to_wal(connection: sqlite3.Connection, deadline: float) -> None:
-    """Switch to WAL, so that readers and the writer do not wait for each other; retry, as no busy timeout covers it."""
-    while True:
-        try:
-            if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] == "wal":
-                return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() >= deadline:
-                raise
-        time.sleep(0.01)
 
 
 def _forget_connections(engine: Engine | None) -> None:

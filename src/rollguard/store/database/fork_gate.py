@@ -48,6 +48,10 @@ class _Gate:
         """Close the connections of an object before each fork, for as long as it lives."""
         self._connected.add(connected)
 
+    def connected(self) -> list[Connected]:
+        """Return what has connections."""
+        return list(self._connected)
+
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
         """Use SQLite inside; a fork waits until the block ends.
@@ -93,7 +97,7 @@ class _Gate:
 
     def close_all(self) -> None:
         """Close every connection; no thread is inside."""
-        for connected in list(self._connected):
+        for connected in self.connected():
             connected.close_before_fork()
 
     @contextlib.contextmanager

@@ -15,6 +15,7 @@ import fcntl
 import os
 import sqlite3
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,11 +27,24 @@ logger = logger_of(__name__)
 Stamp = tuple[int, int]  # device and inode
 _HEADER = 32  # bytes at the beginning of a log
 _TRIES = 3  # to open a file that is replaced at this moment
+_SETTLED = 2.0  # seconds; a process that uses a file sees within one that it was replaced
 
 
 def text_of(stored: bytes) -> str:
     """Return text as it is read from SQLite, which takes bytes that are no UTF-8 from other programs."""
     return stored.decode("utf-8", "replace")
+
+
+def switch_to_wal(connection: sqlite3.Connection, deadline: float) -> None:
+    """Switch to WAL, so that readers and the writer do not wait for each other; retry, as no busy timeout covers it."""
+    while True:
+        try:
+            if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] == "wal":
+                return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() >= deadline:
+                raise
+        time.sleep(0.01)
 
 
 class SqliteFile:
@@ -68,6 +82,8 @@ class SqliteFile:
         Raises:
             StoreUnavailable: it is replaced again and again.
         """
+        if self._opened is None:
+            self._wait_for_its_log()
         for _ in range(_TRIES):
             before = _stamp(self._file)
             connection = connect()
@@ -77,6 +93,26 @@ class SqliteFile:
                 return connection, after
             connection.close()  # before it read anything; the next use finds that the file was replaced
         raise StoreUnavailable(f"{self.name} is being replaced; try again")
+
+    def _wait_for_its_log(self) -> None:
+        """Wait a moment if the file was just put in the place of another, whose log is still beside it.
+
+        SQLite would write that log into the new file. A process that had the former file open puts the log aside.
+        """
+        told = False
+        while True:
+            try:
+                file, log = self.path.stat(), os.stat(self._wal)  # noqa: PTH116
+            except OSError:  # one of them is missing, which opening finds
+                return
+            # Renamed since it was written, and the log not written since then.
+            moved = file.st_ctime_ns > file.st_mtime_ns and file.st_ctime_ns >= log.st_mtime_ns
+            if not moved or not log.st_size or not 0 <= time.time() - file.st_ctime < _SETTLED:
+                return
+            if not told:
+                logger.warning("%s was just put in its place; waiting until the former file's log is gone", self.name)
+                told = True
+            time.sleep(0.02)
 
     def opened_log(self) -> Stamp | None:
         """Note the write-ahead log that the latest connection opened, and return it."""
