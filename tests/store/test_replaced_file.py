@@ -98,7 +98,8 @@ def test_a_process_that_starts_at_the_instant_of_a_new_file(opened: ExecutionSto
         names = (
             "from rollguard import ExecutionStore; print(ExecutionStore(f'sqlite:///{file}').executions.tool_names())"
         )
-        program = f"file = {str(file)!r}; import logging; logging.basicConfig(); {names}"
+        patient = "from rollguard.store.database import sqlite_file; sqlite_file._SETTLED = 600"  # it may start slowly
+        program = f"file = {str(file)!r}; import logging; logging.basicConfig(); {patient}; {names}"
         with subprocess.Popen([sys.executable, "-c", program], stdout=-1, stderr=-1, text=True) as starting:
             assert starting.stderr is not None
             assert "just put in its place" in starting.stderr.readline()
