@@ -102,6 +102,8 @@ class Troubles:
 
     def insert_a_row(self) -> None:
         """Insert a row as another program might."""
+        if self._has_former_log():
+            return
         row = {"tool_name": f"tool_{self._chance.randrange(12)}", **self._chance.choice(_ROWS)}
         names = ", ".join(row)
         try:
@@ -207,10 +209,14 @@ class Troubles:
             return os.fstat(log.fileno()).st_ino, log.read(32)
         return 0, b""
 
+    def _has_former_log(self) -> bool:
+        """Return whether no process has put the former file's log aside. SQLite would write it into the present one."""
+        return self._server is None and self._former_log == self._log() != (0, b"")
+
     def _backup(self) -> Path | None:
         """Return a copy of all that is committed; None if a suspended process holds the file, or its former log."""
-        if self._former_log == self._log() != (0, b""):
-            return None  # this process would write the former file's log into the present one
+        if self._has_former_log():
+            return None
         copy = self._file.with_name("backup.db")
         copy.unlink(missing_ok=True)
         try:

@@ -22,6 +22,7 @@ import pytest
 from rollguard import AutonomousLoop, DeploymentMonitor, ExecutionStore, ToolRegistry
 from rollguard.errors import NotARollguardStore, SchemaDamaged, StoreReadOnly, StoreUnavailable
 from rollguard.record import Recorder, Spool
+from rollguard.store.database import sqlite_file
 from tests.conftest import code
 
 
@@ -113,6 +114,24 @@ def test_a_store_that_is_opened_at_the_instant_of_a_new_file(opened: ExecutionSt
     with contextlib.closing(former_log(opened, file)), contextlib.closing(ExecutionStore(f"sqlite:///{file}")) as store:
         record(store, "new")
     assert stored(file) == ["before", "new"]
+
+
+def test_a_backup_beside_the_log_of_a_file_that_nobody_has_open(
+    file: Path, sqlite_template: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not opened, as that log would be written into it, until a person moves the log away or says it belongs."""
+    monkeypatch.setattr(sqlite_file, "_SETTLED", 0.0)
+    log = file.with_name(f"{file.name}-wal")
+    copy = file.with_name("backup.db")
+    copy.write_bytes(sqlite_template.read_bytes())
+    os.utime(copy, (0, 0))
+    log.write_bytes(b"as a killed process leaves it")
+    copy.replace(file)
+    with pytest.raises(StoreUnavailable, match=r"move .*-wal away"):
+        ExecutionStore(f"sqlite:///{file}")
+    assert file.read_bytes() == sqlite_template.read_bytes()
+    log.touch()
+    ExecutionStore(f"sqlite:///{file}").close()
 
 
 def test_two_stores_of_one_file_agree(opened: ExecutionStore, file: Path) -> None:

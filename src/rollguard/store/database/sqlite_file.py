@@ -82,7 +82,7 @@ class SqliteFile:
         Raises:
             StoreUnavailable: it is replaced again and again.
         """
-        if self._opened is None:
+        if self.may_create:  # who knows the former file has put its log aside
             self._wait_for_its_log()
         for _ in range(_TRIES):
             before = _stamp(self._file)
@@ -98,21 +98,30 @@ class SqliteFile:
         """Wait a moment if the file was just put in the place of another, whose log is still beside it.
 
         SQLite would write that log into the new file. A process that had the former file open puts the log aside.
+
+        Raises:
+            StoreUnavailable: nobody puts it aside.
         """
-        told = False
-        while True:
-            try:
-                file, log = self.path.stat(), os.stat(self._wal)  # noqa: PTH116
-            except OSError:  # one of them is missing, which opening finds
-                return
-            # Renamed since it was written, and the log not written since then.
-            moved = file.st_ctime_ns > file.st_mtime_ns and file.st_ctime_ns >= log.st_mtime_ns
-            if not moved or not log.st_size or not 0 <= time.time() - file.st_ctime < _SETTLED:
-                return
-            if not told:
+        warned = False
+        while self._has_a_former_log():
+            if not 0 <= time.time() - self.path.stat().st_ctime < _SETTLED:
+                raise StoreUnavailable(
+                    f"{self.name} was put in its place after the log beside it was written, which would spoil it: move "
+                    f"{self._wal} away; if it does belong to the file, say so with: touch {self._wal}"
+                )
+            if not warned:
                 logger.warning("%s was just put in its place; waiting until the former file's log is gone", self.name)
-                told = True
+                warned = True
             time.sleep(0.02)
+
+    def _has_a_former_log(self) -> bool:
+        """Return whether the file was renamed since it was written, and the log neither renamed nor written since."""
+        try:
+            file, log = self.path.stat(), os.stat(self._wal)  # noqa: PTH116
+        except OSError:  # one of them is missing, which opening finds
+            return False
+        renamed = file.st_ctime_ns > file.st_mtime_ns and log.st_ctime_ns <= log.st_mtime_ns
+        return renamed and log.st_size > 0 and file.st_ctime_ns >= log.st_mtime_ns
 
     def opened_log(self) -> Stamp | None:
         """Note the write-ahead log that the latest connection opened, and return it."""
