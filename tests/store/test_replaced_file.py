@@ -134,6 +134,25 @@ def test_a_backup_beside_the_log_of_a_file_that_nobody_has_open(
     ExecutionStore(f"sqlite:///{file}").close()
 
 
+@pytest.mark.parametrize("change", ["moved away", "emptied"])
+def test_a_log_whose_file_is_gone(opened: ExecutionStore, file: Path, change: str) -> None:
+    """A process that starts meanwhile makes no new file beside it, so that nothing in the log is lost."""
+    record(opened, "in the log")
+    content, aside = file.read_bytes(), file.with_name("aside.db")
+    if change == "emptied":
+        os.truncate(file, 0)
+    else:
+        file.rename(aside)
+    with pytest.raises(StoreUnavailable, match="put it back"):
+        ExecutionStore(f"sqlite:///{file}")
+    if change == "emptied":
+        file.write_bytes(content)
+    else:
+        aside.rename(file)
+    record(opened, "after")
+    assert stored(file) == ["in the log", "after"]
+
+
 def test_two_stores_of_one_file_agree(opened: ExecutionStore, file: Path) -> None:
     """Of two that notice the new file one removes the old one's log, and both write to the same file."""
     with ExecutionStore(f"sqlite:///{file}") as other:

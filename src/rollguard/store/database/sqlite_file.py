@@ -83,7 +83,7 @@ class SqliteFile:
             StoreUnavailable: it is replaced again and again.
         """
         if self.may_create:  # who knows the former file has put its log aside
-            self._wait_for_its_log()
+            self._refuse_foreign_log()
         for _ in range(_TRIES):
             before = _stamp(self._file)
             connection = connect()
@@ -94,17 +94,19 @@ class SqliteFile:
             connection.close()  # before it read anything; the next use finds that the file was replaced
         raise StoreUnavailable(f"{self.name} is being replaced; try again")
 
-    def _wait_for_its_log(self) -> None:
+    def _refuse_foreign_log(self) -> None:
         """Wait a moment if the file was just put in the place of another, whose log is still beside it.
 
         SQLite would write that log into the new file. A process that had the former file open puts the log aside.
 
         Raises:
-            StoreUnavailable: nobody puts it aside.
+            StoreUnavailable: nobody puts it aside; or there is a log and no file, so that SQLite would remove the log.
         """
+        if not _size(self._file) and _size(self._wal):
+            raise self._gone("is gone, and its log is there" if _stamp(self._file) is None else "was emptied")
         warned = False
-        while self._has_a_former_log():
-            if not 0 <= time.time() - self.path.stat().st_ctime < _SETTLED:
+        while (since := self._put_beside_a_log()) is not None:
+            if not 0 <= time.time() - since < _SETTLED:
                 raise StoreUnavailable(
                     f"{self.name} was put in its place after the log beside it was written, which would spoil it: move "
                     f"{self._wal} away; if it does belong to the file, say so with: touch {self._wal}"
@@ -114,14 +116,14 @@ class SqliteFile:
                 warned = True
             time.sleep(0.02)
 
-    def _has_a_former_log(self) -> bool:
-        """Return whether the file was renamed since it was written, and the log neither renamed nor written since."""
+    def _put_beside_a_log(self) -> float | None:
+        """Return when the file was renamed, if that is since it was written, and its log was not touched since then."""
         try:
             file, log = self.path.stat(), os.stat(self._wal)  # noqa: PTH116
         except OSError:  # one of them is missing, which opening finds
-            return False
+            return None
         renamed = file.st_ctime_ns > file.st_mtime_ns and log.st_ctime_ns <= log.st_mtime_ns
-        return renamed and log.st_size > 0 and file.st_ctime_ns >= log.st_mtime_ns
+        return file.st_ctime if renamed and log.st_size and file.st_ctime_ns >= log.st_mtime_ns else None
 
     def opened_log(self) -> Stamp | None:
         """Note the write-ahead log that the latest connection opened, and return it."""
@@ -243,6 +245,14 @@ class SqliteFile:
                 return (found.st_dev, found.st_ino), log.read(_HEADER)
         except OSError:
             return None
+
+
+def _size(path: str) -> int:
+    """Return the size of a file; 0 if there is none."""
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 - as below
+    except OSError:
+        return 0
 
 
 def _stamp(path: str) -> Stamp | None:
