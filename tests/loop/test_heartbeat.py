@@ -145,4 +145,4 @@ def test_a_recorder_asks_whether_anybody_watches(guard: Guard, durable: bool) ->
     recorder.note(tuple(noted.get(field) for field in FIELDS))
     assert asked.asked.wait(30)
     assert (asked.by == "rollguard-recorder") is not durable
-    recorder._finish()
+    recorder.finish()

@@ -113,7 +113,7 @@ def test_the_recorders_thread_goes_on(
         recorder = Recorder(store, spool, flush_interval=0.001)
         recorder._wake()
         assert spool.goes_on.wait(30)
-        recorder._finish()
+        recorder.finish()
     assert "tried again" in caplog.text or "another one starts" in caplog.text
 
 

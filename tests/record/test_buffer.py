@@ -300,7 +300,7 @@ def test_a_reader_does_not_wait_for_callers_who_go_on(store: ExecutionStore, tmp
     recorder.note(_note())
     assert store.executions.tool_names() == ["my_tool"]
     assert writers.count(threading.get_ident()) <= 2  # the rest is the thread's to store
-    recorder._finish()  # its thread would otherwise look for a database that is gone
+    recorder.finish()  # its thread would otherwise look for a database that is gone
 
 
 @pytest.mark.parametrize("stored", [True, False], ids=["just stored", "not stored yet"])

@@ -228,7 +228,7 @@ def test_a_process_that_ends(store: ExecutionStore, recorder: Recorder, clock: C
         clock.ahead = 10
         recorder.check_in_flight()
         assert [call.lost for call in store.in_flight.all()] == [False]
-        recorder._finish()
+        recorder.finish()
         assert store.in_flight.all() == []
         task.cancel()
 

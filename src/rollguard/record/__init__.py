@@ -9,14 +9,15 @@ from rollguard.record.request import request, request_id
 from rollguard.record.tags import current_tags, tags
 
 if TYPE_CHECKING:
+    from rollguard.record.buffer import Note
     from rollguard.record.delivery import refused_beside
-    from rollguard.record.recorder import Note, Recorder
+    from rollguard.record.recorder import Recorder
     from rollguard.record.signals import install_signal_handlers
     from rollguard.record.spool import Spool
 
 # Imported when first used, so that `from rollguard import tool` does not wait for a database library.
 _HOMES = {
-    "Note": "recorder",
+    "Note": "buffer",
     "Recorder": "recorder",
     "Spool": "spool",
     "install_signal_handlers": "signals",

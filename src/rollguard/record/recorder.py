@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import atexit
-import multiprocessing.util
-import os
 import threading
 import time
 import uuid
 import weakref
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rollguard.errors import InvalidInput, StoreError
 from rollguard.model.execution import Execution
 from rollguard.model.in_flight import CallInFlight
 from rollguard.model.log import EXITS, logger_of
+from rollguard.record.buffer import Buffer, Note
 from rollguard.record.definitions import Definitions
 from rollguard.record.delivery import RETRY_AFTER, Delivery
 from rollguard.record.endings import CONTROL_FLOW, Parents, checked_paths
 from rollguard.record.in_flight import InFlight, outlived
 from rollguard.record.kept import Kept
+from rollguard.record.process_end import finish_as_child, finish_at_exit
 from rollguard.record.spool import Spool
 from rollguard.record.unwatched import Unwatched
-from rollguard.store import ExecutionStore, complete_call, text_of
+from rollguard.store import ExecutionStore, text_of
 
 logger = logger_of(__name__)
 
@@ -33,13 +30,6 @@ _CHECK_BATCH_EVERY = 0.1  # seconds between two checks of the batch's size
 _CHECK_SPOOL_EVERY = 60.0  # seconds; another process may have left executions there
 _PATIENCE = 10.0  # seconds that the end of a process waits for the thread
 _FIRST_PAUSE, _LAST_PAUSE = 0.1, 60.0  # seconds after an error of the thread's own
-
-
-Note = tuple[Any, ...]
-"""A call as its caller records it: the fields of an `Execution` in order, `executed_at` in seconds since 1970.
-
-It is a plain tuple, the cheapest for the caller. Payloads are JSON already, because the tool could still change them.
-"""
 
 
 class Recorder:
@@ -101,12 +91,11 @@ class Recorder:
         self.parents = Parents()
         self._clock = clock
         self.settle: Callable[[str, float], None] = lambda _name, _began: None
-        self._begin_anew()
+        self.begin_anew()
         self.control_flow = checked_paths(control_flow)
         if not durable:
             store.database.before_reading(self.empty)
-        _finish_at_exit(self)
-        _recorders.add(self)
+        finish_at_exit(self)
 
     def __del__(self) -> None:
         self.empty()
@@ -132,15 +121,15 @@ class Recorder:
     def note(self, note: Note) -> None:
         """Record one call. Raise nothing; wait only for the spool, if the buffer is full."""
         if self._through:
-            self._write_through(self._rows([note]))
+            self._write_through(self._buffer.rows([note]))
             self._unwatched.resume()
             self._unwatched.check()  # this caller waits for the database anyway
             return
-        buffer = self._buffer
-        if len(buffer) >= self._buffer_size:
-            self._delivery.keep(self._rows([note]))
+        notes = self._notes
+        if len(notes) >= self._buffer_size:
+            self._delivery.keep(self._buffer.rows([note]))
             return
-        buffer.append(note)
+        notes.append(note)
         if self.resting:
             self._wake()
 
@@ -228,54 +217,18 @@ class Recorder:
         Raises:
             StoreUnavailable: the database is away; every execution is kept.
         """
-        return self._empty() + self._delivery.flush(wait=wait)
+        return self._buffer.empty(self._delivery.deliver) + self._delivery.flush(wait=wait)
 
     def empty(self) -> None:
         """Bring the notes in the buffer to the database or, while it is away, to the spool. Raise nothing."""
-        self._empty()
-
-    def _empty(self) -> int:
-        if self._emptying.owned():
-            return 0
-        end, emptied = len(self._buffer) + self._taken, 0  # not later notes, which might never end
-        with self._emptying:  # also with an empty buffer: another thread may be storing a batch
-            while self._batch or (self._buffer and self._taken < end):
-                rows = self._next_batch()
-                emptied += len(rows) + self._delivery.deliver(rows)
-                self._batch.clear()
-        return emptied
-
-    def _next_batch(self) -> list[Any]:
-        """Return the next notes as rows; the notes of an interrupted batch (Ctrl-C) again, with the same ids."""
-        if not self._batch:
-            number = min(len(self._buffer), self._batch_size)
-            self._taken += number
-            # In one step, so that an interruption leaves each note in the buffer or in the batch.
-            self._batch.extend(islice(iter(self._buffer.popleft, None), number))
-        self._batch[:] = self._rows(self._batch)
-        return self._batch
-
-    def _rows(self, notes: Iterable[Any]) -> list[Execution]:
-        """Return notes as executions. A note that fails is logged and counted as lost."""
-        rows = []
-        for note in notes:
-            try:
-                rows.append(note if isinstance(note, Execution) else complete_call(note))
-            except EXITS:
-                raise
-            except BaseException:  # a tool's error may have any text, of any class
-                logger.exception("an execution of %r could not be recorded", note[0])
-                self._delivery.count_lost()
-        return rows
+        self._buffer.empty(self._delivery.deliver)
 
     # --- the thread ------------------------------------------------------------------------------------------------
 
-    def _begin_anew(self) -> None:
+    def begin_anew(self) -> None:
         """Begin with an empty buffer and no thread. In a forked child, the parent stores the earlier notes."""
-        self._buffer: deque[Note] = deque()
-        self._batch: list[Any] = []  # notes or rows that are being stored
-        self._taken = 0  # notes ever taken from the buffer
-        self._emptying = _Owned()
+        self._buffer = Buffer(self._batch_size, self._delivery.count_lost)
+        self._notes = self._buffer.notes
         self._work = threading.Event()
         self._over = threading.Event()  # the thread is to end
         self.resting = True
@@ -306,7 +259,7 @@ class Recorder:
                 logger.warning("executions are stored by their callers, because no thread can be started: %s", error)
                 self._thread = None
             else:
-                _finish_as_child(self)
+                finish_as_child(self)
                 return
         self.resting = True
         self.empty()
@@ -323,11 +276,11 @@ class Recorder:
         """Prepare the thread to wait for notes. A note that arrives at this moment wakes it at once."""
         self._work.clear()
         self.resting = True
-        if self._buffer or self._over.is_set():
+        if self._notes or self._over.is_set():
             self._wake()
         return self._work
 
-    def _finish(self, *, wait: bool = True) -> None:
+    def finish(self, *, wait: bool = True) -> None:
         """Empty the buffer and end the thread, because the process is ending.
 
         Args:
@@ -342,25 +295,6 @@ class Recorder:
         if wait and self._thread is not None:
             self._thread.join(_PATIENCE)
         self.empty()  # notes that arrived meanwhile
-
-
-class _Owned:
-    """A lock that knows whether this thread holds it: storing reads, and reading would store again."""
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._owner: int | None = None
-
-    def owned(self) -> bool:
-        return self._owner == threading.get_ident()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-        self._owner = threading.get_ident()
-
-    def __exit__(self, *_exception: object) -> None:
-        self._owner = None
-        self._lock.release()
 
 
 def _store_notes(ours: weakref.ref[Recorder]) -> None:
@@ -414,50 +348,8 @@ def _gather(ours: weakref.ref[Recorder], interval: float, over: threading.Event)
     end = time.monotonic() + interval
     while not over.is_set() and (left := end - time.monotonic()) > 0:
         recorder = ours()
-        if recorder is None or len(recorder._buffer) >= recorder._batch_size:
+        if recorder is None or recorder._buffer.is_full_batch():
             return
         recorder.check_in_flight()
         del recorder
         over.wait(min(left, _CHECK_BATCH_EVERY))
-
-
-# --- the end of a process, and forks ---------------------------------------------------------------------------------
-
-_recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for recorder in list(_recorders):
-        recorder._begin_anew()
-
-
-os.register_at_fork(after_in_child=_after_fork)
-
-
-def _finish_at_exit(recorder: Recorder) -> None:
-    """Empty the buffer at exit. Later calls at exit are written through."""
-    finish = _finishing(recorder)
-    atexit.register(finish)
-    weakref.finalize(recorder, atexit.unregister, finish).atexit = False
-
-
-def _finish_as_child(recorder: Recorder) -> None:
-    """Empty the buffer at the end of a child of multiprocessing, because forked children run no atexit."""
-    multiprocessing.util.Finalize(recorder, _finishing(recorder), exitpriority=100)
-
-
-def _finishing(recorder: Recorder) -> Callable[[], None]:
-    ours = weakref.ref(recorder)
-
-    def finish() -> None:
-        present = ours()
-        if present is not None:
-            present._finish()
-
-    return finish
-
-
-def finish_all() -> None:
-    """Empty the buffer of every recorder of this process before it is killed."""
-    for recorder in list(_recorders):
-        recorder._finish(wait=False)

@@ -9,7 +9,7 @@ from types import FrameType
 
 from rollguard.record.call_marks import remove_all
 from rollguard.record.endings import process_is_ending
-from rollguard.record.recorder import finish_all
+from rollguard.record.process_end import finish_all
 
 
 def install_signal_handlers() -> bool:

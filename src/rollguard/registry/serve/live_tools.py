@@ -17,6 +17,7 @@ from rollguard.record.fork_safety import renew_after_fork
 from rollguard.registry.folder.file_names import checked_file_name
 from rollguard.registry.folder.folder import FileStamp, Folder
 from rollguard.registry.serve.admission import Admission
+from rollguard.registry.serve.background_checks import BackgroundChecks
 from rollguard.registry.serve.load_checks import LoadChecks
 from rollguard.registry.serve.loader import LoadedTool, load
 from rollguard.registry.serve.origins import Origins
@@ -30,7 +31,7 @@ logger = logger_of(__name__)
 _RACY_NS = 2_000_000_000  # the times of file systems have steps of up to two seconds
 _TOGETHER = 4  # files that `load_all` checks at the same time
 _ASK_AGAIN = 5.0  # seconds until an unknown version is queried again
-_PATIENCE = 1.0  # seconds that a call waits for another one that records its version, and closing for a load
+_PATIENCE = 1.0  # seconds that a call waits for another one that records its version
 _TRIES, _MOMENT = 10, 0.005  # a file that git or an editor replaces is missing for a moment
 
 
@@ -87,22 +88,12 @@ class LiveTools:
         self._served: dict[str, Served] = {}
         self._lock = threading.RLock()
         self._loading: dict[str, threading.RLock] = {}
-        self._checking: dict[str, threading.Thread] = {}
         self._recording = threading.Lock()
-        self._loading_later, self._closings = threading.RLock(), 0
+        self._background = BackgroundChecks(self.admission.checks, store, self._load_checked)
         renew_after_fork(self, "_lock", threading.RLock)
         renew_after_fork(self, "_recording", threading.Lock)
-        renew_after_fork(self, "_loading_later", threading.RLock)
         renew_after_fork(self, "_loading", dict)
-        renew_after_fork(self, "_checking", dict)
-        store.database.before_closing(self.before_closing)
         store.database.when_replaced(self.forget_versions)
-
-    def before_closing(self) -> None:
-        """Let no background check use the database from now on that began before."""
-        self._closings += 1
-        if self._loading_later.acquire(timeout=_PATIENCE):
-            self._loading_later.release()
 
     def forget_versions(self) -> None:
         """Look up every version again, because the database is another one, and numbers them anew."""
@@ -249,7 +240,7 @@ class LiveTools:
             and not wait
             and self.admission.must_be_checked(name, code, sha256)
         ):
-            self._check_later(name, code, sha256)
+            self._background.check(name, code, sha256)
             return known
         place = self.origins.place_of(name, sha256)
         if place is None and known is not None and known.held_back and known.refusal_of(sha256) is not None:
@@ -359,35 +350,11 @@ class LiveTools:
         except ToolFileError:  # one file's error must not stop the others; `problems` names it
             self._served.pop(name, None)
 
-    def _check_later(self, name: str, code: bytes, sha256: str) -> None:
-        with self._lock:
-            if name in self._checking:
-                return
-
-            closings = self._closings
-
-            def check() -> None:
-                try:
-                    loads = self.admission.checks.of(name, code, sha256).loads
-                    with self._loading_later:
-                        if closings != self._closings:  # the next call loads it; a connection would outlive its pool
-                            return
-                        served = self._load(name, wait=True)
-                    if loads and served.refused is not None and not served.held_back:  # in the main thread it may load
-                        served.refused, served.stamp, served.check_at = None, None, 0.0
-                except (UnknownTool, ToolFileError, ChildNotStarted) as error:
-                    logger.warning("new code of %s is not served yet: %s", name, error)
-                finally:
-                    with self._lock:
-                        self._checking.pop(name, None)
-
-            thread = threading.Thread(target=check, name=f"rollguard-check-{name}", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError as error:  # no thread can be started: the next check of the file tries again
-                logger.warning("new code of %s is not served yet: %s", name, error)
-            else:
-                self._checking[name] = thread
+    def _load_checked(self, name: str, loads: bool) -> None:
+        """Serve code that was checked in the background."""
+        served = self._load(name, wait=True)
+        if loads and served.refused is not None and not served.held_back:  # in the main thread it may load
+            served.refused, served.stamp, served.check_at = None, None, 0.0
 
     def _record(self, name: str, served: Served) -> None:
         """Find out the version of code that is called; code that was edited in place becomes one."""
