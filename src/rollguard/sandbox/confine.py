@@ -151,20 +151,17 @@ def _reach(opened: list[tuple[tuple[int, bool, int], str]]) -> None:
             os.close(descriptor)
     sys.path[:] = [instead.get(path, path) for path in sys.path]
     sys.path_importer_cache.clear()
-    for module in list(sys.modules.values()):
-        packages = getattr(module, "__path__", None)
-        if isinstance(packages, list):
-            packages[:] = [_moved(package, instead) for package in packages]
+    for name, module in list(sys.modules.items()):
+        folders = getattr(module, "__path__", None)
+        if isinstance(folders, list):  # a package that is imported already, by a path that may be closed now
+            folders[:] = [there for there in _folders(name) if os.path.isdir(there)] or folders  # noqa: PTH112
     lost = [path for path, there in instead.items() if not os.access(there, os.R_OK | os.X_OK)]
     if lost:
         raise OSError(errno.EACCES, f"a user other than root may not read {lost[0]}; install Python where all may")
 
 
-def _moved(package: str, instead: dict[str, str]) -> str:
-    for path, there in sorted(instead.items(), key=lambda moved: -len(moved[0])):
-        if package.startswith(path + os.sep):
-            return there + package[len(path) :]
-    return package
+def _folders(package: str) -> list[str]:
+    return [f"{entry}/{package.replace('.', '/')}" for entry in sys.path]
 
 
 # --- privileges and ports --------------------------------------------------------------------------------------------
