@@ -53,7 +53,7 @@ def lines_of(
     nb, fb, known = baseline_calls, baseline_failures, ways(rules)
     evident = _never(horizon)
     if any(way.evidence for way in known) and nb >= rules.min_executions:
-        evident = Evidence(nb, fb, rules.success_alpha, rules.delta).boundary(horizon)
+        evident = Evidence(nb, fb, rules.alpha_of_each(), rules.delta).boundary(horizon)
 
     def line(way: Way) -> Line:
         fewest = [way.fewest(nb, fb, n, evident[n]) for n in range(horizon + 1)]

@@ -1,12 +1,15 @@
 """Judge a deployment: counts and rules in, a verdict with reasons out. Pure: no clock, no I/O, no database.
 
 The data flows through the modules in this order: `windows` → `hangs` → `comparison`, `evidence`, `slowdown`,
-`triggers` and `confounders` → `policy`, the rule → `verdict` → `replay` and `sample_size`.
+`triggers` and `confounders` → `policy`, the rule → `verdict` → `replay` and `sample_size`. If two versions
+serve at once, `arms` counts their units and `concurrent` is the evidence.
 """
 
+from rollguard.judge.arms import Arms, ArmsFound, Unit
 from rollguard.judge.baseline import LeftOut
 from rollguard.judge.change_point import change_point
 from rollguard.judge.comparison import Comparison, Severity, as_float, compare, grade
+from rollguard.judge.concurrent import ConcurrentEvidence, NotWorse, Stage
 from rollguard.judge.confounders import (
     Confounder,
     Confounders,
@@ -38,7 +41,10 @@ __all__ = [
     "TIMED_OUT",
     "UNCOUNTED",
     "WITHDRAWN",
+    "Arms",
+    "ArmsFound",
     "Comparison",
+    "ConcurrentEvidence",
     "Confounder",
     "Confounders",
     "Counts",
@@ -48,12 +54,15 @@ __all__ = [
     "Hangs",
     "Judgement",
     "LeftOut",
+    "NotWorse",
     "Outcome",
     "RollbackType",
     "Rules",
     "Severity",
     "Slowdown",
+    "Stage",
     "Trigger",
+    "Unit",
     "Verdict",
     "Window",
     "as_float",

@@ -25,6 +25,7 @@ class RollbackType(StrEnum):
     THRESHOLD = "threshold"
     EVIDENCE = "evidence"
     FAST = "fast"
+    CONCURRENT = "concurrent"
     SLOWDOWN = "slowdown"
     MANUAL = "manual"
 
@@ -50,6 +51,7 @@ class Way:
         evidence: whether it requires evidence that more calls fail than before.
         trigger: whether it requires a trigger (`rollguard.judge.triggers`).
         slowdown: whether it requires evidence of a slowdown.
+        concurrent: whether it requires evidence against the version beside the old one (`rollguard.judge.concurrent`).
         scheduled: whether it holds only at scheduled checks.
     """
 
@@ -60,6 +62,7 @@ class Way:
     evidence: bool = False
     trigger: bool = False
     slowdown: bool = False
+    concurrent: bool = False
     scheduled: bool = False
 
     def possible(self, counts: Counts, *, scheduled: bool) -> bool:
@@ -91,12 +94,15 @@ class Way:
 
 
 @lru_cache(maxsize=256)
-def ways(rules: Rules) -> tuple[Way, ...]:
+def ways(rules: Rules, *, beside: bool = False) -> tuple[Way, ...]:
     """Return every way to act under these rules, the first that holds decides: step 7 of `rollguard.judge.evidence`.
 
-    All ways but the threshold rule's need evidence, so one alpha bounds them together. The exception is
+    While the old version serves beside the new one, only their comparison acts: an outage cannot mislead it. Else, all
+    ways but the threshold rule's need evidence, so one alpha bounds them together. The exception is
     `fast_triggers = "alone"`, an explicit choice. A drop of 30 points with evidence is enough after 5 calls.
     """
+    if beside:
+        return (Way(RollbackType.CONCURRENT, concurrent=True),)
     enough, kind = rules.min_executions, RollbackType(rules.decision)
     evidence = kind is RollbackType.EVIDENCE
     found = [Way(kind, enough, enough, rules.threshold, evidence=evidence, scheduled=not evidence)]
@@ -120,6 +126,7 @@ def acting(
     evidence: Callable[[], bool],
     trigger: bool = False,
     slowdown: bool = False,
+    beside: bool | None = None,
 ) -> RollbackType | None:
     """Return what calls for a rollback at these counts; None if nothing does.
 
@@ -128,9 +135,10 @@ def acting(
         evidence: returns whether the counts are evidence; called only if a way requires it.
         trigger: whether a trigger was found.
         slowdown: whether the durations are evidence of a slowdown.
+        beside: whether there is evidence against the version beside the old one; None if that one does not serve.
     """
-    for way in ways(rules):
-        if (way.trigger and not trigger) or (way.slowdown and not slowdown):
+    for way in ways(rules, beside=beside is not None):
+        if (way.trigger and not trigger) or (way.slowdown and not slowdown) or (way.concurrent and not beside):
             continue
         if way.possible(counts, scheduled=scheduled) and (not way.evidence or evidence()):
             return way.kind

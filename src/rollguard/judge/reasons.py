@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
+from rollguard.judge.arms import ArmsFound
 from rollguard.judge.baseline import LeftOut, day
 from rollguard.judge.comparison import Comparison, as_float
 from rollguard.judge.hangs import Hangs
@@ -57,6 +58,14 @@ def slower(comparison: Comparison, found: Slowdown | None) -> str:
         return sentence
     share = f"{found.slow} of {found.timed} calls above {found.limit_ms:.4g} ms"
     return f"{sentence}; {share}, {evidence(found.log_e, found.required)}"
+
+
+def beside(found: ArmsFound) -> str:
+    """Return what both versions did at once: 'beside each other 8 of 10 units failed on the new version and …'."""
+    _share, new, new_failures, old, old_failures = found.arms.total
+    counts = f"{new_failures} of {new} units failed on the new version and {old_failures} of {old} on the old one"
+    while_ = "beside each other" if found.arms.serving else "until the new version was promoted"
+    return f"{while_} {counts}, {evidence(found.log_e, found.required)}"
 
 
 def left_out(out: LeftOut) -> str:

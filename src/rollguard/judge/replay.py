@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from rollguard.errors import InvalidInput
+from rollguard.judge.arms import Arms
 from rollguard.judge.baseline import LeftOut
 from rollguard.judge.confounders import Confounders
 from rollguard.judge.creeping import EarlierVersions
 from rollguard.judge.hangs import Hangs
 from rollguard.judge.rules import Rules
 from rollguard.judge.triggers import Outcome
-from rollguard.judge.verdict import REPLAYED_VERSIONS, RULE_VERSION, Judgement, judge_recorded
+from rollguard.judge.verdict import REPLAYED_VERSIONS, Judgement, judge_recorded
 from rollguard.judge.windows import Window
 
 _DECIDED = ("verdict", "rollback_type", "needs_rollback", "log_e", "reasons")
@@ -38,6 +39,7 @@ def replay(record: Mapping[str, Any], rules: Rules | None = None) -> Judgement:
         )
     try:
         left_out, creeping = record.get("left_out"), record.get("creeping")
+        arms = record.get("concurrent")
         confounders, hangs = record.get("surroundings"), record.get("hangs")  # the keys of stored records
         return judge_recorded(
             Window.from_dict(record["baseline"]),
@@ -49,6 +51,7 @@ def replay(record: Mapping[str, Any], rules: Rules | None = None) -> Judgement:
             left_out=None if left_out is None else LeftOut.from_dict(left_out),
             earlier=None if creeping is None else EarlierVersions.from_dict(creeping),
             hangs=None if hangs is None else Hangs.from_dict(hangs),
+            arms=None if arms is None else Arms.from_dict(arms),
             rule_version=version,
         )
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
@@ -58,8 +61,8 @@ def replay(record: Mapping[str, Any], rules: Rules | None = None) -> Judgement:
 def differences(record: Mapping[str, Any], again: Judgement) -> list[str]:
     """Return the differences between a replayed decision and its record, as sentences; empty if there are none.
 
-    The comparison is bit for bit. Earlier versions of the rule computed their bounds differently, so their log_e is
-    compared to 1e-9.
+    The comparison is bit for bit. Version 2 of the rule computed its bounds differently, so its log_e is compared to
+    1e-9.
     """
     made = again.record()
     return [
@@ -72,7 +75,7 @@ def differences(record: Mapping[str, Any], again: Judgement) -> list[str]:
 def _close_enough(record: Mapping[str, Any], made: Mapping[str, Any]) -> bool:
     recorded = record.get("log_e")
     return (
-        record.get("rule_version") != RULE_VERSION
+        record.get("rule_version") == 2
         and isinstance(recorded, float)
         and math.isclose(recorded, made["log_e"], rel_tol=1e-9, abs_tol=1e-9)
     )

@@ -132,15 +132,15 @@ class Rules:
         """The regression threshold as the decimal that was written: 0.15 is exactly 3/20."""
         return _as_written(self.regression_threshold)
 
-    @property
-    def success_alpha(self) -> float:
-        """The part of alpha that the test of success rates may spend."""
-        return self.alpha / 2 if self.rollback_on_slowdown else self.alpha
+    def alpha_of_each(self, *, rollout: bool = False) -> float:
+        """Return the part of alpha that each test may spend: the same for all that may roll back in a session.
 
-    @property
-    def slowdown_alpha(self) -> float:
-        """What the test of durations may spend: the other half, or all of it where it only warns."""
-        return self.alpha / 2 if self.rollback_on_slowdown else self.alpha
+        A test that only warns bounds its own error by as much.
+
+        Args:
+            rollout: whether the session began with both versions serving, which is a test of its own.
+        """
+        return self.alpha / (1 + self.rollback_on_slowdown + rollout)
 
     @property
     def checks_every_arrival(self) -> bool:

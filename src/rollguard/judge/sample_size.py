@@ -44,7 +44,7 @@ class _Projection:
         baseline, current = judgement.comparison.baseline, judgement.comparison.current
         self._rules, self._before = judgement.rules, (baseline.total, baseline.failures)
         self._total, self._failed = current.total, current.failures
-        self._test = Evidence(*self._before, judgement.rules.success_alpha, judgement.rules.delta)
+        self._test = Evidence(*self._before, judgement.evidence.alpha, judgement.rules.delta)
 
     def until_healthy(self) -> int:
         """Return the fewest calls at which the failure rate is below that of a regression."""

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from rollguard.judge import reasons
+from rollguard.judge.arms import Arms, ArmsFound
 from rollguard.judge.baseline import LeftOut
 from rollguard.judge.comparison import Comparison, compare
 from rollguard.judge.confounders import Confounders
@@ -23,8 +24,9 @@ from rollguard.judge.windows import Window
 # Stored in every decision record. Raise it if the same counts could give another decision or another sentence.
 # 3: no warning about missing evidence if there is evidence; `complete_failure` only if all calls of the five minutes
 #    are known; bounds equal to 1e-9, not to the last bit.
-RULE_VERSION = 3
-REPLAYED_VERSIONS = (2, RULE_VERSION)  # versions that `replay` can reproduce
+# 4: two versions that serve at once.
+RULE_VERSION = 4
+REPLAYED_VERSIONS = (2, 3, RULE_VERSION)  # versions that `replay` can reproduce
 
 
 class Verdict(StrEnum):
@@ -59,6 +61,7 @@ class Judgement:
         left_out: what the baseline does not count.
         creeping: an earlier version than which this one is worse, though not worse than the baseline.
         hangs: the calls that hung, if there were any; the windows contain them as failures if they count.
+        arms: the counts of both versions and the evidence from them, if the session began with both serving.
         rollback_type: what calls for a rollback; None if nothing does.
         warning: what you should know in addition to the verdict.
         alert: what people are notified of although Rollguard does nothing.
@@ -77,6 +80,7 @@ class Judgement:
     left_out: LeftOut | None
     creeping: Creeping | None
     hangs: Hangs | None
+    arms: ArmsFound | None
     rollback_type: RollbackType | None
     verdict: Verdict
     reasons: tuple[str, ...]
@@ -92,6 +96,8 @@ class Judgement:
             return f"{self.trigger.name}: {self.trigger.reason}; {counted}; {evidence}"
         if self.rollback_type is RollbackType.SLOWDOWN:
             return reasons.slower(self.comparison, self.slowdown)
+        if self.rollback_type is RollbackType.CONCURRENT and self.arms is not None:
+            return reasons.beside(self.arms)
         return f"{counted}; {evidence}" if self.rollback_type is RollbackType.EVIDENCE else counted
 
     def record(self) -> dict[str, Any]:
@@ -121,6 +127,8 @@ class Judgement:
             record["surroundings"] = self.confounders.to_dict()  # the key of stored records
         if self.hangs is not None:
             record["hangs"] = self.hangs.to_dict()
+        if self.arms is not None:
+            record["concurrent"] = self.arms.arms.to_dict()
         return record
 
 
@@ -135,6 +143,7 @@ def judge(
     outcomes: Callable[[], Sequence[Outcome] | None] | None = None,
     confounders: Callable[[], Confounders] | None = None,
     hangs: Hangs | None = None,
+    arms: Arms | None = None,
 ) -> Judgement:
     """Judge a deployment. Whatever decides calls this function, or reads the same list of ways to act.
 
@@ -150,13 +159,15 @@ def judge(
             longer stored. Called only if a trigger could act.
         confounders: returns what else failed at the same time. Called only if the judgement without it would act.
         hangs: the calls that hung; `Hangs.add_to` added them to the windows.
+        arms: the counts of both versions, if the session began with both serving. While they serve, only these decide.
     """
-    findings = _measure(baseline, current, rules, left_out, earlier)
+    findings = _measure(baseline, current, rules, left_out, earlier, arms)
     latest: Sequence[Outcome] = ()
     if outcomes is not None and _may_trigger(findings, rules):
         latest = outcomes() or ()
     judgement = _decide(findings, rules, scheduled=scheduled, outcomes=latest, hangs=hangs)
-    if judgement.needs_rollback and confounders is not None:
+    # What else failed is no excuse beside the old version, which it would have struck too.
+    if judgement.needs_rollback and confounders is not None and not findings.beside:
         judgement = _decide(
             findings, rules, scheduled=scheduled, outcomes=latest, confounders=confounders(), hangs=hangs
         )
@@ -174,10 +185,11 @@ def judge_recorded(
     left_out: LeftOut | None,
     earlier: EarlierVersions | None,
     hangs: Hangs | None,
+    arms: Arms | None,
     rule_version: int,
 ) -> Judgement:
     """Judge recorded inputs by an earlier version of the rule, one of `REPLAYED_VERSIONS`."""
-    findings = _measure(baseline, current, rules, left_out, earlier)
+    findings = _measure(baseline, current, rules, left_out, earlier, arms)
     return _decide(
         findings,
         rules,
@@ -198,12 +210,28 @@ class _Findings:
     slowdown: Slowdown | None
     left_out: LeftOut | None = None
     creeping: Creeping | None = None
+    arms: ArmsFound | None = None
+
+    @property
+    def beside(self) -> bool:
+        """Return whether the old version serves beside the new one."""
+        return self.arms is not None and self.arms.arms.serving
 
     @property
     def notes(self) -> list[str]:
         """Return what should be known beside the comparison."""
         notes = [] if self.creeping is None else [self.creeping.sentence]
         return notes + ([reasons.left_out(self.left_out)] if self.left_out is not None and self.left_out.calls else [])
+
+    def sentences(self, rules: Rules, hangs: Hangs | None, trigger: Trigger | None) -> list[str]:
+        """Return what was found, as the first reasons of the verdict."""
+        found = [
+            reasons.compared(self.comparison, rules),
+            reasons.evidence(self.evidence.log_e, self.evidence.required),
+        ]
+        found += [] if self.arms is None else [reasons.beside(self.arms)]
+        found += [reasons.hung(hangs)] if hangs is not None and (hangs.baseline or hangs.current) else []
+        return found + ([] if trigger is None else [f"{trigger.name}: {trigger.reason}"])
 
     def acting(self, rules: Rules, *, scheduled: bool, trigger: bool) -> RollbackType | None:
         baseline, current = self.comparison.baseline, self.comparison.current
@@ -214,6 +242,7 @@ class _Findings:
             evidence=lambda: self.evidence.present,
             trigger=trigger,
             slowdown=self.slowdown is not None and self.slowdown.present,
+            beside=self.arms.present if self.arms is not None and self.beside else None,
         )
 
 
@@ -223,19 +252,21 @@ def _measure(
     rules: Rules,
     left_out: LeftOut | None = None,
     earlier: EarlierVersions | None = None,
+    arms: Arms | None = None,
 ) -> _Findings:
-    comparison = compare(baseline, current, rules)
-    test = Evidence(baseline.total, baseline.failures, rules.success_alpha, rules.delta)
+    comparison, alpha = compare(baseline, current, rules), rules.alpha_of_each(rollout=arms is not None)
+    test = Evidence(baseline.total, baseline.failures, alpha, rules.delta)
     log_e = test.log_e(current.total, current.failures)
-    evidence = EvidenceFound(rules.success_alpha, rules.delta, log_e, test.required, log_e >= test.required)
-    slow = slowdown(baseline, current, rules.slowdown_alpha) if comparison.performance_degradation else None
+    evidence = EvidenceFound(alpha, rules.delta, log_e, test.required, log_e >= test.required)
+    slow = slowdown(baseline, current, alpha) if comparison.performance_degradation else None
     # A regression is more than creeping.
     creeps = None if earlier is None or comparison.regression_detected else creeping(earlier, current, rules)
-    return _Findings(comparison, evidence, slow, left_out, creeps)
+    found = None if arms is None else ArmsFound.of(arms, alpha)
+    return _Findings(comparison, evidence, slow, left_out, creeps, found)
 
 
 def _may_trigger(findings: _Findings, rules: Rules) -> bool:
-    if findings.comparison.current.failures < IN_A_ROW:
+    if findings.comparison.current.failures < IN_A_ROW or findings.beside:
         return False
     return rules.fast_triggers == "alone" or (rules.fast_triggers == "with_evidence" and findings.evidence.present)
 
@@ -254,12 +285,8 @@ def _decide(
     cut = len(outcomes) >= MOST_OUTCOMES and rule_version >= 3
     trigger = trigger_in(outcomes, cut=cut) if outcomes and rules.fast_triggers != "off" else None
     kind = findings.acting(rules, scheduled=scheduled, trigger=trigger is not None)
-    sentences = [reasons.compared(comparison, rules), reasons.evidence(evidence.log_e, evidence.required)]
+    sentences = findings.sentences(rules, hangs, trigger)
     warning = alert = None
-    if hangs is not None and (hangs.baseline or hangs.current):
-        sentences.append(reasons.hung(hangs))
-    if trigger is not None:
-        sentences.append(f"{trigger.name}: {trigger.reason}")
     if not comparison.has_sufficient_data:
         verdict = Verdict.INSUFFICIENT_DATA
         warning = reasons.missing(comparison, rules)
@@ -268,6 +295,10 @@ def _decide(
         verdict = Verdict.HEALTHY
         if evidence.present:
             warning = "there is evidence that more calls fail than before, by less than the threshold"
+    elif findings.beside and kind is None:
+        verdict = Verdict.INSUFFICIENT_DATA
+        warning = "more calls fail than before the deployment; beside the old version there is no evidence yet"
+        sentences.append(warning)
     elif rules.decision == "evidence" and (not evidence.present or rule_version < 3):
         verdict = Verdict.INSUFFICIENT_DATA
         warning = alert = "the drop reaches the threshold, but it may be chance: there is no evidence yet"
@@ -282,7 +313,7 @@ def _decide(
     needs_rollback = kind is not None
     if needs_rollback:
         verdict, alert = Verdict.REGRESSED, None
-        explanations, explained = _explain(confounders, rules, scheduled)
+        explanations, explained = _explain(confounders, rules, scheduled, findings.arms)
         sentences += explanations
         if explained and rules.holds_on_external:
             verdict, needs_rollback, alert = Verdict.EXTERNAL, False, "; ".join(explanations)
@@ -301,6 +332,7 @@ def _decide(
         left_out=findings.left_out,
         creeping=findings.creeping,
         hangs=hangs,
+        arms=findings.arms,
         rollback_type=kind,
         verdict=verdict,
         reasons=tuple(sentences),
@@ -310,12 +342,14 @@ def _decide(
     )
 
 
-def _explain(confounders: Confounders | None, rules: Rules, scheduled: bool) -> tuple[list[str], bool]:
+def _explain(
+    confounders: Confounders | None, rules: Rules, scheduled: bool, arms: ArmsFound | None
+) -> tuple[list[str], bool]:
     """Return the sentences of the affected confounders, and whether they explain all that calls for a rollback."""
     explanations = [] if confounders is None else [c.sentence for c in confounders.considered if c.is_affected]
     if confounders is None or not explanations:
         return [], False
-    rest = _measure(confounders.baseline, confounders.rest, rules)
+    rest = _measure(confounders.baseline, confounders.rest, rules, arms=None if arms is None else arms.arms)
     if rest.acting(rules, scheduled=scheduled, trigger=False) is None:
         return explanations, True
     return [*explanations, f"which does not explain the rest: {reasons.compared(rest.comparison, rules)}"], False
