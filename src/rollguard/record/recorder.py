@@ -38,7 +38,8 @@ _FIRST_PAUSE, _LAST_PAUSE = 0.1, 60.0  # seconds after an error of the thread's 
 Note = tuple[Any, ...]
 """A call as its caller records it: the fields of an `Execution` in order, `executed_at` in seconds since 1970.
 
-It is a plain tuple, the cheapest for the caller. Payloads are JSON already, because the tool could still change them.
+It is a plain tuple, the cheapest for the caller; `failed_at` and `traceback` may be left out at its end. Payloads are
+JSON already, because the tool could still change them.
 """
 
 
@@ -179,6 +180,10 @@ class Recorder:
     def error_text(self, error: BaseException | str, given: str | None) -> str:
         """Return the text of a call's error as it is stored: redacted, beside its encoded parameters."""
         return self._store.executions.error_text(error if isinstance(error, str) else text_of(error), given)
+
+    def place(self, error: BaseException, given: str | None) -> tuple[str | None, str | None]:
+        """Return where a call failed as it is stored, beside its encoded parameters."""
+        return self._store.executions.place(error, given)
 
     # --- calls that have not ended ---------------------------------------------------------------------------------
 
