@@ -27,6 +27,7 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
     "executions.failures_in": lambda store: store.executions.failures_in(WINDOW, 9),
     "executions.failures_since": lambda store: store.executions.failures_since(store.sessions.get(1), LATER, 9),
     "executions.latest": lambda store: store.executions.latest(store.sessions.get(1), NOW, LATER, 9),
+    "executions.place": lambda store: store.executions.place(ValueError("x"), None),
     "executions.quick": lambda store: store.executions.quick({"a": 1}),
     "executions.row": lambda store: store.executions.row(tool_name="my_tool", success=True),
     "executions.tool_names": lambda store: store.executions.tool_names(),

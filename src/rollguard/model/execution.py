@@ -14,6 +14,7 @@ from pydantic import FailFast, Field, GetPydanticSchema, PlainValidator, Strict,
 from pydantic_core import core_schema
 
 from rollguard.errors import InvalidInput
+from rollguard.model.failed_at import frame_text
 from rollguard.model.given import (
     understood_duration,
     understood_id,
@@ -66,6 +67,8 @@ class Execution(NamedTuple):
         execution_id: the id of this call: the caller's, or one that Rollguard makes.
         request_id: what the call was made for.
         tags: the caller's own tags, as JSON; given as a mapping.
+        failed_at: the innermost line of the tool's own code in the traceback, as JSON of function, line and text.
+        traceback: the traceback's text, cut and redacted.
     """
 
     tool_name: Annotated[str, PlainValidator(checked_tool_name)]
@@ -85,6 +88,8 @@ class Execution(NamedTuple):
     execution_id: Annotated[str, PlainValidator(partial(checked_id, "execution_id"))] | None = None
     request_id: Annotated[str, PlainValidator(partial(checked_id, "request_id"))] | None = None
     tags: Annotated[str | None, PlainValidator(tags_text)] | None = None
+    failed_at: Annotated[str | None, PlainValidator(frame_text)] | None = None
+    traceback: Annotated[str | None, Field(strict=True), "text"] = None
 
 
 Columns = tuple[Sequence[Any], ...]
@@ -189,3 +194,4 @@ class Failure:
     error_type: str | None
     error: str | None
     parameters: str | None
+    failed_at: str | None = None

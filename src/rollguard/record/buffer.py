@@ -17,7 +17,8 @@ logger = logger_of(__name__)
 Note = tuple[Any, ...]
 """A call as its caller records it: the fields of an `Execution` in order, `executed_at` in seconds since 1970.
 
-It is a plain tuple, the cheapest for the caller. Payloads are JSON already, because the tool could still change them.
+It is a plain tuple, the cheapest for the caller; `failed_at` and `traceback` may be left out at its end. Payloads are
+JSON already, because the tool could still change them.
 """
 
 

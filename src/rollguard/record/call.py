@@ -120,7 +120,7 @@ class Call:
         if is_one_of(error, self._recorder.control_flow):
             self._note(duration_ms, f"{kind}: {says}", CONTROL_FLOW, None)
         elif isinstance(error, Exception | SystemExit):
-            self._note(duration_ms, says, kind, None)
+            self._note(duration_ms, says, kind, None, self._recorder.place(error, self._given))
         elif was_given_up(error):
             self._given_up(error, duration_ms)
         elif isinstance(error, asyncio.CancelledError):  # something inside the tool was cancelled, not the call
@@ -146,7 +146,14 @@ class Call:
     def _over_limit(self, says: str) -> str:
         return f"{says}; timeout_seconds is {self.subject.timeout_seconds:g}"
 
-    def _note(self, duration_ms: float | None, error: str | None, error_type: str | None, result: str | None) -> None:
+    def _note(
+        self,
+        duration_ms: float | None,
+        error: str | None,
+        error_type: str | None,
+        result: str | None,
+        place: tuple[str | None, ...] = (),
+    ) -> None:
         self._recorder.note(
             (
                 self.subject.name,
@@ -161,6 +168,7 @@ class Call:
                 None,
                 self._request,
                 self._tags,
+                *place,
             )
         )
 

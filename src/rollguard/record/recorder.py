@@ -169,6 +169,10 @@ class Recorder:
         """Return the text of a call's error as it is stored: redacted, beside its encoded parameters."""
         return self._store.executions.error_text(error if isinstance(error, str) else text_of(error), given)
 
+    def place(self, error: BaseException, given: str | None) -> tuple[str | None, str | None]:
+        """Return where a call failed as it is stored, beside its encoded parameters."""
+        return self._store.executions.place(error, given)
+
     # --- calls that have not ended ---------------------------------------------------------------------------------
 
     def define(self, tool_name: str, timeout_seconds: float | None) -> None:

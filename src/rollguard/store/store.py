@@ -13,6 +13,7 @@ from rollguard.model.file_access import FileAccess
 from rollguard.model.given import checked_now
 from rollguard.model.log import logger_of
 from rollguard.model.redaction import DEFAULT, Redaction
+from rollguard.sandbox.outcome import Frame
 from rollguard.store.database.change_feed import Arrivals, arrivals_in
 from rollguard.store.database.engine import Database
 from rollguard.store.executions.executions import Executions
@@ -128,6 +129,8 @@ class ExecutionStore:
         execution_id: str | UUID | int | None = None,
         request_id: str | UUID | int | None = None,
         tags: Mapping[str, Any] | None = None,
+        failed_at: Frame | Mapping[str, Any] | None = None,
+        traceback: str | None = None,
     ) -> str:
         """Record one call of a tool. Numbers may be of any class, such as numpy's.
 
@@ -144,6 +147,9 @@ class ExecutionStore:
             execution_id: the caller's id of this call; writing the same id again changes nothing.
             request_id: what the call was made for; calls of a tool that share one count once, with the last outcome.
             tags: the caller's own, such as `{"tenant": "a"}`: at most 16 texts, numbers or truths.
+            failed_at: the innermost line of the tool's own code: `function`, `line` and `text`. If `error` is an
+                exception that was raised, it says this itself, and the traceback, too.
+            traceback: the traceback's text.
 
         Returns:
             The execution's id: the given one, or a new one.
@@ -165,6 +171,8 @@ class ExecutionStore:
             execution_id=execution_id,
             request_id=request_id,
             tags=tags,
+            failed_at=failed_at,
+            traceback=traceback,
         )
         self.executions.write([row])
         return str(row.execution_id)

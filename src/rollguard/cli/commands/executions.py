@@ -80,7 +80,7 @@ def _show_counts(by: str, counts: list[ByTag], *, as_json: bool) -> None:
 
 
 def _record(execution: Execution) -> dict[str, Any]:
-    parsed = {name: _parsed(getattr(execution, name)) for name in ("parameters", "result", "tags")}
+    parsed = {name: _parsed(getattr(execution, name)) for name in ("parameters", "result", "tags", "failed_at")}
     return {**execution._asdict(), **parsed}
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from rollguard.errors import InvalidInput
 from rollguard.model.execution import AT, FIELDS, ID, Columns, Execution
+from rollguard.model.failed_at import LONGEST, frame_of, frame_text, shortened, where_failed
+from rollguard.sandbox.outcome import Frame
 from rollguard.store.executions.ids import moment_of, new_id
 from rollguard.store.executions.payloads import Payloads, Redacted, clean_text
 
@@ -22,7 +25,9 @@ def complete(columns: Columns, payloads: Payloads) -> Columns:
     Raises:
         InvalidInput: Rollguard gave that id to an execution at another time; `number` tells which execution it is.
     """
-    tools, successes, durations, errors, types, parameters, results, moments, versions, ids, requests, tags = columns
+    tools, successes, durations, errors, types, parameters, results, moments, versions, ids, requests, tags, *where = (
+        columns
+    )
     given = payloads.encode_each(tools, "parameters", parameters)
     kept = [
         (None, None) if error is None and error_type is None else _kept_error(error, error_type)
@@ -32,6 +37,7 @@ def complete(columns: Columns, payloads: Payloads) -> Columns:
         None if text is None else clean_text(payloads.error(text, beside))
         for (_type, text), beside in zip(kept, given, strict=True)
     ]
+    frames, tracebacks = _places(errors, given, where, payloads)
     moments = [
         moment or datetime.now(UTC) if execution_id is None else _moment_beside(execution_id, moment, number)
         for number, (execution_id, moment) in enumerate(zip(ids, moments, strict=True), start=1)
@@ -49,6 +55,8 @@ def complete(columns: Columns, payloads: Payloads) -> Columns:
         [execution_id or new_id(moment) for execution_id, moment in zip(ids, moments, strict=True)],
         requests,
         tags,
+        frames,
+        tracebacks,
     )
 
 
@@ -56,9 +64,10 @@ def complete_call(noted: Sequence[Any]) -> Execution:
     """Return the execution of a call that Rollguard recorded itself: encoded already, and without a check.
 
     Args:
-        noted: the fields of an `Execution`, in their order, with `executed_at` in seconds since 1970.
+        noted: the fields of an `Execution`, in their order, with `executed_at` in seconds since 1970; those of failures
+            alone may be left out.
     """
-    values = list(noted)
+    values = list(Execution(*noted))
     if values[_TYPE] is not None:
         values[_TYPE] = clean_text(values[_TYPE], 200)
     if values[_ERROR] is not None:
@@ -68,6 +77,32 @@ def complete_call(noted: Sequence[Any]) -> Execution:
     values[AT] = moment = datetime.fromtimestamp(values[AT], UTC)
     values[ID] = new_id(moment)
     return Execution._make(values)
+
+
+def stored_place(
+    failed_at: Frame | str | None, traceback: str | None, given: str | None, payloads: Payloads
+) -> tuple[str | None, str | None]:
+    """Return where a call failed as it is stored: the frame as JSON, the traceback redacted and cut."""
+    frame = frame_of(failed_at) if isinstance(failed_at, str) else failed_at
+    if frame is not None:
+        failed_at = frame_text(replace(frame, text=clean_text(payloads.error(frame.text, given))))
+    kept = None if traceback is None else clean_text(shortened(payloads.error(traceback, given)), 2 * LONGEST)
+    return (failed_at if isinstance(failed_at, str) else None), kept
+
+
+def _places(
+    errors: Sequence[Any], given: Sequence[str | None], where: Sequence[Sequence[Any]], payloads: Payloads
+) -> tuple[Sequence[str | None], Sequence[str | None]]:
+    """Return where each call failed: as it was given, else as its exception says."""
+    frames, tracebacks = list(where[0]), list(where[1])
+    for number, error in enumerate(errors):
+        if error is None and frames[number] is None and tracebacks[number] is None:
+            continue
+        frame, text = where_failed(error) if isinstance(error, BaseException) else (None, None)
+        frames[number], tracebacks[number] = stored_place(
+            frames[number] or frame, tracebacks[number] or text, given[number], payloads
+        )
+    return frames, tracebacks
 
 
 def text_of(error: BaseException) -> str:

@@ -13,12 +13,13 @@ import sqlalchemy as sa
 from rollguard.errors import InvalidInput
 from rollguard.judge import Hangs, Window
 from rollguard.model.execution import Columns, Execution, Failure, checked, columns_of
+from rollguard.model.failed_at import where_failed
 from rollguard.model.redaction import Redaction
 from rollguard.model.rollback import Unverified
 from rollguard.model.session import Session
 from rollguard.store.database.engine import Database
 from rollguard.store.executions.bulk_insert import write_once
-from rollguard.store.executions.complete import complete
+from rollguard.store.executions.complete import complete, stored_place
 from rollguard.store.executions.payloads import Payloads
 from rollguard.store.rollups.by_minute import Minutes, Series
 from rollguard.store.rollups.intervals import HOUR
@@ -68,6 +69,10 @@ class Executions:
     def error_text(self, text: str, parameters: str | None) -> str:
         """Return the text of a call's error as it is stored: redacted, beside its encoded parameters."""
         return self._payloads.error(text, parameters)
+
+    def place(self, error: BaseException, parameters: str | None) -> tuple[str | None, str | None]:
+        """Return where a call failed as it is stored: the frame as JSON, and the traceback."""
+        return stored_place(*where_failed(error), parameters, self._payloads)
 
     def write(self, executions: Iterable[Execution], *, durable: bool = False) -> int:
         """Write complete executions, all or none. One whose `execution_id` is already stored changes nothing.

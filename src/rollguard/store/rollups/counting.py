@@ -23,7 +23,7 @@ from rollguard.store.schema import tool_executions as t
 _OUTCOME = (t.c.executed_at, t.c.success, t.c.error_type, t.c.duration_ms)
 _FAILURE = (
     *(t.c.tool_name, t.c.execution_id, t.c.executed_at, t.c.version_number),
-    *(t.c.error_type, t.c.error, t.c.parameters),
+    *(t.c.error_type, t.c.error, t.c.parameters, t.c.failed_at),
 )
 
 

@@ -14,6 +14,7 @@ from rollguard.store.schema.executions import (
     superseded_executions,
     tool_executions,
 )
+from rollguard.store.schema.investigations import investigation_reports
 from rollguard.store.schema.monitoring import (
     deployment_health_checks,
     deployment_monitoring,
@@ -37,6 +38,7 @@ __all__ = [
     "deployment_rollbacks",
     "execution_keys",
     "failure_definitions",
+    "investigation_reports",
     "metadata",
     "notifications",
     "quarantined_code",

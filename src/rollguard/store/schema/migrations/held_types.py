@@ -14,7 +14,7 @@ TABLES = (
     *("deployment_monitoring", "deployment_health_checks", "deployment_rollbacks", "notifications"),
     *("tool_versions", "tool_deployments", "quarantined_code", "tool_actuations"),
     *("superseded_executions", "tool_execution_rollups", "tool_execution_deltas", "tool_version_starts"),
-    *("rollup_state", "watchers", "calls_in_flight", "failure_definitions"),
+    *("rollup_state", "watchers", "calls_in_flight", "failure_definitions", "investigation_reports"),
 )
 
 # A time as Rollguard writes it. Another form that SQLite understands is brought into this one.
