@@ -31,7 +31,7 @@ from rollguard.record.call_marks import CallMarks
 from rollguard.record.endings import CONTROL_FLOW
 from rollguard.record.streams import is_stream, recorded_stream
 from rollguard.registry.deploy.actuators import Actuator
-from rollguard.registry.deploy.compat_check import changes_of
+from rollguard.registry.deploy.compat_check import changes_of, live_code
 from rollguard.registry.deploy.deployer import Code, Deployer, bytes_of
 from rollguard.registry.deploy.deployment_request import DeploymentRequest
 from rollguard.registry.deploy.file_swap import FileSwap
@@ -360,6 +360,10 @@ class ToolRegistry(Upkeep):
     def changes(self, tool_name: str, code: str | bytes) -> tuple[Change, ...]:
         """Return what callers notice if `code` replaces the tool's file, breaking changes first. It runs nothing."""
         return changes_of(self.folder, self.store, checked_file_name(tool_name), bytes_of(code))
+
+    def live_code(self, tool_name: str) -> bytes | None:
+        """Return the code of a tool that is served now, edited by hand or not; None if there is none."""
+        return live_code(self.folder, self.store, checked_file_name(tool_name))
 
     def note_deployment(
         self,
