@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Self, TypeVar, overload
 
 from rollguard.compat import Change
-from rollguard.errors import InvalidSetting
+from rollguard.errors import InvalidSetting, RehearsalRefused, RehearsalUndecided
 from rollguard.loop.autonomous_loop import AutonomousLoop
 from rollguard.model.given import checked_all
 from rollguard.model.import_path import called, imported
@@ -18,6 +18,7 @@ from rollguard.notify import LogNotifier, Notifier, WebhookNotifier
 from rollguard.record import install_signal_handlers
 from rollguard.registry import IsFailure, ToolRegistry, VersionNumber, either, tool
 from rollguard.registry.deploy.actuators import Actuator, CommandActuator, WebhookActuator
+from rollguard.rehearse import Rehearsal, Rehearser, Verdict
 from rollguard.settings import Settings
 from rollguard.store import ExecutionStore, Redact
 from rollguard.versions.version_manager import ToolVersionManager
@@ -56,7 +57,7 @@ class Rollguard:
             their calls wait in the spool.
 
     Attributes:
-        store, registry, monitor, loop, versions: the parts; you can use each on its own.
+        store, registry, monitor, loop, versions, rehearser: the parts; you can use each on its own.
     """
 
     def __init__(self, settings: Settings, *, adopt: bool = True, must_answer: bool = False) -> None:
@@ -99,6 +100,13 @@ class Rollguard:
             check_interval_seconds=settings.watch.check_interval_seconds,
         )
         self.versions = ToolVersionManager(self.store, self.registry)
+        self.rehearser = Rehearser(
+            self.store,
+            self.registry,
+            rules=settings.rehearsals,
+            failure_rules=settings.failure_rules,
+            environment=settings.granted,
+        )
 
     @classmethod
     def from_settings(
@@ -126,6 +134,7 @@ class Rollguard:
         strict: bool = False,
         watch: bool = True,
         already_live: bool = False,
+        rehearse: bool = False,
     ) -> Deployed:
         """Deploy code and start monitoring it, in one transaction.
 
@@ -135,10 +144,14 @@ class Rollguard:
             strict: True refuses code that breaks callers.
             watch: False deploys without monitoring.
             already_live: True records a deployment that something else made; see `ToolRegistry.note_deployment`.
+            rehearse: True deploys it only if it passes a rehearsal. It need not fix anything, and must break nothing.
 
         Raises:
+            RehearsalRefused, RehearsalUndecided: the rehearsal refuses it, or a person decides; nothing was deployed.
             The same errors as `ToolRegistry.deploy` and `DeploymentMonitor.start_monitoring`.
         """
+        if rehearse:
+            _check_passed(self.rehearser.rehearse(tool_name, code, must_fix=False))
         changes = self.registry.changes(tool_name, code)
         # The session starts in the transaction that makes the version live, so no version is live without monitoring.
         beginning = self.monitor.watch(tool_name, deployed_at)
@@ -236,6 +249,22 @@ class Rollguard:
 
     def __exit__(self, *_exception: object) -> None:
         self.close()
+
+
+def _check_passed(rehearsal: Rehearsal) -> None:
+    """Raise an error unless a candidate passed its rehearsal."""
+    if rehearsal.verdict is Verdict.PASSES:
+        return
+    said = "; ".join(rehearsal.shown.text(reason.text) for reason in rehearsal.reasons)
+    report = f"see each call with: rollguard rehearse {rehearsal.tool_name} FILE --no-fix"
+    if rehearsal.verdict is Verdict.REFUSED:
+        raise RehearsalRefused(
+            f"{rehearsal.tool_name} was not deployed, since its rehearsal refuses it: {said}; {report}"
+        )
+    raise RehearsalUndecided(
+        f"{rehearsal.tool_name} was not deployed, since a person has to decide: {said}; {report}, "
+        "and deploy it without a rehearsal if that is what you want"
+    )
 
 
 def _monitor(settings: Settings, store: ExecutionStore, registry: ToolRegistry) -> DeploymentMonitor:

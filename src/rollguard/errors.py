@@ -116,6 +116,14 @@ class BreakingChange(RollguardError):
     `strict`."""
 
 
+class RehearsalRefused(RollguardError):
+    """A rehearsal found that the code fixes nothing, breaks calls or hides errors; nothing was deployed."""
+
+
+class RehearsalUndecided(RollguardError):
+    """A rehearsal leaves the decision to a person; nothing was deployed. Read its report, then deploy without it."""
+
+
 # --- sessions and rollbacks ----------------------------------------------------------------------------------------
 
 

@@ -30,6 +30,8 @@ WRONG = {
     sa.LargeBinary: ["'text'", "1"],
 }
 GOOD = {
+    "disagreements": "0",
+    "failures": "0",
     "status": "'active'",
     "width": "60",
     "kind": "'edit'",

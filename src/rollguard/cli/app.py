@@ -19,6 +19,7 @@ from rollguard.cli.commands import (
     init,
     quarantine,
     record,
+    rehearse,
     rollback,
     rollbacks,
     sessions,
@@ -64,7 +65,7 @@ def _rollguard(
 
 
 _PANELS = {
-    "Begin": (("init", init.init), ("tools", tools.tools), ("deploy", deploy.deploy)),
+    "Begin": (("init", init.init), ("tools", tools.tools), ("rehearse", rehearse.rehearse), ("deploy", deploy.deploy)),
     "Run and record": (("call", call.call), ("record", record.record)),
     "Watch": (("watch", watch.watch), ("status", status.status), ("health", health.health), ("doctor", doctor.doctor)),
     "Try the rules": (("simulate", simulate.simulate), ("backtest", backtest.backtest)),

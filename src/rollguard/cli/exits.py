@@ -9,6 +9,8 @@ from rollguard.errors import (
     BreakingChange,
     DeploymentConflict,
     NotARollguardStore,
+    RehearsalRefused,
+    RehearsalUndecided,
     RollguardError,
     SessionClosed,
     StoreBusy,
@@ -24,6 +26,8 @@ USAGE = 2
 REGRESSION = 3
 TOOL_FAILED = 4
 BREAKING = 5
+REFUSED = 6
+UNDECIDED = 7
 INTERRUPTED = 130
 READER_GONE = 141  # what a shell makes of SIGPIPE
 
@@ -34,9 +38,17 @@ MEANINGS = {
     REGRESSION: "health: a regression was found",
     TOOL_FAILED: "call: the tool failed",
     BREAKING: "deploy --strict: it would break callers",
+    REFUSED: "rehearse, deploy --rehearse: the rehearsal refuses the code",
+    UNDECIDED: "rehearse, deploy --rehearse: a person has to decide",
     INTERRUPTED: "interrupted by Ctrl-C",
     READER_GONE: "the reader of the output closed it",
 }
+
+_CODES: tuple[tuple[type[RollguardError], int], ...] = (
+    (BreakingChange, BREAKING),
+    (RehearsalRefused, REFUSED),
+    (RehearsalUndecided, UNDECIDED),
+)
 
 # What to do next, for errors whose message does not name a command.
 _HINTS: tuple[tuple[type[RollguardError], str], ...] = (
@@ -59,7 +71,7 @@ def report(error: Exception) -> int:
     hint = next((text for kind, text in _HINTS if isinstance(error, kind)), None)
     if hint is not None and "rollguard " not in str(error):
         print(f"hint: {hint}", file=sys.stderr)
-    return BREAKING if isinstance(error, BreakingChange) else ERROR
+    return next((code for kind, code in _CODES if isinstance(error, kind)), ERROR)
 
 
 def usage(problem: str) -> int:

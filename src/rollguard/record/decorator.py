@@ -31,6 +31,7 @@ class Mark:
         recorded: the original function, if the marked one records its own calls.
         record, skip, record_result: what of a call is recorded.
         timeout_seconds: a call that runs longer counts as failed.
+        read_only, idempotent, side_effects, requires: what it is and needs, for rehearsals.
     """
 
     is_failure: IsFailure | None = None
@@ -40,6 +41,10 @@ class Mark:
     skip: tuple[str, ...] = ()
     record_result: bool = True
     timeout_seconds: float | None = None
+    read_only: bool | None = None
+    idempotent: bool | None = None
+    side_effects: tuple[str, ...] | None = None
+    requires: tuple[str, ...] = ()
 
 
 @overload
@@ -57,6 +62,10 @@ def tool(
     record: Iterable[str] | None = None,
     skip: Iterable[str] = (),
     record_result: bool = True,
+    read_only: bool | None = None,
+    idempotent: bool | None = None,
+    side_effects: Iterable[str] | None = None,
+    requires: Iterable[str] = (),
 ) -> Callable[[F], F]: ...
 def tool(
     function: F | None = None,
@@ -72,6 +81,10 @@ def tool(
     record: Iterable[str] | None = None,
     skip: Iterable[str] = (),
     record_result: bool = True,
+    read_only: bool | None = None,
+    idempotent: bool | None = None,
+    side_effects: Iterable[str] | None = None,
+    requires: Iterable[str] = (),
 ) -> F | Callable[[F], F]:
     """Mark the function of a file that is its tool; with `store`, make a function of any program record its calls.
 
@@ -92,6 +105,10 @@ def tool(
             framework gives (a context, callbacks, dependencies) and those without a form in JSON.
         skip: names of parameters that are not recorded. Secrets such as `api_key` are redacted in any case.
         record_result: False records no results.
+        read_only: whether it changes nothing, so that a rehearsal may run it.
+        idempotent: whether a repeated call changes nothing more.
+        side_effects: what it changes, such as `["database"]`; an empty list says that it changes nothing.
+        requires: the variables of the environment, and the hosts (with a dot or a colon), that it needs.
 
     Raises:
         InvalidInput: the marked object is neither a function nor a class, or a value is invalid.
@@ -106,9 +123,12 @@ def tool(
     if timeout_seconds is not None:
         checked_timeout(timeout_seconds)
 
+    declared = _declared(read_only, idempotent, side_effects, requires)
+
     def mark(marked: F) -> F:
         records = recorder
         kept: dict[str, Any] = {
+            **declared,
             "record": None if record is None else _names("record", record, marked),
             "skip": _names("skip", skip, marked),
             "record_result": record_result,
@@ -129,6 +149,22 @@ def tool(
         return made
 
     return mark if function is None else mark(function)
+
+
+def _declared(
+    read_only: object, idempotent: object, side_effects: Iterable[str] | None, requires: Iterable[str]
+) -> dict[str, Any]:
+    """Return what a tool says it is and needs; refuse what is invalid. Rehearsals read it from the source."""
+    for key, flag in (("read_only", read_only), ("idempotent", idempotent)):
+        if flag is not None and not isinstance(flag, bool):
+            raise InvalidInput(f"{key}: {flag!r} is not True or False")
+    given: dict[str, Any] = {"read_only": read_only, "idempotent": idempotent}
+    for key, names in (("side_effects", side_effects), ("requires", requires)):
+        found = None if names is None else tuple(names)
+        if isinstance(names, str) or not all(isinstance(name, str) for name in found or ()):
+            raise InvalidInput(f"{key}: {names!r} is not a list of strings, such as ['database']")
+        given[key] = found
+    return given
 
 
 def checked_timeout(seconds: object, name: str = "timeout_seconds") -> float:

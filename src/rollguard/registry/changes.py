@@ -6,7 +6,7 @@ from datetime import datetime
 
 from rollguard.compat import Change
 from rollguard.model.version import Version
-from rollguard.registry.deploy.compat_check import changes_of
+from rollguard.registry.deploy.compat_check import changes_of, live_code
 from rollguard.registry.deploy.deployer import Code, bytes_of
 from rollguard.registry.deploy.deployment_request import DeploymentRequest
 from rollguard.registry.folder.file_names import checked_file_name
@@ -89,6 +89,10 @@ class Changes(Upkeep):
     def changes(self, tool_name: str, code: str | bytes) -> tuple[Change, ...]:
         """Return what callers notice if `code` replaces the tool's file, breaking changes first. It runs nothing."""
         return changes_of(self.folder, self.store, checked_file_name(tool_name), bytes_of(code))
+
+    def live_code(self, tool_name: str) -> bytes | None:
+        """Return the code of a tool that is served now, edited by hand or not; None if there is none."""
+        return live_code(self.folder, self.store, checked_file_name(tool_name))
 
     def note_deployment(
         self,

@@ -10,9 +10,9 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
 from rollguard.errors import InvalidInput, InvalidSetting, given, unchained
 from rollguard.http_client import can_be_posted_to
@@ -21,16 +21,17 @@ from rollguard.model.file_access import FileAccess
 from rollguard.model.names import toml_key
 from rollguard.record.decorator import checked_timeout
 from rollguard.registry import FailureRule
+from rollguard.rehearse import RehearsalRules
 from rollguard.settings.sections import (
     SETTINGS_OF_KIND,
     ActuatorSettings,
-    AnySection,
     NotifySettings,
     RecordSettings,
     Section,
     WatchSettings,
 )
 
+AnyModel = TypeVar("AnyModel", bound=BaseModel)
 FILE_NAME = "rollguard.toml"
 _PREFIX = "ROLLGUARD_"
 _CONFIG = "ROLLGUARD_CONFIG"
@@ -64,6 +65,8 @@ class Settings:
         failure_rules: for a tool's name, which returned results count as failures (`[tools.NAME.failure]`).
         timeouts: for a tool's name, the seconds after which a call counts as failed (`[tools.NAME] timeout_seconds`).
         actuators: for a tool's name, what makes its versions live (`[tools.NAME.actuator]`).
+        rehearsals: for a tool's name, how candidates for it are rehearsed (`[tools.NAME.rehearse]`).
+        granted: for a tool's name, the values of the variables that it may use in a rehearsal.
         file: the file that was read, or None.
         schema: the PostgreSQL schema that holds the store; None leaves it to the URL and the server.
     """
@@ -81,6 +84,8 @@ class Settings:
     failure_rules: Mapping[str, FailureRule] = field(default_factory=dict)
     timeouts: Mapping[str, float] = field(default_factory=dict)
     actuators: Mapping[str, ActuatorSettings] = field(default_factory=dict)
+    rehearsals: Mapping[str, RehearsalRules] = field(default_factory=dict)
+    granted: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     file: Path | None = None
     schema: str | None = None
 
@@ -199,6 +204,7 @@ def _settings(values: dict[str, Any], file: Path | None, environ: Mapping[str, s
         raise InvalidSetting("file_access", f"{given(access)} is not one of {allowed}")
     monitor = _rules("monitor", Rules(), _table("monitor", values))
     actuators = _actuators(_table("tools", values), environ)
+    rehearsals = _rehearsals(_table("tools", values))
     tools, failure_rules, timeouts = _tools(_table("tools", values), monitor)
     sections: dict[str, Any] = {name: _checked(name, _table(name, values), model) for name, model in _SECTIONS.items()}
     return Settings(
@@ -213,6 +219,11 @@ def _settings(values: dict[str, Any], file: Path | None, environ: Mapping[str, s
         failure_rules=failure_rules,
         timeouts=timeouts,
         actuators=actuators,
+        rehearsals=rehearsals,
+        granted={
+            name: {variable: environ[variable] for variable in rules.grants if variable in environ}
+            for name, rules in rehearsals.items()
+        },
         file=file,
         **sections,
     )
@@ -245,6 +256,7 @@ def _tools(
             failure_rules[name] = FailureRule.from_settings(f"tools.{key}.failure", _table("failure", table))
             del table["failure"]
         table.pop("actuator", None)
+        table.pop("rehearse", None)
         if "timeout_seconds" in table:
             timeouts[name] = _timeout(f"tools.{key}.timeout_seconds", table.pop("timeout_seconds"))
         _refuse_dotted(name, table)
@@ -282,6 +294,16 @@ def _actuators(tables: Mapping[str, Any], environ: Mapping[str, str]) -> dict[st
     return actuators
 
 
+def _rehearsals(tables: Mapping[str, Any]) -> dict[str, RehearsalRules]:
+    rehearsals = {}
+    for name in tables:
+        tool = _table(name, tables)
+        if "rehearse" in tool:
+            key = f"tools.{toml_key(name)}.rehearse"
+            rehearsals[name] = _checked(key, _table(key, {key: tool["rehearse"]}), RehearsalRules)
+    return rehearsals
+
+
 def _whole(key: str, actuator: ActuatorSettings, environ: Mapping[str, str]) -> ActuatorSettings:
     """Return the actuator with its secret; refuse missing settings, and settings of another kind."""
     for other in sorted(actuator.model_fields_set - SETTINGS_OF_KIND[actuator.kind] - {"kind", "timeout_seconds"}):
@@ -300,7 +322,7 @@ def _whole(key: str, actuator: ActuatorSettings, environ: Mapping[str, str]) -> 
     return actuator
 
 
-def _checked(name: str, table: Mapping[str, Any], model: type[AnySection]) -> AnySection:
+def _checked(name: str, table: Mapping[str, Any], model: type[AnyModel]) -> AnyModel:
     try:
         return model(**table)
     except ValidationError as error:

@@ -24,6 +24,7 @@ from rollguard.store.monitoring.baselines import Baselines
 from rollguard.store.monitoring.sessions import Sessions
 from rollguard.store.monitoring.watchers import Watchers
 from rollguard.store.outbox import Outbox
+from rollguard.store.rehearsals import Rehearsals
 from rollguard.store.retention.retention import Retention, Tidied
 from rollguard.store.rollbacks.actuator_leases import Actuations
 from rollguard.store.rollbacks.rollbacks import Rollbacks
@@ -105,6 +106,7 @@ class ExecutionStore:
         self.watchers = Watchers(self.database)
         self.rollbacks = Rollbacks(self.database)
         self.quarantine = Quarantine(self.database)
+        self.rehearsals = Rehearsals(self.database)
         self.actuations = Actuations(self.database)
         self.outbox = Outbox(self.database)
         self.reports = Reports(self.database)

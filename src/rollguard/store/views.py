@@ -12,8 +12,9 @@ from rollguard.store.database.types import UTCDateTime
 _TIMES = (
     *("deployment_time", "monitoring_started_at", "latest_check_at", "checked_at"),
     *("created_at", "first_deployed_at", "last_deployed_at", "current_since", "silent_since"),
+    *("started_at", "completed_at", "last_tested_at"),
 )
-_FLAGS = ("regression_detected", "performance_degradation", "needs_rollback", "is_live", "was_rolled_back")
+_FLAGS = ("regression_detected", "performance_degradation", "needs_rollback", "is_live", "was_rolled_back", "passed")
 
 
 class Reports:
@@ -61,6 +62,19 @@ class Reports:
     def version_stability(self) -> list[dict[str, Any]]:
         """Return every tool's versions, deployments and rollbacks, the highest rollback rate first."""
         return self._rows("SELECT * FROM version_stability ORDER BY COALESCE(rollback_rate, 0) DESC, tool_name")
+
+    def tool_testing_history(self, tool_name: str, limit: int = 10) -> list[dict[str, Any]]:
+        """Return the tool's latest rehearsals, newest first."""
+        return self._rows(
+            "SELECT * FROM tool_testing_history WHERE tool_name = :tool_name "
+            "ORDER BY completed_at DESC, kind, test_id DESC LIMIT :limit",
+            tool_name=tool_name,
+            limit=limit,
+        )
+
+    def testing_summary(self) -> list[dict[str, Any]]:
+        """Return how many rehearsals of each tool there were, and how many passed."""
+        return self._rows("SELECT * FROM testing_summary ORDER BY tool_name")
 
     def _rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
         with self._database.read() as connection:

@@ -45,6 +45,9 @@ def deploy(
         typer.Option("--already-live", help="Another program deployed it already: only record and monitor it."),
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse code that would break callers.")] = False,
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="Deploy it only if it passes a rehearsal on recorded calls.")
+    ] = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -72,6 +75,7 @@ def deploy(
                     strict=strict,
                     watch=not no_watch,
                     already_live=already_live,
+                    rehearse=rehearse,
                 )
             except InvalidToolName as error:
                 advice = "" if tool else "; name the tool with --tool"

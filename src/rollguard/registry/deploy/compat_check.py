@@ -15,13 +15,16 @@ logger = logger_of(__name__)
 
 def changes_of(folder: Folder, store: ExecutionStore, name: str, code: bytes) -> tuple[Change, ...]:
     """Return what changes for callers between the code served now, edited by hand or not, and `code`."""
+    present = live_code(folder, store, name)
+    return () if present is None else changes(present, code, name)
+
+
+def live_code(folder: Folder, store: ExecutionStore, name: str) -> bytes | None:
+    """Return the code that is served now, edited by hand or not; None if there is none."""
     present = folder.read(name)
-    if present is None:
-        live = store.versions.live(name)
-        if live is None:
-            return ()
-        present = store.versions.get(name, live.version_number).code
-    return changes(present, code, name)
+    if present is None and (live := store.versions.live(name)) is not None:
+        return store.versions.get(name, live.version_number).code
+    return present
 
 
 def refuse_breaking(name: str, found: Sequence[Change]) -> None:

@@ -60,6 +60,13 @@ class Listing:
         with self._database.read() as connection:
             return [Execution._make(row) for row in connection.execute(wanted)]
 
+    def outcomes(self, tool_name: str, *, success: bool, since: datetime, limit: int) -> list[Execution]:
+        """Return the tool's latest executions that succeeded, or those that failed, newest first."""
+        wanted = sa.select(*(t.c[name] for name in FIELDS)).where(*self._where(tool_name, None, since))
+        wanted = wanted.where(t.c.success.is_(success)).order_by(t.c.executed_at.desc(), t.c.id.desc()).limit(limit)
+        with self._database.read() as connection:
+            return [Execution._make(row) for row in connection.execute(wanted)]
+
     def by_tag(
         self,
         name: str,

@@ -22,6 +22,7 @@ from rollguard.store.schema.monitoring import (
     notifications,
     watchers,
 )
+from rollguard.store.schema.rehearsals import replay_test_results, shadow_test_results
 from rollguard.store.schema.rollups import (
     rollup_state,
     tool_execution_deltas,
@@ -42,8 +43,10 @@ __all__ = [
     "metadata",
     "notifications",
     "quarantined_code",
+    "replay_test_results",
     "request_arrivals",
     "rollup_state",
+    "shadow_test_results",
     "superseded_executions",
     "tool_actuations",
     "tool_deployments",

@@ -1,0 +1,13 @@
+"""The one place that connects rehearsals with the sandbox."""
+
+from __future__ import annotations
+
+from rollguard.rehearse.runs import Run
+
+
+def in_sandbox() -> Run:
+    """Return what runs a tool's source in the sandbox. It is imported when it is first needed: a rehearsal is rare."""
+    from rollguard.sandbox import run_inputs  # type: ignore[attr-defined]
+
+    run: Run = run_inputs
+    return run
