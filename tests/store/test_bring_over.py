@@ -118,9 +118,9 @@ def _session(number: int, rules: Rules) -> tuple[sa.TextClause, Row]:
     return sa.text(f"INSERT INTO deployment_monitoring ({names}) VALUES ({', '.join(f':{n}' for n in values)})"), values
 
 
-ADDED = ("edit_began_at", "silent_since")
+ADDED = ("edit_began_at", "silent_since", "release_id")
 """Columns that later migrations add to tables of then."""
-NEW = ("watchers", "calls_in_flight", "failure_definitions")
+NEW = ("watchers", "calls_in_flight", "failure_definitions", "releases", "release_tools")
 """Tables that later migrations add."""
 
 

@@ -7,15 +7,12 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from types import CoroutineType
 from typing import Any
 
-from rollguard.compat import Change
 from rollguard.model.file_access import FileAccess
 from rollguard.model.given import checked_kind, checked_mapping
 from rollguard.model.in_flight import CallInFlight
-from rollguard.model.version import Version
 from rollguard.record import Recorder, Spool
 from rollguard.record.call import (
     Call,
@@ -30,15 +27,15 @@ from rollguard.record.call import (
 from rollguard.record.call_marks import CallMarks
 from rollguard.record.endings import CONTROL_FLOW
 from rollguard.record.streams import is_stream, recorded_stream
+from rollguard.registry.changing import Changing
 from rollguard.registry.deploy.actuators import Actuator
-from rollguard.registry.deploy.compat_check import changes_of
-from rollguard.registry.deploy.deployer import Code, Deployer, bytes_of
-from rollguard.registry.deploy.deployment_request import DeploymentRequest
+from rollguard.registry.deploy.deployer import Deployer
 from rollguard.registry.deploy.file_swap import FileSwap
+from rollguard.registry.deploy.release import Releaser
 from rollguard.registry.deploy.remote import Remote
 from rollguard.registry.deploy.replica import Replica
-from rollguard.registry.folder.file_names import checked_file_name
 from rollguard.registry.folder.folder import Folder
+from rollguard.registry.program import Program
 from rollguard.registry.serve.json_schema import definition_of, definitions_of
 from rollguard.registry.serve.live_function import live_function
 from rollguard.registry.serve.live_tools import LiveTools
@@ -47,10 +44,10 @@ from rollguard.registry.serve.loader import LoadedTool
 from rollguard.registry.serve.origins import Origins
 from rollguard.registry.serve.served import judges_of
 from rollguard.registry.upkeep import Upkeep
-from rollguard.store import Beginning, ExecutionStore
+from rollguard.store import ExecutionStore
 
 
-class ToolRegistry(Upkeep):
+class ToolRegistry(Changing, Upkeep):
     """A folder of tools, one Python file each.
 
     A file holds a function named like the file or marked `@tool`, or a class with `execute` and
@@ -150,6 +147,8 @@ class ToolRegistry(Upkeep):
             self._live_tools.before_check = self._replica.start
             origins.followed = self._replica.state
         self._deployer = Deployer(self.folder, store, self._file_swap, admission, remote, self._replica)
+        self._releaser = Releaser(self.folder, store, self._file_swap, remote, self._replica, self._deployer)
+        self.program = Program(store, self._releaser)
         if adopt:
             store.database.when_replaced(self._deployer.bring_back)
             self.folder.remove_leftovers()
@@ -285,125 +284,6 @@ class ToolRegistry(Upkeep):
             InvalidToolName, UnknownTool, ToolLoadError: as for `get_tool`.
         """
         return live_function(self.get_tool(tool_name), self.call, self.acall)
-
-    # --- changing --------------------------------------------------------------------------------------------------
-
-    def deploy(
-        self,
-        tool_name: str,
-        code: str | bytes,
-        *,
-        created_by: str = "human",
-        reason: str | None = None,
-        kind: str | None = None,
-        deployed_at: datetime | None = None,
-        force: bool = False,
-        strict: bool = False,
-        watch: Beginning | None = None,
-    ) -> int:
-        """Store `code` as a version of the tool and make it live. Breaking changes are logged as warnings.
-
-        Code that cannot be loaded is refused and changes nothing. Code that is live already stays live: it is not
-        deployed again, and its session continues. A session of the version before becomes `superseded`. An actuator
-        deploys its own tool, whose code may be anything that the actuator understands.
-
-        Args:
-            tool_name: at most 128 letters, digits, '_', '-', '.' and '/'.
-            code: the file's whole content.
-            created_by: who wrote it.
-            reason: why.
-            kind: initial, bugfix, enhancement, improvement or rollback; by default initial for the first, else
-                improvement.
-            deployed_at: when it went live; now by default.
-            force: True deploys code although it was rolled back, and lifts its quarantine.
-            strict: True refuses code that breaks callers; see `changes`.
-            watch: starts monitoring in the transaction that makes the version live; see `DeploymentMonitor.watch`.
-
-        Returns:
-            The version's number.
-
-        Raises:
-            InvalidToolName, InvalidInput: a value is invalid.
-            CodeQuarantined: the code was rolled back, and `force` is False.
-            ActuatorFailed: the tool's actuator did not acknowledge; the next cycle restores the live version.
-            ToolLoadError: the code is not a tool that can be loaded.
-            BreakingChange: `strict` is True, and the code breaks callers; nothing was changed.
-            ToolFileError: the file cannot be written; the version is stored, but not live.
-            DeploymentConflict: another deployment at the same moment came first.
-            StoreUnavailable: the database cannot be reached or written; nothing was changed.
-        """
-        request = DeploymentRequest(created_by, reason, deployed_at, force, watch)
-        return self._deployer.deploy(Code.of(tool_name, code, kind), request, strict=strict).version_number
-
-    def keep(
-        self,
-        tool_name: str,
-        code: str | bytes,
-        *,
-        created_by: str = "human",
-        reason: str | None = None,
-        kind: str | None = None,
-        parent_version: int | None = None,
-    ) -> Version:
-        """Store `code` as a version of the tool without making it live, and return the version.
-
-        It is based on `parent_version`, by default the live one. Code that is stored already is returned unchanged.
-
-        Raises:
-            InvalidToolName, InvalidInput, ToolLoadError, StoreUnavailable: as for `deploy`.
-            UnknownVersion: there is no such parent.
-        """
-        return self._deployer.keep(
-            Code.of(tool_name, code, kind, parent_version), DeploymentRequest(created_by, reason)
-        )
-
-    def changes(self, tool_name: str, code: str | bytes) -> tuple[Change, ...]:
-        """Return what callers notice if `code` replaces the tool's file, breaking changes first. It runs nothing."""
-        return changes_of(self.folder, self.store, checked_file_name(tool_name), bytes_of(code))
-
-    def note_deployment(
-        self,
-        tool_name: str,
-        code: str | bytes,
-        *,
-        created_by: str = "human",
-        reason: str | None = None,
-        kind: str | None = None,
-        deployed_at: datetime | None = None,
-        force: bool = False,
-        strict: bool = False,
-        watch: Beginning | None = None,
-    ) -> int:
-        """Record code that something else deployed to the target as the tool's live version, to monitor it.
-
-        Only the database changes. If a later version regresses, the tool's actuator rolls back to this one.
-        The parameters and the result are those of `deploy`.
-
-        Raises:
-            InvalidToolName, InvalidInput: a value is invalid, or the tool is in the folder.
-            BreakingChange, CodeQuarantined, DeploymentConflict, StoreUnavailable: as for `deploy`.
-        """
-        request = DeploymentRequest(created_by, reason, deployed_at, force, watch)
-        return self._deployer.note(Code.of(tool_name, code, kind), request, strict=strict).version_number
-
-    def restore(
-        self,
-        tool_name: str,
-        version_number: int,
-        *,
-        restored_by: str = "human",
-        reason: str | None = None,
-        force: bool = False,
-    ) -> None:
-        """Make a stored version live again, in its file and in the database.
-
-        Raises:
-            InvalidToolName, InvalidInput: a value is invalid.
-            UnknownVersion: there is no version of that number.
-            CodeQuarantined, ActuatorFailed, ToolFileError, DeploymentConflict, StoreUnavailable: as for `deploy`.
-        """
-        request = DeploymentRequest(restored_by, reason, force=force)
-        self._deployer.go_live(self.store.versions.get(checked_file_name(tool_name), version_number), request)
 
     def calls_in_flight(self) -> list[CallInFlight]:
         """Return the calls of this process that began and have not ended, the oldest first.

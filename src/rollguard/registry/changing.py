@@ -1,0 +1,184 @@
+"""What changes the live versions of a `ToolRegistry`: deployments, releases and restored versions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+
+from rollguard.compat import Change
+from rollguard.model.given import checked_mapping
+from rollguard.model.version import Version
+from rollguard.registry.deploy.compat_check import changes_of
+from rollguard.registry.deploy.deployer import Code, Deployer, bytes_of
+from rollguard.registry.deploy.deployment_request import DeploymentRequest
+from rollguard.registry.deploy.release import Released, Releaser, Watch
+from rollguard.registry.folder.file_names import checked_file_name
+from rollguard.registry.folder.folder import Folder
+from rollguard.store import Beginning, ExecutionStore, NewRelease
+
+
+class Changing:
+    """Deployments, releases and restored versions of a `ToolRegistry`."""
+
+    store: ExecutionStore
+    folder: Folder
+    _deployer: Deployer
+    _releaser: Releaser
+
+    def deploy(
+        self,
+        tool_name: str,
+        code: str | bytes,
+        *,
+        created_by: str = "human",
+        reason: str | None = None,
+        kind: str | None = None,
+        deployed_at: datetime | None = None,
+        force: bool = False,
+        strict: bool = False,
+        watch: Beginning | None = None,
+    ) -> int:
+        """Store `code` as a version of the tool and make it live. Breaking changes are logged as warnings.
+
+        Code that cannot be loaded is refused and changes nothing. Code that is live already stays live: it is not
+        deployed again, and its session continues. A session of the version before becomes `superseded`. An actuator
+        deploys its own tool, whose code may be anything that the actuator understands.
+
+        Args:
+            tool_name: at most 128 letters, digits, '_', '-', '.' and '/'.
+            code: the file's whole content.
+            created_by: who wrote it.
+            reason: why.
+            kind: initial, bugfix, enhancement, improvement or rollback; by default initial for the first, else
+                improvement.
+            deployed_at: when it went live; now by default.
+            force: True deploys code although it was rolled back, and lifts its quarantine.
+            strict: True refuses code that breaks callers; see `changes`.
+            watch: starts monitoring in the transaction that makes the version live; see `DeploymentMonitor.watch`.
+
+        Returns:
+            The version's number.
+
+        Raises:
+            InvalidToolName, InvalidInput: a value is invalid.
+            CodeQuarantined: the code was rolled back, and `force` is False.
+            ActuatorFailed: the tool's actuator did not acknowledge; the next cycle restores the live version.
+            ToolLoadError: the code is not a tool that can be loaded.
+            BreakingChange: `strict` is True, and the code breaks callers; nothing was changed.
+            ToolFileError: the file cannot be written; the version is stored, but not live.
+            DeploymentConflict: another deployment at the same moment came first.
+            StoreUnavailable: the database cannot be reached or written; nothing was changed.
+        """
+        request = DeploymentRequest(created_by, reason, deployed_at, force, watch)
+        return self._deployer.deploy(Code.of(tool_name, code, kind), request, strict=strict).version_number
+
+    def release(
+        self,
+        label: str,
+        tools: Mapping[str, str | bytes],
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        created_by: str = "human",
+        reason: str | None = None,
+        released_at: datetime | None = None,
+        force: bool = False,
+        strict: bool = False,
+        watch: Watch | None = None,
+        adopted: Collection[str] = (),
+    ) -> Released:
+        """Make the code of several tools live together, all or none. A regression of one rolls all of them back.
+
+        A label is released once: if it was released already with the same code, nothing is changed. Code that is live
+        already belongs to the release, and stays live.
+
+        Args:
+            label: names the release, such as a git revision, a tag or an image.
+            tools: the code of each tool.
+            metadata: the caller's own values, of JSON.
+            released_at: when they went live; now by default.
+            force, strict: as for `deploy`.
+            watch: starts monitoring a tool in the transaction that makes it live; see `DeploymentMonitor.watch`.
+            adopted: tools whose live version is an edit in the folder that belongs to the release.
+
+        Raises:
+            ReleaseConflict: the label was released with other tools or code.
+            ActuatorFailed: a target did not acknowledge; nothing was released, and each target is asked for its live
+                version again.
+            InvalidInput, InvalidToolName, CodeQuarantined, ToolLoadError, BreakingChange, ToolFileError,
+            DeploymentConflict, StoreUnavailable: as for `deploy`, of one tool; nothing was released.
+        """
+        new = NewRelease(label, created_by, reason, checked_mapping("metadata", metadata))
+        request = DeploymentRequest(created_by, reason, released_at, force)
+        codes = [Code.of(name, code) for name, code in checked_mapping("tools", tools).items()]
+        return self._releaser.release(new, codes, request, strict=strict, watch=watch, adopted=adopted)
+
+    def keep(
+        self,
+        tool_name: str,
+        code: str | bytes,
+        *,
+        created_by: str = "human",
+        reason: str | None = None,
+        kind: str | None = None,
+        parent_version: int | None = None,
+    ) -> Version:
+        """Store `code` as a version of the tool without making it live, and return the version.
+
+        It is based on `parent_version`, by default the live one. Code that is stored already is returned unchanged.
+
+        Raises:
+            InvalidToolName, InvalidInput, ToolLoadError, StoreUnavailable: as for `deploy`.
+            UnknownVersion: there is no such parent.
+        """
+        return self._deployer.keep(
+            Code.of(tool_name, code, kind, parent_version), DeploymentRequest(created_by, reason)
+        )
+
+    def changes(self, tool_name: str, code: str | bytes) -> tuple[Change, ...]:
+        """Return what callers notice if `code` replaces the tool's file, breaking changes first. It runs nothing."""
+        return changes_of(self.folder, self.store, checked_file_name(tool_name), bytes_of(code))
+
+    def note_deployment(
+        self,
+        tool_name: str,
+        code: str | bytes,
+        *,
+        created_by: str = "human",
+        reason: str | None = None,
+        kind: str | None = None,
+        deployed_at: datetime | None = None,
+        force: bool = False,
+        strict: bool = False,
+        watch: Beginning | None = None,
+    ) -> int:
+        """Record code that something else deployed to the target as the tool's live version, to monitor it.
+
+        Only the database changes. If a later version regresses, the tool's actuator rolls back to this one.
+        The parameters and the result are those of `deploy`.
+
+        Raises:
+            InvalidToolName, InvalidInput: a value is invalid, or the tool is in the folder.
+            BreakingChange, CodeQuarantined, DeploymentConflict, StoreUnavailable: as for `deploy`.
+        """
+        request = DeploymentRequest(created_by, reason, deployed_at, force, watch)
+        return self._deployer.note(Code.of(tool_name, code, kind), request, strict=strict).version_number
+
+    def restore(
+        self,
+        tool_name: str,
+        version_number: int | str,
+        *,
+        restored_by: str = "human",
+        reason: str | None = None,
+        force: bool = False,
+    ) -> None:
+        """Make a stored version live again, in its file and in the database; `version_number` may be a label.
+
+        Raises:
+            InvalidToolName, InvalidInput: a value is invalid.
+            UnknownVersion: there is no version of that number.
+            CodeQuarantined, ActuatorFailed, ToolFileError, DeploymentConflict, StoreUnavailable: as for `deploy`.
+        """
+        request = DeploymentRequest(restored_by, reason, force=force)
+        self._deployer.go_live(self.store.versions.get(checked_file_name(tool_name), version_number), request)
