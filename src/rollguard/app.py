@@ -16,7 +16,7 @@ from rollguard.model.import_path import called, imported
 from rollguard.monitor.deployment_monitor import DeploymentMonitor
 from rollguard.notify import LogNotifier, Notifier, WebhookNotifier
 from rollguard.record import install_signal_handlers
-from rollguard.registry import IsFailure, ToolRegistry, VersionNumber, either, tool
+from rollguard.registry import IsFailure, Released, ToolRegistry, VersionNumber, code_of_files, either, tool
 from rollguard.registry.deploy.actuators import Actuator, CommandActuator, WebhookActuator
 from rollguard.rehearse import Rehearsal, Rehearser, Verdict
 from rollguard.settings import Settings
@@ -181,6 +181,55 @@ class Rollguard:
             return Deployed(tool_name, version_number, session_id, changed=False, put_back=held != content)
         return Deployed(tool_name, version_number, None, changed=True, changes=changes)
 
+    def release(
+        self,
+        label: str,
+        tools: Mapping[str, str | bytes] | Iterable[str | os.PathLike[str]] | None = None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        reason: str | None = None,
+        created_by: str = "human",
+        released_at: datetime | None = None,
+        force: bool = False,
+        strict: bool = False,
+        watch: bool = True,
+    ) -> Released:
+        """Release several tools together and monitor each. A regression of one rolls all of them back.
+
+        A label is released once, by any number of processes; the others change nothing.
+
+        Args:
+            label: names the release, such as a git revision, a tag or an image.
+            tools: the code of each tool by its name, or the files of the tools. Without them it releases the functions
+                of this program that are marked `@guard.tool`; call it at the start, after they are imported.
+            metadata: your own values, of JSON.
+            released_at: when they went live; now by default.
+            force, strict, watch: as for `deploy`.
+
+        Raises:
+            The same errors as `ToolRegistry.release` and `DeploymentMonitor.start_monitoring`.
+        """
+        beginning = (lambda name: self.monitor.watch(name, released_at)) if watch else None
+        if tools is None:
+            released = self.registry.program.release(
+                label, metadata=metadata, by=created_by, reason=reason, at=released_at, watch=beginning
+            )
+        else:
+            released = self.registry.release(
+                label,
+                tools if isinstance(tools, Mapping) else code_of_files(tools),
+                metadata=metadata,
+                created_by=created_by,
+                reason=reason,
+                released_at=released_at,
+                force=force,
+                strict=strict,
+                watch=beginning,
+            )
+        for session_id in released.sessions.values():
+            self.monitor.note_baseline(self.monitor.get_session(session_id))
+        return released
+
     @overload
     def tool(self, function: F) -> F: ...
     @overload
@@ -195,6 +244,7 @@ class Rollguard:
         skip: Iterable[str] = (),
         record_result: bool = True,
         timeout_seconds: float | None = None,
+        previous: Callable[..., Any] | None = None,
     ) -> Callable[[F], F]: ...
     def tool(
         self,
@@ -208,11 +258,16 @@ class Rollguard:
         skip: Iterable[str] = (),
         record_result: bool = True,
         timeout_seconds: float | None = None,
+        previous: Callable[..., Any] | None = None,
     ) -> F | Callable[[F], F]:
         """Return `@tool` for a function of your program, outside the folder of tools; its calls go into this system.
 
         The settings `[record]`, `[tools.NAME.failure]` and `timeout_seconds` of `[tools.NAME]` apply to it. The
-        arguments are those of `rollguard.tool`.
+        arguments are those of `rollguard.tool`, and one more.
+
+        Args:
+            previous: the function as it was before the present release; it runs in place of this one when the release
+                is rolled back. See `release`.
 
         Raises:
             InvalidInput: a value is invalid.
@@ -221,10 +276,13 @@ class Rollguard:
         def recording(recorded: F) -> F:
             tool_name = name or str(getattr(recorded, "__name__", ""))
             rule = self.settings.failure_rules.get(tool_name)
+            running = version
+            if version is None and not isinstance(recorded, type):
+                recorded, running = self.registry.program.add(tool_name, recorded, previous)
             return tool(
                 recorder=self.registry.recorder,
                 name=name,
-                version=version,
+                version=running,
                 is_failure=either(is_failure, rule),
                 description=description,
                 record=record,

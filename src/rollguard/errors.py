@@ -111,6 +111,11 @@ class DeploymentConflict(RollguardError):
     """Another deployment of the tool at the same moment won. Check the live version before you deploy again."""
 
 
+class ReleaseConflict(RollguardError):
+    """A release does not fit what is recorded: its label names other code, or a live version would be lost. Nothing was
+    changed."""
+
+
 class BreakingChange(RollguardError):
     """A deployment with `strict` would break callers; nothing was changed. Keep what callers use, or deploy without
     `strict`."""

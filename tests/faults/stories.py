@@ -16,11 +16,13 @@ from rollguard.errors import StoreBusy
 from rollguard.settings import NotifySettings, RecordSettings, Settings
 from rollguard.store.schema import notifications
 from tests.conftest import code
+from tests.faults import release_stories
 from tests.faults.tracer import Outside, Tracer
 
 TOOL = "pay"
 LATER = timedelta(hours=2)  # when the next cycle is, so that every lease and every pause is over
 STORIES = ("deploy", "deploy_first", "deploy_over_edit", "auto", "auto_cancelled", "manual", "deploy_out", "auto_out")
+STORIES += ("release", "release_back")
 EDITED = b"def pay(x: int = 0) -> int:\n    return x + 77  # by hand\n"
 _GOOD = ("deploy", "deploy_over_edit", "manual", "deploy_out")  # the version that is live is healthy
 
@@ -47,6 +49,9 @@ def prepare(story: str, url: str, folder: Path) -> None:
     """A tool in its second version, healthy or not, under watch."""
     now = datetime.now(UTC)
     with opened(story, url, folder) as guard:
+        if story.startswith("release"):
+            release_stories.prepare(story, guard)
+            return
         if story == "deploy_first":
             return
         guard.deploy(TOOL, code(1, TOOL), deployed_at=now - timedelta(days=3), watch=False)
@@ -61,7 +66,9 @@ def prepare(story: str, url: str, folder: Path) -> None:
 
 def act(story: str, guard: Rollguard) -> None:
     """What is struck."""
-    if story.startswith("deploy"):
+    if story.startswith("release"):
+        release_stories.act(story, guard)
+    elif story.startswith("deploy"):
         guard.deploy(TOOL, code(3, TOOL), reason="because")
     elif story == "manual":
         guard.monitor.roll_back(TOOL, reason="by hand")
@@ -80,6 +87,10 @@ def recover(story: str, guard: Rollguard) -> None:
 def wrong(story: str, guard: Rollguard, folder: Path, *, killed: bool, returned: bool) -> Iterator[str]:
     """What does not hold, of all that must."""
     store = guard.store
+    if story.startswith("release"):
+        yield from release_stories.wrong(story, guard, folder, _told(guard), returned=returned)
+        yield from _left(folder)
+        return
     deployed = store.versions.live(TOOL)
     live = deployed.version_number if deployed else None
     history = {v.version_number: v.code for v in store.versions.history(TOOL)}
@@ -92,10 +103,7 @@ def wrong(story: str, guard: Rollguard, folder: Path, *, killed: bool, returned:
             yield "what runs outside is not settled"
     elif held != (EDITED if story == "deploy_over_edit" and live == 2 else history.get(live or 0)):
         yield f"version {live} is live, and the file holds {held!r}"
-    if left := [
-        path.name for path in (folder / "tools").glob(".rollguard*") if path.name[10:11] in "-." and _odd(path)
-    ]:
-        yield f"left in the folder: {left}"
+    yield from _left(folder)
     if sorted(history) != list(range(1, len(history) + 1)):
         yield f"versions {sorted(history)}"
     if story == "deploy_over_edit" and EDITED not in history.values() and live != 2:
@@ -141,8 +149,7 @@ def wrong_after_a_stop(story: str, guard: Rollguard, folder: Path, deployed: int
         held = (folder / "tools" / f"{TOOL}.py").read_bytes()
         if held != guard.store.versions.get(TOOL, live.version_number).code:
             yield f"version {live.version_number} is live, and the file holds {held!r}"
-    if left := [p.name for p in (folder / "tools").glob(".rollguard*") if p.name[10:11] in "-." and _odd(p)]:
-        yield f"left in the folder: {left}"
+    yield from _left(folder)
     if guard.store.rollbacks.open():
         yield "a rollback is still open"
     if guard.store.outbox.undelivered():
@@ -219,8 +226,10 @@ def _told(guard: Rollguard) -> Counter[str]:
         return Counter(event["kind"] for event in connection.scalars(sa.select(notifications.c.event)))
 
 
-def _odd(path: Path) -> bool:
-    return path.is_file()
+def _left(folder: Path) -> Iterator[str]:
+    found = [p.name for p in (folder / "tools").glob(".rollguard*") if p.name[10:11] in "-." and p.is_file()]
+    if found:
+        yield f"left in the folder: {found}"
 
 
 def _calls(guard: Rollguard, start: datetime, *, failures: int) -> None:

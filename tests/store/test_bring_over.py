@@ -118,10 +118,10 @@ def _session(number: int, rules: Rules) -> tuple[sa.TextClause, Row]:
     return sa.text(f"INSERT INTO deployment_monitoring ({names}) VALUES ({', '.join(f':{n}' for n in values)})"), values
 
 
-ADDED = ("edit_began_at", "silent_since", "failed_at", "traceback")
+ADDED = ("edit_began_at", "silent_since", "failed_at", "traceback", "release_id")
 """Columns that later migrations add to tables of then."""
 NEW = (
-    *("watchers", "calls_in_flight", "failure_definitions", "investigation_reports"),
+    *("watchers", "calls_in_flight", "failure_definitions", "investigation_reports", "releases", "release_tools"),
     *("shadow_test_results", "replay_test_results", "testing_summary", "tool_testing_history"),
 )
 """Tables and views that later migrations add."""

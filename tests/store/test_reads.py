@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from rollguard import ExecutionStore
 from rollguard.store.rollups.selection import Selection
-from tests.conftest import NOW, Guard
+from tests.conftest import NOW, Guard, code
 
 HOUR = timedelta(hours=1)
 LATER = NOW + 9 * HOUR
@@ -48,6 +48,15 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
     "outbox.failing": lambda store: store.outbox.failing(),
     "outbox.undelivered": lambda store: store.outbox.undelivered(),
     "pointers.moved_since": lambda store: store.pointers.moved_since(0),
+    "pointers.withdrawn": lambda store: store.pointers.withdrawn(),
+    "releases.find": lambda store: store.releases.find("v1"),
+    "releases.get": lambda store: store.releases.get("v1"),
+    "releases.labels": lambda store: store.releases.labels("my_tool"),
+    "releases.latest_with": lambda store: store.releases.latest_with("my_tool", "folder"),
+    "releases.rolled_back": lambda store: store.releases.rolled_back(1),
+    "releases.recent": lambda store: store.releases.recent(),
+    "releases.tools": lambda store: store.releases.tools(1),
+    "rollbacks.get": lambda store: store.rollbacks.get(1),
     "pointers.moves": lambda store: store.pointers.moves(),
     "quarantine.history": lambda store: store.quarantine.history(),
     "quarantine.in_force": lambda store: store.quarantine.in_force(),
@@ -93,6 +102,7 @@ WRITES = {
     *("executions.refresh_rollups", "executions.try_writing", "executions.write", "executions.write_from"),
     *("definitions.note", "edits.monitor", "edits.serve", "in_flight.publish"),
     *("outbox.add", "outbox.delivered", "outbox.retry", "outbox.take_due", "pointers.while_live"),
+    *("pointers.while_withdrawn", "releases.go_live", "rollbacks.claim_release"),
     *("quarantine.lift", "quarantine.noticed", "retention.tidy"),
     *("rehearsals.add_replay", "rehearsals.add_shadow"),
     *("rollbacks.attempt", "rollbacks.claim", "rollbacks.fail", "rollbacks.finish", "rollbacks.overtake_if_stale"),
@@ -112,6 +122,7 @@ def read_only(guard: Guard, url: str) -> Iterator[ExecutionStore]:
     guard.deploy(2, at=NOW + HOUR)
     session_id = guard.watch(at=NOW + HOUR)
     guard.calls(20, 80, start=NOW + HOUR)
+    guard.registry.release("v1", {"other_tool": code(1, "other_tool")}, released_at=NOW)
     assert guard.monitor.auto_rollback_if_needed("my_tool", session_id, now=NOW + 2 * HOUR)["rollback_performed"]
     another_program = sa.text("""
     WITH RECURSIVE numbers(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM numbers WHERE i < 1199)

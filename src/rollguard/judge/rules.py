@@ -152,6 +152,16 @@ class Rules:
         """Whether a rollback waits while something else explains the failures."""
         return self.decision == "evidence" if self.hold_on_external is None else self.hold_on_external
 
+    def of_release(self, changed: int) -> Self:
+        """Return the rules for each of the changed tools of a release: of several, evidence alone acts, at alpha/T.
+
+        So the probability that a release of unchanged tools is ever rolled back is at most alpha.
+        """
+        if changed < 2:
+            return self
+        fast = "with_evidence" if self.fast_triggers == "alone" else self.fast_triggers
+        return replace(self, decision="evidence", alpha=self.alpha / changed, fast_triggers=fast)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the rules as a JSON-safe mapping; `Rules(**mapping)` are the same rules."""
         kept = {name: getattr(self, name) for name in self.__dataclass_fields__}

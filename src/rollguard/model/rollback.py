@@ -17,7 +17,8 @@ class Rollback:
         state: claimed, restored (at the target, not yet in the database), finished, failed (with `error`; retried
             while its session is active), observed (its session only observes), capped (too many rollbacks in a day)
             or overtaken (a person deployed or cancelled first).
-        to_version: the version to restore; None if there is no version to go back to.
+        to_version: the version to restore; None if there is no version to go back to, or, of a tool that its release
+            added, if the tool is withdrawn.
         investigation: error signatures since the deployment and before it.
         actuator: what restores the version: folder, command or webhook.
         sequence: number of the actuator's call that was acknowledged.
@@ -27,6 +28,7 @@ class Rollback:
         verified_at: when the restored version had enough calls; None before, or if it never had.
         verification_success: whether the restored version recovered.
         verification_note: what its calls showed, or why there were too few.
+        release_id: the release that is rolled back as one. Without a session, the tool is so for another tool's sake.
     """
 
     rollback_id: int
@@ -56,6 +58,17 @@ class Rollback:
     verified_at: datetime | None = None
     verification_success: bool | None = None
     verification_note: str | None = None
+    release_id: int | None = None
+
+    @property
+    def withdraws(self) -> bool:
+        """Return whether it withdraws a tool that its release added, instead of restoring a version."""
+        return self.to_version is None and self.release_id is not None and self.state not in ("failed", "observed")
+
+    @property
+    def blames(self) -> bool:
+        """Return whether the tool itself regressed, or a person rolled it back; else it goes with its release."""
+        return self.release_id is None or self.session_id is not None or self.rollback_type == "manual"
 
     @property
     def open(self) -> bool:

@@ -25,6 +25,7 @@ class Session:
         left_out: what its baseline does not count; None until a check found it.
         earlier_versions: the counts of the tool's earlier good versions; None until a check read them.
         creeping: than which earlier version it was first found worse; None if it never was.
+        release_id: the release that the deployment belongs to; a regression rolls all of it back.
         invalid_rules: why the stored rules are invalid, if they are. Then `rules` are defaults, and no check may use
             them: each is recorded as failed until somebody corrects the row or cancels the session.
     """
@@ -46,6 +47,7 @@ class Session:
     left_out: LeftOut | None = None
     earlier_versions: EarlierVersions | None = None
     creeping: str | None = None
+    release_id: int | None = None
 
     @property
     def active(self) -> bool:

@@ -59,6 +59,7 @@ class Deployment:
         kind: what began it: `deployment` or `rollback`.
         edit_began_at: of an edit in the folder: when the first of its saves was served; saves that follow one another
             quickly are one edit. None for any other deployment.
+        release_id: the release that it belongs to, if any.
     """
 
     deployment_id: int
@@ -71,6 +72,7 @@ class Deployment:
     ended_by: str | None
     kind: str
     edit_began_at: datetime | None = None
+    release_id: int | None = None
 
     @property
     def monitored_from(self) -> datetime:

@@ -130,6 +130,7 @@ class Actions:
             regression_severity=str(judgement.comparison.regression_severity),
             mode=session.rules.mode,
             max_per_day=session.rules.max_rollbacks_per_day,
+            release_id=session.release_id,
         )
 
     def _complete(self, session: Session, judgement: Judgement, now: datetime) -> None:

@@ -100,7 +100,7 @@ class DeploymentMonitor:
         tool_name: str,
         deployment_time: datetime | str,
         *,
-        version: int | None = None,
+        version: int | str | None = None,
         notes: str | None = None,
         now: datetime | None = None,
         **overrides: Any,
@@ -111,7 +111,7 @@ class DeploymentMonitor:
             tool_name: the tool that was deployed.
             deployment_time: when it was deployed, also as a text in ISO 8601. An execution at exactly this time is
                 current. Without a zone it is local time.
-            version: the version to monitor; by default the live one.
+            version: the version to monitor, by its number or a label; by default the live one.
             notes: any text to keep with the session.
             overrides: any field of `rollguard.judge.Rules`, for this session alone.
 
@@ -125,7 +125,8 @@ class DeploymentMonitor:
         moment = moment_of(now)
         deployed = _checked_time(deployment_time, moment)
         rules = self.rules_for(tool_name).with_overrides(overrides)
-        session = self.store.sessions.start(tool_name, deployed, rules, version_number=version, notes=notes, now=moment)
+        number = self.store.versions.get(tool_name, version).version_number if isinstance(version, str) else version
+        session = self.store.sessions.start(tool_name, deployed, rules, version_number=number, notes=notes, now=moment)
         self.note_baseline(session)
         return session.session_id
 
@@ -246,13 +247,16 @@ class DeploymentMonitor:
         self,
         tool_name: str,
         *,
-        to_version: int | None = None,
+        to_version: int | str | None = None,
         reason: str,
         requested_by: str = "human",
         quarantine: bool = False,
         now: datetime | None = None,
     ) -> Rollback:
-        """Roll a tool back at a person's request, and notify people. See `RollbackRunner.roll_back_by_hand`."""
+        """Roll a tool back at a person's request, and notify people. See `RollbackRunner.roll_back_by_hand`.
+
+        `to_version` may be the label of a release.
+        """
         moment = moment_of(now)
         try:
             return self.runner.roll_back_by_hand(
@@ -262,6 +266,24 @@ class DeploymentMonitor:
                 requested_by=requested_by,
                 quarantine=quarantine,
                 now=moment,
+            )
+        finally:
+            self.dispatcher.deliver(moment)
+
+    def roll_back_release(
+        self,
+        label: str,
+        *,
+        reason: str,
+        requested_by: str = "human",
+        quarantine: bool = False,
+        now: datetime | None = None,
+    ) -> tuple[list[Rollback], list[str]]:
+        """Roll back all tools of a release at a person's request. See `RollbackRunner.roll_back_release`."""
+        moment = moment_of(now)
+        try:
+            return self.runner.roll_back_release(
+                label, reason=reason, requested_by=requested_by, quarantine=quarantine, now=moment
             )
         finally:
             self.dispatcher.deliver(moment)

@@ -3,6 +3,7 @@
 from rollguard.record.call import IsFailure
 from rollguard.record.decorator import FailureRule, either, tool
 from rollguard.record.instrument import VersionNumber
+from rollguard.registry.deploy.release import Released, code_of_files
 from rollguard.registry.deploy.remote import pause_after
 from rollguard.registry.folder.file_names import name_of
 from rollguard.registry.folder.folder import Folder
@@ -14,8 +15,10 @@ __all__ = [
     "Folder",
     "IsFailure",
     "LoadedTool",
+    "Released",
     "ToolRegistry",
     "VersionNumber",
+    "code_of_files",
     "either",
     "name_of",
     "pause_after",

@@ -27,13 +27,15 @@ from rollguard.record.call import (
 from rollguard.record.call_marks import CallMarks
 from rollguard.record.endings import CONTROL_FLOW
 from rollguard.record.streams import is_stream, recorded_stream
-from rollguard.registry.changes import Changes
+from rollguard.registry.changing import Changing
 from rollguard.registry.deploy.actuators import Actuator
 from rollguard.registry.deploy.deployer import Deployer
 from rollguard.registry.deploy.file_swap import FileSwap
+from rollguard.registry.deploy.release import Releaser
 from rollguard.registry.deploy.remote import Remote
 from rollguard.registry.deploy.replica import Replica
 from rollguard.registry.folder.folder import Folder
+from rollguard.registry.program import Program
 from rollguard.registry.serve.json_schema import definition_of, definitions_of
 from rollguard.registry.serve.live_function import live_function
 from rollguard.registry.serve.live_tools import LiveTools
@@ -41,10 +43,11 @@ from rollguard.registry.serve.load_checks import LoadChecks
 from rollguard.registry.serve.loader import LoadedTool
 from rollguard.registry.serve.origins import Origins
 from rollguard.registry.serve.served import judges_of
+from rollguard.registry.upkeep import Upkeep
 from rollguard.store import ExecutionStore
 
 
-class ToolRegistry(Changes):
+class ToolRegistry(Changing, Upkeep):
     """A folder of tools, one Python file each.
 
     A file holds a function named like the file or marked `@tool`, or a class with `execute` and
@@ -144,6 +147,8 @@ class ToolRegistry(Changes):
             self._live_tools.before_check = self._replica.start
             origins.followed = self._replica.state
         self._deployer = Deployer(self.folder, store, self._file_swap, admission, remote, self._replica)
+        self._releaser = Releaser(self.folder, store, self._file_swap, remote, self._replica, self._deployer)
+        self.program = Program(store, self._releaser)
         if adopt:
             store.database.when_replaced(self._deployer.bring_back)
             self.folder.remove_leftovers()

@@ -36,7 +36,7 @@ class Upkeep:
         """
         self._file_swap.put(version)
 
-    def swapping(self, tool_name: str) -> AbstractContextManager[Callable[[Version], None]]:
+    def swapping(self, tool_name: str) -> AbstractContextManager[Callable[[Version | None], None]]:
         """Return `put` for a transaction that makes a version of the tool live; see `FileSwap.journaled`."""
         return self._file_swap.journaled(tool_name)
 

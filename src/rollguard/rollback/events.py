@@ -12,7 +12,10 @@ from rollguard.model.rollback import Quarantined, Rollback
 def finished_event(rollback: Rollback, now: datetime) -> dict[str, Any]:
     """Return the event of a rollback that was carried out."""
     title = f"{rollback.tool_name}: rolled back from version {rollback.from_version} to {rollback.to_version}"
+    if rollback.withdraws:
+        title = f"{rollback.tool_name}: version {rollback.from_version} is withdrawn, there was none before its release"
     level = Level.CRITICAL if rollback.regression_severity == "critical" else Level.WARNING
+    level = level if rollback.blames else Level.INFO
     return _event(EventKind.ROLLED_BACK, level, rollback, title, (rollback.reason,), now)
 
 
@@ -71,6 +74,7 @@ def _event(
     details = {
         "rollback_id": rollback.rollback_id,
         "rollback_type": rollback.rollback_type,
+        "release_id": rollback.release_id,
         "from_version": rollback.from_version,
         "to_version": rollback.to_version,
         "success_rate_drop": rollback.success_rate_drop,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -20,11 +21,12 @@ from rollguard.errors import (
 from rollguard.model.log import logger_of
 from rollguard.model.names import toml_key
 from rollguard.model.rollback import Rollback
+from rollguard.model.version import Version
 from rollguard.registry import ToolRegistry, pause_after
 from rollguard.registry.deploy.actuators import Actuator, Request, carry_out
 from rollguard.rollback.events import failed_event, finished_event, held_event
 from rollguard.rollback.investigation import investigation_of
-from rollguard.store import ExecutionStore, Intention
+from rollguard.store import PROGRAM, ExecutionStore, Intention
 
 logger = logger_of(__name__)
 
@@ -53,13 +55,18 @@ class RollbackRunner:
             StoreUnavailable: the database cannot be reached; `recover` carries out what was claimed.
         """
         claimed = self.claim(intention, now)
-        return self.carry_out(claimed, now) if claimed.state == "claimed" else self._investigated(claimed, now)
+        if claimed.state != "claimed":
+            return self._investigated(claimed, now)
+        done = self.carry_out(claimed, now)
+        if claimed.release_id is not None:
+            self._carry_out_all(self._store.rollbacks.open(claimed.release_id), now)
+        return done
 
     def roll_back_by_hand(
         self,
         tool_name: str,
         *,
-        to_version: int | None,
+        to_version: int | str | None,
         reason: str,
         requested_by: str,
         now: datetime,
@@ -68,7 +75,7 @@ class RollbackRunner:
         """Roll a tool back on a person's request. This closes the session that monitors it.
 
         Args:
-            to_version: the version to restore; None restores the last good one.
+            to_version: the version to restore, by its number or a label; None restores the last good one.
             quarantine: whether to quarantine the code that is replaced.
 
         Returns:
@@ -86,6 +93,8 @@ class RollbackRunner:
         live = self._store.versions.live(tool_name)
         if live is None:
             raise UnknownTool(f"{tool_name} was never deployed, so there is nothing to roll back")
+        if isinstance(to_version, str):
+            to_version = self._store.versions.get(tool_name, to_version).version_number
         session = next(iter(self._store.sessions.active(tool_name)), None)
         rollback = self.roll_back(
             Intention(
@@ -104,6 +113,26 @@ class RollbackRunner:
             raise _error_of(rollback)
         return rollback
 
+    def roll_back_release(
+        self, label: str, *, reason: str, requested_by: str, now: datetime, quarantine: bool = False
+    ) -> tuple[list[Rollback], list[str]]:
+        """Roll all tools of a release back on a person's request.
+
+        Returns:
+            The rollbacks, as far as they are carried out now, and sentences on the tools that stay as they are. What
+            an actuator or the disk held up is tried again.
+
+        Raises:
+            UnknownVersion: there is no release with this label.
+            NoEarlierVersion: no tool can be rolled back; nothing is recorded.
+        """
+        release = self._store.releases.get(label)
+        cause = Intention("", None, None, None, reason, "manual", requested_by, quarantine=quarantine)
+        cause = replace(cause, release_id=release.release_id)
+        claimed, left = self._store.rollbacks.claim_release(cause, actuator_of=self._actuator_of, now=now)
+        self._carry_out_all(claimed, now)
+        return [self._store.rollbacks.get(one.rollback_id) for one in claimed], left
+
     def recover(self, now: datetime | None = None) -> list[Rollback]:
         """Carry out, exactly once, every rollback that another process claimed and did not finish.
 
@@ -119,18 +148,23 @@ class RollbackRunner:
         Raises:
             StoreUnavailable: the database cannot be reached.
         """
-        ended = []
-        for claimed in self._store.rollbacks.open():
-            with self._isolated(f"rollback {claimed.rollback_id} of {claimed.tool_name}"):
-                done = self._recovered(claimed, now or datetime.now(UTC))
-                if done is not None and not done.open:
-                    ended.append(done)
+        ended = self._carry_out_all(self._store.rollbacks.open(), now)
         with self._isolated("calls that ended their process"):
             self._registry.collect_ended_calls()
         with self._isolated("interrupted swaps"):
             self._registry.settle_swaps()
         with self._isolated("remote tools"):
             self._registry.remote.settle(now)
+        return ended
+
+    def _carry_out_all(self, claimed: Sequence[Rollback], now: datetime | None) -> list[Rollback]:
+        """Carry out rollbacks that are claimed, each on its own, and return those that ended."""
+        ended = []
+        for one in claimed:
+            with self._isolated(f"rollback {one.rollback_id} of {one.tool_name}"):
+                done = self._recovered(one, now or datetime.now(UTC))
+                if done is not None and not done.open:
+                    ended.append(done)
         return ended
 
     def _recovered(self, claimed: Rollback, now: datetime) -> Rollback | None:
@@ -157,13 +191,13 @@ class RollbackRunner:
 
     def claim(self, intention: Intention, now: datetime) -> Rollback:
         """Step 1: record the rollback that is about to be carried out. Changes nothing else."""
-        actuator = self._registry.remote.of(intention.tool_name)
         return self._store.rollbacks.claim(
-            intention,
-            event_if_held=partial(held_event, now=now),
-            now=now,
-            **({} if actuator is None else {"actuator": actuator.kind}),
+            intention, event_if_held=partial(held_event, now=now), now=now, actuator_of=self._actuator_of
         )
+
+    def _actuator_of(self, tool_name: str) -> str:
+        actuator = self._registry.remote.of(tool_name)
+        return "folder" if actuator is None else actuator.kind
 
     def carry_out(self, claimed: Rollback, now: datetime) -> Rollback:
         """Investigate, and carry out steps 2 and 3 of a rollback that is claimed or restored, here or at a target.
@@ -172,7 +206,9 @@ class RollbackRunner:
             RollbackRefused: it is over or not due, another process carries it out, or the tool's actuator is another.
         """
         actuator = self._registry.remote.of(claimed.tool_name)
-        kind = "folder" if actuator is None else actuator.kind
+        kind = self._actuator_of(claimed.tool_name)
+        if claimed.actuator == PROGRAM:
+            return self._finished(self._investigated(claimed, now), _nothing, now)
         if claimed.actuator != kind:
             raise RollbackRefused(
                 f"{claimed.tool_name} is to be restored by a {claimed.actuator}, and here it has a {kind}; "
@@ -201,6 +237,9 @@ class RollbackRunner:
     def _restore_and_finish(self, claimed: Rollback, now: datetime) -> Rollback:
         """Carry out both steps in the folder: one transaction swaps the file and records the rollback."""
         try:
+            if self._edited_since(claimed):
+                left = "its file was edited since, so it stays as it is"
+                return self._store.rollbacks.overtake_if_stale(claimed.rollback_id, now, left) or claimed
             self._registry.settle_swaps(claimed.tool_name)
             finished = self._swapped(claimed, now)
         except ToolFileError as error:
@@ -211,16 +250,19 @@ class RollbackRunner:
     def _swapped(self, claimed: Rollback, now: datetime, tries: int = 3) -> Rollback:
         try:
             with self._registry.swapping(claimed.tool_name) as put:
-                return self._store.rollbacks.finish(
-                    claimed.rollback_id, restore=put, event=partial(finished_event, now=now), now=now
-                )
+                return self._finished(claimed, put, now)
         except DeploymentConflict as error:  # the file was edited meanwhile: the next try stores the edit first
             if tries == 1:
                 raise RollbackRefused(f"{error}; the next cycle carries rollback {claimed.rollback_id} out") from error
         return self._swapped(claimed, now, tries - 1)
 
     def _fail(self, claimed: Rollback, error: ToolFileError, now: datetime) -> Rollback:
-        """Record the failure. The file is unchanged, and the next check that is due decides again."""
+        """Record the failure. The file is unchanged, and the next check that is due decides again.
+
+        A release's rollback stays claimed, because it happens as one.
+        """
+        if claimed.release_id is not None:
+            return self._postpone(claimed, None, ActuatorFailed(str(error)), now)
         return self._store.rollbacks.fail(
             claimed.rollback_id,
             str(error),
@@ -249,13 +291,14 @@ class RollbackRunner:
             raise
 
     def _request(self, claimed: Rollback, sequence: int) -> Request:
-        version = self._store.versions.get(claimed.tool_name, claimed.to_version or 0)
+        number = claimed.from_version if claimed.withdraws else claimed.to_version
+        version = self._store.versions.get(claimed.tool_name, number or 0)
         claimed_at = claimed.claimed_at.isoformat() if claimed.claimed_at else ""
         # Every repetition of this claim has the same key, and no other claim has it.
         key = f"{claimed.tool_name}:rollback:{claimed.rollback_id}:{claimed_at}"
-        return Request(version, "rollback", key, sequence)
+        return Request(version, "withdraw" if claimed.withdraws else "rollback", key, sequence)
 
-    def _postpone(self, claimed: Rollback, sequence: int, error: ActuatorFailed, now: datetime) -> Rollback:
+    def _postpone(self, claimed: Rollback, sequence: int | None, error: ActuatorFailed, now: datetime) -> Rollback:
         """Keep the claim, and call the actuator again later: whether it restored the version is unknown."""
         return self._store.rollbacks.postpone(
             claimed.rollback_id,
@@ -263,15 +306,30 @@ class RollbackRunner:
             error=str(error),
             output=error.output,
             next_attempt_at=now + pause_after(claimed.attempts),
-            event=failed_event(claimed, now, str(error)) if claimed.attempts == 1 else None,
+            event=failed_event(claimed, now, str(error)) if claimed.error is None else None,
             now=now,
         )
 
     def _finish_remote(self, restored: Rollback, now: datetime) -> Rollback:
         """Step 3 after the actuator restored the version."""
-        return self._store.rollbacks.finish(
-            restored.rollback_id, restore=None, event=partial(finished_event, now=now), now=now
-        )
+        return self._finished(restored, None, now)
+
+    def _finished(self, going: Rollback, restore: Callable[[Version | None], None] | None, now: datetime) -> Rollback:
+        event = partial(finished_event, now=now)
+        return self._store.rollbacks.finish(going.rollback_id, restore=restore, event=event, now=now)
+
+    def _edited_since(self, claimed: Rollback) -> bool:
+        """Return whether a person edited the file of a tool that goes back for its release's sake."""
+        if claimed.release_id is None or (claimed.session_id is not None and claimed.rollback_type != "manual"):
+            return False
+        present = self._registry.folder.read(claimed.tool_name)
+        numbers = (claimed.from_version, claimed.to_version)
+        known = {self._store.versions.get(claimed.tool_name, number).code for number in numbers if number}
+        return present is not None and present not in known
+
+
+def _nothing(_version: Version | None) -> None:
+    """Do nothing: each process of the program runs what the live pointer names."""
 
 
 def _error_of(rollback: Rollback) -> RollguardError:

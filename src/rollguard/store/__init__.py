@@ -7,17 +7,23 @@ from rollguard.store.monitoring.sessions import Beginning
 from rollguard.store.probe import Checkup
 from rollguard.store.retention.retention import Tidied
 from rollguard.store.rollbacks.claim import Intention
+from rollguard.store.rollbacks.of_release import PROGRAM
 from rollguard.store.store import ExecutionStore
 from rollguard.store.versions.edits import Place
 from rollguard.store.versions.live_pointer import Moves, Pointer
-from rollguard.store.versions.versions import Standing, digest
+from rollguard.store.versions.releases import NewRelease, Part
+from rollguard.store.versions.standing import Standing
+from rollguard.store.versions.versions import digest
 
 __all__ = [
+    "PROGRAM",
     "Beginning",
     "Checkup",
     "ExecutionStore",
     "Intention",
     "Moves",
+    "NewRelease",
+    "Part",
     "Place",
     "Pointer",
     "Redact",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from rollguard.store.schema import deployment_rollbacks as r
+from rollguard.store.schema import releases
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,15 @@ def overtake(connection: Connection, whose: sa.ColumnElement[bool], *, at: datet
         .where(whose, r.c.state.in_(OVERTAKE.leaves))
         .values(state=OVERTAKE.enters, finished_at=at, next_attempt_at=None, error=error)
     )
+
+
+def call_off(connection: Connection, session_ids: Sequence[int], *, at: datetime, error: str) -> None:
+    """Call off the open rollbacks that these sessions decided; of a release, those of its other tools too."""
+    decided = sa.and_(r.c.session_id.in_(session_ids), r.c.state.in_(OVERTAKE.leaves))
+    as_one = connection.scalars(sa.select(r.c.release_id).where(decided, r.c.release_id.is_not(None))).all()
+    overtake(connection, sa.or_(r.c.session_id.in_(session_ids), r.c.release_id.in_(as_one)), at=at, error=error)
+    begun = sa.exists().where(r.c.release_id == releases.c.release_id, r.c.state == "finished")
+    connection.execute(sa.update(releases).where(releases.c.release_id.in_(as_one), ~begun).values(state="live"))
 
 
 def is_under_way(connection: Connection, tool_name: str) -> bool:

@@ -34,6 +34,7 @@ from rollguard.store.schema.migrate import check_replaced, migrate
 from rollguard.store.versions.edits import Edits
 from rollguard.store.versions.live_pointer import Pointers
 from rollguard.store.versions.quarantine import Quarantine
+from rollguard.store.versions.releases import Releases
 from rollguard.store.versions.versions import Versions
 from rollguard.store.views import Reports
 
@@ -99,6 +100,7 @@ class ExecutionStore:
         self.in_flight = Flights(self.database)
         self.definitions = FailureDefinitions(self.database)
         self.versions = Versions(self.database)
+        self.releases = Releases(self.database)
         self.edits = Edits(self.database)
         self.pointers = Pointers(self.database)
         self.sessions = Sessions(self.database)

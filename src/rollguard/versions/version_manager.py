@@ -66,14 +66,14 @@ class ToolVersionManager:
         rows = self._store.reports.version_history(tool_name)
         return [_record(codes[row["version_number"]], row) for row in rows if row["version_number"] in codes]
 
-    def get_version(self, tool_name: str, version_number: int) -> VersionRecord:
-        """Return one version, with its deployments and metrics.
+    def get_version(self, tool_name: str, version_number: int | str) -> VersionRecord:
+        """Return one version, by its number or the label of a release, with its deployments and metrics.
 
         Raises:
-            UnknownVersion: the tool has no version with this number.
+            UnknownVersion: the tool has no such version.
         """
         version = self._store.versions.get(tool_name, version_number)
-        (row,) = self._store.reports.version_history(tool_name, version_number)
+        (row,) = self._store.reports.version_history(tool_name, version.version_number)
         return _record(version, row)
 
     def get_deployments(self, tool_name: str) -> list[Deployment]:
@@ -87,8 +87,8 @@ class ToolVersionManager:
 
     # --- comparing -------------------------------------------------------------------------------------------------
 
-    def compare_versions(self, tool_name: str, before: int, after: int) -> VersionComparison:
-        """Compare two versions: their code, their interface and their metrics.
+    def compare_versions(self, tool_name: str, before: int | str, after: int | str) -> VersionComparison:
+        """Compare two versions, by number or label: their code, their interface and their metrics.
 
         Raises:
             UnknownVersion: the tool has no version with one of the numbers.
@@ -142,7 +142,7 @@ class ToolVersionManager:
     def rollback_to_version(
         self,
         tool_name: str,
-        version_number: int,
+        version_number: int | str,
         *,
         reason: str,
         requested_by: str = "human",

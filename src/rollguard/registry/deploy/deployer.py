@@ -81,7 +81,7 @@ class Deployer:
 
     def deploy(self, code: Code, request: DeploymentRequest, *, strict: bool) -> Version:
         """Store the code and make it live. Same errors as `ToolRegistry.deploy`."""
-        self._refuse_unloadable(code)
+        self.refuse_unloadable(code)
         return self._deploy(code, request, strict, self.go_live)
 
     def note(self, code: Code, request: DeploymentRequest, *, strict: bool) -> Version:
@@ -96,14 +96,13 @@ class Deployer:
 
     def keep(self, code: Code, request: DeploymentRequest) -> Version:
         """Store the code without making it live. Same errors as `ToolRegistry.keep`."""
-        self._refuse_unloadable(code)
-        return self._keep(code, request)
+        self.refuse_unloadable(code)
+        return self.stored(code, request)
 
     def go_live(self, version: Version, request: DeploymentRequest) -> None:
         """Make a stored version live. Same errors as `ToolRegistry.deploy`."""
-        actuator = self._remote.of(version.tool_name)
-        if actuator is not None:
-            self._remote.go_live(actuator, version, request)
+        if self._remote.has(version.tool_name):
+            self._remote.go_live(version, request)
             return
         deployment_id = self._file_swap.go_live(version, request)
         if self._replica is not None:
@@ -170,7 +169,7 @@ class Deployer:
         found = changes_of(self._folder, self._store, code.tool_name, code.content)
         if strict:
             refuse_breaking(code.tool_name, found)
-        version = self._keep(code, request)
+        version = self.stored(code, request)
         make_live(version, request)
         warn_of(code.tool_name, found)
         return version
@@ -180,12 +179,13 @@ class Deployer:
         if live is None or live.version_number != version.version_number:
             self._remote.record_live(version, request)
 
-    def _refuse_unloadable(self, code: Code) -> None:
+    def refuse_unloadable(self, code: Code) -> None:
         """Check that code for the folder is a tool; code for an actuator may be anything that it understands."""
         if self._remote.of(code.tool_name) is None:
             self._admission.refuse_unloadable(code.tool_name, code.content)
 
-    def _keep(self, code: Code, request: DeploymentRequest) -> Version:
+    def stored(self, code: Code, request: DeploymentRequest) -> Version:
+        """Store code that was checked as a version; what the tool's file held before is one, too."""
         name = code.tool_name
         if self._remote.of(name) is None:
             self.settle(name)

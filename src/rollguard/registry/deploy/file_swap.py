@@ -11,7 +11,7 @@ from rollguard.model.version import Deployment, Version
 from rollguard.registry.deploy.deployment_request import DeploymentRequest
 from rollguard.registry.deploy.hand_edits import keep_hand_edit
 from rollguard.registry.folder.folder import Folder
-from rollguard.registry.folder.swap_journal import SwapEntry, entries_in, write_entry
+from rollguard.registry.folder.swap_journal import NO_FILE, SwapEntry, entries_in, write_entry
 from rollguard.registry.serve.live_tools import LiveTools
 from rollguard.store import ExecutionStore, Standing, digest
 from rollguard.store.versions import versions
@@ -32,9 +32,16 @@ class FileSwap:
         self._folder.swap(version.tool_name, version.code)
         self._live_tools.forget(version.tool_name)
 
+    def remove(self, tool_name: str) -> None:
+        """Remove the file of a tool that is withdrawn, and serve it no longer."""
+        self._folder.remove(tool_name)
+        self._live_tools.forget(tool_name)
+
     @contextlib.contextmanager
-    def journaled(self, tool_name: str) -> Iterator[Callable[[Version], None]]:
+    def journaled(self, tool_name: str) -> Iterator[Callable[[Version | None], None]]:
         """Yield `put` for the last step of a transaction that makes a version live. The present file is stored first.
+
+        For None instead of a version, the yielded function removes the file.
 
         The folder holds an entry until the result of the transaction is known. If it stays unknown, because the process
         died or the database went away, `settle` corrects the file later.
@@ -45,10 +52,13 @@ class FileSwap:
         present = self._kept(tool_name)
         entries: list[SwapEntry] = []
 
-        def put(version: Version) -> None:
+        def put(version: Version | None) -> None:
             self._refuse_changed(tool_name, present)
-            entries.append(self._write_entry(version, live))
-            self.put(version)
+            entries.append(self._write_entry(tool_name, version.sha256 if version else NO_FILE, live))
+            if version is None:
+                self.remove(tool_name)
+            else:
+                self.put(version)
 
         try:
             yield put
@@ -93,7 +103,7 @@ class FileSwap:
             if present != version.code:
                 self._put_live_again(version, present)
             return live.deployment_id
-        with self._journaled_deployment(version) as put:
+        with self.deploying(version) as put:
             after = self._store.versions.go_live(
                 name,
                 version.version_number,
@@ -107,10 +117,8 @@ class FileSwap:
             )
         return after.deployment_id
 
-    # --- inside ----------------------------------------------------------------------------------------------------
-
     @contextlib.contextmanager
-    def _journaled_deployment(self, version: Version) -> Iterator[Callable[[Version], None]]:
+    def deploying(self, version: Version) -> Iterator[Callable[[Version | None], None]]:
         """Yield like `journaled`. If the database goes away, restore the file at once, and settle it later."""
         before = self._folder.read(version.tool_name)
         try:
@@ -121,6 +129,8 @@ class FileSwap:
             if any(entry.before != entry.after for entry in entries if not entry.living):
                 self._put_back(version, before)
             raise
+
+    # --- inside ----------------------------------------------------------------------------------------------------
 
     def _kept(self, name: str) -> bytes | None:
         """Return the version of the tool's present file; store it as one if it is none."""
@@ -134,18 +144,17 @@ class FileSwap:
         if self._folder.read(name) != present:
             raise DeploymentConflict(f"{name}: its file changed at this moment; check it and try again")
 
-    def _write_entry(self, version: Version, live: Deployment | None) -> SwapEntry:
+    def _write_entry(self, name: str, after: str, live: Deployment | None) -> SwapEntry:
         """Write an entry with the file's content before and after; `before` is from before any interrupted swap."""
-        name, path = version.tool_name, self._folder.path
+        path = self._folder.path
         present = self._sha256(name)
         earlier = [entry for entry in entries_in(path, name) if not entry.living]
         before = next(
-            (entry.before for entry in earlier if entry.after is not None and entry.after == present), present
+            (entry.before for entry in earlier if entry.after is not None and entry.after == (present or NO_FILE)),
+            present,
         )
         deployment_id = live.deployment_id if live else None
-        entry = write_entry(
-            path, name, before=before, after=version.sha256, live=deployment_id, access=self._folder.access
-        )
+        entry = write_entry(path, name, before=before, after=after, live=deployment_id, access=self._folder.access)
         for known in earlier:
             known.remove()
         return entry
@@ -175,11 +184,11 @@ class FileSwap:
         for entry in reversed(entries):
             # The database has the swap; or a suspended process has overwritten another deployment's file.
             moved_on = entry.after is not None and standing.deployment_id != entry.live
-            if live is not None and moved_on and present in (entry.before, entry.after):
+            if live is not None and moved_on and (present or NO_FILE) in (entry.before or NO_FILE, entry.after):
                 logger.warning("%s: version %d is live, and is put into its file", live.tool_name, live.version_number)
                 self.put(live)
                 return True
-            if entry.after is not None and entry.after == present:
+            if entry.after is not None and entry.after == (present or NO_FILE):
                 logger.warning("%s: a swap of its file was cut short, and is taken back", entry.tool_name)
                 self._take_back(standing, entry)
                 return True
@@ -187,8 +196,7 @@ class FileSwap:
 
     def _take_back(self, standing: Standing, entry: SwapEntry) -> None:
         if entry.before is None:
-            self._folder.remove(entry.tool_name)
-            self._live_tools.forget(entry.tool_name)
+            self.remove(entry.tool_name)
             return
         before = standing.find(entry.before)
         if before is None:

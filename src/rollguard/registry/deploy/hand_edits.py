@@ -51,6 +51,9 @@ def adopt(folder: Folder, readings: Readings, store: ExecutionStore, name: str) 
     code = folder.read(name)
     if code is None or digest(code) != reading.sha256:  # it changed at this moment; the next refresh adopts it
         return
+    if store.edits.place_of(name, reading.sha256).withdrawn:
+        logger.info("%s is not adopted: the release that added the tool was rolled back", folder.file(name))
+        return
     now = datetime.now(UTC)
     reason = "found in the folder when Rollguard first saw it"
     version = store.versions.add(name, code, kind="initial", created_by=UNKNOWN, reason=reason, now=now)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 from rollguard.errors import ActuatorFailed, DeploymentConflict
@@ -53,20 +54,36 @@ class Remote:
         """Return when the lease of a request that begins now ends."""
         return now + timedelta(seconds=actuator.patience)
 
-    def go_live(self, actuator: Actuator, version: Version, request: DeploymentRequest) -> None:
+    def go_live(self, version: Version, request: DeploymentRequest) -> None:
         """Make a stored version live at the target, then record it as live. Same errors as `ToolRegistry.deploy`."""
         live = self._store.versions.live(version.tool_name)
         if live is not None and live.version_number == version.version_number:
             return
         if not request.force:
             self._store.quarantine.refuse(version)
-        sequence = self._wait_for_the_lease(actuator, version.tool_name)
-        wanted = Request(version, "deploy", f"{version.tool_name}:deploy:{sequence}", sequence)
+        with self.deploying([version]) as sequences:
+            self.record_live(version, request, sequences[version.tool_name])
+
+    @contextlib.contextmanager
+    def deploying(self, versions: Iterable[Version]) -> Iterator[dict[str, int]]:
+        """Make versions live at their targets, and yield the numbers of the requests, to record the versions as live.
+
+        If anything fails, it is unknown what runs there now: the next cycle requests the live versions.
+
+        Raises:
+            ActuatorFailed: a target did not acknowledge.
+            DeploymentConflict: another request to a target takes too long.
+        """
+        taken: dict[str, int] = {}
         try:
-            carry_out(actuator, wanted)
-            self.record_live(version, request, sequence)
-        except BaseException:  # it is unknown what runs there now: the next cycle requests the live version
-            self._store.actuations.release(version.tool_name, sequence=sequence, now=datetime.now(UTC))
+            for version in versions:
+                name, actuator = version.tool_name, self._actuators[version.tool_name]
+                sequence = taken[name] = self._wait_for_the_lease(actuator, name)
+                carry_out(actuator, Request(version, "deploy", f"{name}:deploy:{sequence}", sequence))
+            yield taken
+        except BaseException:
+            for name, sequence in taken.items():
+                self._store.actuations.release(name, sequence=sequence, now=datetime.now(UTC))
             raise
 
     def record_live(self, version: Version, request: DeploymentRequest, sequence: int | None = None) -> Deployment:

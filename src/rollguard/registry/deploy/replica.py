@@ -140,6 +140,8 @@ class Replica:
         followed = self.state.all() if first else None  # before asking: what others follow meanwhile is no surprise
         after = min([self._newest - _IN_FLIGHT, *(number - 1 for number, _why in self._behind.values())])
         pointers = self._store.pointers.moved_since(max(0, after))
+        for gone in self._store.pointers.withdrawn():
+            self._remove(gone)
         if self._databases != database:
             return
         newest = max((pointer.deployment_id for pointer in pointers), default=0)
@@ -164,6 +166,29 @@ class Replica:
         elif again or self._retry_at < time.monotonic():
             self._retry_at = time.monotonic() + self._retry
             self._retry = min(_LAST_RETRY, self._retry * 2)
+
+    def _remove(self, gone: Pointer) -> None:
+        """Remove the file of a tool that was withdrawn on another machine, if it holds the code that was."""
+        name = gone.tool_name
+
+        def remove() -> None:
+            self._folder.remove(name)
+            wrote = self._wrote()
+            if wrote is not None:
+                wrote(name)
+            logger.info("%s was withdrawn on another machine, and is served here no longer", name)
+
+        if self._is_remote(name) or not _has_file_name(name):
+            return
+        try:
+            if self._holds(gone):
+                self._store.pointers.while_withdrawn(gone, lambda: remove() if self._holds(gone) else None)
+        except ToolFileError as error:
+            logger.error("%s was withdrawn, and its file here is not removed yet: %s", name, error)
+
+    def _holds(self, pointer: Pointer) -> bool:
+        present = self._folder.read(pointer.tool_name)
+        return present is not None and digest(present) == pointer.sha256
 
     def _needs(self, pointer: Pointer, *, again: bool) -> bool:
         name = pointer.tool_name

@@ -19,6 +19,7 @@ from rollguard.registry.folder.file_names import name_of, stem_of
 
 logger = logger_of(__name__)
 
+NO_FILE = ""
 _LONGEST = 64 * 1024  # bytes of an entry
 _PREFIX = ".rollguard.swap."  # begins with a dot: not a tool, and hidden from listings
 
@@ -30,7 +31,8 @@ class SwapEntry:
     Attributes:
         tool_name: the tool.
         before: SHA-256 of its file before the swap; None without a file.
-        after: SHA-256 of its file after the swap; None if the entry itself is incomplete, so that nothing was swapped.
+        after: SHA-256 of its file after the swap, `NO_FILE` if it removes the file; None if the entry itself is
+            incomplete, so that nothing was swapped.
         live: the id of the deployment that was live; None without one.
         path: the entry's own file.
         living: whether the process that wrote it lives, and will settle its swap itself.

@@ -100,6 +100,9 @@ class Origins:
 
     def refusal(self, name: str, stamp: FileStamp, sha256: str, place: Place | None) -> ToolLoadError | None:
         """Return why the live version is served instead of a file's code; None if the file is to be served."""
+        if place is not None and place.withdrawn and not self._is_remote(name):
+            says = f"holds version {place.version_number}, which was withdrawn with the release that added the tool"
+            return ToolLoadError(f"{self._folder.file(name)} {says}; to make it live again, deploy it")
         if place is None or place.live is None or place.version_number == place.live or self._is_remote(name):
             return None
         file, number = self._folder.file(name), place.version_number

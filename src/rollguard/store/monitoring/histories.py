@@ -23,13 +23,16 @@ _ENDED_IT = sa.and_(
     r.c.from_version == d.c.version_number,
     r.c.state == "finished",
 )
+_WITH_ITS_RELEASE = sa.and_(  # for another tool's sake
+    sa.func.coalesce(r.c.release_id, 0) > 0, r.c.session_id.is_(None), r.c.rollback_type != MANUAL
+)
 _LIVES = (
     sa.select(
         d.c.tool_name,
         d.c.version_number,
         d.c.deployed_at,
         d.c.ended_at,
-        (d.c.ended_by == "rollback").label("rolled_back"),
+        sa.and_(d.c.ended_by == "rollback", ~_WITH_ITS_RELEASE).label("rolled_back"),
         sa.and_(r.c.rollback_type == MANUAL, ~r.c.quarantines).label("by_hand"),
     )
     .outerjoin(r, _ENDED_IT)

@@ -142,4 +142,5 @@ def session_of(row: Row[Any]) -> Session:
         left_out=left_out,
         earlier_versions=earlier,
         creeping=row.creeping,
+        release_id=row.release_id,
     )

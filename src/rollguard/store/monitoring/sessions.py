@@ -22,6 +22,7 @@ from rollguard.store.monitoring.rows import as_json, columns_of, readable, sessi
 from rollguard.store.schema import deployment_health_checks as c
 from rollguard.store.schema import deployment_monitoring as m
 from rollguard.store.schema import deployment_rollbacks as r
+from rollguard.store.schema import release_tools as t
 from rollguard.store.schema import tool_deployments as d
 from rollguard.store.versions import versions
 
@@ -210,9 +211,7 @@ class Sessions:
             if not close(connection, session_id, now, status="cancelled", notes=notes):
                 session = get(connection, session_id)
                 raise SessionClosed(f"session {session_id} of {session.tool_name} is already {session.status}")
-            rollback_states.overtake(
-                connection, r.c.session_id == session_id, at=now, error="the session was cancelled first"
-            )
+            rollback_states.call_off(connection, [session_id], at=now, error="the session was cancelled first")
             return get(connection, session_id)
 
     def record_check(self, session_id: int, check: dict[str, Any]) -> None:
@@ -339,15 +338,16 @@ def start(
         versions.get(connection, tool_name, version_number)
     watched_is_live = live is not None and live.version_number == version_number
     live_before = versions.last_life_ended(connection, live) if live and watched_is_live else None
+    release_id = live.release_id if live and watched_is_live else None
+    if release_id is not None:
+        rules = rules.of_release(changed_tools(connection, release_id))
     superseded = connection.scalars(
         sa.update(m)
         .where(m.c.tool_name == tool_name, m.c.status == "active")
         .values(status="superseded", completed_at=now, notes="a new session of this tool was started")
         .returning(m.c.session_id)
     ).all()
-    rollback_states.overtake(
-        connection, r.c.session_id.in_(superseded), at=now, error="a new session of the tool was started first"
-    )
+    rollback_states.call_off(connection, superseded, at=now, error="a new session of the tool was started first")
     row = connection.execute(
         sa.insert(m)
         .values(
@@ -356,12 +356,19 @@ def start(
             monitoring_started_at=now,
             version_number=version_number,
             live_before=live_before,
+            release_id=release_id,
             notes=notes,
             **columns_of(rules),
         )
         .returning(m)
     ).one()
     return session_of(row)
+
+
+def changed_tools(connection: Connection, release_id: int) -> int:
+    """Return how many tools a release changed, which share its alpha."""
+    changed = sa.select(sa.func.count()).where(t.c.release_id == release_id, t.c.changed)
+    return connection.scalar(changed) or 0
 
 
 def close(

@@ -19,7 +19,7 @@ MANUAL = "manual"
 _DAY = timedelta(hours=24)
 INTENDED = (
     *("tool_name", "session_id", "reason", "success_rate_drop"),
-    *("regression_severity", "rollback_type", "requested_by"),
+    *("regression_severity", "rollback_type", "requested_by", "release_id"),
 )
 """What a record has as it was intended."""
 
@@ -36,6 +36,7 @@ class Intention:
         mode: "observe" records the decision and does nothing.
         max_per_day: automatic rollbacks of the tool in 24 hours; 0 is no limit.
         quarantine: whether the replaced code is quarantined; by default unless a person requested the rollback.
+        release_id: the release that is rolled back as one.
     """
 
     tool_name: str
@@ -50,6 +51,7 @@ class Intention:
     mode: str = "act"
     max_per_day: int = 0
     quarantine: bool | None = None
+    release_id: int | None = None
 
     @property
     def manual(self) -> bool:
@@ -68,8 +70,14 @@ class Decision:
     next_attempt_at: datetime | None = None
 
 
-def decide(connection: Connection, intention: Intention, now: datetime) -> Decision:
+def decide(
+    connection: Connection, intention: Intention, now: datetime, *, withdraws: bool = False, no_way_back: str = ""
+) -> Decision:
     """Decide about an intention; the caller holds the tool's lock.
+
+    Args:
+        withdraws: the tool's release added it, so that it is withdrawn.
+        no_way_back: why no version can be put in the place of the live one, if so.
 
     Raises:
         RollbackRefused: another decision came first, or the version is no longer live.
@@ -80,13 +88,18 @@ def decide(connection: Connection, intention: Intention, now: datetime) -> Decis
     from_version = _refuse_stale(connection, intention)
     if not intention.manual and intention.from_version not in (None, from_version):
         return Decision("failed", intention.from_version, None, _why_not_ours(intention, from_version))
-    to_version = _target(connection, intention, from_version)
+    to_version = None if withdraws else _target(connection, intention, from_version)
     name = intention.tool_name
+    if no_way_back:
+        if intention.manual:
+            raise NoEarlierVersion(f"{name} cannot be rolled back: {no_way_back}")
+        return Decision("failed", from_version, None, f"{name} was not rolled back: {no_way_back}")
     if intention.mode == "observe":
         would = "there is no version to go back to" if to_version is None else f"version {to_version} would be restored"
+        would = "it would be withdrawn" if withdraws else would
         error = f'nothing was changed, because mode is "observe"; {would} by: rollguard rollback {name}'
         return Decision("observed", from_version, to_version, error)
-    if to_version is None:
+    if to_version is None and not withdraws:
         if intention.manual:  # the error answers the person; nothing else has to be recorded
             raise NoEarlierVersion(_why_nothing(name, from_version))
         return Decision("failed", from_version, None, _why_nothing(name, from_version))
@@ -121,6 +134,27 @@ def earlier_of_session(connection: Connection, intention: Intention) -> Row[Any]
     if row is not None and row.state not in rollback_states.HELD:
         raise RollbackRefused(f"{intention.tool_name}: rollback {row.rollback_id} is already {row.state}")
     return row
+
+
+def row_of(intention: Intention, decision: Decision, actuator: str, now: datetime) -> dict[str, Any]:
+    """Return a claim as the columns of its row."""
+    quarantines = not intention.manual if intention.quarantine is None else intention.quarantine
+    return {
+        **{name: getattr(intention, name) for name in INTENDED},
+        "investigation": None,  # comes after the claim, which waits for nothing
+        "rollback_time": now,
+        "claimed_at": now,
+        "finished_at": None,
+        "from_version": decision.from_version,
+        "to_version": decision.to_version,
+        "rollback_successful": False,
+        "state": decision.state,
+        "error": decision.error,
+        "next_attempt_at": decision.next_attempt_at,
+        "actuator": actuator,
+        "output": None,
+        "quarantines": quarantines,
+    }
 
 
 def record_investigation(connection: Connection, rollback_id: int, investigation: dict[str, Any]) -> None:
@@ -170,6 +204,7 @@ def _capped_until(connection: Connection, intention: Intention, now: datetime) -
             r.c.tool_name == intention.tool_name,
             r.c.rollback_successful,
             r.c.rollback_type != MANUAL,
+            r.c.session_id.is_not(None),  # not for another tool's sake
             r.c.rollback_time > now - _DAY,
         )
         .order_by(r.c.rollback_time.desc())

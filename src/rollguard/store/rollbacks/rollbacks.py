@@ -7,32 +7,25 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Connection
 
 from rollguard.errors import RollbackRefused
 from rollguard.model.rollback import Rollback, Unverified
 from rollguard.model.version import Version
 from rollguard.store import outbox, rollback_states
-from rollguard.store.database.engine import Database
 from rollguard.store.monitoring import sessions
 from rollguard.store.rollbacks import actuator_leases
 from rollguard.store.rollbacks import claim as claims
-from rollguard.store.rollbacks.claim import Intention
+from rollguard.store.rollbacks.claiming import Claims, EventOf
+from rollguard.store.rollbacks.rows import get, moved, name_of, rollback_of
 from rollguard.store.schema import deployment_monitoring as m
 from rollguard.store.schema import deployment_rollbacks as r
 from rollguard.store.schema import tool_deployments as d
 from rollguard.store.versions import quarantine, versions
 
-FOLDER = "folder"
 
-EventOf = Callable[[Rollback], dict[str, Any]]  # the event that notifies people of a rollback
-
-
-class Rollbacks:
+class Rollbacks(Claims):
     """The table `deployment_rollbacks`."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
@@ -40,7 +33,7 @@ class Rollbacks:
         """Return the session's rollback, None if there is none."""
         with self._database.read() as connection:
             row = connection.execute(sa.select(r).where(r.c.session_id == session_id)).one_or_none()
-            return None if row is None else _rollback(row)
+            return None if row is None else rollback_of(row)
 
     def recent(self, *, tool_name: str | None = None, limit: int | None = None) -> list[Rollback]:
         """Return rollbacks, newest first."""
@@ -48,13 +41,25 @@ class Rollbacks:
         if tool_name is not None:
             query = query.where(r.c.tool_name == tool_name)
         with self._database.read() as connection:
-            return [_rollback(row) for row in connection.execute(query)]
+            return [rollback_of(row) for row in connection.execute(query)]
 
-    def open(self) -> list[Rollback]:
-        """Return the rollbacks that are claimed and not over; a process carries them out now, or died doing so."""
+    def get(self, rollback_id: int) -> Rollback:
+        """Return one rollback."""
         with self._database.read() as connection:
-            rows = connection.execute(sa.select(r).where(r.c.state.in_(rollback_states.OPEN)).order_by(r.c.rollback_id))
-            return [_rollback(row) for row in rows]
+            return get(connection, rollback_id)
+
+    def open(self, release_id: int | None = None) -> list[Rollback]:
+        """Return the rollbacks that are claimed and not over; a process carries them out now, or died doing so.
+
+        Args:
+            release_id: return only those of this release.
+        """
+        query = sa.select(r).where(r.c.state.in_(rollback_states.OPEN)).order_by(r.c.rollback_id)
+        if release_id is not None:
+            query = query.where(r.c.release_id == release_id)
+        with self._database.read() as connection:
+            rows = connection.execute(query)
+            return [rollback_of(row) for row in rows]
 
     def held(self, session_id: int, now: datetime) -> Rollback | None:
         """Return the session's rollback if it is held and not to be decided again yet, else None."""
@@ -70,7 +75,7 @@ class Rollbacks:
         held = sa.and_(r.c.state.in_(rollback_states.HELD), active)
         with self._database.read() as connection:
             rows = connection.execute(sa.select(r).where(sa.or_(r.c.state.in_(rollback_states.OPEN), held)))
-            return sorted(map(_rollback, rows), key=lambda rollback: rollback.rollback_id)
+            return sorted(map(rollback_of, rows), key=lambda rollback: rollback.rollback_id)
 
     def unverified(self) -> list[Unverified]:
         """Return the finished rollbacks of sessions that are not verified yet, oldest first."""
@@ -85,62 +90,32 @@ class Rollbacks:
         with self._database.read() as connection:
             rows = connection.execute(query).all()
             watched = sessions.get_all(connection, [row.session_id for row in rows])
-            return [Unverified(_rollback(row), watched[row.session_id], row.ended_at) for row in rows]
+            return [Unverified(rollback_of(row), watched[row.session_id], row.ended_at) for row in rows]
 
     # --- changing --------------------------------------------------------------------------------------------------
-
-    def claim(self, intention: Intention, *, event_if_held: EventOf, now: datetime, actuator: str = FOLDER) -> Rollback:
-        """Record the intention if its session is active, its version live and no other rollback decided.
-
-        The record says so if it is not to be carried out: nothing to go back to, a session that only observes, too many
-        rollbacks in a day. A rollback that was held before is claimed again, or stays as it is.
-
-        Args:
-            event_if_held: the event that notifies people, once, if it is not to be carried out.
-            actuator: what will restore the version.
-
-        Raises:
-            RollbackRefused: another decision came first, or the version is no longer live.
-            CodeQuarantined: the version to restore is in quarantine.
-            UnknownVersion: there is no such version.
-            NoEarlierVersion: a person requests it, and there is no version to go back to.
-        """
-        with self._database.write() as connection:
-            self._database.lock_tool(connection, intention.tool_name)
-            decision = claims.decide(connection, intention, now)
-            claims.refuse_under_way(connection, intention.tool_name)
-            earlier = claims.earlier_of_session(connection, intention)
-            values = _values(intention, decision, actuator, now)
-            if earlier is None:
-                written = _rollback(connection.execute(sa.insert(r).values(**values).returning(r)).one())
-                if written.state != "claimed":
-                    outbox.add(connection, event_if_held(written), now)
-                return written
-            if decision.state != "claimed":
-                return _rollback(earlier)
-            del values["state"]
-            values["attempts"] = earlier.attempts + int(earlier.state == "failed")
-            return _moved(connection, rollback_states.CLAIM_AGAIN, _rollback(earlier), **values)
 
     def investigated(self, rollback_id: int, investigation: dict[str, Any]) -> Rollback:
         """Record what came with the deployment, if nothing is recorded yet."""
         with self._database.write() as connection:
             claims.record_investigation(connection, rollback_id, investigation)
-            return _get(connection, rollback_id)
+            return get(connection, rollback_id)
 
-    def overtake_if_stale(self, rollback_id: int, now: datetime) -> Rollback | None:
+    def overtake_if_stale(self, rollback_id: int, now: datetime, why: str | None = None) -> Rollback | None:
         """claimed or restored → overtaken: call it off if its session is over or its version no longer live.
+
+        Args:
+            why: another reason to call it off.
 
         Returns:
             The overtaken rollback; None if it is not stale, or no longer open.
         """
         with self._database.write() as connection:
             going = self._locked(connection, rollback_id)
-            stale = _why_stale(connection, going)
+            stale = why or _why_stale(connection, going)
             if stale is None or going.state not in rollback_states.OPEN:
                 return None
             rollback_states.overtake(connection, r.c.rollback_id == rollback_id, at=now, error=stale)
-            return _get(connection, rollback_id)
+            return get(connection, rollback_id)
 
     def attempt(self, rollback_id: int, *, holder: str, until: datetime, now: datetime) -> tuple[Rollback, int]:
         """claimed → claimed: take the lease for a call to the target, and mark the tool as unsettled.
@@ -157,15 +132,15 @@ class Rollbacks:
         with self._database.write() as connection:
             claimed = self._locked(connection, rollback_id)
             if claimed.next_attempt_at is not None and now < claimed.next_attempt_at:
-                raise RollbackRefused(f"{_name(claimed)} is tried again at {claimed.next_attempt_at.isoformat()}")
+                raise RollbackRefused(f"{name_of(claimed)} is tried again at {claimed.next_attempt_at.isoformat()}")
             _refuse_stale(connection, claimed)
             again = 0 if claimed.next_attempt_at is None else 1
-            attempted = _moved(
+            attempted = moved(
                 connection, rollback_states.ATTEMPT, claimed, attempts=claimed.attempts + again, next_attempt_at=None
             )
             sequence = actuator_leases.take(connection, claimed.tool_name, holder=holder, until=until, now=now)
             if sequence is None:
-                raise RollbackRefused(f"{_name(claimed)} is being carried out by another process")
+                raise RollbackRefused(f"{name_of(claimed)} is being carried out by another process")
             return attempted, sequence
 
     def restored(self, rollback_id: int, *, sequence: int, output: str | None, now: datetime) -> Rollback:
@@ -179,13 +154,13 @@ class Rollbacks:
             claimed = self._locked(connection, rollback_id)
             _refuse_late(connection, claimed, sequence)
             values = {"restored_at": now, "sequence": sequence, "output": output}
-            return _moved(connection, rollback_states.RESTORE, claimed, **values)
+            return moved(connection, rollback_states.RESTORE, claimed, **values)
 
     def postpone(
         self,
         rollback_id: int,
         *,
-        sequence: int,
+        sequence: int | None,
         error: str,
         output: str | None,
         next_attempt_at: datetime,
@@ -194,6 +169,9 @@ class Rollbacks:
     ) -> Rollback:
         """claimed → claimed: the target did not acknowledge, so it may run either version; the call is repeated.
 
+        Args:
+            sequence: the call's number; None for a file of the folder that could not be written.
+
         Raises:
             RollbackRefused: a person overtook it, or another process called the target since.
         """
@@ -201,13 +179,13 @@ class Rollbacks:
             claimed = self._locked(connection, rollback_id)
             _refuse_late(connection, claimed, sequence)
             values = {"error": error, "output": output, "next_attempt_at": next_attempt_at}
-            postponed = _moved(connection, rollback_states.POSTPONE, claimed, **values)
+            postponed = moved(connection, rollback_states.POSTPONE, claimed, **values)
             if event is not None:
                 outbox.add(connection, event, now)
             return postponed
 
     def finish(
-        self, rollback_id: int, *, restore: Callable[[Version], None] | None, event: EventOf, now: datetime
+        self, rollback_id: int, *, restore: Callable[[Version | None], None] | None, event: EventOf, now: datetime
     ) -> Rollback:
         """claimed or restored → finished: move the live pointer, close the session, quarantine, and notify people.
 
@@ -215,8 +193,8 @@ class Rollbacks:
         of two processes that run it at once, one does.
 
         Args:
-            restore: puts the version's code into the folder, as the last act; the transaction fails with it. None if
-                a target already runs the version.
+            restore: puts the version's code into the folder, or, for None, removes the file, as the last act; the
+                transaction fails with it. None if a target already runs the version.
             event: the event that notifies people of the finished rollback.
 
         Returns:
@@ -228,12 +206,12 @@ class Rollbacks:
         with self._database.write() as connection:
             going = self._locked(connection, rollback_id)
             if restore is None and going.state != "restored":
-                raise RollbackRefused(f"{_name(going)} is {going.state}, and no target has restored it")
+                raise RollbackRefused(f"{name_of(going)} is {going.state}, and no target has restored it")
             if restore is None and not actuator_leases.is_latest(connection, going.tool_name, going.sequence):
-                return _moved(connection, rollback_states.REPEAT, going, sequence=None)
+                return moved(connection, rollback_states.REPEAT, going, sequence=None)
             _refuse_stale(connection, going)
-            version = versions.get(connection, going.tool_name, going.to_version or 0)
-            finished = _moved(
+            version = None if going.withdraws else versions.get(connection, going.tool_name, going.to_version or 0)
+            finished = moved(
                 connection,
                 rollback_states.FINISH,
                 going,
@@ -275,7 +253,7 @@ class Rollbacks:
         with self._database.write() as connection:
             claimed = self._locked(connection, rollback_id)
             values = {"finished_at": now, "error": error, "next_attempt_at": next_attempt_at}
-            failed = _moved(connection, rollback_states.FAIL, claimed, **values)
+            failed = moved(connection, rollback_states.FAIL, claimed, **values)
             if event is not None:
                 outbox.add(connection, event, now)
             return failed
@@ -300,14 +278,17 @@ class Rollbacks:
 
     def _locked(self, connection: Connection, rollback_id: int) -> Rollback:
         """Take the tool's lock and return the rollback as it is then."""
-        self._database.lock_tool(connection, _get(connection, rollback_id).tool_name)
-        return _get(connection, rollback_id)
+        self._database.lock_tool(connection, get(connection, rollback_id).tool_name)
+        return get(connection, rollback_id)
 
 
 # --- steps of the finishing transaction ------------------------------------------------------------------------------
 
 
 def _move_pointer(connection: Connection, finished: Rollback, now: datetime) -> None:
+    if finished.withdraws:
+        versions.withdraw(connection, finished.tool_name, now)
+        return
     versions.move_pointer(
         connection,
         finished.tool_name,
@@ -320,6 +301,11 @@ def _move_pointer(connection: Connection, finished: Rollback, now: datetime) -> 
 
 
 def _close_session(connection: Connection, finished: Rollback, now: datetime) -> None:
+    if finished.session_id is None and finished.release_id is not None:
+        with_it = sa.and_(m.c.tool_name == finished.tool_name, m.c.status == "active")
+        connection.execute(
+            sa.update(m).where(with_it).values(status="superseded", completed_at=now, notes=finished.reason)
+        )
     if finished.session_id is not None and not sessions.close(
         connection, finished.session_id, now, status="rolled_back", notes=finished.reason
     ):
@@ -339,10 +325,14 @@ def _refuse_stale(connection: Connection, going: Rollback) -> None:
         raise RollbackRefused(f"{going.tool_name}: {stale}")
 
 
-def _refuse_late(connection: Connection, claimed: Rollback, sequence: int) -> None:
+def _refuse_late(connection: Connection, claimed: Rollback, sequence: int | None) -> None:
     """Raise `RollbackRefused` if others took over during a call, because its result is out of date."""
-    if claimed.state == "claimed" and not actuator_leases.is_latest(connection, claimed.tool_name, sequence):
-        raise RollbackRefused(f"{_name(claimed)} took so long that another process carries it out")
+    if (
+        claimed.state == "claimed"
+        and sequence is not None
+        and not actuator_leases.is_latest(connection, claimed.tool_name, sequence)
+    ):
+        raise RollbackRefused(f"{name_of(claimed)} took so long that another process carries it out")
 
 
 def _why_stale(connection: Connection, going: Rollback) -> str | None:
@@ -354,47 +344,3 @@ def _why_stale(connection: Connection, going: Rollback) -> str | None:
         if not session.active:
             return f"session {session.session_id} is {session.status}"
     return None
-
-
-# --- rows ------------------------------------------------------------------------------------------------------------
-
-
-def _values(intention: Intention, decision: claims.Decision, actuator: str, now: datetime) -> dict[str, Any]:
-    quarantines = not intention.manual if intention.quarantine is None else intention.quarantine
-    return {
-        **{name: getattr(intention, name) for name in claims.INTENDED},
-        "investigation": None,  # comes after the claim, which waits for nothing
-        "rollback_time": now,
-        "claimed_at": now,
-        "finished_at": None,
-        "from_version": decision.from_version,
-        "to_version": decision.to_version,
-        "rollback_successful": False,
-        "state": decision.state,
-        "error": decision.error,
-        "next_attempt_at": decision.next_attempt_at,
-        "actuator": actuator,
-        "output": None,
-        "quarantines": quarantines,
-    }
-
-
-def _moved(
-    connection: Connection, transition: rollback_states.Transition, rollback: Rollback, **values: Any
-) -> Rollback:
-    row = rollback_states.move(connection, transition, rollback.rollback_id, **values)
-    if row is None:
-        raise RollbackRefused(f"{_name(rollback)} is already {rollback.state}")
-    return _rollback(row)
-
-
-def _name(rollback: Rollback) -> str:
-    return f"rollback {rollback.rollback_id} of {rollback.tool_name}"
-
-
-def _get(connection: Connection, rollback_id: int) -> Rollback:
-    return _rollback(connection.execute(sa.select(r).where(r.c.rollback_id == rollback_id)).one())
-
-
-def _rollback(row: Row[Any]) -> Rollback:
-    return Rollback(**{name: getattr(row, name) for name in Rollback.__dataclass_fields__})

@@ -29,7 +29,14 @@ from rollguard.store.schema.rollups import (
     tool_execution_rollups,
     tool_version_starts,
 )
-from rollguard.store.schema.versions import quarantined_code, tool_actuations, tool_deployments, tool_versions
+from rollguard.store.schema.versions import (
+    quarantined_code,
+    release_tools,
+    releases,
+    tool_actuations,
+    tool_deployments,
+    tool_versions,
+)
 
 __all__ = [
     "ONLY_ON",
@@ -44,6 +51,8 @@ __all__ = [
     "notifications",
     "quarantined_code",
     "replay_test_results",
+    "release_tools",
+    "releases",
     "request_arrivals",
     "rollup_state",
     "shadow_test_results",

@@ -46,6 +46,7 @@ deployment_monitoring = Table(
     Column("left_out", Text, comment="JSON: what the baseline does not count, once a check found it"),
     Column("earlier_versions", Text, comment="JSON: the counts of the tool's earlier good versions"),
     Column("creeping", Text, comment="than which earlier version it was first found worse, a little with each version"),
+    Column("release_id", Integer, comment="the release that the deployment belongs to"),
     CheckConstraint("status IN ('active', 'completed', 'rolled_back', 'superseded', 'cancelled')", name="status"),
     CheckConstraint("(status = 'active') = (completed_at IS NULL)", name="closed"),
     CheckConstraint("monitoring_window_hours BETWEEN 1 AND 8760", name="monitoring_window_hours"),
@@ -127,6 +128,7 @@ deployment_rollbacks = Table(
     Column("verified_at", UTCDateTime, comment="when enough calls of the restored version were seen"),
     Column("verification_success", Boolean, comment="whether the restored version recovered"),
     Column("verification_note", Text, comment="what was seen of it, or why nothing could be"),
+    Column("release_id", Integer, comment="the release that is rolled back as one"),
     UniqueConstraint("session_id"),
     CheckConstraint(
         "state IN ('claimed', 'restored', 'finished', 'failed', 'observed', 'capped', 'overtaken')", name="state"
@@ -140,6 +142,12 @@ deployment_rollbacks = Table(
         unique=True,
         sqlite_where=text("state IN ('claimed', 'restored')"),
         postgresql_where=text("state IN ('claimed', 'restored')"),
+    ),
+    Index(
+        "ix_deployment_rollbacks_withdrawn",
+        "tool_name",
+        sqlite_where=text("state = 'finished' AND to_version IS NULL"),
+        postgresql_where=text("state = 'finished' AND to_version IS NULL"),
     ),
     Index(
         "ix_deployment_rollbacks_unverified",

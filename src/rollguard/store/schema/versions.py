@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Index,
@@ -16,7 +17,7 @@ from sqlalchemy import (
     text,
 )
 
-from rollguard.store.database.types import UTCDateTime
+from rollguard.store.database.types import JsonText, UTCDateTime
 from rollguard.store.schema.base import metadata, utc_now
 
 tool_versions = Table(
@@ -52,10 +53,17 @@ tool_deployments = Table(
     Column("ended_by", String(20), comment="what took its place: a deployment or a rollback"),
     Column("kind", String(20), nullable=False, server_default="deployment"),
     Column("edit_began_at", UTCDateTime, comment="of an edit in the folder: when the first of its saves was served"),
+    Column("release_id", Integer, comment="the release that it belongs to"),
     CheckConstraint("(ended_at IS NULL) = (ended_by IS NULL)", name="ended"),
     CheckConstraint("ended_by IN ('deployment', 'rollback')", name="ended_by"),
     CheckConstraint("kind IN ('deployment', 'rollback')", name="kind"),
     Index("ix_tool_deployments_tool_name", "tool_name", "deployment_id"),
+    Index(
+        "ix_tool_deployments_release_id",
+        "release_id",
+        sqlite_where=text("release_id IS NOT NULL"),
+        postgresql_where=text("release_id IS NOT NULL"),
+    ),
     Index(
         "uq_tool_deployments_live",
         "tool_name",
@@ -63,6 +71,36 @@ tool_deployments = Table(
         sqlite_where=text("ended_at IS NULL"),
         postgresql_where=text("ended_at IS NULL"),
     ),
+)
+
+# One or several tools that went live together, under a label.
+releases = Table(
+    "releases",
+    metadata,
+    Column("release_id", Integer, primary_key=True),
+    Column("label", String(128), nullable=False),
+    Column("kind", String(20), nullable=False, comment="tools of a folder or of targets, or functions of a program"),
+    Column("state", String(20), nullable=False, server_default="live"),
+    Column("metadata", JsonText, nullable=False, server_default="{}", comment="JSON object: the caller's own"),
+    Column("created_by", String(255), nullable=False),
+    Column("reason", Text),
+    Column("released_at", UTCDateTime, nullable=False),
+    UniqueConstraint("label"),
+    CheckConstraint("kind IN ('tools', 'program')", name="kind"),
+    CheckConstraint("state IN ('live', 'rolled_back')", name="state"),
+)
+
+# What a release consists of, unchanged tools too.
+release_tools = Table(
+    "release_tools",
+    metadata,
+    Column("release_id", Integer, primary_key=True, autoincrement=False),
+    Column("tool_name", String(255), primary_key=True),
+    Column("version_number", Integer, nullable=False),
+    Column("before_version", Integer, comment="what was live before; NULL if the release added the tool"),
+    Column("changed", Boolean, nullable=False),
+    Column("way_back", Boolean, nullable=False, comment="whether a rollback can put an earlier version in its place"),
+    Index("ix_release_tools_tool_name", "tool_name", "version_number"),
 )
 
 # Code that was rolled back and may not go live again. A row applies until it is lifted.

@@ -21,7 +21,7 @@ from rollguard.store.schema import tool_versions as v
 from rollguard.store.versions import quarantine, versions
 
 _UNKNOWN, _REASON = "unknown", "edited in the folder"
-_live = v.alias("live")
+_live, _ever = v.alias("live"), d.alias("ever")
 _QUARANTINED = sa.exists().where(q.c.tool_name == sa.bindparam("name"), q.c.sha256 == sa.bindparam("sha256"))
 _PLACE = sa.select(
     sa.select(v.c.version_number)
@@ -30,6 +30,7 @@ _PLACE = sa.select(
     _live.c.version_number,
     _live.c.sha256,
     _QUARANTINED.where(q.c.lifted_at.is_(None)),
+    sa.exists().where(_ever.c.tool_name == sa.bindparam("name")),
 ).select_from(
     sa.select(sa.literal(1).label("one"))
     .subquery()
@@ -56,12 +57,19 @@ class Place:
         live: the version that is live; None if the tool was never deployed.
         live_sha256: hash of the live version's code.
         quarantined: whether the code is in quarantine.
+        deployed: whether the tool ever had a live version.
     """
 
     version_number: int | None
     live: int | None
     live_sha256: str | None
     quarantined: bool
+    deployed: bool = False
+
+    @property
+    def withdrawn(self) -> bool:
+        """Return whether it is code of a tool that was withdrawn, so that nobody serves it."""
+        return self.live is None and self.deployed and self.version_number is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +137,8 @@ class Edits:
                 parent_version=before.version_number if before else None,
                 now=now,
             )
-            if not wanted or quarantine.of_code(connection, tool_name, sha256) is not None:
+            withdrawn = before is None and known is not None and bool(versions.deployments(connection, tool_name))
+            if withdrawn or not wanted or quarantine.of_code(connection, tool_name, sha256) is not None:
                 return Edited(version)
             after = versions.move_pointer(
                 connection,

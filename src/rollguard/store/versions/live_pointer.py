@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from rollguard.store.database.change_feed import Listening, Polling
 from rollguard.store.database.engine import Database
+from rollguard.store.schema import deployment_rollbacks as r
 from rollguard.store.schema import tool_deployments as d
 from rollguard.store.schema import tool_versions as v
 from rollguard.store.versions import versions
@@ -43,6 +44,24 @@ class Pointers:
         )
         with self._database.read() as connection:
             return [Pointer(*row) for row in connection.execute(query)]
+
+    def withdrawn(self) -> list[Pointer]:
+        """The tools that were withdrawn and not deployed since, with the versions that were."""
+        live = sa.exists().where(d.c.tool_name == r.c.tool_name, d.c.ended_at.is_(None))
+        query = (
+            sa.select(r.c.rollback_id, r.c.tool_name, v.c.version_number, v.c.sha256)
+            .join(v, (v.c.tool_name == r.c.tool_name) & (v.c.version_number == r.c.from_version))
+            .where(r.c.state == "finished", r.c.to_version.is_(None), ~live)
+        )
+        with self._database.read() as connection:
+            return [Pointer(*row) for row in connection.execute(query)]
+
+    def while_withdrawn(self, pointer: Pointer, act: Callable[[], None]) -> None:
+        """Do something while nobody can deploy a tool, if it is still withdrawn."""
+        with self._database.write() as connection:
+            self._database.lock_tool(connection, pointer.tool_name)
+            if versions.live(connection, pointer.tool_name) is None:
+                act()
 
     def while_live(self, pointer: Pointer, act: Callable[[], bool]) -> bool:
         """Do something while nobody can move the pointer, if it is still where it was seen.
@@ -106,6 +125,9 @@ class _Moved(Polling[bool]):
         self._newest = -1
 
     def _found(self) -> bool:
-        ((newest,),) = self._ask("SELECT COALESCE(MAX(deployment_id), 0) FROM tool_deployments")
+        ((newest,),) = self._ask(
+            "SELECT COALESCE(MAX(deployment_id), 0) + (SELECT COUNT(*) FROM deployment_rollbacks "
+            "WHERE state = 'finished' AND to_version IS NULL) FROM tool_deployments"
+        )
         before, self._newest = self._newest, newest
         return bool(newest != before)

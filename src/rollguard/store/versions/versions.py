@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -20,10 +19,12 @@ from rollguard.model.names import checked_tool_name
 from rollguard.model.version import Deployment, Version, last_good
 from rollguard.store import rollback_states
 from rollguard.store.database.engine import Database
-from rollguard.store.schema import deployment_monitoring, deployment_rollbacks
+from rollguard.store.schema import deployment_monitoring, deployment_rollbacks, releases
+from rollguard.store.schema import release_tools as t
 from rollguard.store.schema import tool_deployments as d
 from rollguard.store.schema import tool_versions as v
 from rollguard.store.versions import quarantine
+from rollguard.store.versions.standing import Standing
 
 CHANNEL = "rollguard_deployments"
 """The channel on which PostgreSQL notifies of a moved pointer, with the tool's name."""
@@ -49,23 +50,6 @@ def digest(code: bytes) -> str:
     return hashlib.sha256(code).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """The state of a tool whose lock is held.
-
-    Attributes:
-        live: the version that is live; None if the tool was never deployed.
-        deployment_id: the deployment that is live.
-        rollback_under_way: whether a rollback of it is decided and not over.
-        find: returns the version with a given SHA-256, None if there is none.
-    """
-
-    live: Version | None
-    deployment_id: int | None
-    rollback_under_way: bool
-    find: Callable[[str], Version | None]
-
-
 class Versions:
     """The tables `tool_versions` and `tool_deployments`."""
 
@@ -74,14 +58,14 @@ class Versions:
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
-    def get(self, tool_name: str, version_number: int) -> Version:
-        """Return one version.
+    def get(self, tool_name: str, version: int | str) -> Version:
+        """Return one version, by its number or by the label of a release.
 
         Raises:
-            UnknownVersion: there is no version of that number.
+            UnknownVersion: there is no such version.
         """
         with self._database.read() as connection:
-            return _get(connection, tool_name, version_number)
+            return _get(connection, tool_name, version)
 
     def find(self, tool_name: str, sha256: str) -> Version | None:
         """Return the version with exactly this code, None if there is none."""
@@ -262,15 +246,14 @@ def move_pointer(
     reason: str | None,
     ended_by: str,
     edit_began_at: datetime | None = None,
+    release_id: int | None = None,
 ) -> Deployment:
     """End the live deployment, if there is one, and make `version_number` live. The caller holds the tool's lock.
 
     Args:
         ended_by: `deployment` or `rollback`; also the kind of the new deployment.
     """
-    connection.execute(
-        sa.update(d).where(d.c.tool_name == tool_name, d.c.ended_at.is_(None)).values(ended_at=at, ended_by=ended_by)
-    )
+    _end(connection, tool_name, at, ended_by)
     row = connection.execute(
         sa.insert(d)
         .values(
@@ -281,12 +264,24 @@ def move_pointer(
             reason=reason,
             kind=ended_by,
             edit_began_at=edit_began_at,
+            release_id=release_id,
         )
         .returning(*_DEPLOYMENT)
     ).one()
+    return Deployment(*row)
+
+
+def withdraw(connection: Connection, tool_name: str, at: datetime) -> None:
+    """End the live deployment of a tool that a release added. The caller holds the tool's lock."""
+    _end(connection, tool_name, at, "rollback")
+
+
+def _end(connection: Connection, tool_name: str, at: datetime, ended_by: str) -> None:
+    connection.execute(
+        sa.update(d).where(d.c.tool_name == tool_name, d.c.ended_at.is_(None)).values(ended_at=at, ended_by=ended_by)
+    )
     if connection.dialect.name == "postgresql":  # sent when the transaction commits
         connection.execute(sa.select(sa.func.pg_notify(CHANNEL, tool_name)))
-    return Deployment(*row)
 
 
 def last_life_ended(connection: Connection, live_now: Deployment) -> datetime | None:
@@ -303,19 +298,27 @@ def last_life_ended(connection: Connection, live_now: Deployment) -> datetime | 
     ).scalar_one_or_none()
 
 
-def get(connection: Connection, tool_name: str, version_number: int) -> Version:
-    """Return one version, or raise `UnknownVersion`."""
-    return _get(connection, tool_name, version_number)
+def get(connection: Connection, tool_name: str, version: int | str) -> Version:
+    """Return one version, by its number or a label, or raise `UnknownVersion`."""
+    return _get(connection, tool_name, version)
 
 
-def _get(connection: Connection, tool_name: str, version_number: int) -> Version:
+def _get(connection: Connection, tool_name: str, version: int | str) -> Version:
+    number = (
+        sa.select(t.c.version_number)
+        .join(releases, releases.c.release_id == t.c.release_id)
+        .where(t.c.tool_name == tool_name, releases.c.label == version)
+        .scalar_subquery()
+        if isinstance(version, str) and not version.isdecimal()
+        else int(version)
+    )
     row = connection.execute(
-        sa.select(*_VERSION).where(v.c.tool_name == tool_name, v.c.version_number == version_number)
+        sa.select(*_VERSION).where(v.c.tool_name == tool_name, v.c.version_number == number)
     ).one_or_none()
     if row is None:
         numbers = sa.select(v.c.version_number).where(v.c.tool_name == tool_name).order_by(v.c.version_number)
         known = ", ".join(map(str, connection.scalars(numbers)))
-        raise UnknownVersion(f"{tool_name} has no version {version_number}; it has {known or 'none'}")
+        raise UnknownVersion(f"{tool_name} has no version {version}; it has {known or 'none'}")
     return Version(*row)
 
 

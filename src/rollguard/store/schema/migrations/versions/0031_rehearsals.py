@@ -6,7 +6,7 @@ from rollguard.store.schema.migrations.held_types import hold_types
 from rollguard.store.schema.migrations.statements import run, statements
 
 revision = "0031"
-down_revision = "0027"
+down_revision = "0029"
 
 
 def upgrade() -> None:

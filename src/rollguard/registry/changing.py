@@ -1,21 +1,30 @@
-"""Change which version of a tool is live: what people and programs ask of a `ToolRegistry`."""
+"""What changes the live versions of a `ToolRegistry`: deployments, releases and restored versions."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from datetime import datetime
+from typing import Any
 
 from rollguard.compat import Change
+from rollguard.model.given import checked_mapping
 from rollguard.model.version import Version
 from rollguard.registry.deploy.compat_check import changes_of, live_code
-from rollguard.registry.deploy.deployer import Code, bytes_of
+from rollguard.registry.deploy.deployer import Code, Deployer, bytes_of
 from rollguard.registry.deploy.deployment_request import DeploymentRequest
+from rollguard.registry.deploy.release import Released, Releaser, Watch
 from rollguard.registry.folder.file_names import checked_file_name
-from rollguard.registry.upkeep import Upkeep
-from rollguard.store import Beginning
+from rollguard.registry.folder.folder import Folder
+from rollguard.store import Beginning, ExecutionStore, NewRelease
 
 
-class Changes(Upkeep):
-    """Deploy, keep and restore versions."""
+class Changing:
+    """Deployments, releases and restored versions of a `ToolRegistry`."""
+
+    store: ExecutionStore
+    folder: Folder
+    _deployer: Deployer
+    _releaser: Releaser
 
     def deploy(
         self,
@@ -63,6 +72,46 @@ class Changes(Upkeep):
         """
         request = DeploymentRequest(created_by, reason, deployed_at, force, watch)
         return self._deployer.deploy(Code.of(tool_name, code, kind), request, strict=strict).version_number
+
+    def release(
+        self,
+        label: str,
+        tools: Mapping[str, str | bytes],
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        created_by: str = "human",
+        reason: str | None = None,
+        released_at: datetime | None = None,
+        force: bool = False,
+        strict: bool = False,
+        watch: Watch | None = None,
+        adopted: Collection[str] = (),
+    ) -> Released:
+        """Make the code of several tools live together, all or none. A regression of one rolls all of them back.
+
+        A label is released once: if it was released already with the same code, nothing is changed. Code that is live
+        already belongs to the release, and stays live.
+
+        Args:
+            label: names the release, such as a git revision, a tag or an image.
+            tools: the code of each tool.
+            metadata: the caller's own values, of JSON.
+            released_at: when they went live; now by default.
+            force, strict: as for `deploy`.
+            watch: starts monitoring a tool in the transaction that makes it live; see `DeploymentMonitor.watch`.
+            adopted: tools whose live version is an edit in the folder that belongs to the release.
+
+        Raises:
+            ReleaseConflict: the label was released with other tools or code.
+            ActuatorFailed: a target did not acknowledge; nothing was released, and each target is asked for its live
+                version again.
+            InvalidInput, InvalidToolName, CodeQuarantined, ToolLoadError, BreakingChange, ToolFileError,
+            DeploymentConflict, StoreUnavailable: as for `deploy`, of one tool; nothing was released.
+        """
+        new = NewRelease(label, created_by, reason, checked_mapping("metadata", metadata))
+        request = DeploymentRequest(created_by, reason, released_at, force)
+        codes = [Code.of(name, code) for name, code in checked_mapping("tools", tools).items()]
+        return self._releaser.release(new, codes, request, strict=strict, watch=watch, adopted=adopted)
 
     def keep(
         self,
@@ -122,13 +171,13 @@ class Changes(Upkeep):
     def restore(
         self,
         tool_name: str,
-        version_number: int,
+        version_number: int | str,
         *,
         restored_by: str = "human",
         reason: str | None = None,
         force: bool = False,
     ) -> None:
-        """Make a stored version live again, in its file and in the database.
+        """Make a stored version live again, in its file and in the database; `version_number` may be a label.
 
         Raises:
             InvalidToolName, InvalidInput: a value is invalid.
