@@ -209,6 +209,21 @@ def test_observing_records_and_tells_and_changes_nothing(guard: Guard, told: Tol
     assert (session.status, session.outcome) == ("completed", "regressed")
 
 
+def test_what_was_only_found_regressed_is_no_target(guard: Guard) -> None:
+    """A rollback passes over a version that was found regressed and only observed, if there is a better one."""
+    check(guard, regressed(guard, mode="observe"), LATER)
+    assert check(guard, deploy_bad(guard, 3, at=LATER + HOUR), LATER + 2 * HOUR)["rollback_performed"] is True
+    assert file(guard) == code(1)
+
+
+def test_without_a_better_one_the_regressed_version_is_the_target(guard: Guard) -> None:
+    """If no version is better, the one that was found regressed is restored: it is the last that was live."""
+    guard.calls(100, 0, start=NOW - 3 * DAY, hours=24)
+    check(guard, deploy_bad(guard, 1, at=NOW, mode="observe"), LATER)
+    assert check(guard, deploy_bad(guard, 2, at=LATER + HOUR), LATER + 2 * HOUR)["rollback_performed"] is True
+    assert file(guard) == code(1)
+
+
 def test_a_person_may_carry_out_what_was_only_observed(guard: Guard) -> None:
     """A rollback by hand takes the observed decision up."""
     session_id = regressed(guard, mode="observe")

@@ -302,3 +302,34 @@ def test_clean_text(text: str, limit: int) -> None:
     assert len(cleaned) <= limit + len("… ( characters)") + 6
     if len(text) <= limit and "\0" not in text and not any("\ud800" <= c <= "\udfff" for c in text):
         assert cleaned == text
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["city", "days", "100 %", "é", "limit", "unit"]),
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    ),
+    st.integers(64, 200),
+)
+def test_simple_parameters_are_written_as_any_others(parameters: dict[str, Any], limit: int) -> None:
+    """What is encoded after the call has the same meaning as what is copied first, within the same limit."""
+    payloads = Payloads(max_bytes=limit)
+    payloads.encode("t", "parameters", parameters)  # now its names are known
+    written = payloads.encode("t", "parameters", parameters)
+    copied = payloads.encode("t", "parameters", parameters, [None])
+    assert json.loads(str(written)) == json.loads(str(copied))
+    assert str(written).isascii()
+    assert len(str(written)) <= limit
+
+
+@pytest.mark.parametrize(
+    "value", [[1], {"a": 1}, "x" * 20_000, 10**5_000, b"x", Number.ONE, Mute()], ids=lambda v: str(type(v))
+)
+def test_what_may_change_or_is_large_is_encoded_at_once(value: Any) -> None:
+    """Only few short values that nobody can change wait for their encoding; a secret never does."""
+    payloads = Payloads()
+    payloads.encode("t", "parameters", {"city": 1, "password": "x"})
+    assert payloads.is_simple({"city": "Oslo"})
+    assert not payloads.is_simple({"city": value})
+    assert not payloads.is_simple({"password": "hunter2"})
+    assert not Payloads(redact=lambda _tool, _what, given: given).is_simple({"city": "Oslo"})

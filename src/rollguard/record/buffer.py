@@ -10,7 +10,6 @@ from typing import Any
 
 from rollguard.model.execution import Execution
 from rollguard.model.log import EXITS, logger_of
-from rollguard.store import complete_call
 
 logger = logger_of(__name__)
 
@@ -18,7 +17,7 @@ Note = tuple[Any, ...]
 """A call as its caller records it: the fields of an `Execution` in order, `executed_at` in seconds since 1970.
 
 It is a plain tuple, the cheapest for the caller; `failed_at` and `traceback` may be left out at its end. Payloads are
-JSON already, because the tool could still change them.
+JSON already, because the tool could still change them, but for parameters that are `Payloads.is_simple`.
 """
 
 
@@ -27,15 +26,16 @@ class Buffer:
 
     Args:
         batch_size: notes stored together.
+        complete: makes an execution of a note.
         count_lost: called for each note that can't be stored; it is logged here.
 
     Attributes:
         notes: those that wait; callers append to it directly.
     """
 
-    def __init__(self, batch_size: int, count_lost: Callable[[], None]) -> None:
+    def __init__(self, batch_size: int, complete: Callable[[Note], Execution], count_lost: Callable[[], None]) -> None:
         self.notes: deque[Note] = deque()
-        self._batch_size, self._count_lost = batch_size, count_lost
+        self._batch_size, self._complete, self._count_lost = batch_size, complete, count_lost
         self._batch: list[Any] = []  # notes or rows that are being stored
         self._taken = 0  # notes ever taken
         self._emptying = _Owned()
@@ -71,7 +71,7 @@ class Buffer:
         rows = []
         for note in notes:
             try:
-                rows.append(note if isinstance(note, Execution) else complete_call(note))
+                rows.append(note if isinstance(note, Execution) else self._complete(note))
             except EXITS:
                 raise
             except BaseException:  # a tool's error may have any text, of any class

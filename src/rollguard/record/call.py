@@ -13,7 +13,7 @@ from rollguard.judge import CONTROL_FLOW, GIVEN_UP, TIMED_OUT, WITHDRAWN
 from rollguard.model.log import logger_of
 from rollguard.record import Recorder, current_tags, request_id
 from rollguard.record.endings import ends_with_its_process, is_one_of, was_given_up
-from rollguard.record.in_flight import Flight
+from rollguard.record.in_flight import Flight, Given
 from rollguard.record.kept import KEPT, Kept
 from rollguard.record.streams import is_stream, recorded_stream
 from rollguard.sandbox.tool_file import describe
@@ -58,7 +58,7 @@ class Call:
 
     __slots__ = ("_began", "_clock", "_given", "_recorder", "_request", "_tags", "_version", "subject")
 
-    def __init__(self, recorder: Recorder, subject: Subject, version: int | None, given: str | None) -> None:
+    def __init__(self, recorder: Recorder, subject: Subject, version: int | None, given: Given) -> None:
         self._recorder, self.subject, self._version, self._given = recorder, subject, version, given
         self._request, self._tags = request_id(), current_tags()
         self._began, self._clock = time.time(), time.perf_counter()
@@ -177,7 +177,7 @@ def run(
     recorder: Recorder,
     subject: Subject,
     version: int | None,
-    given: str | None,
+    given: Given,
     args: tuple[Any, ...],
     parameters: dict[str, Any],
     finish: Callable[[Call, Coroutine[Any, Any, Any]], Any],
@@ -188,7 +188,7 @@ def run(
         recorder: records the call.
         subject: what is called.
         version: the version that runs, if it is known.
-        given: the encoded parameters to store. They are encoded before the call, which may change them.
+        given: the parameters to store, as `Recorder.given` returns them before the call, which may change them.
         args: positional arguments.
         parameters: keyword arguments, of this call alone.
         finish: called with a coroutine that the subject returned, before it runs.

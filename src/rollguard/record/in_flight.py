@@ -13,7 +13,10 @@ from rollguard.model.in_flight import CallInFlight
 if TYPE_CHECKING:
     from rollguard.record.call import Subject
 
-Flight = tuple["Subject", int | None, float, str | None, str | None, str | None]
+Given = str | dict[str, Any] | None
+"""The parameters of a call: JSON, or the call's own dict if it can be encoded later; None if nothing is recorded."""
+
+Flight = tuple["Subject", int | None, float, Given, str | None, str | None]
 """A call under way: subject, version, start since 1970, parameters, request, tags."""
 
 PUBLISHED_AFTER = 5.0  # seconds; a shorter call is over before anybody looks

@@ -17,7 +17,7 @@ from rollguard.record.buffer import Buffer, Note
 from rollguard.record.definitions import Definitions
 from rollguard.record.delivery import RETRY_AFTER, Delivery
 from rollguard.record.endings import CONTROL_FLOW, Parents, checked_paths
-from rollguard.record.in_flight import InFlight, outlived
+from rollguard.record.in_flight import Given, InFlight, outlived
 from rollguard.record.kept import Kept
 from rollguard.record.process_end import finish_as_child, finish_at_exit
 from rollguard.record.spool import Spool
@@ -79,7 +79,7 @@ class Recorder:
         control_flow: Sequence[str] = CONTROL_FLOW,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._store, self._quick = store, store.executions.quick
+        self._store, self._is_simple = store, store.executions.is_simple
         self._definitions = Definitions(store)
         self._delivery = Delivery(store, spool, self._definitions, retry_after=retry_after, durable=durable)
         self._through = durable  # also at the end of the process, when nothing empties the buffer any more
@@ -157,15 +157,15 @@ class Recorder:
         """Return parameters or a result as they are stored; encoded now, because they may change later."""
         return self._store.executions.encoded(tool_name, what, value)
 
-    def given(self, tool_name: str, kept: Kept, parameters: dict[str, Any]) -> str | None:
-        """Return the parameters of a call as they are stored: those that are recorded, encoded now."""
+    def given(self, tool_name: str, kept: Kept, parameters: dict[str, Any]) -> Given:
+        """Return the parameters of a call that are recorded: encoded now, or as they are if nobody can change them."""
         names = kept.left_out
-        if names is not None and names.isdisjoint(parameters) and (text := self._quick(parameters)) is not None:
-            return text
+        if names is not None and (not names or names.isdisjoint(parameters)) and self._is_simple(parameters):
+            return parameters
         recorded, left_out = kept.parted(parameters)
         return self._store.executions.encoded(tool_name, "parameters", recorded, left_out)
 
-    def error_text(self, error: BaseException | str, given: str | None) -> str:
+    def error_text(self, error: BaseException | str, given: Given) -> str:
         """Return the text of a call's error as it is stored: redacted, beside its encoded parameters."""
         return self._store.executions.error_text(error if isinstance(error, str) else text_of(error), given)
 
@@ -231,7 +231,7 @@ class Recorder:
 
     def begin_anew(self) -> None:
         """Begin with an empty buffer and no thread. In a forked child, the parent stores the earlier notes."""
-        self._buffer = Buffer(self._batch_size, self._delivery.count_lost)
+        self._buffer = Buffer(self._batch_size, self._store.executions.of_call, self._delivery.count_lost)
         self._notes = self._buffer.notes
         self._work = threading.Event()
         self._over = threading.Event()  # the thread is to end

@@ -1,6 +1,6 @@
 """The only code that knows SQL. `ExecutionStore` is its door."""
 
-from rollguard.store.executions.complete import complete_call, text_of
+from rollguard.store.executions.complete import text_of
 from rollguard.store.executions.ids import id_of
 from rollguard.store.executions.payloads import Redact
 from rollguard.store.monitoring.sessions import Beginning
@@ -29,7 +29,6 @@ __all__ = [
     "Redact",
     "Standing",
     "Tidied",
-    "complete_call",
     "digest",
     "id_of",
     "text_of",

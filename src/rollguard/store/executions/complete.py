@@ -60,20 +60,23 @@ def complete(columns: Columns, payloads: Payloads) -> Columns:
     )
 
 
-def complete_call(noted: Sequence[Any]) -> Execution:
-    """Return the execution of a call that Rollguard recorded itself: encoded already, and without a check.
+def complete_call(noted: Sequence[Any], payloads: Payloads) -> Execution:
+    """Return the execution of a call that Rollguard recorded itself, without a check.
 
     Args:
         noted: the fields of an `Execution`, in their order, with `executed_at` in seconds since 1970; those of failures
-            alone may be left out.
+            alone may be left out. Payloads are encoded already, but for simple parameters.
     """
     values = list(Execution(*noted))
     if values[_TYPE] is not None:
         values[_TYPE] = clean_text(values[_TYPE], 200)
     if values[_ERROR] is not None:
         values[_ERROR] = clean_text(values[_ERROR])
-    if type(values[_PARAMETERS]) is Redacted:
-        values[_PARAMETERS] = str(values[_PARAMETERS]) or None
+    parameters = values[_PARAMETERS]
+    if type(parameters) is dict:
+        values[_PARAMETERS] = payloads.encode(values[0], "parameters", parameters)
+    elif type(parameters) is Redacted:
+        values[_PARAMETERS] = str(parameters) or None
     values[AT] = moment = datetime.fromtimestamp(values[AT], UTC)
     values[ID] = new_id(moment)
     return Execution._make(values)

@@ -19,7 +19,7 @@ from rollguard.model.rollback import Unverified
 from rollguard.model.session import Session
 from rollguard.store.database.engine import Database
 from rollguard.store.executions.bulk_insert import write_once
-from rollguard.store.executions.complete import complete, stored_place
+from rollguard.store.executions.complete import complete, complete_call, stored_place
 from rollguard.store.executions.payloads import Payloads
 from rollguard.store.rollups.by_minute import Minutes, Series
 from rollguard.store.rollups.intervals import HOUR
@@ -39,7 +39,7 @@ class Executions:
 
     def __init__(self, database: Database, payloads: Payloads) -> None:
         self._database = database
-        self._payloads, self.quick = payloads, payloads.quick
+        self._payloads, self.is_simple = payloads, payloads.is_simple
         self._rollups = Rollups(database)
         self._minutes = Minutes(database)
         self._since_refresh = 0  # executions that this process has written
@@ -58,6 +58,10 @@ class Executions:
         (row,) = zip(*complete(checked([execution]), self._payloads), strict=True)
         return Execution._make(row)
 
+    def of_call(self, note: Sequence[Any]) -> Execution:
+        """Return the complete execution of a call that Rollguard recorded; see `complete_call`."""
+        return complete_call(note, self._payloads)
+
     def encoded(self, tool_name: str, what: str, value: Any, left_out: Iterable[Any] = ()) -> str | None:
         """Return parameters or a result as they are stored: JSON, redacted, cut to the limit; None for no value.
 
@@ -66,7 +70,7 @@ class Executions:
         """
         return self._payloads.encode(tool_name, what, value, left_out)
 
-    def error_text(self, text: str, parameters: str | None) -> str:
+    def error_text(self, text: str, parameters: object) -> str:
         """Return the text of a call's error as it is stored: redacted, beside its encoded parameters."""
         return self._payloads.error(text, parameters)
 

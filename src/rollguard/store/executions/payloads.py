@@ -19,7 +19,7 @@ from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic_core import to_jsonable_python
+from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
 from rollguard.model.log import logger_of
 from rollguard.model.redaction import DEFAULT, REDACTED, Redaction
@@ -31,8 +31,8 @@ _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _TOO_DEEP = f"<deeper than {MAX_DEPTH} levels>"
 _UNLIMITED = 1 << 62
 _MOST_SECRETS, _SECRETS_DEPTH = 100, 3  # texts of one call that are looked for in its error
-_FEW = 32  # parameters that are looked through before they are copied
-_PLAIN = frozenset({int, float, bool, type(None)})
+_FEW, _LARGEST = 32, 2**63  # parameters that are looked through before they are copied, and numbers in them
+_SIMPLE = frozenset({float, bool, type(None)})
 _FRAME = '{"truncated": true, "beginning": %s}'
 _FRAMED = len(_FRAME % '""')
 
@@ -82,8 +82,10 @@ class Payloads:
         Args:
             left_out: values beside it that are not stored, and may not be in the error of the same call either.
         """
-        if type(value) is dict and not left_out and (whole := self.quick(value)) is not None:
-            return whole
+        if type(value) is dict and len(value) <= _FEW and not left_out:
+            now = value.copy()  # in one step: a thread may change it meanwhile
+            if self.is_simple(now) and len(whole := _written(now)) <= self.max_bytes:
+                return whole
         copy = _Copy(self.redaction, self.max_bytes)
         for hidden in left_out:
             copy.hide(hidden)
@@ -101,26 +103,26 @@ class Payloads:
             for tool_name, value in zip(tool_names, values, strict=True)
         ]
 
-    def quick(self, parameters: dict[str, Any]) -> str | None:
-        """Return parameters as JSON if they are few, JSON as they are, and hold no secret, as most do; else None."""
+    def is_simple(self, parameters: dict[str, Any]) -> bool:
+        """Return whether parameters are few and short, hold no secret, and nobody can change their values.
+
+        Most are so. They can be written later, and without a copy.
+        """
         if not self._plain or len(parameters) > _FEW or not self._known.issuperset(parameters):
-            return None
+            return False
         room = self.max_bytes
         for item in parameters.values():
             kind = type(item)
             if kind is str:
                 room -= len(item)
-            elif kind not in _PLAIN:
-                return None
-        if room < 0:
-            return None
-        try:
-            text = "".join(_chunks(parameters, 0))
-        except (ValueError, RuntimeError):  # NaN, a number of too many digits
-            return None
-        return text if len(text) <= self.max_bytes else None
+            elif kind is int:
+                if not -_LARGEST < item < _LARGEST:  # of any number of digits
+                    return False
+            elif kind not in _SIMPLE:
+                return False
+        return room >= 0
 
-    def error(self, text: str, parameters: str | None = None) -> str:
+    def error(self, text: str, parameters: object = None) -> str:
         """Return the text of a call's error without secrets, among them those redacted in its parameters."""
         secrets = parameters.secrets if isinstance(parameters, Redacted) else ()
         return self.redaction.text(text, secrets)
@@ -141,7 +143,7 @@ class Payloads:
                 return None
             again = _Copy(self.redaction, self.max_bytes)
             plain_value, copy.room = again.of(plain_value), min(copy.room, again.room)
-        text = "".join(_chunks(plain_value, 0))
+        text = _written(plain_value)
         if copy.room >= 0 and len(text) <= self.max_bytes:
             return text
         return _beginning(text, self.max_bytes)
@@ -216,7 +218,8 @@ class _Copy:
         self._open.append(id(value))
         try:
             if kind is dict or isinstance(value, dict):
-                return self._mapping(list(islice(value.items(), self._most(value))))
+                some = value.items() if len(value) <= _FEW else islice(value.items(), self._most(value))
+                return self._mapping(list(some))
             if isinstance(value, list | tuple | deque):
                 return self._items(islice(value, self._most(value)))
             return self._other(value)
@@ -363,6 +366,15 @@ def _encoder() -> Callable[[Any, int], Iterable[str]]:
 
 
 _chunks = _encoder()
+
+
+def _written(value: Any) -> str:
+    """Return plain values as JSON in ASCII; what is ASCII already takes a third of the time."""
+    try:
+        text = to_json(value, inf_nan_mode="strings")
+    except PydanticSerializationError:  # a lone surrogate
+        text = b"\xff"
+    return str(text, "ascii") if text.isascii() else "".join(_chunks(value, 0))
 
 
 def clean_text(text: str, limit: int = 8_192) -> str:

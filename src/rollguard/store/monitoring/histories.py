@@ -8,9 +8,8 @@ from collections.abc import Collection
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from rollguard.judge import Verdict
+from rollguard.judge import RollbackType, Verdict
 from rollguard.judge.baseline import History, Life, Watched
-from rollguard.store.rollbacks.claim import MANUAL
 from rollguard.store.schema import deployment_health_checks as c
 from rollguard.store.schema import deployment_monitoring as m
 from rollguard.store.schema import deployment_rollbacks as r
@@ -33,7 +32,7 @@ _LIVES = (
         d.c.deployed_at,
         d.c.ended_at,
         sa.and_(d.c.ended_by == "rollback", ~_WITH_ITS_RELEASE).label("rolled_back"),
-        sa.and_(r.c.rollback_type == MANUAL, ~r.c.quarantines).label("by_hand"),
+        sa.and_(r.c.rollback_type == RollbackType.MANUAL, ~r.c.quarantines).label("by_hand"),
     )
     .outerjoin(r, _ENDED_IT)
     .where(d.c.tool_name.in_(_NAMES))
@@ -67,11 +66,21 @@ def histories(connection: Connection, tool_names: Collection[str]) -> dict[str, 
     """Return the deployments of these tools, by two statements."""
     given = {"names": sorted(tool_names)}
     lives: dict[str, list[Life]] = defaultdict(list)
-    watched: dict[str, list[Watched]] = defaultdict(list)
     for name, version, start, end, rolled_back, by_hand in connection.execute(_LIVES, given):
         if start is None:
             continue  # another program's time that cannot be read
         lives[name].append(Life(version, start, end, bool(rolled_back), bool(by_hand)))
+    watched = _watched(connection, given)
+    return {name: History(lives[name], watched[name]) for name in tool_names}
+
+
+def regressed_versions(connection: Connection, tool_name: str) -> frozenset[int]:
+    """Return the versions of a tool that were found regressed, and not undone by a rollback for it."""
+    return History(watched=_watched(connection, {"names": [tool_name]})[tool_name]).bad_versions
+
+
+def _watched(connection: Connection, given: dict[str, list[str]]) -> dict[str, list[Watched]]:
+    watched: dict[str, list[Watched]] = defaultdict(list)
     for row in connection.execute(_WATCHED, given):
         if row.deployment_time is None:
             continue
@@ -81,4 +90,4 @@ def histories(connection: Connection, tool_names: Collection[str]) -> dict[str, 
         watched[row.tool_name].append(
             Watched(row.session_id, row.version_number, row.deployment_time, healthy, regressed)
         )
-    return {name: History(lives[name], watched[name]) for name in tool_names}
+    return watched

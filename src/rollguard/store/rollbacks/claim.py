@@ -10,12 +10,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from rollguard.errors import NoEarlierVersion, RollbackRefused
+from rollguard.judge import RollbackType
 from rollguard.store import outbox, rollback_states
 from rollguard.store.monitoring import sessions
 from rollguard.store.schema import deployment_rollbacks as r
 from rollguard.store.versions import quarantine, versions
 
-MANUAL = "manual"
 _DAY = timedelta(hours=24)
 INTENDED = (
     *("tool_name", "session_id", "reason", "success_rate_drop"),
@@ -56,7 +56,7 @@ class Intention:
     @property
     def manual(self) -> bool:
         """Return whether a person requests it."""
-        return self.rollback_type == MANUAL
+        return self.rollback_type == RollbackType.MANUAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +203,7 @@ def _capped_until(connection: Connection, intention: Intention, now: datetime) -
         .where(
             r.c.tool_name == intention.tool_name,
             r.c.rollback_successful,
-            r.c.rollback_type != MANUAL,
+            r.c.rollback_type != RollbackType.MANUAL,
             r.c.session_id.is_not(None),  # not for another tool's sake
             r.c.rollback_time > now - _DAY,
         )

@@ -19,6 +19,7 @@ from rollguard.model.names import checked_tool_name
 from rollguard.model.version import Deployment, Version, last_good
 from rollguard.store import rollback_states
 from rollguard.store.database.engine import Database
+from rollguard.store.monitoring.histories import regressed_versions
 from rollguard.store.schema import deployment_monitoring, deployment_rollbacks, releases
 from rollguard.store.schema import release_tools as t
 from rollguard.store.schema import tool_deployments as d
@@ -231,9 +232,14 @@ def deployments(connection: Connection, tool_name: str) -> list[Deployment]:
 
 
 def previous_good(connection: Connection, tool_name: str, version_number: int) -> int | None:
-    """Return the last version live before `version_number` that was not rolled back and is in no quarantine."""
-    not_one_of = {version_number, *quarantine.versions_in(connection, tool_name)}
-    return last_good(deployments(connection, tool_name), not_one_of=not_one_of)
+    """Return the last version live before `version_number` that was not rolled back and is in no quarantine.
+
+    One that was found regressed, and only observed, is returned only if there is no better one.
+    """
+    lives = deployments(connection, tool_name)
+    never = {version_number, *quarantine.versions_in(connection, tool_name)}
+    better = last_good(lives, not_one_of=never | regressed_versions(connection, tool_name))
+    return last_good(lives, not_one_of=never) if better is None else better
 
 
 def move_pointer(
