@@ -1,9 +1,10 @@
-"""The program of a child process: run one file, and answer whether it holds a tool, or what it does. Started by its path.
+"""The program of a child process: run one file, and answer whether it is a tool, or what it does. Started by its path.
 
 It answers in lines. Of a check: `loads`, `refused TEXT`, or, of a class, `class` and then `definition JSON` or
-`undescribed TEXT`; the text has Python's escapes, so that it is one line. In the sandbox each line begins with the word
-that came with the question, which nobody can know before: `WORD lacking JSON`, `WORD refused JSON`, `WORD loads`, and
-then for each input `WORD returned JSON` or `WORD raised JSON`. What the file does to this process cannot reach another.
+`undescribed TEXT`; the text has Python's escapes, so that it is one line. In the sandbox each line begins with the
+word that came with the question, which nobody can know before: `WORD lacking JSON`, `WORD refused JSON`, `WORD loads
+JSON`, and then for each input `WORD returned JSON` or `WORD raised JSON`. What the file does to this process cannot
+reach another.
 """
 
 from __future__ import annotations
@@ -108,8 +109,11 @@ def _serve(request: dict[str, Any], pipe: BinaryIO, say: Callable[[bytes], None]
     """Confine this process, then load the tool and run it with each input."""
     import json
 
-    import confine
-    import runner
+    if TYPE_CHECKING:
+        from rollguard.sandbox import confine, runner
+    else:
+        import confine
+        import runner
 
     end, word = os._exit, request["word"]
     sys.path[:], sys.argv[1:] = request["sys_path"], []
@@ -127,7 +131,7 @@ def _serve(request: dict[str, Any], pipe: BinaryIO, say: Callable[[bytes], None]
         say(word + b" refused " + json.dumps(found).encode())
         end(0)
     run = runner.Runner(found, request["path"], request["result_bytes"])
-    say(word + b" loads")
+    say(word + b" loads " + json.dumps(lacking).encode())
     while question := pipe.readline():
         word, _space, text = question.partition(b" ")
         say(word + b" " + run.answer(text))

@@ -26,7 +26,14 @@ from rollguard.sandbox.process import OUT_OF_TIME, Answer, Child, ChildNotStarte
 from rollguard.sandbox.work_folder import WorkFolder
 
 _CHILD = Path(__file__).with_name("child.py")
-_OPTIONS = ("-I", "-S", "-u", "-X", "utf8")  # no folder but the interpreter's own is imported from, and no `.pth` is run
+_PACKAGE = Path(__file__).parents[1]
+_OPTIONS = (
+    "-I",
+    "-S",
+    "-u",
+    "-X",
+    "utf8",
+)  # no folder but the interpreter's own is imported from, and no `.pth` is run
 _ROOM = 16 * 1024  # bytes of an answer beside the result
 _LAST_WORDS = 300  # characters of output in an error
 
@@ -74,18 +81,21 @@ def run_inputs(
         SandboxUnavailable: this machine lacks a layer, or starts no process.
     """
     asked = _written(inputs)
-    run = _Run(source, tool_name, limits, _checked(isolation), [str(Path(folder).absolute()) for folder in libraries])
-    with run:
+    code = source.encode("utf-8", "surrogatepass") if isinstance(source, str) else source
+    readable = [str(Path(folder).absolute()) for folder in libraries]
+    with Run(code, tool_name, limits, _checked(isolation), readable) as run:
         return [run.outcome(text) for text in asked]
 
 
-class _Run:
-    """One run over all inputs: the child of the moment, and the time that is left."""
+class Run:
+    """One run over all inputs: the child of the moment, and the time that is left.
 
-    def __init__(
-        self, source: str | bytes, tool_name: str, limits: Limits, isolation: Isolation, libraries: list[str]
-    ) -> None:
-        self._code = source.encode("utf-8", "surrogatepass") if isinstance(source, str) else source
+    Attributes:
+        lacking: why each layer that is missing is, by its name; known after the first input.
+    """
+
+    def __init__(self, code: bytes, tool_name: str, limits: Limits, isolation: Isolation, libraries: list[str]) -> None:
+        self._code = code
         self._name, self._limits, self._isolation, self._libraries = tool_name, limits, isolation, libraries
         self._hosts = Hosts.resolved(limits.hosts)
         self._end = time.monotonic() + limits.total_seconds
@@ -93,8 +103,9 @@ class _Run:
         self._folder: WorkFolder | None = None
         self._opened = contextlib.ExitStack()
         self._refused = ""
+        self.lacking: dict[str, str] = {}
 
-    def __enter__(self) -> _Run:
+    def __enter__(self) -> Run:
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -133,6 +144,7 @@ class _Run:
         seconds = max(0.0, min(max(DEADLINE, self._limits.seconds), self._end - time.monotonic()))
         answer, word, said = self._ask(None, seconds)
         if word == "loads":
+            self.lacking = json.loads(said)
             return ""
         if word == "lacking":
             raise SandboxUnavailable(_lacking(json.loads(said)))
@@ -152,8 +164,8 @@ class _Run:
 
         An answer without the word of its question was written before the question, or by a guess: it is none.
         """
-        assert self._child is not None
-        assert self._folder is not None
+        if self._child is None or self._folder is None:
+            raise RuntimeError("there is no child to be asked")
         word = secrets.token_hex(8).encode()
         request = self._request(word, self._folder.path) if text is None else word + b" " + text + b"\n"
         answer = self._child.ask(request, deadline=seconds, complete=_is_line, forbidden=self._folder.too_full)
@@ -164,7 +176,7 @@ class _Run:
 
     def _request(self, word: bytes, folder: str) -> bytes:
         libraries = [*_libraries(), *self._libraries]
-        readable = {path: "read" for path in (*_SYSTEM, *libraries)} | _own_package(libraries)
+        readable = dict.fromkeys((*_SYSTEM, *libraries), "read") | _own_package(libraries)
         limits = self._limits
         confined = {
             "paths": [*readable.items(), (_DISCARDING, "write"), (folder, "write")],
@@ -183,7 +195,7 @@ class _Run:
             "code": self._code,
             "path": _path_of(self._name),
             "seconds": limits.total_seconds,
-            "sys_path": [*libraries, str(_CHILD.parents[2])],
+            "sys_path": [*libraries, str(_PACKAGE.parent)],
             "environment": dict(limits.environment),
             "addresses": self._hosts.addresses,
             "result_bytes": limits.result_bytes,
@@ -257,10 +269,9 @@ def _is_library(entry: str, own: set[str]) -> bool:
 
 def _own_package(libraries: list[str]) -> dict[str, str]:
     """Return what is to be read so that a tool can import `rollguard`, if that is not among the installed packages."""
-    package = _CHILD.parents[1]
-    if str(package.parent) in libraries:
+    if str(_PACKAGE.parent) in libraries:
         return {}
-    return {str(package): "read", str(package.parent): "list"}
+    return {str(_PACKAGE): "read", str(_PACKAGE.parent): "list"}
 
 
 # --- what the child says ---------------------------------------------------------------------------------------------
@@ -297,6 +308,6 @@ def _last_words(answer: Answer) -> str:
 def _lacking(missing: dict[str, str]) -> str:
     layers = "; ".join(f"{name}: {why}" for name, why in missing.items())
     return (
-        f"the sandbox lacks what keeps the code apart here ({layers}), so it was not run; use a machine that has it, or "
+        f"the sandbox lacks a layer here ({layers}), so the code was not run; use a machine that has it, or "
         f'permit less with isolation = "{Isolation.BEST_EFFORT}" under [sandbox] in rollguard.toml'
     )

@@ -23,7 +23,7 @@ _ENDED_IT = sa.and_(
     r.c.state == "finished",
 )
 _WITH_ITS_RELEASE = sa.and_(  # for another tool's sake
-    sa.func.coalesce(r.c.release_id, 0) > 0, r.c.session_id.is_(None), r.c.rollback_type != MANUAL
+    sa.func.coalesce(r.c.release_id, 0) > 0, r.c.session_id.is_(None), r.c.rollback_type != RollbackType.MANUAL
 )
 _LIVES = (
     sa.select(
