@@ -151,6 +151,13 @@ class NoEarlierVersion(RollguardError):
     """There is no version to go back to: no other version was live before, or each of them was rolled back itself."""
 
 
+# --- the sandbox ---------------------------------------------------------------------------------------------------
+
+
+class SandboxUnavailable(RollguardError):
+    """The sandbox cannot keep code apart on this machine, so nothing was run; the message says what it lacks."""
+
+
 # --- the store -----------------------------------------------------------------------------------------------------
 
 

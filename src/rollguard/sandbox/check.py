@@ -57,7 +57,17 @@ def check_tool(wanted: str, code: bytes, path: Path, *, deadline: float = DEADLI
         folder = os.sep
     sys_path = [str(entry) for entry in sys.path]
     arguments = [str(argument) for argument in sys.argv[1:]]
-    request = marshal.dumps((wanted, code, str(path), deadline, sys_path, folder, arguments))
+    request = marshal.dumps(
+        {
+            "wanted": wanted,
+            "code": code,
+            "path": str(path),
+            "seconds": deadline,
+            "sys_path": sys_path,
+            "folder": folder,
+            "arguments": arguments,
+        }
+    )
     outcome = run_child(_CHILD, request, deadline=deadline, complete=_is_complete)
     lines = bytes(outcome.answer).split(b"\n")[:-1]
     said = [line.partition(b" ") for line in lines]

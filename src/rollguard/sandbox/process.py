@@ -1,4 +1,4 @@
-"""Start a program in a process group of its own, bound its time and its output, and end the whole group."""
+"""Start a program in a process group of its own, ask it, bound its time and its output, and end the whole group."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
 _ANSWER_LIMIT = 256 * 1024  # bytes of an answer
 _OUTPUT_LIMIT = 4 * 1024  # bytes of output that are kept; the rest is read and forgotten
 _CHUNK = 64 * 1024
 _ASK_EVERY = 0.05  # seconds; a process that the child left behind may hold the pipe open after the child's end
+
+OUT_OF_TIME = "did not end in time"
 
 
 class ChildNotStarted(Exception):
@@ -25,62 +28,139 @@ class ChildNotStarted(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Answer:
     """What a child said.
 
     Attributes:
         answer: what it wrote into the pipe for its answer.
         output: the beginning of what it printed.
-        ended: how it ended, in words; empty if it was complete before its end.
+        ended: how it ended, in words; empty if its answer was complete before its end.
+        seconds: how long it took.
+        memory_bytes: the most memory that it held so far, as the system counts it; 0 where it does not say.
     """
 
     answer: bytes
     output: bytes
     ended: str
+    seconds: float = 0.0
+    memory_bytes: int = 0
 
 
-def run_child(program: Path, request: bytes, *, deadline: float, complete: Callable[[bytearray], bool]) -> Outcome:
-    """Run a Python program in a child process, in this process's environment, and return its answer.
+class Child:
+    """A Python program in a child process, whose arguments are two descriptors: of what it is asked, and for its answers.
 
-    The program's arguments are two descriptors: of its request, and for its answer. It ends with its process group:
-    when its answer is complete, at its own end, or at the deadline.
+    It ends with its process group at the end of a `with`.
 
     Args:
         program: the program's file.
-        request: what it reads.
-        deadline: seconds until it is ended.
-        complete: returns whether an answer needs no more bytes.
+        options: of the interpreter.
+        environment: its environment variables; None leaves it this process's.
+        output_limit: bytes of output that are kept, for each answer.
+        answer_limit: bytes that an answer may have.
 
     Raises:
         ChildNotStarted: the system starts no process.
     """
-    with contextlib.ExitStack() as opened:
-        try:
-            ask, answer, output = (opened.enter_context(_Pipe()) for _ in range(3))
-            process = subprocess.Popen(  # noqa: S603 - this interpreter
-                [sys.executable, str(program), str(ask.reader), str(answer.writer)],
-                stdin=subprocess.DEVNULL,
-                stdout=output.writer,
-                stderr=output.writer,
-                pass_fds=(ask.reader, answer.writer),
-                start_new_session=True,
-            )
-        except (OSError, ValueError) as error:
-            raise ChildNotStarted(
-                f"no process can be started to check it ({error}); free processes or memory, then try again"
-            ) from error
-        _running.add(process.pid)
-        try:
+
+    def __init__(
+        self,
+        program: Path,
+        *,
+        options: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        output_limit: int = _OUTPUT_LIMIT,
+        answer_limit: int = _ANSWER_LIMIT,
+    ) -> None:
+        self._output_limit, self._answer_limit = output_limit, answer_limit
+        with contextlib.ExitStack() as opened:
+            try:
+                ask, answer, output = (opened.enter_context(_Pipe()) for _ in range(3))
+                self._process = subprocess.Popen(  # noqa: S603 - this interpreter
+                    [sys.executable, *options, str(program), str(ask.reader), str(answer.writer)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output.writer,
+                    stderr=output.writer,
+                    pass_fds=(ask.reader, answer.writer),
+                    start_new_session=True,
+                    env=environment,
+                )
+            except (OSError, ValueError) as error:
+                raise ChildNotStarted(
+                    f"no process can be started to check it ({error}); free processes or memory, then try again"
+                ) from error
+            _running.add(self._process.pid)
             for end in (ask.reader, answer.writer, output.writer):
                 os.close(end)
             ask.reader = answer.writer = output.writer = -1
-            exchange = _Exchange(ask, answer, output, request)
-            ended = exchange.run(process, time.monotonic() + deadline, complete)
-            return Outcome(bytes(exchange.answer), bytes(exchange.output), ended or "")
-        finally:
-            _end(process.pid)
-            process.wait()
-            _running.discard(process.pid)
+            os.set_blocking(ask.writer, False)
+            os.set_blocking(output.reader, False)
+            self._ask, self._answer, self._output = ask.writer, answer.reader, output.reader
+            self._opened = opened.pop_all()
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        _end(self._process.pid)
+        self._process.wait()
+        _running.discard(self._process.pid)
+        self._opened.close()
+
+    def ask(
+        self,
+        request: bytes,
+        *,
+        deadline: float,
+        complete: Callable[[bytearray], bool],
+        forbidden: Callable[[], str | None] = lambda: None,
+    ) -> Answer:
+        """Write a request, and return the answer.
+
+        Args:
+            request: what the program reads.
+            deadline: seconds until it counts as late. It is not ended by that.
+            complete: returns whether an answer needs no more bytes.
+            forbidden: called every now and then; returns why the child is to be ended, or None.
+        """
+        exchange = _Exchange(self._ask, self._answer, self._output, request, self._output_limit)
+        began = time.monotonic()
+        ended, memory = None, 0
+        with exchange.ready:
+            while True:
+                left = began + deadline - time.monotonic()
+                gone = self._process.poll() is not None
+                moved = exchange.step(0.0 if gone else max(0.0, min(left, _ASK_EVERY)))
+                seconds = time.monotonic() - began
+                if complete(exchange.answer):
+                    memory = max(memory, _peak_memory(self._process.pid))
+                    break
+                if not moved:
+                    memory = max(memory, _peak_memory(self._process.pid))
+                ended = self._over(exchange, left, gone=gone) or forbidden()
+                if ended:
+                    break
+        exchange.drain()
+        return Answer(bytes(exchange.answer), bytes(exchange.output), ended or "", seconds, memory)
+
+    def _over(self, exchange: _Exchange, left: float, *, gone: bool) -> str | None:
+        """Return how the child ended before its answer was complete; None if it goes on."""
+        if len(exchange.answer) > self._answer_limit:
+            return f"gave an answer of more than {self._answer_limit:,} bytes"
+        if gone or (exchange.answered and _gone_soon(self._process)):
+            return _how(self._process.returncode)
+        return OUT_OF_TIME if left <= 0 else None
+
+
+def run_child(program: Path, request: bytes, *, deadline: float, complete: Callable[[bytearray], bool]) -> Answer:
+    """Run a program in a child process, in this process's environment, return its answer, and end it.
+
+    Raises:
+        ChildNotStarted: the system starts no process.
+    """
+    with Child(program) as child:
+        return child.ask(request, deadline=deadline, complete=complete)
 
 
 class _Pipe:
@@ -101,53 +181,55 @@ class _Pipe:
 class _Exchange:
     """Writes the request while it reads answer and output, so that neither side waits for the other."""
 
-    def __init__(self, ask: _Pipe, answer: _Pipe, output: _Pipe, request: bytes) -> None:
-        self._ask, self._left = ask, memoryview(request)
-        self._answer, self._output = answer.reader, output.reader
+    def __init__(self, ask: int, answer: int, output: int, request: bytes, output_limit: int) -> None:
+        self._ask, self._answer, self._output = ask, answer, output
+        self._left, self._output_limit = memoryview(request), output_limit
         self.answer, self.output = bytearray(), bytearray()
-        os.set_blocking(ask.writer, False)
+        self.answered = False
+        self.ready = selectors.PollSelector()
+        self.ready.register(ask, selectors.EVENT_WRITE)
+        self.ready.register(answer, selectors.EVENT_READ)
+        self.ready.register(output, selectors.EVENT_READ)
 
-    def run(self, process: subprocess.Popen[bytes], end: float, complete: Callable[[bytearray], bool]) -> str | None:
-        """Return how the child ended; None if its answer was complete."""
-        with selectors.PollSelector() as ready:
-            ready.register(self._ask.writer, selectors.EVENT_WRITE)
-            ready.register(self._answer, selectors.EVENT_READ)
-            ready.register(self._output, selectors.EVENT_READ)
-            while (left := end - time.monotonic()) > 0:
-                gone = process.poll() is not None
-                for key, _events in ready.select(0.0 if gone else min(left, _ASK_EVERY)):
-                    if not self._advance(key.fd):
-                        ready.unregister(key.fd)
-                if complete(self.answer):
-                    return None
-                if len(self.answer) > _ANSWER_LIMIT:
-                    return f"gave an answer of more than {_ANSWER_LIMIT:,} bytes"
-                if gone or (self._answer not in ready.get_map() and _gone_soon(process)):
-                    return _how(process.returncode)
-        return "did not end in time"
+    def step(self, seconds: float) -> bool:
+        """Write and read what is ready within the time, and return whether anything was."""
+        events = self.ready.select(seconds)
+        for key, _events in events:
+            if not self._advance(key.fd):
+                self.ready.unregister(key.fd)
+                self.answered |= key.fd == self._answer
+        return bool(events)
+
+    def drain(self) -> None:
+        """Read the output that the child wrote before its answer. The pipe holds no more than these chunks."""
+        for _ in range(16):
+            try:
+                chunk = os.read(self._output, _CHUNK)
+            except OSError:
+                return
+            if not chunk:
+                return
+            self._keep(chunk)
 
     def _advance(self, descriptor: int) -> bool:
         """Write or read what is ready, and return whether there may be more."""
         try:
-            if descriptor == self._ask.writer:
+            if descriptor == self._ask:
                 self._left = self._left[os.write(descriptor, self._left[:_CHUNK]) :]
-                return bool(self._left) or self._close_request()
+                return bool(self._left)
             chunk = os.read(descriptor, _CHUNK)
         except BlockingIOError:
             return True
         except OSError:  # a child that closed its end
-            return descriptor == self._ask.writer and self._close_request()
+            return False
         if descriptor == self._answer:
             self.answer += chunk
         else:
-            self.output += chunk[: max(0, _OUTPUT_LIMIT - len(self.output))]
+            self._keep(chunk)
         return bool(chunk)
 
-    def _close_request(self) -> bool:
-        """Close the end for the request, so that the child reads no further; nothing more is to be written."""
-        os.close(self._ask.writer)
-        self._ask.writer = -1
-        return False
+    def _keep(self, chunk: bytes) -> None:
+        self.output += chunk[: max(0, self._output_limit - len(self.output))]
 
 
 def _gone_soon(process: subprocess.Popen[bytes]) -> bool:
@@ -163,6 +245,16 @@ def _how(code: int) -> str:
     with contextlib.suppress(ValueError):
         return f"ended its process by {signal.Signals(-code).name}"
     return f"ended its process by signal {-code}"
+
+
+def _peak_memory(pid: int) -> int:
+    """Return the most memory that a process held, from the system: what the process says of itself may be wrong."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as status:  # noqa: PTH123
+            kilobytes = status.read().partition(b"VmHWM:")[2].split(maxsplit=1)
+    except OSError:  # no Linux, or it is gone
+        return 0
+    return int(kilobytes[0]) * 1024 if kilobytes else 0
 
 
 # --- the end of this process -----------------------------------------------------------------------------------------

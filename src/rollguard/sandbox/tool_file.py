@@ -79,6 +79,39 @@ def find_tool(module: types.ModuleType, wanted: str, mark_of: Callable[[object],
     )
 
 
+def by_name(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function, wrapped to take positional-only parameters by name."""
+    by_position = _positional_only(function)
+    if not by_position:
+        return function
+
+    def invoke(**parameters: Any) -> Any:
+        positional = []
+        for parameter in by_position:
+            if parameter.name in parameters:
+                positional.append(parameters.pop(parameter.name))
+            elif parameter.default is not parameter.empty:
+                positional.append(parameter.default)
+            else:
+                break  # the function's own error says what is missing
+        return function(*positional, **parameters)
+
+    return invoke
+
+
+def _positional_only(function: Callable[..., Any]) -> list[Any]:
+    code = getattr(function, "__code__", None)
+    if type(function) is types.FunctionType and not code.co_posonlyargcount and not hasattr(function, "__wrapped__"):
+        return []
+    import inspect
+
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # some functions written in C have no signature
+        return []
+    return [p for p in parameters if p.kind is inspect.Parameter.POSITIONAL_ONLY]
+
+
 def describe(error: BaseException) -> str:
     """Return an exception's type and message, or its type alone if `str` fails on it."""
     try:

@@ -18,7 +18,7 @@ from rollguard.errors import ToolLoadError
 from rollguard.record.call import IsFailure
 from rollguard.record.decorator import Mark, mark_of
 from rollguard.record.instrument import recorded_by_registry
-from rollguard.sandbox.tool_file import Found, NotATool, describe, find_tool, run_module
+from rollguard.sandbox.tool_file import Found, NotATool, by_name, describe, find_tool, run_module
 
 _serial = itertools.count(1)
 
@@ -54,7 +54,7 @@ class LoadedTool:
     invoke: Callable[..., Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        invoke, mark = _by_name(self.function), mark_of(self.function)
+        invoke, mark = by_name(self.function), mark_of(self.function)
         if mark is not None and mark.recorded is not None:
             invoke = recorded_by_registry(invoke, mark.recorded, is_async=self.is_async)
         object.__setattr__(self, "invoke", invoke)
@@ -97,31 +97,3 @@ def _tool_of(found: Found, name: str, sha256: str, module: types.ModuleType) -> 
         module=module,
         mark=found.mark,
     )
-
-
-def _by_name(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function, wrapped to take positional-only parameters by name."""
-    by_position = _positional_only(function)
-    if not by_position:
-        return function
-
-    def invoke(**parameters: Any) -> Any:
-        positional = []
-        for parameter in by_position:
-            if parameter.name in parameters:
-                positional.append(parameters.pop(parameter.name))
-            elif parameter.default is not inspect.Parameter.empty:
-                positional.append(parameter.default)
-            else:
-                break  # the function's own error says what is missing
-        return function(*positional, **parameters)
-
-    return invoke
-
-
-def _positional_only(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # some functions written in C have no signature
-        return []
-    return [p for p in parameters if p.kind is inspect.Parameter.POSITIONAL_ONLY]

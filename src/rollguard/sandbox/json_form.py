@@ -1,0 +1,61 @@
+"""Write a result as JSON, in the form in which a call's result is recorded. Imports no other package."""
+
+from __future__ import annotations
+
+import json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_MAX_DEPTH = 100
+_NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+
+
+def json_of(value: Any) -> str:
+    """Return a value as JSON on one line. What has no form in JSON is the name of its class, as `"<Socket>"`."""
+    try:
+        return json.dumps(value, allow_nan=False)
+    except Exception:  # noqa: BLE001 - a value of the tool's own may raise anything
+        return json.dumps(_plain(value, 0))
+
+
+def _plain(value: Any, depth: int) -> Any:
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, float):
+        return _NOT_FINITE.get(repr(value), value)
+    if depth >= _MAX_DEPTH:
+        return f"<deeper than {_MAX_DEPTH} levels>"
+    try:
+        return _converted(value, depth + 1)
+    except (Exception, SystemExit):  # noqa: BLE001 - as above
+        return f"<{type(value).__qualname__}>"
+
+
+def _converted(value: Any, depth: int) -> Any:
+    """Return what a value holds, in the forms that JSON has."""
+    kind = type(value)
+    if isinstance(value, int):
+        return int(value) if kind.__module__ != "enum" and not hasattr(kind, "__members__") else value.value
+    if isinstance(value, dict):
+        return {str(getattr(key, "value", key)): _plain(item, depth) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item, depth) for item in value]
+    if isinstance(value, bytes | bytearray | memoryview):
+        import base64
+
+        return base64.urlsafe_b64encode(bytes(value)).decode()
+    if hasattr(kind, "model_fields") and hasattr(kind, "model_dump"):  # a model of pydantic
+        return value.model_dump(mode="json", warnings=False)
+    if hasattr(kind, "__dataclass_fields__"):
+        return {name: _plain(getattr(value, name, None), depth) for name in kind.__dataclass_fields__}
+    if hasattr(kind, "__members__"):  # an enum
+        return _plain(value.value, depth)
+    if callable(getattr(value, "isoformat", None)):
+        return value.isoformat().removesuffix("+00:00") + ("Z" if value.isoformat().endswith("+00:00") else "")
+    if kind.__module__ == "numpy" and getattr(value, "ndim", None) == 0:
+        return _plain(value.item(), depth)
+    if kind.__name__ in ("Decimal", "UUID", "Fraction") or hasattr(kind, "__fspath__"):
+        return str(value)
+    return f"<{kind.__qualname__}>"
