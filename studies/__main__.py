@@ -1,4 +1,4 @@
-"""`python -m studies [NAME...]`: compute the tables of docs/deciding.md and write them into it."""
+"""`python -m studies [NAME...]`: compute the tables of docs/deciding.md and docs/rehearse.md and write them there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from studies.tables import ALL, Size
 
 def main(arguments: list[str] | None = None, size: Size | None = None) -> int:
     """Run the command line and return its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m studies", description="Compute the tables of docs/deciding.md.")
+    parser = argparse.ArgumentParser(
+        prog="python -m studies", description="Compute the tables of docs/deciding.md and docs/rehearse.md."
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(ALL)}; by default all")
     parser.add_argument("--show", action="store_true", help="only print them")
     given = parser.parse_args(arguments)

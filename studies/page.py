@@ -1,4 +1,4 @@
-"""Write the stored results into `docs/deciding.md`, between the markers of each table."""
+"""Write the stored results into the pages of docs, between the markers of each table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from benchmarks.harness import table
 from studies.tables import ALL, Table
 
 KEPT = Path(__file__).parent / "results.json"
-PAGE = Path(__file__).parents[1] / "docs" / "deciding.md"
+_DOCS = Path(__file__).parents[1] / "docs"
+PAGE = _DOCS / "deciding.md"
+ELSEWHERE = {"gate": _DOCS / "rehearse.md", "noise": _DOCS / "rehearse.md"}
+"""The pages of tables that are not in `PAGE`."""
 
 
 def kept() -> dict[str, Table]:
@@ -25,10 +28,17 @@ def keep(results: Mapping[str, Table]) -> None:
     every = {**kept(), **results}
     ordered = {name: every[name].to_dict() for name in ALL if name in every}
     KEPT.write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    PAGE.write_text(filled(PAGE.read_text("utf-8"), every), "utf-8")
+    for page in {page_of(name) for name in results}:
+        shown = {name: result for name, result in every.items() if page_of(name) == page}
+        page.write_text(filled(page.read_text("utf-8"), shown, page.name), "utf-8")
 
 
-def filled(page: str, results: Mapping[str, Table]) -> str:
+def page_of(name: str) -> Path:
+    """Return the page that shows a table."""
+    return ELSEWHERE.get(name, PAGE)
+
+
+def filled(page: str, results: Mapping[str, Table], page_name: str = "deciding.md") -> str:
     """Return the page with the results between its markers.
 
     Raises:
@@ -38,5 +48,5 @@ def filled(page: str, results: Mapping[str, Table]) -> str:
         made = f"<!-- study: {name} -->\n{table(result.columns, result.rows)}\n<!-- end -->"
         page, count = re.subn(rf"<!-- study: {name} -->\n.*?<!-- end -->", lambda _: made, page, flags=re.DOTALL)  # noqa: B023
         if count != 1:
-            raise ValueError(f"docs/deciding.md has {count} places for {name}, not one")
+            raise ValueError(f"docs/{page_name} has {count} places for {name}, not one")
     return page

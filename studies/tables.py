@@ -1,4 +1,4 @@
-"""The tables of docs/deciding.md, each computed by a function."""
+"""The tables of docs/deciding.md and docs/rehearse.md, each computed by a function."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rollguard.evaluate.simulate_counts import Act, Rollbacks, interval, replay,
 from rollguard.evaluate.simulator import overrides_of, through_monitor
 from rollguard.evaluate.traffic import calls_of
 from rollguard.judge import Evidence, Rules
-from studies import peers
+from studies import peers, rehearsals
 
 NOT_MEASURED = "–"
 THRESHOLD, EVIDENCE = RULES = (  # without triggers, to compare the two alone
@@ -34,6 +34,8 @@ class Size:
     tools: int = 100
     outage_tools: int = 20
     hours: int = 24
+    small_tools: int = 34
+    noisy_rounds: int = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,10 +203,22 @@ def _minutes(outcome: Rollbacks) -> str:
     return NOT_MEASURED if half is None else f"{math.ceil(half / 60):,} min"
 
 
+def gate(size: Size) -> Table:
+    """What a rehearsal lets pass: wrong and right repairs."""
+    return Table(*rehearsals.gate(size.small_tools))
+
+
+def noise(size: Size) -> Table:
+    """How often a rehearsal takes noise for a difference."""
+    return Table(*rehearsals.noise(size.noisy_rounds))
+
+
 ALL: dict[str, Callable[[Size], Table]] = {
     "risks": risks,
     "delays": delays,
     "choices": choices,
     "others": others,
     "outage": outage,
+    "gate": gate,
+    "noise": noise,
 }

@@ -19,7 +19,7 @@ from studies.peers import Minutes
 from studies.tables import ALL, Size
 from tests.conftest import examples
 
-TINY = Size(horizon=40, baselines=(10, 20), tools=2, outage_tools=3, hours=2)
+TINY = Size(horizon=40, baselines=(10, 20), tools=2, outage_tools=3, hours=2, small_tools=1, noisy_rounds=1)
 
 
 def group(*minutes: tuple[int, int]) -> Minutes:
@@ -36,10 +36,10 @@ def steady(rate: float, minutes: int, *, calls: int = 20, seed: int = 1) -> Minu
 @pytest.mark.parametrize("name", ALL)
 def test_a_table_can_be_worked_out(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each table is worked out by its name, and only shown where that is asked for."""
-    before = page.PAGE.read_text("utf-8")
+    before = page.page_of(name).read_text("utf-8")
     assert main([name, "--show"], TINY) == 0
     assert capsys.readouterr().out.count("|") >= 15
-    assert page.PAGE.read_text("utf-8") == before
+    assert page.page_of(name).read_text("utf-8") == before
 
 
 def test_an_unknown_table_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,12 +49,13 @@ def test_an_unknown_table_is_refused(capsys: pytest.CaptureFixture[str]) -> None
     assert "risks" in capsys.readouterr().err
 
 
-def test_the_page_is_that_of_the_kept_results() -> None:
-    """`docs/deciding.md` says what `studies/results.json` holds, of every table."""
+def test_the_pages_are_those_of_the_kept_results() -> None:
+    """The pages say what `studies/results.json` holds, of every table."""
     kept = page.kept()
     assert tuple(kept) == tuple(ALL)
-    text = page.PAGE.read_text("utf-8")
-    assert page.filled(text, kept) == text
+    for path in {page.page_of(name) for name in ALL}:
+        text = path.read_text("utf-8")
+        assert page.filled(text, {name: table for name, table in kept.items() if page.page_of(name) == path}) == text
 
 
 def test_a_result_goes_into_its_own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

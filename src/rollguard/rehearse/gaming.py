@@ -69,6 +69,21 @@ def hidden_errors(old: bytes, new: bytes, tool_name: str) -> Iterator[Reason]:
                 yield ask("hidden_errors", f"{function.name} catches any error in line {caught.lineno}, and goes on")
 
 
+def suppressed_errors(old: bytes, new: bytes) -> Iterator[Reason]:
+    """Yield a reason if the candidate ignores any error by `contextlib.suppress`, which the live version does not."""
+    before, after = (sum(_suppresses(node) for node in ast.walk(parsed(source))) for source in (old, new))
+    if after > before:
+        yield refuse("hidden_errors", "it ignores any error by contextlib.suppress")
+
+
+def _suppresses(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Call) or ast.unparse(node.func).rpartition(".")[2] != "suppress":
+        return False
+    return any(
+        isinstance(each, ast.Name) and each.id in _BROAD for argument in node.args for each in ast.walk(argument)
+    )
+
+
 def constant_results(old: bytes, new: bytes, tool_name: str) -> Iterator[Reason]:
     """Yield a reason if the candidate returns nothing but constants, which the live version does not."""
     before, _ = tool_function(old, tool_name)

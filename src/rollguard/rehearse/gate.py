@@ -106,6 +106,7 @@ def _refused(reasons: Sequence[Reason]) -> bool:
 def _gaming_in_source(candidate: Candidate) -> Iterator[Reason]:
     old, new, name = candidate.old, candidate.new, candidate.tool_name
     yield from gaming.hidden_errors(old, new, name)
+    yield from gaming.suppressed_errors(old, new)
     yield from gaming.constant_results(old, new, name)
     yield from gaming.learned_inputs(old, new, [call for call in candidate.chosen.calls if not call.held_out])
 
@@ -179,7 +180,6 @@ def _did_not_load(pairs: Sequence[Pair]) -> Reason | None:
 
 def _results_reasons(pairs: Sequence[Pair]) -> Iterator[Reason]:
     yield from gaming.errors_as_results(pairs)
-    yield from gaming.same_result(pairs)
     yield from gaming.widened_results(pairs)
 
 
@@ -199,6 +199,7 @@ def _unwitnessed(
                 explained[pair.call.call_id] |= reading.kinds
     left: list[Any] = unexplained(explained)
     if left:
+        yield from gaming.same_result(pairs)
         yield ask(
             "unwitnessed",
             f"a person decides: nothing but the candidate says what {len(left)} of {len(explained)} fixed calls return",

@@ -160,6 +160,13 @@ def _only(keeps: Callable[[Any, list[Any]], bool]) -> Callable[[Any], Any]:
     return lambda value: [item for item in value if keeps(item, value)] if isinstance(value, list) else value
 
 
+def _joined(sign: str) -> Callable[[Any], Any]:
+    """Return a change that makes one text of a list of texts."""
+    return lambda value: (
+        sign.join(value) if isinstance(value, list) and all(isinstance(i, str) for i in value) else value
+    )
+
+
 def _is_common(item: Any, items: list[Any]) -> bool:
     """Return whether an item is of the kind that most items are."""
     kinds = [_kind(each) for each in items]
@@ -179,7 +186,9 @@ _CHANGES: tuple[Callable[[Any], Any], ...] = (
     _text(lambda text: text.strip().lower()),
     _text(lambda text: text.strip().upper()),
     _text(lambda text: " ".join(text.split())),
-    _text(str.title),
+    _text(lambda text: text.strip().title()),
+    _text(lambda text: "".join(filter(str.isalnum, text))),
+    _text(lambda text: text.strip("".join(c for c in text if not c.isdigit()))),
     _text(lambda text: text.replace("_", "-")),
     _text(lambda text: text.replace("-", "_")),
     _text(lambda text: text.replace(" ", "_")),
@@ -199,6 +208,8 @@ _CHANGES: tuple[Callable[[Any], Any], ...] = (
     lambda value: {key: item for key, item in value.items() if item is not None} if isinstance(value, dict) else value,
     lambda value: value[0] if isinstance(value, list) and len(value) == 1 else value,
     lambda value: value if isinstance(value, list) else [value],
+    _joined(","),
+    _joined(" "),
     lambda value: list(value.values()) if isinstance(value, dict) else value,
     _number(lambda number: int(number) if float(number).is_integer() else number),
     _number(round),
