@@ -1,0 +1,146 @@
+"""Draw which of two versions a unit gets: by a keyed hash, so that each process draws without asking another one.
+
+A unit is a call or, if calls name one, the request that they are made for. Its name is hashed with the split's key. The
+first 64 bits of the hash are a number that is uniform and independent of all others, whatever the names are, to anybody
+who does not know the key. The unit gets the new version if that number is below the share. So the counts of any number
+of processes together are binomial, and a request gets the same version in each of them.
+
+Over the stages of a rollout the same number is compared with a rising share: a request that got the new version keeps
+it. One that got the old version keeps that, in a process that remembers it; a unit counts for the arm that was drawn
+first, see `rollguard.judge.arms`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import OrderedDict
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import count
+from typing import Protocol
+
+from rollguard.errors import InvalidInput
+
+_REMEMBERED = 10_000  # requests, the latest ones
+_RANGE = 2**64
+
+
+class Arm(StrEnum):
+    """One of the two versions of a rollout."""
+
+    NEW = "new"
+    OLD = "old"
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """What a process needs to know to draw: written by the rollout's stage, read like the live version.
+
+    Attributes:
+        rollout_id: the rollout's number.
+        old, new: the numbers of the two versions.
+        stage: the number of the stage, from 0 on.
+        share: the probability with which a unit gets the new version.
+        key: 1 to 64 bytes that are random and the same for all stages of the rollout.
+
+    Raises:
+        InvalidInput: the share or the key is invalid.
+    """
+
+    rollout_id: int
+    old: int
+    new: int
+    stage: int
+    share: float
+    key: bytes
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.share <= 1.0:
+            raise InvalidInput(f"share: {self.share!r} is not at least 0 and at most 1")
+        if not 1 <= len(self.key) <= hashlib.blake2b.MAX_KEY_SIZE:
+            raise InvalidInput(f"key: it has {len(self.key)} bytes, not 1 to {hashlib.blake2b.MAX_KEY_SIZE}")
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The arm of one unit, as it is recorded with its calls.
+
+    Attributes:
+        version: the number of the version that it gets.
+        share: the probability with which it was given to the new version.
+    """
+
+    rollout_id: int
+    arm: Arm
+    version: int
+    stage: int
+    share: float
+
+
+def draw(split: Split, unit: str) -> Drawn:
+    """Return the arm of a unit: the same for each process and moment of one stage."""
+    digest = hashlib.blake2b(unit.encode("utf-8", "surrogatepass"), digest_size=8, key=split.key).digest()
+    new = int.from_bytes(digest, "big") < split.share * _RANGE
+    arm, version = (Arm.NEW, split.new) if new else (Arm.OLD, split.old)
+    return Drawn(split.rollout_id, arm, version, split.stage, split.share)
+
+
+class Router(Protocol):
+    """What gives each unit of a tool its version: in this process, in front of it, or at a target."""
+
+    def told(self, tool_name: str, split: Split | None) -> None:
+        """Take note of the split from now on; None says that one version serves alone."""
+
+    def drawn(self, tool_name: str, request_id: str | None) -> Drawn | None:
+        """Return the arm of the next unit; None if one version serves alone.
+
+        Args:
+            request_id: what the call is made for; without it the call is a unit of its own.
+        """
+
+
+class Draws:
+    """The router of this process. Its units are requests, and calls that it numbers itself.
+
+    Args:
+        process: unique for each process; by default random, and another one after a fork.
+    """
+
+    def __init__(self, process: str | None = None) -> None:
+        self._splits: dict[str, Split] = {}
+        self._requests: OrderedDict[tuple[str, int, str], Drawn] = OrderedDict()
+        self._given, self._pid, self._process, self._calls = process, os.getpid(), process or _random(), count()
+
+    def told(self, tool_name: str, split: Split | None) -> None:
+        """Take note of the split from now on; None says that one version serves alone."""
+        if split is None:
+            self._splits.pop(tool_name, None)
+        else:
+            self._splits[tool_name] = split
+
+    def drawn(self, tool_name: str, request_id: str | None) -> Drawn | None:
+        """Return the arm of the next unit; a request keeps its first arm and share. None if one version serves."""
+        split = self._splits.get(tool_name)
+        if split is None:
+            return None
+        if request_id is None:
+            return draw(split, f"{self._token()}:{next(self._calls)}")
+        key = tool_name, split.rollout_id, request_id
+        found = self._requests.get(key)
+        if found is None:
+            # A request cannot have the name of a call: those begin otherwise.
+            found = self._requests.setdefault(key, draw(split, f"request:{request_id}"))
+            if len(self._requests) > _REMEMBERED:
+                self._requests.popitem(last=False)
+        return found
+
+    def _token(self) -> str:
+        """Return what begins the names of this process's calls; a fork begins again, so it needs another one."""
+        if self._pid != os.getpid():
+            self._pid, self._process = os.getpid(), f"{self._given}:{os.getpid()}" if self._given else _random()
+        return self._process
+
+
+def _random() -> str:
+    return f"call:{os.urandom(16).hex()}"
