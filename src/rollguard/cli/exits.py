@@ -9,6 +9,7 @@ from rollguard.errors import (
     BreakingChange,
     DeploymentConflict,
     NotARollguardStore,
+    ReleaseConflict,
     RollguardError,
     SessionClosed,
     StoreBusy,
@@ -24,6 +25,7 @@ USAGE = 2
 REGRESSION = 3
 TOOL_FAILED = 4
 BREAKING = 5
+CONFLICT = 6
 INTERRUPTED = 130
 READER_GONE = 141  # what a shell makes of SIGPIPE
 
@@ -31,12 +33,15 @@ MEANINGS = {
     OK: "all went well",
     ERROR: "an error; one line on stderr says which",
     USAGE: "wrong usage",
-    REGRESSION: "health: a regression was found",
+    REGRESSION: "health: a regression was found; sync: the release was rolled back",
     TOOL_FAILED: "call: the tool failed",
-    BREAKING: "deploy --strict: it would break callers",
+    BREAKING: "deploy, release, sync --strict: it would break callers",
+    CONFLICT: "release, sync: what is live or was released is other code",
     INTERRUPTED: "interrupted by Ctrl-C",
     READER_GONE: "the reader of the output closed it",
 }
+
+_CODES: dict[type[RollguardError], int] = {BreakingChange: BREAKING, ReleaseConflict: CONFLICT}
 
 # What to do next, for errors whose message does not name a command.
 _HINTS: tuple[tuple[type[RollguardError], str], ...] = (
@@ -59,7 +64,7 @@ def report(error: Exception) -> int:
     hint = next((text for kind, text in _HINTS if isinstance(error, kind)), None)
     if hint is not None and "rollguard " not in str(error):
         print(f"hint: {hint}", file=sys.stderr)
-    return BREAKING if isinstance(error, BreakingChange) else ERROR
+    return next((code for kind, code in _CODES.items() if isinstance(error, kind)), ERROR)
 
 
 def usage(problem: str) -> int:
