@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Literal, Self, TypeVar, overload
 
 from rollguard.compat import Change
 from rollguard.errors import InvalidSetting, RehearsalRefused, RehearsalUndecided
@@ -16,7 +16,7 @@ from rollguard.model.import_path import called, imported
 from rollguard.monitor.deployment_monitor import DeploymentMonitor
 from rollguard.notify import LogNotifier, Notifier, WebhookNotifier
 from rollguard.record import install_signal_handlers
-from rollguard.registry import IsFailure, Released, ToolRegistry, VersionNumber, code_of_files, either, tool
+from rollguard.registry import IsFailure, Released, Synced, ToolRegistry, VersionNumber, code_of_files, either, tool
 from rollguard.registry.deploy.actuators import Actuator, CommandActuator, WebhookActuator
 from rollguard.rehearse import Rehearsal, Rehearser, Verdict
 from rollguard.settings import Settings
@@ -226,9 +226,51 @@ class Rollguard:
                 strict=strict,
                 watch=beginning,
             )
+        self._note_baselines(released)
+        return released
+
+    def sync(
+        self,
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        ref: str | None = None,
+        wins: Literal["folder", "live"] | None = None,
+        dry_run: bool = False,
+        reason: str | None = None,
+        created_by: str = "human",
+        strict: bool = False,
+    ) -> Synced:
+        """Release what changed in a folder since its last sync, as one release. A second time changes nothing.
+
+        Args:
+            folder: the folder as git, CI, rsync or an image left it; by default the folder of tools itself.
+            ref: the label; by default the folder's revision in git, else the hash of its tools.
+            wins: what to keep where a live version is not in the folder, such as one that an improver deployed.
+            dry_run: True only says what would be done.
+
+        Raises:
+            ReleaseConflict: a live version is not in the folder, and `wins` says nothing; or `ref` was released with
+                other code. Nothing was changed.
+            InvalidInput: there is no such folder.
+            The same errors as `release`.
+        """
+        synced = self.registry.sync(
+            folder,
+            ref=ref,
+            wins=wins,
+            dry_run=dry_run,
+            reason=reason,
+            created_by=created_by,
+            strict=strict,
+            watch=self.monitor.watch,
+        )
+        if synced.released is not None:
+            self._note_baselines(synced.released)
+        return synced
+
+    def _note_baselines(self, released: Released) -> None:
         for session_id in released.sessions.values():
             self.monitor.note_baseline(self.monitor.get_session(session_id))
-        return released
 
     @overload
     def tool(self, function: F) -> F: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -20,12 +21,14 @@ from rollguard.cli.commands import (
     quarantine,
     record,
     rehearse,
+    release,
     rollback,
     rollbacks,
     sessions,
     simulate,
     stability,
     status,
+    sync,
     tools,
     versions,
     watch,
@@ -64,8 +67,9 @@ def _rollguard(
     context.obj = Given(config, as_json)
 
 
-_PANELS = {
+_PANELS: dict[str, tuple[tuple[str, Callable[..., None]], ...]] = {
     "Begin": (("init", init.init), ("tools", tools.tools), ("rehearse", rehearse.rehearse), ("deploy", deploy.deploy)),
+    "Release": (("release", release.release), ("sync", sync.sync), ("releases", release.releases)),
     "Run and record": (("call", call.call), ("record", record.record)),
     "Watch": (("watch", watch.watch), ("status", status.status), ("health", health.health), ("doctor", doctor.doctor)),
     "Try the rules": (("simulate", simulate.simulate), ("backtest", backtest.backtest)),

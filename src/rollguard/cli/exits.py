@@ -11,6 +11,7 @@ from rollguard.errors import (
     NotARollguardStore,
     RehearsalRefused,
     RehearsalUndecided,
+    ReleaseConflict,
     RollguardError,
     SessionClosed,
     StoreBusy,
@@ -28,6 +29,7 @@ TOOL_FAILED = 4
 BREAKING = 5
 REFUSED = 6
 UNDECIDED = 7
+CONFLICT = 8
 INTERRUPTED = 130
 READER_GONE = 141  # what a shell makes of SIGPIPE
 
@@ -35,20 +37,22 @@ MEANINGS = {
     OK: "all went well",
     ERROR: "an error; one line on stderr says which",
     USAGE: "wrong usage",
-    REGRESSION: "health: a regression was found",
+    REGRESSION: "health: a regression was found; sync: the release was rolled back",
     TOOL_FAILED: "call: the tool failed",
-    BREAKING: "deploy --strict: it would break callers",
+    BREAKING: "deploy, release, sync --strict: it would break callers",
     REFUSED: "rehearse, deploy --rehearse: the rehearsal refuses the code",
     UNDECIDED: "rehearse, deploy --rehearse: a person has to decide",
+    CONFLICT: "release, sync: what is live or was released is other code",
     INTERRUPTED: "interrupted by Ctrl-C",
     READER_GONE: "the reader of the output closed it",
 }
 
-_CODES: tuple[tuple[type[RollguardError], int], ...] = (
-    (BreakingChange, BREAKING),
-    (RehearsalRefused, REFUSED),
-    (RehearsalUndecided, UNDECIDED),
-)
+_CODES: dict[type[RollguardError], int] = {
+    BreakingChange: BREAKING,
+    RehearsalRefused: REFUSED,
+    RehearsalUndecided: UNDECIDED,
+    ReleaseConflict: CONFLICT,
+}
 
 # What to do next, for errors whose message does not name a command.
 _HINTS: tuple[tuple[type[RollguardError], str], ...] = (
@@ -71,7 +75,7 @@ def report(error: Exception) -> int:
     hint = next((text for kind, text in _HINTS if isinstance(error, kind)), None)
     if hint is not None and "rollguard " not in str(error):
         print(f"hint: {hint}", file=sys.stderr)
-    return next((code for kind, code in _CODES if isinstance(error, kind)), ERROR)
+    return next((code for kind, code in _CODES.items() if isinstance(error, kind)), ERROR)
 
 
 def usage(problem: str) -> int:

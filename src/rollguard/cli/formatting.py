@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from fractions import Fraction
 
 NOTHING = "–"
+_MOST_LABELS = 2  # of a version that many releases left unchanged
 
 _STEPS = ((60, 1, "s"), (3600, 60, "min"), (48 * 3600, 3600, "h"))
 
@@ -67,3 +69,10 @@ def _cut(share: Fraction | float | None, unit: str) -> str:
 
     exact = exactly(share) if isinstance(share, float | int) else share
     return NOTHING if exact is None else f"{points(exact)} {unit}"
+
+
+def labelled(version_number: int | None, labels: Sequence[str]) -> str:
+    """Return a version's number, and the newest labels that it was released under."""
+    if version_number is None:
+        return NOTHING
+    return f"{version_number} ({', '.join(labels[-_MOST_LABELS:])})" if labels else str(version_number)

@@ -34,6 +34,7 @@ def explain(store: ExecutionStore, session_id: int) -> dict[str, Any]:
     made_again, differing, not_replayed = _made_again(checks)
     return {
         "session": _session(session),
+        "release": None if session.release_id is None else store.releases.get(session.release_id).label,
         "rules": session.rules.to_dict(),
         "baseline_notes": list(session.baseline_notes),
         "left_out": None if session.left_out is None else session.left_out.to_dict(),

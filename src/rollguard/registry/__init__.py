@@ -5,6 +5,7 @@ from rollguard.record.decorator import FailureRule, either, tool
 from rollguard.record.instrument import VersionNumber
 from rollguard.registry.deploy.release import Released, code_of_files
 from rollguard.registry.deploy.remote import pause_after
+from rollguard.registry.deploy.sync import Synced
 from rollguard.registry.folder.file_names import name_of
 from rollguard.registry.folder.folder import Folder
 from rollguard.registry.registry import ToolRegistry
@@ -16,6 +17,7 @@ __all__ = [
     "IsFailure",
     "LoadedTool",
     "Released",
+    "Synced",
     "ToolRegistry",
     "VersionNumber",
     "code_of_files",

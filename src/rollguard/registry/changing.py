@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from rollguard.compat import Change
+from rollguard.errors import InvalidInput
 from rollguard.model.given import checked_mapping
+from rollguard.model.release import checked_label
 from rollguard.model.version import Version
 from rollguard.registry.deploy.compat_check import changes_of, live_code
 from rollguard.registry.deploy.deployer import Code, Deployer, bytes_of
 from rollguard.registry.deploy.deployment_request import DeploymentRequest
 from rollguard.registry.deploy.release import Released, Releaser, Watch
+from rollguard.registry.deploy.remote import Remote
+from rollguard.registry.deploy.sync import SYNC, Synced, already_released, plan_of
 from rollguard.registry.folder.file_names import checked_file_name
 from rollguard.registry.folder.folder import Folder
 from rollguard.store import Beginning, ExecutionStore, NewRelease
@@ -23,6 +29,7 @@ class Changing:
 
     store: ExecutionStore
     folder: Folder
+    remote: Remote
     _deployer: Deployer
     _releaser: Releaser
 
@@ -112,6 +119,57 @@ class Changing:
         request = DeploymentRequest(created_by, reason, released_at, force)
         codes = [Code.of(name, code) for name, code in checked_mapping("tools", tools).items()]
         return self._releaser.release(new, codes, request, strict=strict, watch=watch, adopted=adopted)
+
+    def sync(
+        self,
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        ref: str | None = None,
+        wins: Literal["folder", "live"] | None = None,
+        dry_run: bool = False,
+        reason: str | None = None,
+        created_by: str = "human",
+        strict: bool = False,
+        watch: Watch | None = None,
+    ) -> Synced:
+        """Release what changed in a folder since its last sync, as one release; see `Rollguard.sync`."""
+        path = Path(folder if folder is not None else self.folder.path)
+        if wins not in (None, "folder", "live"):
+            raise InvalidInput(f'wins: {wins!r} is not one of "folder", "live"')
+        plan = plan_of(path, self.folder, self.store, self.remote, ref)
+        known = self.store.releases.find(checked_label(plan.label))
+        if dry_run:
+            return Synced(plan)
+        kept: tuple[str, ...] = ()
+        if wins == "folder":
+            plan = plan.with_conflicts_changed()
+        elif wins == "live":
+            kept = tuple(conflict.tool_name for conflict in plan.conflicts)
+        else:
+            plan.refuse_conflicts()
+        for name in kept if path.resolve() == self.folder.path.resolve() else ():
+            self._put_live_back(name, created_by)
+        if known is not None:
+            already_released(plan, known, self.store)
+            return Synced(plan, self._releaser.released(known, None, {}), kept)
+        if not plan.releases:
+            return Synced(plan, None, kept)
+        released = self.release(
+            plan.label,
+            plan.tools,
+            metadata={SYNC: str(path)},
+            reason=reason,
+            created_by=created_by,
+            strict=strict,
+            watch=watch,
+            adopted=plan.edits,
+        )
+        return Synced(plan, released, kept)
+
+    def _put_live_back(self, tool_name: str, by: str) -> None:
+        live = self.store.versions.live(tool_name)
+        if live is not None:
+            self.restore(tool_name, live.version_number, restored_by=by)
 
     def keep(
         self,

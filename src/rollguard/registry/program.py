@@ -117,7 +117,7 @@ class Program:
             return None
         if known.kind != PROGRAM:
             raise ReleaseConflict(f"{label} is a release of tools, not of a program's functions; give another label")
-        return self._releaser.released(known, {}, {})
+        return self._releaser.released(known, None, {})
 
     def _go_live(self, new: NewRelease, at: datetime, watch: Watch | None) -> Released:
         for name, function in self._functions.items():

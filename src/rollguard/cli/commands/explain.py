@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from rollguard.cli import output
-from rollguard.cli.formatting import NOTHING, moment
+from rollguard.cli.formatting import labelled, moment
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
 
@@ -39,7 +39,7 @@ def explain(
 
 def _show(found: dict[str, Any]) -> None:
     session, now = found["session"], datetime.now(UTC)
-    version = NOTHING if session["version_number"] is None else session["version_number"]
+    version = labelled(session["version_number"], [found["release"]] if found["release"] else [])
     status = session["status"] + (f", {session['outcome']}" if session["outcome"] else "")
     output.lines(f"{session['tool_name']}, version {version}: session {session['session_id']} ({status})", "", "Why")
     output.bullets([*found["why"], *found["baseline_notes"]])

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rollguard.cli import output
-from rollguard.cli.formatting import moment
+from rollguard.cli.formatting import labelled, moment
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
 from rollguard.errors import UnknownTool
@@ -23,6 +23,7 @@ def history(
     with opened(config, adopt=False) as guard:
         versions = guard.versions.get_version_history(tool)
         deployments = guard.versions.get_deployments(tool)
+        labels = guard.store.releases.labels(tool)
     if not versions:
         raise UnknownTool(f"{tool} has no versions: it was never deployed; list the tools with: rollguard tools")
     live = next((d.version_number for d in deployments if d.ended_at is None), None)
@@ -31,18 +32,29 @@ def history(
             {
                 "tool_name": tool,
                 "live_version": live,
-                "versions": [output.record(version, "code", "tool_name") for version in versions],
+                "versions": [
+                    {**output.record(version, "code", "tool_name"), "labels": labels.get(version.version_number, ())}
+                    for version in versions
+                ],
                 "deployments": [output.record(deployment, "tool_name") for deployment in deployments],
             }
         )
         return
     now = datetime.now(UTC)
     created = [
-        (v.version_number, v.kind, moment(v.created_at, now), v.created_by, v.sha256[:10], v.reason) for v in versions
+        (
+            labelled(v.version_number, labels.get(v.version_number, ())),
+            v.kind,
+            moment(v.created_at, now),
+            v.created_by,
+            v.sha256[:10],
+            v.reason,
+        )
+        for v in versions
     ]
     live_periods = [
         (
-            d.version_number,
+            labelled(d.version_number, labels.get(d.version_number, ())),
             d.kind,
             moment(d.deployed_at, now),
             "live" if d.ended_at is None else moment(d.ended_at, now),

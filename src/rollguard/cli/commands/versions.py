@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rollguard.cli import output
-from rollguard.cli.formatting import NOTHING, change_points, exactly, milliseconds, moment, percent
+from rollguard.cli.formatting import NOTHING, change_points, exactly, labelled, milliseconds, moment, percent
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
 from rollguard.errors import UnknownTool
@@ -55,7 +55,7 @@ def versions(tool: Tool, config: Config = None, as_json: Json = False) -> None:
 
 def show(
     tool: Tool,
-    version: Annotated[int, typer.Argument(metavar="N", help="The version.")],
+    version: Annotated[str, typer.Argument(metavar="N", help="The version, or a release's label.")],
     code_only: Annotated[bool, typer.Option("--code", help="Print only the code, byte for byte.")] = False,
     config: Config = None,
     as_json: Json = False,
@@ -65,11 +65,14 @@ def show(
         raise typer.BadParameter("--code prints the code as it is; leave out one of --code and --json")
     with opened(config, adopt=False) as guard:
         found = guard.versions.get_version(tool, version)
+        labels = guard.store.releases.labels(tool).get(found.version_number, ())
     if code_only:
         output.emit_bytes(found.code)
         return
     if as_json:
-        output.emit_json({**output.record(found, "code"), "code": found.code.decode("utf-8", "backslashreplace")})
+        output.emit_json(
+            {**output.record(found, "code"), "labels": labels, "code": found.code.decode("utf-8", "backslashreplace")}
+        )
         return
     now = datetime.now(UTC)
     rows = [("Kind", found.kind), ("Made", f"{moment(found.created_at, now)} by {found.created_by}")]
@@ -79,14 +82,19 @@ def show(
     rows += [("Rolled back", found.rolled_back_reason)] if found.rolled_back_reason else []
     rows += [("Calls", _calls(found))]
     width = max(len(name) for name, _ in rows) + 2
-    output.lines(f"{tool}, version {found.version_number}", "", *(f"{name:{width}}{value}" for name, value in rows), "")
+    output.lines(
+        f"{tool}, version {labelled(found.version_number, labels)}",
+        "",
+        *(f"{name:{width}}{value}" for name, value in rows),
+        "",
+    )
     output.code(found.code)
 
 
 def diff(
     tool: Tool,
-    before: Annotated[int, typer.Argument(metavar="A", help="The first version.")],
-    after: Annotated[int, typer.Argument(metavar="B", help="The second version.")],
+    before: Annotated[str, typer.Argument(metavar="A", help="The first version, or a release's label.")],
+    after: Annotated[str, typer.Argument(metavar="B", help="The second version, or a release's label.")],
     config: Config = None,
     as_json: Json = False,
 ) -> None:

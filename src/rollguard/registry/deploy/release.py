@@ -110,7 +110,7 @@ class Releaser:
         if already is not None:
             known = self._store.releases.tools(already.release_id)
             refuse_other(already, known, [self._known(code) for code in codes])
-            return self.released(already, {}, {})
+            return self.released(already, None, {})
         versions = [self._deployer.stored(code, request) for code in codes]
         released = self._go_live(new, versions, request, watch, frozenset(adopted))
         for name in released.changed if released.new else ():
@@ -150,7 +150,7 @@ class Releaser:
                 force=request.force,
                 at=request.moment,
             )
-        if self._replica is not None:
+        if self._replica is not None and made is not None:
             for version in here:
                 if version.tool_name in made:
                     self._replica.made_here(version.tool_name, made[version.tool_name].deployment_id)
@@ -174,16 +174,20 @@ class Releaser:
             )
         return parts, sessions
 
-    def released(self, release: Release, made: Mapping[str, Deployment], sessions: Mapping[str, Beginning]) -> Released:
-        """Return the result of a release."""
+    def released(
+        self, release: Release, made: Mapping[str, Deployment] | None, sessions: Mapping[str, Beginning]
+    ) -> Released:
+        """Return the result of a release; `made` is None if the label was released before."""
         tools = self._store.releases.tools(release.release_id)
         changed = [tool for tool in tools if tool.changed]
         began = {name: one.session.session_id for name, one in sessions.items() if one.session is not None}
+        for name in set(made or {}) - set(began):  # edits that were monitored already
+            began.update((name, session.session_id) for session in self._store.sessions.active(name))
         return Released(
             label=release.label,
             release_id=release.release_id,
             state=release.state,
-            new=bool(made),
+            new=made is not None,
             versions={tool.tool_name: tool.version_number for tool in tools},
             changed=tuple(tool.tool_name for tool in changed),
             added=tuple(tool.tool_name for tool in changed if tool.before_version is None and tool.way_back),

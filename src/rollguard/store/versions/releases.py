@@ -151,7 +151,7 @@ class Releases:
         swap: Callable[[Version], None],
         force: bool,
         at: datetime,
-    ) -> tuple[Release, dict[str, Deployment]]:
+    ) -> tuple[Release, dict[str, Deployment] | None]:
         """Make the tools of a release live, all of them or none. Sessions of the versions before end.
 
         Args:
@@ -159,7 +159,7 @@ class Releases:
             force: lift the quarantine of code that has one.
 
         Returns:
-            The release, and the new deployments by tool; none if the label was released already.
+            The release, and its deployments by tool; None instead of them if the label was released already.
 
         Raises:
             ReleaseConflict: the label names a release of other tools or code.
@@ -171,7 +171,7 @@ class Releases:
             already = _find(connection, x.c.label == new.label)
             if already is not None:
                 refuse_other(already, tools_of(connection, already.release_id), [part.version for part in parts])
-                return already, {}
+                return already, None
             for name in sorted(part.version.tool_name for part in parts):
                 self._database.lock_tool(connection, name)
             release = _insert(connection, new, at)
@@ -257,7 +257,7 @@ def _live(
 ) -> Deployment | None:
     name = part.version.tool_name
     if part.adopts and part.live is not None:
-        _adopt(connection, release.release_id, part.live)
+        _adopt(connection, release.release_id, part, part.live)
         return part.live
     if not part.goes_live:
         return None
@@ -278,7 +278,7 @@ def _live(
     return after
 
 
-def _adopt(connection: Connection, release_id: int, live: Deployment) -> None:
+def _adopt(connection: Connection, release_id: int, part: Part, live: Deployment) -> None:
     """Let an edit in the folder, and its session, belong to a release. The session goes on, by the release's rules."""
     connection.execute(sa.update(d).where(d.c.deployment_id == live.deployment_id).values(release_id=release_id))
     mine = sa.and_(m.c.tool_name == live.tool_name, m.c.status == "active")
@@ -287,6 +287,8 @@ def _adopt(connection: Connection, release_id: int, live: Deployment) -> None:
         session = session_of(row)
         rules = session.rules.of_release(sessions.changed_tools(connection, release_id))
         connection.execute(sa.update(m).where(mine).values(release_id=release_id, **columns_of(rules)))
+    elif part.begin is not None:
+        part.begin(connection, live)
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------
