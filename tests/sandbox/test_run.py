@@ -242,7 +242,9 @@ def without_landlock(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for file in run._CHILD.parent.glob("*.py"):
         shutil.copy(file, folder)
     old = (folder / "landlock.py").read_text()
-    (folder / "landlock.py").write_text(old.replace("_CREATE, _ADD, _RESTRICT = 444", "_CREATE, _ADD, _RESTRICT = 9999"))
+    (folder / "landlock.py").write_text(
+        old.replace("_CREATE, _ADD, _RESTRICT = 444", "_CREATE, _ADD, _RESTRICT = 9999")
+    )
     monkeypatch.setattr(run, "_CHILD", folder / "child.py")
     yield
     shutil.rmtree(folder)

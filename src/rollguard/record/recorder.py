@@ -169,7 +169,7 @@ class Recorder:
         """Return the text of a call's error as it is stored: redacted, beside its encoded parameters."""
         return self._store.executions.error_text(error if isinstance(error, str) else text_of(error), given)
 
-    def place(self, error: BaseException, given: str | None) -> tuple[str | None, str | None]:
+    def place(self, error: BaseException, given: Given) -> tuple[str | None, str | None]:
         """Return where a call failed as it is stored, beside its encoded parameters."""
         return self._store.executions.place(error, given)
 

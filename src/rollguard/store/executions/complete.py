@@ -83,7 +83,7 @@ def complete_call(noted: Sequence[Any], payloads: Payloads) -> Execution:
 
 
 def stored_place(
-    failed_at: Frame | str | None, traceback: str | None, given: str | None, payloads: Payloads
+    failed_at: Frame | str | None, traceback: str | None, given: object, payloads: Payloads
 ) -> tuple[str | None, str | None]:
     """Return where a call failed as it is stored: the frame as JSON, the traceback redacted and cut."""
     frame = frame_of(failed_at) if isinstance(failed_at, str) else failed_at

@@ -74,7 +74,7 @@ class Executions:
         """Return the text of a call's error as it is stored: redacted, beside its encoded parameters."""
         return self._payloads.error(text, parameters)
 
-    def place(self, error: BaseException, parameters: str | None) -> tuple[str | None, str | None]:
+    def place(self, error: BaseException, parameters: object) -> tuple[str | None, str | None]:
         """Return where a call failed as it is stored: the frame as JSON, and the traceback."""
         return stored_place(*where_failed(error), parameters, self._payloads)
 
