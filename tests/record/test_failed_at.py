@@ -15,6 +15,7 @@ from rollguard.model.execution import Execution
 from rollguard.model.failed_at import LONGEST, frame_of, shortened, where_failed
 from rollguard.sandbox.outcome import Frame
 from rollguard.store.executions.complete import complete_call
+from rollguard.store.executions.payloads import Payloads
 from tests.conftest import NOW
 
 SOURCE = """
@@ -161,7 +162,7 @@ def test_a_file_of_executions(tmp_path: Path, store: ExecutionStore, form: Any) 
 def test_a_call_that_succeeded_notes_nothing_more() -> None:
     """The note of a successful call is as short as before: the two fields are left out of it."""
     note = ("my_tool", True, 1.0, None, None, None, None, NOW.timestamp(), None, None, None, None)
-    assert complete_call(note)[-2:] == (None, None)
+    assert complete_call(note, Payloads(True, 100, None))[-2:] == (None, None)
 
 
 @pytest.mark.parametrize(
