@@ -41,6 +41,9 @@ GOOD = {
 }
 
 
+GOOD_IN = {"rollup_state": {"rolled_to": "0"}, "releases": {"kind": "'tools'"}}
+
+
 def _columns() -> list[sa.Column[Any]]:
     return [
         column
@@ -68,10 +71,6 @@ def _good(column: sa.Column[Any]) -> str:
     return {sa.LargeBinary: "x'00'", sa.Integer: "1", sa.Boolean: "0", sa.Float: "1.0"}.get(_kind(column), "'text'")
 
 
-GOOD = {"rollup_state": {"rolled_to": "0"}, "releases": {"kind": "'tools'"}}
-"""Values that are not good merely by their type."""
-
-
 def test_every_column_holds_its_type() -> None:
     """On SQLite no column of any table takes what its type does not allow, neither in a new row nor a changed one."""
     taken = []
@@ -79,7 +78,7 @@ def test_every_column_holds_its_type() -> None:
         connection.exec_driver_sql("DELETE FROM rollup_state")
         for table in {column.table.name: column.table for column in _columns()}.values():
             needed = {c.name: _good(c) for c in table.columns if not c.nullable and c.server_default is None}
-            needed |= GOOD.get(table.name, {})
+            needed |= GOOD_IN.get(table.name, {})
             for column in table.columns:
                 long = [f"'{'x' * (column.type.length + 1)}'"] if getattr(column.type, "length", None) else []
                 for value in [*WRONG[_kind(column)], *long]:
