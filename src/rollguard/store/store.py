@@ -44,8 +44,8 @@ _REPLACING, _MOMENT = 1.0, 0.05  # seconds that a damaged file is tried again, a
 def _use_first(database: Database) -> None:
     """Bring the schema up to date.
 
-    A SQLite file that is damaged beside a log may be a backup that is put in its place at this moment. A running process
-    puts the former log aside at its next use, so opening is tried again for a second.
+    A SQLite file that is damaged beside a log may be a backup that is put in its place at this moment. A process that
+    runs puts the former log aside at its next use, so opening is tried again for a second.
     """
     log_there, end = database.has_log(), time.monotonic() + _REPLACING
     while True:
