@@ -32,7 +32,7 @@ _TOO_DEEP = f"<deeper than {MAX_DEPTH} levels>"
 _UNLIMITED = 1 << 62
 _MOST_SECRETS, _SECRETS_DEPTH = 100, 3  # texts of one call that are looked for in its error
 _FEW, _LARGEST = 32, 2**63  # parameters that are looked through before they are copied, and numbers in them
-_SIMPLE = frozenset({float, bool, type(None)})
+_SIMPLE = frozenset({bool, type(None)})
 _FRAME = '{"truncated": true, "beginning": %s}'
 _FRAMED = len(_FRAME % '""')
 
@@ -115,8 +115,8 @@ class Payloads:
             kind = type(item)
             if kind is str:
                 room -= len(item)
-            elif kind is int:
-                if not -_LARGEST < item < _LARGEST:  # of any number of digits
+            elif kind is int or kind is float:
+                if not -_LARGEST < item < _LARGEST:  # it may be NaN, or have any number of digits
                     return False
             elif kind not in _SIMPLE:
                 return False
@@ -371,7 +371,7 @@ _chunks = _encoder()
 def _written(value: Any) -> str:
     """Return plain values as JSON in ASCII; what is ASCII already takes a third of the time."""
     try:
-        text = to_json(value, inf_nan_mode="strings")
+        text = to_json(value)
     except PydanticSerializationError:  # a lone surrogate
         text = b"\xff"
     return str(text, "ascii") if text.isascii() else "".join(_chunks(value, 0))
