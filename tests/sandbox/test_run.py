@@ -134,7 +134,8 @@ def test_what_is_told_of_a_run() -> None:
     code = (
         "import json, os\nkept = []\ndef inner(x):\n    return json.loads(x)  # fails\n"
         "def t(x, /, *, y=1):\n"
-        "    print('saw', x)\n    kept.append(x)\n    return inner(x) if y else [kept, dict(os.environ), os.listdir()]\n"
+        "    print('saw', x)\n    kept.append(x)\n"
+        "    return inner(x) if y else [kept, dict(os.environ), os.listdir()]\n"
     )
     given = [{"x": "[1]"}, {"x": "{"}, {"x": "", "y": 0}]
     good, bad, seen = run_inputs(code, "t", given, Limits(seconds=120, environment={"A": "ü"}))
