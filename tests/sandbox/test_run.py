@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from rollguard.errors import InvalidInput, SandboxUnavailable
-from rollguard.sandbox import Isolation, Limits, Outcome, OutcomeKind, layers, run, run_inputs
+from rollguard.sandbox import Frame, Isolation, Limits, Outcome, OutcomeKind, layers, run, run_inputs
 from rollguard.sandbox.layers import LAYERS
 from rollguard.sandbox.work_folder import WorkFolder
 
@@ -130,10 +130,12 @@ def test_a_candidate_that_does_not_load(name: str) -> None:
 
 
 def test_what_is_told_of_a_run() -> None:
-    """A run has its result, its output, its time and memory; a failure also the innermost line of the tool's own code."""
+    """A run has its result, output, time and memory; a failure also the innermost line of the tool's own code."""
     code = (
-        "import json, os\nkept = []\ndef inner(x):\n    return json.loads(x)  # fails\ndef t(x, /, *, y=1):\n"
-        "    print('saw', x)\n    kept.append(x)\n    return inner(x) if y else [kept, dict(os.environ), os.listdir()]\n"
+        "import json, os\nkept = []\ndef inner(x):\n    return json.loads(x)  # fails\n"
+        "def t(x, /, *, y=1):\n"
+        "    print('saw', x)\n    kept.append(x)\n"
+        "    return inner(x) if y else [kept, dict(os.environ), os.listdir()]\n"
     )
     given = [{"x": "[1]"}, {"x": "{"}, {"x": "", "y": 0}]
     good, bad, seen = run_inputs(code, "t", given, Limits(seconds=120, environment={"A": "ü"}))
@@ -141,8 +143,7 @@ def test_what_is_told_of_a_run() -> None:
     assert good.duration_ms > 0
     assert good.memory_bytes > 1 << 20
     assert (bad.kind, bad.error_type, bad.output) == (OutcomeKind.RAISED, "JSONDecodeError", "saw {\n")
-    assert bad.frame is not None
-    assert (bad.frame.function, bad.frame.line, bad.frame.text) == ("inner", 4, "return json.loads(x)  # fails")
+    assert bad.frame == Frame("inner", 4, "return json.loads(x)  # fails")
     assert json.loads(str(seen.result)) == [["[1]", "{", ""], {"A": "ü"}, []]
 
 
@@ -285,7 +286,7 @@ def test_a_folder_that_is_hard_to_remove() -> None:
     try:
         os.chdir(folder.path)
         for _ in range(1_100):
-            os.mkdir("deep")
+            Path("deep").mkdir()
             os.chdir("deep")
         Path("file").touch()
     finally:

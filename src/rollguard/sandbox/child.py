@@ -2,7 +2,7 @@
 
 It answers in lines. Of a check: `loads`, `refused TEXT`, or, of a class, `class` and then `definition JSON` or
 `undescribed TEXT`; the text has Python's escapes, so that it is one line. In the sandbox each line begins with the
-word that came with the question, which nobody can know before: `WORD lacking JSON`, `WORD refused JSON`, `WORD loads
+word that came with the question, which nobody can know before: `WORD confined JSON`, `WORD loads {}` or `WORD refused
 JSON`, and then for each input `WORD returned JSON` or `WORD raised JSON`. What the file does to this process cannot
 reach another.
 """
@@ -120,8 +120,9 @@ def _serve(request: dict[str, Any], pipe: BinaryIO, say: Callable[[bytes], None]
     lacking = confine.confine(request["confined"])
     os.environ.clear()
     os.environ.update(request["environment"])
-    if lacking and request["required"]:
-        say(word + b" lacking " + json.dumps(lacking).encode())
+    say(word + b" confined " + json.dumps(lacking).encode())
+    word = pipe.readline().strip()
+    if not word:  # it is not to be run
         end(0)
     faulthandler.dump_traceback_later(request["seconds"] + _LONGER, exit=True, file=2)
     if request["addresses"]:
@@ -131,7 +132,7 @@ def _serve(request: dict[str, Any], pipe: BinaryIO, say: Callable[[bytes], None]
         say(word + b" refused " + json.dumps(found).encode())
         end(0)
     run = runner.Runner(found, request["path"], request["result_bytes"])
-    say(word + b" loads " + json.dumps(lacking).encode())
+    say(word + b" loads {}")
     while question := pipe.readline():
         word, _space, text = question.partition(b" ")
         say(word + b" " + run.answer(text))

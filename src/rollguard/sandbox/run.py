@@ -120,8 +120,9 @@ class Run:
         if self._refused or self._child is None:
             return Outcome(OutcomeKind.NOT_RUN, error=self._refused)
         seconds = min(self._limits.seconds, self._end - time.monotonic())
-        answer, word, said = self._ask(text, seconds)
-        outcome = self._outcome(answer, word, said, seconds)
+        word = _word()
+        answer, kind, said = self._ask(word, word + b" " + text + b"\n", seconds)
+        outcome = self._outcome(answer, kind, said, seconds)
         if outcome.kind in (OutcomeKind.TIMED_OUT, OutcomeKind.DIED):
             self._stop()
         return outcome
@@ -141,16 +142,19 @@ class Run:
             )
         except ChildNotStarted as error:
             raise SandboxUnavailable(str(error)) from error
-        seconds = max(0.0, min(max(DEADLINE, self._limits.seconds), self._end - time.monotonic()))
-        answer, word, said = self._ask(None, seconds)
-        if word == "loads":
-            self.lacking = json.loads(said)
+        word = _word()
+        answer, kind, said = self._ask(word, self._request(word, folder.path), DEADLINE)
+        if kind != "confined":  # not the tool's doing, which it has not run yet
+            raise SandboxUnavailable(f"the process of the sandbox {_how(answer, DEADLINE)}{_last_words(answer)}")
+        self.lacking = json.loads(said)
+        if self.lacking and self._isolation is Isolation.REQUIRED:
+            raise SandboxUnavailable(_lacking(self.lacking))
+        word, seconds = _word(), max(0.0, min(max(DEADLINE, self._limits.seconds), self._end - time.monotonic()))
+        answer, kind, said = self._ask(word, word + b"\n", seconds)
+        if kind == "loads":
             return ""
-        if word == "lacking":
-            raise SandboxUnavailable(_lacking(json.loads(said)))
         self._stop()
-        folder.close()
-        if word == "refused":
+        if kind == "refused":
             with contextlib.suppress(ValueError):
                 return str(json.loads(said))
         return f"cannot be loaded: its import {_how(answer, seconds)}{_last_words(answer)}"
@@ -159,15 +163,13 @@ class Run:
         self._child = self._folder = None
         self._opened.close()
 
-    def _ask(self, text: bytes | None, seconds: float) -> tuple[Answer, str, bytes]:
+    def _ask(self, word: bytes, request: bytes, seconds: float) -> tuple[Answer, str, bytes]:
         """Ask the child with a new word, and return its answer, with the kind and the JSON in it.
 
         An answer without the word of its question was written before the question, or by a guess: it is none.
         """
         if self._child is None or self._folder is None:
             raise RuntimeError("there is no child to be asked")
-        word = secrets.token_hex(8).encode()
-        request = self._request(word, self._folder.path) if text is None else word + b" " + text + b"\n"
         answer = self._child.ask(request, deadline=seconds, complete=_is_line, forbidden=self._folder.too_full)
         line = answer.answer.partition(b"\n")[0] if not answer.ended else b""
         given, _space, rest = line.partition(b" ")
@@ -202,21 +204,21 @@ class Run:
         }
         return marshal.dumps(request)
 
-    def _outcome(self, answer: Answer, word: str, said: bytes, seconds: float) -> Outcome:
+    def _outcome(self, answer: Answer, kind: str, said: bytes, seconds: float) -> Outcome:
         spent = {
             "duration_ms": answer.seconds * 1000.0,
             "memory_bytes": answer.memory_bytes,
             "output": answer.output.decode("utf-8", "replace"),
         }
         try:
-            if word == "returned":
+            if kind == "returned":
                 return Outcome(OutcomeKind.RETURNED, result=_json(said), **spent)  # type: ignore[arg-type]
-            if word == "raised":
+            if kind == "raised":
                 return Outcome(OutcomeKind.RAISED, **self._raised(said), **spent)  # type: ignore[arg-type]
         except (ValueError, RecursionError, TypeError, KeyError):  # not by our child's hand
             return Outcome(OutcomeKind.DIED, error="wrote into the pipe for answers", **spent)  # type: ignore[arg-type]
-        kind = OutcomeKind.TIMED_OUT if answer.ended == OUT_OF_TIME else OutcomeKind.DIED
-        return Outcome(kind, error=_how(answer, seconds), **spent)  # type: ignore[arg-type]
+        ending = OutcomeKind.TIMED_OUT if answer.ended == OUT_OF_TIME else OutcomeKind.DIED
+        return Outcome(ending, error=_how(answer, seconds), **spent)  # type: ignore[arg-type]
 
     def _raised(self, said: bytes) -> dict[str, Any]:
         told = json.loads(said)
@@ -275,6 +277,10 @@ def _own_package(libraries: list[str]) -> dict[str, str]:
 
 
 # --- what the child says ---------------------------------------------------------------------------------------------
+
+
+def _word() -> bytes:
+    return secrets.token_hex(8).encode()
 
 
 def _is_line(answer: bytearray) -> bool:

@@ -100,9 +100,9 @@ def by_name(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _positional_only(function: Callable[..., Any]) -> list[Any]:
-    if isinstance(function, types.FunctionType) and not hasattr(function, "__wrapped__"):
-        if not function.__code__.co_posonlyargcount:
-            return []
+    plain = isinstance(function, types.FunctionType) and not hasattr(function, "__wrapped__")
+    if plain and not function.__code__.co_posonlyargcount:
+        return []
     import inspect
 
     try:
