@@ -18,6 +18,7 @@ from rollguard.cli.commands import (
     health,
     history,
     init,
+    opportunities,
     quarantine,
     record,
     rehearse,
@@ -72,6 +73,7 @@ _PANELS: dict[str, tuple[tuple[str, Callable[..., None]], ...]] = {
     "Release": (("release", release.release), ("sync", sync.sync), ("releases", release.releases)),
     "Run and record": (("call", call.call), ("record", record.record)),
     "Watch": (("watch", watch.watch), ("status", status.status), ("health", health.health), ("doctor", doctor.doctor)),
+    "Find what is weak": (("opportunities", opportunities.opportunities),),
     "Try the rules": (("simulate", simulate.simulate), ("backtest", backtest.backtest)),
     "Decide yourself": (
         ("rollback", rollback.rollback),

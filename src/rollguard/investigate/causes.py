@@ -18,7 +18,7 @@ from rollguard.investigate.predicates import Candidate, Predicate, candidates
 from rollguard.investigate.significance import exact_p, least_difference, q_values
 from rollguard.investigate.values import Values, path_text
 
-LEVEL = 0.01  # the largest q-value of a cause
+LEVEL = 0.05  # the largest q-value of a cause
 _NEARLY = 0.93  # the share of the best score that is nearly as good
 _PAIRED = 50  # the best predicates that are paired with each other,
 _PAIRED_ALIKE = 3  # and of those that differ in the operand alone
@@ -182,8 +182,10 @@ class _Search:
 
     def _scored(self, parts: tuple[Predicate, ...], calls: int, complexity: float) -> _Scored:
         inside, failures = calls.bit_count(), (calls & self._failed).bit_count()
-        bound = least_difference(failures, inside, self._failures - failures, self._calls - inside)
-        p_value = exact_p(failures, inside, self._failures, self._calls) if bound > 0.0 else 1.0
+        if failures * self._calls <= self._failures * inside:  # no more failures inside than outside
+            return _Scored(parts, calls, 0.0, 1.0, complexity)
+        bound = max(0.0, least_difference(failures, inside, self._failures - failures, self._calls - inside))
+        p_value = exact_p(failures, inside, self._failures, self._calls) if bound else 1.0
         return _Scored(parts, calls, bound * failures / self._failures, p_value, complexity)
 
     def _pairs(self, best: Sequence[_Scored]) -> tuple[list[_Scored], int]:

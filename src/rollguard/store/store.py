@@ -21,6 +21,7 @@ from rollguard.store.executions.executions import Executions
 from rollguard.store.executions.hangs import FailureDefinitions, Flights
 from rollguard.store.executions.listing import Listing
 from rollguard.store.executions.payloads import Payloads, Redact
+from rollguard.store.investigations import Investigations
 from rollguard.store.monitoring.baselines import Baselines
 from rollguard.store.monitoring.sessions import Sessions
 from rollguard.store.monitoring.watchers import Watchers
@@ -29,6 +30,7 @@ from rollguard.store.rehearsals import Rehearsals
 from rollguard.store.retention.retention import Retention, Tidied
 from rollguard.store.rollbacks.actuator_leases import Actuations
 from rollguard.store.rollbacks.rollbacks import Rollbacks
+from rollguard.store.rollups.by_tool import ByTool
 from rollguard.store.rollups.last_calls import LastCalls
 from rollguard.store.rollups.refresh import refresh_if_due
 from rollguard.store.schema.migrate import check_replaced, migrate
@@ -134,6 +136,8 @@ class ExecutionStore:
         self.actuations = Actuations(self.database)
         self.outbox = Outbox(self.database)
         self.reports = Reports(self.database)
+        self.by_tool = ByTool(self.database)
+        self.investigations = Investigations(self.database)
 
     @property
     def redaction(self) -> Redaction:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Index, Integer, String, Table, Text
 
-from rollguard.store.database.types import UTCDateTime
+from rollguard.store.database.types import JsonText, UTCDateTime
 from rollguard.store.schema.base import metadata, utc_now
 
 investigation_reports = Table(
@@ -18,7 +18,7 @@ investigation_reports = Table(
     Column("failures", Integer, nullable=False),
     Column("cause_kind", String(20), nullable=False),
     Column("cause", Text, nullable=False, comment="the first cause in words"),
-    Column("report", Text, nullable=False, comment="JSON: the whole report"),
+    Column("report", JsonText, nullable=False, comment="JSON: the whole report"),
     Index("ix_investigation_reports_tool_name", "tool_name", "report_id"),
     comment="what was found out about why a tool fails",
 )

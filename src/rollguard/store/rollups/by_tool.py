@@ -1,0 +1,83 @@
+"""What the calls of every tool came to lately, by one statement over the rollups of whole hours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from rollguard.judge import GIVEN_UP, UNCOUNTED
+from rollguard.model.uses import Uses
+from rollguard.store.database.engine import Database
+from rollguard.store.database.types import UTCDateTime
+
+_NO_FAILURES = ", ".join(f"'{name}'" for name in (*UNCOUNTED, GIVEN_UP))
+# Tool by tool, because the rollups of minutes lie between those of hours. What was tried again is subtracted.
+_USES = f"""
+WITH RECURSIVE tools (name) AS (
+    SELECT MIN(tool_name) FROM tool_version_starts
+    UNION ALL
+    SELECT (SELECT MIN(x.tool_name) FROM tool_version_starts x WHERE x.tool_name > tools.name)
+    FROM tools WHERE tools.name IS NOT NULL
+),
+live AS (
+    SELECT t.name, d.version_number, d.deployed_at
+    FROM tools t LEFT JOIN tool_deployments d ON d.tool_name = t.name AND d.ended_at IS NULL WHERE t.name IS NOT NULL
+),
+counted AS (
+    SELECT x.tool_name, x.start_at, x.version_number, x.error_type, x.executions, x.successes, x.timed,
+        x.duration_sum_ms, l.version_number AS live_version, l.deployed_at
+    FROM live l CROSS JOIN tool_execution_rollups x
+    WHERE x.tool_name = l.name AND x.width = 3600 AND x.start_at >= :since
+    UNION ALL
+    SELECT s.tool_name, s.executed_at, COALESCE(s.version_number, 0),
+        CASE WHEN s.success THEN '' ELSE COALESCE(s.error_type, '') END, -1, CASE WHEN s.success THEN -1 ELSE 0 END,
+        CASE WHEN s.duration_ms IS NULL THEN 0 ELSE -1 END, -COALESCE(s.duration_ms, 0.0),
+        l.version_number, l.deployed_at
+    FROM live l CROSS JOIN superseded_executions s WHERE s.tool_name = l.name AND s.executed_at >= :since
+)
+SELECT tool_name, start_at >= :recent AS recent,
+    live_version IS NULL OR version_number = live_version
+        OR (version_number = 0 AND start_at >= deployed_at) AS current,
+    error_type, SUM(executions), SUM(executions - successes), SUM(timed), SUM(duration_sum_ms), MIN(start_at) AS first
+FROM counted WHERE error_type NOT IN ({_NO_FAILURES})
+GROUP BY 1, 2, 3, 4 HAVING SUM(executions) > 0"""
+
+
+class ByTool:
+    """Reads them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        moment = UTCDateTime()
+        self._uses = (
+            sa.text(" ".join(_USES.split()))
+            .bindparams(sa.bindparam("since", type_=moment), sa.bindparam("recent", type_=moment))
+            .columns(
+                *(sa.column(name) for name in ("tool_name", "recent", "current", "error_type")),
+                *(sa.column(name) for name in ("calls", "failures", "timed", "duration_ms")),
+                sa.column("first", moment),
+            )
+        )
+
+    def uses(self, since: datetime, recent: datetime) -> dict[str, list[Uses]]:
+        """Return the calls of each tool from `since` on, as far as they are in the rollups.
+
+        Args:
+            since, recent: full hours; calls from `recent` on are recent ones.
+        """
+        found: dict[str, list[Uses]] = {}
+        with self._database.read() as connection:
+            for row in connection.execute(self._uses, {"since": since, "recent": recent}):
+                found.setdefault(row[0], []).append(_uses(row))
+        return found
+
+
+def _uses(row: Sequence[Any]) -> Uses:
+    name, recent, current, error_type, calls, failures, timed, duration, first = row
+    first = first.replace(tzinfo=UTC) if first.tzinfo is None else first
+    return Uses(
+        name, bool(recent), bool(current), error_type, int(calls), int(failures), int(timed), float(duration), first
+    )
