@@ -22,7 +22,7 @@ PAGE = "sql.md"
 TABLES = (
     *("deployment_monitoring", "deployment_health_checks", "deployment_rollbacks", "quarantined_code"),
     *("tool_actuations", "watchers", "tool_versions", "tool_deployments", "tool_executions"),
-    "investigation_reports",
+    *("investigation_reports", "releases", "release_tools"),
 )
 VIEWS = (
     *("active_monitoring", "tool_health_history", "deployment_stability"),

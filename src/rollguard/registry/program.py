@@ -217,7 +217,7 @@ def _text_of(prefix: str, function: Callable[..., Any]) -> bytes:
     place = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
     try:
         source = inspect.getsource(function)
-    except (OSError, TypeError):
+    except Exception:  # noqa: BLE001 - it is for people alone, and not every function has readable source
         source = ""
     return f"# {prefix}{place}\n{source}".encode()
 
