@@ -54,7 +54,7 @@ VALUES = [
     [Colour.RED, Number.ONE],
     Point(1, Point(2)),
     Model(at=datetime(2026, 1, 1, tzinfo=UTC), tags={"a"}),
-    [datetime(2026, 1, 1, 12, tzinfo=UTC), datetime(2026, 1, 1), date(2026, 1, 1)],
+    [datetime(2026, 1, 1, 12, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC).replace(tzinfo=None), date(2026, 1, 1)],
     [Decimal("1.50"), uuid.UUID(int=1), pathlib.Path("/a"), pathlib.PurePosixPath("/a")],
     collections.OrderedDict(a=1),
     [Odd(), object(), print],
