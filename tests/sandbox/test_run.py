@@ -8,6 +8,7 @@ import shutil
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -201,12 +202,15 @@ def test_hosts() -> None:
         given += [{"host": "127.0.0.1", "port": port, "kind": 2}]
         refused = run_inputs(code, "t", given, limits)
         assert [one.error_type for one in refused] == ["PermissionError", "gaierror", "PermissionError"], refused
-        pid = os.fork()
-        if pid == 0:
-            server.accept()[0].sendall(b"hi")
-            os._exit(0)
+
+        def serve() -> None:
+            with server.accept()[0] as connection:
+                connection.sendall(b"hi")
+
+        serving = threading.Thread(target=serve)
+        serving.start()
         (reached,) = run_inputs(code, "t", [{"host": "127.0.0.1", "port": port}], limits)
-        os.waitpid(pid, 0)
+        serving.join()
     assert reached.result == '"hi"', reached
 
 

@@ -62,6 +62,6 @@ def _simple(value: Any, kind: type) -> Any:
         return f"{text[:-6]}Z" if text.endswith("+00:00") else text
     if kind.__module__ == "numpy" and getattr(value, "ndim", None) == 0:
         return value.item()
-    if kind.__name__ in ("Decimal", "UUID", "Fraction") or hasattr(kind, "__fspath__"):
+    if kind.__name__ in ("Decimal", "UUID", "PosixPath"):
         return str(value)
     return f"<{kind.__qualname__}>"

@@ -53,7 +53,7 @@ class WorkFolder:
         return f"wrote more than {self._most:,} bytes" if used > self._most else None
 
     def close(self) -> None:
-        """Remove it, once whoever wrote it has ended.
+        """Remove it, once the process that wrote it has ended.
 
         A folder's entries are moved up before it is removed: the depth that a tool can make is none that Python's
         recursion, or a path, could follow. Everything is done by descriptors, so that no link leads elsewhere.
