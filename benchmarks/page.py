@@ -19,6 +19,7 @@ ALL = (
     "backtest",
     "rollback_latency",
     "start_up",
+    "sandbox_start",
     "before_after",
 )
 

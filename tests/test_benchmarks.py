@@ -23,6 +23,7 @@ SAYS = {
     "backtest": ("SQLite: 2 tools", "PostgreSQL: 2 tools", "one decision"),
     "rollback_latency": ("SQLite", "PostgreSQL", "median", "p99", "at most 100 ms"),
     "start_up": ("SQLAlchemy imported", "rollguard status", "rollguard tools"),
+    "sandbox_start": ("python -I -c pass", "first answer", "within 100 ms of a processor"),
     "before_after": ("before", "after", "ingest", "restored"),
 }
 

@@ -140,5 +140,5 @@ def test_the_settings_page_shows_the_defaults(tmp_path: Path) -> None:
     (tmp_path / "shown.toml").write_text(block.partition("[tools.payment]")[0])
     (tmp_path / "empty.toml").write_text("")
     shown, empty = (Settings.load(tmp_path / f"{name}.toml", {}) for name in ("shown", "empty"))
-    for name in ("database", "tools_dir", "monitor", "watch", "record", "notify"):
+    for name in ("database", "tools_dir", "monitor", "watch", "record", "notify", "sandbox"):
         assert getattr(shown, name) == getattr(empty, name)

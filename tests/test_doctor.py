@@ -15,11 +15,13 @@ import pytest
 import sqlalchemy as sa
 
 from rollguard import Rollguard, Settings
+from rollguard.cli import doctor
 from rollguard.cli.doctor import examine
 from rollguard.cli.findings import Finding, Health
 from rollguard.model.event import Event, EventKind, Level
 from rollguard.record import Spool, refused_beside
-from rollguard.settings import ActuatorSettings
+from rollguard.sandbox import Layer
+from rollguard.settings import ActuatorSettings, SandboxSettings
 from rollguard.store import Checkup, Intention
 from rollguard.store.database.engine import Database
 from rollguard.store.schema import migrate, watchers
@@ -72,7 +74,7 @@ def test_everything_is_in_order(guard: Rollguard) -> None:
         "watch",
         "notifications",
     }
-    assert {finding.check for finding in findings} == checks | {"files"}
+    assert {finding.check for finding in findings} == checks | {"files", "sandbox"}
 
 
 def test_files_that_are_not_what_is_live(guard: Rollguard) -> None:
@@ -350,3 +352,20 @@ def test_the_command(shell: object) -> None:  # noqa: F811 - the fixture
     shell.write("rollguard.toml", "colour = 1\n")
     ran = shell.run("doctor", "--json")
     assert (ran.exit_code, ran.json[0]["check"]) == (1, "settings")
+
+
+def test_a_layer_of_the_sandbox_that_is_missing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each layer is named; a missing one is a problem only where the settings say that it is needed."""
+    found = (Layer("files", holds=False, why="got a file"), Layer("user", holds=True, why="an ordinary user"))
+    monkeypatch.setattr(doctor, "layers", lambda: found)
+
+    def said(**given: str) -> list[tuple[Health, str]]:
+        examined = examine(replace(settings, sandbox=SandboxSettings(**given)), datetime.now(UTC))
+        return [(finding.health, finding.says) for finding in examined if finding.check == "sandbox"]
+
+    missing = "files: got a file; "
+    holds = (Health.OK, "user: an ordinary user")
+    refused = f"{missing}so no code that nobody has read is run"
+    assert said() == [(Health.OK, f"{refused} here"), holds]
+    assert said(isolation="required") == [(Health.WARNING, refused), holds]
+    assert said(isolation="best_effort") == [(Health.OK, f'{missing}isolation = "best_effort" permits that'), holds]

@@ -18,6 +18,7 @@ from rollguard.errors import RollguardError
 from rollguard.model.rollback import Rollback
 from rollguard.model.watcher import WatcherState
 from rollguard.record import Spool, refused_beside
+from rollguard.sandbox import Isolation, layers
 from rollguard.settings import Settings
 from rollguard.store import Checkup, ExecutionStore
 from rollguard.store.schema.migrate import VERSION_TABLE
@@ -33,6 +34,7 @@ def examine(settings: Settings, now: datetime) -> list[Finding]:
     """Check everything that the settings name, and return the findings, the worst first."""
     began = time.monotonic()
     findings = [*_settings(settings), *_folder(settings.tools_dir), *_spool(settings.tools_dir)]
+    findings += _sandbox(settings)
     try:
         findings += _files(settings)
         findings += _database(settings, now, lambda: now + timedelta(seconds=time.monotonic() - began))
@@ -110,6 +112,27 @@ def _files(settings: Settings) -> Iterator[Finding]:
         read = f"{len(_with(tools, 0o044))} of {len(tools)} files of tools may be read by others"
         who = {"owner": "their owner alone", "group": "their group", "umask": "those whom the umask leaves"}
         yield ok("files", f"Rollguard's own files may be read by {who[settings.file_access]}; {read}")
+
+
+def _sandbox(settings: Settings) -> Iterator[Finding]:
+    """Yield which layers hold. One that is missing is a problem only where the settings say that it is needed."""
+    wanted = settings.sandbox
+    try:
+        found = layers()
+    except RollguardError as error:
+        yield warning("sandbox", str(error), "free processes or memory, then try again")
+        return
+    for layer in found:
+        says = f"{layer.name}: {layer.why}"
+        if layer.holds:
+            yield ok("sandbox", says)
+        elif wanted.isolation is not Isolation.REQUIRED:
+            yield ok("sandbox", f'{says}; isolation = "{wanted.isolation}" permits that')
+        elif "isolation" in wanted.model_fields_set:
+            fix = 'run it where this layer is available, or set isolation = "best_effort" under [sandbox]'
+            yield warning("sandbox", f"{says}; so no code that nobody has read is run", fix)
+        else:
+            yield ok("sandbox", f"{says}; so no code that nobody has read is run here")
 
 
 def _database_files(settings: Settings) -> list[Path]:

@@ -1,9 +1,10 @@
-"""The program of a child process: run one file, and answer whether it holds a tool, or what it does. Started by its path.
+"""The program of a child process: run one file, and answer whether it is a tool, or what it does. Started by its path.
 
 It answers in lines. Of a check: `loads`, `refused TEXT`, or, of a class, `class` and then `definition JSON` or
-`undescribed TEXT`; the text has Python's escapes, so that it is one line. In the sandbox each line begins with the word
-that came with the question, which nobody can know before: `WORD lacking JSON`, `WORD refused JSON`, `WORD loads`, and
-then for each input `WORD returned JSON` or `WORD raised JSON`. What the file does to this process cannot reach another.
+`undescribed TEXT`; the text has Python's escapes, so that it is one line. In the sandbox each line begins with the
+word that came with the question, which nobody can know before: `WORD confined JSON`, `WORD loads {}` or `WORD refused
+JSON`, and then for each input `WORD returned JSON` or `WORD raised JSON`. What the file does to this process cannot
+reach another.
 """
 
 from __future__ import annotations
@@ -108,16 +109,20 @@ def _serve(request: dict[str, Any], pipe: BinaryIO, say: Callable[[bytes], None]
     """Confine this process, then load the tool and run it with each input."""
     import json
 
-    import confine
-    import runner
+    if TYPE_CHECKING:
+        from rollguard.sandbox import confine, runner
+    else:
+        import confine
+        import runner
 
     end, word = os._exit, request["word"]
     sys.path[:], sys.argv[1:] = request["sys_path"], []
     lacking = confine.confine(request["confined"])
     os.environ.clear()
     os.environ.update(request["environment"])
-    if lacking and request["required"]:
-        say(word + b" lacking " + json.dumps(lacking).encode())
+    say(word + b" confined " + json.dumps(lacking).encode())
+    word = pipe.readline().strip()
+    if not word:  # it is not to be run
         end(0)
     faulthandler.dump_traceback_later(request["seconds"] + _LONGER, exit=True, file=2)
     if request["addresses"]:
@@ -127,7 +132,7 @@ def _serve(request: dict[str, Any], pipe: BinaryIO, say: Callable[[bytes], None]
         say(word + b" refused " + json.dumps(found).encode())
         end(0)
     run = runner.Runner(found, request["path"], request["result_bytes"])
-    say(word + b" loads")
+    say(word + b" loads {}")
     while question := pipe.readline():
         word, _space, text = question.partition(b" ")
         say(word + b" " + run.answer(text))

@@ -46,7 +46,7 @@ class Hosts:
                 found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
             except OSError as error:
                 raise SandboxUnavailable(
-                    f"the host {name}, which the tool may reach, has no address ({error}); correct its name, or try again"
+                    f"the host {name}, which the tool may reach, has no address ({error}); correct it, or try again"
                 ) from error
             addresses[name] = [(int(family), str(address[0])) for family, _type, _proto, _name, address in found]
         return cls(addresses, sorted(ports))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from json import dumps  # the tool may change the module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,9 +15,9 @@ _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 def json_of(value: Any) -> str:
     """Return a value as JSON on one line. What has no form in JSON is the name of its class, as `"<Socket>"`."""
     try:
-        return json.dumps(value, allow_nan=False)
+        return dumps(value, allow_nan=False)
     except Exception:  # noqa: BLE001 - a value of the tool's own may raise anything
-        return json.dumps(_plain(value, 0))
+        return dumps(_plain(value, 0))
 
 
 def _plain(value: Any, depth: int) -> Any:
@@ -36,26 +36,32 @@ def _plain(value: Any, depth: int) -> Any:
 def _converted(value: Any, depth: int) -> Any:
     """Return what a value holds, in the forms that JSON has."""
     kind = type(value)
-    if isinstance(value, int):
-        return int(value) if kind.__module__ != "enum" and not hasattr(kind, "__members__") else value.value
+    if hasattr(kind, "__members__"):  # an enum
+        return _plain(value.value, depth)
     if isinstance(value, dict):
         return {str(getattr(key, "value", key)): _plain(item, depth) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(item, depth) for item in value]
-    if isinstance(value, bytes | bytearray | memoryview):
-        import base64
-
-        return base64.urlsafe_b64encode(bytes(value)).decode()
     if hasattr(kind, "model_fields") and hasattr(kind, "model_dump"):  # a model of pydantic
         return value.model_dump(mode="json", warnings=False)
     if hasattr(kind, "__dataclass_fields__"):
         return {name: _plain(getattr(value, name, None), depth) for name in kind.__dataclass_fields__}
-    if hasattr(kind, "__members__"):  # an enum
-        return _plain(value.value, depth)
+    return _simple(value, kind)
+
+
+def _simple(value: Any, kind: type) -> Any:
+    """Return the text or the number that a value without parts is written as."""
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        import base64
+
+        return base64.urlsafe_b64encode(bytes(value)).decode()
     if callable(getattr(value, "isoformat", None)):
-        return value.isoformat().removesuffix("+00:00") + ("Z" if value.isoformat().endswith("+00:00") else "")
+        text = str(value.isoformat())
+        return f"{text[:-6]}Z" if text.endswith("+00:00") else text
     if kind.__module__ == "numpy" and getattr(value, "ndim", None) == 0:
-        return _plain(value.item(), depth)
-    if kind.__name__ in ("Decimal", "UUID", "Fraction") or hasattr(kind, "__fspath__"):
+        return value.item()
+    if kind.__name__ in ("Decimal", "UUID", "PosixPath"):
         return str(value)
     return f"<{kind.__qualname__}>"

@@ -37,13 +37,14 @@ class Outcome:
     """What a tool did with one input.
 
     Attributes:
-        kind: how the run ended.
-        result: what it returned, as JSON text; None unless it returned. What has no form in JSON is its `repr`.
-        error_type: the class of what it raised, such as `ValueError`; None unless it raised.
+        kind: how the run ended. A result that the tool's own `is_failure` finds a failure counts as raised.
+        result: what it returned, as JSON text in the form in which a call is recorded; None unless it returned.
+        error_type: the class of what it raised, such as `ValueError`, or `ReturnedFailure`, or `ResultTooLarge`; None
+            unless it raised.
         error: what is wrong, in words; None if it returned.
         frame: where it raised; None if that is not in its own code.
-        duration_ms: how long it ran, in milliseconds.
-        memory_bytes: the most memory that its process held.
+        duration_ms: how long it ran, in milliseconds, by the clock of the process that asked.
+        memory_bytes: the most memory that its process held so far; 0 if it ended at once.
         output: the beginning of what it printed.
     """
 
@@ -64,12 +65,12 @@ class Limits:
     Attributes:
         seconds: the time for one input, by the clock.
         total_seconds: the time for all inputs together, start and load included.
-        memory_bytes: the memory of the process.
+        memory_bytes: the memory of the process, beside what the interpreter takes.
         output_bytes: what of its output is kept; the rest is read and forgotten.
         result_bytes: the longest result, as JSON.
-        file_bytes: the largest file that it may write into its temporary folder.
+        file_bytes: the largest file that it may write into its temporary folder; all together may have four times that.
         environment: the environment variables that it sees, and no others.
-        hosts: the hosts that it may connect to; none by default.
+        hosts: the hosts that it may connect to, each `name` (then at port 443) or `name:port`; none by default.
     """
 
     seconds: float = 10.0

@@ -47,7 +47,7 @@ class Answer:
 
 
 class Child:
-    """A Python program in a child process, whose arguments are two descriptors: of what it is asked, and for its answers.
+    """A Python program in a child process. Its arguments are two descriptors: of what it is asked, and for its answers.
 
     It ends with its process group at the end of a `with`.
 

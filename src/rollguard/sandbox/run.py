@@ -26,7 +26,14 @@ from rollguard.sandbox.process import OUT_OF_TIME, Answer, Child, ChildNotStarte
 from rollguard.sandbox.work_folder import WorkFolder
 
 _CHILD = Path(__file__).with_name("child.py")
-_OPTIONS = ("-I", "-S", "-u", "-X", "utf8")  # no folder but the interpreter's own is imported from, and no `.pth` is run
+_PACKAGE = Path(__file__).parents[1]
+_OPTIONS = (
+    "-I",
+    "-S",
+    "-u",
+    "-X",
+    "utf8",
+)  # no folder but the interpreter's own is imported from, and no `.pth` is run
 _ROOM = 16 * 1024  # bytes of an answer beside the result
 _LAST_WORDS = 300  # characters of output in an error
 
@@ -74,18 +81,21 @@ def run_inputs(
         SandboxUnavailable: this machine lacks a layer, or starts no process.
     """
     asked = _written(inputs)
-    run = _Run(source, tool_name, limits, _checked(isolation), [str(Path(folder).absolute()) for folder in libraries])
-    with run:
+    code = source.encode("utf-8", "surrogatepass") if isinstance(source, str) else source
+    readable = [str(Path(folder).absolute()) for folder in libraries]
+    with Run(code, tool_name, limits, _checked(isolation), readable) as run:
         return [run.outcome(text) for text in asked]
 
 
-class _Run:
-    """One run over all inputs: the child of the moment, and the time that is left."""
+class Run:
+    """One run over all inputs: the child of the moment, and the time that is left.
 
-    def __init__(
-        self, source: str | bytes, tool_name: str, limits: Limits, isolation: Isolation, libraries: list[str]
-    ) -> None:
-        self._code = source.encode("utf-8", "surrogatepass") if isinstance(source, str) else source
+    Attributes:
+        lacking: why each layer that is missing is, by its name; known after the first input.
+    """
+
+    def __init__(self, code: bytes, tool_name: str, limits: Limits, isolation: Isolation, libraries: list[str]) -> None:
+        self._code = code
         self._name, self._limits, self._isolation, self._libraries = tool_name, limits, isolation, libraries
         self._hosts = Hosts.resolved(limits.hosts)
         self._end = time.monotonic() + limits.total_seconds
@@ -93,8 +103,9 @@ class _Run:
         self._folder: WorkFolder | None = None
         self._opened = contextlib.ExitStack()
         self._refused = ""
+        self.lacking: dict[str, str] = {}
 
-    def __enter__(self) -> _Run:
+    def __enter__(self) -> Run:
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -109,8 +120,9 @@ class _Run:
         if self._refused or self._child is None:
             return Outcome(OutcomeKind.NOT_RUN, error=self._refused)
         seconds = min(self._limits.seconds, self._end - time.monotonic())
-        answer, word, said = self._ask(text, seconds)
-        outcome = self._outcome(answer, word, said, seconds)
+        word = _word()
+        answer, kind, said = self._ask(word, word + b" " + text + b"\n", seconds)
+        outcome = self._outcome(answer, kind, said, seconds)
         if outcome.kind in (OutcomeKind.TIMED_OUT, OutcomeKind.DIED):
             self._stop()
         return outcome
@@ -130,15 +142,19 @@ class _Run:
             )
         except ChildNotStarted as error:
             raise SandboxUnavailable(str(error)) from error
-        seconds = max(0.0, min(max(DEADLINE, self._limits.seconds), self._end - time.monotonic()))
-        answer, word, said = self._ask(None, seconds)
-        if word == "loads":
+        word = _word()
+        answer, kind, said = self._ask(word, self._request(word, folder.path), DEADLINE)
+        if kind != "confined":  # not the tool's doing, which it has not run yet
+            raise SandboxUnavailable(f"the process of the sandbox {_how(answer, DEADLINE)}{_last_words(answer)}")
+        self.lacking = json.loads(said)
+        if self.lacking and self._isolation is Isolation.REQUIRED:
+            raise SandboxUnavailable(_lacking(self.lacking))
+        word, seconds = _word(), max(0.0, min(max(DEADLINE, self._limits.seconds), self._end - time.monotonic()))
+        answer, kind, said = self._ask(word, word + b"\n", seconds)
+        if kind == "loads":
             return ""
-        if word == "lacking":
-            raise SandboxUnavailable(_lacking(json.loads(said)))
         self._stop()
-        folder.close()
-        if word == "refused":
+        if kind == "refused":
             with contextlib.suppress(ValueError):
                 return str(json.loads(said))
         return f"cannot be loaded: its import {_how(answer, seconds)}{_last_words(answer)}"
@@ -147,15 +163,13 @@ class _Run:
         self._child = self._folder = None
         self._opened.close()
 
-    def _ask(self, text: bytes | None, seconds: float) -> tuple[Answer, str, bytes]:
+    def _ask(self, word: bytes, request: bytes, seconds: float) -> tuple[Answer, str, bytes]:
         """Ask the child with a new word, and return its answer, with the kind and the JSON in it.
 
         An answer without the word of its question was written before the question, or by a guess: it is none.
         """
-        assert self._child is not None
-        assert self._folder is not None
-        word = secrets.token_hex(8).encode()
-        request = self._request(word, self._folder.path) if text is None else word + b" " + text + b"\n"
+        if self._child is None or self._folder is None:
+            raise RuntimeError("there is no child to be asked")
         answer = self._child.ask(request, deadline=seconds, complete=_is_line, forbidden=self._folder.too_full)
         line = answer.answer.partition(b"\n")[0] if not answer.ended else b""
         given, _space, rest = line.partition(b" ")
@@ -164,7 +178,7 @@ class _Run:
 
     def _request(self, word: bytes, folder: str) -> bytes:
         libraries = [*_libraries(), *self._libraries]
-        readable = {path: "read" for path in (*_SYSTEM, *libraries)} | _own_package(libraries)
+        readable = dict.fromkeys((*_SYSTEM, *libraries), "read") | _own_package(libraries)
         limits = self._limits
         confined = {
             "paths": [*readable.items(), (_DISCARDING, "write"), (folder, "write")],
@@ -183,28 +197,28 @@ class _Run:
             "code": self._code,
             "path": _path_of(self._name),
             "seconds": limits.total_seconds,
-            "sys_path": [*libraries, str(_CHILD.parents[2])],
+            "sys_path": [*libraries, str(_PACKAGE.parent)],
             "environment": dict(limits.environment),
             "addresses": self._hosts.addresses,
             "result_bytes": limits.result_bytes,
         }
         return marshal.dumps(request)
 
-    def _outcome(self, answer: Answer, word: str, said: bytes, seconds: float) -> Outcome:
+    def _outcome(self, answer: Answer, kind: str, said: bytes, seconds: float) -> Outcome:
         spent = {
             "duration_ms": answer.seconds * 1000.0,
             "memory_bytes": answer.memory_bytes,
             "output": answer.output.decode("utf-8", "replace"),
         }
         try:
-            if word == "returned":
+            if kind == "returned":
                 return Outcome(OutcomeKind.RETURNED, result=_json(said), **spent)  # type: ignore[arg-type]
-            if word == "raised":
+            if kind == "raised":
                 return Outcome(OutcomeKind.RAISED, **self._raised(said), **spent)  # type: ignore[arg-type]
         except (ValueError, RecursionError, TypeError, KeyError):  # not by our child's hand
             return Outcome(OutcomeKind.DIED, error="wrote into the pipe for answers", **spent)  # type: ignore[arg-type]
-        kind = OutcomeKind.TIMED_OUT if answer.ended == OUT_OF_TIME else OutcomeKind.DIED
-        return Outcome(kind, error=_how(answer, seconds), **spent)  # type: ignore[arg-type]
+        ending = OutcomeKind.TIMED_OUT if answer.ended == OUT_OF_TIME else OutcomeKind.DIED
+        return Outcome(ending, error=_how(answer, seconds), **spent)  # type: ignore[arg-type]
 
     def _raised(self, said: bytes) -> dict[str, Any]:
         told = json.loads(said)
@@ -257,13 +271,16 @@ def _is_library(entry: str, own: set[str]) -> bool:
 
 def _own_package(libraries: list[str]) -> dict[str, str]:
     """Return what is to be read so that a tool can import `rollguard`, if that is not among the installed packages."""
-    package = _CHILD.parents[1]
-    if str(package.parent) in libraries:
+    if str(_PACKAGE.parent) in libraries:
         return {}
-    return {str(package): "read", str(package.parent): "list"}
+    return {str(_PACKAGE): "read", str(_PACKAGE.parent): "list"}
 
 
 # --- what the child says ---------------------------------------------------------------------------------------------
+
+
+def _word() -> bytes:
+    return secrets.token_hex(8).encode()
 
 
 def _is_line(answer: bytearray) -> bool:
@@ -297,6 +314,6 @@ def _last_words(answer: Answer) -> str:
 def _lacking(missing: dict[str, str]) -> str:
     layers = "; ".join(f"{name}: {why}" for name, why in missing.items())
     return (
-        f"the sandbox lacks what keeps the code apart here ({layers}), so it was not run; use a machine that has it, or "
+        f"the sandbox lacks a layer here ({layers}), so the code was not run; use a machine that has it, or "
         f'permit less with isolation = "{Isolation.BEST_EFFORT}" under [sandbox] in rollguard.toml'
     )

@@ -1,10 +1,10 @@
-"""Run a tool with one input after another, and say how each run ended. Runs in the sandbox; imports no other package."""
+"""Run a tool with one input after another, in the sandbox, and say how each run ended. Imports no other package."""
 
 from __future__ import annotations
 
-import json
 import sys
 import types
+from json import dumps, loads  # the tool may change the module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Runner:
         """Run the tool with the parameters, which are JSON, and return the answer: a word, a space and JSON."""
         try:
             try:
-                result = _complete(self._invoke(**json.loads(text)))
+                result = _complete(self._invoke(**loads(text)))
                 written = json_of(result)
                 failure = self._failure(result, written)
             finally:
@@ -82,7 +82,7 @@ class Runner:
 
 
 def _said(kind: str, text: str, *, frame: tuple[str, int] | None = None, result: str | None = None) -> bytes:
-    return json.dumps({"type": kind, "error": text[:_SHOWN], "frame": frame, "result": result}).encode()
+    return dumps({"type": kind, "error": text[:_SHOWN], "frame": frame, "result": result}).encode()
 
 
 def _complete(result: Any) -> Any:
@@ -126,9 +126,7 @@ def know_hosts(addresses: dict[str, list[tuple[int, str]]]) -> None:
 
     literal = {address: [(family, address)] for of_host in addresses.values() for family, address in of_host}
 
-    def getaddrinfo(
-        host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0  # noqa: A002
-    ) -> list[Any]:
+    def getaddrinfo(host: Any, port: Any, family: int = 0, *_kind: Any, **_more: Any) -> list[Any]:
         name = host.decode("ascii") if isinstance(host, bytes) else str(host)
         known = addresses.get(name.lower().rstrip(".")) or literal.get(name)
         found = [each for each in known or () if family in (0, each[0])]
@@ -136,7 +134,13 @@ def know_hosts(addresses: dict[str, list[tuple[int, str]]]) -> None:
             raise socket.gaierror(socket.EAI_NONAME, f"{name} is none of the hosts that this tool may reach")
         number = int(port or 0)
         return [
-            (of, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (text, number) if of == socket.AF_INET else (text, number, 0, 0))
+            (
+                of,
+                socket.SOCK_STREAM,
+                socket.IPPROTO_TCP,
+                "",
+                (text, number) if of == socket.AF_INET else (text, number, 0, 0),
+            )
             for of, text in found
         ]
 

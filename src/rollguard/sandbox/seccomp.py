@@ -116,7 +116,7 @@ def _program(column: int, architecture: int, *, sockets: bool) -> bytes:
         _step(_RETURN, _KILL),
     ]
     for numbers, refusal, checks in checked:
-        if numbers[column] is not None:
+        if numbers[column] >= 0:
             block = [step for check in checks for step in _check(check, refusal)]
             code += [_step(_EQUAL, numbers[column], 0, len(block) + 1), *block, _step(_RETURN, _ALLOW)]
     for text, verdict in ((_ALLOWED, _ALLOW), (_PRETENDED, _ERRNO), (_REFUSED, _ERRNO | errno.EPERM)):
@@ -127,12 +127,12 @@ def _program(column: int, architecture: int, *, sockets: bool) -> bytes:
     return b"".join([*code, _step(_RETURN, _ERRNO | errno.ENOSYS)])
 
 
-def _checked(own: int, *, sockets: bool) -> list[tuple[tuple[int | None, int | None], int, list[Check]]]:
+def _checked(own: int, *, sockets: bool) -> list[tuple[tuple[int, int], int, list[Check]]]:
     """Return the system calls that are allowed with some arguments only: numbers, error, checks."""
     opening = (0, 1, 2, _TRUNCATED | 1, _TRUNCATED | 2)  # reading may not cut, which early versions of Landlock miss
     opened = _READ_ONLY | _TRUNCATED
-    calls: list[tuple[tuple[int | None, int | None], int, list[Check]]] = [
-        ((2, None), errno.EPERM, [(1, opened, opening)]),  # open
+    calls: list[tuple[tuple[int, int], int, list[Check]]] = [
+        ((2, -1), errno.EPERM, [(1, opened, opening)]),  # open
         ((257, 56), errno.EPERM, [(2, opened, opening)]),  # openat
         ((62, 129), errno.EPERM, [(0, 0xFFFFFFFF, (own,))]),  # kill
         ((234, 131), errno.EPERM, [(0, 0xFFFFFFFF, (own,))]),  # tgkill

@@ -100,8 +100,8 @@ def by_name(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _positional_only(function: Callable[..., Any]) -> list[Any]:
-    code = getattr(function, "__code__", None)
-    if type(function) is types.FunctionType and not code.co_posonlyargcount and not hasattr(function, "__wrapped__"):
+    plain = isinstance(function, types.FunctionType) and not hasattr(function, "__wrapped__")
+    if plain and not function.__code__.co_posonlyargcount:
         return []
     import inspect
 

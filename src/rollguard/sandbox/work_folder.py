@@ -7,10 +7,12 @@ import itertools
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 
 _FILES = 1_000
 _TIMES = 4  # what all files together may have, in largest files
 _LOOK_EVERY = 0.05  # seconds
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 class WorkFolder:
@@ -51,25 +53,41 @@ class WorkFolder:
         return f"wrote more than {self._most:,} bytes" if used > self._most else None
 
     def close(self) -> None:
-        """Remove it. Whoever wrote it has ended.
+        """Remove it, once the process that wrote it has ended.
 
         A folder's entries are moved up before it is removed: the depth that a tool can make is none that Python's
-        recursion, or a path, could follow.
+        recursion, or a path, could follow. Everything is done by descriptors, so that no link leads elsewhere.
         """
-        numbers = itertools.count()
         if not os.path.isdir(self.path):  # noqa: PTH112
             return
-        while entries := list(os.scandir(self.path)):
-            for entry in entries:
-                if not entry.is_dir(follow_symlinks=False):
-                    os.unlink(entry.path)  # noqa: PTH108
-                    continue
-                os.chmod(entry.path, 0o700)  # noqa: PTH101
-                for below in list(os.scandir(entry.path)):
-                    if below.is_dir(follow_symlinks=False):
-                        os.chmod(below.path, 0o700)  # noqa: PTH101 - moving a folder writes into it
-                        os.rename(below.path, f"{self.path}/.rollguard-{next(numbers)}-{entry.name[:8]}")  # noqa: PTH104
-                    else:
-                        os.unlink(below.path)  # noqa: PTH108
-                os.rmdir(entry.path)  # noqa: PTH106
+        top, numbers = os.open(self.path, _FOLDER), itertools.count()
+        try:
+            while names := os.listdir(top):  # noqa: PTH208 - by descriptor
+                for name in names:
+                    if not _removed(name, top):
+                        _empty(name, top, numbers)
+                        os.rmdir(name, dir_fd=top)
+        finally:
+            os.close(top)
         os.rmdir(self.path)  # noqa: PTH106
+
+
+def _removed(name: str, folder: int) -> bool:
+    """Remove a file, and return False if it is a folder, into which this process may then go."""
+    try:
+        os.unlink(name, dir_fd=folder)
+    except (IsADirectoryError, PermissionError):  # Linux; macOS
+        if os.geteuid() != 0:  # root may enter anyway
+            os.chmod(name, 0o700, dir_fd=folder)
+        return False
+    return True
+
+
+def _empty(name: str, top: int, numbers: Iterator[int]) -> None:
+    folder = os.open(name, _FOLDER, dir_fd=top)
+    try:
+        for below in os.listdir(folder):  # noqa: PTH208
+            if not _removed(below, folder):
+                os.rename(below, f".moved-up-{os.urandom(4).hex()}-{next(numbers)}", src_dir_fd=folder, dst_dir_fd=top)
+    finally:
+        os.close(folder)

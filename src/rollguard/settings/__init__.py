@@ -5,6 +5,7 @@ from rollguard.settings.sections import (
     NotifySettings,
     RecordSettings,
     RedactSettings,
+    SandboxSettings,
     WatchSettings,
 )
 from rollguard.settings.settings import FILE_NAME, Settings, find_file, toml_value
@@ -15,6 +16,7 @@ __all__ = [
     "NotifySettings",
     "RecordSettings",
     "RedactSettings",
+    "SandboxSettings",
     "Settings",
     "WatchSettings",
     "find_file",

@@ -11,6 +11,7 @@ from rollguard.errors import InvalidInput, InvalidSetting, given
 from rollguard.http_client import can_be_posted_to
 from rollguard.model.redaction import Redaction
 from rollguard.record.endings import CONTROL_FLOW, checked_paths
+from rollguard.sandbox import Isolation
 
 
 class Section(BaseModel):
@@ -111,6 +112,21 @@ class NotifySettings(Section):
             if urls.count(url) > 1:
                 raise InvalidSetting("", f"entry {number} stands in it twice")
         return urls
+
+
+class SandboxSettings(Section):
+    """`[sandbox]`: what a tool that nobody has read yet is run with."""
+
+    isolation: Isolation = Isolation.REQUIRED
+    libraries: tuple[str, ...] = ()
+
+    @field_validator("isolation", mode="before")
+    @classmethod
+    def _known(cls, value: Any) -> Any:
+        if value not in list(Isolation):
+            allowed = ", ".join(f'"{each}"' for each in Isolation)
+            raise InvalidSetting("", f"{given(value)} is not one of {allowed}")
+        return value
 
 
 class ActuatorSettings(Section):

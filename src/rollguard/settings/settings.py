@@ -27,6 +27,7 @@ from rollguard.settings.sections import (
     ActuatorSettings,
     NotifySettings,
     RecordSettings,
+    SandboxSettings,
     Section,
     WatchSettings,
 )
@@ -41,6 +42,7 @@ _SECTIONS: dict[str, type[Section]] = {
     "watch": WatchSettings,
     "record": RecordSettings,
     "notify": NotifySettings,
+    "sandbox": SandboxSettings,
 }
 _TEXTS = ("database", "tools_dir", "schema")
 _TOP = (*_TEXTS, "follow", "edit_seconds", "file_access")
@@ -80,6 +82,7 @@ class Settings:
     watch: WatchSettings = field(default_factory=WatchSettings)
     record: RecordSettings = field(default_factory=RecordSettings)
     notify: NotifySettings = field(default_factory=NotifySettings)
+    sandbox: SandboxSettings = field(default_factory=SandboxSettings)
     tools: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     failure_rules: Mapping[str, FailureRule] = field(default_factory=dict)
     timeouts: Mapping[str, float] = field(default_factory=dict)
@@ -150,6 +153,10 @@ def _from_the_files_folder(values: dict[str, Any], folder: Path) -> None:
         path, question, query = database.removeprefix("sqlite:///").partition("?")
         if path and path != ":memory:" and not path.startswith("file:"):
             values["database"] = f"sqlite:///{folder / path}{question}{query}"
+    sandbox = values.get("sandbox")
+    libraries = sandbox.get("libraries") if isinstance(sandbox, dict) else None
+    if isinstance(libraries, list) and all(isinstance(each, str) for each in libraries):
+        values["sandbox"]["libraries"] = [str(folder / each) for each in libraries]
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
