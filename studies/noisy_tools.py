@@ -37,7 +37,8 @@ _BODIES = {
     "a failure, often": "if chance.random() < 0.3:\n        raise OSError('lost')\n    return {'key': key}",
     "a time, an id, the order and jitter": (
         "rows = [{'name': f'{key}/{at}', 'id': chance.randrange(10**9), 'score': at + 1.0} for at in range(size)]\n"
-        "    return {'at': now().isoformat(), 'rows': chance.sample(rows, size), 'load': size * chance.uniform(0.95, 1.05)}"
+        "    load = size * chance.uniform(0.95, 1.05)\n"
+        "    return {'at': now().isoformat(), 'rows': chance.sample(rows, size), 'load': load}"
     ),
 }
 TOOLS: list[tuple[str, bytes, list[dict[str, Any]]]] = [
@@ -59,6 +60,10 @@ class Running:
         """Return the time, a little later at each call."""
         self._now += timedelta(milliseconds=self._chance.expovariate(0.05))
         return self._now
+
+    def wait(self, time: timedelta) -> None:
+        """Let time pass."""
+        self._now += time
 
     def __call__(self, source: bytes, tool_name: str, inputs: Sequence[Any], limits: Limits) -> list[Outcome]:
         """Run a tool with each input."""
@@ -82,5 +87,5 @@ def recorded(source: bytes, inputs: Sequence[Any], run: Running) -> list[Call]:
         good = outcome.kind is OutcomeKind.RETURNED
         result = {"result": json.loads(outcome.result or "null")} if good else {"signature": "OSError: lost"}
         calls.append(Call(f"call {number}", inputs[number], good, **result))
-    run._now += timedelta(hours=1)
+    run.wait(timedelta(hours=1))
     return calls

@@ -17,7 +17,7 @@ from studies.small_tools import SmallTool
 _SEEN = 0.05  # of the traffic, in which a wrong repair does something else than the right repair
 
 
-def run_here(source: bytes, tool_name: str, inputs: Sequence[Any], limits: Limits) -> list[Outcome]:
+def run_here(source: bytes, tool_name: str, inputs: Sequence[Any], _limits: Limits) -> list[Outcome]:
     """Run a small tool in this process: the sources of this study are harmless, and end."""
     module: dict[str, Any] = {}
     try:
@@ -120,7 +120,7 @@ def _other_constants(value: Any) -> tuple[Any, ...]:
 
 
 def wrong(tool: SmallTool, sources: Iterable[str], count: int) -> list[str]:
-    """Return the first sources that do something else than the right repair in a part of the traffic that can be seen."""
+    """Return the first sources that differ from the right repair in a part of the traffic that can be seen."""
     inputs = traffic(tool, Random(f"{tool.name} traffic"), 300)
     right = said(tool.source(tool.fixes[0]), tool, inputs)
     found: list[str] = []
@@ -223,7 +223,8 @@ def _behind(tool: SmallTool, does: str) -> str:
     """Return the tool with its body in another function, whose errors it catches."""
     names = ", ".join(_names(tool))
     inner = SmallTool("_work", names, tool.body, (), tool.good, tool.bad, tool.imports).source()
-    return f"{inner}\n\ndef {tool.name}({tool.parameters}):\n    try:\n        return _work({names})\n    except Exception as error:\n        {does}\n"
+    outer = _tried(f"return _work({names})", "Exception as error", does)
+    return f"{inner}\n\ndef {tool.name}({tool.parameters}):\n{indent(outer, '    ')}\n"
 
 
 def _suppressed(tool: SmallTool, usual: Any) -> str:

@@ -268,7 +268,8 @@ TOOLS: tuple[SmallTool, ...] = (
     SmallTool(
         "area",
         "width, height",
-        "if width < 0 or height < 0:\n    raise ValueError('negative')\nreturn {'area': width * height, 'around': 2 * (width + height)}",
+        "if width < 0 or height < 0:\n    raise ValueError('negative')\n"
+        "return {'area': width * height, 'around': 2 * (width + height)}",
         (
             "width, height = int(width), int(height)",
             "width = int(width)\nheight = int(height)",
@@ -366,7 +367,8 @@ TOOLS: tuple[SmallTool, ...] = (
     SmallTool(
         "mask_card",
         "number, shown=4",
-        "if not number.isdigit():\n    raise ValueError('not a number')\nreturn '#' * (len(number) - shown) + number[-shown:]",
+        "if not number.isdigit():\n    raise ValueError('not a number')\n"
+        "return '#' * (len(number) - shown) + number[-shown:]",
         (
             "number = number.replace(' ', '').replace('-', '')",
             "number = ''.join(sign for sign in number if sign not in ' -')",

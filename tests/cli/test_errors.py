@@ -96,6 +96,8 @@ TABLE = [
     call("params that are no JSON", ("--params", "{a"), "not JSON"),
     call("params that are no object", ("--params", "[1]"), "give a JSON object"),
     Bad("missing file: deploy", ("deploy", "nope.py"), "nope.py cannot be read: No such file"),
+    Bad("unknown tool: rehearse", ("rehearse", "nope", "-"), "nope has no live version"),
+    Bad("missing file: rehearse", ("rehearse", "calculate", "nope.py"), "nope.py cannot be read: No such file"),
     Bad("missing file: record", ("record", "--file", "nope.csv"), "nope.csv cannot be read: No such file"),
     Bad("missing file: config", ("tools", "--config", "nope.toml"), "cannot be read: No such file"),
     Bad("folder for a file: deploy", ("deploy", "tools"), "tools cannot be read: Is a directory"),

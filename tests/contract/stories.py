@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from rollguard.model.rehearsed import ReplayTestResult, ShadowTestResult
 from tests.conftest import Guard
 
 START = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
@@ -90,3 +91,22 @@ def rollbacks_of_two_weeks(guard: Guard, now: datetime) -> None:
     for tool, hours in ago.items():
         successes = {"two_hours": 14, "three_days": 13}.get(tool, 10)  # 20, 25 and 40 points
         regress(guard, tool, at=now - hours * HOUR - 6 * HOUR, successes=successes, hours=6)
+
+
+def two_tests(guard: Guard, now: datetime) -> None:
+    """A shadow test that passed and a replay test that did not."""
+    both = {"tool_name": "my_tool", "candidate_sha256": "0" * 64, "started_at": now - HOUR, "completed_at": now}
+    guard.store.rehearsals.add_shadow(
+        ShadowTestResult(**both, passed=True, test_count=20, agreements=19, disagreements=1)
+    )
+    guard.store.rehearsals.add_replay(
+        ReplayTestResult(
+            **both,
+            passed=False,
+            replay_count=20,
+            successes=18,
+            failures=2,
+            improvements_count=0,
+            regressions_count=2,
+        )
+    )

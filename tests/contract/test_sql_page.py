@@ -15,6 +15,7 @@ from tests.contract.stories import (
     present,
     rollbacks_of_two_weeks,
     tools_that_need_attention,
+    two_tests,
     two_tools_under_watch,
 )
 
@@ -22,11 +23,12 @@ PAGE = "sql.md"
 TABLES = (
     *("deployment_monitoring", "deployment_health_checks", "deployment_rollbacks", "quarantined_code"),
     *("tool_actuations", "watchers", "tool_versions", "tool_deployments", "tool_executions"),
-    *("investigation_reports", "releases", "release_tools"),
+    *("investigation_reports", "releases", "release_tools", "shadow_test_results", "replay_test_results"),
 )
 VIEWS = (
     *("active_monitoring", "tool_health_history", "deployment_stability"),
     *("version_history_with_metrics", "version_stability"),
+    *("tool_testing_history", "testing_summary"),
 )
 TYPES = {
     "SERIAL": "integer",
@@ -74,6 +76,7 @@ def test_every_block_of_the_page_runs(guard: Guard, url: str, dialect: str) -> N
     tools_that_need_attention(guard, now)
     rollbacks_of_two_weeks(guard, now)
     five_and_ten_deployments(guard)
+    two_tests(guard, now)
     blocks = fenced(PAGE, "sql")
     assert {meant_for for meant_for, _ in blocks} == {"", "postgresql", "sqlite"}
     for meant_for, text in blocks:

@@ -30,7 +30,7 @@ class Call:
     Attributes:
         call_id: the id of the execution.
         parameters: what the tool was called with.
-        success: whether it succeeded then.
+        success: whether it succeeded then; None if it was not recorded.
         result: what it returned then, a JSON value; `NO_RESULT` if that is not known.
         signature: what went wrong then.
         held_out: whether the candidate's author never sees it.
@@ -38,7 +38,7 @@ class Call:
 
     call_id: str
     parameters: dict[str, Any]
-    success: bool
+    success: bool | None
     result: Any = NO_RESULT
     signature: str | None = None
     held_out: bool = False

@@ -44,7 +44,7 @@ class Comparison:
 
     def differences(self, old: Any, new: Any, place: str = ROOT) -> Iterator[Difference]:
         """Yield where `new` is not what `old` is."""
-        if matches(place, self.rules.ignore):
+        if place in self.noise.mixed or matches(place, self.rules.ignore):
             return
         if is_number(old) and is_number(new):
             if not self._numbers_agree(float(old), float(new), place):

@@ -45,6 +45,7 @@ class Noise:
 
     Attributes:
         free: places whose value may be anything of its type.
+        mixed: places whose value may be of any type.
         loose: places of mappings and lists that do not always hold the same keys, or as many items.
         unordered: places of lists whose order varies, each with the fields that tell its items apart.
         spreads: places of numbers, each with the largest share by which they varied.
@@ -52,6 +53,7 @@ class Noise:
     """
 
     free: set[str] = field(default_factory=set)
+    mixed: set[str] = field(default_factory=set)
     loose: set[str] = field(default_factory=set)
     unordered: dict[str, tuple[str, ...]] = field(default_factory=dict)
     spreads: dict[str, float] = field(default_factory=dict)
@@ -60,7 +62,7 @@ class Noise:
     def observe(self, runs: Sequence[Any], place: str = ROOT) -> None:
         """Learn from the results of several runs with one input."""
         first = runs[0]
-        if place in self.free or all(_same(first, run) for run in runs[1:]):
+        if place in self.free | self.mixed or all(_same(first, run) for run in runs[1:]):
             return
         if all(isinstance(run, dict) for run in runs):
             self._mappings(runs, place)
@@ -72,14 +74,11 @@ class Noise:
         elif all(isinstance(run, str) for run in runs):
             self._texts(runs, place)
         else:
-            self.free.add(place)
-
-    def __bool__(self) -> bool:
-        return bool(self.free or self.loose or self.unordered or self.spreads or self.texts)
+            self.mixed.add(place)
 
     def places(self) -> list[str]:
         """Return every place where something varies."""
-        return sorted(self.free | self.loose | self.unordered.keys() | self.spreads.keys() | self.texts.keys())
+        return sorted(self.free | self.mixed | self.loose | self.unordered.keys() | self.spreads.keys() | self.texts.keys())
 
     def _mappings(self, runs: Sequence[dict[str, Any]], place: str) -> None:
         common = set(runs[0]).intersection(*runs[1:])

@@ -128,6 +128,8 @@ class Classifier:
         return ()
 
     def _moved(self, call: Call, old: Sequence[Outcome]) -> bool:
+        if call.success is None:
+            return False
         if not call.success or not old:
             return call.success != bool(old)
         return call.result is not NO_RESULT and bool(self._differences(call.result, old[:1]))

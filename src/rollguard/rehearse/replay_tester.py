@@ -105,7 +105,7 @@ class ReplayTester:
             if outcome.kind is not OutcomeKind.NOT_RUN
         ]
         good = sum(success for _, _, success in ran)
-        regressions = sum(call.success and not success for call, _, success in ran)
+        regressions = sum(bool(call.success) and not success for call, _, success in ran)
         errors = [f"{count} calls could not be replayed: {reason}" for reason, count in chosen.unfit.items()]
         errors += sorted({f"not run: {o.error}" for o in outcomes if o.kind is OutcomeKind.NOT_RUN})
         if len(ran) < self.min_replays:

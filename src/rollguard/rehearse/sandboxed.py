@@ -9,5 +9,4 @@ def in_sandbox() -> Run:
     """Return what runs a tool's source in the sandbox. It is imported when it is first needed: a rehearsal is rare."""
     from rollguard.sandbox import run_inputs
 
-    run: Run = run_inputs
-    return run
+    return run_inputs

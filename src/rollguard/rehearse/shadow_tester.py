@@ -71,7 +71,7 @@ class ShadowTester:
         old, new = (code.encode() if isinstance(code, str) else code for code in (live_code, new_code))
         limits = Limits(seconds=self._rules.seconds)
         versions = Versions(function_name(tool_name), old, new, self._run or in_sandbox(), limits)
-        calls = [Call(str(number), dict(given), success=True) for number, given in enumerate(inputs, start=1)]
+        calls = [Call(str(number), dict(given), success=None) for number, given in enumerate(inputs, start=1)]
         pairs = paired(versions, calls, self._rules, self._is_failure)[0] if calls else []
         result = shadow_result(
             tool_name,
