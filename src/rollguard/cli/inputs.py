@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import sys
+from collections.abc import Container, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,18 +25,29 @@ def parameters(assignments: list[str], document: str | None) -> tuple[dict[str, 
     Raises:
         typer.BadParameter: an argument is not `name=value`, a name is given twice, or it is no JSON object.
     """
-    texts: dict[str, str] = {}
-    for assignment in assignments:
-        name, equals, value = assignment.partition("=")
-        if not equals or not name:
-            raise typer.BadParameter(f"{assignment!r} is not of the form name=value")
-        if name in texts:
-            raise typer.BadParameter(f"{name!r} is given twice")
-        texts[name] = value
+    texts = assigned(assignments, "name=value")
     given = {} if document is None else json_value(document, "--params")
     if not isinstance(given, dict):
         raise typer.BadParameter('--params: give a JSON object, such as \'{"city": "Oslo"}\'')
     return {**given, **{name: json_or_text(text) for name, text in texts.items()}}, texts
+
+
+def assigned(assignments: Iterable[str], form: str, *, option: str = "", taken: Container[str] = ()) -> dict[str, str]:
+    """Return what assignments such as `name=value` give, by name.
+
+    Raises:
+        typer.BadParameter: one is not of that form, or its name is given twice or is `taken`.
+    """
+    found: dict[str, str] = {}
+    where = f"{option}: " if option else ""
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"{where}{assignment!r} is not of the form {form}")
+        if name in found or name in taken:
+            raise typer.BadParameter(f"{where}{name} is given twice")
+        found[name] = value
+    return found
 
 
 def json_or_text(text: str) -> Any:
@@ -96,15 +108,9 @@ def tags_given(assignments: list[str] | None) -> dict[str, str]:
     """Return the tags of options such as `tenant=a`.
 
     Raises:
-        typer.BadParameter: one has no name or no value.
+        typer.BadParameter: one has no name or no value, or a name is given twice.
     """
-    found = {}
-    for assignment in assignments or ():
-        name, equals, value = assignment.partition("=")
-        if not name or not equals:
-            raise typer.BadParameter(f"--tag: {assignment!r} is not NAME=VALUE")
-        found[name] = value
-    return found
+    return assigned(assignments or (), "NAME=VALUE", option="--tag")
 
 
 def code_of(file: Path) -> bytes:

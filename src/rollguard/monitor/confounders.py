@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from fractions import Fraction
+from functools import cached_property
 
 from rollguard.judge import (
     Confounder,
@@ -97,8 +98,9 @@ class _ConfounderCheck:
         """
         hour = self._deployed - _HOUR
         edges = _edges(hour, self._deployed)
-        counted = self._store.executions.count([self._ours_before(a, b) for a, b in edges])
-        before, during = self._count(self._ours_before(self._session.baseline_begins, hour)), sum(counted, Window())
+        times = [(self._session.baseline_begins, hour), *edges]
+        before, *counted = self._store.executions.count([self._ours_before(a, b) for a, b in times])
+        during = sum(counted, Window())
         confounder = Confounder("hour_before", self._session.tool_name, _plain(before), _plain(during))
         if before.rate is None or not confounder.is_affected:
             return None
@@ -127,17 +129,25 @@ class _ConfounderCheck:
                 return start, begun
         return None
 
+    @cached_property
+    def _names(self) -> list[str]:
+        """Return the names of the other tools."""
+        return [name for name in self._store.executions.tool_names() if name != self._session.tool_name]
+
     # --- other tools and versions -----------------------------------------------------------------------------------
 
     def _other_tools(self, start: datetime, end: datetime) -> tuple[list[Confounder], list[Times]]:
         """Return the tools and versions that fail more than before, and the times in which they do."""
-        names = [name for name in self._store.executions.tool_names() if name != self._session.tool_name]
-        asked = [*names, None] if self._session.version_number is not None else list(names)
-        before = self._count_others([(name, *self._before(start)) for name in asked])
-        during = self._count_others([(name, self._affects_from(name, start), end) for name in asked])
+        asked: list[str | None] = [*self._names]
+        if self._session.version_number is not None:
+            asked.append(None)
+        windows = self._count_others(
+            [(name, *self._before(start)) for name in asked]
+            + [(name, self._affects_from(name, start), end) for name in asked]
+        )
         worse = [
             (name, was, now)
-            for name, was, now in zip(asked, before, during, strict=True)
+            for name, was, now in zip(asked, windows[: len(asked)], windows[len(asked) :], strict=True)
             if was.rate is not None and now.rate is not None and now.rate < was.rate
         ]
         worse.sort(key=lambda found: found[2].failures, reverse=True)
@@ -201,25 +211,27 @@ class _ConfounderCheck:
         own, counted_so = self._session.tool_name, counted_by(self._session)
         version, out = self._session.version_number, self._session.left_out
         others = () if version is None else (version, *(out.every_version if out else ()))
-        wanted, ours = [], []
-        for name, a, b in asked:
+        wanted: list[Sequence[Selection]] = []
+        ours: dict[int, Sequence[Selection]] = {}
+        for number, (name, a, b) in enumerate(asked):
             wanted.append([Selection(name or own, a, b, but=others if name is None else (), **counted_so)])
             # Since the deployment, executions without a version belong to the deployed version, not to another one.
             unnamed = Selection(own, max(a, self._deployed), b, only=0, **counted_so)
-            ours.append([unnamed] if name is None and unnamed.start < b else [])
-        counted = self._store.executions.count(wanted)
-        if not any(ours):
-            return counted
-        return [each.without(part) for each, part in zip(counted, self._store.executions.count(ours), strict=True)]
+            if name is None and unnamed.start < b:
+                ours[number] = [unnamed]
+        counted = self._store.executions.count([*wanted, *ours.values()])
+        for number, part in zip(ours, counted[len(wanted) :], strict=True):
+            counted[number] = counted[number].without(part)
+        return counted[: len(wanted)]
 
     # --- the same error in other tools ------------------------------------------------------------------------------
 
     def _shared_error(self, start: datetime, end: datetime) -> tuple[list[Confounder], Window]:
         """Return the error that other tools show too, more than before, and the current window without it."""
-        executions, name = self._store.executions, self._session.tool_name
+        executions = self._store.executions
         ours = _signatures(executions.failures_in(since_parts(self._session, [(start, end)]), _FAILURES))
         deployed = self._store.sessions.deployed_between(start - _HOUR, self._until)
-        names = [other for other in executions.tool_names() if other != name and other not in deployed]
+        names = [other for other in self._names if other not in deployed]
         if not names or not ours:
             return [], self._current
         during = executions.failures_in(self._all_of(names, start, end), _FAILURES)

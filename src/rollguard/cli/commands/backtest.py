@@ -103,14 +103,8 @@ def backtest(
 def _overrides(given: dict[str, Any], more: Sequence[str]) -> dict[str, Any]:
     from rollguard.settings import toml_value
 
-    for assignment in more:
-        key, equals, text = assignment.partition("=")
-        if not equals or not key:
-            raise typer.BadParameter(f"--set: {assignment!r} is not of the form KEY=VALUE")
-        if key in given:
-            raise typer.BadParameter(f"--set: {key} is given twice")
-        given[key] = toml_value(text)
-    return given
+    found = inputs.assigned(more, "KEY=VALUE", option="--set", taken=given)
+    return given | {key: toml_value(text) for key, text in found.items()}
 
 
 def _computed(
