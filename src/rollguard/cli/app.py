@@ -17,6 +17,7 @@ from rollguard.cli.commands import (
     health,
     history,
     init,
+    investigate,
     opportunities,
     quarantine,
     record,
@@ -68,7 +69,10 @@ _PANELS = {
     "Begin": (("init", init.init), ("tools", tools.tools), ("deploy", deploy.deploy)),
     "Run and record": (("call", call.call), ("record", record.record)),
     "Watch": (("watch", watch.watch), ("status", status.status), ("health", health.health), ("doctor", doctor.doctor)),
-    "Find what is weak": (("opportunities", opportunities.opportunities),),
+    "Find what is weak": (
+        ("opportunities", opportunities.opportunities),
+        ("investigate", investigate.investigate),
+    ),
     "Try the rules": (("simulate", simulate.simulate), ("backtest", backtest.backtest)),
     "Decide yourself": (
         ("rollback", rollback.rollback),
