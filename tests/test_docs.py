@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import rollguard.errors
-from rollguard import AutonomousLoop, DeploymentMonitor, ExecutionStore, Settings, ToolRegistry
+from rollguard import AutonomousLoop, DeploymentMonitor, ExecutionStore, Investigator, Settings, ToolRegistry
 from tests.conftest import code
 
 ROOT = Path(__file__).parent.parent
@@ -104,6 +104,7 @@ def test_errors_in_python(
         "ExecutionStore": ExecutionStore,
         "DeploymentMonitor": DeploymentMonitor,
         "AutonomousLoop": AutonomousLoop,
+        "Investigator": Investigator,
         "rollguard": rollguard,
         "tool": rollguard.tool,
     }

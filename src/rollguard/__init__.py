@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rollguard.app import Deployed, Rollguard
     from rollguard.errors import RollguardError
+    from rollguard.investigate import Investigator
     from rollguard.loop.autonomous_loop import AutonomousLoop
     from rollguard.monitor.deployment_monitor import DeploymentMonitor
     from rollguard.record import request, tags
@@ -25,6 +26,7 @@ _HOMES = {
     "Deployed": "app",
     "DeploymentMonitor": "monitor.deployment_monitor",
     "ExecutionStore": "store",
+    "Investigator": "investigate",
     "Rollguard": "app",
     "RollguardError": "errors",
     "Settings": "settings",
@@ -40,6 +42,7 @@ __all__ = [
     "Deployed",
     "DeploymentMonitor",
     "ExecutionStore",
+    "Investigator",
     "Rollguard",
     "RollguardError",
     "Settings",

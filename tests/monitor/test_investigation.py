@@ -115,3 +115,21 @@ def test_the_event_of_a_held_rollback_has_it(guard: Guard) -> None:
     assert rollback is not None
     assert rollback.investigation == pending.event["details"]["investigation"]
     assert rollback.investigation["failures_since"] == 10
+
+
+def test_it_looks_for_the_cause(guard: Guard) -> None:
+    """The record of a rollback names what the failing calls have in common."""
+    session_id = regressed(guard)
+    guard.store.store_tool_executions(
+        {
+            "tool_name": "my_tool",
+            "success": number % 3 > 0,
+            "parameters": {"city": ["Bonn", "Kiel", "Ulm"][number % 3], "x" * 3_000 if number > 60 else "n": number},
+            "executed_at": NOW + timedelta(milliseconds=number),
+        }
+        for number in range(90)
+    )
+    found = investigation_of(guard.store, guard.session(session_id), LATER, within=60.0)
+    assert found["causes"][0]["predicate"] == '$.city = "Bonn"'
+    assert found["causes"][0]["failures"] == 21
+    assert investigation_of(guard.store, guard.session(session_id), LATER, within=-1.0)["causes"] == []

@@ -48,6 +48,8 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
     "investigations.monitored": lambda store: store.investigations.monitored(),
     "investigations.outside": lambda store: store.investigations.outside(NOW),
     "investigations.recent": lambda store: store.investigations.recent("my_tool"),
+    "samples.of": lambda store: store.samples.of("my_tool", NOW, LATER, 9, failed=True),
+    "baselines.outages_beside": lambda store: store.baselines.outages_beside("my_tool", NOW, LATER),
     "listing.by_tag": lambda store: store.listing.by_tag("tenant", tags={"shard": 1}),
     "listing.outcomes": lambda store: store.listing.outcomes("my_tool", success=True, since=NOW, limit=9),
     "listing.recent": lambda store: store.listing.recent("my_tool", tags={"tenant": "a"}),

@@ -20,8 +20,8 @@ from rollguard.errors import (
     UnknownTool,
     UnknownVersion,
 )
+from rollguard.model.text_diff import unified_diff
 from rollguard.store.versions import versions as stored
-from rollguard.versions.text_diff import unified_diff
 from tests.conftest import NOW, Guard, code
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -18,6 +18,7 @@ from rollguard.cli.commands import (
     health,
     history,
     init,
+    investigate,
     opportunities,
     quarantine,
     record,
@@ -73,7 +74,10 @@ _PANELS: dict[str, tuple[tuple[str, Callable[..., None]], ...]] = {
     "Release": (("release", release.release), ("sync", sync.sync), ("releases", release.releases)),
     "Run and record": (("call", call.call), ("record", record.record)),
     "Watch": (("watch", watch.watch), ("status", status.status), ("health", health.health), ("doctor", doctor.doctor)),
-    "Find what is weak": (("opportunities", opportunities.opportunities),),
+    "Find what is weak": (
+        ("opportunities", opportunities.opportunities),
+        ("investigate", investigate.investigate),
+    ),
     "Try the rules": (("simulate", simulate.simulate), ("backtest", backtest.backtest)),
     "Decide yourself": (
         ("rollback", rollback.rollback),

@@ -138,10 +138,12 @@ class _Sum:
     def mean_ms(self) -> float:
         return self.duration_ms / self.timed if self.timed else 0.0
 
-    @property
-    def most_success(self) -> float:
-        """Return an upper bound of the success rate."""
-        return clopper_pearson_upper(self.calls, self.calls - self.failures, LEVEL) if self.calls else 1.0
+    def succeeds_below(self, rate: float) -> bool:
+        """Return whether the upper bound of the success rate is below a rate."""
+        good = self.calls - self.failures
+        if good >= rate * self.calls:  # so is the bound
+            return False
+        return clopper_pearson_upper(self.calls, good, LEVEL) < rate
 
     @property
     def failed(self) -> str:
@@ -159,12 +161,12 @@ def _of_tool(
         lost, seconds = sums.failures / sums.days, sums.failing_ms / 1000 / sums.days
         return Opportunity(tool_name, kind, priority, lost, seconds, left_alone, reason)
 
-    if every.most_success < _LOW:
-        priority = Priority.HIGH if every.most_success < _VERY_LOW else Priority.MEDIUM
+    if every.succeeds_below(_LOW):
+        priority = Priority.HIGH if every.succeeds_below(_VERY_LOW) else Priority.MEDIUM
         reason = f"{every.failed} since {every.days:.0f} days" if every.days > 1 else every.failed
         yield found(OpportunityKind.LOW_SUCCESS_RATE, priority, every, reason)
     elif recent.failures >= _FEWEST_RECENT:
-        often = recent.most_success < 1 - _OFTEN
+        often = recent.succeeds_below(1 - _OFTEN)
         yield found(
             OpportunityKind.RECENT_FAILURES,
             Priority.MEDIUM if often else Priority.LOW,
@@ -172,7 +174,7 @@ def _of_tool(
             f"{recent.failed} in the last 24 hours",
         )
     for error_type, sums in _new_errors(uses, recent.calls, now):
-        priority = Priority.HIGH if recent.most_success < _LOW else Priority.MEDIUM
+        priority = Priority.HIGH if recent.succeeds_below(_LOW) else Priority.MEDIUM
         yield found(OpportunityKind.NEW_ERROR, priority, sums, f"{error_type} is new: {sums.failures:,} times")
     yield from _slow(tool_name, uses, recent, now, left_alone)
 

@@ -1,4 +1,4 @@
-"""Group failures by their signature: the error's type and its message without the variable parts."""
+"""Group failures by their signature: the error's type, its message without the variable parts, and where it failed."""
 
 from __future__ import annotations
 
@@ -18,11 +18,22 @@ _VARIABLE_PARTS = (
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """One failed execution in an investigation. `sample` is what the investigation shows of it."""
+    """One failed execution in an investigation. `sample` is what the investigation shows of it.
+
+    `place` is the line of the tool's own code that failed: `function`, `line` and `text`. The number changes with each
+    version, so the text counts.
+    """
 
     error_type: str | None
     error: str | None
     sample: dict[str, Any]
+    place: dict[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """Return what failures with the same cause share."""
+        found = signature(self.error_type, self.error)
+        return found if self.place is None else f"{found} in {self.place['function']}: {self.place['text']}"
 
 
 def signature(error_type: str | None, error: str | None) -> str:
@@ -44,17 +55,18 @@ def investigate(before: Iterable[Failed], since: Iterable[Failed], samples: int 
         samples: number of the latest failures of each signature to return as samples.
 
     Returns:
-        For each signature: `signature`, `error_type`, `count` (since), `count_before`, `new` and `samples`.
+        For each signature: `signature`, `error_type`, `failed_at`, `count` (since), `count_before`, `new`, `samples`.
     """
     found: dict[str, dict[str, Any]] = {}
     for failures, key in ((since, "count"), (before, "count_before")):
         for failure in failures:
-            name = signature(failure.error_type, failure.error)
+            name = failure.name
             entry = found.setdefault(
                 name,
                 {
                     "signature": name,
                     "error_type": failure.error_type,
+                    "failed_at": failure.place,
                     "count": 0,
                     "count_before": 0,
                     "samples": [],

@@ -77,6 +77,12 @@ def frame_of(text: str | None) -> Frame | None:
         return None
 
 
+def place_of(text: str | None) -> dict[str, Any] | None:
+    """Return the stored frame as a mapping of function, line and text; None if there is none that can be read."""
+    frame = frame_of(text)
+    return None if frame is None else asdict(frame)
+
+
 def shortened(text: str, most: int = LONGEST) -> str:
     """Return a traceback cut in its middle: how it began, and where it failed."""
     if len(text) <= most:

@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from rollguard.investigate import Cause, causes_since_deployment
 from rollguard.judge.error_signatures import Failed, investigate
 from rollguard.model.execution import Failure
+from rollguard.model.failed_at import place_of
 from rollguard.model.log import logger_of
 from rollguard.model.session import Session
 from rollguard.store import ExecutionStore
 
 logger = logger_of(__name__)
 
+_FOR_CAUSES = 3  # so much of the time has to be left to look for causes
 WITHIN = 0.2  # seconds: a rollback waits no longer
 _MOST = 1_000  # failures of each window that are read, latest first; each text is cut, so that bounds the bytes
 
@@ -28,8 +31,9 @@ def investigation_of(
         within: seconds that it may take; half of them to read.
 
     Returns:
-        `signatures`, see `rollguard.judge.error_signatures.investigate`, and how many failures of each window were
-        counted: `failures_before` and `failures_since`. If those are not all, `incomplete` says why; else it is None.
+        `causes`, see `rollguard.investigate.Cause`, none if the time was over; `signatures`, see
+        `rollguard.judge.error_signatures.investigate`, and how many failures of each window were counted:
+        `failures_before` and `failures_since`. If those are not all, `incomplete` says why; else it is None.
     """
     began = time.monotonic()
     counted = {"since": 0, "before": 0}
@@ -56,7 +60,15 @@ def investigation_of(
         len(failures) == _MOST or counted[window] < len(failures) for window, failures in read.items()
     ):
         incomplete = f"only the latest {counted['since']:,} and {counted['before']:,} failures were counted"
+    causes: list[Cause] = []
+    left = began + within - time.monotonic()
+    if incomplete is None and left > within / _FOR_CAUSES:
+        try:
+            causes = causes_since_deployment(store, session, until, within=left / 2)
+        except Exception as error:  # noqa: BLE001 - as above
+            logger.warning("%s: no cause was looked for: %s", session.tool_name, error)
     return {
+        "causes": [cause.to_dict() for cause in causes],
         "failures_before": counted["before"],
         "failures_since": counted["since"],
         "incomplete": incomplete,
@@ -72,4 +84,4 @@ def _failed(failure: Failure) -> Failed:
         "error": failure.error or "",
         "parameters": failure.parameters or "",
     }
-    return Failed(failure.error_type, failure.error, sample)
+    return Failed(failure.error_type, failure.error, sample, place_of(failure.failed_at))

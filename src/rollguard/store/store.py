@@ -21,6 +21,7 @@ from rollguard.store.executions.executions import Executions
 from rollguard.store.executions.hangs import FailureDefinitions, Flights
 from rollguard.store.executions.listing import Listing
 from rollguard.store.executions.payloads import Payloads, Redact
+from rollguard.store.executions.samples import Samples
 from rollguard.store.investigations import Investigations
 from rollguard.store.monitoring.baselines import Baselines
 from rollguard.store.monitoring.sessions import Sessions
@@ -119,6 +120,7 @@ class ExecutionStore:
             self.database.before_first_use(partial(migrate, self.database))
         self.database.check_replaced = lambda thorough: check_replaced(url, busy_timeout, thorough=thorough)
         self.executions = Executions(self.database, Payloads(store_payloads, payload_limit, redact, redaction))
+        self.samples = Samples(self.database)
         self.listing = Listing(self.database)
         self.last_calls = LastCalls(self.database)
         self.in_flight = Flights(self.database)

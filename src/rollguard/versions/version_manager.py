@@ -8,11 +8,11 @@ from datetime import datetime
 from rollguard.compat import Change, changes
 from rollguard.model.given import checked_now
 from rollguard.model.rollback import Rollback
+from rollguard.model.text_diff import unified_diff
 from rollguard.model.version import Deployment, Version, VersionRecord
 from rollguard.registry import ToolRegistry
 from rollguard.rollback import RollbackRunner
 from rollguard.store import ExecutionStore
-from rollguard.versions.text_diff import unified_diff
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,6 +123,11 @@ class Baselines:
             kept = self._affected = _Affected((start, end), now, self._read_affected(start, end))
         return kept.tools
 
+    def outages_beside(self, tool_name: str, start: datetime, end: datetime) -> list[Times]:
+        """Return the times in [start, end) in which other tools show an outage."""
+        first, last = (at.replace(minute=0, second=0, microsecond=0) for at in (start, end))
+        return list(outages(self._read_affected(first, last + _HOUR), tool_name, start, end))
+
     def _read_affected(self, start: datetime, end: datetime) -> dict[str, list[Times]]:
         names = witnesses(self._executions.tool_names())
         if len(names) < 2:

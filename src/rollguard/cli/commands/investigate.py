@@ -1,0 +1,70 @@
+"""`rollguard investigate`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rollguard.cli import output
+from rollguard.cli.opening import opened
+from rollguard.cli.options import Config, Json
+
+if TYPE_CHECKING:
+    from rollguard.investigate import Report
+
+_MOST, _LONGEST = 5, 300
+
+
+def investigate(
+    tool: Annotated[str, typer.Argument(metavar="TOOL", help="The tool.")],
+    version: Annotated[
+        int | None,
+        typer.Option("--version", metavar="N", help="Only failures of this version.", show_default=False),
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the report as Markdown.")] = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Find out why a tool fails: what failing calls have in common, since which version, and in which line.
+
+    The report is kept in the table investigation_reports.
+    """
+    from rollguard.investigate import Investigator
+
+    if markdown and as_json:
+        raise typer.BadParameter("--markdown and --json exclude each other; give one of them")
+    with opened(config, adopt=False) as guard:
+        report = Investigator(guard.store).investigate(tool, version)
+    if as_json:
+        output.emit_json(report.to_dict())
+    elif markdown:
+        output.code(report.to_markdown().encode())
+    else:
+        _show(report)
+
+
+def _show(report: Report) -> None:
+    from rollguard.investigate import in_words
+
+    version = "" if report.version_number is None else f", version {report.version_number}"
+    output.lines(f"{report.tool_name}{version}: {report.failures:,} of {report.calls:,} calls that were read failed")
+    output.lines("", "Causes")
+    output.bullets(map(in_words, report.causes))
+    if report.signatures:
+        rows = [
+            (f"{one['count']:,}", one["version_number"], _shortened(one["signature"]))
+            for one in report.signatures[:_MOST]
+        ]
+        output.lines("", "What failed")
+        output.show(output.table(("Failures>", "Since version>", "Error~"), rows))
+    if report.source is not None:
+        output.lines("", f"Code of version {report.source['version_number']}")
+        output.code(report.source["text"].encode())
+    if report.notes:
+        output.lines("", "Notes")
+        output.bullets(report.notes)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

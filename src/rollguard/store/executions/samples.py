@@ -1,0 +1,65 @@
+"""Read whole calls of a tool for an investigation: the latest that failed, and the latest that succeeded."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from rollguard.judge import GIVEN_UP, UNCOUNTED
+from rollguard.model.execution import FIELDS, Execution
+from rollguard.store.database.engine import Database
+from rollguard.store.schema import tool_executions as t
+
+
+class Samples:
+    """Reads them. A time on SQLite that cannot be read leaves the call out."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def of(
+        self,
+        tool_name: str,
+        since: datetime,
+        until: datetime,
+        limit: int,
+        *,
+        failed: bool,
+        longest: int | None = None,
+        within: float | None = None,
+    ) -> list[Execution]:
+        """Return the latest calls from `since` up to and including `until`, the latest first, without their results.
+
+        Args:
+            limit: number of calls at most.
+            failed: whether those that failed, or those that succeeded.
+            longest: characters of parameters that are read; longer ones are left out.
+            within: seconds that it may take.
+        """
+        conditions: list[sa.ColumnElement[bool]] = [
+            t.c.tool_name == tool_name,
+            t.c.executed_at >= since,
+            t.c.executed_at <= until,
+            t.c.success.is_(not failed),
+        ]
+        if failed:
+            conditions.append(sa.func.coalesce(t.c.error_type, "").not_in((*UNCOUNTED, GIVEN_UP)))
+        wanted = (
+            sa.select(*_read(longest)).where(*conditions).order_by(t.c.executed_at.desc(), t.c.id.desc()).limit(limit)
+        )
+        with self._database.read(within=within) as connection:
+            rows: list[Any] = [Execution._make(row) for row in connection.execute(wanted)]
+        return [row for row in rows if row.executed_at is not None]
+
+
+def _read(longest: int | None) -> list[sa.ColumnElement[Any]]:
+    """Return the columns: all but the result, and parameters only up to a length."""
+    read: dict[str, sa.ColumnElement[Any]] = {name: t.c[name] for name in FIELDS}
+    read["result"] = sa.null().label("result")
+    if longest is not None:
+        fits = sa.func.length(t.c.parameters) <= longest
+        read["parameters"] = sa.case((fits, t.c.parameters)).label("parameters")
+        read["traceback"] = sa.null().label("traceback")
+    return list(read.values())
