@@ -58,6 +58,7 @@ GOOD: dict[str, list[tuple[Any, Any]]] = {
     ],
     "version_number": [(None, None), (1, 1), (2, 2), (2**31 - 1, 2**31 - 1)],
     "tags": [(None, None), ({}, None), ({"b": 1, "a": "x"}, '{"a":"x","b":1}')],
+    "score": [(None, None), (0.0, 0.0), (1, 1.0), (0.29, 0.29)],
     "execution_id": [("own", "own"), ("x" * 255, "x" * 255)],
     "request_id": [(None, None), ("r", "r"), ("x" * 255, "x" * 255)],
 }
@@ -69,6 +70,7 @@ BAD: dict[str, list[Any]] = {
     "version_number": [0, -1, 2**31, True, "1", 1.0, 10**30],
     "execution_id": ["", "x" * 256, "line\n", 1.5],
     "request_id": ["", True, "x" * 256, "nul\0"],
+    "score": [-0.1, 1.1, True, math.nan, "1"],
     "tags": ["a", [], {"": 1}, {"a": None}, {"a": "x" * 256}],
 }
 USUAL = {"tool_name": "a", "success": True, "executed_at": NOW}

@@ -210,4 +210,5 @@ COLUMNS: Mapping[str, Callable[[str], Any]] = dict.fromkeys(FIELDS, str) | {
     "executed_at": inputs.time_of,
     "version_number": _whole,
     "tags": inputs.json_or_text,
+    "score": _number,
 }

@@ -11,7 +11,7 @@ from rollguard.errors import InvalidInput, InvalidSetting
 
 if TYPE_CHECKING:  # a file that only marks its tool does not wait for a database library
     from rollguard.record import Recorder
-    from rollguard.record.call import IsFailure
+    from rollguard.record.call import IsFailure, Score
     from rollguard.record.instrument import VersionNumber
     from rollguard.store import ExecutionStore
 
@@ -31,6 +31,7 @@ class Mark:
         recorded: the original function, if the marked one records its own calls.
         record, skip, record_result: what of a call is recorded.
         timeout_seconds: a call that runs longer counts as failed.
+        score: returns how right a returned result is.
     """
 
     is_failure: IsFailure | None = None
@@ -40,6 +41,7 @@ class Mark:
     skip: tuple[str, ...] = ()
     record_result: bool = True
     timeout_seconds: float | None = None
+    score: Score | None = None
 
 
 @overload
@@ -57,6 +59,7 @@ def tool(
     record: Iterable[str] | None = None,
     skip: Iterable[str] = (),
     record_result: bool = True,
+    score: Score | None = None,
 ) -> Callable[[F], F]: ...
 def tool(
     function: F | None = None,
@@ -72,6 +75,7 @@ def tool(
     record: Iterable[str] | None = None,
     skip: Iterable[str] = (),
     record_result: bool = True,
+    score: Score | None = None,
 ) -> F | Callable[[F], F]:
     """Mark the function of a file that is its tool; with `store`, make a function of any program record its calls.
 
@@ -92,6 +96,7 @@ def tool(
             framework gives (a context, callbacks, dependencies) and those without a form in JSON.
         skip: names of parameters that are not recorded. Secrets such as `api_key` are redacted in any case.
         record_result: False records no results.
+        score: called with the tool's result, unless that is a failure; returns how right it is, from 0 to 1, or None.
 
     Raises:
         InvalidInput: the marked object is neither a function nor a class, or a value is invalid.
@@ -105,6 +110,8 @@ def tool(
 
     if timeout_seconds is not None:
         checked_timeout(timeout_seconds)
+    if score is not None and not callable(score):
+        raise InvalidInput(f"score: {score!r} is not a function; give one that takes the result, and returns 0 to 1")
 
     def mark(marked: F) -> F:
         records = recorder
@@ -112,6 +119,7 @@ def tool(
             "record": None if record is None else _names("record", record, marked),
             "skip": _names("skip", skip, marked),
             "record_result": record_result,
+            "score": score,
         }
         if store is not None:
             from rollguard.record.instrument import recorder_of

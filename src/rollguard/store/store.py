@@ -128,6 +128,7 @@ class ExecutionStore:
         execution_id: str | UUID | int | None = None,
         request_id: str | UUID | int | None = None,
         tags: Mapping[str, Any] | None = None,
+        score: float | None = None,
     ) -> str:
         """Record one call of a tool. Numbers may be of any class, such as numpy's.
 
@@ -144,6 +145,7 @@ class ExecutionStore:
             execution_id: the caller's id of this call; writing the same id again changes nothing.
             request_id: what the call was made for; calls of a tool that share one count once, with the last outcome.
             tags: the caller's own, such as `{"tenant": "a"}`: at most 16 texts, numbers or truths.
+            score: how right the answer was, from 0 to 1: see `rollback_on_score`.
 
         Returns:
             The execution's id: the given one, or a new one.
@@ -165,6 +167,7 @@ class ExecutionStore:
             execution_id=execution_id,
             request_id=request_id,
             tags=tags,
+            score=score,
         )
         self.executions.write([row])
         return str(row.execution_id)

@@ -22,7 +22,7 @@ def complete(columns: Columns, payloads: Payloads) -> Columns:
     Raises:
         InvalidInput: Rollguard gave that id to an execution at another time; `number` tells which execution it is.
     """
-    tools, successes, durations, errors, types, parameters, results, moments, versions, ids, requests, tags = columns
+    tools, successes, durations, errors, types, parameters, results, moments, versions, ids, *others = columns
     given = payloads.encode_each(tools, "parameters", parameters)
     kept = [
         (None, None) if error is None and error_type is None else _kept_error(error, error_type)
@@ -47,8 +47,7 @@ def complete(columns: Columns, payloads: Payloads) -> Columns:
         moments,
         versions,
         [execution_id or new_id(moment) for execution_id, moment in zip(ids, moments, strict=True)],
-        requests,
-        tags,
+        *others,
     )
 
 
