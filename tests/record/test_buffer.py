@@ -20,7 +20,7 @@ from tests.processes import finished, python
 
 
 def _note(number: int = 0, *, success: bool = True, error: str | None = None) -> Note:
-    return ("my_tool", success, 1.5, error, None, None, None, NOW.timestamp() + number, None, None, None, None)
+    return ("my_tool", success, 1.5, error, None, None, None, NOW.timestamp() + number, None, None, None, None, None)
 
 
 def _rows(store: ExecutionStore) -> int:

@@ -24,7 +24,7 @@ from tests.processes import finished, python
 from tests.registry.helpers import executions
 
 TOOL = "def my_tool(x):\n    return x\n"
-NOTE = ("my_tool", True, 1.0, None, None, None, None, NOW.timestamp(), None, None, None, None)
+NOTE = ("my_tool", True, 1.0, None, None, None, None, NOW.timestamp(), None, None, None, None, None)
 
 
 class Outage:

@@ -58,6 +58,7 @@ GOOD: dict[str, list[tuple[Any, Any]]] = {
     ],
     "version_number": [(None, None), (1, 1), (2, 2), (2**31 - 1, 2**31 - 1)],
     "tags": [(None, None), ({}, None), ({"b": 1, "a": "x"}, '{"a":"x","b":1}')],
+    "score": [(None, None), (0.0, 0.0), (1, 1.0), (0.29, 0.29)],
     "failed_at": [
         (None, None),
         ({"function": "f", "line": 3, "text": "x"}, '{"function": "f", "line": 3, "text": "x"}'),
@@ -75,6 +76,7 @@ BAD: dict[str, list[Any]] = {
     "version_number": [0, -1, 2**31, True, "1", 1.0, 10**30],
     "execution_id": ["", "x" * 256, "line\n", 1.5],
     "request_id": ["", True, "x" * 256, "nul\0"],
+    "score": [-0.1, 1.1, True, math.nan, "1"],
     "failed_at": ["f:3", 3, {}, {"function": "f", "line": 0, "text": ""}, {"function": 1, "line": 1, "text": ""}],
     "traceback": [b"x", 3],
     "tags": ["a", [], {"": 1}, {"a": None}, {"a": "x" * 256}],

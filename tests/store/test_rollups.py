@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollguard import ExecutionStore
-from rollguard.judge import Window
+from rollguard.judge import Window, score_bucket
 from rollguard.judge.histogram import EDGES, RELATIVE_ERROR, bucket_of, count_above, percentiles
 from rollguard.store.executions import bulk_insert as bulk
 from rollguard.store.rollups import first_hour_cache
@@ -42,6 +42,7 @@ EXECUTIONS = st.fixed_dictionaries(
         "version_number": st.sampled_from([None, 1, 2]),
         "execution_id": st.integers(0, 60).map(str),
         "request_id": st.sampled_from([None, None, "one", "other"]),
+        "score": st.none() | st.sampled_from([0.0, 0.29, 0.575, 1.0]) | st.floats(0, 1),
     }
 )
 STEPS = st.lists(
@@ -65,13 +66,14 @@ SELECTIONS = st.builds(
 
 INSERT = sa.text(
     "INSERT INTO tool_executions (tool_name, success, error_type, duration_ms, executed_at, version_number, "
-    "request_id) VALUES (:tool_name, :success, :error_type, :duration_ms, :executed_at, :version_number, :request_id)"
+    "request_id, score) VALUES (:tool_name, :success, :error_type, :duration_ms, :executed_at, :version_number, "
+    ":request_id, :score)"
 ).bindparams(sa.bindparam("executed_at", type_=sa.DateTime(timezone=True)))
 
 
 def _insert(store: ExecutionStore, execution: dict[str, Any]) -> None:
     """What another program does: an INSERT of its own."""
-    row = {"request_id": None, **execution}
+    row = {"request_id": None, "score": None, **execution}
     if store.database.dialect == "sqlite":
         row["executed_at"] = row["executed_at"].replace(tzinfo=None)
     with store.database.write() as connection:
@@ -134,6 +136,8 @@ def _same(window: Window, rows: list[dict[str, Any]]) -> None:
     histogram = dict(window.histogram)
     for edge in (0, 100, 250, len(EDGES) - 1):
         assert count_above(histogram, edge) == sum(duration > EDGES[edge] for duration in durations)
+    scores = Counter(score_bucket(row["score"]) for row in rows if row.get("score") is not None)
+    assert window.scores == tuple(sorted(scores.items()))
 
 
 @examples(40)

@@ -210,5 +210,6 @@ COLUMNS: Mapping[str, Callable[[str], Any]] = dict.fromkeys(FIELDS, str) | {
     "executed_at": inputs.time_of,
     "version_number": _whole,
     "tags": inputs.json_or_text,
+    "score": _number,
     "failed_at": inputs.json_or_text,
 }

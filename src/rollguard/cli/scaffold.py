@@ -30,6 +30,7 @@ tools_dir = "tools"
 # decision = "threshold"         # "evidence": rolls back when an anytime-valid test says so, false alarms below alpha
 # fast_triggers = "with_evidence"  # 3 failures in a row and the like; "alone" needs no evidence; "off"
 # rollback_on_slowdown = false   # true rolls back on evidence of a slowdown too
+# rollback_on_score = false      # true rolls back on evidence that answers score lower too
 # caller_errors = []             # error types that are the caller's fault, such as ["ValidationError"]
 # collapse_retries = 0.0         # seconds: a failed call repeated this soon with the same parameters does not count
 # baseline = "before"            # "same_hours" compares with the same hours of the week only

@@ -1,7 +1,7 @@
 """Judge a deployment: counts and rules in, a verdict with reasons out. Pure: no clock, no I/O, no database.
 
 The data flows through the modules in this order: `windows` → `hangs` → `comparison`, `evidence`, `slowdown`,
-`triggers` and `confounders` → `policy`, the rule → `verdict` → `replay` and `sample_size`. If two versions
+`score`, `triggers` and `confounders` → `policy`, the rule → `verdict` → `replay` and `sample_size`. If two versions
 serve at once, `arms` counts their units and `concurrent` is the evidence.
 """
 
@@ -26,6 +26,7 @@ from rollguard.judge.policy import Counts, RollbackType, may_act
 from rollguard.judge.replay import differences, replay
 from rollguard.judge.rules import Rules
 from rollguard.judge.sample_size import executions_needed
+from rollguard.judge.score import Scores, score_bucket
 from rollguard.judge.slowdown import Slowdown, slowdown
 from rollguard.judge.triggers import MOST_OUTCOMES, PATTERN, Outcome, Trigger, trigger_in
 from rollguard.judge.verdict import RULE_VERSION, Judgement, Verdict, judge
@@ -58,6 +59,7 @@ __all__ = [
     "Outcome",
     "RollbackType",
     "Rules",
+    "Scores",
     "Severity",
     "Slowdown",
     "Stage",
@@ -78,6 +80,7 @@ __all__ = [
     "largest_excess",
     "may_act",
     "replay",
+    "score_bucket",
     "slowdown",
     "trigger_in",
     "widened_interval",

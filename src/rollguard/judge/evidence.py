@@ -41,10 +41,10 @@ from rollguard.errors import InvalidInput
 from rollguard.judge.binomial import clopper_pearson_uppers
 
 _LEVELS = 20  # K
-_BETS = tuple(0.08 * (0.95 / 0.08) ** (j / 7) for j in range(8))  # v_j
-_LOG_KEEP = tuple(math.log1p(-v) for v in _BETS)
-_BETS_KEPT = tuple(zip(_BETS, _LOG_KEEP, strict=True))
-_LOG_BETS = math.log(len(_BETS))
+BETS = tuple(0.08 * (0.95 / 0.08) ** (j / 7) for j in range(8))  # v_j
+_LOG_KEEP = tuple(math.log1p(-v) for v in BETS)
+_BETS_KEPT = tuple(zip(BETS, _LOG_KEEP, strict=True))
+_LOGBETS = math.log(len(BETS))
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Evidence:
             if theta < 1.0:
                 # A mixture is never less than one bet's part of it. Where that is enough, this is not the least level.
                 alone = failures * math.log1p(v * (1.0 - theta) / theta) + (calls - failures) * keep
-                if alone - _LOG_BETS - log_h >= least:
+                if alone - _LOGBETS - log_h >= least:
                     continue
                 terms = _log_bets(theta, calls, failures)
                 v, keep = _BETS_KEPT[terms.index(max(terms))]
@@ -158,14 +158,14 @@ def _log_bets(theta: float, n: float, f: float) -> list[float]:
 def _log_mean(terms: list[float]) -> float:
     """Step 5: the log of the mixture of the betting martingales."""
     top, exp = max(terms), math.exp
-    return top + math.log(sum([exp(t - top) for t in terms])) - _LOG_BETS
+    return top + math.log(sum([exp(t - top) for t in terms])) - _LOGBETS
 
 
 Gains = tuple[float, ...] | None  # of one failure, for each bet; None at a level that nothing can speak against
 
 
 def _gains(theta: float) -> Gains:
-    return None if theta >= 1.0 else tuple(math.log1p(v * (1.0 - theta) / theta) for v in _BETS)
+    return None if theta >= 1.0 else tuple(math.log1p(v * (1.0 - theta) / theta) for v in BETS)
 
 
 def _last_with(levels: list[tuple[Gains, float]], f: int, start: int, stop: int) -> int:
@@ -175,7 +175,7 @@ def _last_with(levels: list[tuple[Gains, float]], f: int, start: int, stop: int)
         if gains is None:
             last = last if log_h <= 0.0 else start - 1
         else:
-            crossed = _last_crossed([f * gain for gain in gains], log_h + _LOG_BETS, f, start, last)
+            crossed = _last_crossed([f * gain for gain in gains], log_h + _LOGBETS, f, start, last)
             if crossed < last:
                 last, held = crossed, number
         if last < start:

@@ -27,6 +27,9 @@ EDGES: tuple[float, ...] = (
 
 NO_DURATION = -1  # the bucket of an execution without a duration
 
+SCORES = 5_000
+"""In a stored histogram, the buckets from here on count scores (`rollguard.judge.score`) instead of executions."""
+
 RELATIVE_ERROR = 0.025
 
 

@@ -26,6 +26,7 @@ class RollbackType(StrEnum):
     EVIDENCE = "evidence"
     FAST = "fast"
     CONCURRENT = "concurrent"
+    SCORE = "score"
     SLOWDOWN = "slowdown"
     MANUAL = "manual"
 
@@ -51,6 +52,7 @@ class Way:
         evidence: whether it requires evidence that more calls fail than before.
         trigger: whether it requires a trigger (`rollguard.judge.triggers`).
         slowdown: whether it requires evidence of a slowdown.
+        score: whether it requires evidence that the answers became worse, and the drop of their mean score.
         concurrent: whether it requires evidence against the version beside the old one (`rollguard.judge.concurrent`).
         scheduled: whether it holds only at scheduled checks.
     """
@@ -62,6 +64,7 @@ class Way:
     evidence: bool = False
     trigger: bool = False
     slowdown: bool = False
+    score: bool = False
     concurrent: bool = False
     scheduled: bool = False
 
@@ -115,6 +118,8 @@ def ways(rules: Rules, *, beside: bool = False) -> tuple[Way, ...]:
         found.append(Way(RollbackType.FAST, enough, evidence=True, trigger=True))
     if rules.rollback_on_slowdown:
         found.append(Way(RollbackType.SLOWDOWN, enough, enough, slowdown=True))
+    if rules.rollback_on_score:
+        found.append(Way(RollbackType.SCORE, score=True))
     return tuple(found)
 
 
@@ -126,6 +131,7 @@ def acting(
     evidence: Callable[[], bool],
     trigger: bool = False,
     slowdown: bool = False,
+    score: bool = False,
     beside: bool | None = None,
 ) -> RollbackType | None:
     """Return what calls for a rollback at these counts; None if nothing does.
@@ -135,10 +141,12 @@ def acting(
         evidence: returns whether the counts are evidence; called only if a way requires it.
         trigger: whether a trigger was found.
         slowdown: whether the durations are evidence of a slowdown.
+        score: whether the scores fell by the threshold or more, with evidence.
         beside: whether there is evidence against the version beside the old one; None if that one does not serve.
     """
     for way in ways(rules, beside=beside is not None):
-        if (way.trigger and not trigger) or (way.slowdown and not slowdown) or (way.concurrent and not beside):
+        shown = {"trigger": trigger, "slowdown": slowdown, "score": score, "concurrent": bool(beside)}
+        if any(getattr(way, name) and not found for name, found in shown.items()):
             continue
         if way.possible(counts, scheduled=scheduled) and (not way.evidence or evidence()):
             return way.kind
@@ -151,5 +159,5 @@ def may_act(rules: Rules, counts: Counts, *, scheduled: bool, trigger: bool) -> 
     Args:
         trigger: whether there may be a trigger.
     """
-    kind = acting(rules, counts, scheduled=scheduled, evidence=lambda: True, trigger=trigger, slowdown=True)
+    kind = acting(rules, counts, scheduled=scheduled, evidence=lambda: True, trigger=trigger, slowdown=True, score=True)
     return kind is not None

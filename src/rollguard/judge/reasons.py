@@ -10,6 +10,7 @@ from rollguard.judge.baseline import LeftOut, day
 from rollguard.judge.comparison import Comparison, as_float
 from rollguard.judge.hangs import Hangs
 from rollguard.judge.rules import Rules
+from rollguard.judge.score import Scores
 from rollguard.judge.slowdown import Slowdown
 from rollguard.judge.windows import Window
 
@@ -66,6 +67,22 @@ def beside(found: ArmsFound) -> str:
     counts = f"{new_failures} of {new} units failed on the new version and {old_failures} of {old} on the old one"
     while_ = "beside each other" if found.arms.serving else "until the new version was promoted"
     return f"{while_} {counts}, {evidence(found.log_e, found.required)}"
+
+
+def answers(found: Scores, rules: Rules) -> str:
+    """Return the mean scores and the evidence: 'mean score 0.62 of 40 answers since the deployment, 0.91 of …'."""
+    now, before = float(found.now), float(found.before)
+    means = (
+        f"mean score {now:.3g} of {found.scored} answers since the deployment, {before:.3g} of {found.scored_before}"
+    )
+    if not found.enough:
+        return f"{means} before: too few to compare"
+    drop = found.before - found.now
+    if drop <= 0:
+        return f"{means} before"
+    sign = "≥" if found.dropped else "<"
+    change = f"drop {points(drop)} points {sign} {points(rules.threshold)}"
+    return f"{means} before: {change}, {evidence(found.log_e, found.required)}"
 
 
 def left_out(out: LeftOut) -> str:

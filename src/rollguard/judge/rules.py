@@ -87,6 +87,8 @@ class Rules:
         fast_triggers: whether a trigger (`rollguard.judge.triggers`) rolls back `with_evidence`, `alone` or not
             (`off`).
         rollback_on_slowdown: True rolls back on evidence of a slowdown too; alpha is then halved between the two.
+        rollback_on_score: True rolls back on evidence that the scores of answers fell by the threshold, too; alpha is
+            then divided among all that may roll back.
         hold_on_external: True does not roll back while something else explains the failures, False only tells of it;
             None holds with `evidence` and tells with `threshold`.
         caller_errors: types of errors that are the caller's fault; executions that failed by one are not counted.
@@ -114,6 +116,7 @@ class Rules:
     decision: Literal["threshold", "evidence"] = "threshold"
     fast_triggers: Literal["with_evidence", "alone", "off"] = "with_evidence"
     rollback_on_slowdown: bool = False
+    rollback_on_score: bool = False
     hold_on_external: bool | None = None
     caller_errors: _ErrorTypes = ()
     collapse_retries: Annotated[float, _number(ge=0, le=3600)] = 0.0
@@ -140,12 +143,17 @@ class Rules:
         Args:
             rollout: whether the session began with both versions serving, which is a test of its own.
         """
-        return self.alpha / (1 + self.rollback_on_slowdown + rollout)
+        return self.alpha / (1 + self.rollback_on_slowdown + self.rollback_on_score + rollout)
 
     @property
     def checks_every_arrival(self) -> bool:
         """Whether anything but the schedule's threshold rule may act."""
-        return self.decision == "evidence" or self.fast_triggers != "off" or self.rollback_on_slowdown
+        return (
+            self.decision == "evidence"
+            or self.fast_triggers != "off"
+            or self.rollback_on_slowdown
+            or self.rollback_on_score
+        )
 
     @property
     def holds_on_external(self) -> bool:

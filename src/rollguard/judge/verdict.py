@@ -17,6 +17,7 @@ from rollguard.judge.evidence import Evidence
 from rollguard.judge.hangs import Hangs
 from rollguard.judge.policy import Counts, RollbackType, acting
 from rollguard.judge.rules import Rules
+from rollguard.judge.score import Scores, scores
 from rollguard.judge.slowdown import Slowdown, slowdown
 from rollguard.judge.triggers import IN_A_ROW, MOST_OUTCOMES, Outcome, Trigger, trigger_in
 from rollguard.judge.windows import Window
@@ -24,7 +25,7 @@ from rollguard.judge.windows import Window
 # Stored in every decision record. Raise it if the same counts could give another decision or another sentence.
 # 3: no warning about missing evidence if there is evidence; `complete_failure` only if all calls of the five minutes
 #    are known; bounds equal to 1e-9, not to the last bit.
-# 4: two versions that serve at once.
+# 4: two versions that serve at once; scores of answers.
 RULE_VERSION = 4
 REPLAYED_VERSIONS = (2, 3, RULE_VERSION)  # versions that `replay` can reproduce
 
@@ -56,6 +57,7 @@ class Judgement:
 
     Attributes:
         scheduled: whether the schedule made the check; the threshold rule acts only at these checks.
+        scores: the result of the test of the answers' scores, if both windows have some.
         outcomes: the latest executions of the deployed version, if they were searched for triggers.
         confounders: what else failed at the same time, if that was needed to decide.
         left_out: what the baseline does not count.
@@ -74,6 +76,7 @@ class Judgement:
     comparison: Comparison
     evidence: EvidenceFound
     slowdown: Slowdown | None
+    scores: Scores | None
     outcomes: tuple[Outcome, ...]
     trigger: Trigger | None
     confounders: Confounders | None
@@ -96,6 +99,8 @@ class Judgement:
             return f"{self.trigger.name}: {self.trigger.reason}; {counted}; {evidence}"
         if self.rollback_type is RollbackType.SLOWDOWN:
             return reasons.slower(self.comparison, self.slowdown)
+        if self.rollback_type is RollbackType.SCORE and self.scores is not None:
+            return reasons.answers(self.scores, self.rules)
         if self.rollback_type is RollbackType.CONCURRENT and self.arms is not None:
             return reasons.beside(self.arms)
         return f"{counted}; {evidence}" if self.rollback_type is RollbackType.EVIDENCE else counted
@@ -211,6 +216,7 @@ class _Findings:
     left_out: LeftOut | None = None
     creeping: Creeping | None = None
     arms: ArmsFound | None = None
+    scores: Scores | None = None
 
     @property
     def beside(self) -> bool:
@@ -242,6 +248,7 @@ class _Findings:
             evidence=lambda: self.evidence.present,
             trigger=trigger,
             slowdown=self.slowdown is not None and self.slowdown.present,
+            score=self.scores is not None and self.scores.dropped and self.scores.present,
             beside=self.arms.present if self.arms is not None and self.beside else None,
         )
 
@@ -262,7 +269,7 @@ def _measure(
     # A regression is more than creeping.
     creeps = None if earlier is None or comparison.regression_detected else creeping(earlier, current, rules)
     found = None if arms is None else ArmsFound.of(arms, alpha)
-    return _Findings(comparison, evidence, slow, left_out, creeps, found)
+    return _Findings(comparison, evidence, slow, left_out, creeps, found, scores(baseline, current, rules, alpha))
 
 
 def _may_trigger(findings: _Findings, rules: Rules) -> bool:
@@ -309,6 +316,11 @@ def _decide(
         slow = reasons.slower(comparison, findings.slowdown)
         sentences.append(slow)
         warning = slow if warning is None else f"{warning}; {slow}"
+    if findings.scores is not None:
+        worse = reasons.answers(findings.scores, rules)
+        sentences.append(worse)
+        if findings.scores.dropped:
+            warning = worse if warning is None else f"{warning}; {worse}"
     sentences += findings.notes
     needs_rollback = kind is not None
     if needs_rollback:
@@ -326,6 +338,7 @@ def _decide(
         comparison=comparison,
         evidence=evidence,
         slowdown=findings.slowdown,
+        scores=findings.scores,
         outcomes=tuple(outcomes),
         trigger=trigger,
         confounders=confounders,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Self
 
@@ -24,6 +24,7 @@ class Window:
         histogram: (bucket, executions) of the durations, see `rollguard.judge.histogram`; empty if not counted.
         given_up: (bucket, calls) of the calls that their callers gave up on, which are no executions here.
         timed_out: calls that outlived the tool's `timeout_seconds`, which are no executions here either.
+        scores: (bucket, executions) of the scores of answers, see `rollguard.judge.score`.
 
     Raises:
         InvalidInput: there are more successes or durations than executions, or a count is negative.
@@ -36,6 +37,7 @@ class Window:
     histogram: tuple[tuple[int, int], ...] = ()
     given_up: tuple[tuple[int, int], ...] = ()
     timed_out: int = 0
+    scores: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.successes <= self.total or not 0 <= self.timed <= self.total:
@@ -50,9 +52,10 @@ class Window:
             self.successes + other.successes,
             self.timed + other.timed,
             self.duration_sum_ms + other.duration_sum_ms,
-            tuple(sorted((Counter(dict(self.histogram)) + Counter(dict(other.histogram))).items())),
-            tuple(sorted((Counter(dict(self.given_up)) + Counter(dict(other.given_up))).items())),
+            _sum(self.histogram, other.histogram),
+            _sum(self.given_up, other.given_up),
             self.timed_out + other.timed_out,
+            _sum(self.scores, other.scores),
         )
 
     def without(self, part: Window) -> Window:
@@ -64,14 +67,15 @@ class Window:
             min(total, max(0, self.successes - part.successes)),
             timed,
             max(0.0, self.duration_sum_ms - part.duration_sum_ms) if timed else 0.0,
-            tuple(sorted((Counter(dict(self.histogram)) - Counter(dict(part.histogram))).items())),
-            tuple(sorted((Counter(dict(self.given_up)) - Counter(dict(part.given_up))).items())),
+            _difference(self.histogram, part.histogram),
+            _difference(self.given_up, part.given_up),
             max(0, self.timed_out - part.timed_out),
+            _difference(self.scores, part.scores),
         )
 
     def with_failures(self, failures: int) -> Window:
         """Return the window with so many more failures, without durations; what hung is counted by then."""
-        return Window(self.total + failures, self.successes, self.timed, self.duration_sum_ms, self.histogram)
+        return replace(self, total=self.total + failures, given_up=(), timed_out=0)
 
     def percentiles_ms(self, shares: Sequence[float]) -> tuple[float | None, ...]:
         """Return the percentiles of the durations in milliseconds, to within 2.5 %; None for each without durations.
@@ -96,13 +100,14 @@ class Window:
         }
         if self.given_up or self.timed_out:
             kept |= {"given_up": list(self.given_up), "timed_out": self.timed_out}
-        return kept
+        return kept | ({"scores": list(self.scores)} if self.scores else {})
 
     @classmethod
     def from_dict(cls, kept: Mapping[str, Any]) -> Self:
         """Return the window that `to_dict` wrote."""
-        histogram, given_up = (tuple(map(tuple, pairs)) for pairs in (kept["histogram"], kept.get("given_up", ())))
-        return cls(**{**kept, "histogram": histogram, "given_up": given_up})
+        names = ("histogram", *({"given_up", "scores"} & set(kept)))
+        buckets = {name: tuple(map(tuple, kept[name])) for name in names}
+        return cls(**{**kept, **buckets})
 
     @property
     def failures(self) -> int:
@@ -123,3 +128,14 @@ class Window:
     def avg_duration_ms(self) -> float | None:
         """Return the mean duration in milliseconds; None without durations."""
         return self.duration_sum_ms / self.timed if self.timed else None
+
+
+_Buckets = tuple[tuple[int, int], ...]
+
+
+def _sum(one: _Buckets, other: _Buckets) -> _Buckets:
+    return tuple(sorted((Counter(dict(one)) + Counter(dict(other))).items()))
+
+
+def _difference(one: _Buckets, part: _Buckets) -> _Buckets:
+    return tuple(sorted((Counter(dict(one)) - Counter(dict(part))).items()))

@@ -67,6 +67,7 @@ class Execution(NamedTuple):
         execution_id: the id of this call: the caller's, or one that Rollguard makes.
         request_id: what the call was made for.
         tags: the caller's own tags, as JSON; given as a mapping.
+        score: how right the answer was, from 0 to 1.
         failed_at: the innermost line of the tool's own code in the traceback, as JSON of function, line and text.
         traceback: the traceback's text, cut and redacted.
     """
@@ -88,6 +89,12 @@ class Execution(NamedTuple):
     execution_id: Annotated[str, PlainValidator(partial(checked_id, "execution_id"))] | None = None
     request_id: Annotated[str, PlainValidator(partial(checked_id, "request_id"))] | None = None
     tags: Annotated[str | None, PlainValidator(tags_text)] | None = None
+    score: Annotated[
+        float | None,
+        Field(strict=True, ge=0, le=1, allow_inf_nan=False),
+        _PLAIN_NUMBER,
+        "a number from 0 to 1",
+    ] = None
     failed_at: Annotated[str | None, PlainValidator(frame_text)] | None = None
     traceback: Annotated[str | None, Field(strict=True), "text"] = None
 
@@ -101,6 +108,7 @@ _NEEDED = [name for name in FIELDS if name not in Execution._field_defaults]
 _UNDERSTOOD: dict[str, Callable[[Any], Any]] = {
     "success": understood_truth,
     "duration_ms": understood_duration,
+    "score": understood_number,
     "executed_at": understood_time,
     "version_number": understood_number,
     "execution_id": understood_id,

@@ -80,10 +80,26 @@ class Drawn:
 
 def draw(split: Split, unit: str) -> Drawn:
     """Return the arm of a unit: the same for each process and moment of one stage."""
-    digest = hashlib.blake2b(unit.encode("utf-8", "surrogatepass"), digest_size=8, key=split.key).digest()
-    new = int.from_bytes(digest, "big") < split.share * _RANGE
-    arm, version = (Arm.NEW, split.new) if new else (Arm.OLD, split.old)
-    return Drawn(split.rollout_id, arm, version, split.stage, split.share)
+    return _Draw(split).of(unit)
+
+
+class _Draw:
+    """The draw of one split, with all prepared that is the same for each unit."""
+
+    __slots__ = ("_below", "_hash", "_new", "_old", "split")
+
+    def __init__(self, split: Split) -> None:
+        self.split, self._below = split, split.share * _RANGE
+        self._hash = hashlib.blake2b(digest_size=8, key=split.key)
+        self._new, self._old = (
+            Drawn(split.rollout_id, arm, version, split.stage, split.share)
+            for arm, version in ((Arm.NEW, split.new), (Arm.OLD, split.old))
+        )
+
+    def of(self, unit: str) -> Drawn:
+        hashed = self._hash.copy()
+        hashed.update(unit.encode("utf-8", "surrogatepass"))
+        return self._new if int.from_bytes(hashed.digest(), "big") < self._below else self._old
 
 
 class Router(Protocol):
@@ -108,7 +124,7 @@ class Draws:
     """
 
     def __init__(self, process: str | None = None) -> None:
-        self._splits: dict[str, Split] = {}
+        self._splits: dict[str, _Draw] = {}
         self._requests: OrderedDict[tuple[str, int, str], Drawn] = OrderedDict()
         self._given, self._pid, self._process, self._calls = process, os.getpid(), process or _random(), count()
 
@@ -117,20 +133,20 @@ class Draws:
         if split is None:
             self._splits.pop(tool_name, None)
         else:
-            self._splits[tool_name] = split
+            self._splits[tool_name] = _Draw(split)
 
     def drawn(self, tool_name: str, request_id: str | None) -> Drawn | None:
         """Return the arm of the next unit; a request keeps its first arm and share. None if one version serves."""
-        split = self._splits.get(tool_name)
-        if split is None:
+        draws = self._splits.get(tool_name)
+        if draws is None:
             return None
         if request_id is None:
-            return draw(split, f"{self._token()}:{next(self._calls)}")
-        key = tool_name, split.rollout_id, request_id
+            return draws.of(f"{self._token()}:{next(self._calls)}")
+        key = tool_name, draws.split.rollout_id, request_id
         found = self._requests.get(key)
         if found is None:
             # A request cannot have the name of a call: those begin otherwise.
-            found = self._requests.setdefault(key, draw(split, f"request:{request_id}"))
+            found = self._requests.setdefault(key, draws.of(f"request:{request_id}"))
             if len(self._requests) > _REMEMBERED:
                 self._requests.popitem(last=False)
         return found

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from rollguard.judge import Judgement, LeftOut, Verdict, Window, as_float, executions_needed
+from rollguard.judge import Judgement, LeftOut, Scores, Verdict, Window, as_float, executions_needed
 from rollguard.judge.silence import Silence
 from rollguard.model.in_flight import CallInFlight
 from rollguard.model.session import Session
@@ -93,6 +93,7 @@ class HealthReport:
                 "regression_severity": str(comparison.regression_severity),
                 "warning": judgement.warning,
             },
+            "scores": None if judgement.scores is None else _scores(judgement.scores),
             "slowdown": None if slow is None else asdict(slow) | {"present": slow.present},
             "evidence": {
                 "alpha": evidence.alpha,
@@ -174,3 +175,8 @@ def _period(words: str, start: datetime, end: datetime, window: Window, min_exec
         **dict(zip(_PERCENTILES, window.percentiles_ms(_SHARES), strict=True)),
         "sufficient_data": window.total >= min_executions,
     }
+
+
+def _scores(found: Scores) -> dict[str, Any]:
+    means = {"before": as_float(found.before), "now": as_float(found.now)}
+    return asdict(found) | means | {"present": found.present}

@@ -10,6 +10,7 @@ from types import CoroutineType
 from typing import Any
 
 from rollguard.judge import CONTROL_FLOW, GIVEN_UP, TIMED_OUT, WITHDRAWN
+from rollguard.model.given import understood_number
 from rollguard.model.log import logger_of
 from rollguard.record import Recorder, current_tags, request_id
 from rollguard.record.endings import ends_with_its_process, is_one_of, was_given_up
@@ -25,6 +26,8 @@ _UNSHOWN = "a result that counts as a failure"
 
 IsFailure = Callable[[Any], bool | str | None]
 """Whether a returned result is a failure: true, or the error's text, if it is one."""
+Score = Callable[[Any], float | None]
+"""How right a returned result is, from 0 to 1; None says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,8 @@ class Subject:
         is_async: whether it is declared async.
         kept: which of its parameters are recorded, and whether its results are.
         timeout_seconds: a call that runs longer is a failure; None sets no limit.
-        plain: whether a call that returns None is a success, whatever it took.
+        score: returns how right a returned result is; None scores no result.
+        plain: whether a call that returns None is a success, whatever it took, without a score.
     """
 
     name: str
@@ -47,10 +51,11 @@ class Subject:
     is_async: bool = False
     kept: Kept = KEPT
     timeout_seconds: float | None = None
+    score: Score | None = None
     plain: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "plain", not self.judges and self.timeout_seconds is None)
+        object.__setattr__(self, "plain", not self.judges and self.timeout_seconds is None and self.score is None)
 
 
 class Call:
@@ -109,7 +114,8 @@ class Call:
         if failure is None and self._outlived(duration_ms):
             failure, error_type = self._over_limit(f"it returned after {duration_ms / 1000.0:.3g} s"), TIMED_OUT
         kept = recorder.encoded(name, "result", result) if keep and keeps and result is not None else None
-        self._note(duration_ms, failure, error_type, kept)
+        rated = self.subject.score if keep and failure is None else None
+        self._note(duration_ms, failure, error_type, kept, rated and score_of(name, rated, recorder, result))
 
     def failed(self, error: BaseException, duration_ms: float | None = None) -> None:
         """Record that the tool raised `error`, now or after `duration_ms`: the one place that tells how it ended."""
@@ -120,7 +126,7 @@ class Call:
         if is_one_of(error, self._recorder.control_flow):
             self._note(duration_ms, f"{kind}: {says}", CONTROL_FLOW, None)
         elif isinstance(error, Exception | SystemExit):
-            self._note(duration_ms, says, kind, None, self._recorder.place(error, self._given))
+            self._note(duration_ms, says, kind, None, place=self._recorder.place(error, self._given))
         elif was_given_up(error):
             self._given_up(error, duration_ms)
         elif isinstance(error, asyncio.CancelledError):  # something inside the tool was cancelled, not the call
@@ -152,6 +158,7 @@ class Call:
         error: str | None,
         error_type: str | None,
         result: str | None,
+        score: float | None = None,
         place: tuple[str | None, ...] = (),
     ) -> None:
         self._recorder.note(
@@ -168,6 +175,7 @@ class Call:
                 None,
                 self._request,
                 self._tags,
+                score,
                 *place,
             )
         )
@@ -207,7 +215,9 @@ def run(
     duration_ms = (time.perf_counter() - clock) * 1000.0
     if result is None and subject.plain:
         running.pop(clock, None)  # without a limit, nobody else takes it out
-        recorder.note((subject.name, True, duration_ms, None, None, given, None, began, version, None, request, tags))
+        recorder.note(
+            (subject.name, True, duration_ms, None, None, given, None, began, version, None, request, tags, None)
+        )
         return None
     call = Call.of(recorder, clock, flight)
     if isinstance(result, CoroutineType):
@@ -264,6 +274,21 @@ def failure_in(
                 return str.__str__(found)
             return f"returned {_shown(recorder, name, result) if kept else _UNSHOWN}"
     return None
+
+
+def score_of(name: str, score: Score, recorder: Recorder, result: Any) -> float | None:
+    """Return the score of a returned result; None if the tool's function gives none, or none from 0 to 1."""
+    try:
+        found = understood_number(score(result))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the tool's code; its caller must get the result
+        logger.error("score of %s raised %s", name, recorder.error_text(describe(error), None))
+        return None
+    if found is None:
+        return None
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found <= 1:
+        logger.error("score of %s returned %s, which is not a number from 0 to 1", name, type(found).__name__)
+        return None
+    return float(found)
 
 
 def _shown(recorder: Recorder, name: str, result: Any) -> str:

@@ -11,7 +11,7 @@ from rollguard.errors import InvalidInput, InvalidSetting
 
 if TYPE_CHECKING:  # a file that only marks its tool does not wait for a database library
     from rollguard.record import Recorder
-    from rollguard.record.call import IsFailure
+    from rollguard.record.call import IsFailure, Score
     from rollguard.record.instrument import VersionNumber
     from rollguard.store import ExecutionStore
 
@@ -31,6 +31,7 @@ class Mark:
         recorded: the original function, if the marked one records its own calls.
         record, skip, record_result: what of a call is recorded.
         timeout_seconds: a call that runs longer counts as failed.
+        score: returns how right a returned result is.
         read_only, idempotent, side_effects, requires: what it is and needs, for rehearsals.
     """
 
@@ -41,6 +42,7 @@ class Mark:
     skip: tuple[str, ...] = ()
     record_result: bool = True
     timeout_seconds: float | None = None
+    score: Score | None = None
     read_only: bool | None = None
     idempotent: bool | None = None
     side_effects: tuple[str, ...] | None = None
@@ -62,6 +64,7 @@ def tool(
     record: Iterable[str] | None = None,
     skip: Iterable[str] = (),
     record_result: bool = True,
+    score: Score | None = None,
     read_only: bool | None = None,
     idempotent: bool | None = None,
     side_effects: Iterable[str] | None = None,
@@ -81,6 +84,7 @@ def tool(
     record: Iterable[str] | None = None,
     skip: Iterable[str] = (),
     record_result: bool = True,
+    score: Score | None = None,
     read_only: bool | None = None,
     idempotent: bool | None = None,
     side_effects: Iterable[str] | None = None,
@@ -105,6 +109,7 @@ def tool(
             framework gives (a context, callbacks, dependencies) and those without a form in JSON.
         skip: names of parameters that are not recorded. Secrets such as `api_key` are redacted in any case.
         record_result: False records no results.
+        score: called with the tool's result, unless that is a failure; returns how right it is, from 0 to 1, or None.
         read_only: whether it changes nothing, so that a rehearsal may run it.
         idempotent: whether a repeated call changes nothing more.
         side_effects: what it changes, such as `["database"]`; an empty list says that it changes nothing.
@@ -122,6 +127,8 @@ def tool(
 
     if timeout_seconds is not None:
         checked_timeout(timeout_seconds)
+    if score is not None and not callable(score):
+        raise InvalidInput(f"score: {score!r} is not a function; give one that takes the result, and returns 0 to 1")
 
     declared = _declared(read_only, idempotent, side_effects, requires)
 
@@ -132,6 +139,7 @@ def tool(
             "record": None if record is None else _names("record", record, marked),
             "skip": _names("skip", skip, marked),
             "record_result": record_result,
+            "score": score,
         }
         if store is not None:
             from rollguard.record.instrument import recorder_of

@@ -102,4 +102,4 @@ def outlived(started: float, flight: Flight, clock: float) -> tuple[Any, ...]:
     """Return the note of a call that still runs although its limit is over. Its end is not recorded again."""
     subject, version, began, given, request, tags = flight
     error = f"it still runs after {clock - started:.3g} s; timeout_seconds is {subject.timeout_seconds:g}"
-    return (subject.name, False, None, error, TIMED_OUT, given, None, began, version, None, request, tags)
+    return (subject.name, False, None, error, TIMED_OUT, given, None, began, version, None, request, tags, None)

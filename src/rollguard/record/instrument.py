@@ -50,7 +50,7 @@ def self_recording(
         name: the tool name under which they are recorded; by default the function's name.
         version: the version that runs, or a function that returns it at each call.
         judges: each returns whether a returned result is a failure.
-        mark: says what of a call is recorded, and after how many seconds it counts as failed.
+        mark: says what of a call is recorded, after how many seconds it counts as failed, and how it is scored.
 
     Raises:
         InvalidInput: a value is invalid.
@@ -59,7 +59,8 @@ def self_recording(
         raise InvalidInput(f"@tool cannot record the class {function.__name__}; put it on the method that is called")
     kept, timeout_seconds = kept_of(function, mark), None if mark is None else mark.timeout_seconds
     tool_name = checked_tool_name(name or getattr(function, "__name__", None))
-    subject = Subject(tool_name, function, judges, kept=kept, timeout_seconds=timeout_seconds)
+    score = None if mark is None else mark.score
+    subject = Subject(tool_name, function, judges, kept=kept, timeout_seconds=timeout_seconds, score=score)
     recorder.define(tool_name, timeout_seconds)
     number, ask = _checked_version(version)
     given_to, encoded = by_name(function), recorder.given

@@ -161,6 +161,7 @@ class ExecutionStore:
         execution_id: str | UUID | int | None = None,
         request_id: str | UUID | int | None = None,
         tags: Mapping[str, Any] | None = None,
+        score: float | None = None,
         failed_at: Frame | Mapping[str, Any] | None = None,
         traceback: str | None = None,
     ) -> str:
@@ -179,6 +180,7 @@ class ExecutionStore:
             execution_id: the caller's id of this call; writing the same id again changes nothing.
             request_id: what the call was made for; calls of a tool that share one count once, with the last outcome.
             tags: the caller's own, such as `{"tenant": "a"}`: at most 16 texts, numbers or truths.
+            score: how right the answer was, from 0 to 1: see `rollback_on_score`.
             failed_at: the innermost line of the tool's own code: `function`, `line` and `text`. If `error` is an
                 exception that was raised, it says this itself, and the traceback, too.
             traceback: the traceback's text.
@@ -203,6 +205,7 @@ class ExecutionStore:
             execution_id=execution_id,
             request_id=request_id,
             tags=tags,
+            score=score,
             failed_at=failed_at,
             traceback=traceback,
         )

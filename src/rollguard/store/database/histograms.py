@@ -9,6 +9,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+SCORE_BUCKET = {
+    "sqlite": "(CASE WHEN round(x.score * 100) / 100 = x.score THEN 2 * CAST(round(x.score * 100) AS INTEGER) "
+    "ELSE 2 * CAST(x.score * 100 AS INTEGER) + 1 END)",
+    "postgresql": "rollguard_score_bucket(x.score)",
+}
 # A function on both: on SQLite our connections define it, on PostgreSQL the schema does.
 BUCKET = "rollguard_bucket(x.duration_ms)"
 

@@ -23,7 +23,7 @@ _NAMES = ", ".join(FIELDS)
 _POSTGRESQL = {str: "text", int: "int4", bool: "bool", float: "float8", datetime: "timestamptz"}
 _TYPES = {name: _POSTGRESQL[tool_executions.c[name].type.python_type] for name in FIELDS}
 _COUNTED = tuple(
-    map(FIELDS.index, ("tool_name", "version_number", "success", "duration_ms", "error_type", "request_id"))
+    map(FIELDS.index, ("tool_name", "version_number", "success", "duration_ms", "error_type", "request_id", "score"))
 )
 _PAYLOADS = FIELDS.index("parameters"), FIELDS.index("result")
 

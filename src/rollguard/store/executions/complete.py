@@ -25,9 +25,8 @@ def complete(columns: Columns, payloads: Payloads) -> Columns:
     Raises:
         InvalidInput: Rollguard gave that id to an execution at another time; `number` tells which execution it is.
     """
-    tools, successes, durations, errors, types, parameters, results, moments, versions, ids, requests, tags, *where = (
-        columns
-    )
+    tools, successes, durations, errors, types, parameters, results, moments, versions, ids, *others = columns
+    *as_given, frames, tracebacks = others
     given = payloads.encode_each(tools, "parameters", parameters)
     kept = [
         (None, None) if error is None and error_type is None else _kept_error(error, error_type)
@@ -37,7 +36,7 @@ def complete(columns: Columns, payloads: Payloads) -> Columns:
         None if text is None else clean_text(payloads.error(text, beside))
         for (_type, text), beside in zip(kept, given, strict=True)
     ]
-    frames, tracebacks = _places(errors, given, where, payloads)
+    frames, tracebacks = _places(errors, given, (frames, tracebacks), payloads)
     moments = [
         moment or datetime.now(UTC) if execution_id is None else _moment_beside(execution_id, moment, number)
         for number, (execution_id, moment) in enumerate(zip(ids, moments, strict=True), start=1)
@@ -53,8 +52,7 @@ def complete(columns: Columns, payloads: Payloads) -> Columns:
         moments,
         versions,
         [execution_id or new_id(moment) for execution_id, moment in zip(ids, moments, strict=True)],
-        requests,
-        tags,
+        *as_given,
         frames,
         tracebacks,
     )

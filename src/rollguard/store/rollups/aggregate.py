@@ -6,7 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator
 from typing import Generic, NamedTuple, TypeVar
 
-from rollguard.judge.histogram import histogram_of
+from rollguard.judge import score_bucket
+from rollguard.judge.histogram import SCORES, histogram_of
 
 Minute = TypeVar("Minute", bound=Hashable)
 
@@ -26,7 +27,7 @@ class Counted(NamedTuple, Generic[Minute]):
     """Executions with a duration."""
     duration_sum_ms: float
     histogram: Counter[int]
-    """The executions of each bucket of durations."""
+    """The executions of each bucket of durations, and from `SCORES` on of each bucket of scores."""
 
 
 class Aggregate(Generic[Minute]):
@@ -36,24 +37,30 @@ class Aggregate(Generic[Minute]):
         self.requests: set[tuple[str, str]] = set()
         """(tool name, request id) of the executions with a request id."""
         self._durations: defaultdict[tuple[str, int, Minute, str | None], list[float | None]] = defaultdict(list)
+        self._scores: defaultdict[tuple[str, int, Minute, str | None], list[float]] = defaultdict(list)
 
     def add(
-        self, executions: Iterable[tuple[Minute, str, int | None, bool, float | None, str | None, str | None]]
+        self,
+        executions: Iterable[tuple[Minute, str, int | None, bool, float | None, str | None, str | None, float | None]],
     ) -> None:
-        """Add executions, each with its minute, tool, version, success, duration, type of error and request."""
+        """Add executions, each with its minute, tool, version, success, duration, type of error, request and score."""
         # Only a list grows for each execution; the rest runs once for each minute.
-        for minute, tool_name, version_number, success, duration_ms, error_type, request_id in executions:
+        for minute, tool_name, version_number, success, duration_ms, error_type, request_id, score in executions:
             error = None if success else error_type or ""
             self._durations[tool_name, version_number or 0, minute, error].append(duration_ms)
             if request_id is not None:
                 self.requests.add((tool_name, request_id))
+            if score is not None:
+                self._scores[tool_name, version_number or 0, minute, error].append(score)
 
     def __len__(self) -> int:
         return sum(map(len, self._durations.values()))
 
     def counted(self) -> Iterator[Counted[Minute]]:
         """Return the counts, those of a minute's successes and of each of its errors separately."""
-        for (tool_name, version_number, minute, error), durations in self._durations.items():
+        for key, durations in self._durations.items():
+            tool_name, version_number, minute, error = key
+            histogram = Counter(SCORES + score_bucket(score) for score in self._scores.get(key, ()))
             timed = [duration for duration in durations if duration is not None]
             yield Counted(
                 tool_name,
@@ -64,5 +71,5 @@ class Aggregate(Generic[Minute]):
                 0 if error is not None else len(durations),
                 len(timed),
                 sum(timed, 0.0),
-                histogram_of(timed),
+                histogram_of(timed) + histogram,
             )

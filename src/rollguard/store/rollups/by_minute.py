@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from rollguard.judge import Window
 from rollguard.store.database.engine import Database
-from rollguard.store.rollups.counting import Keys, collapsed_sql, counting_sql, decoded
+from rollguard.store.rollups.counting import Codes, Keys, collapsed_sql, counting_sql
 from rollguard.store.rollups.intervals import HOUR, MINUTE
 from rollguard.store.rollups.query import ranges_of, window_of
 from rollguard.store.rollups.selection import Selection
@@ -84,14 +84,10 @@ def _zeros() -> list[float]:
 
 
 def _window(codes: dict[int, list[float]], *, durations: bool) -> Window:
-    kinds: list[dict[int, int]] = [{}, {}, {}]
-    successes, duration = 0.0, 0.0
+    added = Codes()
     for code, (executions, succeeded, duration_sum) in codes.items():
-        kind, bucket = decoded(code)
-        kinds[kind][bucket] = int(executions)
-        if not kind:
-            successes, duration = successes + succeeded, duration + duration_sum
-    window = window_of(kinds, int(successes), duration)
+        added.add(code, int(executions), int(succeeded), duration_sum)
+    window = window_of(added)
     return window if durations else Window(window.total, window.successes, timed_out=window.timed_out)
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from rollguard.judge import GIVEN_UP, TIMED_OUT, UNCOUNTED
-from rollguard.judge.histogram import NO_DURATION
-from rollguard.store.database.histograms import BUCKET, HISTOGRAM_ROWS
+from rollguard.judge.histogram import NO_DURATION, SCORES
+from rollguard.store.database.histograms import BUCKET, HISTOGRAM_ROWS, SCORE_BUCKET
 from rollguard.store.rollups.first_hour_cache import HOUR_TOTAL
 from rollguard.store.rollups.refresh import NEWLY_SUPERSEDED
 from rollguard.store.schema import tool_executions as t
@@ -134,16 +134,37 @@ _LEFT_OUT = {  # {error} is the source's error type, or '' for a success
     "postgresql": "(r.leave_out IS NULL OR {error} <> ALL (r.leave_out))",
 }
 _ERROR = "CASE WHEN x.success THEN '' ELSE COALESCE(x.error_type, '') END"
-# What is neither success nor failure is in no window. Hangs are in their own buckets of a window: `decoded` reads them.
+# What is neither success nor failure is in no window. Hangs are in their own buckets of a window: `Codes` reads them.
 _UNCOUNTED = "{error} NOT IN ('" + "', '".join(UNCOUNTED) + "')"
 _OF_HANGS = 10_000
 _KIND = f"CASE {{error}} WHEN '{GIVEN_UP}' THEN {_OF_HANGS} WHEN '{TIMED_OUT}' THEN {2 * _OF_HANGS} ELSE 0 END"
 
 
-def decoded(code: int) -> tuple[int, int]:
-    """Return (kind, bucket) of a bucket as the statements return it. The kind is 0, 1 (given up) or 2 (timed out)."""
-    kind = (code + 1) // _OF_HANGS  # the first bucket is that without durations, -1
-    return kind, code - kind * _OF_HANGS
+# A row with a score is in a bucket of both; in a rollup's histogram the scores have buckets of their own.
+_OF_SCORES = 100_000
+
+
+class Codes:
+    """Adds up the rows of the counting statement by the kind of their buckets."""
+
+    def __init__(self) -> None:
+        self.kinds: tuple[dict[int, int], ...] = ({}, {}, {})
+        """Executions by the bucket of their duration: the counted ones, the given up and the timed out."""
+        self.scores: dict[int, int] = {}
+        self.successes, self.duration_ms = 0, 0.0
+
+    def add(self, code: int, executions: int, successes: int, duration_ms: float) -> None:
+        """Add a row by its code, which is its bucket with what else the statement says of it."""
+        score, rest = divmod(code + 1, _OF_SCORES)  # the first bucket is that without durations, -1
+        kind, bucket = rest // _OF_HANGS, rest % _OF_HANGS - 1
+        if kind == 0:
+            self.successes += successes
+            self.duration_ms += duration_ms
+            if score or bucket >= SCORES:
+                place = score - 1 if score else bucket - SCORES
+                self.scores[place] = self.scores.get(place, 0) + executions
+        if bucket < SCORES:
+            self.kinds[kind][bucket] = self.kinds[kind].get(bucket, 0) + executions
 
 
 # Of a version that never ran nothing is read. A range of one version is read from the rollups of the first hour in
@@ -215,7 +236,7 @@ def counting_sql(dialect: str, keys: Keys | None, *, durations: bool = True) -> 
         "r.width > 0 AND x.tool_name = r.tool AND x.width = r.width "
         f"AND x.start_at >= {_START[dialect]} AND x.start_at < r.b"
     )
-    raw_keys = _raw_keys(keys.raw if keys else None, durations=durations)
+    raw_keys = _raw_keys(dialect, keys.raw if keys else None, durations=durations)
     parts = [
         by_range.format(
             keys=columns, counts=counts, table=f"tool_execution_rollups x {join}", where=f"{rolled} AND {ours}"
@@ -245,7 +266,7 @@ def counting_sql(dialect: str, keys: Keys | None, *, durations: bool = True) -> 
             for columns, counts, join in _kept(dialect, keys.not_aggregated if keys else None, durations=durations)
         ]
     else:  # the few rows after the last id that is aggregated
-        not_aggregated = _raw_keys(keys.not_aggregated if keys else None, durations=durations)
+        not_aggregated = _raw_keys(dialect, keys.not_aggregated if keys else None, durations=durations)
         parts.append(
             f"SELECT r.k, {not_aggregated}, {_RAW_SUMS} FROM tool_executions x CROSS JOIN r "
             "WHERE x.id > (SELECT rolled_to FROM rollup_state) AND r.k >= 0 AND r.tool = +x.tool_name "
@@ -270,8 +291,10 @@ def counting_sql(dialect: str, keys: Keys | None, *, durations: bool = True) -> 
     return ranges + "\nUNION ALL\n".join(parts)
 
 
-def _raw_keys(key: str | None, *, durations: bool) -> str:
+def _raw_keys(dialect: str, key: str | None, *, durations: bool) -> str:
     bucket = f"{BUCKET if durations else _UNTIMED} + {_KIND.format(error=_ERROR)}"
+    if durations:
+        bucket += f" + CASE WHEN x.score IS NULL THEN 0 ELSE {_OF_SCORES} * (1 + {SCORE_BUCKET[dialect]}) END"
     return ", ".join([*([key] if key else []), bucket])
 
 
@@ -309,7 +332,7 @@ def _retried(dialect: str) -> str:
 def collapsed_sql(dialect: str, keys: Keys | None, *, durations: bool = True) -> str:
     """Return the part to append to that statement if a selection leaves out retries."""
     where = f"{_IN_RANGE} AND {_raw_filter(dialect)} AND {_retried(dialect)}"
-    raw_keys = _raw_keys(keys.raw if keys else None, durations=durations)
+    raw_keys = _raw_keys(dialect, keys.raw if keys else None, durations=durations)
     part = _BY_RANGE[dialect].format(keys=raw_keys, counts=_SUBTRACTED, table="tool_executions x", where=where)
     return f"\nUNION ALL\n{part}"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice, starmap
@@ -23,7 +23,7 @@ from rollguard.judge.histogram import NO_DURATION
 from rollguard.model.execution import Failure
 from rollguard.store.database.engine import Database
 from rollguard.store.database.types import sqlite_text
-from rollguard.store.rollups.counting import FIRST_HOUR, LAST_HOUR, SQL, decoded
+from rollguard.store.rollups.counting import FIRST_HOUR, LAST_HOUR, SQL, Codes
 from rollguard.store.rollups.first_hour_cache import FirstHourCache, FirstHourRead
 from rollguard.store.rollups.intervals import HOUR, RAW, intervals, split_last_hour
 from rollguard.store.rollups.selection import Selection
@@ -135,28 +135,27 @@ def _texts(*moments: datetime) -> list[str]:
 
 
 def _window(rows: Sequence[Any]) -> Window:
-    kinds: list[dict[int, int]] = [defaultdict(int), defaultdict(int), defaultdict(int)]
-    successes, duration = 0, 0.0
+    codes = Codes()
     for _number, code, executions, succeeded, duration_sum in rows:
-        kind, bucket = decoded(int(code))
-        kinds[kind][bucket] += int(executions)
-        if not kind:
-            successes += int(succeeded)
-            duration += float(duration_sum)
-    return window_of(kinds, successes, duration)
+        codes.add(int(code), int(executions), int(succeeded), float(duration_sum))
+    return window_of(codes)
 
 
-def window_of(kinds: Sequence[Mapping[int, int]], successes: int, duration_ms: float) -> Window:
-    """Return the window with the executions of each bucket: the counted ones, the given up and the timed out."""
-    histogram, given_up = (tuple((b, count) for b, count in sorted(kind.items()) if count > 0) for kind in kinds[:2])
+def window_of(codes: Codes) -> Window:
+    """Return the window of the rows that were added up."""
+    histogram, given_up, scores = (
+        tuple((bucket, count) for bucket, count in sorted(counts.items()) if count > 0)
+        for counts in (*codes.kinds[:2], codes.scores)
+    )
     total = sum(count for _bucket, count in histogram)
-    timed = total - max(0, kinds[0].get(NO_DURATION, 0))
+    timed = total - max(0, codes.kinds[0].get(NO_DURATION, 0))
     return Window(
         total,
-        min(max(0, successes), total),
+        min(max(0, codes.successes), total),
         timed,
-        max(0.0, duration_ms) if timed else 0.0,
+        max(0.0, codes.duration_ms) if timed else 0.0,
         histogram,
         given_up,
-        max(0, sum(kinds[2].values())),
+        max(0, sum(codes.kinds[2].values())),
+        scores,
     )

@@ -39,7 +39,8 @@ _NOT_AGGREGATED = {
 }
 _REFRESH, _ADD_DELTAS = sa.text(_POSTGRESQL["refresh"]), sa.text(_POSTGRESQL["add_deltas"])
 _INTO = (
-    "INSERT INTO superseded_executions (id, tool_name, version_number, success, duration_ms, error_type, executed_at)"
+    "INSERT INTO superseded_executions "
+    "(id, tool_name, version_number, success, duration_ms, error_type, executed_at, score)"
 )
 _SUPERSEDE_SQLITE = f"{_INTO} {_SQLITE['newly_superseded']}"
 _SUPERSEDE_POSTGRESQL = sa.text(

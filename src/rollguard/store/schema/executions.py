@@ -35,12 +35,14 @@ tool_executions = Table(
     Column("executed_at", UTCDateTime, nullable=False, server_default=utc_now(), comment="when the call began"),
     Column("request_id", String(255), comment="executions that share one count once, with the last outcome"),
     Column("tags", Text, comment="JSON: the caller's own tags of the call"),
+    Column("score", Float, comment="how right the answer was, 0 to 1"),
     Column("failed_at", Text, comment="JSON: function, line and text of the innermost line of the tool's own code"),
     Column("traceback", Text),
     UniqueConstraint("execution_id", info={ONLY_ON: "sqlite"}),
     CheckConstraint("duration_ms >= 0", name="duration"),
     CheckConstraint("duration_ms <= 1e15", name="duration_limit", info={ONLY_ON: "postgresql"}),  # SQLite: a trigger
     CheckConstraint("jsonb_typeof(tags::jsonb) = 'object'", name="tags", info={ONLY_ON: "postgresql"}),  # there too
+    CheckConstraint("score >= 0 AND score <= 1", name="score", info={ONLY_ON: "postgresql"}),
     CheckConstraint("jsonb_typeof(failed_at::jsonb) = 'object'", name="failed_at", info={ONLY_ON: "postgresql"}),
     Index("ix_tool_executions_tool_name_executed_at", "tool_name", "executed_at"),
     Index(
@@ -91,6 +93,7 @@ superseded_executions = Table(
     Column("duration_ms", Float),
     Column("error_type", String(255)),
     Column("executed_at", UTCDateTime, nullable=False),
+    Column("score", Float),
     Index("ix_superseded_executions_tool_name", "tool_name", "executed_at"),
     comment="executions whose request was tried again later: counted in the rollups, and taken off the counts",
 )

@@ -2,9 +2,9 @@
 -- before such rows were refused, counts as none.
 SELECT x.id, x.tool_name, CASE WHEN typeof(x.version_number) = 'integer' THEN x.version_number END AS version_number,
        x.success, CASE WHEN typeof(x.duration_ms) = 'real' THEN x.duration_ms END AS duration_ms,
-       CASE WHEN x.error_type < x'' THEN x.error_type END AS error_type, x.executed_at
+       CASE WHEN x.error_type < x'' THEN x.error_type END AS error_type, x.executed_at, x.score
 FROM (
-    SELECT x.id, x.tool_name, x.version_number, x.success, x.duration_ms, x.error_type, x.executed_at,
+    SELECT x.id, x.tool_name, x.version_number, x.success, x.duration_ms, x.error_type, x.executed_at, x.score,
            ROW_NUMBER() OVER (
                PARTITION BY x.tool_name, x.request_id ORDER BY x.executed_at DESC, x.id DESC
            ) AS place
