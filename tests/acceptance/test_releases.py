@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rollguard import Rollguard
+from rollguard import ExecutionStore, Rollguard, ToolRegistry
 from rollguard.errors import ActuatorFailed, CodeQuarantined, NoEarlierVersion, ReleaseConflict, UnknownVersion
 from rollguard.registry.deploy.actuators import Request
 from rollguard.settings import NotifySettings, Settings
@@ -155,6 +156,23 @@ def test_a_tool_that_a_person_fixed_meanwhile_is_left_and_named(story: Story) ->
     assert (alpha.state, alpha.error) == ("overtaken", "its file was edited since, so it stays as it is")
 
 
+def test_a_withdrawn_tool_goes_from_other_machines_too(story: Story, tmp_path: Path) -> None:
+    """A folder that follows removes the file of a tool that was withdrawn elsewhere, unless it holds other code."""
+    story.guard.release("v2", {t: code(2, t) for t in ("alpha", "delta", "omega")}, released_at=NOW)
+    there = tmp_path / "there"
+    there.mkdir()
+    (there / "delta.py").write_text(code(2, "delta"))
+    (there / "omega.py").write_text(code(5, "omega"))
+    store = ExecutionStore(str(story.guard.settings.database))
+    registry = ToolRegistry(there, store=store)
+    story.guard.monitor.roll_back_release("v2", reason="r", now=NOW + HOUR)
+    assert registry._replica is not None
+    registry._replica.catch_up(threading.Event())
+    assert (registry.folder.read("delta"), registry.folder.read("omega")) == (None, code(5, "omega").encode())
+    registry.close()
+    store.close()
+
+
 class Target:
     """A target that can be away; it runs what it was told last."""
 
@@ -191,6 +209,21 @@ def test_a_target_that_is_down_is_asked_until_it_acknowledges(story: Story) -> N
     assert story.live() == [1, 1, 1]
     assert (up.runs, down.runs) == ([2, 1], [2, 1])
     assert {state for state, *_ in story.rollbacks().values()} == {"finished"}
+
+
+def test_a_file_that_cannot_be_written_holds_nothing_else_up(story: Story) -> None:
+    """One tool's file that cannot be restored keeps its rollback open; the others are back, and it follows."""
+    story.release()
+    story.calls("alpha", 60, 40)
+    (story.folder / "gamma.py").unlink()
+    (story.folder / "gamma.py").mkdir()
+    story.cycle()
+    assert story.live() == [1, 1, 2]
+    assert story.rollbacks()["gamma"][0] == "claimed"
+    (story.folder / "gamma.py").rmdir()
+    story.cycle(3)
+    assert story.live() == [1, 1, 1]
+    assert story.held("gamma") == code(1, "gamma").encode()
 
 
 def test_a_release_that_a_target_refuses_does_not_happen(story: Story) -> None:

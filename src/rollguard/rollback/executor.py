@@ -59,7 +59,8 @@ class RollbackRunner:
             return self._investigated(claimed, now)
         done = self.carry_out(claimed, now)
         if claimed.release_id is not None:
-            self._carry_out_all(self._store.rollbacks.open(claimed.release_id), now)
+            others = [one for one in self._store.rollbacks.open(claimed.release_id) if one != done]
+            self._carry_out_all(others, now)
         return done
 
     def roll_back_by_hand(
