@@ -297,7 +297,8 @@ class RollbackRunner:
         claimed_at = claimed.claimed_at.isoformat() if claimed.claimed_at else ""
         # Every repetition of this claim has the same key, and no other claim has it.
         key = f"{claimed.tool_name}:rollback:{claimed.rollback_id}:{claimed_at}"
-        return Request(version, "withdraw" if claimed.withdraws else "rollback", key, sequence)
+        action, label = "withdraw" if claimed.withdraws else "rollback", self._registry.remote.label_of(version)
+        return Request(version, action, key, sequence, label)
 
     def _postpone(self, claimed: Rollback, sequence: int | None, error: ActuatorFailed, now: datetime) -> Rollback:
         """Keep the claim, and call the actuator again later: whether it restored the version is unknown."""
