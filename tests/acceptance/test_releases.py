@@ -387,6 +387,16 @@ def test_a_function_with_its_previous_one_goes_back_inside_each_process(pod: Pod
     assert counted == {1: 103, 2: 60}
 
 
+def test_a_file_may_take_the_name_of_a_programs_function(pod: Pod) -> None:
+    """Where a tool of the folder takes the name of a function, its rollback restores its own file again."""
+    pod("v1", at=NOW - timedelta(days=3))
+    guard, _fn, _released = pod("v2")
+    for version in (1, 2):
+        guard.deploy("work", code(version, "work"))
+    assert guard.monitor.roll_back("work", reason="r").actuator == "folder"
+    assert guard.registry.folder.read("work") == code(1, "work").encode()
+
+
 def test_the_first_release_of_a_program_has_a_way_back(pod: Pod) -> None:
     """Where nothing was released before, `previous` is recorded as what was live, and is gone back to."""
     guard, work, released = pod("v1", fails=True, previous=True)

@@ -122,7 +122,7 @@ class Program:
     def _go_live(self, new: NewRelease, at: datetime, watch: Watch | None) -> Released:
         for name, function in self._functions.items():
             if function.previous is not None and self._store.versions.live(name) is None:
-                self._adopt_previous(name, function.previous, new)
+                self._adopt_previous(name, function.previous, new, at)
         versions = [
             self._stored(name, f"{new.label}: ", function.function, new) for name, function in self._functions.items()
         ]
@@ -131,7 +131,7 @@ class Program:
         release, made = self._store.releases.go_live(new, parts, swap=_runs_already, force=True, at=at)
         return self._releaser.released(release, made, sessions)
 
-    def _adopt_previous(self, name: str, previous: Callable[..., Any], new: NewRelease) -> None:
+    def _adopt_previous(self, name: str, previous: Callable[..., Any], new: NewRelease, at: datetime) -> None:
         """Record what ran before the first release as the live version, so that there is one to go back to."""
         version = self._stored(name, f"before {new.label}: ", previous, new)
         try:
@@ -141,7 +141,7 @@ class Program:
                 swap=_runs_already,
                 deployed_by=new.by,
                 reason=f"what ran before {new.label}",
-                deployed_at=version.created_at,
+                deployed_at=at,
                 expected_live=None,
             )
         except DeploymentConflict:
