@@ -114,6 +114,27 @@ def test_one_of_three_tools_regresses_and_all_go_back(story: Story, url: str) ->
     assert beta.release_id == done.release_id
 
 
+def test_two_tools_that_regress_are_both_to_blame(story: Story) -> None:
+    """Whichever of two watchers comes first claims the release once, and both tools that regressed are quarantined."""
+    story.release()
+    for tool in TOOLS:
+        story.calls(tool, 60, 1 if tool == "gamma" else 40)
+    later = NOW + 2 * HOUR
+    with opened(str(story.guard.settings.database), story.folder) as other:
+        sessions = story.guard.monitor.get_active_sessions()
+        reports = other.monitor._checker.check(sessions, later)
+        taken = [
+            watcher.monitor.session_checks._actions.take(report, later)
+            for watcher, report in zip((story.guard, other), reports[:2], strict=True)
+        ]
+    assert [(one.rollback_performed, one.refusal) for one in taken] == [
+        (True, None),
+        (False, "session 2 of beta is rolled_back"),
+    ]
+    assert story.rollbacks() == {t: ("finished", 1, t != "gamma") for t in TOOLS}
+    assert sorted(held.tool_name for held in story.store.quarantine.in_force()) == ["alpha", "beta"]
+
+
 def test_the_threshold_alone_rolls_no_release_back(story: Story) -> None:
     """A drop that would roll a single deployment back is no evidence at alpha/T, so the release stays."""
     story.release()
