@@ -19,6 +19,7 @@ from rollguard.model.names import checked_tool_name
 from rollguard.model.version import Version
 from rollguard.record.fork_safety import renew_after_fork
 from rollguard.registry.deploy.release import Released, Releaser, Watch
+from rollguard.registry.serve.loader import MODULE_PREFIX
 from rollguard.store import PROGRAM, ExecutionStore, NewRelease
 
 logger = logger_of(__name__)
@@ -187,6 +188,12 @@ class Program:
             logger.warning("whether the release was rolled back is asked again: %s", error)
         finally:
             self._asking.release()
+
+
+def is_of_a_program(function: object) -> bool:
+    """Return whether it is a function of the program; a class is none, nor is what a file of the folder holds."""
+    module = str(getattr(function, "__module__", ""))
+    return not isinstance(function, type) and not module.startswith(MODULE_PREFIX)
 
 
 def _refresh(ours: weakref.ref[Program]) -> None:
