@@ -189,6 +189,26 @@ def _held(scenario: Scenario, decision: str, hold: bool | None) -> str:
     return f"{_percent(sum(act is not None for act in acts) / len(acts))} of {len(acts)}"
 
 
+def releases(size: Size) -> Table:
+    """How often a release of unchanged tools is rolled back, through the real monitor."""
+    traffic = {"calls_per_hour": 20.0, "baseline_days": 1.0, "watched_hours": min(size.hours, 12)}
+    values = {"seed": 29, "tools": size.tools, "traffic": traffic, "success": {"before": 0.9}}
+    scenario = Scenario.from_mapping(values, "releases")
+    alone = through_monitor(scenario, overrides_of(Rules()), every=3600.0)
+    rows = []
+    for together in (1, 5, 20):
+        acts = through_monitor(scenario, overrides_of(EVIDENCE), every=3600.0, together=together)
+        rows.append([str(together), *(_back(found, together) for found in (alone, acts))])
+    return Table(["tools", "one alone by the threshold rolls back all", "a release"], rows)
+
+
+def _back(acts: list[Act | None], together: int) -> str:
+    """Return the share of releases of which a tool called for a rollback."""
+    groups = [acts[first : first + together] for first in range(0, len(acts), together)]
+    back = sum(any(act is not None for act in group) for group in groups)
+    return f"{_percent(back / len(groups))} of {len(groups)}"
+
+
 # --- formatting ------------------------------------------------------------------------------------------------------
 
 
@@ -221,4 +241,5 @@ ALL: dict[str, Callable[[Size], Table]] = {
     "outage": outage,
     "gate": gate,
     "noise": noise,
+    "releases": releases,
 }

@@ -16,7 +16,17 @@ from rollguard.model.import_path import called, imported
 from rollguard.monitor.deployment_monitor import DeploymentMonitor
 from rollguard.notify import LogNotifier, Notifier, WebhookNotifier
 from rollguard.record import install_signal_handlers
-from rollguard.registry import IsFailure, Released, Synced, ToolRegistry, VersionNumber, code_of_files, either, tool
+from rollguard.registry import (
+    IsFailure,
+    Released,
+    Synced,
+    ToolRegistry,
+    VersionNumber,
+    code_of_files,
+    either,
+    is_of_a_program,
+    tool,
+)
 from rollguard.registry.deploy.actuators import Actuator, CommandActuator, WebhookActuator
 from rollguard.rehearse import Rehearsal, Rehearser, Verdict
 from rollguard.settings import Settings
@@ -319,7 +329,7 @@ class Rollguard:
             tool_name = name or str(getattr(recorded, "__name__", ""))
             rule = self.settings.failure_rules.get(tool_name)
             running = version
-            if version is None and not isinstance(recorded, type):
+            if version is None and is_of_a_program(recorded):
                 recorded, running = self.registry.program.add(tool_name, recorded, previous)
             return tool(
                 recorder=self.registry.recorder,

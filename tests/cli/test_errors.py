@@ -14,6 +14,9 @@ import pytest
 from tests.cli.conftest import Shell
 from tests.conftest import code
 
+ONE_FILE = {"my_tool.py": code(1)}
+OF_BOTH = ("rollback", "my_tool", "--release", "v1", "--reason", "x")
+
 
 @dataclass(frozen=True)
 class Bad:
@@ -142,13 +145,21 @@ TABLE = [
     Bad("unknown version", (*ROLL_BACK, "--to", "9"), "has no version 9", prepare=deployed),
     Bad("unknown version: show", ("show", "my_tool", "9"), "has no version 9; it has 1", prepare=deployed),
     Bad("unknown version: diff", ("diff", "my_tool", "1", "9"), "has no version 9; it has 1", prepare=deployed),
-    Bad("version that is no number", ("show", "my_tool", "one"), "valid integer", 2),
+    Bad("version that is no label", ("show", "my_tool", "one"), "has no version one; it has 1", prepare=deployed),
     Bad("code as JSON", ("show", "my_tool", "1", "--code", "--json"), "leave out one of", 2, prepare=deployed),
     Bad("nothing to go back to", ROLL_BACK, "no earlier good version", prepare=deployed),
     Bad("rolled-back code", ("deploy", "-", "--tool", "my_tool"), "--force", stdin=code(2), prepare=rolled_back),
     Bad("version in no quarantine", ("quarantine", "--lift", "my_tool", "1"), "not in quarantine", prepare=deployed),
     Bad("--lift without a version", ("quarantine", "--lift", "my_tool"), "2 arguments", 2),
     Bad("deployed elsewhere, in the folder", (*NOTE, "--already-live"), "has no actuator", stdin=code(1)),
+    Bad("release of no file", ("release", "v1"), "FILE", 2),
+    Bad("release under a number", ("release", "7", "my_tool.py"), "could be a version's number", files=ONE_FILE),
+    Bad("release with odd metadata", ("release", "v1", "my_tool.py", "--metadata", "1"), "give a JSON object", 2),
+    Bad("unknown release", ("releases", "v9"), "there is no release v9"),
+    Bad("unknown release: rollback", ("rollback", "--release", "v9", "--reason", "x"), "there is no release v9"),
+    Bad("rollback of nothing", ("rollback", "--reason", "x"), "name the tool, or a release", 2),
+    Bad("rollback of a release and a tool", OF_BOTH, "leave out TOOL", 2),
+    Bad("missing folder: sync", ("sync", "nope"), "nope is not a folder"),
     Bad("rollback without a reason", ("rollback", "my_tool"), "--reason", 2),
     Bad("rollback with an empty reason", ("rollback", "my_tool", "--reason", " "), "say why", 2),
     Bad("cancel without a reason", ("cancel", "1"), "--reason", 2),

@@ -36,8 +36,11 @@ def test_ci_reads_the_exit_code(shell: Shell) -> None:
     assert shell.run("releases", "r9").exit_code == exits.ERROR
     assert "r3" in shell.ok("history", TWO).out
     assert "beta, version 2 (r3)" in shell.ok("show", TWO, "r3").out
-    assert "1 lines added, 1 removed." in shell.ok("diff", TWO, "r1", "r3").out
+    assert "Version 2 (r3)" in shell.ok("diff", TWO, "r1", "r3").out
     assert shell.ok("rollback", TWO, "--to", "r1", "--reason", "r", "--yes", "--json").json["to_version"] == 1
+    assert (
+        "Version 2 (r3) of beta is live again" in shell.ok("rollback", TWO, "--to", "r3", "--reason", "r", "--yes").out
+    )
     assert shell.run("rollback", "--reason", "r").exit_code == exits.USAGE
 
 

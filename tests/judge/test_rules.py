@@ -62,3 +62,12 @@ def test_an_unknown_rule_is_refused() -> None:
         ):
             Rules().with_overrides({"colour": value})
     assert Rules(alpha=0.1).with_overrides({"alpha": None}) == Rules(alpha=0.1)
+
+
+def test_the_rules_of_a_release_share_alpha() -> None:
+    """Each of several changed tools of a release is judged by evidence alone, at alpha/T; one keeps its rules."""
+    rules = Rules(fast_triggers="alone", alpha=0.06)
+    assert rules.of_release(1) is rules
+    of_three = rules.of_release(3)
+    assert (of_three.decision, of_three.alpha, of_three.fast_triggers) == ("evidence", 0.02, "with_evidence")
+    assert Rules(fast_triggers="off").of_release(2).fast_triggers == "off"

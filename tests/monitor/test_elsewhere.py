@@ -52,7 +52,9 @@ def another_process(guard: Guard, place: Place) -> DeploymentMonitor:
 def claim(guard: Guard, session_id: int) -> Rollback:
     """A rollback that was decided by a process that then died."""
     intention = Intention("my_tool", session_id, 2, None, "50 points", "threshold", "rollguard")
-    return guard.store.rollbacks.claim(intention, event_if_held=lambda _r: {}, now=LATER, actuator="command")
+    return guard.store.rollbacks.claim(
+        intention, event_if_held=lambda _r: {}, now=LATER, actuator_of=lambda _name: "command"
+    )
 
 
 def journal(guard: Guard, session_id: int) -> Rollback:

@@ -134,7 +134,9 @@ def test_what_a_late_process_says_of_its_call_is_out_of_date(away: Guard) -> Non
     session_id = regressed(away)
     intention = Intention("my_tool", session_id, 2, None, "50 points", "threshold", "rollguard")
     store = away.store.rollbacks
-    claimed = store.claim(intention, event_if_held=lambda _r: {}, now=LATER, actuator="command").rollback_id
+    claimed = store.claim(
+        intention, event_if_held=lambda _r: {}, now=LATER, actuator_of=lambda _name: "command"
+    ).rollback_id
     _, first = store.attempt(claimed, holder="slow", until=LATER, now=LATER)
     _, second = store.attempt(claimed, holder="other", until=SOON, now=LATER)
     with pytest.raises(RollbackRefused, match="took so long"):
@@ -175,7 +177,9 @@ def test_a_lease_begins_with_its_call(store: ExecutionStore, tools_dir: Path) ->
         for version in (1, 2):
             registry.note_deployment(tool, code(version, tool))
         intention = Intention(tool, None, 2, 1, "by hand", "manual", "ada")
-        store.rollbacks.claim(intention, event_if_held=lambda _r: {}, now=datetime.now(UTC), actuator="command")
+        store.rollbacks.claim(
+            intention, event_if_held=lambda _r: {}, now=datetime.now(UTC), actuator_of=lambda _name: "command"
+        )
     began, patience = datetime.now(UTC), timedelta(seconds=Slow.patience)
     assert len(recover(monitor)) == 2
     first, second = slow.leases

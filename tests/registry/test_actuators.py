@@ -46,6 +46,15 @@ def test_a_command_gets_the_order() -> None:
     assert said == f"{values}\nTrue\n{CODE.decode()}\n"
 
 
+def test_code_and_label_may_be_arguments() -> None:
+    """A release is named by its label, and code that is one word is an argument, in which nothing is replaced."""
+    image = Version("agent", 1, b"example.com/agent:{tool}\n", "0", "initial", "ada", None, None, NOW)
+    said = python("import sys; print(sys.argv[1:])", "--image={code}", "{label}").put(
+        Request(image, "deploy", "k", 1, "v1.4.2")
+    )
+    assert said == "['--image=example.com/agent:{tool}', 'v1.4.2']\n"
+
+
 def test_there_is_no_shell() -> None:
     """What would mean something to a shell is an argument like any other."""
     assert python("import sys; print(sys.argv[1])", "$(id); echo *").put(REQUEST) == "$(id); echo *\n"

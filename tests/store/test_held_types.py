@@ -35,6 +35,8 @@ GOOD = {
     "status": "'active'",
     "width": "60",
     "kind": "'edit'",
+    "releases.kind": "'tools'",
+    "releases.state": "'live'",
     "only_row": "1",
     "state": "'finished'",
     "histogram": "'{}'",
@@ -64,8 +66,9 @@ def _kind(column: sa.Column[Any]) -> type:
 
 
 def _good(column: sa.Column[Any]) -> str:
-    if column.name in GOOD:
-        return GOOD[column.name]
+    for name in (f"{column.table.name}.{column.name}", column.name):
+        if name in GOOD:
+            return GOOD[name]
     if isinstance(column.type, UTCDateTime):
         return "'2026-03-01 12:00:00'"
     return {sa.LargeBinary: "x'00'", sa.Integer: "1", sa.Boolean: "0", sa.Float: "1.0"}.get(_kind(column), "'text'")

@@ -61,6 +61,7 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
     "releases.get": lambda store: store.releases.get("v1"),
     "releases.labels": lambda store: store.releases.labels("my_tool"),
     "releases.latest_with": lambda store: store.releases.latest_with("my_tool", "folder"),
+    "releases.of_programs": lambda store: store.releases.of_programs(),
     "releases.rolled_back": lambda store: store.releases.rolled_back(1),
     "releases.recent": lambda store: store.releases.recent(),
     "releases.tools": lambda store: store.releases.tools(1),

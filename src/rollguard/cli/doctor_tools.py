@@ -24,7 +24,12 @@ def tools(settings: Settings, store: ExecutionStore) -> Iterator[Finding]:
     folder = Folder(settings.tools_dir)
     readings = Readings(folder)
     remote = {name for name, actuator in settings.actuators.items() if actuator.kind != "folder"}
-    live = {name: at for name, at in store.versions.live_of_all().items() if name not in remote}
+    programs = store.releases.of_programs()
+    live = {
+        name: at
+        for name, at in store.versions.live_of_all().items()
+        if name not in remote and (name, at.version_number) not in programs
+    }
     quarantined = {(held.tool_name, held.sha256) for held in store.quarantine.in_force()}
     wrong = [
         finding

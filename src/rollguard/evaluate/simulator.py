@@ -28,6 +28,7 @@ def through_monitor(
     *,
     run: int = 0,
     every: float = 300.0,
+    together: int = 0,
     advance: Callable[[float], object] = lambda _share: None,
 ) -> list[Act | None]:
     """Deploy and monitor every tool of a scenario, on a SQLite store in a temporary folder.
@@ -39,6 +40,7 @@ def through_monitor(
         overrides: the sessions' rules, by the names of `DeploymentMonitor.start_monitoring`.
         run: the number of the scenario's run.
         every: seconds between two checks.
+        together: tools of one release; 0 deploys each tool on its own.
         advance: called with the share of the time that has passed, from 0 to 1.
 
     Returns:
@@ -52,7 +54,7 @@ def through_monitor(
         ExecutionStore(f"sqlite:///{folder}/simulated.db") as store,
     ):
         simulation = _Simulation(scenario, store, ToolRegistry(Path(folder) / "tools", store=store), run)
-        simulation.deploy(overrides)
+        simulation.deploy(overrides, together)
         until = scenario.traffic.watched_hours * HOUR
         now = every
         while now <= until and simulation.monitoring:
@@ -77,16 +79,21 @@ class _Simulation:
         """Return whether any deployment is still monitored."""
         return len(self.acts) < len(self.names)
 
-    def deploy(self, overrides: Mapping[str, Any]) -> None:
+    def deploy(self, overrides: Mapping[str, Any], together: int = 0) -> None:
         """Record the calls of the old versions, then deploy and monitor the new ones."""
         began = NOON - timedelta(days=self.scenario.traffic.baseline_days)
         for name in self.names:
             self.registry.deploy(name, _code(name, 1), deployed_at=began)
         self._write(until=0.0, before=True)
-        for name in self.names:
-            version = self.registry.deploy(name, _code(name, 2), deployed_at=NOON)
-            rules = {"monitoring_window_hours": self.scenario.traffic.watched_hours, **overrides}
-            self._monitor.start_monitoring(name, NOON, version=version, now=NOON, **rules)
+        size = together or 1
+        for first in range(0, len(self.names), size):
+            codes = {name: _code(name, 2) for name in self.names[first : first + size]}
+            if together:
+                self.registry.release(f"release {first}", codes, released_at=NOON)
+            for name, code in codes.items():
+                version = None if together else self.registry.deploy(name, code, deployed_at=NOON)
+                rules = {"monitoring_window_hours": self.scenario.traffic.watched_hours, **overrides}
+                self._monitor.start_monitoring(name, NOON, version=version, now=NOON, **rules)
 
     def check(self, at: float) -> None:
         """Record the calls up to `at`, then check every deployment."""

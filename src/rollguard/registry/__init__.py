@@ -8,6 +8,7 @@ from rollguard.registry.deploy.remote import pause_after
 from rollguard.registry.deploy.sync import Synced
 from rollguard.registry.folder.file_names import name_of
 from rollguard.registry.folder.folder import Folder
+from rollguard.registry.program import is_of_a_program
 from rollguard.registry.registry import ToolRegistry
 from rollguard.registry.serve.loader import LoadedTool
 
@@ -22,6 +23,7 @@ __all__ = [
     "VersionNumber",
     "code_of_files",
     "either",
+    "is_of_a_program",
     "name_of",
     "pause_after",
     "tool",

@@ -19,6 +19,7 @@ from rollguard.model.names import checked_tool_name
 from rollguard.model.version import Version
 from rollguard.record.fork_safety import renew_after_fork
 from rollguard.registry.deploy.release import Released, Releaser, Watch
+from rollguard.registry.serve.loader import MODULE_PREFIX
 from rollguard.store import PROGRAM, ExecutionStore, NewRelease
 
 logger = logger_of(__name__)
@@ -122,7 +123,7 @@ class Program:
     def _go_live(self, new: NewRelease, at: datetime, watch: Watch | None) -> Released:
         for name, function in self._functions.items():
             if function.previous is not None and self._store.versions.live(name) is None:
-                self._adopt_previous(name, function.previous, new)
+                self._adopt_previous(name, function.previous, new, at)
         versions = [
             self._stored(name, f"{new.label}: ", function.function, new) for name, function in self._functions.items()
         ]
@@ -131,7 +132,7 @@ class Program:
         release, made = self._store.releases.go_live(new, parts, swap=_runs_already, force=True, at=at)
         return self._releaser.released(release, made, sessions)
 
-    def _adopt_previous(self, name: str, previous: Callable[..., Any], new: NewRelease) -> None:
+    def _adopt_previous(self, name: str, previous: Callable[..., Any], new: NewRelease, at: datetime) -> None:
         """Record what ran before the first release as the live version, so that there is one to go back to."""
         version = self._stored(name, f"before {new.label}: ", previous, new)
         try:
@@ -141,7 +142,7 @@ class Program:
                 swap=_runs_already,
                 deployed_by=new.by,
                 reason=f"what ran before {new.label}",
-                deployed_at=version.created_at,
+                deployed_at=at,
                 expected_live=None,
             )
         except DeploymentConflict:
@@ -187,6 +188,12 @@ class Program:
             logger.warning("whether the release was rolled back is asked again: %s", error)
         finally:
             self._asking.release()
+
+
+def is_of_a_program(function: object) -> bool:
+    """Return whether it is a function of the program; a class is none, nor is what a file of the folder holds."""
+    module = str(getattr(function, "__module__", ""))
+    return not isinstance(function, type) and not module.startswith(MODULE_PREFIX)
 
 
 def _refresh(ours: weakref.ref[Program]) -> None:

@@ -59,7 +59,8 @@ class RollbackRunner:
             return self._investigated(claimed, now)
         done = self.carry_out(claimed, now)
         if claimed.release_id is not None:
-            self._carry_out_all(self._store.rollbacks.open(claimed.release_id), now)
+            others = [one for one in self._store.rollbacks.open(claimed.release_id) if one != done]
+            self._carry_out_all(others, now)
         return done
 
     def roll_back_by_hand(
@@ -296,7 +297,8 @@ class RollbackRunner:
         claimed_at = claimed.claimed_at.isoformat() if claimed.claimed_at else ""
         # Every repetition of this claim has the same key, and no other claim has it.
         key = f"{claimed.tool_name}:rollback:{claimed.rollback_id}:{claimed_at}"
-        return Request(version, "withdraw" if claimed.withdraws else "rollback", key, sequence)
+        action, label = "withdraw" if claimed.withdraws else "rollback", self._registry.remote.label_of(version)
+        return Request(version, action, key, sequence, label)
 
     def _postpone(self, claimed: Rollback, sequence: int | None, error: ActuatorFailed, now: datetime) -> Rollback:
         """Keep the claim, and call the actuator again later: whether it restored the version is unknown."""

@@ -16,11 +16,14 @@ from rollguard.cli.options import Config, Json, ToolFilter
 def quarantine(
     tool: ToolFilter = None,
     lift: Annotated[
-        tuple[str, int],
+        tuple[str, str],
         typer.Option(
-            "--lift", metavar="TOOL N", help="Allow version N of a tool to be deployed again.", show_default=False
+            "--lift",
+            metavar="TOOL N",
+            help="Allow version N of a tool, or that of a release's label, to be deployed again.",
+            show_default=False,
         ),
-    ] = ("", 0),
+    ] = ("", ""),
     by: Annotated[
         str | None,
         typer.Option("--by", metavar="NAME", help="Who lifts it; by default your login name.", show_default=False),
@@ -29,9 +32,10 @@ def quarantine(
     as_json: Json = False,
 ) -> None:
     """List the code that was rolled back and may not be deployed again, or allow some of it again."""
-    name, number = lift
+    name, version = lift
     with opened(config, adopt=False) as guard:
         if name:
+            number = int(version) if version.isdecimal() else guard.store.versions.get(name, version).version_number
             lifted = guard.store.quarantine.lift(name, number, by=by or inputs.who(), now=datetime.now(UTC))
             found = [lifted]
         else:
@@ -39,7 +43,7 @@ def quarantine(
     if as_json:
         output.emit_json(found[0] if name else found)
     elif name:
-        output.lines(f"Version {number} of {name} may be deployed again.")
+        output.lines(f"Version {found[0].version_number} of {name} may be deployed again.")
     else:
         now = datetime.now(UTC)
         output.listing(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rollguard.cli import exits, inputs, output
+from rollguard.cli.formatting import labelled
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
 from rollguard.model.text import one_line
@@ -72,10 +73,12 @@ def rollback(
             done = guard.monitor.roll_back(
                 tool, to_version=to, reason=reason, requested_by=by or inputs.who(), quarantine=quarantine
             )
+        labels = guard.store.releases.labels(tool)
     if as_json:
         output.emit_json(done)
     else:
-        output.lines(f"Version {done.to_version} of {tool} is live again, in place of version {done.from_version}.")
+        restored, replaced = (labelled(n, labels.get(n or 0, ())) for n in (done.to_version, done.from_version))
+        output.lines(f"Version {restored} of {tool} is live again, in place of version {replaced}.")
 
 
 def _roll_back_release(

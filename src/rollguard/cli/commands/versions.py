@@ -101,20 +101,22 @@ def diff(
     """Compare two versions: the code, what breaks callers, and their success rates."""
     with opened(config, adopt=False) as guard:
         found = guard.versions.compare_versions(tool, before, after)
+        labels = guard.store.releases.labels(tool)
     if as_json:
         output.emit_json(_as_json(found))
         return
+    old, new = (labelled(v.version_number, labels.get(v.version_number, ())) for v in (found.before, found.after))
     if found.diff:
         output.diff(found.diff)
     else:
-        output.lines(f"Versions {before} and {after} are the same code.")
+        output.lines(f"Versions {old} and {new} are the same code.")
     output.show(
         "",
         f"{found.lines_added} lines added, {found.lines_removed} removed.",
         *_caller_changes(found),
         "",
         output.table(
-            ("", f"Version {before}>", f"Version {after}>", "Change>"),
+            ("", f"Version {old}>", f"Version {new}>", "Change>"),
             [
                 ("Calls", found.before.executions, found.after.executions, ""),
                 (

@@ -141,7 +141,7 @@ class Releaser:
         with contextlib.ExitStack() as stack:
             there = [version for version in moving if self._remote.has(version.tool_name)]
             here = [version for version in moving if not self._remote.has(version.tool_name)]
-            sequences = stack.enter_context(self._remote.deploying(there))
+            sequences = stack.enter_context(self._remote.deploying(there, new.label))
             puts = {v.tool_name: stack.enter_context(self._file_swap.deploying(v)) for v in here}
             release, made = self._store.releases.go_live(
                 new,

@@ -50,6 +50,11 @@ class Remote:
         """Return whether the tool has an actuator."""
         return tool_name in self._actuators
 
+    def label_of(self, version: Version) -> str:
+        """Return the label of the version's newest release; empty without one."""
+        labels = self._store.releases.labels(version.tool_name).get(version.version_number, ())
+        return labels[-1] if labels else ""
+
     def until(self, actuator: Actuator, now: datetime) -> datetime:
         """Return when the lease of a request that begins now ends."""
         return now + timedelta(seconds=actuator.patience)
@@ -65,10 +70,13 @@ class Remote:
             self.record_live(version, request, sequences[version.tool_name])
 
     @contextlib.contextmanager
-    def deploying(self, versions: Iterable[Version]) -> Iterator[dict[str, int]]:
+    def deploying(self, versions: Iterable[Version], label: str = "") -> Iterator[dict[str, int]]:
         """Make versions live at their targets, and yield the numbers of the requests, to record the versions as live.
 
         If anything fails, it is unknown what runs there now: the next cycle requests the live versions.
+
+        Args:
+            label: the release that the versions are about to belong to.
 
         Raises:
             ActuatorFailed: a target did not acknowledge.
@@ -79,7 +87,8 @@ class Remote:
             for version in versions:
                 name, actuator = version.tool_name, self._actuators[version.tool_name]
                 sequence = taken[name] = self._wait_for_the_lease(actuator, name)
-                carry_out(actuator, Request(version, "deploy", f"{name}:deploy:{sequence}", sequence))
+                key = f"{name}:deploy:{sequence}"
+                carry_out(actuator, Request(version, "deploy", key, sequence, label or self.label_of(version)))
             yield taken
         except BaseException:
             for name, sequence in taken.items():
@@ -133,7 +142,8 @@ class Remote:
         live = self._store.versions.live(tool_name)
         if live is not None:
             version = self._store.versions.get(tool_name, live.version_number)
-            wanted = Request(version, "settle", f"{tool_name}:settle:{sequence}", sequence)
+            key = f"{tool_name}:settle:{sequence}"
+            wanted = Request(version, "settle", key, sequence, self.label_of(version))
             try:
                 carry_out(actuator, wanted)
             except ActuatorFailed as error:

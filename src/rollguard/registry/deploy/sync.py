@@ -59,7 +59,7 @@ class Plan:
         unchanged: tools whose code in the folder is live.
         conflicts: live versions that would be lost.
         quarantined: tools whose code in the folder was rolled back for its health; they are left as they are.
-        missing: live tools that the folder has no file of; they are left as they are.
+        missing: live tools that an earlier sync brought and the folder has no file of now; they are left as they are.
         first: whether the folder was never synced; then its release says what it has, even if all of it is live.
     """
 
@@ -148,7 +148,9 @@ def plan_of(path: Path, own: Folder, store: ExecutionStore, remote: Remote, ref:
         code,
         **{kind: tuple(names) for kind, names in kinds.items()},
         conflicts=tuple(conflicts),
-        missing=tuple(sorted(live.keys() - code.keys())),
+        missing=tuple(
+            name for name in sorted(live.keys() - code.keys()) if store.releases.latest_with(name, SYNC) is not None
+        ),
         first=first,
     )
 

@@ -20,6 +20,9 @@ from rollguard.record.decorator import Mark, mark_of
 from rollguard.record.instrument import recorded_by_registry
 from rollguard.sandbox.tool_file import Found, NotATool, by_name, describe, find_tool, run_module
 
+MODULE_PREFIX = "rollguard_tool_"
+"""What the names of the modules of a folder's files begin with."""
+
 _serial = itertools.count(1)
 
 
@@ -68,7 +71,7 @@ def load(name: str, code: bytes, path: Path, sha256: str) -> LoadedTool:
     """
     # A unique name, because two versions may be loaded. Without a dot: pickle imports the part before one.
     wanted = function_name(name)
-    module_name = f"rollguard_tool_{wanted}_{next(_serial)}"
+    module_name = f"{MODULE_PREFIX}{wanted}_{next(_serial)}"
     linecache.cache.pop(str(path), None)  # so that a traceback shows this version's lines
     try:
         module = run_module(module_name, code, str(path))

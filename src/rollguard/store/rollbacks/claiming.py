@@ -107,7 +107,7 @@ def _write(
     now: datetime,
 ) -> Rollback:
     earlier = claims.earlier_of_session(connection, intention)
-    actuator = of_release.actuator_in(connection, actuator_of, intention.tool_name)
+    actuator = of_release.actuator_in(connection, actuator_of, intention.tool_name, decision.from_version)
     values = claims.row_of(intention, decision, actuator, now)
     if earlier is None:
         written = rollback_of(connection.execute(sa.insert(r).values(**values).returning(r)).one())

@@ -58,10 +58,17 @@ def names_of(connection: Connection, release_id: int) -> list[str]:
     return sorted(tool.tool_name for tool in releases.tools_of(connection, release_id) if tool.changed)
 
 
-def actuator_in(connection: Connection, actuator_of: Callable[[str], str], tool_name: str) -> str:
-    """Return what restores a tool: each process of its program, if it is a function of one."""
-    in_a_program = sa.exists().where(t.c.tool_name == tool_name, t.c.release_id == x.c.release_id, x.c.kind == PROGRAM)
-    return PROGRAM if connection.scalar(sa.select(in_a_program)) else actuator_of(tool_name)
+def actuator_in(
+    connection: Connection, actuator_of: Callable[[str], str], tool_name: str, version_number: int | None
+) -> str:
+    """Return what restores a tool: each process of its program, if the live version is a function of one."""
+    of_a_program = sa.exists().where(
+        t.c.tool_name == tool_name,
+        t.c.version_number == version_number,
+        t.c.release_id == x.c.release_id,
+        x.c.kind == PROGRAM,
+    )
+    return PROGRAM if connection.scalar(sa.select(of_a_program)) else actuator_of(tool_name)
 
 
 def extent_of(connection: Connection, cause: Intention) -> Extent:

@@ -127,6 +127,15 @@ class Releases:
         with self._database.read() as connection:
             return {row.tool_name: row.before_version for row in connection.execute(undone)}
 
+    def of_programs(self) -> set[tuple[str, int]]:
+        """Return the versions, with their tools' names, that are functions of a program, so that no file has them."""
+        query = sa.select(t.c.tool_name, t.c.version_number, t.c.before_version).join(
+            x, sa.and_(x.c.release_id == t.c.release_id, x.c.kind == "program")
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        return {(row.tool_name, n) for row in rows for n in (row.version_number, row.before_version) if n is not None}
+
     def labels(self, tool_name: str) -> dict[int, tuple[str, ...]]:
         """Return the labels of the tool's versions, the oldest first, by the version's number."""
         query = (

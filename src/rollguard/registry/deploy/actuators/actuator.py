@@ -18,16 +18,18 @@ class Request:
 
     Attributes:
         version: the version to run from now on, with its code.
-        action: "rollback", "deploy", or "settle" (request the live version again, because the result of an earlier
-            request is unknown).
+        action: "rollback", "deploy", "withdraw" (stop running this version: its release added the tool), or "settle"
+            (request the live version again, because the result of an earlier request is unknown).
         key: the same for each repetition of a request; carrying it out twice must be the same as once.
         sequence: rises with every request for the tool. A request with a lower one than a known one is out of date.
+        label: the newest release of the version; empty without one.
     """
 
     version: Version
     action: str
     key: str
     sequence: int
+    label: str = ""
 
 
 class Actuator(Protocol):

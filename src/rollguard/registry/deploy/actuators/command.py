@@ -24,9 +24,10 @@ _CHECK_OUTPUT_EVERY = 0.1  # seconds between two checks of the output's size
 class CommandActuator:
     """Runs a program, without a shell. Only exit code 0, in time, acknowledges.
 
-    The code is in a file that `{file}` names, and on stdin. `{tool}`, `{version}`, `{sha256}`, `{action}`, `{key}` and
-    `{sequence}` are replaced by the values of the request (see `Request`), also inside an argument. `{stem}` is the
-    tool's name as a file of the folder has it: it leads into no other folder. The name itself may, as it may hold `/`.
+    The code is in a file that `{file}` names, and on stdin. `{tool}`, `{version}`, `{label}`, `{sha256}`, `{action}`,
+    `{key}` and `{sequence}` are replaced by the values of the request (see `Request`), also inside an argument.
+    `{code}` is the code itself, for code that is one word, such as an image's name. `{stem}` is the tool's name as a
+    file of the folder has it: it leads into no other folder. The name itself may, as it may hold `/`.
     The program and its children are killed when its time is over, or when it has printed more than 64 MiB.
 
     Args:
@@ -104,6 +105,8 @@ def _values(request: Request, code: Path) -> Mapping[str, str]:
         "{key}": request.key,
         "{sequence}": str(request.sequence),
         "{file}": str(code),
+        "{label}": request.label,
+        "{code}": request.version.code.decode("utf-8", "replace").strip(),  # last: nothing in it is replaced
     }
 
 

@@ -20,7 +20,8 @@ _ANSWER = 16_384  # bytes of a response that are read
 class WebhookActuator:
     """POSTs each request as signed JSON. Only a response of 2xx acknowledges; redirects are not followed.
 
-    The body has `action`, `tool_name`, `version_number`, `sha256`, `code` (base64), `key`, `sequence`; see `Request`.
+    The body has `action`, `tool_name`, `version_number`, `sha256`, `code` (base64), `key`, `sequence`, `label`; see
+    `Request`.
     The headers: `Idempotency-Key` is the request's key, the same at every repetition; `Rollguard-Timestamp` is the Unix
     time; `Rollguard-Signature` is `sha256=` and the HMAC-SHA-256, in hexadecimal, of the timestamp, a full stop and the
     body. A receiver must refuse a wrong signature and an old timestamp.
@@ -105,5 +106,6 @@ def _body(request: Request) -> bytes:
             "code": base64.b64encode(version.code).decode(),
             "key": request.key,
             "sequence": request.sequence,
+            "label": request.label,
         }
     ).encode()

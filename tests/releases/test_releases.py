@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rollguard import Rollguard
+from rollguard import ExecutionStore, Rollguard, ToolRegistry
 from rollguard.errors import ActuatorFailed, CodeQuarantined, NoEarlierVersion, ReleaseConflict, UnknownVersion
 from rollguard.registry.deploy.actuators import Request
 from rollguard.settings import NotifySettings, Settings
@@ -113,6 +114,27 @@ def test_one_of_three_tools_regresses_and_all_go_back(story: Story, url: str) ->
     assert beta.release_id == done.release_id
 
 
+def test_two_tools_that_regress_are_both_to_blame(story: Story) -> None:
+    """Whichever of two watchers comes first claims the release once, and both tools that regressed are quarantined."""
+    story.release()
+    for tool in TOOLS:
+        story.calls(tool, 60, 1 if tool == "gamma" else 40)
+    later = NOW + 2 * HOUR
+    with opened(str(story.guard.settings.database), story.folder) as other:
+        sessions = story.guard.monitor.get_active_sessions()
+        reports = other.monitor._checker.check(sessions, later)
+        taken = [
+            watcher.monitor.session_checks._actions.take(report, later)
+            for watcher, report in zip((story.guard, other), reports[:2], strict=True)
+        ]
+    assert [(one.rollback_performed, one.refusal) for one in taken] == [
+        (True, None),
+        (False, "session 2 of beta is rolled_back"),
+    ]
+    assert story.rollbacks() == {t: ("finished", 1, t != "gamma") for t in TOOLS}
+    assert sorted(held.tool_name for held in story.store.quarantine.in_force()) == ["alpha", "beta"]
+
+
 def test_the_threshold_alone_rolls_no_release_back(story: Story) -> None:
     """A drop that would roll a single deployment back is no evidence at alpha/T, so the release stays."""
     story.release()
@@ -155,6 +177,23 @@ def test_a_tool_that_a_person_fixed_meanwhile_is_left_and_named(story: Story) ->
     assert (alpha.state, alpha.error) == ("overtaken", "its file was edited since, so it stays as it is")
 
 
+def test_a_withdrawn_tool_goes_from_other_machines_too(story: Story, tmp_path: Path) -> None:
+    """A folder that follows removes the file of a tool that was withdrawn elsewhere, unless it holds other code."""
+    story.guard.release("v2", {t: code(2, t) for t in ("alpha", "delta", "omega")}, released_at=NOW)
+    there = tmp_path / "there"
+    there.mkdir()
+    (there / "delta.py").write_text(code(2, "delta"))
+    (there / "omega.py").write_text(code(5, "omega"))
+    store = ExecutionStore(str(story.guard.settings.database))
+    registry = ToolRegistry(there, store=store)
+    story.guard.monitor.roll_back_release("v2", reason="r", now=NOW + HOUR)
+    assert registry._replica is not None
+    registry._replica.catch_up(threading.Event())
+    assert (registry.folder.read("delta"), registry.folder.read("omega")) == (None, code(5, "omega").encode())
+    registry.close()
+    store.close()
+
+
 class Target:
     """A target that can be away; it runs what it was told last."""
 
@@ -191,6 +230,21 @@ def test_a_target_that_is_down_is_asked_until_it_acknowledges(story: Story) -> N
     assert story.live() == [1, 1, 1]
     assert (up.runs, down.runs) == ([2, 1], [2, 1])
     assert {state for state, *_ in story.rollbacks().values()} == {"finished"}
+
+
+def test_a_file_that_cannot_be_written_holds_nothing_else_up(story: Story) -> None:
+    """One tool's file that cannot be restored keeps its rollback open; the others are back, and it follows."""
+    story.release()
+    story.calls("alpha", 60, 40)
+    (story.folder / "gamma.py").unlink()
+    (story.folder / "gamma.py").mkdir()
+    story.cycle()
+    assert story.live() == [1, 1, 2]
+    assert story.rollbacks()["gamma"][0] == "claimed"
+    (story.folder / "gamma.py").rmdir()
+    story.cycle(3)
+    assert story.live() == [1, 1, 1]
+    assert story.held("gamma") == code(1, "gamma").encode()
 
 
 def test_a_release_that_a_target_refuses_does_not_happen(story: Story) -> None:
@@ -352,6 +406,16 @@ def test_a_function_with_its_previous_one_goes_back_inside_each_process(pod: Pod
     late.registry.recorder.flush()
     counted = {row.version_number: row.executions for row in guard.versions.get_version_history("work")}
     assert counted == {1: 103, 2: 60}
+
+
+def test_a_file_may_take_the_name_of_a_programs_function(pod: Pod) -> None:
+    """Where a tool of the folder takes the name of a function, its rollback restores its own file again."""
+    pod("v1", at=NOW - timedelta(days=3))
+    guard, _fn, _released = pod("v2")
+    for version in (1, 2):
+        guard.deploy("work", code(version, "work"))
+    assert guard.monitor.roll_back("work", reason="r").actuator == "folder"
+    assert guard.registry.folder.read("work") == code(1, "work").encode()
 
 
 def test_the_first_release_of_a_program_has_a_way_back(pod: Pod) -> None:
