@@ -29,6 +29,7 @@ from rollguard.registry import (
 )
 from rollguard.registry.deploy.actuators import Actuator, CommandActuator, WebhookActuator
 from rollguard.rehearse import Rehearsal, Rehearser, Verdict
+from rollguard.rehearse.sandboxed import in_sandbox
 from rollguard.settings import Settings
 from rollguard.store import ExecutionStore, Redact
 from rollguard.versions.version_manager import ToolVersionManager
@@ -116,6 +117,7 @@ class Rollguard:
             rules=settings.rehearsals,
             failure_rules=settings.failure_rules,
             environment=settings.granted,
+            run=in_sandbox(settings.sandbox.isolation, settings.sandbox.libraries),
         )
 
     @classmethod

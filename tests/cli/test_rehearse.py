@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from rollguard.rehearse import rehearser
 from tests.cli.conftest import Shell
 from tests.rehearse.running import in_process
 from tests.rehearse.test_gate import OLD, RIGHT
@@ -15,7 +14,7 @@ SETTINGS = "[tools.price.rehearse]\nread_only = true\n"
 @pytest.fixture
 def shop(empty: Shell, monkeypatch: pytest.MonkeyPatch) -> Shell:
     """A folder with the tool `price`, which may be run, and its recorded calls."""
-    monkeypatch.setattr(rehearser, "in_sandbox", lambda: in_process)
+    monkeypatch.setattr("rollguard.app.in_sandbox", lambda *_settings: in_process)
     empty.ok("init")
     settings = empty.folder / "rollguard.toml"
     settings.write_text(f"{settings.read_text()}\n{SETTINGS}")

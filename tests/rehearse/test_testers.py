@@ -12,7 +12,6 @@ import pytest
 from rollguard import ExecutionStore, Rollguard, Settings, ToolRegistry
 from rollguard.errors import InvalidSetting, RehearsalRefused, RehearsalUndecided, UnknownTool
 from rollguard.rehearse import RehearsalRules, Rehearser, ReplayTester, ShadowTester, Verdict
-from rollguard.rehearse import rehearser as module
 from tests.conftest import NOW
 from tests.rehearse.running import in_process
 from tests.rehearse.test_gate import OLD, RIGHT
@@ -121,6 +120,14 @@ def test_a_rehearsal_is_stored_in_the_table_of_its_strategy(
         rehearser.rehearse("nothere", RIGHT, now=NOW)
 
 
+def test_the_sandbox_is_where_it_runs(store: ExecutionStore, registry: ToolRegistry) -> None:
+    """Without another runner both versions run in the sandbox, and the verdict is the same."""
+    registry.deploy("price", OLD, deployed_at=NOW - 2 * HOUR)
+    record(store)
+    rehearser = Rehearser(store, registry, rules={"price": RehearsalRules(read_only=True)})
+    assert rehearser.rehearse("price", RIGHT, now=NOW).verdict is Verdict.PASSES
+
+
 def test_secrets_are_in_no_report(store: ExecutionStore, registry: ToolRegistry) -> None:
     """The value of a granted variable is in no output of a rehearsal, whatever a version returns."""
     old = OLD.replace('"EUR"', '"sesame-open-1234"')
@@ -139,7 +146,7 @@ def test_secrets_are_in_no_report(store: ExecutionStore, registry: ToolRegistry)
 @pytest.fixture
 def whole(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rollguard]:
     """The whole system with a tool that may be run, whose recorded calls are of now."""
-    monkeypatch.setattr(module, "in_sandbox", lambda: in_process)
+    monkeypatch.setattr("rollguard.app.in_sandbox", lambda *_settings: in_process)
     rules = {"price": RehearsalRules(read_only=True)}
     settings = Settings(database=url, tools_dir=tmp_path / "tools", rehearsals=rules)
     (tmp_path / "tools").mkdir()

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
 from rollguard.rehearse.runs import Run
+from rollguard.sandbox import Isolation, run_inputs
 
 
-def in_sandbox() -> Run:
-    """Return what runs a tool's source in the sandbox. It is imported when it is first needed: a rehearsal is rare."""
-    from rollguard.sandbox import run_inputs
+def in_sandbox(isolation: Isolation = Isolation.REQUIRED, libraries: Sequence[str | Path] = ()) -> Run:
+    """Return what runs a tool's source in the sandbox.
 
-    return run_inputs
+    Args:
+        isolation, libraries: the settings `[sandbox]`; see `run_inputs`.
+    """
+    return partial(run_inputs, isolation=isolation, libraries=libraries)
