@@ -18,6 +18,8 @@ ALL = (
     "decision",
     "backtest",
     "rollback_latency",
+    "opportunities",
+    "causes",
     "start_up",
     "sandbox_start",
     "before_after",
