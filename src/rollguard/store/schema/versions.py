@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 
 from rollguard.store.database.types import UTCDateTime
-from rollguard.store.schema.base import metadata, utc_now
+from rollguard.store.schema.base import POSTGRESQL, metadata, utc_now
 
 tool_versions = Table(
     "tool_versions",
@@ -61,7 +61,7 @@ tool_deployments = Table(
         "tool_name",
         unique=True,
         sqlite_where=text("ended_at IS NULL"),
-        postgresql_where=text("ended_at IS NULL"),
+        info={POSTGRESQL: {"where": text("ended_at IS NULL")}},
     ),
 )
 
@@ -86,7 +86,7 @@ quarantined_code = Table(
         "sha256",
         unique=True,
         sqlite_where=text("lifted_at IS NULL"),
-        postgresql_where=text("lifted_at IS NULL"),
+        info={POSTGRESQL: {"where": text("lifted_at IS NULL")}},
     ),
 )
 
