@@ -105,21 +105,24 @@ class Table:
         rows = [[_text(value) for value in row] for row in self.rows]
         measured = [*([names] if self.header else []), *rows]
         widths = [max(map(width_of, column), default=0) for column in zip(*measured, strict=True)]
-        if screen.width is not None:
+        gap = _GAP
+        if screen.width is not None and sum(widths) + len(widths) - 1 <= screen.width < self._width(widths):
+            gap = " "
+        elif screen.width is not None:
             widths = self._fitting(widths, screen.width)
         if self.title is not None:
             yield screen.styled(one_line(self.title), BOLD)
         if self.header:
             shown = [cut(name, width) for name, width in zip(names, widths, strict=True)]
-            yield self._line(shown, widths, screen, [BOLD] * len(shown))
-            yield "─" * (sum(widths) + len(_GAP) * (len(widths) - 1))
+            yield self._line(shown, widths, screen, [BOLD] * len(shown), gap)
+            yield "─" * (sum(widths) + len(gap) * (len(widths) - 1))
         for row in rows:
-            yield from self._row(row, widths, screen)
+            yield from self._row(row, widths, screen, gap)
 
-    def _row(self, row: list[str], widths: list[int], screen: Screen) -> Iterator[str]:
+    def _row(self, row: list[str], widths: list[int], screen: Screen, gap: str) -> Iterator[str]:
         styles = [_STYLES.get(text, "") for text in row]
         if screen.width is None or all(width_of(text) <= width for text, width in zip(row, widths, strict=True)):
-            yield self._line(row, widths, screen, styles)
+            yield self._line(row, widths, screen, styles, gap)
             return
         cells = [
             wrapped(text, width, _MOST_LINES) if column.endswith("~") else [cut(text, width)]
@@ -127,19 +130,22 @@ class Table:
         ]
         for number in range(max(map(len, cells))):
             shown = [cell[number] if number < len(cell) else "" for cell in cells]
-            yield self._line(shown, widths, screen, styles)
+            yield self._line(shown, widths, screen, styles, gap)
 
-    def _line(self, cells: list[str], widths: list[int], screen: Screen, styles: list[str]) -> str:
+    def _line(self, cells: list[str], widths: list[int], screen: Screen, styles: list[str], gap: str) -> str:
         shown = []
         for text, width, column, style in zip(cells, widths, self.columns, styles, strict=True):
             space, coloured = " " * (width - width_of(text)), screen.styled(text, style)
             shown.append(f"{space}{coloured}" if column.endswith(">") else f"{coloured}{space}")
-        return _GAP.join(shown).rstrip()
+        return gap.join(shown).rstrip()
+
+    def _width(self, widths: list[int]) -> int:
+        return sum(widths) + len(_GAP) * (len(widths) - 1)
 
     def _fitting(self, widths: list[int], width: int) -> list[int]:
         """Return the widths with which the table fits: texts give way first, the widest column first."""
         fitting = [min(one, width) for one in widths]
-        room = width - len(_GAP) * (len(widths) - 1)
+        room = width - self._width([0] * len(widths))
         for least, may in (*((least, "~") for least in _LEAST_TEXT), (_LEAST, "")):
             while sum(fitting) > room:
                 shrinking = [i for i, name in enumerate(self.columns) if name.endswith(may) and fitting[i] > least]
