@@ -78,7 +78,9 @@ class Noise:
 
     def places(self) -> list[str]:
         """Return every place where something varies."""
-        return sorted(self.free | self.mixed | self.loose | self.unordered.keys() | self.spreads.keys() | self.texts.keys())
+        return sorted(
+            self.free | self.mixed | self.loose | self.unordered.keys() | self.spreads.keys() | self.texts.keys()
+        )
 
     def _mappings(self, runs: Sequence[dict[str, Any]], place: str) -> None:
         common = set(runs[0]).intersection(*runs[1:])

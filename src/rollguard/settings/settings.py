@@ -19,8 +19,7 @@ from rollguard.http_client import can_be_posted_to
 from rollguard.judge import Rules
 from rollguard.model.file_access import FileAccess
 from rollguard.model.names import toml_key
-from rollguard.record.decorator import checked_timeout
-from rollguard.registry import FailureRule
+from rollguard.record.decorator import FailureRule, checked_timeout
 from rollguard.rehearse import RehearsalRules
 from rollguard.settings.sections import (
     SETTINGS_OF_KIND,

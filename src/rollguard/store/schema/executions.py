@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 
 from rollguard.store.database.types import BigId, UTCDateTime
-from rollguard.store.schema.base import ONLY_ON, metadata, utc_now
+from rollguard.store.schema.base import ONLY_ON, POSTGRESQL, metadata, utc_now
 
 tool_executions = Table(
     "tool_executions",
@@ -50,24 +50,23 @@ tool_executions = Table(
         "tool_name",
         "request_id",
         sqlite_where=text("request_id IS NOT NULL"),
-        postgresql_where=text("request_id IS NOT NULL"),
+        info={POSTGRESQL: {"where": text("request_id IS NOT NULL")}},
     ),
     Index(
         "ix_tool_executions_failed",
         "tool_name",
         "executed_at",
         sqlite_where=text("success = 0"),
-        postgresql_where=text("NOT success"),
+        info={POSTGRESQL: {"where": text("NOT success")}},
     ),
     Index(
         "uq_tool_executions_ours",
         "execution_id",
         "executed_at",
         unique=True,
-        postgresql_where=text("execution_id LIKE 'rg%'"),
-        info={ONLY_ON: "postgresql"},
+        info={ONLY_ON: "postgresql", POSTGRESQL: {"where": text("execution_id LIKE 'rg%'")}},
     ),
-    postgresql_partition_by="RANGE (executed_at)",  # there the primary key is (id, executed_at)
+    info={POSTGRESQL: {"partition_by": "RANGE (executed_at)"}},  # there the primary key is (id, executed_at)
 )
 
 # A unique constraint cannot span partitions, so this table holds the stored ids of callers. An id of Rollguard contains
