@@ -11,7 +11,7 @@ import typer
 from rollguard.cli import output
 from rollguard.cli.chosen import latest_session
 from rollguard.cli.commands.rollbacks import reason_of, versions_of
-from rollguard.cli.commands.versions import Tool, state_of
+from rollguard.cli.commands.versions import Labels, Tool, state_of
 from rollguard.cli.errors_shown import errors_table, kinds_since
 from rollguard.cli.formatting import ago, counted, drop_points, everyday, labelled, milliseconds, moment, percent
 from rollguard.cli.opening import opened
@@ -86,7 +86,7 @@ def _show_tool(guard: Rollguard, tool: str, *, as_json: bool) -> None:
             }
         )
         return
-    output.show(output.heading(_title(tool, live, now)))
+    output.show(output.heading(_title(tool, live, store.releases.labels(tool), now)))
     if session is not None:
         _show_session(session, checks, now)
     else:
@@ -100,12 +100,13 @@ def _show_tool(guard: Rollguard, tool: str, *, as_json: bool) -> None:
     output.lines("", f"Which calls failed: rollguard calls {tool} --failed")
 
 
-def _title(tool: str, live: Deployment | None, now: datetime) -> str:
+def _title(tool: str, live: Deployment | None, labels: Labels, now: datetime) -> str:
     if live is None:
-        return f"{tool}: no version of it is known"
+        return f"{tool}: no version of it is live"
     how = "restored by" if live.kind == "rollback" else "deployed by"
     when = f"{moment(live.deployed_at, now)} ({ago(live.deployed_at, now)})"
-    return f"{tool}: version {live.version_number} is live, {how} {live.deployed_by} {when}"
+    version = labelled(live.version_number, labels.get(live.version_number, ()))
+    return f"{tool}: version {version} is live, {how} {live.deployed_by} {when}"
 
 
 def _show_session(session: Session, checks: list[dict[str, Any]], now: datetime) -> None:
