@@ -35,9 +35,9 @@ tool_executions = Table(
     Column("executed_at", UTCDateTime, nullable=False, server_default=utc_now(), comment="when the call began"),
     Column("request_id", String(255), comment="executions that share one count once, with the last outcome"),
     Column("tags", Text, comment="JSON: the caller's own tags of the call"),
-    Column("score", Float, comment="how right the answer was, 0 to 1"),
     Column("failed_at", Text, comment="JSON: function, line and text of the innermost line of the tool's own code"),
     Column("traceback", Text),
+    Column("score", Float, comment="how right the answer was, 0 to 1"),
     UniqueConstraint("execution_id", info={ONLY_ON: "sqlite"}),
     CheckConstraint("duration_ms >= 0", name="duration"),
     CheckConstraint("duration_ms <= 1e15", name="duration_limit", info={ONLY_ON: "postgresql"}),  # SQLite: a trigger
