@@ -204,7 +204,7 @@ def test_people_who_could_not_be_told(guard: Rollguard) -> None:
     guard.store.outbox.add(event.to_dict(), NOW)
     (pending,) = guard.store.outbox.take_due(NOW)
     guard.store.outbox.retry(pending.notification_id, [], "webhook: 503", NOW + timedelta(hours=1))
-    assert "1 notifications could not be delivered to every channel: webhook: 503" in only(guard.settings).says
+    assert "1 notification could not be delivered to every channel: webhook: 503" in only(guard.settings).says
 
 
 def test_nobody_watches_and_clocks_differ(guard: Rollguard) -> None:
@@ -232,7 +232,7 @@ def test_watchers_that_are_gone_or_behind(guard: Rollguard) -> None:
     aged(seen_at=timedelta(minutes=2))
     silent, nobody = wrong(guard.settings)
     assert silent.says == "the watcher on web, process 7, is silent for 2 min"
-    assert nobody.says == "1 deployments are monitored, and no watcher is running"
+    assert nobody.says == "1 deployment is monitored, and no watcher is running"
 
 
 def test_a_database_that_is_slow_to_answer(guard: Rollguard, monkeypatch: pytest.MonkeyPatch) -> None:

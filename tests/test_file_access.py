@@ -105,7 +105,7 @@ def _found(examined: Settings) -> list[Finding]:
 def test_the_doctor_says_what_others_may_read(used: Rollguard, tmp_path: Path) -> None:
     """The doctor names files that others may read or change, and how to end it; a setting may allow it."""
     assert [finding.health for finding in _found(used.settings)] == [Health.OK]
-    assert "1 of 1 files of tools may be read by others" in _found(used.settings)[0].says
+    assert "of 1 file of tools, 1 may be read by others" in _found(used.settings)[0].says
     for path in (tmp_path / "own.db", tmp_path / "tools" / ".rollguard" / "spool.jsonl"):
         path.chmod(0o640)
     used.registry.folder.file("my_tool").chmod(0o664)

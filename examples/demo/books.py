@@ -94,7 +94,7 @@ def print_ending(console: Console, board: Board, ending: Ending) -> None:
 def _commands(workspace: Workspace) -> list[list[str]]:
     """Return commands that work on this machine."""
     rollguard = [_shortest(Path(sys.executable).parent / "rollguard"), "--config", str(workspace.config)]
-    commands = [[*rollguard, "status"], [*rollguard, "rollbacks"], [*rollguard, "history", CHANGED]]
+    commands = [[*rollguard, "status"], [*rollguard, "rollbacks"], [*rollguard, "versions", CHANGED]]
     select = "SELECT checked_at, current_success_rate, success_rate_drop, verdict FROM tool_health_history"
     if workspace.database.startswith("sqlite:///"):
         file = workspace.database.removeprefix("sqlite:///")

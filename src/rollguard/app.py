@@ -6,33 +6,24 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Self, TypeVar, overload
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
-from rollguard.compat import Change
 from rollguard.errors import InvalidSetting, RehearsalRefused, RehearsalUndecided
-from rollguard.loop.autonomous_loop import AutonomousLoop
 from rollguard.model.given import checked_all
 from rollguard.model.import_path import called, imported
-from rollguard.monitor.deployment_monitor import DeploymentMonitor
-from rollguard.notify import LogNotifier, Notifier, WebhookNotifier
-from rollguard.record import install_signal_handlers
-from rollguard.registry import (
-    IsFailure,
-    Released,
-    Synced,
-    ToolRegistry,
-    VersionNumber,
-    code_of_files,
-    either,
-    is_of_a_program,
-    tool,
-)
-from rollguard.registry.deploy.actuators import Actuator, CommandActuator, WebhookActuator
-from rollguard.rehearse import Rehearsal, Rehearser, Verdict
-from rollguard.rehearse.sandboxed import in_sandbox
 from rollguard.settings import Settings
 from rollguard.store import ExecutionStore, Redact
-from rollguard.versions.version_manager import ToolVersionManager
+
+if TYPE_CHECKING:  # a command that only reads needs few of the parts, and starts sooner without the others
+    from rollguard.compat import Change
+    from rollguard.loop.autonomous_loop import AutonomousLoop
+    from rollguard.monitor.deployment_monitor import DeploymentMonitor
+    from rollguard.notify import Notifier
+    from rollguard.registry import IsFailure, Released, Synced, ToolRegistry, VersionNumber
+    from rollguard.registry.deploy.actuators import Actuator
+    from rollguard.rehearse import Rehearsal, Rehearser
+    from rollguard.versions.version_manager import ToolVersionManager
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -85,33 +76,74 @@ class Rollguard:
             must_answer=must_answer,
             schema=settings.schema,
         )
-        try:
-            self.registry = ToolRegistry(
-                settings.tools_dir,
-                store=self.store,
-                failure_rules=settings.failure_rules,
-                timeouts=settings.timeouts,
-                control_flow=settings.record.control_flow,
-                durable=settings.record.durable,
-                spool_fsync=settings.record.spool_fsync,
-                flush_interval=settings.record.flush_interval_seconds,
-                buffer_size=settings.record.buffer_size,
-                actuators=_actuators(settings),
-                follow=settings.follow,
-                adopt=adopt,
-                edit_seconds=settings.edit_seconds,
-                file_access=settings.file_access,
-            )
-            self.monitor = _monitor(settings, self.store, self.registry)
-        except BaseException:
-            self.store.close()
-            raise
-        self.loop = AutonomousLoop(
-            self.monitor,
-            check_interval_seconds=settings.watch.check_interval_seconds,
+        self._adopt = adopt
+        if adopt:  # a program that serves learns at once what is wrong with its settings and its folder
+            try:
+                _ = self.registry, self.monitor, self.loop, self.versions
+            except BaseException:
+                self.store.close()
+                raise
+
+    @cached_property
+    def registry(self) -> ToolRegistry:
+        """The tools of the folder."""
+        from rollguard.registry import ToolRegistry
+
+        settings = self.settings
+        return ToolRegistry(
+            settings.tools_dir,
+            store=self.store,
+            failure_rules=settings.failure_rules,
+            timeouts=settings.timeouts,
+            control_flow=settings.record.control_flow,
+            durable=settings.record.durable,
+            spool_fsync=settings.record.spool_fsync,
+            flush_interval=settings.record.flush_interval_seconds,
+            buffer_size=settings.record.buffer_size,
+            actuators=_actuators(settings),
+            follow=settings.follow,
+            adopt=self._adopt,
+            edit_seconds=settings.edit_seconds,
+            file_access=settings.file_access,
         )
-        self.versions = ToolVersionManager(self.store, self.registry)
-        self.rehearser = Rehearser(
+
+    @cached_property
+    def monitor(self) -> DeploymentMonitor:
+        """What checks deployments and rolls them back."""
+        from rollguard.monitor.deployment_monitor import DeploymentMonitor
+
+        settings = self.settings
+        return DeploymentMonitor(
+            execution_store=self.store,
+            tool_registry=self.registry,
+            **settings.monitor.to_dict(),
+            tool_overrides=settings.tools,
+            notifiers=_notifiers(settings),
+            notify_parameters=settings.notify.parameters,
+        )
+
+    @cached_property
+    def loop(self) -> AutonomousLoop:
+        """What lets the monitor check at each interval."""
+        from rollguard.loop.autonomous_loop import AutonomousLoop
+
+        return AutonomousLoop(self.monitor, check_interval_seconds=self.settings.watch.check_interval_seconds)
+
+    @cached_property
+    def versions(self) -> ToolVersionManager:
+        """The versions of the tools."""
+        from rollguard.versions.version_manager import ToolVersionManager
+
+        return ToolVersionManager(self.store, self.registry)
+
+    @cached_property
+    def rehearser(self) -> Rehearser:
+        """What runs a candidate beside the live version on recorded calls."""
+        from rollguard.rehearse import Rehearser
+        from rollguard.rehearse.sandboxed import in_sandbox
+
+        settings = self.settings
+        return Rehearser(
             self.store,
             self.registry,
             rules=settings.rehearsals,
@@ -221,6 +253,8 @@ class Rollguard:
         Raises:
             The same errors as `ToolRegistry.release` and `DeploymentMonitor.start_monitoring`.
         """
+        from rollguard.registry import code_of_files
+
         beginning = (lambda name: self.monitor.watch(name, released_at)) if watch else None
         if tools is None:
             released = self.registry.program.release(
@@ -326,6 +360,7 @@ class Rollguard:
         Raises:
             InvalidInput: a value is invalid.
         """
+        from rollguard.registry import either, is_of_a_program, tool
 
         def recording(recorded: F) -> F:
             tool_name = name or str(getattr(recorded, "__name__", ""))
@@ -349,11 +384,14 @@ class Rollguard:
 
     def install_signal_handlers(self) -> bool:
         """Store recorded executions when SIGTERM ends the process; see `rollguard.record.install_signal_handlers`."""
+        from rollguard.record import install_signal_handlers
+
         return install_signal_handlers()
 
     def close(self) -> None:
         """Store recorded executions, and close the store's connections."""
-        self.registry.close()
+        if "registry" in self.__dict__:
+            self.registry.close()
         self.store.close()
 
     def __enter__(self) -> Self:
@@ -365,6 +403,8 @@ class Rollguard:
 
 def _check_passed(rehearsal: Rehearsal) -> None:
     """Raise an error unless a candidate passed its rehearsal."""
+    from rollguard.rehearse import Verdict
+
     if rehearsal.verdict is Verdict.PASSES:
         return
     said = "; ".join(rehearsal.shown.text(reason.text) for reason in rehearsal.reasons)
@@ -379,18 +419,11 @@ def _check_passed(rehearsal: Rehearsal) -> None:
     )
 
 
-def _monitor(settings: Settings, store: ExecutionStore, registry: ToolRegistry) -> DeploymentMonitor:
-    return DeploymentMonitor(
-        execution_store=store,
-        tool_registry=registry,
-        **settings.monitor.to_dict(),
-        tool_overrides=settings.tools,
-        notifiers=_notifiers(settings),
-        notify_parameters=settings.notify.parameters,
-    )
-
-
 def _actuators(settings: Settings) -> dict[str, Actuator]:
+    if not settings.actuators:
+        return {}
+    from rollguard.registry.deploy.actuators import CommandActuator, WebhookActuator
+
     actuators: dict[str, Actuator] = {}
     for name, given in settings.actuators.items():
         if given.kind == "command":
@@ -402,6 +435,8 @@ def _actuators(settings: Settings) -> dict[str, Actuator]:
 
 
 def _notifiers(settings: Settings) -> list[Notifier]:
+    from rollguard.notify import LogNotifier, WebhookNotifier
+
     notifiers: list[Notifier] = [LogNotifier()] if settings.notify.log else []
     timeout = settings.notify.webhook_timeout_seconds
     notifiers += [WebhookNotifier(url, timeout=timeout) for url in settings.notify.webhook_urls]

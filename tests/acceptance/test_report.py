@@ -29,6 +29,7 @@ OF_DECIDING = {
     "decision",
     "trigger",
     "slowdown",
+    "scores",
     "explanations",
     "executions_needed",
     "baseline_notes",

@@ -20,7 +20,7 @@ from rollguard.cli import main
 from tests.conftest import code
 from tests.processes import Process
 
-# A process runs one command, and builds all of them for it: four fifths of what a command takes here. Once is enough.
+# A process builds the application for one command. Here once is enough.
 typer.main.get_command = functools.cache(typer.main.get_command)
 
 

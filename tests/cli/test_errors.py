@@ -84,7 +84,8 @@ ROLL_BACK = ("rollback", "my_tool", "--reason", "x")
 TABLE = [
     Bad("unknown tool: call", ("call", "nope"), "there is no tool 'nope'"),
     Bad("unknown tool: health", ("health", "nope"), "nope has no monitoring session"),
-    Bad("unknown tool: history", ("history", "nope"), "nope has no versions"),
+    Bad("unknown tool: show", ("show", "nope"), "nope is not known"),
+    Bad("unknown tool: diff", ("diff", "nope"), "nope has no versions"),
     Bad("unknown tool: versions", ("versions", "nope"), "nope has no versions"),
     Bad("unknown tool: rollback", ("rollback", "nope", "--reason", "x"), "nope was never deployed"),
     Bad("impossible tool name", ("call", "my tool"), "cannot name a tool's file"),
@@ -92,7 +93,7 @@ TABLE = [
     Bad("unknown session: health", ("health", "calculate", "--session", "99"), "no monitoring session 99"),
     Bad("session of another tool", ("health", "calculate", "--session", "1"), "watches my_tool", prepare=deployed),
     Bad("impossible session", ("cancel", "0", "--reason", "x"), "not a session's number"),
-    Bad("session that is no number", ("cancel", "one", "--reason", "x"), "valid integer", 2),
+    Bad("session of an unknown tool", ("cancel", "one", "--reason", "x"), "one has no monitoring session"),
     call("k=v without =", ("expression",), "not of the form name=value"),
     call("k=v without k", ("=1",), "not of the form name=value"),
     call("k=v twice", ("a=1", "a=2"), "given twice"),
@@ -184,7 +185,7 @@ TABLE = [
     Bad(
         "backtest since too late", ("backtest", "--since", "2999-01-01T00:00Z"), "no deployment since", prepare=deployed
     ),
-    Bad("backtest since no time", ("backtest", "--since", "monday"), "'monday' is not a time in ISO 8601", 2),
+    Bad("backtest since no time", ("backtest", "--since", "monday"), "'monday' is neither an age, such as 2d", 2),
     Bad("impossible candidate", ("backtest", "--alpha", "2"), "alpha: 2.0 is not a number above 0 and below 0.5"),
     Bad("unknown rule", ("backtest", "--decision", "gut"), "decision: 'gut' is not one of"),
     Bad("unknown setting of a candidate", ("backtest", "--set", "colour=1"), "colour: unknown setting; the known ones"),
@@ -194,7 +195,7 @@ TABLE = [
     Bad("plot in a missing folder", ("backtest", "--plot", "no/a.png"), "the folder no does not exist; make it first"),
     Bad("plot over a folder", ("backtest", "--plot", "a.png"), "a.png cannot be written", files={"a.png/x": ""}),
     Bad("live status as JSON", ("status", "--watch", "--json"), "for people", 2),
-    Bad("word that is not UTF-8", ("history", "caf\udce9"), "'caf\\udce9' is not UTF-8 text", 2),
+    Bad("word that is not UTF-8", ("versions", "caf\udce9"), "'caf\\udce9' is not UTF-8 text", 2),
     Bad("unknown command", ("statsu",), "statsu", 2),
     Bad("unknown option", ("status", "--colour"), "--colour", 2),
     Bad("corrupt database", ("tools",), "is not a SQLite database", files={"rollguard.db": b"no database " * 999}),

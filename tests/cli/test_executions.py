@@ -1,4 +1,4 @@
-"""`rollguard executions`, and tags on the command line."""
+"""`rollguard calls` by its former name, and tags on the command line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_executions_by_tags(shell_on: Shell) -> None:
         {"value": "b", "total": 1, "failures": 1, "success_rate": 0.0},
     ]
     assert "100" in shell_on.ok("executions", "--by", "tenant").out
-    assert "no such execution" in shell_on.ok("executions", "--tag", "tenant=c").out
+    assert "no such call" in shell_on.ok("executions", "--tag", "tenant=c").out
 
 
 @pytest.mark.parametrize("words", [("--tag", "tenant"), ("--tag", "=a"), ("--by", "tenant", "--failed")])

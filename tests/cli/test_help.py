@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from rollguard import ExecutionStore
+from rollguard.cli import app as commands
 from rollguard.cli import exits
-from rollguard.cli.app import app
 from rollguard.cli.ingest import COLUMNS
 from tests.cli.conftest import Shell
 
 DOCS = (Path(__file__).parents[2] / "docs" / "cli.md").read_text("utf-8")
-COMMANDS = sorted(str(command.name) for command in app.registered_commands)
+COMMANDS = sorted(commands.COMMANDS)
 _FENCE = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -73,6 +73,27 @@ def test_help_imports_nothing_heavy() -> None:
     )
     out = subprocess.check_output([sys.executable, "-c", program], text=True)
     assert out.splitlines()[-1] == "[]"
+
+
+def test_status_imports_what_it_needs(shell: Shell) -> None:
+    """`status` on SQLite waits for no other database, no migration, no loop, and nothing that serves tools."""
+    shell.ok("tools")
+    program = (
+        "import sys; from rollguard.cli import main; main(['status']); "
+        "heavy = ('sqlalchemy.dialects.postgresql', 'alembic', 'rich', 'rollguard.compat', "
+        "'rollguard.registry.registry', 'rollguard.monitor', 'rollguard.loop', 'rollguard.cli.commands.call'); "
+        "print([m for m in heavy if m in sys.modules])"
+    )
+    out = subprocess.check_output([sys.executable, "-c", program], text=True, cwd=shell.folder)
+    assert out.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("name", sorted(commands.ALIASES))
+def test_former_names_still_work(shell: Shell, name: str) -> None:
+    """A name that a command had before is hidden, and still runs it."""
+    shell.deploy(1)
+    assert shell.ok(name, *(["my_tool"] if name == "history" else [])).out
+    assert f"│ {name} " not in shell.ok("--help").out
 
 
 def test_csv_columns_are_what_the_store_takes() -> None:

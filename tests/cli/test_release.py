@@ -10,7 +10,7 @@ ONE, TWO = "alpha", "beta"
 
 
 def test_ci_reads_the_exit_code(shell: Shell) -> None:
-    """On the command line 0 is released or nothing to do, 3 rolled back since, and 6 something live would be lost."""
+    """On the command line 0 is released or nothing to do, 3 rolled back since, and 8 something live would be lost."""
     shell.write("repo/alpha.py", code(1, ONE))
     shell.write("repo/beta.py", code(1, TWO))
     assert "r1 is released: alpha 1, beta 1 are live" in shell.ok("sync", "repo", "--ref", "r1").out
@@ -57,3 +57,47 @@ def test_a_release_of_files(shell: Shell) -> None:
     assert shell.run("release", "v2", "alpha.py", "beta.py", "--strict").exit_code == exits.BREAKING
     assert "This breaks callers" in shell.ok("release", "v2", "alpha.py", "beta.py", "--no-watch").out
     assert shell.run("release", "7", "alpha.py").exit_code == exits.ERROR
+
+
+def test_labels_with_what_is_left_out_by_default(shell: Shell) -> None:
+    """A label stands for a number where versions may be left out, in the view of a tool, and for its calls."""
+    _two_releases(shell)
+    assert "alpha: version 2 (v2) is live" in shell.ok("show", ONE).out
+    assert "Version 1 (v1)" in shell.ok("diff", ONE).out
+    assert "Version 2 (v2)" in shell.ok("diff", ONE, "v1").out
+    listed = shell.ok("versions", ONE, "--json").json
+    assert [one["labels"] for one in listed["versions"]] == [["v2"], ["v1"]]
+    shell.ok("call", ONE, "x=1", "--record")
+    assert [one["version_number"] for one in shell.ok("calls", ONE, "--version", "v2", "--json").json] == [2]
+    assert shell.ok("calls", ONE, "--version", "v1", "--json").json == []
+    assert "name the tool too" in shell.run("calls", "--version", "v1").err
+    assert shell.run("calls", ONE, "--version", "v9").exit_code == exits.ERROR
+    assert shell.ok("investigate", ONE, "--version", "v2", "--json").json["version_number"] == 2
+
+
+def test_a_rollback_is_planned_by_label(shell: Shell) -> None:
+    """`--dry-run` says what a label or a release would be rolled back to, and changes nothing."""
+    _two_releases(shell)
+    because = ("--reason", "r", "--dry-run")
+    says = "Version 1 (v1) of alpha would be live again, in place of version 2 (v2)"
+    assert says in shell.ok("rollback", ONE, "--to", "v1", *because).out
+    planned = shell.ok("rollback", "--release", "v2", *because).out
+    assert "alpha would be at version 1 again, in place of version 2." in planned
+    assert "gamma would be withdrawn: the release had added it." in planned
+    done = shell.ok("rollback", "--release", "v2", *because, "--json").json
+    assert [one["to_version"] for one in done["rollbacks"]] == [1, None]
+    assert shell.run("rollback", "--release", "v9", *because).exit_code == exits.ERROR
+    assert "version 2 (v2) is live" in shell.ok("show", ONE).out
+    assert "v2: live" in shell.ok("releases", "v2").out
+    shell.ok("rollback", "--release", "v2", "--reason", "r", "--quarantine", "--yes")
+    assert "gamma: no version of it is live" in shell.ok("show", "gamma").out
+    assert "Version 2 of alpha could be" in shell.ok("quarantine", "--lift", ONE, "v2", "--dry-run").out
+    assert "Version 2 of alpha may be" in shell.ok("quarantine", "--lift", ONE, "v2").out
+    assert shell.run("quarantine", "--lift", ONE, "v2", "--dry-run").exit_code == exits.ERROR
+
+
+def _two_releases(shell: Shell) -> None:
+    for number, names in ((1, (ONE, TWO)), (2, (ONE, "gamma"))):
+        for tool in names:
+            shell.write(f"{tool}.py", code(number, tool))
+        shell.ok("release", f"v{number}", *(f"{tool}.py" for tool in names))

@@ -32,7 +32,7 @@ def _beat(shell: Shell, *, silent: bool = False) -> None:
 def test_nothing_to_watch(shell: Shell) -> None:
     """Without a monitored deployment nobody needs to watch."""
     assert "Nobody watches" not in shell.ok("status").out
-    empty = {"watchers": [], "sessions": [], "silent": [], "in_flight": []}
+    empty = {"watchers": [], "sessions": [], "silent": [], "in_flight": [], "rollbacks": [], "held_back": []}
     assert shell.ok("status", "--json").json == {"coverage": "nothing_to_watch", **empty}
 
 
@@ -42,7 +42,7 @@ def test_nobody_watches(watched: Shell) -> None:
     assert NOBODY in watched.ok("sessions").out.splitlines()
     assert watched.ok("status", "--json").json["coverage"] == "nobody"
     assert [session["coverage"] for session in watched.ok("sessions", "--json").json] == ["nobody"]
-    assert "1 deployments are monitored, and no watcher is running" in watched.ok("doctor").out
+    assert "1 deployment is monitored, and no watcher is running" in watched.ok("doctor").out
 
 
 def test_a_watcher_is_listed(watched: Shell) -> None:

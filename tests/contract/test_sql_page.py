@@ -174,8 +174,9 @@ def test_columns_of_the_tables_are_described_as_they_are(postgres: PostgresServe
 @pytest.mark.parametrize("view", VIEWS)
 def test_columns_of_the_views_are_described_as_they_are(guard: Guard, url: str, view: str) -> None:
     """The page names every column of the view, in its order, on both databases."""
-    two_tools_under_watch(guard, present())
-    two_tests(guard, present())
+    now = present()
+    two_tools_under_watch(guard, now)
+    two_tests(guard, now)
     assert [name for name, _ in described(view)] == list(ask(url, f"SELECT * FROM {view}")[0])
 
 

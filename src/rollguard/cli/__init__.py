@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 __all__ = ["main"]
+
+_OBJECTS = 20_000  # between two collections of garbage: a start makes many objects that stay
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from rollguard.cli import exits, output
     from rollguard.errors import RollguardError
 
+    gc.set_threshold(_OBJECTS)
     output.never_fail_on_characters()
     given = sys.argv[1:] if arguments is None else list(arguments)
     for argument in given:

@@ -14,6 +14,7 @@ from pathlib import Path
 from rollguard.cli import watching
 from rollguard.cli.doctor_tools import tools
 from rollguard.cli.findings import Finding, Health, broken, few, ok, warning
+from rollguard.cli.formatting import counted
 from rollguard.errors import RollguardError
 from rollguard.model.rollback import Rollback
 from rollguard.model.watcher import WatcherState
@@ -109,7 +110,7 @@ def _files(settings: Settings) -> Iterator[Finding]:
         says = f"others than their owner may change the code of {few(changed_by_others)}"
         yield warning("files", says, f"chmod go-w {shlex.join(map(str, changed_by_others))}")
     if not open_to_others and not changed_by_others:
-        read = f"{len(_with(tools, 0o044))} of {len(tools)} files of tools may be read by others"
+        read = f"of {counted(len(tools), 'file')} of tools, {len(_with(tools, 0o044))} may be read by others"
         who = {"owner": "their owner alone", "group": "their group", "umask": "those whom the umask leaves"}
         yield ok("files", f"Rollguard's own files may be read by {who[settings.file_access]}; {read}")
 
@@ -252,11 +253,15 @@ def _watching(settings: Settings, store: ExecutionStore, now: datetime) -> Itera
         says = f"{len(missed)} of {len(rows)} deployments were not checked for two intervals: {few}"
         yield broken("watch", says, "start: rollguard watch")
     elif nobody is not None:
-        says = f"{len(rows)} deployments are monitored, and no watcher is running"
+        says = f"{_deployments(len(rows))} monitored, and no watcher is running"
         yield warning("watch", says, "start: rollguard watch; or run rollguard watch --once as a cron job")
     else:
         by = [watching.says(watcher) for watcher in who.watchers if watcher.state is WatcherState.WATCHING]
-        yield ok("watch", "; ".join([f"{len(rows)} deployments are monitored, and no check is overdue", *by]))
+        yield ok("watch", "; ".join([f"{_deployments(len(rows))} monitored, and no check is overdue", *by]))
+
+
+def _deployments(number: int) -> str:
+    return f"{counted(number, 'deployment')} {'is' if number == 1 else 'are'}"
 
 
 def _running(store: ExecutionStore, now: datetime) -> Iterator[Finding]:
@@ -268,7 +273,8 @@ def _running(store: ExecutionStore, now: datetime) -> Iterator[Finding]:
         fix = "see what it waits for; with timeout_seconds in its section of rollguard.toml it counts as failed"
         yield warning("calls", says, fix)
     if len(long) > _FEW_CALLS:
-        yield warning("calls", f"{len(long) - _FEW_CALLS} more calls run for long", "see: rollguard status")
+        more = len(long) - _FEW_CALLS
+        yield warning("calls", f"{more} more call{' runs' if more == 1 else 's run'} for long", "see: rollguard status")
     if not long:
         yield ok("calls", "none runs for more than a minute")
 
@@ -276,7 +282,7 @@ def _running(store: ExecutionStore, now: datetime) -> Iterator[Finding]:
 def _notifications(store: ExecutionStore) -> Iterator[Finding]:
     failing, error = store.outbox.failing()
     if failing:
-        says = f"{failing} notifications could not be delivered to every channel: {error}"
+        says = f"{counted(failing, 'notification')} could not be delivered to every channel: {error}"
         yield broken("notifications", says, "fix [notify] in rollguard.toml, or its receiver; they are sent again")
     else:
         yield ok("notifications", "every notification that was due was delivered")

@@ -6,36 +6,19 @@ from collections.abc import Iterator, Sequence
 
 from rollguard.cli.findings import Finding, broken, few, ok, warning
 from rollguard.cli.folder_files import FileKind, FolderFile, files_of, unused_sections
-from rollguard.compat import Form
-from rollguard.errors import ToolFileError
-from rollguard.model.version import Deployment
+from rollguard.cli.held_back import held_back, live_in_folder
 from rollguard.registry import Folder
-from rollguard.registry.folder.readings import Readings
 from rollguard.registry.folder.swap_journal import entries_in
-from rollguard.registry.serve.load_checks import LoadChecks
 from rollguard.settings import Settings
-from rollguard.store import ExecutionStore, digest
+from rollguard.store import ExecutionStore
 
 
 def tools(settings: Settings, store: ExecutionStore) -> Iterator[Finding]:
     """Yield what is wrong with the tools of the folder, and what the other files are."""
     if not settings.tools_dir.is_dir():
         return
-    folder = Folder(settings.tools_dir)
-    readings = Readings(folder)
-    remote = {name for name, actuator in settings.actuators.items() if actuator.kind != "folder"}
-    programs = store.releases.of_programs()
-    live = {
-        name: at
-        for name, at in store.versions.live_of_all().items()
-        if name not in remote and (name, at.version_number) not in programs
-    }
-    quarantined = {(held.tool_name, held.sha256) for held in store.quarantine.in_force()}
-    wrong = [
-        finding
-        for name, at in live.items()
-        for finding in _tool(folder, readings, store, name, at, quarantined, follows=settings.follow)
-    ]
+    folder, live = Folder(settings.tools_dir), live_in_folder(settings, store)
+    wrong = list(held_back(settings, store))
     yield from wrong
     others = [file for file in files_of(folder) if file.name not in live]
     yield from _other_files(settings, others)
@@ -46,7 +29,8 @@ def tools(settings: Settings, store: ExecutionStore) -> Iterator[Finding]:
         says = f"a swap of a file is under way, or was cut short: {', '.join(cut_short)}"
         yield warning("tools", says, "rollguard watch completes or undoes it, and so does the next process that starts")
     if not wrong and not cut_short:
-        yield ok("tools", f"{len(live)} tools are in the folder as recorded")
+        are = "tool is" if len(live) == 1 else "tools are"
+        yield ok("tools", f"{len(live):,} {are} in the folder as recorded")
     for unsettled in store.actuations.unsettled():
         says = f"{unsettled.tool_name}: which version its target runs is not known since {unsettled.since:%F %R} UTC"
         fix = "rollguard watch requests the live version until the target acknowledges it; its last answer: "
@@ -63,59 +47,3 @@ def _other_files(settings: Settings, files: Sequence[FolderFile]) -> Iterator[Fi
     for file in of[FileKind.UNKNOWN]:
         fix = f"deploy it, if it is a tool: rollguard deploy {settings.tools_dir / file.file}"
         yield warning("tools", f"{file.file} is not served: {file.says}", fix)
-
-
-def _tool(
-    folder: Folder,
-    readings: Readings,
-    store: ExecutionStore,
-    name: str,
-    live: Deployment,
-    quarantined: set[tuple[str, str]],
-    *,
-    follows: bool,
-) -> Iterator[Finding]:
-    """Yield what is wrong with the file of a tool."""
-    number = live.version_number
-    put_back = f"put it back with: rollguard show {name} {number} --code | rollguard deploy - --tool {name}"
-    try:
-        code = folder.read(name)
-    except ToolFileError as error:
-        yield broken(
-            "tools", f"{name}: {error}", f"move away what is in its place, or make it readable; then {put_back}"
-        )
-        return
-    if code is None:
-        yield broken("tools", f"{name}: version {number} is live, and its file is gone", put_back)
-        return
-    sha256 = digest(code)
-    if (name, sha256) in quarantined:
-        says = f"{name}: version {number} is live, and its file holds code that is in quarantine"
-        yield broken("tools", says, f"{put_back}; or allow it with: rollguard deploy {folder.file(name)} --force")
-    elif (held := store.versions.find(name, sha256)) is not None and held.version_number != number:
-        says = f"{name}: version {number} is live, and its file holds version {held.version_number}"
-        if follows:
-            says += f"; processes that start serve version {number}"
-            fix = "a process that serves the folder follows within a second, unless somebody changed the file since: "
-            fix += "check its log and its right to write here"
-            backup = f"to make version {held.version_number} live, deploy it: rollguard deploy {folder.file(name)}"
-            yield broken("tools", says, f"{fix}; or, {backup}; or {put_back}")
-        else:
-            yield warning("tools", says, f"with follow = false that may be intended; if it is not, {put_back}")
-    elif held is None:
-        says = f"{name}: version {number} is live, and its file holds code that is no version yet: "
-        says += "it was edited by hand, or the database is a restored backup"
-        fix = f"its first call makes it live; or deploy it with: rollguard deploy {folder.file(name)}; or {put_back}"
-        yield warning("tools", says, fix)
-    why = _refusal(folder, readings, name, code, sha256)
-    if why is not None:
-        yield broken("tools", f"{name}: {folder.file(name)} is not served: {why}", f"fix the file; or {put_back}")
-
-
-def _refusal(folder: Folder, readings: Readings, name: str, code: bytes, sha256: str) -> str | None:
-    """Return why a file is not served, as far as that is known without running it."""
-    check = LoadChecks(folder.path, writes=False).known(name, sha256)
-    if check is not None:
-        return None if check.loads else check.error
-    form = readings.read(name, code, sha256).form
-    return form.says if form.form in (Form.NONE, Form.BROKEN) else None

@@ -60,7 +60,7 @@ _HINTS: tuple[tuple[type[RollguardError], str], ...] = (
     (UnknownTool, "list the tools with: rollguard tools"),
     (UnknownSession, "list the sessions with: rollguard sessions"),
     (SessionClosed, "list the active sessions with: rollguard status"),
-    (DeploymentConflict, "see what is live with: rollguard history TOOL"),
+    (DeploymentConflict, "see what is live with: rollguard versions TOOL"),
     (NotARollguardStore, "give another file or database as 'database' in rollguard.toml"),
     (StoreBusy, "try again, or raise busy_timeout_seconds under [record] in rollguard.toml"),
     (StoreUnavailable, "'database' in rollguard.toml or ROLLGUARD_DATABASE names the database to use"),

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from fractions import Fraction
 
 NOTHING = "–"
 _MOST_LABELS = 2  # of a version that many releases left unchanged
 
+_FIGURES = re.compile(r", evidence \S+ [≥<] \S+")
+
 _STEPS = ((60, 1, "s"), (3600, 60, "min"), (48 * 3600, 3600, "h"))
 
 
-def moment(value: datetime | None, now: datetime) -> str:
+def moment(value: datetime | None, now: datetime, *, seconds: bool = False) -> str:
     """Return a time in local time: Mar 01 13:05, or 2025-03-01 13:05 if it is not in now's year."""
     if value is None:
         return NOTHING
     local = value.astimezone()
-    return local.strftime("%b %d %H:%M" if local.year == now.astimezone().year else "%Y-%m-%d %H:%M")
+    day = "%b %d" if local.year == now.astimezone().year else "%Y-%m-%d"
+    return local.strftime(f"{day} %H:%M:%S" if seconds else f"{day} %H:%M")
 
 
 def ago(value: datetime | None, now: datetime) -> str:
@@ -32,6 +36,17 @@ def duration(length: timedelta) -> str:
         if seconds < below:
             return f"{seconds // unit} {name}"
     return f"{seconds // 86_400} days"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun in the right form: 1 line, 2 lines."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def everyday(reasons: Iterable[str]) -> list[str]:
+    """Return each reason once, without the figures of the statistics, which `--details` and `--json` show."""
+    shown = (_FIGURES.sub("", reason) for reason in reasons if not reason.startswith("evidence "))
+    return list(dict.fromkeys(shown))
 
 
 def exactly(share: float | None) -> Fraction | None:
@@ -55,6 +70,11 @@ def change_points(share: Fraction | None) -> str:
         return NOTHING
     sign = "+" if share > 0 else "−" if share < 0 else "±"
     return f"{sign}{_cut(abs(share), 'pts')}"
+
+
+def change_percent(change: float | None) -> str:
+    """Return a relative change in percent, with its sign."""
+    return NOTHING if change is None else f"{change:+.0%}".replace("%", " %").replace("-", "−")
 
 
 def milliseconds(value: float | None) -> str:

@@ -6,7 +6,7 @@ import getpass
 import json
 import sys
 from collections.abc import Container, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,10 @@ import typer
 from rollguard.errors import InvalidInput
 
 STDIN = Path("-")
+
+_UNITS = {"w": timedelta(weeks=1), "d": timedelta(days=1), "h": timedelta(hours=1), "min": timedelta(minutes=1)}
+_UNITS |= {"m": _UNITS["min"], "s": timedelta(seconds=1)}
+_LONGEST = timedelta(days=36_500)
 
 
 def parameters(assignments: list[str], document: str | None) -> tuple[dict[str, Any], dict[str, str]]:
@@ -102,6 +106,35 @@ def time_given(text: str | None, option: str) -> datetime | None:
         return None if text is None else time_of(text)
     except ValueError as error:
         raise typer.BadParameter(f"{option}: {error}") from error
+
+
+def since_given(text: str, now: datetime) -> datetime:
+    """Return the beginning that `--since` gives: 2d, 36h, 90min, today, yesterday, or a time in ISO 8601.
+
+    Raises:
+        typer.BadParameter: it is none of these.
+    """
+    wanted = text.strip().lower()
+    days_back = {"today": 0, "yesterday": 1}.get(wanted)
+    if days_back is not None:
+        midnight = (now.astimezone() - timedelta(days=days_back)).replace(hour=0, minute=0, second=0, microsecond=0)
+        return midnight.replace(tzinfo=None).astimezone()  # its own offset: summer time may have begun since
+    number = wanted.rstrip("abcdefghijklmnopqrstuvwxyz ")
+    unit = _UNITS.get(wanted.removeprefix(number).strip())
+    try:
+        if unit is not None:
+            return now - min(_age(number) * unit, _LONGEST)
+        return time_of(text)
+    except ValueError as error:
+        problem = f"{text!r} is neither an age, such as 2d, 36h or 90min, nor today, yesterday, or a time in ISO 8601"
+        raise typer.BadParameter(f"--since: {problem}") from error
+
+
+def _age(number: str) -> float:
+    found = float(number)
+    if not found >= 0:
+        raise ValueError(f"{number} is no age")
+    return min(found, 1e6)
 
 
 def tags_given(assignments: list[str] | None) -> dict[str, str]:

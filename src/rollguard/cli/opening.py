@@ -45,7 +45,8 @@ def opened(
         with tools_print_to_stderr():
             guard = Rollguard(settings, adopt=adopt, must_answer=must_answer)
         with guard:
-            guard.install_signal_handlers()
+            if adopt:
+                guard.install_signal_handlers()
             yield guard
 
 

@@ -40,7 +40,21 @@ Json = Annotated[
     bool, typer.Option("--json", help="Print JSON for programs, and nothing else on stdout.", callback=_as_json)
 ]
 
-ToolFilter = Annotated[str | None, typer.Option("--tool", metavar="NAME", help="Only this tool's.", show_default=False)]
+OptionalTool = Annotated[str | None, typer.Argument(metavar="[TOOL]", help="Only this tool's.", show_default=False)]
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")]
+
+Details = Annotated[bool, typer.Option("--details", help="Show the figures of the statistics too.")]
+
+Since = Annotated[
+    str,
+    typer.Option("--since", metavar="WHEN", help="2d, 36h, 90min, today, yesterday, or a time in ISO 8601."),
+]
+
+# Before a tool was an argument, it was an option.
+ToolFilter = Annotated[
+    str | None, typer.Option("--tool", metavar="NAME", help="Only this tool's.", show_default=False, hidden=True)
+]
 
 Tags = Annotated[
     list[str] | None,

@@ -11,37 +11,12 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rollguard.cli.formatting import NOTHING
+from rollguard.cli.table import ALARM, BOLD, DIFF_STYLES, Screen, Styled, Table, wrapped
 from rollguard.model.text import one_line, printable
 
-if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-    from rich.table import Table
-
-# The colours of values that people should see at once.
-_STYLES = {
-    "regressed": "bold red",
-    "critical": "bold red",
-    "rolled_back": "red",
-    "failed": "red",
-    "error": "red",
-    "high": "red",
-    "medium": "yellow",
-    "insufficient_data": "yellow",
-    "unproven": "yellow",
-    "healthy": "green",
-    "live": "bold green",
-    "active": "cyan",
-    "observed": "yellow",
-    "capped": "red",
-    "watching": "green",
-    "behind": "yellow",
-    "silent": "red",
-}
-
-_DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
+Part = str | Styled | Table
 
 
 class ReaderGone(Exception):
@@ -61,8 +36,11 @@ def lines(*texts: str) -> None:
 
 
 def bullets(texts: Iterable[str]) -> None:
-    """Write a list, each text on one line."""
-    lines(*(f"  • {text}" for text in texts))
+    """Write a list, each text on one line; at a terminal the lines of a long one stand below each other."""
+    width = Screen.stdout().width
+    for text in texts:
+        first, *more = [one_line(text)] if width is None else wrapped(one_line(text), max(20, width - 4))
+        _emit("".join([f"  • {first}\n", *(f"    {line}\n" for line in more)]))
 
 
 def code(content: bytes) -> None:
@@ -125,73 +103,36 @@ def record(value: Any, *without: str) -> dict[str, Any]:
     return {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.name not in without}
 
 
-def show(*renderables: RenderableType) -> None:
+def show(*parts: Part) -> None:
     """Write tables for people, and texts, each neutralised as one line."""
-    console = stdout_console()
-    with console.capture() as captured:
-        console.print(*(one_line(r) if isinstance(r, str) else r for r in renderables), sep="\n")
-    text = captured.get()
-    if not console.is_terminal:  # a file does not need the padding of a table's cells
-        text = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
-    _emit(text)
+    _emit(shown(parts, Screen.stdout()))
+
+
+def shown(parts: Iterable[Part], screen: Screen) -> str:
+    """Return tables and texts as they are shown there."""
+    found = ""
+    for part in parts:
+        lines_of = Styled(part) if isinstance(part, str) else part
+        found += "".join(f"{line}\n" for line in lines_of.lines(screen))
+    return found
 
 
 def diff(text: str) -> None:
     """Write a unified diff without wrapping its lines; in colour at a terminal."""
-    from rich.text import Text
-
-    shown = ["\t".join(map(printable, line.split("\t"))) for line in text.removesuffix("\n").split("\n")]
-    console = stdout_console()
-    if not console.is_terminal:
-        _emit("".join(f"{line}\n" for line in shown))
-        return
-    styles = ["bold", "bold", *(_DIFF_STYLES.get(line[:1], "") for line in shown[2:])]
-    with console.capture() as captured:
-        for line, style in zip(shown, styles, strict=True):
-            console.print(Text(line, style=style), soft_wrap=True)
-    _emit(captured.get())
+    screen = Screen.stdout()
+    every = ["\t".join(map(printable, line.split("\t"))) for line in text.removesuffix("\n").split("\n")]
+    styles = [BOLD, BOLD, *(DIFF_STYLES.get(line[:1], "") for line in every[2:])]
+    _emit("".join(f"{screen.styled(line, style)}\n" for line, style in zip(every, styles, strict=True)))
 
 
-def stdout_console() -> Console:
-    """Return a console on stdout that reads no markup in text."""
-    from rich.console import Console
-
-    return Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+def alarm(text: str) -> Styled:
+    """Return a line that people must not overlook."""
+    return Styled(text, ALARM)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> Table:
-    """Return a table. A column named `x>` is aligned right; the text of one named `x~` wraps if it is too long."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    made = Table(
-        box=box.SIMPLE_HEAD,
-        title=None if title is None else Text(one_line(title), style="bold"),
-        title_justify="left",
-        header_style="bold",
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-        show_edge=False,
-    )
-    for column in columns:
-        made.add_column(
-            column.rstrip(">~"),
-            justify="right" if column.endswith(">") else "left",
-            overflow="fold",
-            no_wrap=not column.endswith("~"),
-        )
-    for row in rows:
-        made.add_row(*(cell(value) for value in row))
-    return made
-
-
-def cell(value: object, alarming: object = None) -> RenderableType:
-    """Return a value as the text of a table cell, never read as markup; in red if it is the alarming one."""
-    from rich.text import Text
-
-    text = NOTHING if value is None else one_line(str(value))
-    return Text(text, style="bold red" if value is not None and value == alarming else _STYLES.get(text, ""))
+def heading(text: str) -> Styled:
+    """Return the heading of a part."""
+    return Styled(text, BOLD)
 
 
 def listing(
@@ -199,7 +140,7 @@ def listing(
 ) -> None:
     """Show a table, or the text `nothing` if it would be empty."""
     if rows:
-        show(table(columns, rows, title=title))
+        show(Table(columns, rows, title))
     else:
         lines(nothing)
 

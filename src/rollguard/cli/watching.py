@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from rollguard.cli import output
 from rollguard.cli.formatting import NOTHING, ago, duration, moment
+from rollguard.cli.table import Table
 from rollguard.model.watcher import Coverage, Watcher, WatcherState, Watching
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from rollguard.app import Rollguard
 
 NOBODY = "Nobody watches: nothing is checked or rolled back. Start: rollguard watch"
@@ -27,17 +26,15 @@ def warning(watching: Watching, interval: timedelta) -> str | None:
     return None
 
 
-def shown(watching: Watching, interval: timedelta, now: datetime) -> RenderableType | None:
-    """Return the watchers as a table, or the warning; None if there is nothing to watch, and no watcher."""
-    from rich.console import Group
-
+def shown(watching: Watching, interval: timedelta, now: datetime) -> list[output.Part]:
+    """Return who watches: the watchers as a table, or a warning; nothing if there is nothing to watch."""
     said = warning(watching, interval)
-    parts: list[RenderableType] = [] if said is None else [output.cell(said, NOBODY)]
+    parts: list[output.Part] = [] if said is None else [output.alarm(said) if said == NOBODY else said]
     if watching.watchers:
-        columns = ("Watcher~", "Process>", "Since", "Every>", "Latest cycle>", "State")
+        columns = ("Watcher", "Process>", "Since", "Every>", "Latest cycle>", "State")
         rows = [_row(watcher, now) for watcher in watching.watchers]
-        parts += [*([""] if parts else []), output.table(columns, rows)]
-    return Group(*parts) if parts else None
+        parts += [*([""] if parts else []), Table(columns, rows)]
+    return parts
 
 
 def says(watcher: Watcher) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -38,7 +38,7 @@ def explain(store: ExecutionStore, session_id: int) -> dict[str, Any]:
         "rules": session.rules.to_dict(),
         "baseline_notes": list(session.baseline_notes),
         "left_out": None if session.left_out is None else session.left_out.to_dict(),
-        "why": list(_why(session, deciding, rollback)),
+        "why": _distinct(_why(session, deciding, rollback)),
         "decision": None if deciding is None else _decision(deciding),
         "checks": {
             "kept": len(checks),
@@ -90,6 +90,15 @@ def _why(session: Session, deciding: dict[str, Any] | None, rollback: Rollback |
     yield from (deciding or {}).get("reasons") or ()
 
 
+def _distinct(sentences: Iterable[str]) -> list[str]:
+    """Return the sentences without those that an earlier one quotes."""
+    found: list[str] = []
+    for sentence in sentences:
+        if not any(sentence in earlier for earlier in found):
+            found.append(sentence)
+    return found
+
+
 def _timeline(
     session: Session, checks: list[dict[str, Any]], rollback: Rollback | None
 ) -> Iterator[tuple[datetime, str]]:
@@ -104,7 +113,8 @@ def _timeline(
         before = check["verdict"]
     if rollback is not None:
         yield from _of_rollback(rollback)
-    if session.completed_at is not None:
+    by_rollback = session.status == "rolled_back" and rollback is not None and rollback.state == "finished"
+    if session.completed_at is not None and not by_rollback:  # the rollback says so already
         outcome = f" ({session.outcome})" if session.outcome else ""
         yield session.completed_at, f"the session ended: {session.status}{outcome}"
 

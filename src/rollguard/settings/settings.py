@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
@@ -19,9 +19,7 @@ from rollguard.http_client import can_be_posted_to
 from rollguard.judge import Rules
 from rollguard.model.file_access import FileAccess
 from rollguard.model.names import toml_key
-from rollguard.record.decorator import checked_timeout
-from rollguard.registry import FailureRule
-from rollguard.rehearse import RehearsalRules
+from rollguard.record.decorator import FailureRule, checked_timeout
 from rollguard.settings.sections import (
     SETTINGS_OF_KIND,
     ActuatorSettings,
@@ -31,6 +29,9 @@ from rollguard.settings.sections import (
     Section,
     WatchSettings,
 )
+
+if TYPE_CHECKING:
+    from rollguard.rehearse import RehearsalRules
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
 FILE_NAME = "rollguard.toml"
@@ -306,6 +307,8 @@ def _rehearsals(tables: Mapping[str, Any]) -> dict[str, RehearsalRules]:
     for name in tables:
         tool = _table(name, tables)
         if "rehearse" in tool:
+            from rollguard.rehearse import RehearsalRules  # it brings the sandbox, and most settings have none
+
             key = f"tools.{toml_key(name)}.rehearse"
             rehearsals[name] = _checked(key, _table(key, {key: tool["rehearse"]}), RehearsalRules)
     return rehearsals

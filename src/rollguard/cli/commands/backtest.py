@@ -14,6 +14,7 @@ from rollguard.cli.formatting import duration, moment, percent
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
 from rollguard.cli.progress import progress
+from rollguard.cli.table import Table
 
 if TYPE_CHECKING:
     from rollguard.app import Rollguard
@@ -78,7 +79,7 @@ def backtest(
         "baseline_window_days": baseline_days,
     }
     overrides = _overrides({name: value for name, value in given.items() if value is not None}, more or [])
-    start = inputs.time_given(since, "--since")
+    start = None if since is None else inputs.since_given(since, datetime.now(UTC))
     if plot is not None:
         from rollguard.cli.plots import check_plot
 
@@ -213,7 +214,7 @@ def _show(deployments: Sequence[Deployment], risks: Sequence[ToolRisk], override
     output.lines(f"{len(deployments)} deployment{'' if len(deployments) == 1 else 's'}; candidate: {candidate}", "")
     now = datetime.now(UTC)
     columns = ("Tool", "Version>", "Deployed", "What happened~", "Candidate~")
-    output.show(output.table(columns, [_row(deployment, now) for deployment in deployments]))
+    output.show(Table(columns, [_row(deployment, now) for deployment in deployments]))
     reasons = [deployment for deployment in deployments if deployment.replayed.at is not None]
     if reasons:
         output.lines("", "Why the candidate rolls back")
@@ -222,9 +223,7 @@ def _show(deployments: Sequence[Deployment], risks: Sequence[ToolRisk], override
             output.lines(f"  … and {len(reasons) - _MOST_REASONS} more; --json shows all")
     counts = summary(deployments)
     output.lines("")
-    output.show(
-        output.table(("Deployments", "Number>"), [(name, counts[k]) for k, name in _OUTCOMES.items() if counts[k]])
-    )
+    output.show(Table(("Deployments", "Number>"), [(name, counts[k]) for k, name in _OUTCOMES.items() if counts[k]]))
     if not all(deployment.replayed.triggers_known for deployment in deployments):
         output.lines(
             "", "Some executions are no longer kept, so their deployments (*) are replayed without fast triggers."
@@ -289,7 +288,7 @@ def _false_alarms(risks: Sequence[ToolRisk]) -> Any:
         )
         for risk in risks[:_MOST_TOOLS]
     ]
-    return output.table(columns, rows)
+    return Table(columns, rows)
 
 
 def _chance(risk: Risk) -> str:

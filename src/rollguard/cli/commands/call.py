@@ -44,6 +44,10 @@ def call(
             show_default=False,
         ),
     ] = None,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option("--tag", metavar="NAME=VALUE", help="With --record: a tag; can be repeated.", show_default=False),
+    ] = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -54,13 +58,17 @@ def call(
     itself goes to stderr.
     """
     from rollguard.record import request as made_for
+    from rollguard.record import tags
     from rollguard.registry.serve.arguments import arguments_of
     from rollguard.store import text_of
     from rollguard.store.executions.payloads import plain
 
     if request is not None and not record:
         raise typer.BadParameter("--request names what a recorded call is made for; give --record too")
+    if tag and not record:
+        raise typer.BadParameter("--tag tags a recorded call; give --record too")
     (given, texts), called_for = inputs.parameters(assignments or [], params), made_for(request)
+    tagged = tags(inputs.tags_given(tag))
     with opened(config, must_answer=False) as guard, output.tools_print_to_stderr():
         loaded = guard.registry.get_tool(tool)
         try:
@@ -71,7 +79,7 @@ def call(
         error: BaseException | None = None
         began = time.perf_counter()
         try:
-            with called_for:
+            with called_for, tagged:
                 result = guard.registry.call(tool, **arguments) if record else _tried(loaded, arguments)
         except (Exception, SystemExit) as raised:  # noqa: BLE001 - a tool may raise anything; it is reported below
             error = raised

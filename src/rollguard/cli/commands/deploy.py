@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rollguard.cli import inputs, output
+from rollguard.cli import exits, inputs, output
 from rollguard.cli.opening import opened
-from rollguard.cli.options import Config, Json
-from rollguard.errors import InvalidToolName
+from rollguard.cli.options import Config, DryRun, Json
+from rollguard.errors import InvalidToolName, ToolLoadError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rollguard.app import Rollguard
+    from rollguard.compat import Change
 
 
 def deploy(
@@ -48,6 +54,7 @@ def deploy(
     rehearse: Annotated[
         bool, typer.Option("--rehearse", help="Deploy it only if it passes a rehearsal on recorded calls.")
     ] = False,
+    dry_run: DryRun = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -57,16 +64,19 @@ def deploy(
     """
     if tool is None and file == inputs.STDIN:
         raise typer.BadParameter("code from stdin has no name; give one with --tool")
-    from rollguard.registry import name_of
-
-    with opened(config) as guard:
+    if rehearse and dry_run:
+        raise typer.BadParameter("--dry-run runs no code; rehearse it with: rollguard rehearse TOOL FILE --no-fix")
+    with opened(config, adopt=not dry_run) as guard:
         from rollguard.registry import name_of  # after all that --help needs
 
-        code = inputs.code_of(file)
+        code, name = inputs.code_of(file), tool or name_of(file.stem) or file.stem
+        if dry_run:
+            _plan(guard, name, code, force=force, strict=strict, as_json=as_json)
+            return
         with output.tools_print_to_stderr():
             try:
                 done = guard.deploy(
-                    tool or name_of(file.stem) or file.stem,
+                    name,
                     code,
                     reason=reason,
                     created_by=by or inputs.who(),
@@ -94,8 +104,40 @@ def deploy(
         output.lines(
             f"Version {done.version_number} of {done.tool_name} is live. Session {done.session_id} watches it."
         )
+    _show_breaking(done.changes)
 
-    breaking = [change.sentence for change in done.changes if change.breaking]
+
+def _show_breaking(changes: Sequence[Change]) -> None:
+    breaking = [change.sentence for change in changes if change.breaking]
     if breaking:
         output.lines("This breaks callers:")
         output.bullets(breaking)
+
+
+def _plan(guard: Rollguard, tool: str, code: bytes, *, force: bool, strict: bool, as_json: bool) -> None:
+    """Say what a deployment would do. No code is run, so whether it loads is known when it is deployed."""
+    from rollguard.compat import Form, form_of
+    from rollguard.store import digest
+
+    store, changes = guard.store, guard.registry.changes(tool, code)
+    form = form_of(code, tool)
+    if guard.registry.remote.of(tool) is None and form.form in (Form.NONE, Form.BROKEN):
+        raise ToolLoadError(f"{tool}: {form.says}")
+    held, live = store.versions.find(tool, digest(code)), store.versions.live(tool)
+    if held is not None and not force:
+        store.quarantine.refuse(held)
+    number = (
+        held.version_number if held else max((v.version_number for v in store.versions.history(tool)), default=0) + 1
+    )
+    before = None if live is None else live.version_number
+    found: dict[str, Any] = {"tool_name": tool, "version_number": number, "live_version": before, "changes": changes}
+    if as_json:
+        output.emit_json({"dry_run": True, **found})
+    elif number == before:
+        output.lines(f"This code is live already, as version {number} of {tool}. Nothing was changed.")
+    else:
+        instead = "" if before is None else f", in place of version {before}"
+        output.lines(f"Version {number} of {tool} would be live{instead}. Nothing was changed.")
+        _show_breaking(changes)
+    if strict and any(change.breaking for change in changes):
+        raise typer.Exit(exits.BREAKING)

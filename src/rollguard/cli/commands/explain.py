@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rollguard.cli import output
-from rollguard.cli.formatting import labelled, moment
+from rollguard.cli.chosen import session_named
+from rollguard.cli.errors_shown import errors_table, kinds_since, others
+from rollguard.cli.formatting import counted, everyday, labelled, moment
 from rollguard.cli.opening import opened
-from rollguard.cli.options import Config, Json
+from rollguard.cli.options import Config, Details, Json
+from rollguard.cli.table import Table
+from rollguard.errors import UnknownSession
+
+if TYPE_CHECKING:
+    from rollguard.app import Rollguard
 
 _DIFFERS = 1
-_MOST_ERRORS, _LONGEST_ERROR = 5, 300
 
 
 def explain(
-    session: Annotated[int, typer.Argument(metavar="SESSION", help="The session's number, as `sessions` lists it.")],
+    session: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TOOL|SESSION]",
+            help="The tool, or the session's number; by default the latest rollback's session, else the latest one.",
+            show_default=False,
+        ),
+    ] = None,
+    details: Details = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -28,35 +42,45 @@ def explain(
     from rollguard.monitor.explain import explain as explained
 
     with opened(config, adopt=False) as guard:
-        found = explained(guard.store, session)
+        number = _latest(guard) if session is None else session_named(guard.store, session).session_id
+        found = explained(guard.store, number)
     if as_json:
         output.emit_json(found)
     else:
-        _show(found)
+        _show(found, details=details)
     if found["checks"]["differing"]:
         raise typer.Exit(_DIFFERS)
 
 
-def _show(found: dict[str, Any]) -> None:
+def _latest(guard: Rollguard) -> int:
+    for rollback in guard.store.rollbacks.recent(limit=20):
+        if rollback.session_id is not None:
+            return rollback.session_id
+    sessions = guard.store.sessions.recent(limit=1)
+    if not sessions:
+        raise UnknownSession("no deployment was monitored yet; deploy a tool with: rollguard deploy FILE")
+    return sessions[0].session_id
+
+
+def _show(found: dict[str, Any], *, details: bool) -> None:
     session, now = found["session"], datetime.now(UTC)
     version = labelled(session["version_number"], [found["release"]] if found["release"] else [])
     status = session["status"] + (f", {session['outcome']}" if session["outcome"] else "")
-    output.lines(f"{session['tool_name']}, version {version}: session {session['session_id']} ({status})", "", "Why")
-    output.bullets([*found["why"], *found["baseline_notes"]])
+    title = f"{session['tool_name']}, version {version}: session {session['session_id']} ({status})"
+    output.show(output.heading(title), "", output.heading("Why"))
+    why = [*found["why"], *found["baseline_notes"]]
+    output.bullets(why if details else everyday(why))
     unreadable = {check["check_id"] for check in found["checks"]["not_replayed"]}
     decision = found["decision"]
     if decision is not None and decision["record"] is not None and decision["check_id"] not in unreadable:
-        output.lines("", "What was counted")
-        output.show(_windows(decision["record"]))
+        output.show("", output.heading("What was counted"), _windows(decision["record"]))
     if found["rollback"] is not None and found["rollback"]["investigation"] is not None:
         _show_errors(found["rollback"]["investigation"])
-    output.lines("", "Rules", f"  {_rules(found['rules'])}", "", "Time line")
-    output.show(
-        output.table(
-            ("When", "What~"),
-            [(moment(datetime.fromisoformat(entry["at"]), now), entry["what"]) for entry in found["timeline"]],
-        )
-    )
+    output.show("", output.heading("Rules"), f"  {_rules(found['rules'])}", "", output.heading("Time line"))
+    rows = [
+        (moment(datetime.fromisoformat(entry["at"]), now, seconds=True), entry["what"]) for entry in found["timeline"]
+    ]
+    output.show(Table(("When", "What~"), rows))
     output.lines("", *_replayed(found["checks"]))
 
 
@@ -65,31 +89,20 @@ def _windows(record: dict[str, Any]) -> Any:
     for name, window in (("Baseline", record["baseline"]), ("Current", record["current"])):
         failed = window["total"] - window["successes"]
         rows.append((name, f"{window['total']:,}", f"{window['successes']:,}", f"{failed:,}"))
-    return output.table(("", "Calls>", "Succeeded>", "Failed>"), rows)
+    return Table(("", "Calls>", "Succeeded>", "Failed>"), rows)
 
 
 def _show_errors(investigation: dict[str, Any]) -> None:
     """Show what failed since the deployment: each kind of error by its latest text."""
-    kinds = [kind for kind in investigation["signatures"] if kind["samples"]]
+    kinds = kinds_since(investigation)
     if not kinds:
         return
-    output.lines("", "What failed")
-    output.show(
-        output.table(
-            ("Since>", "Before>", "Latest error~"),
-            [(f"{kind['count']:,}", f"{kind['count_before']:,}", _latest(kind)) for kind in kinds[:_MOST_ERRORS]],
-        )
-    )
-    if len(kinds) > _MOST_ERRORS:
-        output.lines(f"{len(kinds) - _MOST_ERRORS} more kinds of errors are in: rollguard explain --json")
+    output.show("", output.heading("What failed"), errors_table(kinds))
+    if more := others(kinds):
+        are = "kind of error is" if more == 1 else "kinds of errors are"
+        output.lines(f"{more} more {are} in: rollguard explain --json")
     if investigation["incomplete"]:
         output.lines(f"Not all failures were counted: {investigation['incomplete']}.")
-
-
-def _latest(kind: dict[str, Any]) -> str:
-    error = kind["samples"][0]["error"]
-    text = f"{kind['error_type'] or 'failure'}: {error}" if error else kind["signature"]
-    return text if len(text) <= _LONGEST_ERROR else f"{text[:_LONGEST_ERROR]}…"
 
 
 def _rules(rules: dict[str, Any]) -> str:
@@ -103,14 +116,16 @@ def _rules(rules: dict[str, Any]) -> str:
 
 
 def _replayed(checks: dict[str, Any]) -> list[str]:
-    again, kept, lines = checks["made_again"], checks["kept"], []
+    again, kept, lines = checks["made_again"], counted(checks["kept"], "kept check"), []
     if checks["differing"]:
-        lines.append(f"{len(checks['differing'])} of {kept} kept checks are decided differently now:")
+        number = len(checks["differing"])
+        lines.append(f"{number} of {kept} {'is' if number == 1 else 'are'} decided differently now:")
         for check in checks["differing"]:
             lines += [f"  check {check['check_id']}: {difference}" for difference in check["differences"]]
     else:
-        lines.append(f"{again} of {kept} kept checks were decided again from their records: the same.")
+        was = "was decided again from its record" if again == 1 else "were decided again from their records"
+        lines.append(f"{again} of {kept} {was}: the same.")
     if checks["not_replayed"]:
-        lines.append(f"{len(checks['not_replayed'])} of {kept} kept checks cannot be decided again:")
+        lines.append(f"{len(checks['not_replayed'])} of {kept} cannot be decided again:")
         lines += [f"  check {check['check_id']}: {check['problem']}" for check in checks["not_replayed"]]
     return lines

@@ -5,18 +5,26 @@ from __future__ import annotations
 import math
 from datetime import datetime
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from rollguard.cli import exits, output
-from rollguard.cli.formatting import NOTHING, change_points, drop_points, exactly, milliseconds, moment, percent
+from rollguard.cli.chosen import session_of_tool
+from rollguard.cli.formatting import (
+    NOTHING,
+    change_percent,
+    change_points,
+    drop_points,
+    everyday,
+    exactly,
+    milliseconds,
+    moment,
+    percent,
+)
 from rollguard.cli.opening import opened
-from rollguard.cli.options import Config, Json
-from rollguard.errors import UnknownSession
-
-if TYPE_CHECKING:
-    from rollguard.app import Rollguard
+from rollguard.cli.options import Config, Details, Json
+from rollguard.cli.table import Table
 
 
 def health(
@@ -30,6 +38,7 @@ def health(
             show_default=False,
         ),
     ] = None,
+    details: Details = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -38,27 +47,19 @@ def health(
     The exit code is 3 if the deployment made its tool worse, so scripts can act on it.
     """
     with opened(config, adopt=False) as guard:
-        report = guard.monitor.check_health(tool, session if session is not None else _session_of(guard, tool))
+        report = guard.monitor.check_health(
+            tool, session if session is not None else session_of_tool(guard.store, tool).session_id
+        )
         threshold = guard.monitor.get_session(report["session_id"]).rules.regression_threshold
     if as_json:
         output.emit_json(report)
     else:
-        _show(report, threshold)
+        _show(report, threshold, details=details)
     if report["verdict"] == "regressed":
         raise typer.Exit(exits.REGRESSION)
 
 
-def _session_of(guard: Rollguard, tool: str) -> int:
-    sessions = guard.store.sessions.active(tool) or guard.store.sessions.recent(tool_name=tool, limit=1)
-    if not sessions:
-        raise UnknownSession(
-            f"{tool} has no monitoring session: no deployment of it was ever monitored; "
-            "list the tools with: rollguard tools"
-        )
-    return sessions[0].session_id
-
-
-def _show(report: dict[str, Any], threshold: float) -> None:
+def _show(report: dict[str, Any], threshold: float, *, details: bool) -> None:
     now = datetime.fromisoformat(report["checked_at"])
     deployed = moment(datetime.fromisoformat(report["deployment_time"]), now)
     version = report["version_number"]
@@ -66,13 +67,10 @@ def _show(report: dict[str, Any], threshold: float) -> None:
         f"{report['tool_name']}, version {NOTHING if version is None else version}: session {report['session_id']} "
         f"({report['session_status']}), deployed {deployed}"
     )
-    output.lines(title, "")
-    output.show(_periods(report))
-    output.lines("")
-    output.show(_findings(report, threshold))
+    output.show(output.heading(title), "", _periods(report), "", _findings(report, threshold, details=details))
     reasons = [*report["reasons"], *report["baseline_notes"]]
-    output.lines("", "Reasons")
-    output.bullets(reasons)
+    output.show("", output.heading("Reasons"))
+    output.bullets(reasons if details else everyday(reasons))
 
 
 def _periods(report: dict[str, Any]) -> Any:
@@ -80,7 +78,7 @@ def _periods(report: dict[str, Any]) -> Any:
     before_rate, now_rate = _rate(before), _rate(now)
     change = None if before_rate is None or now_rate is None else now_rate - before_rate
     slower = report["comparison"]["duration_change"]
-    return output.table(
+    return Table(
         ("", "Baseline>", "Current>", "Change>"),
         [
             ("Calls", f"{before['total_executions']:,}", f"{now['total_executions']:,}", ""),
@@ -90,33 +88,29 @@ def _periods(report: dict[str, Any]) -> Any:
                 "Mean duration",
                 milliseconds(before["avg_duration_ms"]),
                 milliseconds(now["avg_duration_ms"]),
-                NOTHING if slower is None else f"{slower:+.0%}".replace("%", " %").replace("-", "−"),
+                change_percent(slower),
             ),
             ("Enough calls", *("yes" if period["sufficient_data"] else "no" for period in (before, now)), ""),
         ],
     )
 
 
-def _findings(report: dict[str, Any], threshold: float) -> Any:
-    from rich.table import Table
-
+def _findings(report: dict[str, Any], threshold: float, *, details: bool) -> Table:
     comparison, evidence = report["comparison"], report["evidence"]
     drop = drop_points(exactly(comparison["success_rate_drop"]))
     rollback = "needed" if report["needs_rollback"] else "not needed"
     if report["session_status"] == "rolled_back":
         rollback = "done"
-    present = "present" if evidence["present"] else "not present"
-    grid = Table.grid(padding=(0, 3))
-    for name, value, beside in (
+    figures = f"{_e_value(evidence['log_e'])}; {_e_value(evidence['required'])} or more is evidence" if details else ""
+    rows = [
         ("Verdict", report["verdict"], ""),
         ("Drop", drop, f"a regression is {drop_points(threshold)} or more"),
         ("Severity", comparison["regression_severity"], ""),
-        ("Evidence", present, f"{_e_value(evidence['log_e'])}; {_e_value(evidence['required'])} or more is evidence"),
+        ("Evidence", "present" if evidence["present"] else "not present", figures),
         ("Rollback", rollback, f"decided by the {report['decision']} rule"),
         *_missing(report),
-    ):
-        grid.add_row(output.cell(name), output.cell(value), output.cell(beside))
-    return grid
+    ]
+    return Table(("Name", "Value", "Meaning~"), rows, header=False)
 
 
 def _missing(report: dict[str, Any]) -> list[tuple[str, str, str]]:

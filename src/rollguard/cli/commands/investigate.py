@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rollguard.cli import output
+from rollguard.cli.chosen import version_named
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
+from rollguard.cli.table import Table
 
 if TYPE_CHECKING:
     from rollguard.investigate import Report
@@ -19,8 +21,10 @@ _MOST, _LONGEST = 5, 300
 def investigate(
     tool: Annotated[str, typer.Argument(metavar="TOOL", help="The tool.")],
     version: Annotated[
-        int | None,
-        typer.Option("--version", metavar="N", help="Only failures of this version.", show_default=False),
+        str | None,
+        typer.Option(
+            "--version", metavar="N", help="Only failures of this version, or of a release's label.", show_default=False
+        ),
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the report as Markdown.")] = False,
     config: Config = None,
@@ -35,7 +39,8 @@ def investigate(
     if markdown and as_json:
         raise typer.BadParameter("--markdown and --json exclude each other; give one of them")
     with opened(config, adopt=False) as guard:
-        report = Investigator(guard.store).investigate(tool, version)
+        number = None if version is None else version_named(guard.store, tool, version)
+        report = Investigator(guard.store).investigate(tool, number)
     if as_json:
         output.emit_json(report.to_dict())
     elif markdown:
@@ -49,20 +54,20 @@ def _show(report: Report) -> None:
 
     version = "" if report.version_number is None else f", version {report.version_number}"
     output.lines(f"{report.tool_name}{version}: {report.failures:,} of {report.calls:,} calls that were read failed")
-    output.lines("", "Causes")
+    output.show("", output.heading("Causes"))
     output.bullets(map(in_words, report.causes))
     if report.signatures:
         rows = [
             (f"{one['count']:,}", one["version_number"], _shortened(one["signature"]))
             for one in report.signatures[:_MOST]
         ]
-        output.lines("", "What failed")
-        output.show(output.table(("Failures>", "Since version>", "Error~"), rows))
+        output.show("", output.heading("What failed"))
+        output.show(Table(("Failures>", "Since version>", "Error~"), rows))
     if report.source is not None:
-        output.lines("", f"Code of version {report.source['version_number']}")
+        output.show("", output.heading(f"Code of version {report.source['version_number']}"))
         output.code(report.source["text"].encode())
     if report.notes:
-        output.lines("", "Notes")
+        output.show("", output.heading("Notes"))
         output.bullets(report.notes)
 
 

@@ -11,6 +11,7 @@ import typer
 from rollguard.cli import exits, inputs, output
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
+from rollguard.cli.table import Table
 
 if TYPE_CHECKING:
     from rollguard.rehearse import Rehearsal
@@ -55,11 +56,11 @@ def _show(done: Rehearsal) -> None:
     if done.strategy is not None:
         output.lines(f"Rehearsed by {said['strategy']}, since {done.why}.")
     if said["reasons"]:
-        output.lines("", "Reasons")
+        output.show("", output.heading("Reasons"))
         output.bullets(f"{'refused' if r['weight'] == 'refuse' else 'ask'}: {r['text']}" for r in said["reasons"])
     if done.pairs:
         output.lines("")
-        output.show(output.table(("Outcome", "Calls>"), [(kind, said[kind]) for kind in _OUTCOMES]))
+        output.show(Table(("Outcome", "Calls>"), [(kind, said[kind]) for kind in _OUTCOMES]))
         output.lines(
             f"{said['held_out']} of them were held out, and with {said['moved']} the live version itself differs."
         )
@@ -67,7 +68,7 @@ def _show(done: Rehearsal) -> None:
     if said["repeated"]:
         unfit.append(f"{said['repeated']} not run again: the same input as another call")
     if unfit:
-        output.lines("", "Other recorded calls")
+        output.show("", output.heading("Other recorded calls"))
         output.bullets(unfit)
     if said["noise"]:
         output.lines("", f"Not compared, since the live version itself varies there: {', '.join(said['noise'])}")

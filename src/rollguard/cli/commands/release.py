@@ -12,6 +12,7 @@ from rollguard.cli import inputs, output
 from rollguard.cli.formatting import moment
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json, Limit
+from rollguard.cli.table import Table
 
 if TYPE_CHECKING:
     from rollguard.app import Rollguard
@@ -105,9 +106,7 @@ def releases(
     if label is not None:
         (one,) = found
         output.lines(f"{one.label}: {_state(one)}, released {moment(one.released_at, now)} by {one.created_by}")
-        output.show(
-            output.table(("Tool", "Version>", "Before>", "Now"), [_row(tool) for tool in tools[one.release_id]])
-        )
+        output.show(Table(("Tool", "Version>", "Before>", "Now"), [_row(tool) for tool in tools[one.release_id]]))
         return
     output.listing(
         ("Label", "Released", "By~", "Tools>", "Changed>", "State", "Reason~"),

@@ -11,7 +11,7 @@ import typer
 from rollguard.cli import output, watching
 from rollguard.cli.formatting import moment
 from rollguard.cli.opening import opened
-from rollguard.cli.options import Config, Json, Limit, ToolFilter
+from rollguard.cli.options import Config, Json, Limit, OptionalTool, ToolFilter
 
 
 class Status(StrEnum):
@@ -25,18 +25,19 @@ class Status(StrEnum):
 
 
 def sessions(
-    tool: ToolFilter = None,
+    tool: OptionalTool = None,
     status: Annotated[
         Status | None, typer.Option("--status", help="Only those in this state.", show_default=False)
     ] = None,
     limit: Limit = 20,
+    tool_before: ToolFilter = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """List monitoring sessions, newest first: which deployments were monitored, and with which result."""
     with opened(config, adopt=False) as guard:
         found = guard.store.sessions.recent(
-            tool_name=tool, status=None if status is None else status.value, limit=limit
+            tool_name=tool or tool_before, status=None if status is None else status.value, limit=limit
         )
         who, interval = guard.store.watchers.watching(), watching.interval_of(guard)
     if as_json:
@@ -47,7 +48,7 @@ def sessions(
         return
     now = datetime.now(UTC)
     output.listing(
-        ("Session>", "Tool~", "Version>", "Deployed", "Status", "Notes~"),
+        ("Session>", "Tool", "Version>", "Deployed", "Status", "Notes~"),
         [
             (
                 session.session_id,

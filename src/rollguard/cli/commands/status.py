@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,20 +10,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rollguard.cli import output, watching
+from rollguard.cli.commands.rollbacks import versions_of
 from rollguard.cli.formatting import NOTHING, ago, drop_points, duration
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
+from rollguard.cli.table import Screen, Table
 from rollguard.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from rollguard.app import Rollguard
     from rollguard.model.in_flight import CallInFlight
+    from rollguard.model.rollback import Rollback
 
-_COLUMNS = ("Session>", "Tool~", "Version>", "Watched>", "Drop>", "Verdict", "Checked>")
-
-_IN_FLIGHT = ("Running~", "Version>", "For>", "Where~")
+_COLUMNS = ("Session>", "Tool", "Version>", "Watched>", "Drop>", "Verdict", "Checked>")
+_IN_FLIGHT = ("Running", "Version>", "For>", "Where~")
+_ROLLBACKS = ("Rolled back>", "Tool", "Versions", "State", "Reason~")
+_DAY = timedelta(days=1)
+_MOST_HELD = 5
 
 
 def status(
@@ -33,71 +37,106 @@ def status(
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Show the monitored deployments, each with its latest check, calls that do not end, and who watches."""
+    """Show what is monitored and by whom, the last day's rollbacks, files held back, and calls that do not end."""
     if watch and as_json:
         raise typer.BadParameter("--watch is for people; for programs, call 'rollguard status --json' repeatedly")
     with opened(config, adopt=False) as guard:
         if as_json:
-            who = watching.as_json(guard.store.watchers.watching(), watching.interval_of(guard))
-            creeping = guard.store.sessions.creeping()
-            rows = [row | {"creeping": creeping.get(row["session_id"])} for row in _rows(guard)]
-            reports, running = guard.store.reports, [call.to_dict() for call in guard.store.in_flight.all()]
-            sessions = {"sessions": rows, "silent": reports.silent(), "in_flight": running}
-            output.emit_json({**who, **sessions})
+            output.emit_json(_as_json(guard))
         elif watch:
             _refresh(guard, interval)
         else:
-            output.show(_now(guard))
+            output.show(*_now(guard))
+
+
+def _as_json(guard: Rollguard) -> dict[str, Any]:
+    store = guard.store
+    creeping = store.sessions.creeping()
+    return {
+        **watching.as_json(store.watchers.watching(), watching.interval_of(guard)),
+        "sessions": [row | {"creeping": creeping.get(row["session_id"])} for row in _rows(guard)],
+        "silent": store.reports.silent(),
+        "in_flight": [call.to_dict() for call in store.in_flight.all()],
+        "rollbacks": store.rollbacks.recent(since=datetime.now(UTC) - _DAY),
+        "held_back": _held_back(guard),
+    }
 
 
 def _rows(guard: Rollguard) -> list[dict[str, Any]]:
     return guard.store.reports.active_monitoring()
 
 
-def _refresh(guard: Rollguard, interval: float) -> None:
-    from rich.live import Live
+def _held_back(guard: Rollguard) -> list[str]:
+    """Return of which files the code is not served, or not what is recorded, and why."""
+    from rollguard.cli.held_back import held_back
 
-    console = output.stdout_console()
+    return [finding.says for finding in held_back(guard.settings, guard.store, unchanged=False)]
+
+
+def _refresh(guard: Rollguard, interval: float) -> None:
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    screen = Screen.stdout()
     try:
-        if not console.is_terminal:
+        if screen.width is None:
             while True:
-                output.show(_now(guard))
+                output.show(*_now(guard))
                 time.sleep(interval)
-        with Live(_now(guard), console=console, auto_refresh=False) as live:
+        console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+
+        def view() -> Text:
+            now = Screen.stdout()  # the window may have another size by now
+            return Text.from_ansi(output.shown(_now_or_error(guard), now), no_wrap=True)
+
+        with Live(view(), console=console, auto_refresh=False) as live:
             while True:
                 time.sleep(interval)
-                live.update(_now_or_error(guard), refresh=True)
+                live.update(view(), refresh=True)
     except KeyboardInterrupt:
         return
 
 
-def _now_or_error(guard: Rollguard) -> RenderableType:
+def _now_or_error(guard: Rollguard) -> list[output.Part]:
     try:
         return _now(guard)
     except StoreUnavailable as error:  # it may come back; the view stays open
-        return output.cell(f"{error}; trying again")
+        return [f"{error}; trying again"]
 
 
-def _now(guard: Rollguard) -> RenderableType:
-    from rich.console import Group
-
-    rows, now = _rows(guard), datetime.now(UTC)
-    parts: list[RenderableType] = [output.cell("No deployment is monitored. Deploy one with: rollguard deploy FILE")]
-    if rows:
-        parts = [output.table(_COLUMNS, [_row(row, now) for row in rows])]
-        warning = _overdue(rows, now, guard.settings.watch.check_interval_seconds)
-        parts += ["", output.cell(warning)] if warning else []
-        names = {row["session_id"]: row["tool_name"] for row in rows}
-        for number, text in guard.store.sessions.creeping().items():
-            parts += ["", output.cell(f"{names[number]}: {text}")] if number in names else []
-    for silent in guard.store.reports.silent():
-        says = f"{silent['tool_name']}: nobody calls it any more; the last call was {ago(silent['silent_since'], now)}."
-        parts += ["", output.cell(says)]
-    running = guard.store.in_flight.all()
+def _now(guard: Rollguard) -> list[output.Part]:
+    store, now = guard.store, datetime.now(UTC)
+    parts = _monitored(guard, now)
+    for silent in store.reports.silent():
+        last = ago(silent["silent_since"], now)
+        parts += ["", f"{silent['tool_name']}: nobody calls it any more; the last call was {last}."]
+    rollbacks = store.rollbacks.recent(since=now - _DAY)
+    if rollbacks:
+        parts += ["", Table(_ROLLBACKS, [_rollback(rollback, now) for rollback in rollbacks])]
+    held = _held_back(guard)
+    if held:
+        parts += ["", output.alarm("Held back")]
+        parts += [*(f"  • {text}" for text in held[:_MOST_HELD])]
+        parts += [f"  … and {len(held) - _MOST_HELD} more; see: rollguard doctor"] if len(held) > _MOST_HELD else []
+    running = store.in_flight.all()
     if running:
-        parts += ["", output.table(_IN_FLIGHT, [_running(call, now) for call in running])]
-    who = watching.shown(guard.store.watchers.watching(), watching.interval_of(guard), now)
-    return Group(*parts, *([] if who is None else ["", who]))
+        parts += ["", Table(_IN_FLIGHT, [_running(call, now) for call in running])]
+    who = watching.shown(store.watchers.watching(), watching.interval_of(guard), now)
+    return [*parts, *([""] if who else []), *who]
+
+
+def _monitored(guard: Rollguard, now: datetime) -> list[output.Part]:
+    rows = _rows(guard)
+    if not rows:
+        return ["No deployment is monitored. Deploy one with: rollguard deploy FILE"]
+    parts: list[output.Part] = [Table(_COLUMNS, [_row(row, now) for row in rows])]
+    warning = _overdue(rows, now, guard.settings.watch.check_interval_seconds)
+    parts += ["", warning] if warning else []
+    names = {row["session_id"]: row["tool_name"] for row in rows}
+    for number, text in guard.store.sessions.creeping().items():
+        parts += ["", f"{names[number]}: {text}"] if number in names else []
+    return parts
 
 
 def _row(row: dict[str, Any], now: datetime) -> tuple[object, ...]:
@@ -112,10 +151,14 @@ def _row(row: dict[str, Any], now: datetime) -> tuple[object, ...]:
     )
 
 
+def _rollback(rollback: Rollback, now: datetime) -> tuple[object, ...]:
+    when = ago(rollback.rollback_time, now)
+    return when, rollback.tool_name, versions_of(rollback), rollback.state, rollback.error or rollback.reason
+
+
 def _running(call: CallInFlight, now: datetime) -> tuple[object, ...]:
     place = f"{call.host}, process {call.pid}" + (", gone?" if call.lost else "")
-    version = NOTHING if call.version_number is None else call.version_number
-    return (call.tool_name, version, duration(max(timedelta(), now - call.began_at)), place)
+    return call.tool_name, call.version_number, duration(max(timedelta(), now - call.began_at)), place
 
 
 def _overdue(rows: list[dict[str, Any]], now: datetime, interval: float) -> str | None:
@@ -124,5 +167,6 @@ def _overdue(rows: list[dict[str, Any]], now: datetime, interval: float) -> str 
     missed = [row for row in rows if (row["latest_check_at"] or row["monitoring_started_at"]) < late]
     if not missed:
         return None
-    which = f"{len(missed)} of {len(rows)} sessions were" if len(rows) > 1 else "The session was"
+    were = "was" if len(missed) == 1 else "were"
+    which = f"{len(missed)} of {len(rows)} sessions {were}" if len(rows) > 1 else "The session was"
     return f"{which} not checked for more than {duration(2 * timedelta(seconds=interval))}."

@@ -11,7 +11,7 @@ import typer
 from rollguard.cli import exits, inputs, output
 from rollguard.cli.commands.release import By, Reason, Strict, say
 from rollguard.cli.opening import opened
-from rollguard.cli.options import Config, Json
+from rollguard.cli.options import Config, DryRun, Json
 
 if TYPE_CHECKING:
     from rollguard.registry import Synced
@@ -37,7 +37,7 @@ def sync(
         Wins | None,
         typer.Option("--wins", help="What to keep where a live version is not in the folder.", show_default=False),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    dry_run: DryRun = False,
     reason: Reason = None,
     by: By = None,
     strict: Strict = False,
@@ -46,7 +46,7 @@ def sync(
 ) -> None:
     """Release what changed in a folder since its last sync, as one release. A second time changes nothing.
 
-    The exit code is 3 if the release was rolled back since, and 6 if a live version is not in the folder.
+    The exit code is 3 if the release was rolled back since, and 8 if a live version is not in the folder.
     """
     with opened(config, adopt=not dry_run) as guard, output.tools_print_to_stderr():
         done = guard.sync(

@@ -1,106 +1,122 @@
-"""`rollguard versions`, `rollguard show` and `rollguard diff`: every version, its code, and what changed."""
+"""`rollguard versions` and `rollguard diff`: the versions of a tool, when each was live, and what changed."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rollguard.cli import output
-from rollguard.cli.formatting import NOTHING, change_points, exactly, labelled, milliseconds, moment, percent
+from rollguard.cli.formatting import (
+    change_percent,
+    change_points,
+    counted,
+    exactly,
+    labelled,
+    milliseconds,
+    moment,
+    percent,
+)
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
-from rollguard.errors import UnknownTool
+from rollguard.cli.table import ALARM, Styled, Table
+from rollguard.errors import UnknownTool, UnknownVersion
 
 if TYPE_CHECKING:
-    from rollguard.model.version import VersionRecord
-    from rollguard.versions.version_manager import VersionComparison
+    from rollguard.model.version import Deployment, VersionRecord
+    from rollguard.versions.version_manager import ToolVersionManager, VersionComparison
 
+Labels = Mapping[int, tuple[str, ...]]
 Tool = Annotated[str, typer.Argument(metavar="TOOL", help="The tool.")]
 
 
 def versions(tool: Tool, config: Config = None, as_json: Json = False) -> None:
-    """List a tool's versions, newest first: kind, how often each went live, and its success rate.
-
-    `history` shows when each went live.
-    """
+    """List a tool's versions, newest first, with how their calls went, and when each was live."""
     with opened(config, adopt=False) as guard:
         found = guard.versions.get_version_history(tool)
+        deployments = guard.versions.get_deployments(tool)
+        labels = guard.store.releases.labels(tool)
     if not found:
         raise UnknownTool(f"{tool} has no versions: it was never deployed; list the tools with: rollguard tools")
     if as_json:
-        output.emit_json({"tool_name": tool, "versions": [output.record(v, "code", "tool_name") for v in found]})
+        output.emit_json(
+            {
+                "tool_name": tool,
+                "live_version": next((d.version_number for d in deployments if d.ended_at is None), None),
+                "versions": [
+                    {**output.record(version, "code", "tool_name"), "labels": labels.get(version.version_number, ())}
+                    for version in found
+                ],
+                "deployments": [output.record(deployment, "tool_name") for deployment in deployments],
+            }
+        )
         return
     now = datetime.now(UTC)
     output.show(
-        output.table(
-            ("Version>", "Kind", "Made", "State", "Lives>", "Calls>", "Success>", "Mean time>"),
-            [
-                (
-                    v.version_number,
-                    v.kind,
-                    moment(v.created_at, now),
-                    _state(v),
-                    v.times_deployed,
-                    v.executions,
-                    percent(v.success_rate),
-                    milliseconds(v.avg_duration_ms),
-                )
-                for v in found
-            ],
-        )
+        Table(
+            ("Version>", "State", "Kind", "Made", "Calls>", "Success>", "Reason~"),
+            [_version(version, labels, now) for version in found],
+            f"Versions of {tool}",
+        ),
+        "",
+        Table(
+            ("Version>", "Live from", "Until", "Begun by", "By", "Reason~"),
+            [_deployment(deployment, labels, now) for deployment in deployments],
+            "When each was live",
+        ),
     )
 
 
-def show(
-    tool: Tool,
-    version: Annotated[str, typer.Argument(metavar="N", help="The version, or a release's label.")],
-    code_only: Annotated[bool, typer.Option("--code", help="Print only the code, byte for byte.")] = False,
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """Show a version: its code, its author and reason, and its success rate."""
-    if code_only and as_json:
-        raise typer.BadParameter("--code prints the code as it is; leave out one of --code and --json")
-    with opened(config, adopt=False) as guard:
-        found = guard.versions.get_version(tool, version)
-        labels = guard.store.releases.labels(tool).get(found.version_number, ())
-    if code_only:
-        output.emit_bytes(found.code)
-        return
-    if as_json:
-        output.emit_json(
-            {**output.record(found, "code"), "labels": labels, "code": found.code.decode("utf-8", "backslashreplace")}
-        )
-        return
-    now = datetime.now(UTC)
-    rows = [("Kind", found.kind), ("Made", f"{moment(found.created_at, now)} by {found.created_by}")]
-    rows += [("Reason", found.reason)] if found.reason else []
-    rows += [("Made from", f"version {found.parent_version}")] if found.parent_version else []
-    rows += [("SHA-256", found.sha256), ("State", _state(found)), ("Went live", _times(found, now))]
-    rows += [("Rolled back", found.rolled_back_reason)] if found.rolled_back_reason else []
-    rows += [("Calls", _calls(found))]
-    width = max(len(name) for name, _ in rows) + 2
-    output.lines(
-        f"{tool}, version {labelled(found.version_number, labels)}",
-        "",
-        *(f"{name:{width}}{value}" for name, value in rows),
-        "",
+def _version(version: VersionRecord, labels: Labels, now: datetime) -> tuple[object, ...]:
+    return (
+        labelled(version.version_number, labels.get(version.version_number, ())),
+        state_of(version),
+        version.kind,
+        moment(version.created_at, now),
+        f"{version.executions:,}",
+        percent(version.success_rate),
+        version.reason,
     )
-    output.code(found.code)
+
+
+def _deployment(deployment: Deployment, labels: Labels, now: datetime) -> tuple[object, ...]:
+    return (
+        labelled(deployment.version_number, labels.get(deployment.version_number, ())),
+        moment(deployment.deployed_at, now),
+        "live" if deployment.ended_at is None else moment(deployment.ended_at, now),
+        deployment.kind,
+        deployment.deployed_by,
+        deployment.reason,
+    )
 
 
 def diff(
     tool: Tool,
-    before: Annotated[str, typer.Argument(metavar="A", help="The first version, or a release's label.")],
-    after: Annotated[str, typer.Argument(metavar="B", help="The second version, or a release's label.")],
+    before: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[A]",
+            help="The first version, or a release's label; by default the one that B was made from.",
+            show_default=False,
+        ),
+    ] = None,
+    after: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[B]", help="The second; by default the newest, or with A the live one.", show_default=False
+        ),
+    ] = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Compare two versions: the code, what breaks callers, and their success rates."""
+    """Compare two versions: the code, what breaks callers, and their success rates.
+
+    With the tool alone, it shows what the newest version changed.
+    """
     with opened(config, adopt=False) as guard:
-        found = guard.versions.compare_versions(tool, before, after)
+        found = guard.versions.compare_versions(tool, *_pair(guard.versions, tool, before, after))
         labels = guard.store.releases.labels(tool)
     if as_json:
         output.emit_json(_as_json(found))
@@ -112,33 +128,50 @@ def diff(
         output.lines(f"Versions {old} and {new} are the same code.")
     output.show(
         "",
-        f"{found.lines_added} lines added, {found.lines_removed} removed.",
+        f"{counted(found.lines_added, 'line')} added, {found.lines_removed:,} removed.",
         *_caller_changes(found),
         "",
-        output.table(
-            ("", f"Version {old}>", f"Version {new}>", "Change>"),
-            [
-                ("Calls", found.before.executions, found.after.executions, ""),
-                (
-                    "Success rate",
-                    percent(found.before.success_rate),
-                    percent(found.after.success_rate),
-                    change_points(exactly(found.success_rate_change)),
-                ),
-                (
-                    "Mean duration",
-                    milliseconds(found.before.avg_duration_ms),
-                    milliseconds(found.after.avg_duration_ms),
-                    NOTHING if found.duration_change is None else f"{found.duration_change:+.0%}".replace("%", " %"),
-                ),
-                ("Deployed", found.before.times_deployed, found.after.times_deployed, ""),
-                ("State", _state(found.before), _state(found.after), ""),
-            ],
-        ),
+        _metrics(found, old, new),
     )
 
 
-def _state(version: VersionRecord) -> str:
+def _pair(manager: ToolVersionManager, tool: str, before: str | None, after: str | None) -> tuple[int | str, int | str]:
+    """Return the two versions to compare, where people leave them out."""
+    if before is not None and after is not None:
+        return before, after
+    history = manager.get_version_history(tool)
+    if not history:
+        raise UnknownTool(f"{tool} has no versions: it was never deployed; list the tools with: rollguard tools")
+    newest = history[0]
+    if before is not None:
+        live = next((version.version_number for version in history if version.is_live), newest.version_number)
+        first = manager.get_version(tool, before).version_number
+        return before, live if live != first else newest.version_number
+    if newest.parent_version is None:
+        raise UnknownVersion(
+            f"{tool} has one version, so there is nothing to compare; see: rollguard show {tool} --code"
+        )
+    return newest.parent_version, newest.version_number
+
+
+def _metrics(found: VersionComparison, old: str, new: str) -> Table:
+    before, after = found.before, found.after
+    rate = change_points(exactly(found.success_rate_change))
+    mean = [milliseconds(version.avg_duration_ms) for version in (before, after)]
+    return Table(
+        ("", f"Version {old}>", f"Version {new}>", "Change>"),
+        [
+            ("Calls", f"{before.executions:,}", f"{after.executions:,}", ""),
+            ("Success rate", percent(before.success_rate), percent(after.success_rate), rate),
+            ("Mean duration", *mean, change_percent(found.duration_change)),
+            ("Deployed", counted(before.times_deployed, "time"), counted(after.times_deployed, "time"), ""),
+            ("State", state_of(before), state_of(after), ""),
+        ],
+    )
+
+
+def state_of(version: VersionRecord) -> str:
+    """Return what became of a version."""
     if version.is_live:
         return "live"
     if version.was_rolled_back:
@@ -146,28 +179,12 @@ def _state(version: VersionRecord) -> str:
     return "replaced" if version.times_deployed else "never live"
 
 
-def _times(version: VersionRecord, now: datetime) -> str:
-    if not version.times_deployed:
-        return "never"
-    times = "once" if version.times_deployed == 1 else f"{version.times_deployed} times"
-    restored = f", {version.times_restored} by a rollback" if version.times_restored else ""
-    return f"{times}{restored}, last {moment(version.last_deployed_at, now)}"
-
-
-def _calls(version: VersionRecord) -> str:
-    if not version.executions:
-        return "none"
-    return f"{version.executions}, {percent(version.success_rate)} succeeded, {milliseconds(version.avg_duration_ms)}"
-
-
-def _caller_changes(found: VersionComparison) -> list[Any]:
-    from rich.text import Text
-
-    lines: list[Any] = []
-    for title, style, breaking in (("This breaks callers:", "bold red", True), ("Callers may notice:", "", False)):
+def _caller_changes(found: VersionComparison) -> list[output.Part]:
+    lines: list[output.Part] = []
+    for title, style, breaking in (("This breaks callers:", ALARM, True), ("Callers may notice:", "", False)):
         sentences = [change.sentence for change in found.changes if change.breaking is breaking]
         if sentences:
-            lines += ["", Text(title, style=style), *(f"  • {s}" for s in sentences)]
+            lines += ["", Styled(title, style), *(f"  • {s}" for s in sentences)]
     return lines or ["Callers notice nothing of it."]
 
 

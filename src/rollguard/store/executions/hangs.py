@@ -10,13 +10,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from rollguard.judge import Hangs, Window
 from rollguard.model.in_flight import CallInFlight
 from rollguard.model.session import Session
 from rollguard.store.database.engine import Database
+from rollguard.store.database.statements import insert_into
 from rollguard.store.database.types import UTCDateTime
 from rollguard.store.schema import calls_in_flight as f
 from rollguard.store.schema import failure_definitions as d
@@ -92,8 +92,7 @@ class FailureDefinitions:
             if not new:
                 return
             since = {name: ALWAYS if _first(connection, name, limits[name][1]) else limits[name][1] for name in new}
-        insert = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
-        statement = insert(d)
+        statement = insert_into(d, self._database.dialect)
         changed = statement.excluded
         statement = statement.on_conflict_do_update(
             index_elements=["tool_name"],

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
 
 from rollguard.model.execution import FIELDS, Execution
 from rollguard.model.tags import Tag, checked_tags, tag_as_text
 from rollguard.store.database.engine import Database
+from rollguard.store.schema import tool_deployments as d
 from rollguard.store.schema import tool_executions as t
 
 
@@ -43,6 +43,7 @@ class Listing:
         tags: Mapping[str, Tag] | None = None,
         failed: bool = False,
         since: datetime | None = None,
+        version: int | None = None,
         limit: int = 20,
     ) -> list[Execution]:
         """Return the latest executions, newest first.
@@ -52,8 +53,11 @@ class Listing:
             tags: only those with all of these tags; values are compared as text.
             failed: only failed ones.
             since: only those that began then or later.
+            version: only those that name this version, or name none and began while it was live.
         """
         wanted = sa.select(*(t.c[name] for name in FIELDS)).where(*self._where(tool_name, tags, since))
+        if version is not None:
+            wanted = wanted.where(_of_version(version))
         if failed:
             wanted = wanted.where(t.c.success.is_(False))
         wanted = wanted.order_by(t.c.executed_at.desc(), t.c.id.desc()).limit(limit)
@@ -100,8 +104,16 @@ class Listing:
     def _value(self, name: str) -> sa.ColumnElement[Any]:
         """Return the value of a tag as text."""
         if self._database.dialect == "postgresql":
+            from sqlalchemy.dialects.postgresql import JSONB  # large, and SQLite does without
+
             found: sa.ColumnElement[Any] = sa.cast(t.c.tags, JSONB)[sa.literal(name)].astext
             return found
         each = sa.func.json_each(t.c.tags).table_valued("key", "type", "atom")
         text = sa.case((each.c.type.in_(("true", "false")), each.c.type), else_=sa.cast(each.c.atom, sa.Text))
         return sa.select(text).where(each.c.key == name).scalar_subquery()
+
+
+def _of_version(number: int) -> sa.ColumnElement[bool]:
+    began = sa.and_(d.c.tool_name == t.c.tool_name, d.c.version_number == number, d.c.deployed_at <= t.c.executed_at)
+    while_live = sa.exists().where(began, sa.or_(d.c.ended_at.is_(None), t.c.executed_at < d.c.ended_at))
+    return sa.or_(t.c.version_number == number, sa.and_(t.c.version_number.is_(None), while_live))

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from rollguard.model.watcher import Watcher, WatcherState, Watching
 from rollguard.store import outbox
 from rollguard.store.database.engine import Database
+from rollguard.store.database.statements import insert_into
 from rollguard.store.database.types import UTCDateTime
 from rollguard.store.schema import deployment_health_checks, deployment_monitoring, utc_now, watchers
 
@@ -43,11 +43,12 @@ class Watchers:
             checked: whether it finished a cycle since its latest sign of life.
             since: when it began, as an earlier call returned it; None for the first.
         """
-        insert = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
         now = utc_now()
         row = {"host": host, "pid": pid, "interval_seconds": interval_seconds, "seen_at": now, "reported_at": None}
         row |= {"checked_at": now} if checked else {}
-        statement = insert(watchers).values(watcher_id=watcher_id, started_at=since or now, **row)
+        statement = insert_into(watchers, self._database.dialect).values(
+            watcher_id=watcher_id, started_at=since or now, **row
+        )
         with self._database.write(durable=False, remade=True) as connection:
             connection.execute(statement.on_conflict_do_update(index_elements=["watcher_id"], set_=row))
             return _read(connection)

@@ -58,8 +58,7 @@ class Claims:
         """
         with self._database.write() as connection:
             self._lock(connection, intention)
-            decision = claims.decide(connection, intention, now, **of_release.of_cause(connection, intention))
-            claims.refuse_under_way(connection, intention.tool_name)
+            decision = _decide(connection, intention, now)
             if decision.state != "claimed" or intention.release_id is None:
                 return _write(connection, intention, decision, actuator_of, event_if_held, now)
             extent = of_release.extent_of(connection, intention)
@@ -68,6 +67,16 @@ class Claims:
             if claimed.state == "claimed":
                 _write_others(connection, extent, actuator_of, event_if_held, now)
             return claimed
+
+    def planned(self, intention: Intention, now: datetime) -> claims.Decision:
+        """Return what `claim` would decide now. Nothing is recorded; the errors are the same."""
+        with self._database.read() as connection:
+            return _decide(connection, intention, now)
+
+    def planned_release(self, cause: Intention) -> of_release.Extent:
+        """Return what `claim_release` would record now. Nothing is recorded; the errors are the same."""
+        with self._database.read() as connection:
+            return _extent_by_hand(connection, cause)
 
     def claim_release(
         self, cause: Intention, *, actuator_of: Callable[[str], str], now: datetime
@@ -82,10 +91,7 @@ class Claims:
         """
         with self._database.write() as connection:
             self._lock(connection, cause)
-            extent = of_release.extent_of(connection, cause)
-            if not extent.others:
-                left = "; ".join(extent.left) or "it changed none"
-                raise NoEarlierVersion(f"no tool of release {extent.release.label} can be rolled back: {left}")
+            extent = _extent_by_hand(connection, cause)
             return _write_others(connection, extent, actuator_of, None, now), extent.left
 
     def _lock(self, connection: Connection, intention: Intention) -> None:
@@ -96,6 +102,20 @@ class Claims:
 
 
 # --- steps of the claim ----------------------------------------------------------------------------------------------
+
+
+def _decide(connection: Connection, intention: Intention, now: datetime) -> claims.Decision:
+    decision = claims.decide(connection, intention, now, **of_release.of_cause(connection, intention))
+    claims.refuse_under_way(connection, intention.tool_name)
+    return decision
+
+
+def _extent_by_hand(connection: Connection, cause: Intention) -> of_release.Extent:
+    extent = of_release.extent_of(connection, cause)
+    if not extent.others:
+        left = "; ".join(extent.left) or "it changed none"
+        raise NoEarlierVersion(f"no tool of release {extent.release.label} can be rolled back: {left}")
+    return extent
 
 
 def _write(

@@ -35,13 +35,16 @@ class Rollbacks(Claims):
             row = connection.execute(sa.select(r).where(r.c.session_id == session_id)).one_or_none()
             return None if row is None else rollback_of(row)
 
-    def recent(self, *, tool_name: str | None = None, limit: int | None = None) -> list[Rollback]:
+    def recent(
+        self, *, tool_name: str | None = None, since: datetime | None = None, limit: int | None = None
+    ) -> list[Rollback]:
         """Return rollbacks, newest first."""
         query = sa.select(r).order_by(r.c.rollback_time.desc(), r.c.rollback_id.desc()).limit(limit)
         if tool_name is not None:
             query = query.where(r.c.tool_name == tool_name)
-        with self._database.read() as connection:
-            return [rollback_of(row) for row in connection.execute(query)]
+        if since is not None:
+            query = query.where(r.c.rollback_time >= since)
+        return self._listed(query)
 
     def get(self, rollback_id: int) -> Rollback:
         """Return one rollback."""
@@ -57,9 +60,7 @@ class Rollbacks(Claims):
         query = sa.select(r).where(r.c.state.in_(rollback_states.OPEN)).order_by(r.c.rollback_id)
         if release_id is not None:
             query = query.where(r.c.release_id == release_id)
-        with self._database.read() as connection:
-            rows = connection.execute(query)
-            return [rollback_of(row) for row in rows]
+        return self._listed(query)
 
     def held(self, session_id: int, now: datetime) -> Rollback | None:
         """Return the session's rollback if it is held and not to be decided again yet, else None."""
@@ -73,9 +74,12 @@ class Rollbacks(Claims):
         """Return the rollbacks that should have happened and have not: open, or held in an active session."""
         active = sa.exists().where(m.c.session_id == r.c.session_id, m.c.status == "active")
         held = sa.and_(r.c.state.in_(rollback_states.HELD), active)
+        which = sa.or_(r.c.state.in_(rollback_states.OPEN), held)
+        return self._listed(sa.select(r).where(which).order_by(r.c.rollback_id))
+
+    def _listed(self, query: sa.Select[Any]) -> list[Rollback]:
         with self._database.read() as connection:
-            rows = connection.execute(sa.select(r).where(sa.or_(r.c.state.in_(rollback_states.OPEN), held)))
-            return sorted(map(rollback_of, rows), key=lambda rollback: rollback.rollback_id)
+            return [rollback_of(row) for row in connection.execute(query)]
 
     def unverified(self) -> list[Unverified]:
         """Return the finished rollbacks of sessions that are not verified yet, oldest first."""

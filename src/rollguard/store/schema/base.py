@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import MetaData
+from sqlalchemy import Index, MetaData, Table
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
@@ -39,4 +39,15 @@ metadata = MetaData(
     }
 )
 
+POSTGRESQL = "postgresql"  # key in `info` for the options of PostgreSQL; SQLAlchemy's own would load its dialect
 ONLY_ON = "only_on"  # key in `info` for the dialect of objects that only one database has
+
+
+def with_postgresql() -> MetaData:
+    """Return the schema with the options of PostgreSQL, to compare it with that of a database."""
+    for table in metadata.tables.values():
+        items: list[Table | Index] = [table, *table.indexes]
+        for item in items:
+            for name, value in item.info.get(POSTGRESQL, {}).items():
+                item.dialect_options["postgresql"][name] = value
+    return metadata

@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 
 from rollguard.store.database.types import BigId, UTCDateTime
-from rollguard.store.schema.base import ONLY_ON, metadata, utc_now
+from rollguard.store.schema.base import ONLY_ON, POSTGRESQL, metadata, utc_now
 
 tool_executions = Table(
     "tool_executions",
@@ -35,9 +35,9 @@ tool_executions = Table(
     Column("executed_at", UTCDateTime, nullable=False, server_default=utc_now(), comment="when the call began"),
     Column("request_id", String(255), comment="executions that share one count once, with the last outcome"),
     Column("tags", Text, comment="JSON: the caller's own tags of the call"),
-    Column("score", Float, comment="how right the answer was, 0 to 1"),
     Column("failed_at", Text, comment="JSON: function, line and text of the innermost line of the tool's own code"),
     Column("traceback", Text),
+    Column("score", Float, comment="how right the answer was, 0 to 1"),
     UniqueConstraint("execution_id", info={ONLY_ON: "sqlite"}),
     CheckConstraint("duration_ms >= 0", name="duration"),
     CheckConstraint("duration_ms <= 1e15", name="duration_limit", info={ONLY_ON: "postgresql"}),  # SQLite: a trigger
@@ -50,24 +50,23 @@ tool_executions = Table(
         "tool_name",
         "request_id",
         sqlite_where=text("request_id IS NOT NULL"),
-        postgresql_where=text("request_id IS NOT NULL"),
+        info={POSTGRESQL: {"where": text("request_id IS NOT NULL")}},
     ),
     Index(
         "ix_tool_executions_failed",
         "tool_name",
         "executed_at",
         sqlite_where=text("success = 0"),
-        postgresql_where=text("NOT success"),
+        info={POSTGRESQL: {"where": text("NOT success")}},
     ),
     Index(
         "uq_tool_executions_ours",
         "execution_id",
         "executed_at",
         unique=True,
-        postgresql_where=text("execution_id LIKE 'rg%'"),
-        info={ONLY_ON: "postgresql"},
+        info={ONLY_ON: "postgresql", POSTGRESQL: {"where": text("execution_id LIKE 'rg%'")}},
     ),
-    postgresql_partition_by="RANGE (executed_at)",  # there the primary key is (id, executed_at)
+    info={POSTGRESQL: {"partition_by": "RANGE (executed_at)"}},  # there the primary key is (id, executed_at)
 )
 
 # A unique constraint cannot span partitions, so this table holds the stored ids of callers. An id of Rollguard contains

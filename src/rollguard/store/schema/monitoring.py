@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from rollguard.store.database.types import JsonText, UTCDateTime
-from rollguard.store.schema.base import metadata, utc_now
+from rollguard.store.schema.base import POSTGRESQL, metadata, utc_now
 
 deployment_monitoring = Table(
     "deployment_monitoring",
@@ -60,7 +60,7 @@ deployment_monitoring = Table(
         "tool_name",
         unique=True,
         sqlite_where=text("status = 'active'"),
-        postgresql_where=text("status = 'active'"),
+        info={POSTGRESQL: {"where": text("status = 'active'")}},
     ),
 )
 
@@ -141,19 +141,19 @@ deployment_rollbacks = Table(
         "tool_name",
         unique=True,
         sqlite_where=text("state IN ('claimed', 'restored')"),
-        postgresql_where=text("state IN ('claimed', 'restored')"),
+        info={POSTGRESQL: {"where": text("state IN ('claimed', 'restored')")}},
     ),
     Index(
         "ix_deployment_rollbacks_withdrawn",
         "tool_name",
         sqlite_where=text("state = 'finished' AND to_version IS NULL"),
-        postgresql_where=text("state = 'finished' AND to_version IS NULL"),
+        info={POSTGRESQL: {"where": text("state = 'finished' AND to_version IS NULL")}},
     ),
     Index(
         "ix_deployment_rollbacks_unverified",
         "rollback_time",
         sqlite_where=text("state = 'finished' AND verification_note IS NULL"),
-        postgresql_where=text("state = 'finished' AND verification_note IS NULL"),
+        info={POSTGRESQL: {"where": text("state = 'finished' AND verification_note IS NULL")}},
     ),
 )
 
@@ -193,6 +193,6 @@ notifications = Table(
         "ix_notifications_pending",
         "next_attempt_at",
         sqlite_where=text("delivered_at IS NULL"),
-        postgresql_where=text("delivered_at IS NULL"),
+        info={POSTGRESQL: {"where": text("delivered_at IS NULL")}},
     ),
 )

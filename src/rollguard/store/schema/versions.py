@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 from rollguard.store.database.types import JsonText, UTCDateTime
-from rollguard.store.schema.base import metadata, utc_now
+from rollguard.store.schema.base import POSTGRESQL, metadata, utc_now
 
 tool_versions = Table(
     "tool_versions",
@@ -62,14 +62,14 @@ tool_deployments = Table(
         "ix_tool_deployments_release_id",
         "release_id",
         sqlite_where=text("release_id IS NOT NULL"),
-        postgresql_where=text("release_id IS NOT NULL"),
+        info={POSTGRESQL: {"where": text("release_id IS NOT NULL")}},
     ),
     Index(
         "uq_tool_deployments_live",
         "tool_name",
         unique=True,
         sqlite_where=text("ended_at IS NULL"),
-        postgresql_where=text("ended_at IS NULL"),
+        info={POSTGRESQL: {"where": text("ended_at IS NULL")}},
     ),
 )
 
@@ -124,7 +124,7 @@ quarantined_code = Table(
         "sha256",
         unique=True,
         sqlite_where=text("lifted_at IS NULL"),
-        postgresql_where=text("lifted_at IS NULL"),
+        info={POSTGRESQL: {"where": text("lifted_at IS NULL")}},
     ),
 )
 
