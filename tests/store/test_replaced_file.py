@@ -290,23 +290,6 @@ def test_a_file_that_is_corrupted_and_repaired(opened: ExecutionStore, file: Pat
     assert stored(file) == ["before", "after"]
 
 
-def test_a_process_that_starts_while_a_backup_is_put_in_place(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that is damaged beside the log of a former one is opened again once its own process has put that aside."""
-    whole = file.read_bytes()
-    file.write_bytes(whole[:100] + b"\xff" * (len(whole) - 100))
-    file.with_name(f"{file.name}-wal").touch()
-
-    def settle(_seconds: float) -> None:
-        replacement = file.with_name("replacement.db")
-        replacement.write_bytes(whole)
-        replacement.replace(file)
-
-    monkeypatch.setattr("rollguard.store.store.time.sleep", settle)
-    with ExecutionStore(f"sqlite:///{file}") as store:
-        record(store, "a")
-    assert stored(file) == ["a"]
-
-
 def test_waiting_for_executions_goes_on_with_the_new_file(opened: ExecutionStore, file: Path) -> None:
     """Who waits for arrivals hears of those in the new file."""
     record(opened, "before")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Self
 from uuid import UUID
 
-from rollguard.errors import InvalidInput, NotARollguardStore, StoreUnavailable
+from rollguard.errors import InvalidInput, StoreUnavailable
 from rollguard.model.file_access import FileAccess
 from rollguard.model.given import checked_now
 from rollguard.model.log import logger_of
@@ -43,27 +42,6 @@ from rollguard.store.versions.versions import Versions
 from rollguard.store.views import Reports
 
 logger = logger_of(__name__)
-
-_REPLACING, _MOMENT = 1.0, 0.05  # seconds that a damaged file is tried again, and between two tries
-
-
-def _use_first(database: Database) -> None:
-    """Bring the schema up to date.
-
-    A SQLite file that is damaged beside a log may be a backup that is put in its place at this moment. A process that
-    runs puts the former log aside at its next use, so opening is tried again for a second.
-    """
-    log_there, end = database.has_log(), time.monotonic() + _REPLACING
-    while True:
-        try:
-            migrate(database)
-        except NotARollguardStore:
-            if not log_there or time.monotonic() >= end:
-                raise
-            database.close()
-            time.sleep(_MOMENT)
-        else:
-            return
 
 
 class ExecutionStore:
@@ -111,7 +89,7 @@ class ExecutionStore:
         self.database = Database(url, busy_timeout=busy_timeout, access=file_access, schema=schema)
         self.retention = Retention(self.database, retention_days)
         try:
-            _use_first(self.database)
+            migrate(self.database)
         except BaseException as error:
             if must_answer or not isinstance(error, StoreUnavailable):
                 self.database.close()

@@ -118,10 +118,6 @@ class Database:
         """The SQLite file; None for PostgreSQL and for a database in memory."""
         return None if self._file is None else self._file.path
 
-    def has_log(self) -> bool:
-        """Return whether a write-ahead log is beside the SQLite file."""
-        return self._file is not None and self._file.has_log()
-
     @contextlib.contextmanager
     def read(self, *, within: float | None = None) -> Iterator[Connection]:
         """Open a connection to read, with everything that this process has recorded.

@@ -76,10 +76,6 @@ class SqliteFile:
         """Return whether opening it may make it."""
         return self._create and self._opened is None
 
-    def has_log(self) -> bool:
-        """Return whether a write-ahead log is beside it."""
-        return _stamp(self._wal) is not None
-
     def open(self, connect: Callable[[], sqlite3.Connection]) -> tuple[sqlite3.Connection, Stamp | None]:
         """Connect, and return what was opened.
 
