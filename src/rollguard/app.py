@@ -17,6 +17,7 @@ from rollguard.store import ExecutionStore, Redact
 
 if TYPE_CHECKING:  # a command that only reads needs few of the parts, and starts sooner without the others
     from rollguard.compat import Change
+    from rollguard.investigate import Investigator
     from rollguard.loop.autonomous_loop import AutonomousLoop
     from rollguard.monitor.deployment_monitor import DeploymentMonitor
     from rollguard.notify import Notifier
@@ -151,6 +152,13 @@ class Rollguard:
             environment=settings.granted,
             run=in_sandbox(settings.sandbox.isolation, settings.sandbox.libraries),
         )
+
+    @cached_property
+    def investigator(self) -> Investigator:
+        """What finds out why tools fail; it runs those that may be run, in the sandbox."""
+        from rollguard.investigate import Investigator
+
+        return Investigator(self.store, runner=self.rehearser.runner)
 
     @classmethod
     def from_settings(

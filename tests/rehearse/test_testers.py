@@ -146,7 +146,7 @@ def test_secrets_are_in_no_report(store: ExecutionStore, registry: ToolRegistry)
 @pytest.fixture
 def whole(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rollguard]:
     """The whole system with a tool that may be run, whose recorded calls are of now."""
-    monkeypatch.setattr("rollguard.app.in_sandbox", lambda *_settings: in_process)
+    monkeypatch.setattr("rollguard.rehearse.sandboxed.in_sandbox", lambda *_settings: in_process)
     rules = {"price": RehearsalRules(read_only=True)}
     settings = Settings(database=url, tools_dir=tmp_path / "tools", rehearsals=rules)
     (tmp_path / "tools").mkdir()
@@ -166,3 +166,27 @@ def test_a_deployment_that_is_rehearsed(whole: Rollguard) -> None:
         whole.deploy("price", OLD.replace("* count", "+ count"), rehearse=True)
     assert whole.store.versions.live("price").version_number == 1  # type: ignore[union-attr]
     assert whole.deploy("price", OLD.replace("count, ", "count , ") + "\n", rehearse=True).version_number == 2
+
+
+def test_an_investigation_runs_what_may_be_run(whole: Rollguard) -> None:
+    """The whole system confirms a cause, and finds the least failing input, by running a tool that is read-only."""
+    whole.store.store_tool_executions(
+        {
+            "tool_name": "price",
+            "success": False,
+            "error": "ValueError: could not convert string to float",
+            "parameters": {"amount": f"{n},{n + 300}"},
+        }
+        for n in range(1, 13)
+    )
+    report = whole.investigator.investigate("price")
+    assert report.causes[0].confirmed is True
+    assert report.smallest == {"amount": ""}
+
+
+def test_an_investigation_runs_nothing_else(whole: Rollguard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tool that does not say that it may be run is not run."""
+    whole.rehearser._rules.clear()
+    monkeypatch.setattr(whole.rehearser, "_run", lambda *_given: pytest.fail("it was run"))
+    assert whole.rehearser.runner("price", None) is None
+    assert whole.rehearser.runner("price", 1) is None

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from rollguard.errors import UnknownTool
+from rollguard.errors import SandboxUnavailable, UnknownTool
 from rollguard.investigate.causes import Cause, find_causes
 from rollguard.investigate.evidence import as_call, parameters_of, signatures_of, version_at
 from rollguard.investigate.intervention import Run, confirmed, runnable, smallest
@@ -169,7 +169,11 @@ class _Investigation:
             notes.append(
                 f"{len(self._failed) - len(failing):,} failed calls cannot be run again: redacted, cut or unknown"
             )
-        return [confirmed(cause, failing, passing, run) for cause in causes], smallest(failing, run)
+        try:
+            return [confirmed(cause, failing, passing, run) for cause in causes], smallest(failing, run)
+        except SandboxUnavailable as error:
+            notes.append(f"it was not run: {error}")
+            return causes, None
 
     def _source(self, signatures: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
         """Return the code around the failing line of the first signature with a place, and the diff that brought it."""

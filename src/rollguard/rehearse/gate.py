@@ -85,11 +85,7 @@ def rehearse(candidate: Candidate, run: Run) -> Rehearsal:
     begun = replace(begun, strategy=strategy, why=why)
     if strategy is Strategy.MANUAL:
         return replace(begun, reasons=(*reasons, ask("manual", f"a person decides: {why}; it was not run")))
-    limits = Limits(
-        seconds=candidate.rules.seconds,
-        environment={name: candidate.environment[name] for name in tool.variables if name in candidate.environment},
-        hosts=tool.hosts,
-    )
+    limits = limits_of(tool, candidate.rules, candidate.environment)
     versions = Versions(function_name(candidate.tool_name), candidate.old, candidate.new, run, limits)
     done = _with_cases(begun, candidate, tool, versions)
     reasons += done.reasons
@@ -97,6 +93,12 @@ def rehearse(candidate: Candidate, run: Run) -> Rehearsal:
         done, more = _with_calls(done, candidate, versions)
         reasons += more
     return replace(done, reasons=tuple(reasons))
+
+
+def limits_of(tool: Characteristics, rules: RehearsalRules, environment: Mapping[str, str]) -> Limits:
+    """Return what a tool may use while it runs: what it declares, as far as that is granted."""
+    given = {name: environment[name] for name in tool.variables if name in environment}
+    return Limits(seconds=rules.seconds, environment=given, hosts=tool.hosts)
 
 
 def _refused(reasons: Sequence[Reason]) -> bool:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
+from rollguard.compat import function_name
 from rollguard.errors import UnknownTool
 from rollguard.model.given import checked_now
 from rollguard.model.rehearsed import ReplayTestResult
 from rollguard.registry import ToolRegistry
-from rollguard.rehearse.declared import Strategy
-from rollguard.rehearse.gate import Candidate, rehearse
+from rollguard.rehearse.declared import Strategy, declared, strategy_of
+from rollguard.rehearse.gate import Candidate, limits_of, rehearse
 from rollguard.rehearse.pairs import IsFailure, PairKind
 from rollguard.rehearse.rehearsal import Rehearsal, Verdict
 from rollguard.rehearse.replay_tester import LOOKBACK_DAYS, recorded_calls
@@ -19,6 +21,7 @@ from rollguard.rehearse.runs import Run, did_not_run
 from rollguard.rehearse.sandboxed import in_sandbox
 from rollguard.rehearse.shadow_tester import shadow_result, stored_shadow
 from rollguard.rehearse.shown import Shown
+from rollguard.sandbox.outcome import Outcome
 from rollguard.store import ExecutionStore
 
 
@@ -94,6 +97,23 @@ class Rehearser:
         done = rehearse(candidate, self._run or in_sandbox())
         self._keep(done, started, checked_now(now))
         return done
+
+    def runner(
+        self, tool_name: str, version_number: int | None
+    ) -> Callable[[Sequence[dict[str, Any]]], list[Outcome]] | None:
+        """Return what runs a version, by default the live one, with inputs; None if the tool may not be run."""
+        if version_number is not None:
+            code: bytes | None = self._store.versions.get(tool_name, version_number).code
+        else:
+            code = self._registry.live_code(tool_name)
+        if code is None:
+            return None
+        rules = self._rules.get(tool_name, RehearsalRules())
+        tool = declared(code, tool_name).with_rules(rules)
+        if strategy_of(tool, rules.grants)[0] not in (Strategy.SHADOW, Strategy.REPLAY):
+            return None
+        limits, run = limits_of(tool, rules, self._environment.get(tool_name, {})), self._run or in_sandbox()
+        return lambda inputs: run(code, function_name(tool_name), inputs, limits)
 
     def _keep(self, done: Rehearsal, started: datetime, completed: datetime) -> None:
         """Store what a candidate did with recorded calls, in the table of its strategy."""

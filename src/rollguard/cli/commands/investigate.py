@@ -34,13 +34,11 @@ def investigate(
 
     The report is kept in the table investigation_reports.
     """
-    from rollguard.investigate import Investigator
-
     if markdown and as_json:
         raise typer.BadParameter("--markdown and --json exclude each other; give one of them")
     with opened(config, adopt=False) as guard:
         number = None if version is None else version_named(guard.store, tool, version)
-        report = Investigator(guard.store).investigate(tool, number)
+        report = guard.investigator.investigate(tool, number)
     if as_json:
         output.emit_json(report.to_dict())
     elif markdown:
