@@ -14,7 +14,7 @@ SETTINGS = "[tools.price.rehearse]\nread_only = true\n"
 @pytest.fixture
 def shop(empty: Shell, monkeypatch: pytest.MonkeyPatch) -> Shell:
     """A folder with the tool `price`, which may be run, and its recorded calls."""
-    monkeypatch.setattr("rollguard.app.in_sandbox", lambda *_settings: in_process)
+    monkeypatch.setattr("rollguard.rehearse.sandboxed.in_sandbox", lambda *_settings: in_process)
     empty.ok("init")
     settings = empty.folder / "rollguard.toml"
     settings.write_text(f"{settings.read_text()}\n{SETTINGS}")

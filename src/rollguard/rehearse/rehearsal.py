@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from rollguard.errors import RehearsalRefused, RehearsalUndecided
 from rollguard.rehearse.declared import Strategy
 from rollguard.rehearse.pairs import Pair, PairKind
 from rollguard.rehearse.reason import Reason, Weight
@@ -66,6 +67,26 @@ class Rehearsal:
     def count(self, kind: PairKind) -> int:
         """Return how many inputs are of a kind."""
         return sum(pair.kind is kind for pair in self.pairs)
+
+    def check_passed(self) -> None:
+        """Raise an error unless the candidate passed.
+
+        Raises:
+            RehearsalRefused: it is refused.
+            RehearsalUndecided: a person has to decide.
+        """
+        if self.verdict is Verdict.PASSES:
+            return
+        said = "; ".join(self.shown.text(reason.text) for reason in self.reasons)
+        report = f"see each call with: rollguard rehearse {self.tool_name} FILE --no-fix"
+        if self.verdict is Verdict.REFUSED:
+            raise RehearsalRefused(
+                f"{self.tool_name} was not deployed, since its rehearsal refuses it: {said}; {report}"
+            )
+        raise RehearsalUndecided(
+            f"{self.tool_name} was not deployed, since a person has to decide: {said}; {report}, "
+            "and deploy it without a rehearsal if that is what you want"
+        )
 
     def for_author(self) -> list[str]:
         """Return the reasons for the candidate's author, without what calls that were held out say."""

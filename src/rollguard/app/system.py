@@ -1,53 +1,27 @@
-"""`Rollguard`: the whole system. Only this module builds objects from settings."""
+"""`Rollguard`: the whole system."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
-from rollguard.errors import InvalidSetting, RehearsalRefused, RehearsalUndecided
-from rollguard.model.given import checked_all
-from rollguard.model.import_path import called, imported
+from rollguard.app.deployed import Deployed
+from rollguard.app.parts import actuators_of, notifiers_of, redact_of
 from rollguard.settings import Settings
-from rollguard.store import ExecutionStore, Redact
+from rollguard.store import ExecutionStore
 
 if TYPE_CHECKING:  # a command that only reads needs few of the parts, and starts sooner without the others
-    from rollguard.compat import Change
     from rollguard.investigate import Investigator
     from rollguard.loop.autonomous_loop import AutonomousLoop
     from rollguard.monitor.deployment_monitor import DeploymentMonitor
-    from rollguard.notify import Notifier
     from rollguard.registry import IsFailure, Released, Synced, ToolRegistry, VersionNumber
-    from rollguard.registry.deploy.actuators import Actuator
-    from rollguard.rehearse import Rehearsal, Rehearser
+    from rollguard.rehearse import Rehearser
     from rollguard.versions.version_manager import ToolVersionManager
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True, slots=True)
-class Deployed:
-    """The result of a deployment.
-
-    Attributes:
-        tool_name: the tool.
-        version_number: the version that is live now.
-        session_id: the session that monitors it; None if it is not monitored.
-        changed: False if the code was live already, so that nothing was deployed.
-        changes: the changes that callers of the tool notice, breaking ones first.
-        put_back: whether the code was live already, but its file held other code and was restored.
-    """
-
-    tool_name: str
-    version_number: int
-    session_id: int | None
-    changed: bool
-    changes: tuple[Change, ...] = ()
-    put_back: bool = False
 
 
 class Rollguard:
@@ -69,7 +43,7 @@ class Rollguard:
             settings.database,
             store_payloads=settings.record.store_payloads,
             payload_limit=settings.record.payload_limit,
-            redact=_redact(settings),
+            redact=redact_of(settings),
             redaction=settings.record.redact.redaction(),
             busy_timeout=settings.record.busy_timeout_seconds,
             retention_days=settings.record.retention_days,
@@ -101,7 +75,7 @@ class Rollguard:
             spool_fsync=settings.record.spool_fsync,
             flush_interval=settings.record.flush_interval_seconds,
             buffer_size=settings.record.buffer_size,
-            actuators=_actuators(settings),
+            actuators=actuators_of(settings),
             follow=settings.follow,
             adopt=self._adopt,
             edit_seconds=settings.edit_seconds,
@@ -119,7 +93,7 @@ class Rollguard:
             tool_registry=self.registry,
             **settings.monitor.to_dict(),
             tool_overrides=settings.tools,
-            notifiers=_notifiers(settings),
+            notifiers=notifiers_of(settings),
             notify_parameters=settings.notify.parameters,
         )
 
@@ -203,7 +177,7 @@ class Rollguard:
             The same errors as `ToolRegistry.deploy` and `DeploymentMonitor.start_monitoring`.
         """
         if rehearse:
-            _check_passed(self.rehearser.rehearse(tool_name, code, must_fix=False))
+            self.rehearser.rehearse(tool_name, code, must_fix=False).check_passed()
         changes = self.registry.changes(tool_name, code)
         # The session starts in the transaction that makes the version live, so no version is live without monitoring.
         beginning = self.monitor.watch(tool_name, deployed_at)
@@ -407,61 +381,3 @@ class Rollguard:
 
     def __exit__(self, *_exception: object) -> None:
         self.close()
-
-
-def _check_passed(rehearsal: Rehearsal) -> None:
-    """Raise an error unless a candidate passed its rehearsal."""
-    from rollguard.rehearse import Verdict
-
-    if rehearsal.verdict is Verdict.PASSES:
-        return
-    said = "; ".join(rehearsal.shown.text(reason.text) for reason in rehearsal.reasons)
-    report = f"see each call with: rollguard rehearse {rehearsal.tool_name} FILE --no-fix"
-    if rehearsal.verdict is Verdict.REFUSED:
-        raise RehearsalRefused(
-            f"{rehearsal.tool_name} was not deployed, since its rehearsal refuses it: {said}; {report}"
-        )
-    raise RehearsalUndecided(
-        f"{rehearsal.tool_name} was not deployed, since a person has to decide: {said}; {report}, "
-        "and deploy it without a rehearsal if that is what you want"
-    )
-
-
-def _actuators(settings: Settings) -> dict[str, Actuator]:
-    if not settings.actuators:
-        return {}
-    from rollguard.registry.deploy.actuators import CommandActuator, WebhookActuator
-
-    actuators: dict[str, Actuator] = {}
-    for name, given in settings.actuators.items():
-        if given.kind == "command":
-            actuators[name] = CommandActuator(given.command, timeout=given.timeout_seconds or 60.0)
-        elif given.kind == "webhook":
-            secret = given.secret.get_secret_value()
-            actuators[name] = WebhookActuator(given.url, secret, timeout=given.timeout_seconds or 10.0)
-    return actuators
-
-
-def _notifiers(settings: Settings) -> list[Notifier]:
-    from rollguard.notify import LogNotifier, WebhookNotifier
-
-    notifiers: list[Notifier] = [LogNotifier()] if settings.notify.log else []
-    timeout = settings.notify.webhook_timeout_seconds
-    notifiers += [WebhookNotifier(url, timeout=timeout) for url in settings.notify.webhook_urls]
-    for path in settings.notify.notifiers:
-        made = imported("notify.notifiers", path, settings.folder)
-        if isinstance(made, type) or not hasattr(made, "notify"):
-            made = called("notify.notifiers", path, made)
-        notifiers += checked_all("notify.notifiers", [made], "name", "notify")
-    return notifiers
-
-
-def _redact(settings: Settings) -> Redact | None:
-    path = settings.record.redact.function
-    if not path:
-        return None
-    function = imported("record.redact", path, settings.folder)
-    if not callable(function):
-        raise InvalidSetting("record.redact", f"{path} is {type(function).__name__}, not a function")
-    redact: Redact = function
-    return redact

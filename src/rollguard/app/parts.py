@@ -1,0 +1,58 @@
+"""Build what the settings name: actuators, notifiers, and the function that replaces secrets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rollguard.errors import InvalidSetting
+from rollguard.model.given import checked_all
+from rollguard.model.import_path import called, imported
+from rollguard.settings import Settings
+from rollguard.store import Redact
+
+if TYPE_CHECKING:
+    from rollguard.notify import Notifier
+    from rollguard.registry.deploy.actuators import Actuator
+
+
+def actuators_of(settings: Settings) -> dict[str, Actuator]:
+    """Return the actuators of the tools that have one."""
+    if not settings.actuators:
+        return {}
+    from rollguard.registry.deploy.actuators import CommandActuator, WebhookActuator
+
+    actuators: dict[str, Actuator] = {}
+    for name, given in settings.actuators.items():
+        if given.kind == "command":
+            actuators[name] = CommandActuator(given.command, timeout=given.timeout_seconds or 60.0)
+        elif given.kind == "webhook":
+            secret = given.secret.get_secret_value()
+            actuators[name] = WebhookActuator(given.url, secret, timeout=given.timeout_seconds or 10.0)
+    return actuators
+
+
+def notifiers_of(settings: Settings) -> list[Notifier]:
+    """Return what notifies people."""
+    from rollguard.notify import LogNotifier, WebhookNotifier
+
+    notifiers: list[Notifier] = [LogNotifier()] if settings.notify.log else []
+    timeout = settings.notify.webhook_timeout_seconds
+    notifiers += [WebhookNotifier(url, timeout=timeout) for url in settings.notify.webhook_urls]
+    for path in settings.notify.notifiers:
+        made = imported("notify.notifiers", path, settings.folder)
+        if isinstance(made, type) or not hasattr(made, "notify"):
+            made = called("notify.notifiers", path, made)
+        notifiers += checked_all("notify.notifiers", [made], "name", "notify")
+    return notifiers
+
+
+def redact_of(settings: Settings) -> Redact | None:
+    """Return the function that replaces secrets; None if the settings name none."""
+    path = settings.record.redact.function
+    if not path:
+        return None
+    function = imported("record.redact", path, settings.folder)
+    if not callable(function):
+        raise InvalidSetting("record.redact", f"{path} is {type(function).__name__}, not a function")
+    redact: Redact = function
+    return redact
