@@ -31,5 +31,6 @@ def opportunities(config: Config = None, as_json: Json = False) -> None:
             )
             for one in found
         ],
-        nothing="No tool is weak: no low success rate, no recent failures, no new errors, nothing slow.",
+        nothing="No tool is weak: no low success rate, no recent failures, no new errors, nothing slow. "
+        "The present hour counts when it is over.",
     )
