@@ -23,11 +23,10 @@ class BackgroundChecks:
     Args:
         checks: whether code loads, by a child process.
         store: none of its connections is used for a check that began before it was closed.
-        load: called with the tool's name, and whether its code loads, to serve it.
     """
 
-    def __init__(self, checks: LoadChecks, store: ExecutionStore, load: Callable[[str, bool], None]) -> None:
-        self._checks, self._load = checks, load
+    def __init__(self, checks: LoadChecks, store: ExecutionStore) -> None:
+        self._checks = checks
         self._threads: dict[str, threading.Thread] = {}
         self._lock = threading.Lock()
         self._loading, self._closings = threading.RLock(), 0
@@ -36,14 +35,21 @@ class BackgroundChecks:
         renew_after_fork(self, "_loading", threading.RLock)
         store.database.before_closing(self._before_closing)
 
-    def check(self, name: str, code: bytes, sha256: str) -> None:
-        """Check the new code of a tool and then load it, unless a check of the tool is under way."""
+    def check(self, name: str, code: bytes, sha256: str, load: Callable[[str, bool], None]) -> None:
+        """Check the new code of a tool and then load it, unless a check of the tool is under way.
+
+        Args:
+            load: called with the tool's name, and whether its code loads, to serve it. Only the thread keeps it.
+        """
         with self._lock:
             if name in self._threads:
                 return
             closings = self._closings
             thread = threading.Thread(
-                target=lambda: self._check(name, code, sha256, closings), name=f"rollguard-check-{name}", daemon=True
+                target=self._check,
+                args=(name, code, sha256, load, closings),
+                name=f"rollguard-check-{name}",
+                daemon=True,
             )
             try:
                 thread.start()
@@ -52,12 +58,12 @@ class BackgroundChecks:
             else:
                 self._threads[name] = thread
 
-    def _check(self, name: str, code: bytes, sha256: str, closings: int) -> None:
+    def _check(self, name: str, code: bytes, sha256: str, load: Callable[[str, bool], None], closings: int) -> None:
         try:
             loads = self._checks.of(name, code, sha256).loads
             with self._loading:
                 if closings == self._closings:  # else the next call loads it; a connection would outlive its pool
-                    self._load(name, loads)
+                    load(name, loads)
         except (UnknownTool, ToolFileError, ChildNotStarted) as error:
             logger.warning("new code of %s is not served yet: %s", name, error)
         finally:

@@ -89,7 +89,7 @@ class LiveTools:
         self._lock = threading.RLock()
         self._loading: dict[str, threading.RLock] = {}
         self._recording = threading.Lock()
-        self._background = BackgroundChecks(self.admission.checks, store, self._load_checked)
+        self._background = BackgroundChecks(self.admission.checks, store)
         renew_after_fork(self, "_lock", threading.RLock)
         renew_after_fork(self, "_recording", threading.Lock)
         renew_after_fork(self, "_loading", dict)
@@ -240,7 +240,7 @@ class LiveTools:
             and not wait
             and self.admission.must_be_checked(name, code, sha256)
         ):
-            self._background.check(name, code, sha256)
+            self._background.check(name, code, sha256, self._load_checked)
             return known
         place = self.origins.place_of(name, sha256)
         if place is None and known is not None and known.held_back and known.refusal_of(sha256) is not None:
