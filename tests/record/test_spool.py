@@ -74,6 +74,10 @@ ROWS = st.builds(
     version_number=st.none() | st.integers(1),
     execution_id=st.none() | TEXT,
     request_id=st.none() | TEXT,
+    tags=st.none() | TEXT,
+    score=st.none() | st.floats(0, 1),
+    failed_at=st.none() | TEXT,
+    traceback=st.none() | TEXT,
 )
 
 

@@ -227,6 +227,7 @@ def test_a_webhook_is_signed(receivers: Any) -> None:
         "sha256": digest(CODE),
         "key": "my_tool:rollback:7",
         "sequence": 12,
+        "label": "",
     }
 
 

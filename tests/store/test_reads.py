@@ -11,12 +11,24 @@ import pytest
 import sqlalchemy as sa
 
 from rollguard import ExecutionStore
+from rollguard.errors import CodeQuarantined
+from rollguard.store import Intention
 from rollguard.store.rollups.selection import Selection
 from tests.conftest import NOW, Guard, code
 
 HOUR = timedelta(hours=1)
 LATER = NOW + 9 * HOUR
 WINDOW = [Selection("my_tool", NOW - HOUR, LATER)]
+BY_HAND = Intention("my_tool", None, 1, 2, "by hand", "manual", "a person")
+
+
+def planned(store: ExecutionStore) -> None:
+    """Ask for the plan of a rollback that its claim would refuse."""
+    with pytest.raises(CodeQuarantined):
+        store.rollbacks.planned(BY_HAND, LATER)
+
+
+OF_RELEASE = Intention("", None, None, None, "by hand", "manual", "a person", release_id=1)
 READS: dict[str, Callable[[ExecutionStore], object]] = {
     "actuations.unsettled": lambda store: store.actuations.unsettled(LATER),
     "executions.by_minute": lambda store: store.executions.by_minute([WINDOW]),
@@ -83,6 +95,8 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
     "rollbacks.held": lambda store: store.rollbacks.held(1, LATER),
     "rollbacks.of_session": lambda store: store.rollbacks.of_session(1),
     "rollbacks.open": lambda store: store.rollbacks.open(),
+    "rollbacks.planned": planned,
+    "rollbacks.planned_release": lambda store: store.rollbacks.planned_release(OF_RELEASE),
     "rollbacks.recent": lambda store: store.rollbacks.recent(),
     "rollbacks.unfinished": lambda store: store.rollbacks.unfinished(),
     "rollbacks.unverified": lambda store: store.rollbacks.unverified(),
