@@ -236,3 +236,23 @@ def test_the_report_shows_both_outputs() -> None:
     assert first["new"] == 'returned {"total": 5.0, "currency": "EUR"}'
     assert first["differences"] == ["total: 4.0 → 5.0"]
     assert said["verdict"] == "ask"
+
+
+def test_results_without_a_form_in_json_are_left_to_a_person() -> None:
+    """Two objects that are only known by the name of their class are not taken for the same."""
+
+    def opaque(_source: bytes, _name: str, inputs: Any, _limits: Limits) -> list[Outcome]:
+        return [Outcome(OutcomeKind.RETURNED, result='{"rows": "<DataFrame>"}') for _ in inputs]
+
+    assert "no_form" in checks(tried(RIGHT, run=opaque, must_fix=False))
+
+
+def test_calls_that_were_not_run_in_time_are_left_to_a_person() -> None:
+    """A candidate does not pass because its slow calls left no time for the others."""
+
+    def slow(source: bytes, name: str, inputs: Any, limits: Limits) -> list[Outcome]:
+        left = [Outcome(OutcomeKind.NOT_RUN, error="over")] if source == RIGHT.encode() else []
+        outcomes = in_process(source, name, inputs, limits)
+        return [*outcomes[: len(outcomes) - len(left)], *left]
+
+    assert "time" in checks(tried(RIGHT, run=slow))

@@ -41,6 +41,9 @@ def places(old: Any, new: Any, runs: list[Any] = [], **rules: Any) -> list[str]:
         ({"rows": [{"n": 1}]}, {"rows": [{"n": 2}]}, ["rows[*].n"]),
         (float("nan"), float("nan"), []),
         ("a", "b", ["$"]),
+        (10**400, 10**400, []),
+        (10**400, 10**400 + 1, ["$"]),
+        (10**400, 1.5, ["$"]),
     ],
 )
 def test_differences_are_found_where_they_are(old: Any, new: Any, where: list[str]) -> None:
@@ -125,3 +128,10 @@ def test_the_exact_test() -> None:
     assert p_more([(0, 3, 0, 3), (3, 3, 3, 3)]) == 1.0
     assert p_more([]) == 1.0
     assert p_more([(5, 9, 4, 9)] * 3) > 0.1
+
+
+def test_a_number_apart_from_a_varying_word_is_compared() -> None:
+    """In a text with a time, the number that is not part of the time still counts."""
+    runs = ["total 5 at 9:15.25", "total 5 at 9:15.75"]
+    assert places("total 5 at 9:15.25", "total 5 at 9:16.10", runs) == []
+    assert places("total 5 at 9:15.25", "total 6 at 9:15.50", runs) == ["$"]

@@ -115,7 +115,7 @@ def _unfit(execution: Execution, parameters: Any, required: frozenset[str]) -> s
         (not isinstance(parameters, dict), "its parameters are not a JSON object"),
         (_is_cut(parameters), "its parameters were cut"),
         (_is_redacted(parameters), "its parameters were redacted"),
-        (any(map(_has_no_form, texts)), "a parameter has no form in JSON"),
+        (any(map(has_no_form, texts)), "a parameter has no form in JSON"),
         (
             isinstance(parameters, dict) and not required <= parameters.keys() and not failed_for_arguments,
             "a parameter was not recorded: a framework gives it",
@@ -141,7 +141,7 @@ def _is_redacted(value: Any) -> bool:
     return any(isinstance(text, str) and REDACTED in text for _place, text in leaves(value))
 
 
-def _has_no_form(text: str) -> bool:
+def has_no_form(text: str) -> bool:
     """Return whether a text stands for a value that JSON cannot hold, such as `<Connection>`."""
     name = text[1:-1].replace(".", "")
     return text.startswith(_NO_FORM) or (text.startswith("<") and text.endswith(">") and name.isidentifier())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from rollguard.rehearse.noise import ALLOWED_SPREADS, FREE_FROM, Noise, is_number, relative, sort_key, words
@@ -47,7 +48,7 @@ class Comparison:
         if place in self.noise.mixed or matches(place, self.rules.ignore):
             return
         if is_number(old) and is_number(new):
-            if not self._numbers_agree(float(old), float(new), place):
+            if not self._numbers_agree(old, new, place):
                 yield _difference(place, old, new)
         elif type(old) is not type(new):
             yield _difference(place, old, new)
@@ -63,7 +64,7 @@ class Comparison:
         elif old != new:
             yield _difference(place, old, new)
 
-    def _numbers_agree(self, old: float, new: float, place: str) -> bool:
+    def _numbers_agree(self, old: int | float, new: int | float, place: str) -> bool:
         if place in self.noise.free:
             return True
         spread = self.noise.spreads.get(place, 0.0)
@@ -91,15 +92,22 @@ class Comparison:
             yield from self.differences(before, after, at_items(place))
 
     def _texts_agree(self, old: str, new: str, place: str) -> bool:
-        """Return whether texts agree in the words that do not vary; a number beside varying words may vary too."""
+        """Return whether texts agree in the words that do not vary; numbers that touch a varying one may vary too."""
         before, after = words(old), words(new)
         if len(before) != len(after):
             return False
-        vary = self.noise.texts[place]
+        vary = {at for length, at in self.noise.texts[place] if length == len(before)}
+        within = _within_spaces(before)
+        varied = {within[at] for at in vary}
         return all(
-            one == other or (len(before), at) in vary or (_has_digit(one) and _has_digit(other))
+            one == other or at in vary or (within[at] in varied and _has_digit(one) and _has_digit(other))
             for at, (one, other) in enumerate(zip(before, after, strict=True))
         )
+
+
+def _within_spaces(split: list[str]) -> list[int]:
+    """Return, for each word, how many spaces are before it: words with the same number stand together."""
+    return list(accumulate(int(word.isspace()) for word in split))
 
 
 def _has_digit(word: str) -> bool:

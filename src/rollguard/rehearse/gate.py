@@ -9,10 +9,11 @@ from typing import Any
 
 from rollguard.compat import function_name
 from rollguard.rehearse import gaming
-from rollguard.rehearse.calls import Chosen
+from rollguard.rehearse.calls import Chosen, has_no_form
 from rollguard.rehearse.declared import Characteristics, Strategy, declared, strategy_of
 from rollguard.rehearse.pair_checks import held_out_reasons, pair_reasons, unfixed_reasons
 from rollguard.rehearse.pairs import Classifier, IsFailure, Pair, PairKind, result_of
+from rollguard.rehearse.places import leaves
 from rollguard.rehearse.reason import Reason, Weight, ask, refuse
 from rollguard.rehearse.rehearsal import Rehearsal
 from rollguard.rehearse.rules import RehearsalRules
@@ -21,7 +22,7 @@ from rollguard.rehearse.shown import Shown
 from rollguard.rehearse.source_checks import source_reasons
 from rollguard.rehearse.test_cases import CaseResult, cases_of, run_cases
 from rollguard.rehearse.witness import readings, unexplained
-from rollguard.sandbox.outcome import Limits, OutcomeKind
+from rollguard.sandbox.outcome import Limits, Outcome, OutcomeKind
 
 PASSING_CASES = 0.9
 _MOST_WITNESSED = 12  # fixed calls whose results are asked of the live version
@@ -163,6 +164,8 @@ def _with_calls(begun: Rehearsal, candidate: Candidate, versions: Versions) -> t
         reasons += _results_reasons(ran)
         if rules.unwitnessed == "ask" and not _refused(reasons):
             reasons += _unwitnessed(ran, versions, classifier, begun.cases)
+    if len(ran) < len(pairs):
+        reasons.append(ask("time", f"a person decides: {len(pairs) - len(ran)} recorded calls were not run in time"))
     if len(ran) < rules.min_replays:
         reasons.append(
             ask("too_few", f"only {len(ran)} recorded calls can be run again; {rules.min_replays} are needed")
@@ -181,8 +184,16 @@ def _did_not_load(pairs: Sequence[Pair]) -> Reason | None:
 
 
 def _results_reasons(pairs: Sequence[Pair]) -> Iterator[Reason]:
+    if formless := sum(any(_is_formless(outcome) for outcome in (*pair.runs.old, *pair.runs.new)) for pair in pairs):
+        yield ask(
+            "no_form", f"a person decides: results of {formless} calls have no form in JSON, and are not compared"
+        )
     yield from gaming.errors_as_results(pairs)
     yield from gaming.widened_results(pairs)
+
+
+def _is_formless(outcome: Outcome) -> bool:
+    return any(isinstance(text, str) and has_no_form(text) for _place, text in leaves(result_of(outcome)))
 
 
 def _unwitnessed(

@@ -33,10 +33,13 @@ def words(text: str) -> list[str]:
 
 def relative(one: float, other: float) -> float:
     """Return by which share of the larger one two numbers differ."""
-    if one == other or (math.isnan(one) and math.isnan(other)):
+    if one == other or (one != one and other != other):  # noqa: PLR0124 - an integer may be too large for isnan
         return 0.0
-    size = max(abs(one), abs(other))
-    return abs(one - other) / size if math.isfinite(size) else math.inf
+    try:
+        size = max(abs(one), abs(other))
+        return abs(one - other) / size if math.isfinite(size) else math.inf
+    except OverflowError:  # an integer that no float can hold
+        return math.inf
 
 
 @dataclass(slots=True)

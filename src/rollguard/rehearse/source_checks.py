@@ -13,11 +13,15 @@ from rollguard.rehearse.rules import RehearsalRules
 
 _REACHES_OUT = frozenset(
     (
+        *("asyncio", "builtins", "code", "gc", "getpass", "glob", "io", "pathlib", "platform", "posix", "pty", "pwd"),
+        *("runpy", "sqlite3", "tempfile", "aiohttp", "urllib3"),
         *("ctypes", "ftplib", "http", "httpx", "importlib", "inspect", "multiprocessing", "os", "pickle", "requests"),
         *("shutil", "signal", "smtplib", "socket", "subprocess", "sys", "urllib"),
     )
 )
-_BUILT_IN = frozenset(("eval", "exec", "compile", "open", "__import__", "globals", "breakpoint"))
+_BUILT_IN = frozenset(
+    ("eval", "exec", "compile", "open", "__import__", "globals", "breakpoint", "__builtins__", "__loader__")
+)
 
 
 def source_reasons(old: bytes, new: bytes, tool_name: str, rules: RehearsalRules) -> list[Reason]:
