@@ -28,7 +28,7 @@ PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "same")
 settings.register_profile(
     "same",  # the same examples in every run
     deadline=None,
-    max_examples=60,
+    max_examples=40,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     derandomize=True,
     database=None,
@@ -44,7 +44,7 @@ settings.load_profile(PROFILE)
 
 
 def examples(count: int) -> settings:
-    """So many examples, instead of the profile's 60; ten times as many where it explores."""
+    """So many examples, instead of the profile's 40; ten times as many where it explores."""
     return settings(max_examples=count * (10 if PROFILE == "explore" else 1))
 
 

@@ -40,7 +40,7 @@ def _strides(few: dict[str, int], many: dict[str, int]) -> pytest.MarkDecorator:
 Strike = Callable[[str, dict[str, int]], None]
 
 
-@_strides({"kill": 127, "error": 211, "away": 307}, {"kill": 19, "error": 31, "away": 43})
+@_strides({"kill": 211, "error": 331, "away": 499}, {"kill": 19, "error": 31, "away": 43})
 @pytest.mark.parametrize("story", STORIES)
 def test_struck_at_any_step(story: str, strides: dict[str, int], strike: Strike) -> None:
     """Whatever step is struck, what was being done happens once and whole or not at all, and file and books agree.
@@ -51,7 +51,7 @@ def test_struck_at_any_step(story: str, strides: dict[str, int], strike: Strike)
     strike(story, strides)
 
 
-@_strides({"stop": 251}, {"stop": 37})
+@_strides({"stop": 401}, {"stop": 37})
 @pytest.mark.parametrize("story", ["auto", "auto_out"])
 def test_stopped_at_any_step(story: str, strides: dict[str, int], strike: Strike) -> None:
     """A process that stands still at any step of a rollback, and goes on late, undoes nothing that a person deployed.

@@ -240,7 +240,7 @@ class Sessions(RuleBasedStateMachine):
 
 
 STEPS = settings(
-    parent=examples(12),
+    parent=examples(8),
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],

@@ -149,7 +149,7 @@ def test_a_baseline_that_is_not_kept_yet_stays(store: ExecutionStore) -> None:
 SECONDS = st.integers(0, 90 * 86_400 * 1_000).map(lambda ms: START + timedelta(milliseconds=ms))
 
 
-@examples(25)
+@examples(12)
 @given(
     deployments=st.lists(SECONDS, min_size=1, max_size=4),
     times=st.lists(SECONDS, min_size=1, max_size=60),

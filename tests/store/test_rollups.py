@@ -140,7 +140,7 @@ def _same(window: Window, rows: list[dict[str, Any]]) -> None:
     assert window.scores == tuple(sorted(scores.items()))
 
 
-@examples(40)
+@examples(20)
 @given(STEPS, st.lists(SELECTIONS, min_size=1, max_size=4))
 def test_rollups_agree_with_raw_rows_on_sqlite(steps: list[tuple[str, Any]], selections: list[Selection]) -> None:
     """Late, out of order, in bulk, by another program, or repeated: every window holds what the raw rows hold."""
@@ -154,7 +154,7 @@ def test_rollups_agree_with_raw_rows_on_sqlite(steps: list[tuple[str, Any]], sel
         _check(store, steps, selections)
 
 
-@examples(40)
+@examples(20)
 @given(steps=STEPS, selections=st.lists(SELECTIONS, min_size=1, max_size=4))
 def test_rollups_agree_with_raw_rows_on_postgresql(
     postgres: PostgresServer, steps: list[tuple[str, Any]], selections: list[Selection]

@@ -85,7 +85,7 @@ OFFSETS = st.one_of(
     ),
     refresh_after=st.integers(0, 25),
 )
-@examples(40)
+@examples(20)
 def test_metrics_are_what_the_rows_say(
     store: ExecutionStore, begin: timedelta, steps: list[timedelta], calls: list[Any], refresh_after: int
 ) -> None:
