@@ -362,7 +362,7 @@ def test_a_process_that_changes_its_folder(file: Path, tmp_path: Path, monkeypat
 def test_versions_that_a_backup_does_not_know(file: Path, tmp_path: Path) -> None:
     """After an older backup is restored, the folder's newer versions are in it, and it says what is live."""
     with ExecutionStore(f"sqlite:///{file}") as store:
-        registry = ToolRegistry(tmp_path / "tools", store=store, follow=False)  # it may put the live version back
+        registry = ToolRegistry(tmp_path / "tools", store=store)
         registry.deploy("my_tool", code(1))
         copy = backup(file)
         registry.deploy("my_tool", code(7))
