@@ -158,6 +158,9 @@ class Deployer:
             adopt_all(self._folder, self._admission.readings, self._store)
         except (StoreError, ToolFileError) as error:  # rollguard doctor names what is not there
             logger.error("versions that the database lost are not brought back: %s", error)
+        finally:
+            if self._replica is not None:
+                self._replica.go_on()
 
     def _deploy(
         self,

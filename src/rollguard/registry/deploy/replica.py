@@ -58,6 +58,7 @@ class Replica:
         self._behind: dict[str, tuple[int, str]] = {}
         self._newest = 0
         self._databases = 1  # that it has followed; a check that began with another one ends
+        self._waiting = False  # the database is another one, and what the folder holds is being noted
         self._retry, self._retry_at = _FIRST_RETRY, 0.0
         self._run: _Run | None = None
         self._over = False  # the process is ending
@@ -107,10 +108,18 @@ class Replica:
         self.stop()
 
     def follow_anew(self) -> None:
-        """Forget what was followed: the database is another one, and numbers its deployments anew."""
+        """Forget what was followed: the database is another one, and numbers its deployments anew.
+
+        Nothing is followed until `go_on`, so that what the folder holds can be noted first.
+        """
+        self._waiting = True
         self._databases += 1
         self._settled, self._behind, self._newest = {}, {}, 0
         self.state.forget()
+
+    def go_on(self) -> None:
+        """Follow again, after `follow_anew`."""
+        self._waiting = False
 
     def made_here(self, tool_name: str, deployment_id: int) -> None:
         """Remember that this folder has the version of a deployment, because this machine made it."""
@@ -137,6 +146,8 @@ class Replica:
             StoreError: the database cannot be reached or written; the next check tries again.
         """
         first, again, database = not self._newest, self.due(), self._databases
+        if self._waiting:
+            return
         followed = self.state.all() if first else None  # before asking: what others follow meanwhile is no surprise
         after = min([self._newest - _IN_FLIGHT, *(number - 1 for number, _why in self._behind.values())])
         pointers = self._store.pointers.moved_since(max(0, after))
