@@ -118,7 +118,7 @@ def _session(number: int, rules: Rules) -> tuple[sa.TextClause, Row]:
     return sa.text(f"INSERT INTO deployment_monitoring ({names}) VALUES ({', '.join(f':{n}' for n in values)})"), values
 
 
-ADDED = ("edit_began_at", "silent_since", "failed_at", "traceback", "release_id", "score")
+ADDED = ("edit_began_at", "silent_since", "failed_at", "traceback", "release_id", "score", "amended")
 """Columns that later migrations add to tables of then."""
 NEW = (
     *("watchers", "calls_in_flight", "failure_definitions", "investigation_reports", "releases", "release_tools"),
