@@ -45,7 +45,10 @@ EVERY_RULE = Rules(
     mode="observe",
     max_rollbacks_per_day=0,
 )
-NEWER = {"baseline_counts", "rollback_on_score"}  # rules that such a store does not know
+NEWER = {
+    *("baseline_counts", "rollback_on_score"),
+    *("confirm", "confirm_calls", "confirm_minutes", "confirm_at_bound"),
+}  # rules that such a store does not know
 ONE_RULE = [Rules().with_overrides({name: value}) for name, value in EVERY_RULE.to_dict().items()]
 RULES = [Rules(), EVERY_RULE, *ONE_RULE, Rules(hold_on_external=False)]
 OF_THE_MOMENT = {"hours_elapsed", "avg_hours_live"}  # what views count from the present time
