@@ -38,6 +38,11 @@ GOOD = {
     "releases.kind": "'tools'",
     "releases.state": "'live'",
     "only_row": "1",
+    "rollouts.kind": "'canary'",
+    "rollouts.state": "'ramping'",
+    "share": "0.5",
+    "new_version": "2",
+    "arm": "'new'",
     "state": "'finished'",
     "histogram": "'{}'",
 }
