@@ -135,6 +135,8 @@ class Rules:
             most `monitoring_window_hours`.
         rollout_unit_seconds: after how many seconds a call beside another version has failed unless it ended, and the
             outcome of a request is final.
+        rollout_amend_seconds: for how long after its beginning the outcome of such a call may be amended. So long it is
+            not counted, because nothing that was counted may change.
         max_rollbacks_per_day: automatic rollbacks of one tool in 24 hours (0 to 1000; 0 is no limit). Past it the
             decision is recorded and people are told, and nothing is done.
 
@@ -169,6 +171,7 @@ class Rules:
     rollout_stage_units: Annotated[int, _whole("units", 1, 10_000_000)] = 50
     rollout_limit_hours: Annotated[float, _number(gt=0, le=8760)] = 12.0
     rollout_unit_seconds: Annotated[float, _number(ge=1, le=86_400)] = 60.0
+    rollout_amend_seconds: Annotated[float, _number(ge=0, le=604_800)] = 0.0
 
     def __post_init__(self) -> None:
         if self.baseline == "same_hours" and self.baseline_window_days < 7:

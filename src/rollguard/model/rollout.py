@@ -10,6 +10,8 @@ from rollguard.judge import Arms
 from rollguard.model.ramp import Ramp
 from rollguard.model.split import Split
 
+CANARY, CONFIRM = "canary", "confirm"
+
 
 @dataclass(frozen=True, slots=True)
 class Rollout:

@@ -13,14 +13,16 @@ from rollguard.model.execution import Execution
 from rollguard.model.names import checked_id
 from rollguard.store.database.engine import Database
 from rollguard.store.executions.ids import moment_of
+from rollguard.store.monitoring import sessions
 from rollguard.store.rollups.refresh import Amended, hold_still, recount
-from rollguard.store.schema import execution_keys, tool_executions
+from rollguard.store.schema import execution_keys, rollouts, tool_executions
 
 _LONGEST = 7 * 86_400.0
 _t = tool_executions.c
 _FIND = sa.select(tool_executions).where(_t.execution_id == sa.bindparam("execution"))
 _FIND_AT = _FIND.where(_t.executed_at == sa.bindparam("moment")).with_for_update()
 _KEY = sa.select(execution_keys.c.executed_at).where(execution_keys.c.execution_id == sa.bindparam("execution"))
+_SESSION = sa.select(rollouts.c.session_id).where(rollouts.c.rollout_id == sa.bindparam("rollout"))
 _UPDATE = sa.update(tool_executions).where(_t.id == sa.bindparam("row"), _t.executed_at == sa.bindparam("moment"))
 
 
@@ -54,6 +56,8 @@ class Amendments:
                 values |= _outcome_of(outcome, row)
             if all(getattr(row, name) == value for name, value in values.items()):
                 return False
+            if row.rollout_id is not None and values.get("success", row.success) != row.success:
+                _refuse_counted(connection, row, now)
             if now > row.executed_at + timedelta(milliseconds=row.duration_ms or 0.0) + self._within:
                 _refuse_late(row, self._within)
             connection.execute(_UPDATE.values(values), {"row": row.id, "moment": row.executed_at})
@@ -93,6 +97,17 @@ def _find(connection: Connection, execution_id: str) -> sa.Row[Any]:
             "List those of a tool with: rollguard calls TOOL --json"
         )
     return row
+
+
+def _refuse_counted(connection: Connection, row: sa.Row[Any], now: datetime) -> None:
+    """Refuse to change the outcome of a call beside another version once it may be counted."""
+    session_id = connection.scalar(_SESSION, {"rollout": row.rollout_id})
+    seconds = 0.0 if session_id is None else sessions.get(connection, session_id).rules.rollout_amend_seconds
+    if now > row.executed_at + timedelta(seconds=seconds):
+        raise AmendmentRefused(
+            f"execution {row.execution_id!r} of {row.tool_name} was given to one of two versions by chance, and its "
+            "outcome is counted; to amend such outcomes set rollout_amend_seconds, which delays what is counted by as much"
+        )
 
 
 def _refuse_late(row: sa.Row[Any], within: timedelta) -> NoReturn:
