@@ -106,7 +106,7 @@ def _refuse_counted(connection: Connection, row: sa.Row[Any], now: datetime) -> 
     if now > row.executed_at + timedelta(seconds=seconds):
         raise AmendmentRefused(
             f"execution {row.execution_id!r} of {row.tool_name} was given to one of two versions by chance, and its "
-            "outcome is counted; to amend such outcomes set rollout_amend_seconds, which delays what is counted by as much"
+            "outcome is counted; to amend such outcomes set rollout_amend_seconds, which delays their count by as much"
         )
 
 
