@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from rollguard.judge import Arms
-from rollguard.model.ramp import Ramp
+from rollguard.model.event import Event, EventKind, Level
+from rollguard.model.ramp import Ramp, State
 from rollguard.model.split import Split
 
 CANARY, CONFIRM = "canary", "confirm"
@@ -71,3 +72,27 @@ class Rollout:
             **{name: getattr(self, name) for name in ends},
             "arms": counted,
         }
+
+
+_EVENTS = {
+    State.FROZEN: (EventKind.ROLLOUT_FROZEN, Level.WARNING, "the share of version {new} is held"),
+    State.PROMOTED: (EventKind.ROLLOUT_PROMOTED, Level.INFO, "version {new} went live at the end of its rollout"),
+    State.UNPROVEN: (
+        EventKind.ROLLOUT_UNPROVEN,
+        Level.WARNING,
+        "version {old} serves alone again, version {new} is unproven",
+    ),
+    State.FAILED: (EventKind.ROLLOUT_FAILED, Level.CRITICAL, "version {old} serves alone again, version {new} failed"),
+}
+
+
+def rollout_event(rollout: Rollout, ramp: Ramp, why: str, now: datetime) -> dict[str, Any] | None:
+    """Return the event of a rollout that enters the state of `ramp`; None if nobody needs to be notified of it."""
+    if ramp.state not in _EVENTS:
+        return None
+    kind, level, title = _EVENTS[ramp.state]
+    names = ("rollout_id", "old_version", "new_version")
+    details = {**{name: getattr(rollout, name) for name in names}, "stage": rollout.ramp.stage, "share": ramp.share}
+    title = f"{rollout.tool_name}: {title.format(old=rollout.old_version, new=rollout.new_version)}"
+    at = now.astimezone(UTC).isoformat()
+    return Event(kind, level, rollout.tool_name, rollout.session_id, title, (why,), at, details).to_dict()

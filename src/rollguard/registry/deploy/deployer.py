@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from rollguard.errors import InvalidInput, RollguardError, StoreBusy, StoreError, StoreUnavailable, ToolFileError
 from rollguard.model.log import logger_of
 from rollguard.model.names import toml_key
+from rollguard.model.ramp import State
 from rollguard.model.version import Version
 from rollguard.registry.deploy.compat_check import changes_of, refuse_breaking, warn_of
 from rollguard.registry.deploy.deployment_request import DeploymentRequest
@@ -61,6 +62,7 @@ class Deployer:
         admission: knows which code is a tool that loads.
         remote: the tools with an actuator.
         replica: notified of each deployment in the folder, if the folder follows other machines.
+        bring: lets the processes of this machine draw by what the database says.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Deployer:
         admission: Admission,
         remote: Remote,
         replica: Replica | None,
+        bring: Callable[[], None],
     ) -> None:
         self._folder = folder
         self._store = store
@@ -78,6 +81,7 @@ class Deployer:
         self._admission = admission
         self._remote = remote
         self._replica = replica
+        self._bring = bring
 
     def deploy(self, code: Code, request: DeploymentRequest, *, strict: bool) -> Version:
         """Store the code and make it live. Same errors as `ToolRegistry.deploy`."""
@@ -100,13 +104,24 @@ class Deployer:
         return self.stored(code, request)
 
     def go_live(self, version: Version, request: DeploymentRequest) -> None:
-        """Make a stored version live. Same errors as `ToolRegistry.deploy`."""
+        """Make a stored version live; a rollout under way ends. Same errors as `ToolRegistry.deploy`."""
         if self._remote.has(version.tool_name):
             self._remote.go_live(version, request)
-            return
-        deployment_id = self._file_swap.go_live(version, request)
-        if self._replica is not None:
-            self._replica.made_here(version.tool_name, deployment_id)
+        else:
+            deployment_id = self._file_swap.go_live(version, request)
+            if self._replica is not None:
+                self._replica.made_here(version.tool_name, deployment_id)
+        if request.promotes is None:
+            self._end_rollout(version, request)
+
+    def _end_rollout(self, version: Version, request: DeploymentRequest) -> None:
+        """End the rollout of a tool whose live version was deployed again, and let nobody draw by one that ended."""
+        known = self._store.rollouts.open_of(version.tool_name)
+        if known is not None and known.kind == "canary" and known.old_version == version.version_number:
+            why = f"{request.by} deployed version {version.version_number}, which was live"
+            ramp = known.ramp.ended_by(State.SUPERSEDED, request.moment)
+            self._store.rollouts.move(known, ramp, by=request.by, now=request.moment, why=why)
+        self._bring()
 
     def made_live_here(self, tool_name: str) -> None:
         """See `ToolRegistry.made_live_here`."""
