@@ -96,6 +96,14 @@ class UnknownSession(RollguardError, LookupError):
     """There is no monitoring session with this id, or no session at all."""
 
 
+class UnknownExecution(RollguardError, LookupError):
+    """There is no stored execution with this id."""
+
+
+class AmendmentRefused(RollguardError):
+    """An execution can no longer be amended, because it is too old or was counted as final; nothing was changed."""
+
+
 # --- tools ---------------------------------------------------------------------------------------------------------
 
 

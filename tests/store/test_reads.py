@@ -128,7 +128,7 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
     "versions.previous_good": lambda store: store.versions.previous_good("my_tool"),
 }
 WRITES = {
-    *("actuations.postpone", "actuations.release", "actuations.settle", "actuations.take"),
+    *("amendments.apply", "actuations.postpone", "actuations.release", "actuations.settle", "actuations.take"),
     *("executions.refresh_rollups", "executions.try_writing", "executions.write", "executions.write_from"),
     *("investigations.keep", "definitions.note", "edits.monitor", "edits.serve", "in_flight.publish"),
     *("outbox.add", "outbox.delivered", "outbox.retry", "outbox.take_due", "pointers.while_live"),

@@ -47,6 +47,7 @@ class Rollguard:
             redaction=settings.record.redact.redaction(),
             busy_timeout=settings.record.busy_timeout_seconds,
             retention_days=settings.record.retention_days,
+            amend_within_seconds=settings.record.amend_within_seconds,
             file_access=settings.file_access,
             must_answer=must_answer,
             schema=settings.schema,

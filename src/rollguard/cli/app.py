@@ -16,7 +16,7 @@ from rollguard.cli.options import Config, Given, Json
 PANELS: dict[str, tuple[str, ...]] = {
     "Begin": ("init", "tools", "rehearse", "deploy"),
     "Release": ("release", "sync", "releases:release"),
-    "Run and record": ("call", "record"),
+    "Run and record": ("call", "record", "amend"),
     "Watch": ("watch", "status", "show", "calls", "health", "doctor"),
     "Find what is weak": ("opportunities", "investigate"),
     "Try the rules": ("simulate", "backtest"),

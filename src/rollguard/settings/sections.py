@@ -75,6 +75,7 @@ class RecordSettings(Section):
     flush_interval_seconds: float = Field(default=0.1, ge=0.001, le=60)
     buffer_size: int = Field(default=50_000, ge=1, le=10_000_000)
     retention_days: int = Field(default=30, ge=0, le=3_650)
+    amend_within_seconds: float = Field(default=3_600.0, ge=0, le=604_800)
     redact: RedactSettings = Field(default_factory=RedactSettings)
     control_flow: tuple[str, ...] = CONTROL_FLOW
 
