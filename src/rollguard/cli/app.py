@@ -18,7 +18,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Release": ("release", "sync", "releases:release"),
     "Run and record": ("call", "record", "amend"),
     "Watch": ("watch", "status", "show", "calls", "health", "doctor"),
-    "Find what is weak": ("opportunities", "investigate"),
+    "Find what is weak": ("opportunities", "investigate", "brief", "improve"),
     "Try the rules": ("simulate", "backtest"),
     "Decide yourself": ("rollback", "cancel:rollback", "quarantine"),
     "Look back": ("versions", "diff:versions", "sessions", "rollbacks", "explain"),
