@@ -29,6 +29,7 @@ from rollguard.store.schema.rollups import (
     tool_execution_rollups,
     tool_version_starts,
 )
+from rollguard.store.schema.tokens import service_tokens
 from rollguard.store.schema.versions import (
     quarantined_code,
     release_tools,
@@ -55,6 +56,7 @@ __all__ = [
     "replay_test_results",
     "request_arrivals",
     "rollup_state",
+    "service_tokens",
     "shadow_test_results",
     "superseded_executions",
     "tool_actuations",
