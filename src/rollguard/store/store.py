@@ -36,6 +36,7 @@ from rollguard.store.rollups.by_tool import ByTool
 from rollguard.store.rollups.last_calls import LastCalls
 from rollguard.store.rollups.refresh import refresh_if_due
 from rollguard.store.schema.migrate import check_replaced, migrate
+from rollguard.store.tokens import Tokens
 from rollguard.store.versions.edits import Edits
 from rollguard.store.versions.live_pointer import Pointers
 from rollguard.store.versions.quarantine import Quarantine
@@ -124,6 +125,7 @@ class ExecutionStore:
         self.by_tool = ByTool(self.database)
         self.investigations = Investigations(self.database)
         self.rollouts = Rollouts(self.database)
+        self.tokens = Tokens(self.database)
 
     @property
     def redaction(self) -> Redaction:
