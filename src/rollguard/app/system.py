@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from rollguard.app.deployed import Deployed
@@ -161,6 +161,7 @@ class Rollguard:
         watch: bool = True,
         already_live: bool = False,
         rehearse: bool = False,
+        replaces: str | None = None,
     ) -> Deployed:
         """Deploy code and start monitoring it, in one transaction.
 
@@ -171,6 +172,7 @@ class Rollguard:
             watch: False deploys without monitoring.
             already_live: True records a deployment that something else made; see `ToolRegistry.note_deployment`.
             rehearse: True deploys it only if it passes a rehearsal. It need not fix anything, and must break nothing.
+            replaces: the hash of the only code that it may replace; None is any.
 
         Raises:
             RehearsalRefused, RehearsalUndecided: the rehearsal refuses it, or a person decides; nothing was deployed.
@@ -184,7 +186,7 @@ class Rollguard:
         before = self.store.versions.live(tool_name)
         content = code.encode() if isinstance(code, str) else code
         held = content if self.registry.remote.of(tool_name) else self.registry.folder.read(tool_name)
-        go_live = self.registry.note_deployment if already_live else self.registry.deploy
+        go_live = self.registry.note_deployment if already_live else partial(self.registry.deploy, replaces=replaces)
         version_number = go_live(
             tool_name,
             code,

@@ -170,7 +170,7 @@ class Attempt:
         proposal: source, author, model, prompt_sha256 and reason of the proposal.
         strategy, verdict: of its rehearsal.
         evidence: the investigation, the rehearsal and what else the decision is bound to.
-        reasons: why earlier tries were refused, as their author may read it.
+        reasons: for each try that did not stay: `author`, `sha256` and `reasons`, as its author may read them.
         budget: what it may cost: tokens, seconds and tries.
         tokens, cost, seconds: what it cost so far.
         expires_at: until when it can be approved and deployed.
@@ -199,7 +199,7 @@ class Attempt:
     strategy: str | None
     verdict: str | None
     evidence: Mapping[str, Any] = field(default_factory=dict)
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[Mapping[str, Any], ...] = ()
     budget: Mapping[str, Any] = field(default_factory=dict)
     tokens: int = 0
     cost: float = 0.0

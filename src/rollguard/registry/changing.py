@@ -45,6 +45,7 @@ class Changing:
         force: bool = False,
         strict: bool = False,
         watch: Beginning | None = None,
+        replaces: str | None = None,
     ) -> int:
         """Store `code` as a version of the tool and make it live. Breaking changes are logged as warnings.
 
@@ -63,6 +64,7 @@ class Changing:
             force: True deploys code although it was rolled back, and lifts its quarantine.
             strict: True refuses code that breaks callers; see `changes`.
             watch: starts monitoring in the transaction that makes the version live; see `DeploymentMonitor.watch`.
+            replaces: the hash of the only code that it may replace; None is any.
 
         Returns:
             The version's number.
@@ -74,10 +76,10 @@ class Changing:
             ToolLoadError: the code is not a tool that can be loaded.
             BreakingChange: `strict` is True, and the code breaks callers; nothing was changed.
             ToolFileError: the file cannot be written; the version is stored, but not live.
-            DeploymentConflict: another deployment at the same moment came first.
+            DeploymentConflict: another deployment at the same moment came first, or other code is live than `replaces`.
             StoreUnavailable: the database cannot be reached or written; nothing was changed.
         """
-        request = DeploymentRequest(created_by, reason, deployed_at, force, watch)
+        request = DeploymentRequest(created_by, reason, deployed_at, force, watch, replaces)
         return self._deployer.deploy(Code.of(tool_name, code, kind), request, strict=strict).version_number
 
     def release(

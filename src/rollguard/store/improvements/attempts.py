@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,6 +16,7 @@ from rollguard.model.attempt import BEGIN, NOT_GOOD, OPEN, Attempt, State, Track
 from rollguard.store import outbox
 from rollguard.store.database.engine import Database
 from rollguard.store.improvements import events, freezes
+from rollguard.store.improvements.conditions import Change, Condition
 from rollguard.store.schema import improvement_attempts as a
 
 _DAY = timedelta(days=1)
@@ -182,14 +183,14 @@ class Attempts:
     ) -> Attempt | None:
         """Take the next attempt in one of these states that nobody works on, with a number greater than `after`.
 
-        Attempts of frozen tools are left alone, except those that are monitored.
+        Attempts of frozen tools are left alone, except those that are being deployed or are monitored.
         """
         free = sa.or_(a.c.leased_by.is_(None), a.c.leased_by == worker, a.c.leased_until <= now)
         with self._database.write() as connection:
             some = (
                 sa.select(a.c.attempt_id)
                 .where(a.c.state.in_(states), a.c.attempt_id > after, free)
-                .where(sa.or_(~freezes.frozen(a.c.tool_name), a.c.state == State.WATCHING))
+                .where(sa.or_(~freezes.frozen(a.c.tool_name), a.c.state.in_((State.DEPLOYING, State.WATCHING))))
                 .order_by(a.c.attempt_id)
                 .limit(1)
             )
@@ -225,29 +226,29 @@ class Attempts:
         now: datetime,
         *,
         worker: str | None = None,
-        check: Callable[[Connection, Attempt], None] | None = None,
+        conditions: Iterable[Condition] = (),
+        keep_lease: bool = False,
     ) -> Attempt:
         """Change the state, with its event, if the attempt still is in the state of `attempt`.
 
         Args:
             worker: the stage that has taken it; None is a person, who waits for nobody.
-            check: raises if something else does not hold; called in the transaction.
+            conditions: what else must hold, in the same transaction.
+            keep_lease: whether the worker goes on with it.
 
         Raises:
-            AttemptClosed: it is in another state by now, or another worker has it.
+            AttemptClosed: it is in another state by now, another worker has it, or a condition does not hold.
         """
         transition, ends = step.transition, step.transition.enters not in OPEN
         values = {**(step.values or {}), "state": transition.enters, "updated_at": now}
-        values |= {"leased_by": None, "leased_until": None, "starts": 0}
+        values |= {"starts": 0} if keep_lease else {"leased_by": None, "leased_until": None, "starts": 0}
         if ends:
             values |= {"ended_at": now, "why": step.why}
         wanted = [a.c.attempt_id == attempt.attempt_id, a.c.state == attempt.state, a.c.state.in_(transition.leaves)]
         if worker is not None:
             wanted.append(a.c.leased_by == worker)
         with self._database.write() as connection:
-            if check is not None:
-                self._database.lock_tool(connection, attempt.tool_name)
-                check(connection, _get(connection, attempt.attempt_id))
+            self._check(connection, attempt, transition, conditions, now)
             row = connection.execute(sa.update(a).where(*wanted).values(values).returning(a)).one_or_none()
             if row is None:
                 raise AttemptClosed(_changed(connection, attempt, transition))
@@ -267,10 +268,23 @@ class Attempts:
                 outbox.add(connection, step.notify, now)
             return moved
 
-
-def automatic_approvals(connection: Connection, now: datetime, by: str) -> int:
-    """Return how many attempts a policy approved in the last 24 hours. Counting and deciding are one transaction."""
-    return events.count(connection, "approve", by=by, since=now - _DAY)
+    def _check(
+        self,
+        connection: Connection,
+        attempt: Attempt,
+        transition: Transition,
+        conditions: Iterable[Condition],
+        now: datetime,
+    ) -> None:
+        held = list(conditions)
+        if not held:
+            return
+        self._database.lock_tool(connection, attempt.tool_name)
+        for condition in held:
+            problem = condition(Change(self._database, connection, attempt, now))
+            if problem is not None:
+                what = transition.name.replace("_", " ")
+                raise AttemptClosed(f"attempt {attempt.attempt_id} of {attempt.tool_name} cannot {what} now: {problem}")
 
 
 def _is_capped(connection: Connection, tool_name: str, caps: Caps, now: datetime) -> bool:

@@ -26,6 +26,11 @@ class AttemptEvents:
         """Return what happened to an attempt, in order."""
         return self._listed(e.c.attempt_id == attempt_id, e.c.event_id)
 
+    def votes(self, attempt_id: int) -> list[tuple[str, str]]:
+        """Return who approved an attempt, and the hash that each approval is bound to."""
+        with self._database.read() as connection:
+            return votes(connection, attempt_id)
+
     def recent(self, limit: int = 50) -> list[AttemptEvent]:
         """Return the latest events of every attempt and freeze, newest first."""
         return self._listed(sa.true(), e.c.event_id.desc(), limit)

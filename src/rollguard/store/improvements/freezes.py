@@ -1,4 +1,4 @@
-"""Freezes: the loop changes nothing of a frozen tool, or of any. The latest event of a tool says whether it is frozen."""
+"""Freezes: the loop changes nothing of a frozen tool. The latest event of a tool says whether it is frozen."""
 
 from __future__ import annotations
 
