@@ -179,6 +179,17 @@ class SandboxUnavailable(RollguardError):
     """The sandbox cannot keep code apart on this machine, so nothing was run; the message says what it lacks."""
 
 
+# --- repairs -------------------------------------------------------------------------------------------------------
+
+
+class ImproverFailed(RollguardError):
+    """What writes repairs could not do its work: it ended with an error, took too long or returned no source."""
+
+    def __init__(self, problem: str, output: str = "", *, tokens: int | None = None, cost: float | None = None) -> None:
+        super().__init__(problem)
+        self.output, self.tokens, self.cost = output, tokens, cost
+
+
 # --- the store -----------------------------------------------------------------------------------------------------
 
 

@@ -9,11 +9,12 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from rollguard.app.deployed import Deployed
-from rollguard.app.parts import actuators_of, notifiers_of, redact_of
+from rollguard.app.parts import actuators_of, improvers_of, notifiers_of, redact_of
 from rollguard.settings import Settings
 from rollguard.store import ExecutionStore
 
 if TYPE_CHECKING:  # a command that only reads needs few of the parts, and starts sooner without the others
+    from rollguard.improve import Briefer, Improvers
     from rollguard.investigate import Investigator
     from rollguard.loop.autonomous_loop import AutonomousLoop
     from rollguard.monitor.deployment_monitor import DeploymentMonitor
@@ -34,7 +35,8 @@ class Rollguard:
             their calls wait in the spool.
 
     Attributes:
-        store, registry, monitor, loop, versions, rehearser: the parts; you can use each on its own.
+        store, registry, monitor, loop, versions, rehearser, investigator, briefer, improvers: the parts; you can use
+            each on its own.
     """
 
     def __init__(self, settings: Settings, *, adopt: bool = True, must_answer: bool = False) -> None:
@@ -133,6 +135,20 @@ class Rollguard:
         from rollguard.investigate import Investigator
 
         return Investigator(self.store, runner=self.rehearser.runner)
+
+    @cached_property
+    def briefer(self) -> Briefer:
+        """What tells improvers about a tool: `guard.briefer.brief(tool_name)`."""
+        from rollguard.improve import Briefer
+
+        return Briefer(self.store, self.rehearser, self.investigator)
+
+    @cached_property
+    def improvers(self) -> Improvers:
+        """What writes repairs, asked in turn; without the settings `[improve]` there is none."""
+        from rollguard.improve import Improvers
+
+        return Improvers(improvers_of(self.settings, self.store), redaction=self.store.redaction)
 
     @classmethod
     def from_settings(

@@ -23,6 +23,7 @@ from rollguard.record.decorator import FailureRule, checked_timeout
 from rollguard.settings.sections import (
     SETTINGS_OF_KIND,
     ActuatorSettings,
+    ImproveSettings,
     NotifySettings,
     RecordSettings,
     SandboxSettings,
@@ -44,6 +45,7 @@ _SECTIONS: dict[str, type[Section]] = {
     "record": RecordSettings,
     "notify": NotifySettings,
     "sandbox": SandboxSettings,
+    "improve": ImproveSettings,
 }
 _TEXTS = ("database", "tools_dir", "schema")
 _TOP = (*_TEXTS, "follow", "edit_seconds", "file_access")
@@ -70,6 +72,7 @@ class Settings:
         actuators: for a tool's name, what makes its versions live (`[tools.NAME.actuator]`).
         rehearsals: for a tool's name, how candidates for it are rehearsed (`[tools.NAME.rehearse]`).
         granted: for a tool's name, the values of the variables that it may use in a rehearsal.
+        improver_variables: the values of the variables of the environment that improvers are given.
         file: the file that was read, or None.
         schema: the PostgreSQL schema that holds the store; None leaves it to the URL and the server.
     """
@@ -84,12 +87,14 @@ class Settings:
     record: RecordSettings = field(default_factory=RecordSettings)
     notify: NotifySettings = field(default_factory=NotifySettings)
     sandbox: SandboxSettings = field(default_factory=SandboxSettings)
+    improve: ImproveSettings = field(default_factory=ImproveSettings)
     tools: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     failure_rules: Mapping[str, FailureRule] = field(default_factory=dict)
     timeouts: Mapping[str, float] = field(default_factory=dict)
     actuators: Mapping[str, ActuatorSettings] = field(default_factory=dict)
     rehearsals: Mapping[str, RehearsalRules] = field(default_factory=dict)
     granted: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    improver_variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     file: Path | None = None
     schema: str | None = None
 
@@ -231,6 +236,12 @@ def _settings(values: dict[str, Any], file: Path | None, environ: Mapping[str, s
         granted={
             name: {variable: environ[variable] for variable in rules.grants if variable in environ}
             for name, rules in rehearsals.items()
+        },
+        improver_variables={
+            variable: environ[variable]
+            for improver in sections["improve"].improvers
+            for variable in improver.variables
+            if variable in environ
         },
         file=file,
         **sections,
