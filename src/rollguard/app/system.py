@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # a command that only reads needs few of the parts, and start
     from rollguard.improve import Briefer, Improvers
     from rollguard.investigate import Investigator
     from rollguard.loop.autonomous_loop import AutonomousLoop
+    from rollguard.loop.improvement import Improvement
     from rollguard.monitor.deployment_monitor import DeploymentMonitor
     from rollguard.registry import IsFailure, Released, Synced, ToolRegistry, VersionNumber
     from rollguard.rehearse import Rehearser
@@ -101,10 +102,39 @@ class Rollguard:
 
     @cached_property
     def loop(self) -> AutonomousLoop:
-        """What lets the monitor check at each interval."""
+        """What lets the monitor check at each interval, and improves tools where `[loop] improve` is true."""
+        return self.loop_of(improve=self.settings.loop.improve)
+
+    def loop_of(self, *, improve: bool, dry_run: bool = False) -> AutonomousLoop:
+        """Return a loop of this system that improves tools, or only monitors."""
         from rollguard.loop.autonomous_loop import AutonomousLoop
 
-        return AutonomousLoop(self.monitor, check_interval_seconds=self.settings.watch.check_interval_seconds)
+        rules = self.settings.loop
+        return AutonomousLoop(
+            self.monitor,
+            check_interval_seconds=rules.check_interval_seconds,
+            maintenance_interval_hours=rules.maintenance_interval_hours,
+            min_executions_for_analysis=rules.min_executions_for_analysis,
+            improvement_threshold=rules.improvement_threshold,
+            improvement=self.improvement if improve else None,
+            health_interval_seconds=self.settings.watch.check_interval_seconds,
+            dry_run=dry_run,
+        )
+
+    @cached_property
+    def improvement(self) -> Improvement:
+        """The parts of an improvement, which the loop's stages work with."""
+        from rollguard.loop.improvement import Improvement
+
+        return Improvement(
+            self.store,
+            self.investigator,
+            self.briefer,
+            self.improvers,
+            self.rehearser,
+            self.deploy,
+            self.settings.loop,
+        )
 
     @cached_property
     def versions(self) -> ToolVersionManager:

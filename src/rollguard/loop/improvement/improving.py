@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from rollguard.errors import ImproverFailed
+from rollguard.improve import Answer, Improvers
 from rollguard.improve import Attempt as Earlier
-from rollguard.improve import Proposal
 from rollguard.loop.improvement.memory import draw_of
-from rollguard.loop.improvement.work import AttemptStage
+from rollguard.loop.improvement.work import AttemptStage, Improvement
 from rollguard.model.attempt import FAIL, PROPOSE, Attempt, State, Why
 from rollguard.model.given import checked_now
 
@@ -24,6 +23,11 @@ class ImproveStage(AttemptStage):
     takes = (State.INVESTIGATED,)
     follows = frozenset({"investigate"})
 
+    def __init__(self, parts: Improvement) -> None:
+        super().__init__(parts)
+        given = parts.improver
+        self._improvers = given if isinstance(given, Improvers) else Improvers([given], redaction=parts.store.redaction)
+
     def work(self, attempt: Attempt, now: datetime | None) -> Mapping[str, int]:
         """Ask for a repair of one tool."""
         if self.store.attempts.spent_tokens(checked_now(now)) >= self.rules.max_tokens_per_day:
@@ -35,29 +39,45 @@ class ImproveStage(AttemptStage):
         brief = self.parts.briefer.brief(
             attempt.tool_name, attempts=_told(attempt, earlier[:_EARLIER]), draw=draw, now=now
         )
-        try:
-            proposal = self.parts.improver.propose(brief)
-        except ImproverFailed as error:
-            return self._fail(attempt, Why.ERROR, str(error), now)
+        asked = self._improvers.ask(brief)
+        spent = {
+            "tokens": attempt.tokens + asked.tokens,
+            "cost": attempt.cost + asked.cost,
+            "seconds": attempt.seconds + sum(answer.seconds for answer in asked.answers),
+        }
+        details = {"answers": [answer.to_dict() for answer in asked.answers]}
+        proposal = asked.proposal
         if proposal is None:
-            return self._fail(attempt, Why.NO_PROPOSAL, "no improver has a repair to propose", now)
-        said = {**_without_source(proposal), "draw": draw, "brief_sha256": brief.sha256}
+            said = [f"{one.improver} {one.outcome.value}{_because(one)}" for one in asked.answers]
+            reason = "; ".join(said) or "the settings name no improver"
+            return self._fail(attempt, Why.NO_PROPOSAL, reason, now, spent, details)
+        kept = {name: value for name, value in proposal.to_dict().items() if name != "source"}
         values = {
+            **spent,
             "candidate": proposal.source,
             "candidate_sha256": proposal.sha256,
-            "proposal": said,
+            "proposal": {**kept, "draw": draw, "brief_sha256": brief.sha256},
             "tries": attempt.tries + 1,
-            "tokens": attempt.tokens + (proposal.tokens or 0),
-            "cost": attempt.cost + (proposal.cost or 0.0),
-            "seconds": attempt.seconds + proposal.seconds,
         }
-        details = {name: said[name] for name in ("author", "model", "prompt_sha256", "tokens", "cost", "sha256")}
         self.move(attempt, self.step(PROPOSE, proposal.reason, values=values, details=details), now)
         return {"improvements_attempted": 1} if attempt.tries == 0 else {}
 
-    def _fail(self, attempt: Attempt, why: Why, reason: str, now: datetime | None) -> dict[str, int]:
-        self.move(attempt, self.step(FAIL, reason, why=why, values=self.cooling(attempt, now)), now)
+    def _fail(
+        self,
+        attempt: Attempt,
+        why: Why,
+        reason: str,
+        now: datetime | None,
+        spent: Mapping[str, Any] | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> dict[str, int]:
+        values = {**(spent or {}), **self.cooling(attempt, now)}
+        self.move(attempt, self.step(FAIL, reason, why=why, values=values, details=details), now)
         return {"improvements_failed": 1} if attempt.tries else {}
+
+
+def _because(answer: Answer) -> str:
+    return f": {'; '.join(answer.problems)}" if answer.problems else ""
 
 
 def _told(attempt: Attempt, earlier: list[Attempt]) -> list[Earlier]:
@@ -67,11 +87,3 @@ def _told(attempt: Attempt, earlier: list[Attempt]) -> list[Earlier]:
 
 def _as_told(entry: Mapping[str, Any]) -> Earlier:
     return Earlier(author=str(entry.get("author")), reasons=tuple(entry.get("reasons", ())), sha256=entry.get("sha256"))
-
-
-def _without_source(proposal: Proposal) -> dict[str, Any]:
-    return dict(_kept(proposal.to_dict()))
-
-
-def _kept(said: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    yield from ((name, value) for name, value in said.items() if name != "source")

@@ -15,10 +15,10 @@ from functools import partial
 from typing import Any, Protocol
 
 from rollguard.errors import AttemptClosed, RollguardError, StoreError, StoreUnavailable
-from rollguard.improve import Briefer, Improver
+from rollguard.improve import Briefer, Improver, Improvers
 from rollguard.investigate import Investigator
 from rollguard.loop.rules import LoopRules
-from rollguard.model.attempt import FAIL, OPEN, VOID, Attempt, State, Why
+from rollguard.model.attempt import FAIL, VOID, Attempt, State, Why
 from rollguard.model.given import checked_now
 from rollguard.model.log import described, logger_of
 from rollguard.rehearse import Rehearser
@@ -65,7 +65,7 @@ class Improvement:
     store: ExecutionStore
     investigator: Investigator
     briefer: Briefer
-    improver: Improver
+    improver: Improver | Improvers
     rehearser: Rehearser
     deploy: Deploy
     rules: LoopRules = field(default_factory=LoopRules)
@@ -193,6 +193,3 @@ def _keep(over: threading.Event, renew: Callable[[], bool]) -> None:
                 return
         except StoreError as error:  # the next renewal may be in time
             logger.warning("a lease could not be renewed: %s", error)
-
-
-__all__ = ["OPEN", "AttemptStage", "Deploy", "Improvement"]
