@@ -164,6 +164,22 @@ class NoEarlierVersion(RollguardError):
     """There is no version to go back to: no other version was live before, or each of them was rolled back itself."""
 
 
+# --- the autonomous loop -------------------------------------------------------------------------------------------
+
+
+class UnknownAttempt(RollguardError, LookupError):
+    """There is no attempt to improve a tool with this number."""
+
+
+class AttemptClosed(RollguardError):
+    """The attempt is in another state by now, so it was not changed; see it with `rollguard proposals show`."""
+
+
+class ApprovalRefused(RollguardError):
+    """The proposal may not be approved: it has expired, is not what was rehearsed, or you may not decide; see why in
+    the message."""
+
+
 # --- the sandbox ---------------------------------------------------------------------------------------------------
 
 

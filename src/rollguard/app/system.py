@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from rollguard.app.deployed import Deployed
@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # a command that only reads needs few of the parts, and start
     from rollguard.improve import Briefer, Improvers
     from rollguard.investigate import Investigator
     from rollguard.loop.autonomous_loop import AutonomousLoop
+    from rollguard.loop.improvement import Improvement
     from rollguard.monitor.deployment_monitor import DeploymentMonitor
     from rollguard.registry import IsFailure, Released, Synced, ToolRegistry, VersionNumber
     from rollguard.rehearse import Rehearser
@@ -102,10 +103,39 @@ class Rollguard:
 
     @cached_property
     def loop(self) -> AutonomousLoop:
-        """What lets the monitor check at each interval."""
+        """What lets the monitor check at each interval, and improves tools where `[loop] improve` is true."""
+        return self.loop_of(improve=self.settings.loop.improve)
+
+    def loop_of(self, *, improve: bool, dry_run: bool = False) -> AutonomousLoop:
+        """Return a loop of this system that improves tools, or only monitors."""
         from rollguard.loop.autonomous_loop import AutonomousLoop
 
-        return AutonomousLoop(self.monitor, check_interval_seconds=self.settings.watch.check_interval_seconds)
+        rules = self.settings.loop
+        return AutonomousLoop(
+            self.monitor,
+            check_interval_seconds=rules.check_interval_seconds,
+            maintenance_interval_hours=rules.maintenance_interval_hours,
+            min_executions_for_analysis=rules.min_executions_for_analysis,
+            improvement_threshold=rules.improvement_threshold,
+            improvement=self.improvement if improve else None,
+            health_interval_seconds=self.settings.watch.check_interval_seconds,
+            dry_run=dry_run,
+        )
+
+    @cached_property
+    def improvement(self) -> Improvement:
+        """The parts of an improvement, which the loop's stages work with."""
+        from rollguard.loop.improvement import Improvement
+
+        return Improvement(
+            self.store,
+            self.investigator,
+            self.briefer,
+            self.improvers,
+            self.rehearser,
+            self.deploy,
+            self.settings.loop,
+        )
 
     @cached_property
     def versions(self) -> ToolVersionManager:
@@ -178,6 +208,7 @@ class Rollguard:
         watch: bool = True,
         already_live: bool = False,
         rehearse: bool = False,
+        replaces: str | None = None,
     ) -> Deployed:
         """Deploy code and start monitoring it, in one transaction.
 
@@ -188,6 +219,7 @@ class Rollguard:
             watch: False deploys without monitoring.
             already_live: True records a deployment that something else made; see `ToolRegistry.note_deployment`.
             rehearse: True deploys it only if it passes a rehearsal. It need not fix anything, and must break nothing.
+            replaces: the hash of the only code that it may replace; None is any.
 
         Raises:
             RehearsalRefused, RehearsalUndecided: the rehearsal refuses it, or a person decides; nothing was deployed.
@@ -201,7 +233,7 @@ class Rollguard:
         before = self.store.versions.live(tool_name)
         content = code.encode() if isinstance(code, str) else code
         held = content if self.registry.remote.of(tool_name) else self.registry.folder.read(tool_name)
-        go_live = self.registry.note_deployment if already_live else self.registry.deploy
+        go_live = self.registry.note_deployment if already_live else partial(self.registry.deploy, replaces=replaces)
         version_number = go_live(
             tool_name,
             code,

@@ -48,6 +48,7 @@ class Changing:
         strict: bool = False,
         watch: Beginning | None = None,
         rollout: Sequence[float] | None = None,
+        replaces: str | None = None,
     ) -> int:
         """Store `code` as a version of the tool and make it live. Breaking changes are logged as warnings.
 
@@ -68,6 +69,7 @@ class Changing:
             watch: starts monitoring in the transaction that makes the version live; see `DeploymentMonitor.watch`.
             rollout: rising shares, such as `[0.1, 0.25, 0.5]`: the version first serves beside the live one, which gets
                 the other calls, and goes live after the last share. This needs `watch`. See docs/rollouts.md.
+            replaces: the hash of the only code that it may replace; None is any.
 
         Returns:
             The version's number.
@@ -79,10 +81,11 @@ class Changing:
             ToolLoadError: the code is not a tool that can be loaded.
             BreakingChange: the code breaks callers, and `strict` is True or there is a `rollout`; nothing was changed.
             ToolFileError: the file cannot be written; the version is stored, but not live.
-            DeploymentConflict: another deployment at the same moment came first.
+            DeploymentConflict: another deployment at the same moment came first, or other code is live than `replaces`.
             StoreUnavailable: the database cannot be reached or written; nothing was changed.
         """
-        request, shares = DeploymentRequest(created_by, reason, deployed_at, force, watch), shares_of(rollout)
+        request = DeploymentRequest(created_by, reason, deployed_at, force, watch, replaces=replaces)
+        shares = shares_of(rollout)
         if shares:
             return self.rolling.begin(Code.of(tool_name, code, kind), request, shares).version_number
         return self._deployer.deploy(Code.of(tool_name, code, kind), request, strict=strict).version_number

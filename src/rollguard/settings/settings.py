@@ -17,6 +17,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from rollguard.errors import InvalidInput, InvalidSetting, given, unchained
 from rollguard.http_client import can_be_posted_to
 from rollguard.judge import Rules
+from rollguard.loop.rules import LoopRules
 from rollguard.model.file_access import FileAccess
 from rollguard.model.names import toml_key
 from rollguard.record.decorator import FailureRule, checked_timeout
@@ -27,7 +28,6 @@ from rollguard.settings.sections import (
     NotifySettings,
     RecordSettings,
     SandboxSettings,
-    Section,
     ServiceSettings,
     WatchSettings,
 )
@@ -41,11 +41,12 @@ _PREFIX = "ROLLGUARD_"
 _CONFIG = "ROLLGUARD_CONFIG"
 
 
-_SECTIONS: dict[str, type[Section]] = {
+_SECTIONS: dict[str, type[BaseModel]] = {
     "watch": WatchSettings,
     "record": RecordSettings,
     "notify": NotifySettings,
     "sandbox": SandboxSettings,
+    "loop": LoopRules,
     "improve": ImproveSettings,
     "service": ServiceSettings,
 }
@@ -89,6 +90,7 @@ class Settings:
     record: RecordSettings = field(default_factory=RecordSettings)
     notify: NotifySettings = field(default_factory=NotifySettings)
     sandbox: SandboxSettings = field(default_factory=SandboxSettings)
+    loop: LoopRules = field(default_factory=LoopRules)
     improve: ImproveSettings = field(default_factory=ImproveSettings)
     service: ServiceSettings = field(default_factory=ServiceSettings)
     tools: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

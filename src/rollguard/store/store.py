@@ -22,6 +22,10 @@ from rollguard.store.executions.hangs import FailureDefinitions, Flights
 from rollguard.store.executions.listing import Listing
 from rollguard.store.executions.payloads import Payloads, Redact
 from rollguard.store.executions.samples import Samples
+from rollguard.store.improvements.attempts import Attempts
+from rollguard.store.improvements.events import AttemptEvents
+from rollguard.store.improvements.freezes import Freezes
+from rollguard.store.improvements.statistics import LoopStatistics
 from rollguard.store.investigations import Investigations
 from rollguard.store.monitoring.baselines import Baselines
 from rollguard.store.monitoring.sessions import Sessions
@@ -126,6 +130,10 @@ class ExecutionStore:
         self.investigations = Investigations(self.database)
         self.rollouts = Rollouts(self.database)
         self.tokens = Tokens(self.database)
+        self.attempts = Attempts(self.database)
+        self.attempt_events = AttemptEvents(self.database)
+        self.freezes = Freezes(self.database)
+        self.loop_statistics = LoopStatistics(self.database)
 
     @property
     def redaction(self) -> Redaction:

@@ -20,7 +20,7 @@ from rollguard.registry.deploy.replica import Replica
 from rollguard.registry.folder.file_names import checked_file_name
 from rollguard.registry.folder.folder import Folder
 from rollguard.registry.serve.admission import Admission
-from rollguard.store import ExecutionStore
+from rollguard.store import ExecutionStore, digest
 
 logger = logger_of(__name__)
 
@@ -184,6 +184,8 @@ class Deployer:
         strict: bool,
         make_live: Callable[[Version, DeploymentRequest], object],
     ) -> Version:
+        if request.replaces is not None:
+            self._refuse_other(code.tool_name, request)
         found = changes_of(self._folder, self._store, code.tool_name, code.content)
         if strict:
             refuse_breaking(code.tool_name, found)
@@ -191,6 +193,16 @@ class Deployer:
         make_live(version, request)
         warn_of(code.tool_name, found)
         return version
+
+    def _refuse_other(self, tool_name: str, request: DeploymentRequest) -> None:
+        """Refuse to deploy over other code than is to be replaced, before anything is stored or sent."""
+        live = self._store.versions.live(tool_name)
+        request.refuse_other(
+            tool_name, None if live is None else self._store.versions.get(tool_name, live.version_number).sha256
+        )
+        if self._remote.of(tool_name) is None:
+            held = self._folder.read(tool_name)
+            request.refuse_other(tool_name, None if held is None else digest(held))
 
     def _record_live(self, version: Version, request: DeploymentRequest) -> None:
         live = self._store.versions.live(version.tool_name)

@@ -102,6 +102,9 @@ class Remote:
             sequence: the request of Rollguard that made it live, if any; refused if a later request was sent.
         """
         live = self._store.versions.live(version.tool_name)
+        if request.replaces is not None:
+            name = version.tool_name
+            request.refuse_other(name, self._store.versions.get(name, live.version_number).sha256 if live else None)
         watch = request.watch.begin if request.watch else None
         return self._store.versions.go_live(
             version.tool_name,

@@ -329,6 +329,12 @@ def _lock_reported(connection: Connection, session_ids: Sequence[int]) -> dict[i
     return latest | {number: latest.get(number, frozenset()) | {EventKind.CREEPING} for number in once}
 
 
+def is_monitored(connection: Connection, tool_name: str) -> bool:
+    """Return whether a deployment of the tool is monitored."""
+    active = sa.exists().where(m.c.tool_name == tool_name, m.c.status == "active")
+    return bool(connection.scalar(sa.select(active)))
+
+
 def get(connection: Connection, session_id: int) -> Session:
     """Return one session, or raise `UnknownSession`."""
     row = connection.execute(_GET, {"id": session_id}).one_or_none()

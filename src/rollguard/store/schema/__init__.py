@@ -14,6 +14,7 @@ from rollguard.store.schema.executions import (
     superseded_executions,
     tool_executions,
 )
+from rollguard.store.schema.improvements import improvement_attempts, improvement_events, loop_statistics
 from rollguard.store.schema.investigations import investigation_reports
 from rollguard.store.schema.monitoring import (
     deployment_health_checks,
@@ -48,7 +49,10 @@ __all__ = [
     "deployment_rollbacks",
     "execution_keys",
     "failure_definitions",
+    "improvement_attempts",
+    "improvement_events",
     "investigation_reports",
+    "loop_statistics",
     "metadata",
     "notifications",
     "quarantined_code",
