@@ -123,6 +123,7 @@ ADDED = ("edit_began_at", "silent_since", "failed_at", "traceback", "release_id"
 NEW = (
     *("watchers", "calls_in_flight", "failure_definitions", "investigation_reports", "releases", "release_tools"),
     *("shadow_test_results", "replay_test_results", "testing_summary", "tool_testing_history"),
+    "otlp_spans",
 )
 """Tables and views that later migrations add."""
 OF_THEN = VIEWS - {*NEW}

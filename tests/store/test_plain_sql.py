@@ -38,7 +38,7 @@ def dump(url: str, schema: str = "public") -> list[str]:
         connection = sqlite3.connect(url.removeprefix("sqlite:///"))
         found = [*connection.iterdump()]
         connection.close()
-        return sorted(" ".join(line.split()).replace("( ", "(").replace(" )", ")") for line in found)
+        return sorted(" ".join(line.split()).replace("( ", "(").replace(" )", ")").replace(" ;", ";") for line in found)
     queries = (
         "SELECT conrelid::regclass, conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = $",
         f"SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = '{schema}'",

@@ -29,6 +29,7 @@ from rollguard.store.schema.rollups import (
     tool_execution_rollups,
     tool_version_starts,
 )
+from rollguard.store.schema.spans import otlp_spans
 from rollguard.store.schema.versions import (
     quarantined_code,
     release_tools,
@@ -49,6 +50,7 @@ __all__ = [
     "investigation_reports",
     "metadata",
     "notifications",
+    "otlp_spans",
     "quarantined_code",
     "release_tools",
     "releases",
