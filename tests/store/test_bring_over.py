@@ -124,6 +124,7 @@ NEW = (
     *("watchers", "calls_in_flight", "failure_definitions", "investigation_reports", "releases", "release_tools"),
     *("shadow_test_results", "replay_test_results", "testing_summary", "tool_testing_history"),
     "otlp_spans",
+    "service_tokens",
 )
 """Tables and views that later migrations add."""
 OF_THEN = VIEWS - {*NEW}

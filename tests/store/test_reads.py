@@ -112,6 +112,9 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
     "executions.by_hour": lambda store: store.executions.by_hour([WINDOW]),
     "executions.totals": lambda store: store.executions.totals([WINDOW]),
     "sessions.creeping": lambda store: store.sessions.creeping(),
+    "tokens.all": lambda store: store.tokens.all(),
+    "tokens.exist": lambda store: store.tokens.exist(),
+    "tokens.of_secret": lambda store: store.tokens.of_secret("rgt_"),
     "versions.deployments": lambda store: store.versions.deployments("my_tool"),
     "versions.find": lambda store: store.versions.find("my_tool", "0" * 64),
     "versions.get": lambda store: store.versions.get("my_tool", 1),
@@ -132,6 +135,7 @@ WRITES = {
     *("rollbacks.postpone", "rollbacks.restored", "rollbacks.verify", "rollbacks.investigated"),
     *("sessions.cancel", "sessions.complete", "sessions.let_go", "sessions.note_baseline", "sessions.record_check"),
     *("sessions.record_checks", "sessions.start", "sessions.take"),
+    *("tokens.create", "tokens.revoke"),
     *("watchers.beat", "watchers.leave", "watchers.report"),
     *("versions.add", "versions.go_live", "versions.held"),
 }

@@ -18,6 +18,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Release": ("release", "sync", "releases:release"),
     "Run and record": ("call", "record"),
     "Watch": ("watch", "status", "show", "calls", "health", "doctor"),
+    "Serve": ("serve", "token"),
     "Find what is weak": ("opportunities", "investigate"),
     "Try the rules": ("simulate", "backtest"),
     "Decide yourself": ("rollback", "cancel:rollback", "quarantine"),

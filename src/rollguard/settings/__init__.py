@@ -6,6 +6,7 @@ from rollguard.settings.sections import (
     RecordSettings,
     RedactSettings,
     SandboxSettings,
+    ServiceSettings,
     WatchSettings,
 )
 from rollguard.settings.settings import FILE_NAME, Settings, find_file, toml_value
@@ -17,6 +18,7 @@ __all__ = [
     "RecordSettings",
     "RedactSettings",
     "SandboxSettings",
+    "ServiceSettings",
     "Settings",
     "WatchSettings",
     "find_file",

@@ -27,6 +27,7 @@ from rollguard.settings.sections import (
     RecordSettings,
     SandboxSettings,
     Section,
+    ServiceSettings,
     WatchSettings,
 )
 
@@ -44,6 +45,7 @@ _SECTIONS: dict[str, type[Section]] = {
     "record": RecordSettings,
     "notify": NotifySettings,
     "sandbox": SandboxSettings,
+    "service": ServiceSettings,
 }
 _TEXTS = ("database", "tools_dir", "schema")
 _TOP = (*_TEXTS, "follow", "edit_seconds", "file_access")
@@ -84,6 +86,7 @@ class Settings:
     record: RecordSettings = field(default_factory=RecordSettings)
     notify: NotifySettings = field(default_factory=NotifySettings)
     sandbox: SandboxSettings = field(default_factory=SandboxSettings)
+    service: ServiceSettings = field(default_factory=ServiceSettings)
     tools: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     failure_rules: Mapping[str, FailureRule] = field(default_factory=dict)
     timeouts: Mapping[str, float] = field(default_factory=dict)
@@ -154,6 +157,10 @@ def _from_the_files_folder(values: dict[str, Any], folder: Path) -> None:
         path, question, query = database.removeprefix("sqlite:///").partition("?")
         if path and path != ":memory:" and not path.startswith("file:"):
             values["database"] = f"sqlite:///{folder / path}{question}{query}"
+    service = values.get("service")
+    for key in ("tls_cert", "tls_key"):
+        if isinstance(service, dict) and isinstance(service.get(key), str) and service[key]:
+            service[key] = str(folder / service[key])
     sandbox = values.get("sandbox")
     libraries = sandbox.get("libraries") if isinstance(sandbox, dict) else None
     if isinstance(libraries, list) and all(isinstance(each, str) for each in libraries):

@@ -34,6 +34,7 @@ from rollguard.store.rollups.by_tool import ByTool
 from rollguard.store.rollups.last_calls import LastCalls
 from rollguard.store.rollups.refresh import refresh_if_due
 from rollguard.store.schema.migrate import check_replaced, migrate
+from rollguard.store.tokens import Tokens
 from rollguard.store.versions.edits import Edits
 from rollguard.store.versions.live_pointer import Pointers
 from rollguard.store.versions.quarantine import Quarantine
@@ -118,6 +119,7 @@ class ExecutionStore:
         self.reports = Reports(self.database)
         self.by_tool = ByTool(self.database)
         self.investigations = Investigations(self.database)
+        self.tokens = Tokens(self.database)
 
     @property
     def redaction(self) -> Redaction:

@@ -30,6 +30,7 @@ from rollguard.store.schema.rollups import (
     tool_version_starts,
 )
 from rollguard.store.schema.spans import otlp_spans
+from rollguard.store.schema.tokens import service_tokens
 from rollguard.store.schema.versions import (
     quarantined_code,
     release_tools,
@@ -57,6 +58,7 @@ __all__ = [
     "replay_test_results",
     "request_arrivals",
     "rollup_state",
+    "service_tokens",
     "shadow_test_results",
     "superseded_executions",
     "tool_actuations",

@@ -7,7 +7,7 @@ from rollguard.store.schema.migrations.held_types import hold_types
 from rollguard.store.schema.migrations.statements import run, statements
 
 revision = "0043"
-down_revision = "0033"
+down_revision = "0041"
 
 _VIEW = "version_history_with_metrics"
 
