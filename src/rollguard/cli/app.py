@@ -23,6 +23,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Try the rules": ("simulate", "backtest"),
     "Decide yourself": ("rollback", "cancel:rollback", "quarantine"),
     "Look back": ("versions", "diff:versions", "sessions", "rollbacks", "explain"),
+    "Run it for many": ("schema",),
 }
 # Names that commands had before; they still work.
 ALIASES = {"executions": "calls", "history": "versions", "stability": "stability:rollbacks"}

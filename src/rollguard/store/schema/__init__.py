@@ -31,6 +31,7 @@ from rollguard.store.schema.rollups import (
     tool_execution_rollups,
     tool_version_starts,
 )
+from rollguard.store.schema.spans import otlp_spans
 from rollguard.store.schema.tokens import service_tokens
 from rollguard.store.schema.versions import (
     quarantined_code,
@@ -55,6 +56,7 @@ __all__ = [
     "loop_statistics",
     "metadata",
     "notifications",
+    "otlp_spans",
     "quarantined_code",
     "release_tools",
     "releases",
