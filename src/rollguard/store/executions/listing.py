@@ -45,6 +45,7 @@ class Listing:
         tags: Mapping[str, Tag] | None = None,
         failed: bool = False,
         since: datetime | None = None,
+        until: datetime | None = None,
         version: int | None = None,
         limit: int = 20,
     ) -> list[Execution]:
@@ -55,9 +56,12 @@ class Listing:
             tags: only those with all of these tags; values are compared as text.
             failed: only failed ones.
             since: only those that began then or later.
+            until: only those that began before then.
             version: only those that name this version, or name none and began while it was live.
         """
         wanted = sa.select(*(t.c[name] for name in FIELDS)).where(*self._where(tool_name, tags, since))
+        if until is not None:
+            wanted = wanted.where(t.c.executed_at < until)
         if version is not None:
             wanted = wanted.where(_of_version(version))
         if failed:
