@@ -54,6 +54,11 @@ class Rollbacks(Claims):
             query = query.where(sa.or_(r.c.rollback_time < before.rollback_time, earlier))
         return self._listed(query)
 
+    def count(self, since: datetime) -> int:
+        """Return how many rollbacks there were since a moment."""
+        with self._database.read() as connection:
+            return connection.scalar(sa.select(sa.func.count()).where(r.c.rollback_time >= since)) or 0
+
     def get(self, rollback_id: int) -> Rollback:
         """Return one rollback."""
         with self._database.read() as connection:
