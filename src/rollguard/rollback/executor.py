@@ -19,7 +19,7 @@ from rollguard.errors import (
     UnknownTool,
 )
 from rollguard.model.log import logger_of
-from rollguard.model.names import toml_key
+from rollguard.model.names import may_share_a_file, toml_key
 from rollguard.model.rollback import Rollback
 from rollguard.model.version import Version
 from rollguard.registry import ToolRegistry, pause_after
@@ -58,9 +58,10 @@ class RollbackRunner:
         if claimed.state != "claimed":
             return self._investigated(claimed, now)
         done = self.carry_out(claimed, now)
-        if claimed.release_id is not None:
-            others = [one for one in self._store.rollbacks.open(claimed.release_id) if one != done]
-            self._carry_out_all(others, now)
+        others = [one for one in self._store.rollbacks.open(claimed.release_id) if one != done]
+        if claimed.release_id is None:  # those of other tools in the same file
+            others = [one for one in others if may_share_a_file(one.tool_name, claimed.tool_name)]
+        self._carry_out_all(others, now)
         return done
 
     def roll_back_by_hand(

@@ -305,7 +305,7 @@ def _move_pointer(connection: Connection, finished: Rollback, now: datetime) -> 
 
 
 def _close_session(connection: Connection, finished: Rollback, now: datetime) -> None:
-    if finished.session_id is None and finished.release_id is not None:
+    if finished.session_id is None:
         with_it = sa.and_(m.c.tool_name == finished.tool_name, m.c.status == "active")
         connection.execute(
             sa.update(m).where(with_it).values(status="superseded", completed_at=now, notes=finished.reason)
