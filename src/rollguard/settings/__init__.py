@@ -6,6 +6,7 @@ from rollguard.settings.sections import (
     RecordSettings,
     RedactSettings,
     SandboxSettings,
+    SharedActuatorSettings,
     WatchSettings,
 )
 from rollguard.settings.settings import FILE_NAME, Settings, find_file, toml_value
@@ -18,6 +19,7 @@ __all__ = [
     "RedactSettings",
     "SandboxSettings",
     "Settings",
+    "SharedActuatorSettings",
     "WatchSettings",
     "find_file",
     "toml_value",

@@ -85,6 +85,7 @@ class Deployer:
 
     def deploy(self, code: Code, request: DeploymentRequest, *, strict: bool) -> Version:
         """Store the code and make it live. Same errors as `ToolRegistry.deploy`."""
+        self._remote.refuse_partial([code.tool_name])
         if not self._remote.has(code.tool_name):
             self._refuse_several(code.tool_name, code.content)
         self.refuse_unloadable(code)
@@ -108,6 +109,7 @@ class Deployer:
     def go_live(self, version: Version, request: DeploymentRequest) -> None:
         """Make a stored version live. Same errors as `ToolRegistry.deploy`."""
         if self._remote.has(version.tool_name):
+            self._remote.refuse_partial([version.tool_name])
             self._remote.go_live(version, request)
             return
         self._refuse_several(version.tool_name, version.code)

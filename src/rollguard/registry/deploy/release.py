@@ -101,6 +101,7 @@ class Releaser:
         """
         if not codes:
             raise InvalidInput(f"{new.label}: a release needs at least one tool")
+        self._remote.refuse_partial([code.tool_name for code in codes])
         for code in codes:  # all of them before anything is stored
             self._deployer.refuse_unloadable(code)
         found = {c.tool_name: changes_of(self._folder, self._store, c.tool_name, c.content) for c in codes}
