@@ -88,14 +88,15 @@ def share_compiled(connection: sa.Connection) -> None:
     connection.execution_options(compiled_cache=COMPILED)
 
 
-LOADED: dict[tuple[str, bytes], ToolCheck] = {}
+LOADED: dict[tuple[str, bytes | tuple[tuple[str, bytes], ...]], ToolCheck] = {}
 
 
-def check_once(name: str, code: bytes, path: Path, **options: Any) -> ToolCheck:
+def check_once(name: str, code: bytes | dict[str, bytes], path: Path, **options: Any) -> ToolCheck:
     """What a child process says of code; it takes 15 ms, so of code that loads it is asked once in a test process."""
-    found = LOADED.get((name, code)) or check_tool(name, code, path, **options)
+    key = name, tuple(code.items()) if isinstance(code, dict) else code
+    found = LOADED.get(key) or check_tool(name, code, path, **options)
     if found.loads:
-        LOADED[name, code] = found
+        LOADED[key] = found
     return found
 
 

@@ -242,5 +242,11 @@ class ActuatorSettings(Section):
     timeout_seconds: float | None = Field(default=None, gt=0, le=3600)
 
 
+class SharedActuatorSettings(ActuatorSettings):
+    """`[actuators.NAME]`: what makes the versions of several tools live together, with one request."""
+
+    tools: tuple[str, ...] = Field(min_length=1)
+
+
 SETTINGS_OF_KIND = {"folder": set[str](), "command": {"command"}, "webhook": {"url", "secret", "secret_env"}}
 """Which settings of an actuator have a meaning, by its kind."""
