@@ -18,6 +18,7 @@ class EventKind(StrEnum):
     RECOVERED = "recovered"
     NOT_THE_CAUSE = "not_the_cause"
     QUARANTINED_CODE = "quarantined_code"
+    CONFIRMING = "confirming"
     ROLLOUT_FROZEN = "rollout_frozen"
     ROLLOUT_PROMOTED = "rollout_promoted"
     ROLLOUT_UNPROVEN = "rollout_unproven"

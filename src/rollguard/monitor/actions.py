@@ -11,6 +11,7 @@ from rollguard.judge import Judgement, Verdict, as_float
 from rollguard.model.log import logger_of
 from rollguard.model.rollback import Rollback
 from rollguard.model.session import Session
+from rollguard.monitor.confirmations import Confirmations
 from rollguard.monitor.report import HealthReport
 from rollguard.rollback import RollbackRunner
 from rollguard.store import ExecutionStore, Intention
@@ -80,9 +81,11 @@ class Actions:
     Args:
         store: where sessions and rollbacks are kept.
         runner: carries rollbacks out.
+        confirmations: begins those of deployments that the evidence rule would roll back.
     """
 
-    def __init__(self, store: ExecutionStore, runner: RollbackRunner) -> None:
+    def __init__(self, store: ExecutionStore, runner: RollbackRunner, confirmations: Confirmations) -> None:
+        self._confirmations = confirmations
         self._store = store
         self._runner = runner
 
@@ -98,6 +101,9 @@ class Actions:
             rollback, refusal = self._roll_back(session, judgement, now)
         elif session.active and judgement.scheduled and report.checked_at >= _end_of(session, judgement):
             self._complete(session, judgement, report.checked_at)
+        elif session.active and judgement.wants_confirmation:
+            self._confirmations.begin(report, now)
+            return ActionTaken(report, session.status)
         else:
             return ActionTaken(report, session.status)
         return ActionTaken(report, self._store.sessions.get(session.session_id).status, rollback, refusal)

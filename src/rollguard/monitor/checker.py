@@ -10,6 +10,7 @@ from rollguard.judge import MOST_OUTCOMES, PATTERN, Hangs, Judgement, Outcome, V
 from rollguard.model.check import NewCheck, reported_by
 from rollguard.model.event import Event, EventKind, Level
 from rollguard.model.session import Session
+from rollguard.monitor.confirmations import Confirmations
 from rollguard.monitor.confounders import confounders_of
 from rollguard.monitor.report import HealthReport, in_flight_of
 from rollguard.monitor.silences import silences_of
@@ -26,9 +27,11 @@ class Checker:
     Args:
         store: where executions and sessions are kept.
         recorder: holds executions of this process; a check flushes it first, so that it counts them.
+        confirmations: says where the confirmation of a deployment stands.
     """
 
-    def __init__(self, store: ExecutionStore, recorder: Recorder) -> None:
+    def __init__(self, store: ExecutionStore, recorder: Recorder, confirmations: Confirmations) -> None:
+        self._confirmations = confirmations
         self._store = store
         self._recorder = recorder
 

@@ -67,6 +67,10 @@ class Rollouts:
         query = sa.select(o).where(o.c.session_id.in_(session_ids)).order_by(o.c.rollout_id)
         return {rollout.session_id: rollout for rollout in self._listed(query)}
 
+    def of_session(self, session_id: int) -> list[Rollout]:
+        """Return the rollouts of one session, the oldest first: one that it began with, or its confirmations."""
+        return self._listed(sa.select(o).where(o.c.session_id == session_id).order_by(o.c.rollout_id))
+
     def recent(self, tool_name: str | None = None, limit: int | None = None) -> list[Rollout]:
         """Return rollouts, the newest first."""
         query = sa.select(o).order_by(o.c.rollout_id.desc()).limit(limit)
