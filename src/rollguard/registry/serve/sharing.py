@@ -51,11 +51,17 @@ class Sharing:
     Args:
         splits: what the machine knows of the rollouts.
         store: has the code of the new versions.
-        load: loads one.
+        load: loads one. A weak reference, like the next one: what they belong to holds this object.
         unloadable: is told of one that cannot be loaded.
     """
 
-    def __init__(self, splits: Splits, store: ExecutionStore, load: LoadNew, unloadable: Unloadable) -> None:
+    def __init__(
+        self,
+        splits: Splits,
+        store: ExecutionStore,
+        load: Callable[[], LoadNew | None],
+        unloadable: Callable[[], Unloadable | None],
+    ) -> None:
         self._splits, self._store, self._load, self._unloadable = splits, store, load, unloadable
         self._draws = Draws()
         self._new: dict[str, tuple[int, Served | None]] = {}
@@ -90,15 +96,20 @@ class Sharing:
             return known
         if time.monotonic() < self._ask_at.get(name, 0.0):
             return None
+        load = self._load()
+        if load is None:  # the registry is going
+            return None
         try:
-            new = self._load(self._store.versions.get(name, split.new))
+            new = load(self._store.versions.get(name, split.new))
         except (StoreError, UnknownVersion) as error:
             self._ask_at[name] = time.monotonic() + _ASK_AGAIN
             logger.warning("%s: version %d does not serve here yet: %s", name, split.new, error)
             return None
         except ToolLoadError as error:
             self._new[name] = split.rollout_id, None
-            self._unloadable(name, split, error)
+            unloadable = self._unloadable()
+            if unloadable is not None:
+                unloadable(name, split, error)
             return None
         if new is not None:
             new.version_number = split.new
