@@ -91,6 +91,8 @@ def rollout_event(rollout: Rollout, ramp: Ramp, why: str, now: datetime) -> dict
     if ramp.state not in _EVENTS:
         return None
     kind, level, title = _EVENTS[ramp.state]
+    if rollout.kind == CONFIRM:
+        level, title = Level.WARNING, "version {new} serves alone again: its confirmation gave no answer"
     names = ("rollout_id", "old_version", "new_version")
     details = {**{name: getattr(rollout, name) for name in names}, "stage": rollout.ramp.stage, "share": ramp.share}
     title = f"{rollout.tool_name}: {title.format(old=rollout.old_version, new=rollout.new_version)}"
