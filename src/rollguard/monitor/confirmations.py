@@ -17,7 +17,7 @@ from rollguard.monitor.report import HealthReport
 from rollguard.registry import ToolRegistry
 from rollguard.store import ExecutionStore
 
-_SHARES = "so version {old} serves half of the calls beside version {new} until their comparison decides"
+_SHARES = "version {old} serves half of the calls beside version {new} until their comparison decides"
 
 
 class Confirmations:
