@@ -37,8 +37,8 @@ class Size:
     hours: int = 24
     small_tools: int = 34
     noisy_rounds: int = 25
-    rollouts: int = 60
-    rollouts_outage: int = 200
+    rollouts: int = 30
+    rollouts_outage: int = 100
 
 
 @dataclass(frozen=True, slots=True)

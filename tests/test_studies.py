@@ -19,7 +19,17 @@ from studies.peers import Minutes
 from studies.tables import ALL, Size
 from tests.conftest import examples
 
-TINY = Size(horizon=40, baselines=(10, 20), tools=2, outage_tools=3, hours=2, small_tools=1, noisy_rounds=1)
+TINY = Size(
+    horizon=40,
+    baselines=(10, 20),
+    tools=2,
+    outage_tools=3,
+    hours=2,
+    small_tools=1,
+    noisy_rounds=1,
+    rollouts=1,
+    rollouts_outage=1,
+)
 
 
 def group(*minutes: tuple[int, int]) -> Minutes:

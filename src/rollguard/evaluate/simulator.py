@@ -19,6 +19,8 @@ from rollguard.monitor.deployment_monitor import DeploymentMonitor
 from rollguard.registry import ToolRegistry
 from rollguard.store import Beginning, ExecutionStore
 
+_KEY = b"simulated"  # in place of a random one, so that the same seed gives the same draws
+
 
 def overrides_of(rules: Rules) -> dict[str, Any]:
     """Return the rules as overrides of a session, without its length, which the scenario sets."""
@@ -117,7 +119,8 @@ class _Simulation:
     def _write(self, *, until: float, before: bool = False) -> None:
         splits = self.store.rollouts.splits()
         for name in self.names:
-            self._draws.told(name, splits.get(name))
+            split = splits.get(name)
+            self._draws.told(name, split and replace(split, key=_KEY))
         self._live = {name: one.version_number for name, one in self.store.versions.live_of_all().items()}
         self.store.executions.write_from(
             execution
