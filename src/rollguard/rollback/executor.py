@@ -109,13 +109,13 @@ class RollbackRunner:
             requested_by=requested_by,
             quarantine=quarantine,
         )
-        rollback = self.roll_back(self._of_rollout(intention), now)
+        rollback = self.roll_back(self.of_rollout(intention), now)
         if rollback.state != "finished":
             raise _error_of(rollback)
         return rollback
 
-    def _of_rollout(self, by_hand: Intention) -> Intention:
-        """Return a rollback by hand of a tool under rollout as that of the new version, unless it names another one."""
+    def of_rollout(self, by_hand: Intention) -> Intention:
+        """Return a rollback by hand of a tool under rollout as that of the new version, unless it names a third one."""
         rollout = self._store.rollouts.open_of(by_hand.tool_name)
         if rollout is None or by_hand.to_version not in (None, rollout.old_version):
             return by_hand

@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from rollguard.errors import DeploymentConflict, InvalidInput
+from rollguard.model.given import checked_now
 from rollguard.model.log import logger_of
+from rollguard.model.names import checked_tool_name
 from rollguard.model.ramp import Ramp, Signs, State
 from rollguard.model.rollout import Rollout, rollout_event
 from rollguard.registry import ToolRegistry
@@ -43,7 +45,9 @@ class RolloutSteps:
             logger.info("%s", conflict)
             return self._store.rollouts.get(rollout.rollout_id)
 
-    def promote(self, tool_name: str, *, by: str, reason: str | None, now: datetime) -> Rollout:
+    def promote(
+        self, tool_name: str, *, by: str = "human", reason: str | None = None, now: datetime | None = None
+    ) -> Rollout:
         """Make the new version live now, at a person's request.
 
         Raises:
@@ -51,31 +55,37 @@ class RolloutSteps:
             DeploymentConflict: somebody else changed the rollout, or what is live, at this moment.
             ActuatorFailed, ToolFileError, StoreUnavailable: as for `ToolRegistry.deploy`; the rollout goes on.
         """
-        rollout = self._open(tool_name)
+        rollout, now = self._open(tool_name), checked_now(now)
         return self._moved(rollout, rollout.ramp.ended_by(State.PROMOTED, now), by, reason or "promoted by hand", now)
 
-    def pause(self, tool_name: str, *, by: str, reason: str | None, now: datetime) -> Rollout:
+    def pause(
+        self, tool_name: str, *, by: str = "human", reason: str | None = None, now: datetime | None = None
+    ) -> Rollout:
         """Hold the share until a person resumes it. Evidence and the time limit still end the rollout.
 
         Raises:
             InvalidInput: the tool is under no rollout.
             DeploymentConflict: somebody else changed the rollout at this moment.
         """
-        rollout = self._open(tool_name)
+        rollout, now = self._open(tool_name), checked_now(now)
         return self._moved(rollout, rollout.ramp.paused(), by, reason or "paused by hand", now)
 
-    def resume(self, tool_name: str, *, by: str, reason: str | None, now: datetime) -> Rollout:
+    def resume(
+        self, tool_name: str, *, by: str = "human", reason: str | None = None, now: datetime | None = None
+    ) -> Rollout:
         """Let a paused rollout go on; the time of its stage begins again. The errors are those of `pause`."""
-        rollout = self._open(tool_name)
+        rollout, now = self._open(tool_name), checked_now(now)
         return self._moved(rollout, rollout.ramp.resumed(now), by, reason or "resumed by hand", now)
 
-    def abort(self, tool_name: str, *, by: str, reason: str | None, now: datetime) -> Rollout:
+    def abort(
+        self, tool_name: str, *, by: str = "human", reason: str | None = None, now: datetime | None = None
+    ) -> Rollout:
         """Let the old version serve alone again. The errors are those of `pause`."""
-        rollout = self._open(tool_name)
+        rollout, now = self._open(tool_name), checked_now(now)
         return self._moved(rollout, rollout.ramp.ended_by(State.ABORTED, now), by, reason or "aborted by hand", now)
 
     def _open(self, tool_name: str) -> Rollout:
-        rollout = self._store.rollouts.open_of(tool_name)
+        rollout = self._store.rollouts.open_of(checked_tool_name(tool_name))
         if rollout is None:
             raise InvalidInput(
                 f"{tool_name} is under no rollout; begin one with: rollguard deploy FILE --canary 10,25,50"
