@@ -325,7 +325,7 @@ def look(guard: Rollguard, folder: Path, counts: Counter[str]) -> Iterator[str]:
             if (damage := connection.exec_driver_sql("PRAGMA integrity_check").scalar()) != "ok":
                 yield f"the database is damaged: {damage}"
     with store.database.read() as connection:
-        rows = connection.scalar(sa.select(sa.func.count()).select_from(tool_executions))
+        rows = connection.scalar(sa.select(sa.func.count()).select_from(tool_executions)) or 0
         events = [dict(event) for event in connection.scalars(sa.select(notifications.c.event))]
         rolled = connection.scalar(sa.text("SELECT SUM(executions) FROM tool_execution_rollups WHERE width = 60")) or 0
         rolled += connection.scalar(sa.text("SELECT SUM(executions) FROM tool_execution_deltas")) or 0

@@ -9,7 +9,7 @@ from rollguard.model.given import checked_now
 from rollguard.model.log import logger_of
 from rollguard.model.names import checked_tool_name
 from rollguard.model.ramp import Ramp, Signs, State
-from rollguard.model.rollout import Rollout, rollout_event
+from rollguard.model.rollout import CANARY, Rollout, rollout_event
 from rollguard.registry import ToolRegistry
 from rollguard.store import ExecutionStore
 
@@ -93,7 +93,7 @@ class RolloutSteps:
         return rollout
 
     def _moved(self, rollout: Rollout, ramp: Ramp, by: str, why: str, now: datetime) -> Rollout:
-        if ramp.state is State.PROMOTED:
+        if ramp.state is State.PROMOTED and rollout.kind == CANARY:  # in a confirmation the new version is live
             self._registry.rolling.promote(rollout, by=by, why=why, at=now)
             return self._store.rollouts.get(rollout.rollout_id)
         quiet = ramp.state is rollout.ramp.state
