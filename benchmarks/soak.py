@@ -343,9 +343,9 @@ def look(guard: Rollguard, folder: Path, counts: Counter[str]) -> Iterator[str]:
 def look_at_rollouts(guard: Rollguard, rollbacks: list[Rollback]) -> Iterator[str]:
     """What does not hold of the rollouts."""
     store, by_rollback = guard.store, Counter(r.rollout_id for r in rollbacks if r.rollout_id is not None)
-    statement = sa.text("SELECT rollout_id, COUNT(*) FROM tool_executions WHERE rollout_id IS NOT NULL GROUP BY 1")
+    statement = sa.text("SELECT rollout_id, COUNT(*) AS n FROM tool_executions WHERE rollout_id IS NOT NULL GROUP BY 1")
     with store.database.read() as connection:
-        drawn: dict[int, int] = dict(connection.execute(statement).tuples().all())
+        drawn: dict[int, int] = {row.rollout_id: row.n for row in connection.execute(statement)}
     for rollout in store.rollouts.recent():
         number, state, session = rollout.rollout_id, rollout.ramp.state, store.sessions.get(rollout.session_id)
         if rollout.open and not session.active:
