@@ -77,6 +77,7 @@ SCENARIO = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "rules",
     [
@@ -93,6 +94,7 @@ def test_a_simulation_plays_both_versions(rules: Rules) -> None:
     assert found == through_monitor(scenario, overrides_of(rules), every=300.0)
 
 
+@pytest.mark.long
 def test_an_outage_is_simulated_for_both() -> None:
     """In a simulated outage of every version the confirmation rolls nothing back, where the evidence alone does."""
     outage = {"after_hours": 0.5, "minutes": 30.0, "success": 0.1}
