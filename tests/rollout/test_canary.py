@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from rollguard.errors import BreakingChange, CodeQuarantined, DeploymentConflict, InvalidInput
+from rollguard.errors import BreakingChange, CodeQuarantined, DeploymentConflict, InvalidInput, ReleaseConflict
 from tests.conftest import NOW, Guard, code
 from tests.rollout.helpers import HOUR, MINUTE, Beside
 
@@ -126,6 +126,17 @@ def test_the_same_code_again_changes_nothing(guard: Guard) -> None:
     watch = guard.monitor.watch("my_tool", now=NOW + MINUTE)
     assert guard.registry.deploy("my_tool", code(2), watch=watch, rollout=[0.5]) == 2
     assert (beside.states, watch.session) == (("ramping", "active", 1), None)
+
+
+def test_a_release_that_holds_the_tool(guard: Guard) -> None:
+    """It is refused and changes nothing; with `replace` it ends the rollout, also where it keeps the old version."""
+    beside = Beside(guard)
+    with pytest.raises(ReleaseConflict, match="rollout of version 2"):
+        guard.registry.release("v1", {"my_tool": code(3), "other": code(1, "other")})
+    assert (beside.states, guard.store.releases.find("v1")) == (("ramping", "active", 1), None)
+    guard.registry.release("v1", {"my_tool": code(1), "other": code(1, "other")}, replace=True)
+    assert beside.states == ("superseded", "superseded", 1)
+    assert beside.served() == {1}
 
 
 def test_an_edit_ends_it(guard: Guard) -> None:

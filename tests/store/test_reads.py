@@ -85,6 +85,7 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
     "rollouts.of_session": lambda store: store.rollouts.of_session(1),
     "rollouts.open_of": lambda store: store.rollouts.open_of("my_tool"),
     "rollouts.recent": lambda store: store.rollouts.recent("my_tool"),
+    "rollouts.refuse": lambda store: store.rollouts.refuse(["my_tool"]),
     "rollouts.splits": lambda store: store.rollouts.splits(),
     "pointers.moves": lambda store: store.pointers.moves(),
     "quarantine.history": lambda store: store.quarantine.history(),

@@ -205,9 +205,11 @@ class Rollguard:
         beside = self.store.rollouts.open_of(tool_name) if shares else None
         rollout_id = None if beside is None else beside.rollout_id
         if beginning.session is not None:
-            session_id = beginning.session.session_id
-            self.monitor.note_baseline(beginning.session)
-            return Deployed(tool_name, version_number, session_id, changed=True, changes=changes, rollout_id=rollout_id)
+            begun = beginning.session
+            self.monitor.note_baseline(begun)
+            return Deployed(
+                tool_name, version_number, begun.session_id, changed=True, changes=changes, rollout_id=rollout_id
+            )
         if beside is not None and beside.new_version == version_number:
             return Deployed(tool_name, version_number, beside.session_id, changed=False, rollout_id=rollout_id)
         if before is not None and before.version_number == version_number:
@@ -238,6 +240,7 @@ class Rollguard:
         force: bool = False,
         strict: bool = False,
         watch: bool = True,
+        replace: bool = False,
     ) -> Released:
         """Release several tools together and monitor each. A regression of one rolls all of them back.
 
@@ -250,6 +253,7 @@ class Rollguard:
             metadata: your own values, of JSON.
             released_at: when they went live; now by default.
             force, strict, watch: as for `deploy`.
+            replace: True ends the rollouts of its tools; by default a release that holds one is refused.
 
         Raises:
             The same errors as `ToolRegistry.release` and `DeploymentMonitor.start_monitoring`.
@@ -272,6 +276,7 @@ class Rollguard:
                 force=force,
                 strict=strict,
                 watch=beginning,
+                replace=replace,
             )
         self._note_baselines(released)
         return released

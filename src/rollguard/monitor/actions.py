@@ -146,7 +146,7 @@ class Actions:
             self._complete(session, judgement, now)
         return rollback, None
 
-    def _intention(self, session: Session, judgement: Judgement, beside: Rollout | None) -> Intention:
+    def _intention(self, session: Session, judgement: Judgement, beside: Rollout | None = None) -> Intention:
         return Intention(
             tool_name=session.tool_name,
             session_id=session.session_id,

@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
+from rollguard.errors import ReleaseConflict
 from rollguard.judge import Arms
 from rollguard.model.confirming import Confirming
 from rollguard.model.ramp import Ramp, State
@@ -98,3 +99,11 @@ def end_of_sessions(
     for row in connection.execute(sa.select(o).where(o.c.session_id.in_(session_ids), _OPEN)).all():
         known = rollout_of(row)
         move(connection, known, known.ramp.ended_by(state, at), by=by, why=why)
+
+
+def under_way(rollout: Rollout) -> ReleaseConflict:
+    """Return the error of a release that holds a tool under rollout."""
+    return ReleaseConflict(
+        f"{rollout.tool_name}: a rollout of version {rollout.new_version} is under way; promote or abort it, or "
+        "release with replace=True, which is: rollguard release --replace"
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -75,6 +75,12 @@ class Rollouts:
         """Return rollouts, the newest first."""
         query = sa.select(o).order_by(o.c.rollout_id.desc()).limit(limit)
         return self._listed(query if tool_name is None else query.where(o.c.tool_name == tool_name))
+
+    def refuse(self, tool_names: Collection[str]) -> None:
+        """Raise `ReleaseConflict` if one of these tools is under rollout."""
+        for rollout in self.open():
+            if rollout.tool_name in tool_names:
+                raise rollout_states.under_way(rollout)
 
     def splits(self) -> dict[str, Split]:
         """Return by what the calls of each tool under rollout are drawn, by the tool."""
