@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+import sqlalchemy as sa
 
 from rollguard.evaluate.backtest import Compared, backtest
 from rollguard.evaluate.scenario import Scenario
 from rollguard.evaluate.simulator import overrides_of, through_monitor
 from rollguard.judge import Rules
+from rollguard.store.schema import notifications as n
 from tests.conftest import NOW, Guard
 from tests.rollout.helpers import HOUR, MINUTE, Beside
 
@@ -102,3 +106,30 @@ def test_an_outage_is_simulated_for_both() -> None:
     confirmed = Rules(decision="evidence", confirm="concurrent")
     assert through_monitor(scenario, overrides_of(confirmed), every=300.0) == [None]
     assert through_monitor(scenario, overrides_of(Rules(decision="evidence")), every=300.0) != [None]
+
+
+def test_people_are_notified_of_each_step(guard: Guard) -> None:
+    """A rollout's beginning, each higher share, its freeze and its end are events, once each."""
+    beside = Beside(guard, [0.25, 0.5])
+    beside.calls(200, new=0.05, old=0.05, over=HOUR)
+    beside.check()
+    beside.calls(200, new=0.05, old=0.05, over=HOUR)
+    beside.check()
+    assert [event["kind"] for event in events(guard)] == ["rollout_started", "rollout_advanced", "rollout_promoted"]
+    assert events(guard)[1]["title"] == "my_tool: version 2 serves 50 % of the calls now"
+    assert events(guard)[0]["details"]["share"] == 0.25
+
+
+def test_people_are_notified_of_a_rollback_once(guard: Guard) -> None:
+    """What evidence ends is notified by its rollback, which names the rollout."""
+    beside = _rolled_back(guard)
+    kinds = [event["kind"] for event in events(guard)]
+    assert (kinds[0], kinds[-1]) == ("rollout_started", "rolled_back")
+    assert "rollout_unproven" not in kinds
+    assert events(guard)[-1]["details"]["rollout_id"] == beside.rollout.rollout_id
+
+
+def events(guard: Guard) -> list[dict[str, Any]]:
+    """What people were notified of, the oldest first."""
+    with guard.store.database.read() as connection:
+        return [dict(event) for event in connection.scalars(sa.select(n.c.event).order_by(n.c.notification_id))]

@@ -19,6 +19,8 @@ class EventKind(StrEnum):
     NOT_THE_CAUSE = "not_the_cause"
     QUARANTINED_CODE = "quarantined_code"
     CONFIRMING = "confirming"
+    ROLLOUT_STARTED = "rollout_started"
+    ROLLOUT_ADVANCED = "rollout_advanced"
     ROLLOUT_FROZEN = "rollout_frozen"
     ROLLOUT_PROMOTED = "rollout_promoted"
     ROLLOUT_UNPROVEN = "rollout_unproven"

@@ -9,7 +9,7 @@ from rollguard.model.given import checked_now
 from rollguard.model.log import logger_of
 from rollguard.model.names import checked_tool_name
 from rollguard.model.ramp import Ramp, Signs, State
-from rollguard.model.rollout import CANARY, Rollout, rollout_event
+from rollguard.model.rollout import CANARY, Rollout
 from rollguard.registry import ToolRegistry
 from rollguard.store import ExecutionStore
 
@@ -97,8 +97,7 @@ class RolloutSteps:
             self._registry.rolling.promote(rollout, by=by, why=why, at=now)
             return self._store.rollouts.get(rollout.rollout_id)
         quiet = ramp.state is rollout.ramp.state
-        event = None if quiet else rollout_event(rollout, ramp, why, now)
-        moved = self._store.rollouts.move(rollout, ramp, by=by, why=why, now=now, event=event)
+        moved = self._store.rollouts.move(rollout, ramp, by=by, why=why, now=now)
         self._registry.rolling.bring()
         if moved is None:
             raise DeploymentConflict(f"{rollout.tool_name}: its rollout was changed at this moment; look at it again")
