@@ -106,6 +106,10 @@ class RollingOut:
         """Let the processes of this machine draw by what the database says now. Raise nothing."""
         self._splits.bring_quietly()
 
+    def present(self) -> dict[str, Split]:
+        """Return by what processes of this machine draw, by tool."""
+        return self._splits.present()
+
     def unloadable(self, tool_name: str, split: Split, error: ToolLoadError) -> None:
         """End a rollout of which a version cannot be loaded. Raise nothing."""
         logger.error("%s: a version cannot be loaded, so its rollout ends: %s", tool_name, error)
