@@ -21,7 +21,10 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Serve": ("serve", "token"),
     "Find what is weak": ("opportunities", "investigate", "brief", "improve"),
     "Try the rules": ("simulate", "backtest"),
-    "Decide yourself": ("rollback", "cancel:rollback", "quarantine"),
+    "Decide yourself": (
+        *("rollback", "promote:rollout", "pause:rollout", "resume:rollout", "abort:rollout"),
+        *("cancel:rollback", "quarantine"),
+    ),
     "Look back": ("versions", "diff:versions", "sessions", "rollbacks", "explain"),
     "Run it for many": ("schema",),
 }

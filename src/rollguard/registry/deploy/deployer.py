@@ -67,6 +67,9 @@ class Deployer:
         remote: the tools with an actuator.
         replica: notified of each deployment in the folder, if the folder follows other machines.
         bring: lets the processes of this machine draw by what the database says.
+
+    Attributes:
+        bring: as given.
     """
 
     def __init__(
@@ -85,7 +88,7 @@ class Deployer:
         self._admission = admission
         self._remote = remote
         self._replica = replica
-        self._bring = bring
+        self.bring = bring
 
     def deploy(self, code: Code, request: DeploymentRequest, *, strict: bool) -> Version:
         """Store the code and make it live. Same errors as `ToolRegistry.deploy`."""
@@ -130,7 +133,7 @@ class Deployer:
             why = f"{request.by} deployed version {version.version_number}, which was live"
             ramp = known.ramp.ended_by(State.SUPERSEDED, request.moment)
             self._store.rollouts.move(known, ramp, by=request.by, now=request.moment, why=why)
-        self._bring()
+        self.bring()
 
     def made_live_here(self, tool_name: str) -> None:
         """See `ToolRegistry.made_live_here`."""
