@@ -70,6 +70,8 @@ class Sharing:
     def attend(self, name: str, served: Served) -> None:
         """Let the tool be served as the machine knows it: by one version, or by two."""
         split = self._splits.of(name)
+        if split is not None and served.version_number is None:  # which version it is, is being found out
+            return
         if split is None or name in self._splits.routers or served.version_number != split.old:
             if served.beside is not None or name in self._new:
                 self._end(name, served)
