@@ -71,6 +71,8 @@ class Sharing:
         """Let the tool be served as the machine knows it: by one version, or by two."""
         split = self._splits.of(name)
         live = served.version_number
+        if split is not None and live is None:  # which version it is, is being found out
+            return
         if split is None or name in self._splits.routers or live not in (split.old, split.new):
             if served.beside is not None or name in self._others:
                 self._end(name, served)
