@@ -15,22 +15,30 @@ if TYPE_CHECKING:
     from rollguard.improve import CheckRules, Improver
     from rollguard.notify import Notifier
     from rollguard.registry.deploy.actuators import Actuator
+    from rollguard.settings.sections import ActuatorSettings
 
 
 def actuators_of(settings: Settings) -> dict[str, Actuator]:
     """Return the actuators of the tools that have one."""
     if not settings.actuators:
         return {}
-    from rollguard.registry.deploy.actuators import CommandActuator, WebhookActuator
+    from rollguard.registry.deploy.actuators import SharedActuator
 
     actuators: dict[str, Actuator] = {}
     for name, given in settings.actuators.items():
-        if given.kind == "command":
-            actuators[name] = CommandActuator(given.command, timeout=given.timeout_seconds or 60.0)
-        elif given.kind == "webhook":
-            secret = given.secret.get_secret_value()
-            actuators[name] = WebhookActuator(given.url, secret, timeout=given.timeout_seconds or 10.0)
+        if given.kind != "folder":
+            actuators[name] = _actuator(given)
+    for name, shared in settings.shared_actuators.items():
+        actuators |= dict.fromkeys(shared.tools, SharedActuator(name, _actuator(shared), shared.tools))
     return actuators
+
+
+def _actuator(given: ActuatorSettings) -> Actuator:
+    from rollguard.registry.deploy.actuators import CommandActuator, WebhookActuator
+
+    if given.kind == "command":
+        return CommandActuator(given.command, timeout=given.timeout_seconds or 60.0)
+    return WebhookActuator(given.url, given.secret.get_secret_value(), timeout=given.timeout_seconds or 10.0)
 
 
 def notifiers_of(settings: Settings) -> list[Notifier]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rollguard.judge import UNCOUNTED
 from rollguard.judge.error_signatures import signature
 from rollguard.model.execution import Execution
 from rollguard.model.redaction import REDACTED
@@ -20,7 +21,7 @@ HELD_OUT = 0.3
 NO_RESULT: Any = object()
 _NO_FORM = ("<circular>", "<deeper than ")
 _ARGUMENT_ERRORS = ("TypeError", "ValidationError")
-_NO_OUTCOME = ("CallWithdrawn", "ControlFlow", "ProcessEnded")
+_NO_OUTCOME = (*UNCOUNTED, "ProcessEnded")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from rollguard.compat import function_name
+from rollguard.compat import place_of
 from rollguard.errors import UnknownTool
 from rollguard.model.given import checked_now
 from rollguard.model.rehearsed import ReplayTestResult
@@ -138,7 +138,7 @@ class Rehearser:
         if strategy_of(tool, rules.grants)[0] not in (Strategy.SHADOW, Strategy.REPLAY):
             return None
         limits, run = limits_of(tool, rules, self._environment.get(tool_name, {})), self._run or in_sandbox()
-        return lambda inputs: run(code, function_name(tool_name), inputs, limits)
+        return lambda inputs: run(code, place_of(code, tool_name).exported, inputs, limits)
 
     def _keep(self, done: Rehearsal, started: datetime, completed: datetime) -> None:
         """Store what a candidate did with recorded calls, in the table of its strategy."""
