@@ -11,6 +11,7 @@ from rollguard import ExecutionStore, ToolRegistry
 from rollguard.errors import InvalidInput, UnknownTool
 from rollguard.improve import Attempt, Brief
 from rollguard.improve.brief_text import mark_of
+from rollguard.rehearse.noise import canonical
 from tests.conftest import NOW
 from tests.improve.helpers import HOSTILE, HOUR, OLD, TRACEBACK, a_brief, briefer, record
 
@@ -62,6 +63,24 @@ def test_nothing_of_calls_that_are_held_out(store: ExecutionStore, registry: Too
             assert call.call_id not in said
         assert brief.failures == 7 + (not any(call.parameters["amount"] == "3,303" for call in held_out))
     assert {case.call_id for case in briefs[0].failing} != {case.call_id for case in briefs[1].failing}
+
+
+def test_what_was_seen_is_never_held_out(store: ExecutionStore, registry: ToolRegistry) -> None:
+    """Calls recorded after the brief change which are held out, and none of those is one that its reader saw."""
+    registry.deploy("price", OLD, deployed_at=NOW - 2 * HOUR)
+    record(store)
+    found = briefer(store, registry)
+    brief = found.brief("price", now=NOW)
+    for amount in range(30):
+        store.store_tool_execution(
+            tool_name="price", success=False, error="ValueError: no", parameters={"amount": f"9,{amount:03}"},
+            executed_at=NOW,
+        )  # fmt: skip
+    for seen, some in (((), True), (brief.seen, False)):
+        calls = found._rehearser.candidate("price", seen=seen, now=NOW + HOUR).chosen.calls
+        held_out = {canonical(call.parameters) for call in calls if call.held_out}
+        assert len(held_out) == 15
+        assert bool(held_out & brief.seen) is some
 
 
 def test_recorded_texts_are_data(store: ExecutionStore, registry: ToolRegistry) -> None:

@@ -12,8 +12,10 @@ import pytest
 from rollguard import ExecutionStore, ToolRegistry
 from rollguard.improve import Brief, EarlierVersion, Recovered, RetryTransient
 from rollguard.improve.problems import problems_of
+from rollguard.rehearse import Weight
 from tests.conftest import NOW
 from tests.improve.helpers import HOUR, OLD, RIGHT, a_brief, briefer
+from tests.rehearse.test_gate import recorded, tried
 
 WORSE = OLD.replace("* count", "* count / (count - 1)")
 
@@ -212,3 +214,10 @@ def test_not_twice() -> None:
     brief = weather()
     assert RetryTransient().propose(weather(retried(brief))) is None
     assert ast.parse(retried(brief))
+
+
+def test_the_gate_reads_a_retry_as_what_it_is() -> None:
+    """The gate refuses neither the form of retries nor what they do: fixes that luck gives ask a person."""
+    brief = a_brief(recovered=(TIMEOUTS,), declared={"read_only": True})
+    done = tried(retried(brief), calls=recorded(bad=0))
+    assert {(reason.weight, reason.check) for reason in done.reasons} == {(Weight.ASK, "fixes")}

@@ -9,6 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from rollguard.rehearse.noise import canonical
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -138,6 +140,12 @@ class Brief(_Part):
     def cases(self) -> tuple[Case, ...]:
         """Return the recorded calls that a repair is checked with, those that failed first."""
         return (*self.failing, *self.passing)
+
+    @property
+    def seen(self) -> frozenset[str]:
+        """Return the inputs that its reader sees; a rehearsal of the repair that is given them holds out none."""
+        given = (case.parameters for case in self.cases)
+        return frozenset(map(canonical, (*given, *([] if self.smallest is None else [self.smallest]))))
 
     def with_attempt(self, attempt: Attempt) -> Brief:
         """Return the brief with one more earlier proposal."""

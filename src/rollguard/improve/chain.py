@@ -161,8 +161,8 @@ class Improvers:
         began = time.monotonic()
         try:
             proposal = improver.propose(brief)
-            if proposal is not None and not isinstance(getattr(proposal, "source", None), bytes):
-                raise ImproverFailed(f"it returned {type(proposal).__name__}, and no Proposal with bytes as its source")
+            if proposal is not None and not isinstance(proposal, Proposal):
+                raise ImproverFailed(f"it returned {type(proposal).__name__}, and neither a Proposal nor None")
         except Exception as error:  # noqa: BLE001 - an improver is anybody's code; the next one is asked
             return self._failed(improver.name, error, time.monotonic() - began)
         seconds = time.monotonic() - began

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -63,7 +63,14 @@ class Chosen:
     repeated: int = 0
 
 
-def choose(executions: Iterable[Execution], *, required: Iterable[str] = (), limit: int = 50, draw: int = 0) -> Chosen:
+def choose(
+    executions: Iterable[Execution],
+    *,
+    required: Iterable[str] = (),
+    limit: int = 50,
+    draw: int = 0,
+    seen: Collection[str] = (),
+) -> Chosen:
     """Return the calls to run again, at most `limit`: failures and successes in equal parts, if there are enough.
 
     Of the failures, each kind is taken in turn. Calls are held out by their input alone, so that the same ones are at
@@ -74,6 +81,7 @@ def choose(executions: Iterable[Execution], *, required: Iterable[str] = (), lim
         required: the parameters that every call must give; one that was not recorded comes from the tool's framework.
         limit: the most calls.
         draw: another number holds other calls out.
+        seen: inputs that the candidate's author saw, in their canonical form; they are never held out.
     """
     unfit: Counter[str] = Counter()
     found: dict[str, Call] = {}
@@ -93,7 +101,7 @@ def choose(executions: Iterable[Execution], *, required: Iterable[str] = (), lim
     most = max(limit - len(successes), limit // 2)
     taken = failures[:most]
     taken += successes[: limit - len(taken)]
-    return Chosen(tuple(_held_out(taken, draw)), dict(unfit), repeated)
+    return Chosen(tuple(_held_out(taken, draw, seen)), dict(unfit), repeated)
 
 
 def _call(execution: Execution, required: frozenset[str]) -> tuple[Call | None, str]:
@@ -172,14 +180,15 @@ def _in_turn(failures: Sequence[Call]) -> list[Call]:
     return [call for _turn, _number, call in sorted(order, key=lambda entry: entry[:2])]
 
 
-def _held_out(calls: Sequence[Call], draw: int) -> list[Call]:
-    """Hold out a fixed share of the failures and of the successes, by their inputs."""
+def _held_out(calls: Sequence[Call], draw: int, seen: Collection[str]) -> list[Call]:
+    """Hold out a fixed share of the failures and of the successes, by their inputs, of those that nobody saw."""
+    inputs = [canonical(call.parameters) for call in calls]
     by_hash = sorted(
-        (hashlib.sha256(f"{draw}:{canonical(call.parameters)}".encode()).digest(), number)
-        for number, call in enumerate(calls)
+        (hashlib.sha256(f"{draw}:{given}".encode()).digest(), number) for number, given in enumerate(inputs)
     )
     out = set()
     for success in (False, True):
         group = [number for _digest, number in by_hash if calls[number].success is success]
-        out.update(group[: int(len(group) * HELD_OUT)])
+        unseen = [number for number in group if inputs[number] not in seen]
+        out.update(unseen[: int(len(group) * HELD_OUT)])
     return [replace(call, held_out=number in out) for number, call in enumerate(calls)]
