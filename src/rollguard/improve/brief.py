@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from rollguard.rehearse.noise import canonical
+from rollguard.rehearse.calls import digest_of
 
 
 class _Part(BaseModel):
@@ -142,10 +142,10 @@ class Brief(_Part):
         return (*self.failing, *self.passing)
 
     @property
-    def seen(self) -> frozenset[str]:
-        """Return the inputs that its reader sees; a rehearsal of the repair that is given them holds out none."""
-        given = (case.parameters for case in self.cases)
-        return frozenset(map(canonical, (*given, *([] if self.smallest is None else [self.smallest]))))
+    def seen(self) -> tuple[str, ...]:
+        """Return the digests of the inputs that its reader sees; a rehearsal that is given them holds out none."""
+        given = [case.parameters for case in self.cases]
+        return tuple(sorted(map(digest_of, given if self.smallest is None else [*given, self.smallest])))
 
     def with_attempt(self, attempt: Attempt) -> Brief:
         """Return the brief with one more earlier proposal."""

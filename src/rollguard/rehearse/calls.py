@@ -81,7 +81,7 @@ def choose(
         required: the parameters that every call must give; one that was not recorded comes from the tool's framework.
         limit: the most calls.
         draw: another number holds other calls out.
-        seen: inputs that the candidate's author saw, in their canonical form; they are never held out.
+        seen: the digests of inputs that the candidate's author saw; they are never held out.
     """
     unfit: Counter[str] = Counter()
     found: dict[str, Call] = {}
@@ -170,6 +170,11 @@ def has_no_form(text: str) -> bool:
     return text.startswith(_NO_FORM) or (text.startswith("<") and text.endswith(">") and name.isidentifier())
 
 
+def digest_of(parameters: Any) -> str:
+    """Return the digest of an input, equal for equal ones."""
+    return hashlib.sha256(canonical(parameters).encode()).hexdigest()
+
+
 def _in_turn(failures: Sequence[Call]) -> list[Call]:
     """Return failures so that each kind is among the first ones."""
     seen: Counter[str | None] = Counter()
@@ -182,13 +187,13 @@ def _in_turn(failures: Sequence[Call]) -> list[Call]:
 
 def _held_out(calls: Sequence[Call], draw: int, seen: Collection[str]) -> list[Call]:
     """Hold out a fixed share of the failures and of the successes, by their inputs, of those that nobody saw."""
-    inputs = [canonical(call.parameters) for call in calls]
     by_hash = sorted(
-        (hashlib.sha256(f"{draw}:{given}".encode()).digest(), number) for number, given in enumerate(inputs)
+        (hashlib.sha256(f"{draw}:{canonical(call.parameters)}".encode()).digest(), number)
+        for number, call in enumerate(calls)
     )
     out = set()
     for success in (False, True):
         group = [number for _digest, number in by_hash if calls[number].success is success]
-        unseen = [number for number in group if inputs[number] not in seen]
+        unseen = [number for number in group if digest_of(calls[number].parameters) not in seen]
         out.update(unseen[: int(len(group) * HELD_OUT)])
     return [replace(call, held_out=number in out) for number, call in enumerate(calls)]

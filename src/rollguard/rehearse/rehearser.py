@@ -70,8 +70,8 @@ class Rehearser:
             must_fix: False for a change that is to fix nothing, and only must break nothing.
             lookback_days: how far back calls are read.
             draw: another number holds other calls out.
-            seen: inputs that the candidate's author saw, such as `Brief.seen`; they are never held out, so that calls
-                that were recorded since the brief was made change nothing about that.
+            seen: the digests of inputs that the candidate's author saw (`Brief.seen`). They are never held out, so that
+                calls that were recorded since the brief was made change nothing about that.
             now: the present moment; the clock's by default.
 
         Raises:
