@@ -129,6 +129,10 @@ def test_secrets_are_put_back() -> None:
     assert asked.proposal.source.decode() == f'PASSWORD = "hunter2"\n{RIGHT}'
     (same,) = Improvers([by(lambda told: told.source)]).ask(brief).answers
     assert same.problems == ("it changes nothing",)
+    (refused,) = Improvers([by(RIGHT)]).ask(brief, lambda _proposal: ["it returns 'hunter2'"]).answers
+    assert refused.problems == ("it returns 'rollguard-secret-1'",)
+    many = {f"rollguard-secret-{number}": f"hunter{number}" for number in range(1, 12)}
+    assert a_brief(hidden=many).restored(" ".join(many).encode()).decode() == " ".join(many.values())
 
 
 def test_one_alone() -> None:

@@ -99,9 +99,7 @@ def _improver(settings: Settings, given: ImproverSettings, store: ExecutionStore
                 raise InvalidSetting("improve.improvers", f"{given.function} is {kind}, not a function")
             return improve.CallableImprover(function, name=name, timeout=timeout)
         case "model":
-            from rollguard.improve.model import ModelImprover
-
-            return ModelImprover(
+            return improve.ModelImprover(
                 given.model,
                 name=name,
                 base_url=given.base_url,

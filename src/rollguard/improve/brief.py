@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from rollguard.improve.secrets import without
 from rollguard.rehearse.calls import digest_of
 
 
@@ -153,9 +154,13 @@ class Brief(_Part):
 
     def restored(self, source: bytes) -> bytes:
         """Return a proposed source with the secrets that its placeholders stand for."""
-        for placeholder, secret in self.hidden.items():
+        for placeholder, secret in sorted(self.hidden.items(), key=lambda pair: len(pair[0]), reverse=True):
             source = source.replace(placeholder.encode(), secret.encode())
         return source
+
+    def masked(self, text: str) -> str:
+        """Return a text about a proposal with placeholders for the secrets of the source, as its author may read it."""
+        return without(text, self.hidden)
 
     def to_markdown(self) -> str:
         """Return the brief as a text for an author: a person, a coding agent or a model."""

@@ -144,7 +144,7 @@ class ModelImprover:
             """Have the model answer again if its source is no candidate."""
             source = brief.restored(repair.source.encode("utf-8", "surrogatepass"))
             if repair.source.strip() and (problems := list(problems_of(source, brief))):
-                raise ModelRetry(f"That source is no candidate: {'; '.join(problems)}.")
+                raise ModelRetry(brief.masked(f"That source is no candidate: {'; '.join(problems)}."))
             return repair
 
         return agent
