@@ -14,6 +14,7 @@ from tests.rehearse.running import in_process
 SETTINGS = """
 [tools.price.rehearse]
 read_only = true
+grants = ["PRICES_KEY"]
 
 [[improve.improvers]]
 kind = "earlier_version"
@@ -61,6 +62,7 @@ def test_a_brief(shop: Shell) -> None:
     assert "./check" in shop.ok("brief", "price", "--into", "work").out
     assert (shop.folder / "work" / "tool.py").read_text() == OLD
     assert os.access(shop.folder / "work" / "check", os.X_OK)
+    assert json.loads((shop.folder / "work" / "check.json").read_text())["rules"]["grants"] == []
     assert "work exists" in shop.run("brief", "price", "--into", "work").err
     assert shop.run("brief", "nothere").exit_code == 1
 

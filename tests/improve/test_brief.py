@@ -106,7 +106,7 @@ def test_recorded_texts_are_data(store: ExecutionStore, registry: ToolRegistry) 
 def test_no_secrets(store: ExecutionStore, registry: ToolRegistry) -> None:
     """Secrets of the source are placeholders that a proposal may keep; those in errors and diffs are gone."""
     secret, key = "hunter2-and-more", "sk-live-0123456789abcdef0123"
-    source = f'PASSWORD = "{secret}"\n# with {key}\n{OLD}'
+    source = f'PASSWORD = "{secret}"\n# with {key}\n{OLD}'.replace("count=1", f"count=1, password='{secret}'")
     registry.deploy("price", OLD, deployed_at=NOW - 3 * HOUR)
     registry.deploy("price", source, deployed_at=NOW - 2 * HOUR)
     place = {"function": "price", "line": 1, "text": f'PASSWORD = "{secret}"'}
@@ -119,7 +119,7 @@ def test_no_secrets(store: ExecutionStore, registry: ToolRegistry) -> None:
     assert brief.code
     assert brief.source != source
     assert brief.restored(brief.source.encode()).decode() == source
-    assert "def price(amount, count=1):" in brief.source
+    assert "def price(amount, count=1, password='rollguard-secret-" in brief.source
 
 
 def test_a_tool_that_no_author_can_be_given(store: ExecutionStore, registry: ToolRegistry) -> None:

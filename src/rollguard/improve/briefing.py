@@ -141,7 +141,7 @@ def brief_for(
         passing=tuple(_case(call, text) for call in shown if call.success),
         recovered=tuple(recovered),
         declared=_declared(candidate),
-        parameters=tuple(_parameters(candidate)),
+        parameters=tuple(_parameters(without(source, hidden), tool_name)),
         keep=tuple(_keep(candidate)),
         attempts=tuple(attempts),
         notes=tuple(map(text, report.notes)),
@@ -196,8 +196,8 @@ def _declared(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def _parameters(candidate: Candidate) -> Iterable[dict[str, Any]]:
-    tool = read(candidate.old, candidate.tool_name).tool
+def _parameters(source: str, tool_name: str) -> Iterable[dict[str, Any]]:
+    tool = read(source, tool_name).tool
     for one in tool.parameters if tool else ():
         yield {
             "name": one.name,
