@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from rollguard.store import Caps, Finding
 from tests.conftest import Guard, PostgresServer
 from tests.contract.sql import DOCS, Row, ask, block, fenced, moment
 from tests.contract.stories import (
@@ -24,11 +25,12 @@ TABLES = (
     *("deployment_monitoring", "deployment_health_checks", "deployment_rollbacks", "quarantined_code"),
     *("tool_actuations", "watchers", "tool_versions", "tool_deployments", "tool_executions"),
     *("investigation_reports", "releases", "release_tools", "shadow_test_results", "replay_test_results"),
+    *("improvement_attempts", "improvement_events", "loop_statistics"),
 )
 VIEWS = (
     *("active_monitoring", "tool_health_history", "deployment_stability"),
     *("version_history_with_metrics", "version_stability"),
-    *("tool_testing_history", "testing_summary"),
+    *("tool_testing_history", "testing_summary", "improvement_history"),
 )
 TYPES = {
     "SERIAL": "integer",
@@ -77,6 +79,8 @@ def test_every_block_of_the_page_runs(guard: Guard, url: str, dialect: str) -> N
     rollbacks_of_two_weeks(guard, now)
     five_and_ten_deployments(guard)
     two_tests(guard, now)
+    found = Finding("my_tool", "new_error", "high", "KeyError is new", 1, "0" * 64, {})
+    assert guard.store.attempts.begin(found, Caps(9, 9, 9), by="find", now=now) is not None
     blocks = fenced(PAGE, "sql")
     assert {meant_for for meant_for, _ in blocks} == {"", "postgresql", "sqlite"}
     for meant_for, text in blocks:

@@ -19,6 +19,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Run and record": ("call", "record"),
     "Watch": ("watch", "status", "show", "calls", "health", "doctor"),
     "Find what is weak": ("opportunities", "investigate"),
+    "Improve": ("loop", "proposals", "freeze", "unfreeze:freeze"),
     "Try the rules": ("simulate", "backtest"),
     "Decide yourself": ("rollback", "cancel:rollback", "quarantine"),
     "Look back": ("versions", "diff:versions", "sessions", "rollbacks", "explain"),

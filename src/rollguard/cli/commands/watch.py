@@ -48,9 +48,9 @@ def watch(
     import asyncio
 
     # The loop handles signals itself; until it runs, SIGTERM may arrive while the database is opened.
-    before = signal.signal(signal.SIGTERM, _stop)
+    before = signal.signal(signal.SIGTERM, stop_by_signal)
     try:
-        with opened(config, logs=_log()) as guard:
+        with opened(config, logs=log_handler()) as guard:
             loop = _loop(guard, interval)
             with output.tools_print_to_stderr():
                 did = asyncio.run(loop.check_deployment_health()) if once else _until_stopped(guard, loop)
@@ -81,7 +81,7 @@ def _until_stopped(guard: Rollguard, loop: AutonomousLoop) -> dict[str, int]:
 
 def _loop(guard: Rollguard, interval: float | None) -> AutonomousLoop:
     if interval is None:
-        return guard.loop
+        return guard.loop_of(improve=False)
     from rollguard.loop.autonomous_loop import AutonomousLoop
 
     return AutonomousLoop(guard.monitor, check_interval_seconds=interval)
@@ -91,7 +91,7 @@ def _summary(counts: dict[str, int]) -> str:
     return ", ".join(f"{label}: {counts[name]}" for name, label in _LABELS.items())
 
 
-def _log() -> logging.Handler:
+def log_handler() -> logging.Handler:
     """Return a handler that writes coloured lines to a terminal, or lines with their time to a log file."""
     handler: logging.Handler
     if sys.stderr.isatty():
@@ -110,5 +110,6 @@ def _log() -> logging.Handler:
     return handler
 
 
-def _stop(_number: int, _frame: Any) -> None:
+def stop_by_signal(_number: int, _frame: Any) -> None:
+    """Handle SIGTERM like Ctrl-C."""
     raise KeyboardInterrupt

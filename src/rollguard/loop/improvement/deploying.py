@@ -29,7 +29,7 @@ class DeployStage(AttemptStage):
 
     def __init__(self, parts: Improvement) -> None:
         super().__init__(parts)
-        self._approvals = Approvals(parts.store, parts.rules.approval)
+        self._approvals = Approvals(parts.store, parts.rules)
 
     def work(self, attempt: Attempt, now: datetime | None) -> Mapping[str, int]:
         """Deploy the candidate of one attempt."""
