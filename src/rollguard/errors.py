@@ -163,6 +163,13 @@ class SandboxUnavailable(RollguardError):
     """The sandbox cannot keep code apart on this machine, so nothing was run; the message says what it lacks."""
 
 
+# --- the service ---------------------------------------------------------------------------------------------------
+
+
+class ServiceRefused(RollguardError):
+    """The service refused a request of its client; the message says why."""
+
+
 # --- the store -----------------------------------------------------------------------------------------------------
 
 

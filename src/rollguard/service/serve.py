@@ -16,7 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from rollguard.app import Rollguard
 from rollguard.errors import InvalidSetting, StoreError
 from rollguard.model.log import logger_of
-from rollguard.service.app import create_app
+from rollguard.service.app import Service, create_app
 from rollguard.service.hosts import is_loopback
 
 logger = logger_of(__name__)
@@ -48,6 +48,10 @@ class _Protocol(H11Protocol):
 class _Server(uvicorn.Server):
     """A server whose process ends with code 0 after SIGTERM or Ctrl-C."""
 
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Stop at the first signal. uvicorn's own would send it to the process once more."""
@@ -65,6 +69,11 @@ class _Server(uvicorn.Server):
             scheme = "https" if self.config.ssl else "http"
             logger.info("listening on %s://%s; stop with Ctrl-C or SIGTERM", scheme, _shown(one))
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let callers that wait for a change go, then finish the requests under way."""
+        self._service.stopping.set()
+        await super().shutdown(sockets)
+
 
 def serve(guard: Rollguard, *, host: str | None = None, port: int | None = None, watch: bool | None = None) -> None:
     """Serve until SIGTERM or Ctrl-C: then finish the requests and checks under way. Call it in the main thread.
@@ -81,8 +90,9 @@ def serve(guard: Rollguard, *, host: str | None = None, port: int | None = None,
     host = settings.host if host is None else host
     is_open = _is_open(guard, host)
     listening = _bound(host, settings.port if port is None else port)
+    app = create_app(guard, open_to_this_machine=is_open, watch=watch)
     config = uvicorn.Config(
-        create_app(guard, open_to_this_machine=is_open, watch=watch),
+        app,
         http=_Protocol,
         ws="none",
         lifespan="on",
@@ -99,7 +109,7 @@ def serve(guard: Rollguard, *, host: str | None = None, port: int | None = None,
     _load_tls(config)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     with listening:
-        _Server(config).run(sockets=[listening])
+        _Server(config, app.state.service).run(sockets=[listening])
 
 
 def _is_open(guard: Rollguard, host: str) -> bool:

@@ -1,8 +1,9 @@
 """The only code that knows SQL. `ExecutionStore` is its door."""
 
 from rollguard.store.executions.complete import text_of
+from rollguard.store.executions.encoding import Encoding
 from rollguard.store.executions.ids import id_of
-from rollguard.store.executions.payloads import Redact
+from rollguard.store.executions.payloads import Payloads, Redact
 from rollguard.store.monitoring.sessions import Beginning
 from rollguard.store.probe import Checkup
 from rollguard.store.retention.retention import Tidied
@@ -19,11 +20,13 @@ __all__ = [
     "PROGRAM",
     "Beginning",
     "Checkup",
+    "Encoding",
     "ExecutionStore",
     "Intention",
     "Moves",
     "NewRelease",
     "Part",
+    "Payloads",
     "Place",
     "Pointer",
     "Redact",
