@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from rollguard.service.api import deployments, executions, health, rollbacks, sessions, tools, weaknesses
+from rollguard.service.api import agents, deployments, executions, health, rollbacks, sessions, tools, weaknesses
 
-_PARTS = (health, executions, tools, deployments, sessions, rollbacks, weaknesses)
+_PARTS = (health, executions, agents, tools, deployments, sessions, rollbacks, weaknesses)
 
 
 def add_to(app: FastAPI) -> None:

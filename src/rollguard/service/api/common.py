@@ -88,7 +88,8 @@ Text = Annotated[str, Field(max_length=4_096), AfterValidator(_no_control)]
 Reason = Annotated[str, Field(min_length=1, max_length=4_096, pattern=r"\S"), AfterValidator(_no_control)]
 ToolName = Annotated[str, Field(min_length=1, max_length=MAX_NAME, examples=["weather"]), AfterValidator(_no_control)]
 Label = Annotated[
-    int | str,
+    Annotated[int, Field(ge=1, lt=2**31)]
+    | Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_no_control)],
     Field(
         description="A version's number, or the label of a release.", examples=[3, "v2.1"], union_mode="left_to_right"
     ),
