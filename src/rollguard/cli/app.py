@@ -18,12 +18,11 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Release": ("release", "sync", "releases:release"),
     "Run and record": ("call", "record"),
     "Watch": ("watch", "status", "show", "calls", "health", "doctor"),
-    "Serve": ("serve", "token"),
+    "Serve": ("serve", "token", "schema"),
     "Find what is weak": ("opportunities", "investigate"),
     "Try the rules": ("simulate", "backtest"),
     "Decide yourself": ("rollback", "cancel:rollback", "quarantine"),
     "Look back": ("versions", "diff:versions", "sessions", "rollbacks", "explain"),
-    "Run it for many": ("schema",),
 }
 # Names that commands had before; they still work.
 ALIASES = {"executions": "calls", "history": "versions", "stability": "stability:rollbacks"}

@@ -24,6 +24,7 @@ from rollguard.settings.sections import (
     SETTINGS_OF_KIND,
     ActuatorSettings,
     NotifySettings,
+    OtlpSettings,
     RecordSettings,
     SandboxSettings,
     Section,
@@ -45,6 +46,7 @@ _SECTIONS: dict[str, type[Section]] = {
     "record": RecordSettings,
     "notify": NotifySettings,
     "sandbox": SandboxSettings,
+    "otlp": OtlpSettings,
     "service": ServiceSettings,
 }
 _TEXTS = ("database", "tools_dir", "schema")
@@ -87,6 +89,7 @@ class Settings:
     notify: NotifySettings = field(default_factory=NotifySettings)
     sandbox: SandboxSettings = field(default_factory=SandboxSettings)
     service: ServiceSettings = field(default_factory=ServiceSettings)
+    otlp: OtlpSettings = field(default_factory=OtlpSettings)
     tools: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     failure_rules: Mapping[str, FailureRule] = field(default_factory=dict)
     timeouts: Mapping[str, float] = field(default_factory=dict)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from rollguard.service.api import executions, health
+from rollguard.service.otlp import routes as otlp
 
-_ROUTERS = (health.router, executions.router)
+_ROUTERS = (health.router, executions.router, otlp.router)
 
 
 def add_to(app: FastAPI) -> None:

@@ -112,25 +112,26 @@ _LOGFIRE_MCP: _Content = (("request",), ("response",))
 def _named(span: Span) -> tuple[str, int, _Content] | None:
     """Return the tool's name, the layer and the attributes of contents; None if it is no call of a tool."""
     given = span.attributes
-    name = _text(given.get("gen_ai.tool.name"))
+    said = given.get("gen_ai.tool.name")
     method = given.get("mcp.method.name", given.get("rpc.method"))
-    if method is not None and method != _MCP_CALL:
+    layer, contents = AGENT, _GEN_AI
+    if method is not None:
+        if method != _MCP_CALL:
+            return None
+        said = said or span.name.partition(f"{_MCP_CALL} ")[2].strip()
+        layer, contents = _layer_of_mcp(span), _GEN_AI if "mcp.method.name" in given else _LOGFIRE_MCP
+    elif given.get("gen_ai.operation.name") == "execute_tool" or (said and "logfire.msg" in given):
+        said = said or span.name.partition("execute_tool ")[2].strip()
+    elif given.get("openinference.span.kind") == "TOOL":  # a handoff is such a span without a tool's name
+        said, contents = given.get("tool.name"), _OPEN_INFERENCE
+    elif given.get("langfuse.observation.type") == "tool":
+        said, contents = span.name, _LANGFUSE
+    elif given.get("logfire.msg_template") == "Function: {name}":
+        said, contents = given.get("name"), _LOGFIRE
+    else:
         return None
-    if method == _MCP_CALL:
-        name = name or span.name.partition(f"{_MCP_CALL} ")[2].strip() or None
-        contents = _GEN_AI if "mcp.method.name" in given else _LOGFIRE_MCP
-        return None if name is None else (name, _layer_of_mcp(span), contents)
-    if given.get("gen_ai.operation.name") == "execute_tool" or (name and "logfire.msg" in given):
-        name = name or span.name.partition("execute_tool ")[2].strip() or None
-        return None if name is None else (name, AGENT, _GEN_AI)
-    if given.get("openinference.span.kind") == "TOOL":  # a handoff is such a span without a tool's name
-        name = _text(given.get("tool.name"))
-        return None if name is None else (name, AGENT, _OPEN_INFERENCE)
-    if given.get("langfuse.observation.type") == "tool":
-        return span.name, AGENT, _LANGFUSE
-    if given.get("logfire.msg_template") == "Function: {name}" and (name := _text(given.get("name"))):
-        return name, AGENT, _LOGFIRE
-    return None
+    name = _text(said)
+    return None if name is None else (name, layer, contents)
 
 
 def _layer_of_mcp(span: Span) -> int:

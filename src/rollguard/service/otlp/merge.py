@@ -188,7 +188,9 @@ def _execution(group: list[KeptSpan], timeouts: Mapping[str, float]) -> Executio
     kept = [(span.execution, _call(span), span.failed) for span in group if span.execution is not None]
     outermost = kept[0][0]
     mcp = next((execution for execution, call, _failed in kept if call["layer"] != AGENT), outermost)
-    versions = sorted((call["rank"], -place, call["version"]) for place, (_e, call, _f) in enumerate(kept) if call.get("version"))
+    versions = sorted(
+        (call["rank"], -place, call["version"]) for place, (_e, call, _f) in enumerate(kept) if call.get("version")
+    )
     whole = outermost._replace(
         tool_name=mcp.tool_name,
         version_number=versions[0][2] if versions else None,
@@ -215,8 +217,12 @@ def _ended(
         return whole
     failing = sorted((one for one in kept if one[1]["failed"]), key=_says_most)
     execution, call, logged = failing[0]
-    values = {name: (logged or {}).get(name) or getattr(execution, name) for name in ("error", "traceback", "failed_at")}
+    values = {
+        name: (logged or {}).get(name) or getattr(execution, name) for name in ("error", "traceback", "failed_at")
+    }
     kind = execution.error_type or (logged or {}).get("error_type") or ("ReturnedFailure" if call["soft"] else None)
+    if (logged or {}).get("control"):
+        return whole._replace(success=False, error_type=CONTROL_FLOW, error=values["error"])
     if kind == "CancelledError":
         kind, values["error"] = _given_up(duration, too_long, limit)
     return whole._replace(success=False, error_type=kind, result=None if not call["soft"] else whole.result, **values)
