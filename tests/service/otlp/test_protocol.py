@@ -19,8 +19,8 @@ from rollguard import Rollguard
 from rollguard.errors import StoreUnavailable
 from rollguard.service.otlp.answers import JSON, PROTOBUF, refused
 from tests.service.conftest import client_of
-from tests.service.otlp.serving import served
 from tests.service.otlp.sending import MCP, START, TOOL, Sent, as_json, outcomes, pairs, post, recorded, request, wait
+from tests.service.otlp.serving import served
 
 CALL = Sent(
     1, None, {**TOOL, "gen_ai.tool.call.arguments": '{"q": "x", "api_key": "s3cret"}', "n": 2**60, "f": 0.5, "b": True}
@@ -211,7 +211,7 @@ def test_the_sdks_exporters(
     sqlite_guard: Rollguard, encoding: str, compression: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What OpenTelemetry's own exporters send, in protobuf and JSON, plain and compressed, is recorded."""
-    JsonExporter = pytest.importorskip("opentelemetry.exporter.otlp.json.http").OTLPSpanExporter
+    json_exporter = pytest.importorskip("opentelemetry.exporter.otlp.json.http").OTLPSpanExporter
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
@@ -219,7 +219,7 @@ def test_the_sdks_exporters(
 
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", compression)
     with served(sqlite_guard) as address:
-        exporter: Any = JsonExporter if encoding == "json" else OTLPSpanExporter
+        exporter: Any = json_exporter if encoding == "json" else OTLPSpanExporter
         exporter = exporter(endpoint=f"{address}/v1/traces")
         provider = TracerProvider(resource=Resource({"service.name": "program"}))
         provider.add_span_processor(BatchSpanProcessor(exporter))

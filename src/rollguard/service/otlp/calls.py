@@ -23,6 +23,7 @@ _OF_MCP = ("MCPError", "McpError")
 _WRAPPERS = frozenset(("ToolError", "ToolException", "ToolFailedError", "ToolRetryError"))
 _RAISED = re.compile(r"^(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)(?:: |$)", re.MULTILINE)
 _TIMED_OUT = re.compile(r"Timed out after [0-9.]+ seconds\.")
+_RAN_OUT = re.compile(r"Tool '.*' timed out after [0-9.]+ seconds\.")  # what OpenAI Agents answers the model
 _CAUSED = "\nThe above exception was the direct cause of the following exception:"
 _CONTENT = re.compile(r"\s*[\[{\"\d\-tfn]")
 
@@ -83,8 +84,8 @@ def tool_call(span: Span, is_control_flow: Callable[[str], bool]) -> ToolCall | 
     result, says_error, its_id = _result(given, names[1])
     failed = not control and (says_error or _failed(span))
     kind, text, traceback = _error(span) if failed or control else (None, None, None)
-    if says_error and text is None:
-        text = result if isinstance(result, str) else None
+    if says_error and text is None and isinstance(result, str):
+        kind, text = ("TimeoutError" if _RAN_OUT.fullmatch(result) else kind), result
     return ToolCall(
         tool_name=name,
         layer=layer,
@@ -210,7 +211,7 @@ def _result(given: Attributes, names: tuple[str, ...]) -> tuple[Any, bool, str |
     """Return (result, whether it says that it is an error, the call's id in it), without a framework's envelope."""
     found = _content(given, names)
     if not isinstance(found, dict):
-        return found, False, None
+        return found, isinstance(found, str) and _RAN_OUT.fullmatch(found) is not None, None
     message = found.get("data") if found.get("type") == "tool" else None
     if isinstance(message, dict) and "content" in message:  # of LangChain
         return _decoded(message["content"]), message.get("status") == "error", _text(message.get("tool_call_id"))
