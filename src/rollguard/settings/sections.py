@@ -238,6 +238,14 @@ class ServiceSettings(Section):
         return self
 
 
+class OtlpSettings(Section):
+    """`[otlp]`: how calls are found in the spans of OpenTelemetry."""
+
+    wait_seconds: float = Field(default=10.0, ge=0, le=600)
+    max_waiting: int = Field(default=100_000, ge=0, le=10_000_000)
+    tail_sampled: bool = False
+
+
 class ActuatorSettings(Section):
     """`[tools.NAME.actuator]`: what makes a version of the tool live."""
 

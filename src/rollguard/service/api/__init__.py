@@ -5,8 +5,9 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from rollguard.service.api import agents, deployments, executions, health, rollbacks, sessions, tools, weaknesses
+from rollguard.service.otlp import routes as otlp
 
-_PARTS = (health, executions, agents, tools, deployments, sessions, rollbacks, weaknesses)
+_PARTS = (health, executions, agents, tools, deployments, sessions, rollbacks, weaknesses, otlp)
 
 
 def add_to(app: FastAPI) -> None:

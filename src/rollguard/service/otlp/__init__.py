@@ -1,0 +1,1 @@
+"""Receive OpenTelemetry: spans and logs over OTLP/HTTP become executions of tools."""
