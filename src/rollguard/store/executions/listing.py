@@ -48,6 +48,7 @@ class Listing:
         until: datetime | None = None,
         version: int | None = None,
         limit: int = 20,
+        skip: int = 0,
     ) -> list[Execution]:
         """Return the latest executions, newest first.
 
@@ -56,17 +57,18 @@ class Listing:
             tags: only those with all of these tags; values are compared as text.
             failed: only failed ones.
             since: only those that began then or later.
-            until: only those that began before then.
             version: only those that name this version, or name none and began while it was live.
+            until: only those that began then or earlier.
+            skip: leave out so many of the newest, such as those that began at `until` and are known.
         """
         wanted = sa.select(*(t.c[name] for name in FIELDS)).where(*self._where(tool_name, tags, since))
         if until is not None:
-            wanted = wanted.where(t.c.executed_at < until)
+            wanted = wanted.where(t.c.executed_at <= until)
         if version is not None:
             wanted = wanted.where(_of_version(version))
         if failed:
             wanted = wanted.where(t.c.success.is_(False))
-        wanted = wanted.order_by(t.c.executed_at.desc(), t.c.id.desc()).limit(limit)
+        wanted = wanted.order_by(t.c.executed_at.desc(), t.c.id.desc()).limit(limit).offset(skip or None)
         with self._database.read() as connection:
             return [Execution._make(row) for row in connection.execute(wanted)]
 
