@@ -12,7 +12,7 @@ from rollguard.store.database.types import UTCDateTime
 _TIMES = (
     *("deployment_time", "monitoring_started_at", "latest_check_at", "checked_at"),
     *("created_at", "first_deployed_at", "last_deployed_at", "current_since", "silent_since"),
-    *("started_at", "completed_at", "last_tested_at"),
+    *("started_at", "completed_at", "last_tested_at", "ended_at"),
 )
 _FLAGS = ("regression_detected", "performance_degradation", "needs_rollback", "is_live", "was_rolled_back", "passed")
 
@@ -105,6 +105,15 @@ class Reports:
     def testing_summary(self) -> list[dict[str, Any]]:
         """Return how many rehearsals of each tool there were, and how many passed."""
         return self._rows("SELECT * FROM testing_summary ORDER BY tool_name")
+
+    def improvement_history(self, tool_name: str | None = None, limit: int = 20) -> list[dict[str, Any]]:
+        """Return the latest attempts to improve a tool, or any tool, newest first."""
+        return self._rows(
+            f"SELECT * FROM improvement_history {'' if tool_name is None else 'WHERE tool_name = :tool_name '}"
+            "ORDER BY attempt_id DESC LIMIT :limit",
+            limit=limit,
+            **({} if tool_name is None else {"tool_name": tool_name}),
+        )
 
     def _rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
         with self._database.read() as connection:

@@ -97,8 +97,9 @@ def list_calls(
     until: datetime | None = None,
 ) -> Response:
     """List the latest calls, those that failed or those of an interval."""
+    last = until and until - timedelta(microseconds=1)  # an interval's end belongs to the next one
     found = _guard(request).store.listing.recent(
-        name or None, failed=failed, version=version, since=since, until=until, limit=_AT_ONCE
+        name or None, failed=failed, version=version, since=since, until=last, limit=_AT_ONCE
     )
     return page(
         request,

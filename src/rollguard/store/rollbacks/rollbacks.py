@@ -75,6 +75,12 @@ class Rollbacks(Claims):
             query = query.where(r.c.release_id == release_id)
         return self._listed(query)
 
+    def of_release(self, release_id: int) -> list[Rollback]:
+        """Return the rollbacks of a release that are decided or done, by the tool's name."""
+        states = (*rollback_states.OPEN, "finished")
+        query = sa.select(r).where(r.c.release_id == release_id, r.c.state.in_(states)).order_by(r.c.tool_name)
+        return self._listed(query)
+
     def held(self, session_id: int, now: datetime) -> Rollback | None:
         """Return the session's rollback if it is held and not to be decided again yet, else None."""
         rollback = self.of_session(session_id)
@@ -318,7 +324,7 @@ def _move_pointer(connection: Connection, finished: Rollback, now: datetime) -> 
 
 
 def _close_session(connection: Connection, finished: Rollback, now: datetime) -> None:
-    if finished.session_id is None and finished.release_id is not None:
+    if finished.session_id is None:
         with_it = sa.and_(m.c.tool_name == finished.tool_name, m.c.status == "active")
         connection.execute(
             sa.update(m).where(with_it).values(status="superseded", completed_at=now, notes=finished.reason)
