@@ -39,6 +39,7 @@ screenshots: $(STAMP) ## make the pictures of the pages that the documentation s
 	@$(BIN)/python -m examples.demo.screenshots
 
 docs: .venv-docs/.installed ## build the documentation's site into site/
+	@.venv-docs/bin/python docs/generate.py
 	@.venv-docs/bin/zensical build --clean --strict
 
 test: $(STAMP) ## run the tests, on SQLite and on a real PostgreSQL, always with the same examples
@@ -50,7 +51,7 @@ test-fast: $(STAMP) ## run most tests in a minute: without PostgreSQL, and witho
 	$(BIN)/pytest -m "not long and not soak and not agents and not slow"
 
 agents: .venv-agents/.installed ## run agents of three frameworks and MCP servers, offline, while their tools are rolled back
-	@.venv-agents/bin/python -m pytest -m agents tests/agents
+	@.venv-agents/bin/python -m pytest -m agents tests/agents tests/test_how_to.py
 
 long: $(STAMP) ## run what takes too long for `make test`: faults at many steps, each benchmark and study once, tiny
 	$(COMPILE)
