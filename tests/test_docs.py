@@ -189,7 +189,7 @@ def test_every_page_has_its_place_in_the_site() -> None:
 
 @pytest.mark.long
 def test_the_site_is_built(tmp_path: Path) -> None:
-    """The site is built without a complaint; each of its links leads somewhere in it, and the API has its docstrings."""
+    """The site is built without a complaint; its links lead somewhere in it, and the API has its docstrings."""
     copy = tmp_path / "copy"
     copy.mkdir()
     for name in ("docs", "src"):
