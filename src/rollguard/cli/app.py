@@ -20,6 +20,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Watch": ("watch", "status", "show", "calls", "health", "doctor"),
     "Serve": ("serve", "token"),
     "Find what is weak": ("opportunities", "investigate", "brief", "improve"),
+    "Improve by the loop": ("loop", "proposals", "freeze", "unfreeze:freeze"),
     "Try the rules": ("simulate", "backtest"),
     "Decide yourself": ("rollback", "cancel:rollback", "quarantine"),
     "Look back": ("versions", "diff:versions", "sessions", "rollbacks", "explain"),

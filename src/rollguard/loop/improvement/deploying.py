@@ -29,7 +29,7 @@ class DeployStage(AttemptStage):
 
     def __init__(self, parts: Improvement) -> None:
         super().__init__(parts)
-        self._approvals = Approvals(parts.store, parts.rules.approval)
+        self._approvals = Approvals(parts.store, parts.rules)
 
     def work(self, attempt: Attempt, now: datetime | None) -> Mapping[str, int]:
         """Deploy the candidate of one attempt."""
@@ -53,15 +53,19 @@ class DeployStage(AttemptStage):
                 self._act(attempt, now)
             except StoreError:
                 raise  # it is unknown what was done: the next run finds out
-            except DeploymentConflict as error:
-                self.move(attempt, self.step(VOID, str(error), why=Why.BASE_CHANGED), now)
-                return {}
             except RollguardError as error:
-                self.move(attempt, self.step(FAIL, str(error), why=Why.ERROR, values=self.cooling(attempt, now)), now)
-                return {"improvements_failed": 1}
+                if self._deployment_of(attempt) is None:
+                    return self._not_deployed(attempt, error, now)
             deployment = self._deployment_of(attempt)
         self._confirm(attempt, deployment, now)
         return {"improvements_deployed": 1}
+
+    def _not_deployed(self, attempt: Attempt, error: RollguardError, now: datetime | None) -> Mapping[str, int]:
+        if isinstance(error, DeploymentConflict):
+            self.move(attempt, self.step(VOID, str(error), why=Why.BASE_CHANGED), now)
+            return {}
+        self.move(attempt, self.step(FAIL, str(error), why=Why.ERROR, values=self.cooling(attempt, now)), now)
+        return {"improvements_failed": 1}
 
     def _intended(self, attempt: Attempt, now: datetime | None) -> Attempt:
         """Write the intention. It stays this stage's, so that no other loop acts on it."""
@@ -79,7 +83,7 @@ class DeployStage(AttemptStage):
             reason=f"{why} ({', '.join([*by, key_of(attempt)])})",
             created_by=attempt.author or self.name,
             kind="improvement",
-            deployed_at=now,
+            deployed_at=None if now is None else min(checked_now(now), checked_now(None)),  # never in the future
             replaces=attempt.base_sha256,
         )
 
