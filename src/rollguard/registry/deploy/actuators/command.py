@@ -25,9 +25,9 @@ class CommandActuator:
     """Runs a program, without a shell. Only exit code 0, in time, acknowledges.
 
     The code is in a file that `{file}` names, and on stdin. `{tool}`, `{tools}`, `{version}`, `{label}`, `{sha256}`,
-    `{action}`, `{key}` and `{sequence}` are replaced by the values of the request (see `Request`), also inside an argument.
-    `{code}` is the code itself, for code that is one word, such as an image's name. `{stem}` is the tool's name as a
-    file of the folder has it: it leads into no other folder. The name itself may, as it may hold `/`.
+    `{action}`, `{key}` and `{sequence}` are replaced by the values of the request (see `Request`), also inside an
+    argument. `{code}` is the code itself, for code that is one word, such as an image's name. `{stem}` is the tool's
+    name as a file of the folder has it: it leads into no other folder. The name itself may, as it may hold `/`.
     The program and its children are killed when its time is over, or when it has printed more than 64 MiB.
 
     Args:
