@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from rollguard.compat.archive import INIT, checked_path, pack
 from rollguard.errors import InvalidInput, ToolFileError
 from rollguard.model.file_access import umask
 
 MOST_BYTES, MOST_FILES = 4 * 2**20, 1_000
+INIT = "__init__.py"
 
 _SWAPPED = ".rollguard-swap"  # in a folder that is about to be removed
 _HERE, _EXCHANGE = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of Linux; RENAME_SWAP of macOS is 2, too
@@ -82,6 +82,8 @@ def code_at(path: Path) -> bytes:
     Raises:
         InvalidInput: it cannot be read, or is a folder that is no package.
     """
+    from rollguard.compat import pack  # a command that only lists does not wait for it
+
     try:
         if not path.is_dir():
             return path.read_bytes()
@@ -170,6 +172,8 @@ def _entries(path: Path) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def _checked(path: Path, name: str, entry: os.DirEntry[str]) -> str:
+    from rollguard.compat.archive import checked_path
+
     try:
         checked_path(name)
         name.encode()
