@@ -22,7 +22,6 @@ from rollguard.registry.folder.tree import FileStamp
 logger = logger_of(__name__)
 
 _TEMPORARY = ".rollguard-"  # begins with a dot: not a tool, and hidden from listings
-_RACY_NS = 2_000_000_000  # the times of file systems have steps of up to two seconds
 
 __all__ = ["FileStamp", "Folder"]
 
@@ -79,7 +78,7 @@ class Folder:
         own = self._own_path(unit)
         if own is None:
             return ()
-        path = self.path / own
+        path, began = self.path / own, time.time_ns()
         try:
             stamp = self._stamp(path)
             known = self._several.get(own)
@@ -88,12 +87,12 @@ class Folder:
             code = self._read(path)
         except ToolFileError:
             return (unit,)
-        found = (unit,)
+        found: tuple[str, ...] = (unit,)
         if code is not None and may_hold_several(path, code):
             from rollguard.compat import tools_in  # a command that only lists does not wait for it
 
             found = tools_in(code, unit)
-        if stamp is not None and max(stamp.modified_ns, stamp.changed_ns) + _RACY_NS < time.time_ns():
+        if stamp is not None and stamp.settled(began):
             self._several[own] = stamp, found
         return found
 

@@ -24,6 +24,7 @@ from rollguard.model.file_access import umask
 MOST_BYTES, MOST_FILES = 4 * 2**20, 1_000
 INIT = "__init__.py"
 
+_RACY_NS = 2_000_000_000  # the times of file systems have steps of up to two seconds
 _SWAPPED = ".rollguard-swap"  # in a folder that is about to be removed
 _HERE, _EXCHANGE = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of Linux; RENAME_SWAP of macOS is 2, too
 
@@ -37,6 +38,10 @@ class FileStamp(NamedTuple):
     size: int
     modified_ns: int
     changed_ns: int
+
+    def settled(self, now_ns: int) -> bool:
+        """Return whether every change since then changes the stamp; a file written just before may be written again."""
+        return max(self.modified_ns, self.changed_ns) + _RACY_NS < now_ns
 
 
 def is_tree(path: str | os.PathLike[str]) -> bool:
