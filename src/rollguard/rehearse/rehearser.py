@@ -77,16 +77,40 @@ class Rehearser:
             StoreError: the calls cannot be read, or the result cannot be stored.
         """
         started = checked_now(now)
+        candidate = self.candidate(
+            tool_name, code, must_fix=must_fix, lookback_days=lookback_days, draw=draw, now=started
+        )
+        done = rehearse(candidate, self._run or in_sandbox())
+        self._keep(done, started, checked_now(now))
+        return done
+
+    def candidate(
+        self,
+        tool_name: str,
+        code: str | bytes | None = None,
+        *,
+        must_fix: bool = True,
+        lookback_days: float = LOOKBACK_DAYS,
+        draw: int = 0,
+        now: datetime | None = None,
+    ) -> Candidate:
+        """Return what a rehearsal goes by: the live source, the recorded calls and the rules. Nothing is run.
+
+        The arguments are those of `rehearse`. Without `code` it is that of the live version itself.
+
+        Raises:
+            UnknownTool: the tool has no live version.
+            StoreError: the calls cannot be read.
+        """
         live = self._registry.live_code(tool_name)
         if live is None:
             raise UnknownTool(f"{tool_name} has no live version to be rehearsed beside; deploy it without a rehearsal")
-        rules = self._rules.get(tool_name, RehearsalRules())
-        environment = self._environment.get(tool_name, {})
-        since = started - timedelta(days=lookback_days)
-        candidate = Candidate(
+        rules, environment = self.rules_of(tool_name), self._environment.get(tool_name, {})
+        since = checked_now(now) - timedelta(days=lookback_days)
+        return Candidate(
             tool_name,
             live,
-            code.encode() if isinstance(code, str) else code,
+            live if code is None else code.encode() if isinstance(code, str) else code,
             recorded_calls(self._store, tool_name, live, since=since, limit=rules.max_replays, draw=draw),
             rules,
             self._failure_rules.get(tool_name),
@@ -94,9 +118,10 @@ class Rehearser:
             environment=environment,
             shown=Shown.of(self._store, environment.values()),
         )
-        done = rehearse(candidate, self._run or in_sandbox())
-        self._keep(done, started, checked_now(now))
-        return done
+
+    def rules_of(self, tool_name: str) -> RehearsalRules:
+        """Return the settings of a tool's rehearsals."""
+        return self._rules.get(tool_name, RehearsalRules())
 
     def runner(
         self, tool_name: str, version_number: int | None
@@ -108,7 +133,7 @@ class Rehearser:
             code = self._registry.live_code(tool_name)
         if code is None:
             return None
-        rules = self._rules.get(tool_name, RehearsalRules())
+        rules = self.rules_of(tool_name)
         tool = declared(code, tool_name).with_rules(rules)
         if strategy_of(tool, rules.grants)[0] not in (Strategy.SHADOW, Strategy.REPLAY):
             return None

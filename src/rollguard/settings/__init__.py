@@ -6,6 +6,7 @@ from rollguard.settings.sections import (
     RecordSettings,
     RedactSettings,
     SandboxSettings,
+    ServiceSettings,
     SharedActuatorSettings,
     WatchSettings,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "RecordSettings",
     "RedactSettings",
     "SandboxSettings",
+    "ServiceSettings",
     "Settings",
     "SharedActuatorSettings",
     "WatchSettings",

@@ -17,16 +17,18 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from rollguard.errors import InvalidInput, InvalidSetting, given, unchained
 from rollguard.http_client import can_be_posted_to
 from rollguard.judge import Rules
+from rollguard.loop.rules import LoopRules
 from rollguard.model.file_access import FileAccess
 from rollguard.model.names import toml_key
 from rollguard.record.decorator import FailureRule, checked_timeout
 from rollguard.settings.sections import (
     SETTINGS_OF_KIND,
     ActuatorSettings,
+    ImproveSettings,
     NotifySettings,
     RecordSettings,
     SandboxSettings,
-    Section,
+    ServiceSettings,
     SharedActuatorSettings,
     WatchSettings,
 )
@@ -41,11 +43,14 @@ _PREFIX = "ROLLGUARD_"
 _CONFIG = "ROLLGUARD_CONFIG"
 
 
-_SECTIONS: dict[str, type[Section]] = {
+_SECTIONS: dict[str, type[BaseModel]] = {
     "watch": WatchSettings,
     "record": RecordSettings,
     "notify": NotifySettings,
     "sandbox": SandboxSettings,
+    "loop": LoopRules,
+    "improve": ImproveSettings,
+    "service": ServiceSettings,
 }
 _TEXTS = ("database", "tools_dir", "schema")
 _TOP = (*_TEXTS, "follow", "edit_seconds", "file_access")
@@ -73,6 +78,7 @@ class Settings:
         shared_actuators: what makes the versions of several tools live together (`[actuators.NAME]`).
         rehearsals: for a tool's name, how candidates for it are rehearsed (`[tools.NAME.rehearse]`).
         granted: for a tool's name, the values of the variables that it may use in a rehearsal.
+        improver_variables: the values of the variables of the environment that improvers are given.
         file: the file that was read, or None.
         schema: the PostgreSQL schema that holds the store; None leaves it to the URL and the server.
     """
@@ -87,6 +93,9 @@ class Settings:
     record: RecordSettings = field(default_factory=RecordSettings)
     notify: NotifySettings = field(default_factory=NotifySettings)
     sandbox: SandboxSettings = field(default_factory=SandboxSettings)
+    loop: LoopRules = field(default_factory=LoopRules)
+    improve: ImproveSettings = field(default_factory=ImproveSettings)
+    service: ServiceSettings = field(default_factory=ServiceSettings)
     tools: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     failure_rules: Mapping[str, FailureRule] = field(default_factory=dict)
     timeouts: Mapping[str, float] = field(default_factory=dict)
@@ -94,6 +103,7 @@ class Settings:
     shared_actuators: Mapping[str, SharedActuatorSettings] = field(default_factory=dict)
     rehearsals: Mapping[str, RehearsalRules] = field(default_factory=dict)
     granted: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    improver_variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     file: Path | None = None
     schema: str | None = None
 
@@ -158,6 +168,10 @@ def _from_the_files_folder(values: dict[str, Any], folder: Path) -> None:
         path, question, query = database.removeprefix("sqlite:///").partition("?")
         if path and path != ":memory:" and not path.startswith("file:"):
             values["database"] = f"sqlite:///{folder / path}{question}{query}"
+    service = values.get("service")
+    for key in ("tls_cert", "tls_key"):
+        if isinstance(service, dict) and isinstance(service.get(key), str) and service[key]:
+            service[key] = str(folder / service[key])
     sandbox = values.get("sandbox")
     libraries = sandbox.get("libraries") if isinstance(sandbox, dict) else None
     if isinstance(libraries, list) and all(isinstance(each, str) for each in libraries):
@@ -237,6 +251,12 @@ def _settings(values: dict[str, Any], file: Path | None, environ: Mapping[str, s
         granted={
             name: {variable: environ[variable] for variable in rules.grants if variable in environ}
             for name, rules in rehearsals.items()
+        },
+        improver_variables={
+            variable: environ[variable]
+            for improver in sections["improve"].improvers
+            for variable in improver.variables
+            if variable in environ
         },
         file=file,
         **sections,

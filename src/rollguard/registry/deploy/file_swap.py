@@ -101,6 +101,8 @@ class FileSwap:
         name = version.tool_name
         self.settle(name)
         live = self._store.versions.live(name)
+        if request.replaces is not None:
+            request.refuse_other(name, self._store.versions.get(name, live.version_number).sha256 if live else None)
         if live is not None and live.version_number == version.version_number:
             present = self._kept(name)
             if present != version.code:
@@ -117,6 +119,7 @@ class FileSwap:
                 expected_live=live.deployment_id if live else None,
                 force=request.force,
                 begin=request.watch.begin if request.watch else None,
+                promotes=request.promotes,
             )
         return after.deployment_id
 

@@ -143,6 +143,9 @@ class Remote:
             sequence: the request of Rollguard that made it live, if any; refused if a later request was sent.
         """
         live = self._store.versions.live(version.tool_name)
+        if request.replaces is not None:
+            name = version.tool_name
+            request.refuse_other(name, self._store.versions.get(name, live.version_number).sha256 if live else None)
         watch = request.watch.begin if request.watch else None
         return self._store.versions.go_live(
             version.tool_name,
@@ -154,6 +157,7 @@ class Remote:
             expected_live=live.deployment_id if live else None,
             force=request.force,
             begin=watch if sequence is None else settling(version, sequence, watch),
+            promotes=request.promotes,
         )
 
     def settle(self, now: datetime | None = None) -> list[str]:
