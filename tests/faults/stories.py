@@ -22,8 +22,9 @@ from tests.faults.tracer import Outside, Tracer
 TOOL = "pay"
 LATER = timedelta(hours=2)  # when the next cycle is, so that every lease and every pause is over
 STORIES = ("deploy", "deploy_first", "deploy_over_edit", "auto", "auto_cancelled", "manual", "deploy_out", "auto_out")
-STORIES += ("release", "release_back", "improve")
+STORIES += ("release", "release_back", "release_package", "release_package_back", "improve")
 ROLLOUTS = ("rollout", "rollout_back", "rollout_up")
+LONG = ("release_package", "release_package_back", "improve")  # among many strides alone
 EDITED = b"def pay(x: int = 0) -> int:\n    return x + 77  # by hand\n"
 _GOOD = ("deploy", "deploy_over_edit", "manual", "deploy_out")  # the version that is live is healthy
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from rollguard.compat import function_name, read
+from rollguard.compat import function_name, is_package, place_of, read
 from rollguard.compat.scope import parsed
 from rollguard.errors import InvalidInput
 from rollguard.improve.brief import Attempt, Brief, Case, Recovered
@@ -108,6 +108,8 @@ def brief_for(
         InvalidInput: the live source is not UTF-8, or not Python.
     """
     tool_name = candidate.tool_name
+    if is_package(candidate.old) or place_of(candidate.old, tool_name).several:
+        raise InvalidInput(f"{tool_name}: it is in a package or beside other tools, so a person has to improve it")
     try:
         source = candidate.old.decode("utf-8")
         parsed(source)

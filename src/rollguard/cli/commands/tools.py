@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 def tools(config: Config = None, as_json: Json = False) -> None:
     """List the tools: the live version, the description, and what each other file of the folder is. No file is run."""
     with opened(config, adopt=False) as guard:
-        found, folder = _tools(guard, files_of(guard.registry.folder)), guard.registry.folder.path
+        found, folder = (
+            _tools(guard, files_of(guard.registry.folder, guard.registry.readings)),
+            guard.registry.folder.path,
+        )
         known = {tool["name"] for tool in found} | set(guard.store.executions.tool_names())
         unused = list(unused_sections(guard.settings, known))
     if as_json:
