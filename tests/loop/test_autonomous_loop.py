@@ -82,7 +82,7 @@ class OneSessionFails(DeploymentMonitor):
         checker = OneFails if fails_at == "check" else Checker
         actions = OneIsNotActedUpon if fails_at == "act" else Actions
         self.session_checks = SessionChecks(
-            self.store, checker(self.store, self.registry.recorder), actions(self.store, self.runner)
+            self.store, checker(self.store, self.registry.recorder), actions(self.store, self.runner, self.rollouts)
         )
 
 

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 
 from rollguard import ExecutionStore
 from rollguard.errors import CodeQuarantined
-from rollguard.store import Caps, Finding, Intention
+from rollguard.judge import Rules
+from rollguard.store import Beginning, Caps, Finding, Intention
 from rollguard.store.rollups.selection import Selection
 from tests.conftest import NOW, Guard, code
 
@@ -90,6 +91,13 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
     "releases.recent": lambda store: store.releases.recent(),
     "releases.tools": lambda store: store.releases.tools(1),
     "rollbacks.get": lambda store: store.rollbacks.get(1),
+    "rollouts.get": lambda store: store.rollouts.get(1),
+    "rollouts.of_sessions": lambda store: store.rollouts.of_sessions([1, 2]),
+    "rollouts.open": lambda store: store.rollouts.open(),
+    "rollouts.open_of": lambda store: store.rollouts.open_of("my_tool"),
+    "rollouts.recent": lambda store: store.rollouts.recent("my_tool"),
+    "rollouts.refuse": lambda store: store.rollouts.refuse(["my_tool"]),
+    "rollouts.splits": lambda store: store.rollouts.splits(),
     "pointers.moves": lambda store: store.pointers.moves(),
     "quarantine.history": lambda store: store.quarantine.history(),
     "quarantine.in_force": lambda store: store.quarantine.in_force(),
@@ -142,6 +150,7 @@ WRITES = {
     *("outbox.add", "outbox.delivered", "outbox.retry", "outbox.take_due", "pointers.while_live"),
     *("pointers.while_withdrawn", "releases.go_live", "rollbacks.claim_release"),
     *("quarantine.lift", "quarantine.noticed", "retention.tidy"),
+    *("rollouts.begin", "rollouts.counted", "rollouts.move"),
     *("rehearsals.add_replay", "rehearsals.add_shadow"),
     *("rollbacks.attempt", "rollbacks.claim", "rollbacks.fail", "rollbacks.finish", "rollbacks.overtake_if_stale"),
     *("rollbacks.postpone", "rollbacks.restored", "rollbacks.verify", "rollbacks.investigated"),
@@ -150,6 +159,23 @@ WRITES = {
     *("watchers.beat", "watchers.leave", "watchers.report"),
     *("versions.add", "versions.go_live", "versions.held"),
 }
+
+
+def beside(guard: Guard) -> None:
+    """Let version 2 of another tool serve beside version 1."""
+    kept = guard.registry.keep("other_tool", code(2, "other_tool")).version_number
+    live = guard.store.versions.live("other_tool")
+    assert live is not None
+    guard.store.rollouts.begin(
+        "other_tool",
+        kept,
+        shares=[0.1],
+        expected_live=live.deployment_id,
+        watch=Beginning(Rules(), NOW),
+        started_by="a person",
+        reason=None,
+        started_at=NOW,
+    )
 
 
 @pytest.fixture
@@ -164,6 +190,7 @@ def read_only(guard: Guard, url: str) -> Iterator[ExecutionStore]:
     assert guard.store.attempts.begin(found, Caps(9, 9, 9), by="find", now=NOW) is not None
     guard.registry.release("v1", {"other_tool": code(1, "other_tool")}, released_at=NOW)
     assert guard.monitor.auto_rollback_if_needed("my_tool", session_id, now=NOW + 2 * HOUR)["rollback_performed"]
+    beside(guard)
     another_program = sa.text("""
     WITH RECURSIVE numbers(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM numbers WHERE i < 1199)
     INSERT INTO tool_executions (tool_name, success, version_number, executed_at, request_id)

@@ -21,7 +21,10 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Find what is weak": ("opportunities", "investigate"),
     "Improve": ("loop", "proposals", "freeze", "unfreeze:freeze"),
     "Try the rules": ("simulate", "backtest"),
-    "Decide yourself": ("rollback", "cancel:rollback", "quarantine"),
+    "Decide yourself": (
+        *("rollback", "promote:rollout", "pause:rollout", "resume:rollout", "abort:rollout"),
+        *("cancel:rollback", "quarantine"),
+    ),
     "Look back": ("versions", "diff:versions", "sessions", "rollbacks", "explain"),
 }
 # Names that commands had before; they still work.

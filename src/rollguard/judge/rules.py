@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache, wraps
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field, GetPydanticSchema, ValidationError
@@ -51,6 +52,26 @@ _ErrorTypes = Annotated[
     Field(strict=False),  # a list too
     AfterValidator(lambda names: tuple(dict.fromkeys(names))),
     _said('is not a list of error types, as ["ValidationError"]'),
+]
+
+
+def checked_shares(shares: Sequence[float]) -> tuple[float, ...]:
+    """Return the shares of a rollout's stages; none replace the version at once.
+
+    Raises:
+        ValueError: they do not rise, or one is not above 0 and below 1.
+    """
+    edges = (0.0, *map(float, shares), 1.0)
+    if any(one >= after for one, after in pairwise(edges)):
+        raise ValueError
+    return edges[1:-1]
+
+
+_Shares = Annotated[
+    tuple[Annotated[float, Field(strict=True)], ...],
+    Field(strict=False),  # a list too
+    AfterValidator(checked_shares),
+    _said("is not a list of rising shares above 0 and below 1, as [0.1, 0.25, 0.5]"),
 ]
 
 
@@ -100,6 +121,15 @@ class Rules:
             that were rolled back or found regressed, and outages; `contract` counts by time alone.
         extend_until_sufficient: hours (0 to 8760) for which the watch goes on when its time ends without enough data.
         mode: "act" rolls a regression back; "observe" records and alerts what would be done, and does nothing.
+        rollout: the shares of calls, rising, with which a new version begins beside the old one; empty replaces it at
+            once. It applies to deployments of one tool that has a live version.
+        rollout_stage_minutes: how long a share lasts at least, and how long nothing may speak against a version whose
+            share is held.
+        rollout_stage_units: how many calls, or requests, of both versions a share needs at least.
+        rollout_limit_hours: after how many hours the old version serves alone again unless the new one was promoted; at
+            most `monitoring_window_hours`.
+        rollout_unit_seconds: after how many seconds a call beside another version has failed unless it ended, and the
+            outcome of a request is final.
         max_rollbacks_per_day: automatic rollbacks of one tool in 24 hours (0 to 1000; 0 is no limit). Past it the
             decision is recorded and people are told, and nothing is done.
 
@@ -125,6 +155,11 @@ class Rules:
     extend_until_sufficient: Annotated[int, _whole("hours", 0, 8760)] = 0
     mode: Literal["act", "observe"] = "act"
     max_rollbacks_per_day: Annotated[int, _whole("rollbacks", 0, 1_000)] = 3
+    rollout: _Shares = ()
+    rollout_stage_minutes: Annotated[float, _number(gt=0, le=525_600)] = 60.0
+    rollout_stage_units: Annotated[int, _whole("units", 1, 10_000_000)] = 50
+    rollout_limit_hours: Annotated[float, _number(gt=0, le=8760)] = 12.0
+    rollout_unit_seconds: Annotated[float, _number(ge=1, le=86_400)] = 60.0
 
     def __post_init__(self) -> None:
         if self.baseline == "same_hours" and self.baseline_window_days < 7:
@@ -173,7 +208,7 @@ class Rules:
     def to_dict(self) -> dict[str, Any]:
         """Return the rules as a JSON-safe mapping; `Rules(**mapping)` are the same rules."""
         kept = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {**kept, "caller_errors": list(self.caller_errors)}
+        return {**kept, "caller_errors": list(self.caller_errors), "rollout": list(self.rollout)}
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> Self:
         """Return the same rules with some values replaced; a known key's None replaces nothing.

@@ -22,6 +22,7 @@ from rollguard.monitor.session_checks import SessionChecks, moment_of
 from rollguard.notify import Dispatcher, LogNotifier, Notifier
 from rollguard.registry import ToolRegistry
 from rollguard.rollback import RollbackRunner
+from rollguard.rollout import RolloutSteps
 from rollguard.store import Beginning, ExecutionStore
 
 logger = logger_of(__name__)
@@ -52,6 +53,7 @@ class DeploymentMonitor:
         store, registry, rules: as given.
         session_checks, runner, dispatcher: check many sessions, carry out rollbacks and send notifications, for the
             stages of the loop.
+        rollouts: promotes, pauses, resumes and aborts rollouts.
 
     Raises:
         InvalidSetting: a setting is out of its range; the message gives the setting and the range.
@@ -89,7 +91,8 @@ class DeploymentMonitor:
         channels = [LogNotifier()] if notifiers is None else checked_all("notifiers", notifiers, "name", "notify")
         self.dispatcher = Dispatcher(execution_store, channels, parameters=notify_parameters)
         self._checker = Checker(execution_store, tool_registry.recorder)
-        self._actions = Actions(execution_store, self.runner)
+        self.rollouts = RolloutSteps(execution_store, tool_registry)
+        self._actions = Actions(execution_store, self.runner, self.rollouts)
         self.session_checks = SessionChecks(execution_store, self._checker, self._actions)
         tool_registry.monitor_edits_with(self)
 

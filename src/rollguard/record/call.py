@@ -12,6 +12,7 @@ from typing import Any
 from rollguard.judge import CONTROL_FLOW, GIVEN_UP, TIMED_OUT, WITHDRAWN
 from rollguard.model.given import understood_number
 from rollguard.model.log import logger_of
+from rollguard.model.split import Ran
 from rollguard.record import Recorder, current_tags, request_id
 from rollguard.record.endings import ends_with_its_process, is_one_of, was_given_up
 from rollguard.record.in_flight import Flight, Given
@@ -63,7 +64,7 @@ class Call:
 
     __slots__ = ("_began", "_clock", "_given", "_recorder", "_request", "_tags", "_version", "subject")
 
-    def __init__(self, recorder: Recorder, subject: Subject, version: int | None, given: Given) -> None:
+    def __init__(self, recorder: Recorder, subject: Subject, version: Ran, given: Given) -> None:
         self._recorder, self.subject, self._version, self._given = recorder, subject, version, given
         self._request, self._tags = request_id(), current_tags()
         self._began, self._clock = time.time(), time.perf_counter()
@@ -184,7 +185,7 @@ class Call:
 def run(
     recorder: Recorder,
     subject: Subject,
-    version: int | None,
+    version: Ran,
     given: Given,
     args: tuple[Any, ...],
     parameters: dict[str, Any],

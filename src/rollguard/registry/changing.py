@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from rollguard.registry.deploy.deployer import Code, Deployer, bytes_of
 from rollguard.registry.deploy.deployment_request import DeploymentRequest
 from rollguard.registry.deploy.release import Released, Releaser, Watch
 from rollguard.registry.deploy.remote import Remote
+from rollguard.registry.deploy.rolling import RollingOut, shares_of
 from rollguard.registry.deploy.sync import SYNC, Synced, already_released, plan_of
 from rollguard.registry.folder.file_names import checked_file_name
 from rollguard.registry.folder.folder import Folder
@@ -32,6 +33,7 @@ class Changing:
     remote: Remote
     _deployer: Deployer
     _releaser: Releaser
+    rolling: RollingOut
 
     def deploy(
         self,
@@ -45,6 +47,7 @@ class Changing:
         force: bool = False,
         strict: bool = False,
         watch: Beginning | None = None,
+        rollout: Sequence[float] | None = None,
         replaces: str | None = None,
     ) -> int:
         """Store `code` as a version of the tool and make it live. Breaking changes are logged as warnings.
@@ -64,6 +67,8 @@ class Changing:
             force: True deploys code although it was rolled back, and lifts its quarantine.
             strict: True refuses code that breaks callers; see `changes`.
             watch: starts monitoring in the transaction that makes the version live; see `DeploymentMonitor.watch`.
+            rollout: rising shares, such as `[0.1, 0.25, 0.5]`: the version first serves beside the live one, which gets
+                the other calls, and goes live after the last share. This needs `watch`. See docs/rollouts.md.
             replaces: the hash of the only code that it may replace; None is any.
 
         Returns:
@@ -74,12 +79,15 @@ class Changing:
             CodeQuarantined: the code was rolled back, and `force` is False.
             ActuatorFailed: the tool's actuator did not acknowledge; the next cycle restores the live version.
             ToolLoadError: the code is not a tool that can be loaded.
-            BreakingChange: `strict` is True, and the code breaks callers; nothing was changed.
+            BreakingChange: the code breaks callers, and `strict` is True or there is a `rollout`; nothing was changed.
             ToolFileError: the file cannot be written; the version is stored, but not live.
             DeploymentConflict: another deployment at the same moment came first, or other code is live than `replaces`.
             StoreUnavailable: the database cannot be reached or written; nothing was changed.
         """
-        request = DeploymentRequest(created_by, reason, deployed_at, force, watch, replaces)
+        request = DeploymentRequest(created_by, reason, deployed_at, force, watch, replaces=replaces)
+        shares = shares_of(rollout)
+        if shares:
+            return self.rolling.begin(Code.of(tool_name, code, kind), request, shares).version_number
         return self._deployer.deploy(Code.of(tool_name, code, kind), request, strict=strict).version_number
 
     def release(
@@ -95,6 +103,7 @@ class Changing:
         strict: bool = False,
         watch: Watch | None = None,
         adopted: Collection[str] = (),
+        replace: bool = False,
     ) -> Released:
         """Make the code of several tools live together, all or none. A regression of one rolls all of them back.
 
@@ -109,9 +118,10 @@ class Changing:
             force, strict: as for `deploy`.
             watch: starts monitoring a tool in the transaction that makes it live; see `DeploymentMonitor.watch`.
             adopted: tools whose live version is an edit in the folder that belongs to the release.
+            replace: True ends the rollouts of its tools.
 
         Raises:
-            ReleaseConflict: the label was released with other tools or code.
+            ReleaseConflict: the label was released with other tools or code, or a tool is under rollout.
             ActuatorFailed: a target did not acknowledge; nothing was released, and each target is asked for its live
                 version again.
             InvalidInput, InvalidToolName, CodeQuarantined, ToolLoadError, BreakingChange, ToolFileError,
@@ -120,7 +130,9 @@ class Changing:
         new = NewRelease(label, created_by, reason, checked_mapping("metadata", metadata))
         request = DeploymentRequest(created_by, reason, released_at, force)
         codes = [Code.of(name, code) for name, code in checked_mapping("tools", tools).items()]
-        return self._releaser.release(new, codes, request, strict=strict, watch=watch, adopted=adopted)
+        return self._releaser.release(
+            new, codes, request, strict=strict, watch=watch, adopted=adopted, replace_rollouts=replace
+        )
 
     def sync(
         self,
@@ -165,6 +177,7 @@ class Changing:
             strict=strict,
             watch=watch,
             adopted=plan.edits,
+            replace=wins == "folder",
         )
         return Synced(plan, released, kept)
 

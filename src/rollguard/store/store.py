@@ -34,6 +34,7 @@ from rollguard.store.rehearsals import Rehearsals
 from rollguard.store.retention.retention import Retention, Tidied
 from rollguard.store.rollbacks.actuator_leases import Actuations
 from rollguard.store.rollbacks.rollbacks import Rollbacks
+from rollguard.store.rollouts import Rollouts
 from rollguard.store.rollups.by_tool import ByTool
 from rollguard.store.rollups.last_calls import LastCalls
 from rollguard.store.rollups.refresh import refresh_if_due
@@ -126,6 +127,7 @@ class ExecutionStore:
         self.attempt_events = AttemptEvents(self.database)
         self.freezes = Freezes(self.database)
         self.loop_statistics = LoopStatistics(self.database)
+        self.rollouts = Rollouts(self.database)
 
     @property
     def redaction(self) -> Redaction:
@@ -150,6 +152,9 @@ class ExecutionStore:
         score: float | None = None,
         failed_at: Frame | Mapping[str, Any] | None = None,
         traceback: str | None = None,
+        rollout_id: int | None = None,
+        stage: int | None = None,
+        arm: str | None = None,
     ) -> str:
         """Record one call of a tool. Numbers may be of any class, such as numpy's.
 
@@ -170,6 +175,8 @@ class ExecutionStore:
             failed_at: the innermost line of the tool's own code: `function`, `line` and `text`. If `error` is an
                 exception that was raised, it says this itself, and the traceback, too.
             traceback: the traceback's text.
+            rollout_id, stage, arm: the rollout, its stage and the version that was drawn for the call, `new` or `old`;
+                of a target whose `Router` draws.
 
         Returns:
             The execution's id: the given one, or a new one.
@@ -194,6 +201,9 @@ class ExecutionStore:
             score=score,
             failed_at=failed_at,
             traceback=traceback,
+            rollout_id=rollout_id,
+            stage=stage,
+            arm=arm,
         )
         self.executions.write([row])
         return str(row.execution_id)

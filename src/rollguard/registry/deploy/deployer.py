@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from rollguard.errors import InvalidInput, RollguardError, StoreBusy, StoreError, StoreUnavailable, ToolFileError
 from rollguard.model.log import logger_of
 from rollguard.model.names import toml_key
+from rollguard.model.ramp import State
 from rollguard.model.version import Version
 from rollguard.registry.deploy.compat_check import changes_of, refuse_breaking, warn_of
 from rollguard.registry.deploy.deployment_request import DeploymentRequest
@@ -61,6 +62,10 @@ class Deployer:
         admission: knows which code is a tool that loads.
         remote: the tools with an actuator.
         replica: notified of each deployment in the folder, if the folder follows other machines.
+        bring: lets the processes of this machine draw by what the database says.
+
+    Attributes:
+        bring: as given.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class Deployer:
         admission: Admission,
         remote: Remote,
         replica: Replica | None,
+        bring: Callable[[], None],
     ) -> None:
         self._folder = folder
         self._store = store
@@ -78,6 +84,7 @@ class Deployer:
         self._admission = admission
         self._remote = remote
         self._replica = replica
+        self.bring = bring
 
     def deploy(self, code: Code, request: DeploymentRequest, *, strict: bool) -> Version:
         """Store the code and make it live. Same errors as `ToolRegistry.deploy`."""
@@ -100,13 +107,24 @@ class Deployer:
         return self.stored(code, request)
 
     def go_live(self, version: Version, request: DeploymentRequest) -> None:
-        """Make a stored version live. Same errors as `ToolRegistry.deploy`."""
+        """Make a stored version live; a rollout under way ends. Same errors as `ToolRegistry.deploy`."""
         if self._remote.has(version.tool_name):
             self._remote.go_live(version, request)
-            return
-        deployment_id = self._file_swap.go_live(version, request)
-        if self._replica is not None:
-            self._replica.made_here(version.tool_name, deployment_id)
+        else:
+            deployment_id = self._file_swap.go_live(version, request)
+            if self._replica is not None:
+                self._replica.made_here(version.tool_name, deployment_id)
+        if request.promotes is None:
+            self._end_rollout(version, request)
+
+    def _end_rollout(self, version: Version, request: DeploymentRequest) -> None:
+        """End the rollout of a tool whose live version was deployed again, and let nobody draw by one that ended."""
+        known = self._store.rollouts.open_of(version.tool_name)
+        if known is not None and known.kind == "canary" and known.old_version == version.version_number:
+            why = f"{request.by} deployed version {version.version_number}, which was live"
+            ramp = known.ramp.ended_by(State.SUPERSEDED, request.moment)
+            self._store.rollouts.move(known, ramp, by=request.by, now=request.moment, why=why)
+        self.bring()
 
     def made_live_here(self, tool_name: str) -> None:
         """See `ToolRegistry.made_live_here`."""
@@ -169,8 +187,7 @@ class Deployer:
         strict: bool,
         make_live: Callable[[Version, DeploymentRequest], object],
     ) -> Version:
-        if request.replaces is not None:
-            self._refuse_other(code.tool_name, request)
+        self.refuse_other(code.tool_name, request)
         found = changes_of(self._folder, self._store, code.tool_name, code.content)
         if strict:
             refuse_breaking(code.tool_name, found)
@@ -179,8 +196,10 @@ class Deployer:
         warn_of(code.tool_name, found)
         return version
 
-    def _refuse_other(self, tool_name: str, request: DeploymentRequest) -> None:
+    def refuse_other(self, tool_name: str, request: DeploymentRequest) -> None:
         """Refuse to deploy over other code than is to be replaced, before anything is stored or sent."""
+        if request.replaces is None:
+            return
         live = self._store.versions.live(tool_name)
         request.refuse_other(
             tool_name, None if live is None else self._store.versions.get(tool_name, live.version_number).sha256

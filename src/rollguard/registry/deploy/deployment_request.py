@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from rollguard.errors import DeploymentConflict, InvalidInput
 from rollguard.model.given import understood_time
 from rollguard.model.names import checked_id
+from rollguard.model.rollout import Rollout
 from rollguard.store import Beginning
 from rollguard.store.executions.payloads import clean_text
 
@@ -22,6 +23,7 @@ class DeploymentRequest:
         at: when; None is the moment of the deployment.
         force: whether code that was rolled back may go live; this lifts its quarantine.
         watch: starts monitoring it, in the transaction that makes it live.
+        promotes: the rollout that ends so.
         replaces: the hash of the code that it may replace; None is any.
 
     Raises:
@@ -33,6 +35,7 @@ class DeploymentRequest:
     at: datetime | None = None
     force: bool = False
     watch: Beginning | None = None
+    promotes: Rollout | None = None
     replaces: str | None = None
 
     def __post_init__(self) -> None:

@@ -116,6 +116,7 @@ class FileSwap:
                 expected_live=live.deployment_id if live else None,
                 force=request.force,
                 begin=request.watch.begin if request.watch else None,
+                promotes=request.promotes,
             )
         return after.deployment_id
 

@@ -116,6 +116,7 @@ class Remote:
             expected_live=live.deployment_id if live else None,
             force=request.force,
             begin=watch if sequence is None else settling(version, sequence, watch),
+            promotes=request.promotes,
         )
 
     def settle(self, now: datetime | None = None) -> list[str]:

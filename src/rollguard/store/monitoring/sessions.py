@@ -14,9 +14,10 @@ from rollguard.judge import Rules, Window
 from rollguard.model.check import NewCheck, reported_by
 from rollguard.model.event import EventKind
 from rollguard.model.names import checked_tool_name
+from rollguard.model.ramp import State
 from rollguard.model.session import Session
 from rollguard.model.version import Deployment
-from rollguard.store import outbox, rollback_states
+from rollguard.store import outbox, rollback_states, rollout_states
 from rollguard.store.database.engine import Database
 from rollguard.store.monitoring.rows import as_json, columns_of, readable, session_of
 from rollguard.store.schema import deployment_health_checks as c
@@ -66,24 +67,36 @@ class Beginning:
         now: when monitoring starts.
 
     Attributes:
+        rules: as given.
         session: the session; None until it has started.
     """
 
     def __init__(self, rules: Rules, now: datetime) -> None:
-        self._rules, self._now = rules, now
+        self.rules, self._now = rules, now
         self.session: Session | None = None
 
     def begin(self, connection: Connection, deployment: Deployment) -> None:
         """Start monitoring a deployment. The caller holds the tool's lock."""
+        self._begin(connection, deployment.tool_name, deployment.version_number, deployment.monitored_from)
+
+    def begin_beside(self, connection: Connection, tool_name: str, version_number: int, at: datetime) -> Session:
+        """Start monitoring a version beside the live one. The caller holds the tool's lock."""
+        return self._begin(connection, tool_name, version_number, at, beside=True)
+
+    def _begin(
+        self, connection: Connection, tool_name: str, version_number: int, at: datetime, *, beside: bool = False
+    ) -> Session:
         self.session = start(
             connection,
-            deployment.tool_name,
-            deployment.monitored_from,
-            self._rules,
-            version_number=deployment.version_number,
+            tool_name,
+            at,
+            self.rules,
+            version_number=version_number,
             notes=None,
             now=self._now,
+            beside=beside,
         )
+        return self.session
 
 
 class Sessions:
@@ -212,6 +225,8 @@ class Sessions:
                 session = get(connection, session_id)
                 raise SessionClosed(f"session {session_id} of {session.tool_name} is already {session.status}")
             rollback_states.call_off(connection, [session_id], at=now, error="the session was cancelled first")
+            why = f"its session was cancelled: {notes}"
+            rollout_states.end_of_sessions(connection, [session_id], State.ABORTED, at=now, by="human", why=why)
             return get(connection, session_id)
 
     def record_check(self, session_id: int, check: dict[str, Any]) -> None:
@@ -335,15 +350,21 @@ def start(
     version_number: int | None,
     notes: str | None,
     now: datetime,
+    beside: bool = False,
 ) -> Session:
-    """Start a session, like `Sessions.start`. The caller holds the tool's lock."""
+    """Start a session, like `Sessions.start`. The caller holds the tool's lock.
+
+    Args:
+        beside: whether the version begins to serve beside the live one.
+    """
     live = versions.live(connection, tool_name)
     if version_number is None:
         version_number = live.version_number if live else None
     else:
         versions.get(connection, tool_name, version_number)
     watched_is_live = live is not None and live.version_number == version_number
-    live_before = versions.last_life_ended(connection, live) if live and watched_is_live else None
+    lived = version_number is not None and (watched_is_live or beside)
+    live_before = versions.last_life_ended(connection, tool_name, version_number or 0) if lived else None
     release_id = live.release_id if live and watched_is_live else None
     if release_id is not None:
         rules = rules.of_release(changed_tools(connection, release_id))
@@ -354,6 +375,8 @@ def start(
         .returning(m.c.session_id)
     ).all()
     rollback_states.call_off(connection, superseded, at=now, error="a new session of the tool was started first")
+    why = "a new session of the tool was started"
+    rollout_states.end_of_sessions(connection, superseded, State.SUPERSEDED, at=now, by="rollguard", why=why)
     row = connection.execute(
         sa.insert(m)
         .values(

@@ -24,6 +24,7 @@ from rollguard.store.schema.monitoring import (
     watchers,
 )
 from rollguard.store.schema.rehearsals import replay_test_results, shadow_test_results
+from rollguard.store.schema.rollouts import rollouts
 from rollguard.store.schema.rollups import (
     rollup_state,
     tool_execution_deltas,
@@ -58,6 +59,7 @@ __all__ = [
     "releases",
     "replay_test_results",
     "request_arrivals",
+    "rollouts",
     "rollup_state",
     "shadow_test_results",
     "superseded_executions",

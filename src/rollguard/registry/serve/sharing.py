@@ -1,0 +1,117 @@
+"""Serve two versions of a tool at once: load the new one, draw each call, and say which version ran."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from rollguard.errors import StoreError, ToolLoadError, UnknownVersion
+from rollguard.model.log import logger_of
+from rollguard.model.split import Arm, Drawn, Draws, Ran, Split
+from rollguard.model.version import Version
+from rollguard.record.call import Subject
+from rollguard.record.request import request_id
+from rollguard.registry.folder.splits import Splits
+from rollguard.registry.serve.served import Served
+from rollguard.store import ExecutionStore
+
+logger = logger_of(__name__)
+
+_ASK_AGAIN = 5.0  # seconds until a database that was away is asked again
+
+LoadNew = Callable[[Version], Served | None]
+"""Load a version that is not the file's; None while it is being checked. Raises `ToolLoadError`."""
+Unloadable = Callable[[str, Split, ToolLoadError], None]
+"""Called once with the tool, its rollout and why the new version cannot be loaded."""
+
+
+class Beside:
+    """The version that serves beside the file's.
+
+    Attributes:
+        split: by what calls are drawn.
+    """
+
+    __slots__ = ("_draws", "_name", "_new", "_old", "split")
+
+    def __init__(self, name: str, draws: Draws, old: Served, new: Served, split: Split) -> None:
+        self._name, self._draws, self._old, self._new, self.split = name, draws, old, new, split
+
+    def drawn(self) -> tuple[Subject, Ran]:
+        """Draw the next call, and return what it runs."""
+        drawn = self._draws.drawn(self._name, request_id())
+        if drawn is None:  # the rollout ended at this moment
+            return self._old.subject, self._old.version_number
+        return (self._new if drawn.arm is Arm.NEW else self._old).subject, drawn
+
+
+class Sharing:
+    """The tools of a process of which two versions serve.
+
+    Args:
+        splits: what the machine knows of the rollouts.
+        store: has the code of the new versions.
+        load: loads one. A weak reference, like the next one: what they belong to holds this object.
+        unloadable: is told of one that cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        splits: Splits,
+        store: ExecutionStore,
+        load: Callable[[], LoadNew | None],
+        unloadable: Callable[[], Unloadable | None],
+    ) -> None:
+        self._splits, self._store, self._load, self._unloadable = splits, store, load, unloadable
+        self._draws = Draws()
+        self._new: dict[str, tuple[int, Served | None]] = {}
+        self._ask_at: dict[str, float] = {}
+
+    def attend(self, name: str, served: Served) -> None:
+        """Let the tool be served as the machine knows it: by one version, or by two."""
+        split = self._splits.of(name)
+        if split is None or name in self._splits.routers or served.version_number != split.old:
+            if served.beside is not None or name in self._new:
+                self._end(name, served)
+            return
+        if served.beside is not None and served.beside.split == split:
+            return
+        new = self._new_of(name, split)
+        if new is None:
+            return
+        self._draws.told(name, split)
+        for one, arm, number in ((served, Arm.OLD, split.old), (new, Arm.NEW, split.new)):
+            one.marked_as = Drawn(split.rollout_id, arm, number, split.stage, split.share)
+        served.beside = Beside(name, self._draws, served, new, split)
+
+    def _end(self, name: str, served: Served) -> None:
+        served.beside = served.marked_as = None
+        self._draws.told(name, None)
+        self._new.pop(name, None)
+
+    def _new_of(self, name: str, split: Split) -> Served | None:
+        """Return the new version; None if it is not loaded yet, or cannot be."""
+        rollout_id, known = self._new.get(name, (0, None))
+        if rollout_id == split.rollout_id:
+            return known
+        if time.monotonic() < self._ask_at.get(name, 0.0):
+            return None
+        load = self._load()
+        if load is None:  # the registry is going
+            return None
+        try:
+            new = load(self._store.versions.get(name, split.new))
+        except (StoreError, UnknownVersion) as error:
+            self._ask_at[name] = time.monotonic() + _ASK_AGAIN
+            logger.warning("%s: version %d does not serve here yet: %s", name, split.new, error)
+            return None
+        except ToolLoadError as error:
+            self._new[name] = split.rollout_id, None
+            unloadable = self._unloadable()
+            if unloadable is not None:
+                unloadable(name, split, error)
+            return None
+        if new is not None:
+            new.version_number = split.new
+            self._new[name] = split.rollout_id, new
+        return new
