@@ -22,7 +22,7 @@ from tests.store.old_store import make_old_store
 VIEWS = {
     *("active_monitoring", "tool_health_history", "deployment_stability"),
     *("version_history_with_metrics", "version_stability"),
-    *("testing_summary", "tool_testing_history"),
+    *("testing_summary", "tool_testing_history", "improvement_history"),
 }
 
 

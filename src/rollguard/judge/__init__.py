@@ -2,7 +2,7 @@
 
 The data flows through the modules in this order: `windows` → `hangs` → `comparison`, `evidence`, `slowdown`,
 `score`, `triggers` and `confounders` → `policy`, the rule → `verdict` → `replay` and `sample_size`. If two versions
-serve at once, `arms` counts their units and `concurrent` is the evidence.
+serve at once, `arms` counts their units and `concurrent` is the evidence; `confirmation` has both serve first.
 """
 
 from rollguard.judge.arms import Arms, ArmsFound, Unit
@@ -10,6 +10,7 @@ from rollguard.judge.baseline import LeftOut
 from rollguard.judge.change_point import change_point
 from rollguard.judge.comparison import Comparison, Severity, as_float, compare, grade
 from rollguard.judge.concurrent import ConcurrentEvidence, NotWorse, Stage
+from rollguard.judge.confirmation import Confirmation, Stand, fails_alone
 from rollguard.judge.confounders import (
     Confounder,
     Confounders,
@@ -47,6 +48,7 @@ __all__ = [
     "ArmsFound",
     "Comparison",
     "ConcurrentEvidence",
+    "Confirmation",
     "Confounder",
     "Confounders",
     "Counts",
@@ -64,6 +66,7 @@ __all__ = [
     "Severity",
     "Slowdown",
     "Stage",
+    "Stand",
     "Trigger",
     "Unit",
     "Verdict",
@@ -75,6 +78,7 @@ __all__ = [
     "creeping",
     "differences",
     "executions_needed",
+    "fails_alone",
     "grade",
     "is_over",
     "judge",

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from rollguard.app import Rollguard
@@ -48,6 +49,10 @@ class _Protocol(H11Protocol):
 class _Server(uvicorn.Server):
     """A server whose process ends with code 0 after SIGTERM or Ctrl-C."""
 
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Stop at the first signal. uvicorn's own would send it to the process once more."""
@@ -57,6 +62,11 @@ class _Server(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the streams of open pages, which would last as long as the pages."""
+        self._app.state.live.close()
+        await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Say where it listens when it does."""
@@ -81,8 +91,9 @@ def serve(guard: Rollguard, *, host: str | None = None, port: int | None = None,
     host = settings.host if host is None else host
     is_open = _is_open(guard, host)
     listening = _bound(host, settings.port if port is None else port)
+    app = create_app(guard, open_to_this_machine=is_open, watch=watch)
     config = uvicorn.Config(
-        create_app(guard, open_to_this_machine=is_open, watch=watch),
+        app,
         http=_Protocol,
         ws="none",
         lifespan="on",
@@ -99,7 +110,7 @@ def serve(guard: Rollguard, *, host: str | None = None, port: int | None = None,
     _load_tls(config)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     with listening:
-        _Server(config).run(sockets=[listening])
+        _Server(config, app).run(sockets=[listening])
 
 
 def _is_open(guard: Rollguard, host: str) -> bool:

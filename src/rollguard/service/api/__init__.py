@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from rollguard.service.api import executions, health
-from rollguard.service.otlp import routes as otlp
+from rollguard.service.api import deployments, executions, health, rollbacks, sessions, tools, weaknesses
 
-_ROUTERS = (health.router, executions.router, otlp.router)
+_PARTS = (health, executions, tools, deployments, sessions, rollbacks, weaknesses)
 
 
 def add_to(app: FastAPI) -> None:
     """Add the API to an application."""
-    for router in _ROUTERS:
-        app.include_router(router)
+    for part in _PARTS:
+        app.include_router(part.router)

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
+from pydantic_core import from_json
 from starlette.concurrency import run_in_threadpool
 
-from rollguard.service.api.common import REFUSED, problems
-from rollguard.service.auth import Ingesting
+from rollguard.model.execution import Execution
+from rollguard.service.api.common import (
+    REFUSED,
+    Cursor,
+    Guarded,
+    Limit,
+    OptionalTool,
+    Page,
+    Since,
+    moment_of,
+    page,
+    problems,
+)
+from rollguard.service.auth import Ingesting, Reading
 from rollguard.service.ingest import Taken
 from rollguard.service.problems import problem
 from rollguard.service.rows import JSON, LINES
@@ -88,6 +102,64 @@ async def record_executions(request: Request, caller: Ingesting) -> Response:
     body, kind = await request.body(), request.headers.get("content-type", "")
     taken = await run_in_threadpool(service.ingest.take_body, body, kind, caller, service.rates)
     return _answer(taken)
+
+
+class ExecutionShown(BaseModel):
+    """A recorded call. Secrets in it were replaced before it was stored."""
+
+    tool_name: str
+    success: bool
+    duration_ms: float | None
+    error: str | None
+    error_type: str | None
+    parameters: Any
+    result: Any
+    executed_at: datetime
+    version_number: int | None
+    execution_id: str | None
+    request_id: str | None
+    tags: Any
+    score: float | None
+    failed_at: Any
+    traceback: str | None
+
+
+@router.get("")
+def list_executions(
+    guard: Guarded,
+    _caller: Reading,
+    tool: OptionalTool = None,
+    failed: Annotated[bool, Query(description="Only failed ones.")] = False,
+    since: Since = None,
+    version: Annotated[int | None, Query(ge=1, lt=2**31, description="Only those of this version.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[ExecutionShown]:
+    """List executions that are still kept, newest first."""
+    until, known = moment_of(cursor)
+    found = guard.store.listing.recent(
+        tool, failed=failed, since=since, version=version, limit=limit + 1, until=until, skip=known
+    )
+    shown = found[:limit]
+    last = shown[-1].executed_at if shown else None
+    same = sum(one.executed_at == last for one in shown) + (known if last == until else 0)
+    return page(found, limit, lambda one: f"{_at(one).isoformat()}|{same}", _shown)
+
+
+def _at(one: Execution) -> datetime:
+    return one.executed_at or datetime.now(UTC)
+
+
+def _shown(one: Execution) -> ExecutionShown:
+    parsed = {name: _parsed(getattr(one, name)) for name in ("parameters", "result", "tags", "failed_at")}
+    return ExecutionShown.model_validate({**one._asdict(), **parsed})
+
+
+def _parsed(text: str | None) -> Any:
+    try:
+        return None if text is None else from_json(text)
+    except ValueError:  # what another program wrote
+        return text
 
 
 def _answer(taken: Taken) -> Response:

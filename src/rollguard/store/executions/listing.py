@@ -45,8 +45,10 @@ class Listing:
         tags: Mapping[str, Tag] | None = None,
         failed: bool = False,
         since: datetime | None = None,
+        until: datetime | None = None,
         version: int | None = None,
         limit: int = 20,
+        skip: int = 0,
     ) -> list[Execution]:
         """Return the latest executions, newest first.
 
@@ -56,13 +58,17 @@ class Listing:
             failed: only failed ones.
             since: only those that began then or later.
             version: only those that name this version, or name none and began while it was live.
+            until: only those that began then or earlier.
+            skip: leave out so many of the newest, such as those that began at `until` and are known.
         """
         wanted = sa.select(*(t.c[name] for name in FIELDS)).where(*self._where(tool_name, tags, since))
+        if until is not None:
+            wanted = wanted.where(t.c.executed_at <= until)
         if version is not None:
             wanted = wanted.where(_of_version(version))
         if failed:
             wanted = wanted.where(t.c.success.is_(False))
-        wanted = wanted.order_by(t.c.executed_at.desc(), t.c.id.desc()).limit(limit)
+        wanted = wanted.order_by(t.c.executed_at.desc(), t.c.id.desc()).limit(limit).offset(skip or None)
         with self._database.read() as connection:
             return [Execution._make(row) for row in connection.execute(wanted)]
 

@@ -1260,6 +1260,269 @@ BEGIN
 END
 $$;
 
+-- 0035: Rollouts: two versions of a tool serve at once, and each execution says which of them was drawn for it.
+
+CREATE TABLE rollouts (
+    rollout_id SERIAL NOT NULL,
+    tool_name VARCHAR(255) NOT NULL,
+    kind VARCHAR(20) DEFAULT 'canary' NOT NULL,
+    session_id INTEGER NOT NULL,
+    old_version INTEGER NOT NULL,
+    new_version INTEGER NOT NULL,
+    state VARCHAR(20) DEFAULT 'ramping' NOT NULL,
+    stage INTEGER DEFAULT 0 NOT NULL,
+    share FLOAT NOT NULL,
+    draw_key BYTEA NOT NULL,
+    ramp TEXT NOT NULL,
+    arms TEXT,
+    counted_until TIMESTAMP WITH TIME ZONE,
+    counted_id BIGINT DEFAULT 0 NOT NULL,
+    revision INTEGER DEFAULT 1 NOT NULL,
+    started_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    started_by VARCHAR(255) NOT NULL,
+    reason TEXT,
+    ended_at TIMESTAMP WITH TIME ZONE,
+    ended_by VARCHAR(255),
+    ended_why TEXT,
+    CONSTRAINT pk_rollouts PRIMARY KEY (rollout_id),
+    CONSTRAINT ck_rollouts_kind CHECK (kind IN ('canary', 'confirm')),
+    CONSTRAINT ck_rollouts_state CHECK (state IN ('ramping', 'frozen', 'paused', 'promoted', 'rolled_back',
+        'unproven', 'aborted', 'superseded', 'failed')),
+    CONSTRAINT ck_rollouts_ended CHECK ((state IN ('ramping', 'frozen', 'paused')) = (ended_at IS NULL)),
+    CONSTRAINT ck_rollouts_ended_by CHECK ((ended_at IS NULL) = (ended_by IS NULL)),
+    CONSTRAINT ck_rollouts_share CHECK (share >= 0 AND share <= 1),
+    CONSTRAINT ck_rollouts_versions CHECK (old_version <> new_version)
+);
+
+CREATE INDEX ix_rollouts_tool_name ON rollouts (tool_name, rollout_id);
+
+CREATE INDEX ix_rollouts_session_id ON rollouts (session_id);
+
+CREATE UNIQUE INDEX uq_rollouts_open ON rollouts (tool_name) WHERE ended_at IS NULL;
+
+ALTER TABLE tool_executions
+    ADD COLUMN rollout_id INTEGER,
+    ADD COLUMN stage INTEGER,
+    ADD COLUMN arm VARCHAR(3),
+    ADD CONSTRAINT ck_tool_executions_drawn CHECK (
+        (rollout_id IS NULL AND stage IS NULL AND arm IS NULL)
+        OR (rollout_id >= 1 AND stage >= 0 AND arm IS NOT NULL AND arm IN ('new', 'old'))
+    );
+
+CREATE INDEX ix_tool_executions_rollout_id ON tool_executions (rollout_id, executed_at) WHERE rollout_id IS NOT NULL;
+
+ALTER TABLE calls_in_flight
+    ADD COLUMN request_id VARCHAR(255),
+    ADD COLUMN rollout_id INTEGER,
+    ADD COLUMN stage INTEGER,
+    ADD COLUMN arm VARCHAR(3);
+
+ALTER TABLE deployment_rollbacks ADD COLUMN rollout_id INTEGER;
+
+COMMENT ON COLUMN rollouts.old_version IS 'the version that served before';
+
+COMMENT ON COLUMN rollouts.new_version IS 'the version beside it';
+
+COMMENT ON COLUMN rollouts.session_id IS 'the session that judges the new version';
+
+COMMENT ON COLUMN rollouts.stage IS 'its number, from 0 on';
+
+COMMENT ON COLUMN rollouts.share IS 'the probability with which a unit gets the new version';
+
+COMMENT ON COLUMN rollouts.draw_key IS 'the key of the draw, 32 random bytes';
+
+COMMENT ON COLUMN rollouts.ramp IS 'JSON: the plan, and where it is';
+
+COMMENT ON COLUMN rollouts.arms IS 'JSON: the counted units of both versions; NULL before the first check';
+
+COMMENT ON COLUMN rollouts.counted_until IS 'when the last counted unit was drawn';
+
+COMMENT ON COLUMN rollouts.counted_id IS 'the row of that unit';
+
+COMMENT ON COLUMN rollouts.revision IS 'rises with every change of state';
+
+COMMENT ON COLUMN rollouts.ended_by IS 'who ended it';
+
+COMMENT ON COLUMN rollouts.ended_why IS 'why, in words';
+
+COMMENT ON COLUMN tool_executions.rollout_id IS 'the rollout in which one of two versions was drawn for the call';
+
+COMMENT ON COLUMN tool_executions.stage IS 'the rollout''s stage at whose share it was drawn';
+
+COMMENT ON COLUMN tool_executions.arm IS 'the version that was drawn: new or old';
+
+COMMENT ON COLUMN calls_in_flight.request_id IS 'what the call was made for';
+
+COMMENT ON COLUMN calls_in_flight.rollout_id IS 'the rollout in which its version was drawn';
+
+COMMENT ON COLUMN calls_in_flight.stage IS 'the rollout''s stage';
+
+COMMENT ON COLUMN calls_in_flight.arm IS 'the version that was drawn: new or old';
+
+COMMENT ON COLUMN deployment_rollbacks.rollout_id IS 'the rollout that it ended, in which the restored version served all along';
+
+-- 0037: How often the executions of a rollup were amended.
+
+ALTER TABLE tool_execution_rollups ADD COLUMN amended BIGINT DEFAULT 0 NOT NULL;
+
+COMMENT ON COLUMN tool_execution_rollups.amended IS 'how often what is counted here was amended';
+
+ALTER TABLE tool_execution_deltas ADD COLUMN amended BIGINT DEFAULT 0 NOT NULL;
+
+COMMENT ON COLUMN tool_execution_deltas.amended IS 'how often what is counted here was amended';
+
+-- 0039: The autonomous loop: attempts to improve tools, their events, and counters.
+
+CREATE TABLE improvement_attempts (
+    attempt_id SERIAL NOT NULL,
+    tool_name VARCHAR(255) NOT NULL,
+    cause_key VARCHAR(64),
+    cause TEXT,
+    kind VARCHAR(40) NOT NULL,
+    priority VARCHAR(20) NOT NULL,
+    state VARCHAR(20) DEFAULT 'found' NOT NULL,
+    why VARCHAR(20),
+    leased_by VARCHAR(255),
+    leased_until TIMESTAMP WITH TIME ZONE,
+    starts INTEGER DEFAULT 0 NOT NULL,
+    tries INTEGER DEFAULT 0 NOT NULL,
+    idempotency_key VARCHAR(64) NOT NULL,
+    base_version INTEGER NOT NULL,
+    base_sha256 VARCHAR(64) NOT NULL,
+    candidate BYTEA,
+    candidate_sha256 VARCHAR(64),
+    proposal TEXT,
+    strategy VARCHAR(20),
+    verdict VARCHAR(20),
+    evidence TEXT DEFAULT '{}' NOT NULL,
+    reasons TEXT DEFAULT '[]' NOT NULL,
+    budget TEXT DEFAULT '{}' NOT NULL,
+    tokens BIGINT DEFAULT 0 NOT NULL,
+    cost FLOAT DEFAULT 0 NOT NULL,
+    seconds FLOAT DEFAULT 0 NOT NULL,
+    expires_at TIMESTAMP WITH TIME ZONE,
+    not_before TIMESTAMP WITH TIME ZONE,
+    version_number INTEGER,
+    session_id INTEGER,
+    created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    updated_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    ended_at TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT pk_improvement_attempts PRIMARY KEY (attempt_id),
+    CONSTRAINT uq_improvement_attempts_idempotency_key UNIQUE (idempotency_key),
+    CONSTRAINT ck_improvement_attempts_state CHECK (state IN ('found', 'investigated', 'proposed', 'waiting', 'approved', 'deploying', 'watching', 'succeeded', 'unproven', 'failed', 'refused', 'void', 'dropped')),
+    CONSTRAINT ck_improvement_attempts_ended CHECK ((state IN ('found', 'investigated', 'proposed', 'waiting', 'approved', 'deploying', 'watching')) = (ended_at IS NULL)),
+    CONSTRAINT ck_improvement_attempts_why CHECK ((ended_at IS NULL) = (why IS NULL))
+);
+
+CREATE UNIQUE INDEX uq_improvement_attempts_open ON improvement_attempts (tool_name)
+    WHERE state IN ('found', 'investigated', 'proposed', 'waiting', 'approved', 'deploying', 'watching');
+
+CREATE INDEX ix_improvement_attempts_tool_name ON improvement_attempts (tool_name, attempt_id);
+
+CREATE INDEX ix_improvement_attempts_created_at ON improvement_attempts (created_at);
+
+CREATE TABLE improvement_events (
+    event_id SERIAL NOT NULL,
+    attempt_id INTEGER,
+    tool_name VARCHAR(255),
+    at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    event VARCHAR(20) NOT NULL,
+    from_state VARCHAR(20),
+    to_state VARCHAR(20),
+    try_number INTEGER DEFAULT 0 NOT NULL,
+    by VARCHAR(255) NOT NULL,
+    reason TEXT,
+    details TEXT DEFAULT '{}' NOT NULL,
+    CONSTRAINT pk_improvement_events PRIMARY KEY (event_id)
+);
+
+CREATE INDEX ix_improvement_events_attempt_id ON improvement_events (attempt_id, event_id);
+
+CREATE INDEX ix_improvement_events_freezes ON improvement_events (event_id)
+    WHERE event IN ('freeze', 'unfreeze');
+
+CREATE TABLE loop_statistics (
+    name VARCHAR(40) NOT NULL,
+    total BIGINT NOT NULL,
+    updated_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_loop_statistics PRIMARY KEY (name)
+);
+
+CREATE VIEW improvement_history AS
+SELECT
+    attempt_id,
+    tool_name,
+    kind,
+    priority,
+    cause_key,
+    cause,
+    state,
+    why,
+    tries,
+    base_version,
+    version_number,
+    session_id,
+    candidate_sha256,
+    proposal::jsonb ->> 'author' AS author,
+    proposal::jsonb ->> 'model' AS model,
+    strategy,
+    verdict,
+    tokens,
+    cost,
+    seconds,
+    created_at,
+    ended_at
+FROM improvement_attempts;
+
+CREATE FUNCTION rollguard_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'integrity_constraint_violation';
+END
+$$;
+
+CREATE TRIGGER improvement_events_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON improvement_events
+    FOR EACH STATEMENT EXECUTE FUNCTION rollguard_append_only();
+
+COMMENT ON TABLE improvement_attempts IS 'attempts of the autonomous loop to improve a tool';
+
+COMMENT ON TABLE improvement_events IS 'each decision of the loop and of people about an attempt; append-only';
+
+COMMENT ON TABLE loop_statistics IS 'what all loops on this store did so far';
+
+COMMENT ON COLUMN improvement_attempts.cause_key IS 'names the cause; NULL before the investigation';
+
+COMMENT ON COLUMN improvement_attempts.kind IS 'of the opportunity';
+
+COMMENT ON COLUMN improvement_attempts.why IS 'why it ended';
+
+COMMENT ON COLUMN improvement_attempts.leased_by IS 'the stage that works on it';
+
+COMMENT ON COLUMN improvement_attempts.starts IS 'of stages, in this state';
+
+COMMENT ON COLUMN improvement_attempts.tries IS 'proposals so far';
+
+COMMENT ON COLUMN improvement_attempts.proposal IS 'JSON: source, author, model, prompt_sha256 and reason';
+
+COMMENT ON COLUMN improvement_attempts.evidence IS 'JSON: what an approval is bound to';
+
+COMMENT ON COLUMN improvement_attempts.reasons IS 'JSON list: why tries were refused';
+
+COMMENT ON COLUMN improvement_attempts.budget IS 'JSON: tokens, seconds and tries';
+
+COMMENT ON COLUMN improvement_attempts.expires_at IS 'until when it can be approved and deployed';
+
+COMMENT ON COLUMN improvement_attempts.not_before IS 'until when its tool is left alone';
+
+COMMENT ON COLUMN improvement_attempts.version_number IS 'the deployed version';
+
+COMMENT ON COLUMN improvement_attempts.session_id IS 'what monitors it';
+
+COMMENT ON COLUMN improvement_events.attempt_id IS 'NULL for a freeze';
+
+COMMENT ON COLUMN improvement_events.tool_name IS 'NULL for a freeze of every tool';
+
+COMMENT ON COLUMN improvement_events.event IS 'the transition, or find, freeze and unfreeze';
+
 -- 0041: Tokens of the service.
 
 CREATE TABLE service_tokens (

@@ -14,6 +14,7 @@ from rollguard.store.schema.executions import (
     superseded_executions,
     tool_executions,
 )
+from rollguard.store.schema.improvements import improvement_attempts, improvement_events, loop_statistics
 from rollguard.store.schema.investigations import investigation_reports
 from rollguard.store.schema.monitoring import (
     deployment_health_checks,
@@ -23,6 +24,7 @@ from rollguard.store.schema.monitoring import (
     watchers,
 )
 from rollguard.store.schema.rehearsals import replay_test_results, shadow_test_results
+from rollguard.store.schema.rollouts import rollouts
 from rollguard.store.schema.rollups import (
     rollup_state,
     tool_execution_deltas,
@@ -48,7 +50,10 @@ __all__ = [
     "deployment_rollbacks",
     "execution_keys",
     "failure_definitions",
+    "improvement_attempts",
+    "improvement_events",
     "investigation_reports",
+    "loop_statistics",
     "metadata",
     "notifications",
     "otlp_spans",
@@ -57,6 +62,7 @@ __all__ = [
     "releases",
     "replay_test_results",
     "request_arrivals",
+    "rollouts",
     "rollup_state",
     "service_tokens",
     "shadow_test_results",
