@@ -6,9 +6,8 @@ from fastapi import FastAPI
 
 from rollguard.service.api import agents, deployments, executions, health, rollbacks, sessions, tools, weaknesses
 from rollguard.service.api.common import Filters
-from rollguard.service.otlp import routes as otlp
 
-_PARTS = (health, executions, agents, tools, deployments, sessions, rollbacks, weaknesses, otlp)
+_PARTS = (health, executions, agents, tools, deployments, sessions, rollbacks, weaknesses)
 
 
 def add_to(app: FastAPI) -> None:
