@@ -27,7 +27,8 @@ def tools(settings: Settings, store: ExecutionStore) -> Iterator[Finding]:
         files = files_of(folder)
     others = [file for file in files if file.name not in live]
     for file in files:
-        if file.name in live and file.kind is FileKind.BROKEN:
+        known = any(file.name in finding.says for finding in wrong)
+        if file.name in live and file.kind is FileKind.BROKEN and not known:
             wrong.append(warning("tools", f"{file.file} does not load on this machine: {file.says}", _FIX))
             yield wrong[-1]
     yield from _other_files(settings, others)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,10 +12,11 @@ from rollguard.errors import ImproverFailed, InvalidInput
 from rollguard.improve.brief import Attempt, Brief
 from rollguard.improve.problems import problems_of
 from rollguard.improve.proposal import Improver, Proposal
+from rollguard.model.log import logger_of
 from rollguard.model.redaction import DEFAULT, Redaction
 from rollguard.model.text import one_line, printable
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 _LONGEST_REASON, _LONGEST_OUTPUT = 1_000, 16_384
 Accept = Callable[[Proposal], Sequence[str]]
 """Returns why a proposal is refused, as its author may know it; empty accepts it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -15,8 +14,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from rollguard import errors as e
+from rollguard.model.log import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
