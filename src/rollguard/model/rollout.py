@@ -11,6 +11,8 @@ from rollguard.model.event import Event, EventKind, Level
 from rollguard.model.ramp import Ramp, State
 from rollguard.model.split import Split
 
+CANARY, CONFIRM = "canary", "confirm"
+
 
 @dataclass(frozen=True, slots=True)
 class Rollout:

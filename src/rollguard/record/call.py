@@ -43,6 +43,7 @@ class Subject:
         kept: which of its parameters are recorded, and whether its results are.
         timeout_seconds: a call that runs longer is a failure; None sets no limit.
         score: returns how right a returned result is; None scores no result.
+        holds: what has to live as long as a call of it.
         plain: whether a call that returns None is a success, whatever it took, without a score.
     """
 
@@ -53,6 +54,7 @@ class Subject:
     kept: Kept = KEPT
     timeout_seconds: float | None = None
     score: Score | None = None
+    holds: object = None
     plain: bool = field(init=False)
 
     def __post_init__(self) -> None:

@@ -138,6 +138,13 @@ class Recorder:
         """Store complete executions, or keep them in the spool. Raise nothing."""
         self._delivery.deliver(rows)
 
+    def take(self, rows: list[Execution]) -> int | None:
+        """Store complete executions, or keep them in the spool, to acknowledge them; see `Delivery.take`."""
+        new = self._delivery.take(rows)
+        if new is None and self.resting and not self._over.is_set():
+            self._wake()  # the thread tries again until the database is back
+        return new
+
     def record(self, **execution: Any) -> None:
         """Record one execution, with the arguments of `ExecutionStore.store_tool_execution`. Raise nothing."""
         try:

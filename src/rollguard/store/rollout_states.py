@@ -14,8 +14,9 @@ from sqlalchemy.engine import Connection, Row
 
 from rollguard.errors import ReleaseConflict
 from rollguard.judge import Arms
+from rollguard.model.confirming import Confirming
 from rollguard.model.ramp import Ramp, State
-from rollguard.model.rollout import Rollout
+from rollguard.model.rollout import CONFIRM, Rollout
 from rollguard.store.schema import rollouts as o
 from rollguard.store.versions.channel import notify
 
@@ -29,7 +30,8 @@ _AS_STORED = (
 def rollout_of(row: Row[Any]) -> Rollout:
     """Return the rollout of a row."""
     arms = None if row.arms is None else Arms.from_dict(row.arms)
-    return Rollout(**{name: getattr(row, name) for name in _AS_STORED}, ramp=Ramp.from_dict(row.ramp), arms=arms)
+    ramp = (Confirming if row.kind == CONFIRM else Ramp).from_dict(row.ramp)
+    return Rollout(**{name: getattr(row, name) for name in _AS_STORED}, ramp=ramp, arms=arms)
 
 
 def columns_of(ramp: Ramp) -> dict[str, Any]:
@@ -50,6 +52,13 @@ def open_of(connection: Connection, tool_name: str) -> Rollout | None:
     return None if row is None else rollout_of(row)
 
 
+def latest_arms(connection: Connection, session_id: int) -> Arms | None:
+    """Return the counted units of the latest rollout of a session; None if it has none."""
+    query = sa.select(o.c.arms).where(o.c.session_id == session_id).order_by(o.c.rollout_id.desc()).limit(1)
+    kept = connection.scalar(query)
+    return None if kept is None else Arms.from_dict(kept)
+
+
 def move(connection: Connection, known: Rollout, ramp: Ramp, *, by: str, why: str | None = None) -> Rollout | None:
     """Change the state of a rollout that is as it was read; return None if somebody else changed it since.
 
@@ -59,7 +68,8 @@ def move(connection: Connection, known: Rollout, ramp: Ramp, *, by: str, why: st
     """
     ends: dict[str, Any] = {"ended_by": by, "ended_why": why} if ramp.ended else {}
     arms = known.arms
-    if ramp.state is State.PROMOTED and arms is not None:
+    alone = ramp.ended if known.kind == CONFIRM else ramp.state is State.PROMOTED
+    if alone and arms is not None:
         ends["arms"] = {**arms.to_dict(), "serving": False}
     row = connection.execute(
         sa.update(o)
