@@ -51,7 +51,7 @@ def test_struck_at_any_step(story: str, strides: dict[str, int], strike: Strike)
     strike(story, strides)
 
 
-@_strides({"kill": 401, "error": 797, "away": 997}, {"kill": 19, "error": 31, "away": 43})
+@_strides({"kill": 701, "error": 1_499, "away": 1_999}, {"kill": 19, "error": 31, "away": 43})
 @pytest.mark.parametrize("story", ROLLOUTS)
 def test_a_rollout_struck_at_any_step(story: str, strides: dict[str, int], strike: Strike) -> None:
     """Whatever step of a rollout is struck, it happens once and whole, and every process draws by what is so."""
