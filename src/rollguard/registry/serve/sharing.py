@@ -32,16 +32,16 @@ class Beside:
         split: by what calls are drawn.
     """
 
-    __slots__ = ("_draws", "_name", "_new", "_old", "split")
+    __slots__ = ("_draws", "_live", "_name", "_new", "_old", "split")
 
-    def __init__(self, name: str, draws: Draws, old: Served, new: Served, split: Split) -> None:
-        self._name, self._draws, self._old, self._new, self.split = name, draws, old, new, split
+    def __init__(self, name: str, draws: Draws, live: Served, old: Served, new: Served, split: Split) -> None:
+        self._name, self._draws, self._live, self._old, self._new, self.split = name, draws, live, old, new, split
 
     def drawn(self) -> tuple[Subject, Ran]:
         """Draw the next call, and return what it runs."""
         drawn = self._draws.drawn(self._name, request_id())
         if drawn is None:  # the rollout ended at this moment
-            return self._old.subject, self._old.version_number
+            return self._live.subject, self._live.version_number
         return (self._new if drawn.arm is Arm.NEW else self._old).subject, drawn
 
 
@@ -64,7 +64,7 @@ class Sharing:
     ) -> None:
         self._splits, self._store, self._load, self._unloadable = splits, store, load, unloadable
         self._draws = Draws()
-        self._others: dict[str, tuple[int, Served | None]] = {}
+        self._others: dict[str, tuple[tuple[int, int], Served | None]] = {}
         self._ask_at: dict[str, float] = {}
 
     def attend(self, name: str, served: Served) -> None:
@@ -86,7 +86,7 @@ class Sharing:
         self._draws.told(name, split)
         for one, arm, number in ((old, Arm.OLD, split.old), (new, Arm.NEW, split.new)):
             one.marked_as = Drawn(split.rollout_id, arm, number, split.stage, split.share)
-        served.beside = Beside(name, self._draws, old, new, split)
+        served.beside = Beside(name, self._draws, served, old, new, split)
 
     def _end(self, name: str, served: Served) -> None:
         served.beside = served.marked_as = None
@@ -95,8 +95,9 @@ class Sharing:
 
     def _other_of(self, name: str, split: Split, number: int) -> Served | None:
         """Return the version that is not the file's; None if it is not loaded yet, or cannot be."""
-        rollout_id, known = self._others.get(name, (0, None))
-        if rollout_id == split.rollout_id:
+        wanted = split.rollout_id, number
+        found, known = self._others.get(name, ((0, 0), None))
+        if found == wanted:
             return known
         if time.monotonic() < self._ask_at.get(name, 0.0):
             return None
@@ -110,12 +111,12 @@ class Sharing:
             logger.warning("%s: version %d does not serve here yet: %s", name, number, error)
             return None
         except ToolLoadError as error:
-            self._others[name] = split.rollout_id, None
+            self._others[name] = wanted, None
             unloadable = self._unloadable()
             if unloadable is not None:
                 unloadable(name, split, error)
             return None
         if other is not None:
             other.version_number = number
-            self._others[name] = split.rollout_id, other
+            self._others[name] = wanted, other
         return other
