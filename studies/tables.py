@@ -39,6 +39,7 @@ class Size:
     noisy_rounds: int = 25
     rollouts: int = 30
     rollouts_outage: int = 100
+    rollouts_worse: int = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +244,7 @@ def rollouts(size: Size) -> Table:
 
 def rollouts_worse(size: Size) -> Table:
     """After how many calls a worse version is rolled back, and how many of them it got."""
-    return Table(*side_by_side.rows_worse(size.rollouts))
+    return Table(*side_by_side.rows_worse(size.rollouts_worse))
 
 
 ALL: dict[str, Callable[[Size], Table]] = {
