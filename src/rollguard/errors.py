@@ -164,11 +164,38 @@ class NoEarlierVersion(RollguardError):
     """There is no version to go back to: no other version was live before, or each of them was rolled back itself."""
 
 
+# --- the autonomous loop -------------------------------------------------------------------------------------------
+
+
+class UnknownAttempt(RollguardError, LookupError):
+    """There is no attempt to improve a tool with this number."""
+
+
+class AttemptClosed(RollguardError):
+    """The attempt is in another state by now, so it was not changed; see it with `rollguard proposals show`."""
+
+
+class ApprovalRefused(RollguardError):
+    """The proposal may not be approved: it has expired, is not what was rehearsed, or you may not decide; see why in
+    the message."""
+
+
 # --- the sandbox ---------------------------------------------------------------------------------------------------
 
 
 class SandboxUnavailable(RollguardError):
     """The sandbox cannot keep code apart on this machine, so nothing was run; the message says what it lacks."""
+
+
+# --- repairs -------------------------------------------------------------------------------------------------------
+
+
+class ImproverFailed(RollguardError):
+    """What writes repairs could not do its work: it ended with an error, took too long or returned no source."""
+
+    def __init__(self, problem: str, output: str = "", *, tokens: int | None = None, cost: float | None = None) -> None:
+        super().__init__(problem)
+        self.output, self.tokens, self.cost = output, tokens, cost
 
 
 # --- the store -----------------------------------------------------------------------------------------------------

@@ -128,6 +128,9 @@ ADDED = (
 NEW = (
     *("watchers", "calls_in_flight", "failure_definitions", "investigation_reports", "releases", "release_tools"),
     *("shadow_test_results", "replay_test_results", "testing_summary", "tool_testing_history", "rollouts"),
+    "otlp_spans",
+    "service_tokens",
+    *("improvement_attempts", "improvement_events", "loop_statistics", "improvement_history"),
 )
 """Tables and views that later migrations add."""
 OF_THEN = VIEWS - {*NEW}

@@ -22,7 +22,7 @@ from rollguard.judge.confounders import (
 )
 from rollguard.judge.creeping import Creeping, EarlierVersions, creeping
 from rollguard.judge.evidence import Evidence
-from rollguard.judge.hangs import CONTROL_FLOW, GIVEN_UP, NEWER, TIMED_OUT, UNCOUNTED, WITHDRAWN, Hangs
+from rollguard.judge.hangs import CONTROL_FLOW, GIVEN_UP, NEWER, TIMED_OUT, UNCOUNTED, UNJUDGED, WITHDRAWN, Hangs
 from rollguard.judge.policy import Counts, RollbackType, may_act
 from rollguard.judge.replay import differences, replay
 from rollguard.judge.rules import Rules
@@ -42,6 +42,7 @@ __all__ = [
     "RULE_VERSION",
     "TIMED_OUT",
     "UNCOUNTED",
+    "UNJUDGED",
     "WITHDRAWN",
     "Arms",
     "ArmsFound",

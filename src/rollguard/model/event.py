@@ -32,6 +32,7 @@ class EventKind(StrEnum):
     SILENT = "silent"
     WATCHER_SILENT = "watcher_silent"
     WATCHER_BEHIND = "watcher_behind"
+    PROPOSAL_WAITING = "proposal_waiting"
 
 
 class Level(StrEnum):

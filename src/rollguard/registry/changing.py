@@ -14,7 +14,7 @@ from rollguard.model.given import checked_mapping
 from rollguard.model.release import checked_label
 from rollguard.model.version import Version
 from rollguard.registry.deploy.compat_check import changes_of, live_code
-from rollguard.registry.deploy.deployer import Code, Deployer, bytes_of
+from rollguard.registry.deploy.deployer import Code, Deployer, bytes_of, codes_of
 from rollguard.registry.deploy.deployment_request import DeploymentRequest
 from rollguard.registry.deploy.release import Released, Releaser, Watch
 from rollguard.registry.deploy.remote import Remote
@@ -38,7 +38,7 @@ class Changing:
     def deploy(
         self,
         tool_name: str,
-        code: str | bytes,
+        code: str | bytes | os.PathLike[str],
         *,
         created_by: str = "human",
         reason: str | None = None,
@@ -48,6 +48,7 @@ class Changing:
         strict: bool = False,
         watch: Beginning | None = None,
         rollout: Sequence[float] | None = None,
+        replaces: str | None = None,
     ) -> int:
         """Store `code` as a version of the tool and make it live. Breaking changes are logged as warnings.
 
@@ -57,7 +58,7 @@ class Changing:
 
         Args:
             tool_name: at most 128 letters, digits, '_', '-', '.' and '/'.
-            code: the file's whole content.
+            code: the file's whole content, or the path of a file or of a package's folder.
             created_by: who wrote it.
             reason: why.
             kind: initial, bugfix, enhancement, improvement or rollback; by default initial for the first, else
@@ -68,6 +69,7 @@ class Changing:
             watch: starts monitoring in the transaction that makes the version live; see `DeploymentMonitor.watch`.
             rollout: rising shares, such as `[0.1, 0.25, 0.5]`: the version first serves beside the live one, which gets
                 the other calls, and goes live after the last share. This needs `watch`. See docs/rollouts.md.
+            replaces: the hash of the only code that it may replace; None is any.
 
         Returns:
             The version's number.
@@ -79,10 +81,11 @@ class Changing:
             ToolLoadError: the code is not a tool that can be loaded.
             BreakingChange: the code breaks callers, and `strict` is True or there is a `rollout`; nothing was changed.
             ToolFileError: the file cannot be written; the version is stored, but not live.
-            DeploymentConflict: another deployment at the same moment came first.
+            DeploymentConflict: another deployment at the same moment came first, or other code is live than `replaces`.
             StoreUnavailable: the database cannot be reached or written; nothing was changed.
         """
-        request, shares = DeploymentRequest(created_by, reason, deployed_at, force, watch), shares_of(rollout)
+        request = DeploymentRequest(created_by, reason, deployed_at, force, watch, replaces=replaces)
+        shares = shares_of(rollout)
         if shares:
             return self.rolling.begin(Code.of(tool_name, code, kind), request, shares).version_number
         return self._deployer.deploy(Code.of(tool_name, code, kind), request, strict=strict).version_number
@@ -90,7 +93,7 @@ class Changing:
     def release(
         self,
         label: str,
-        tools: Mapping[str, str | bytes],
+        tools: Mapping[str, str | bytes | os.PathLike[str]],
         *,
         metadata: Mapping[str, Any] | None = None,
         created_by: str = "human",
@@ -109,7 +112,8 @@ class Changing:
 
         Args:
             label: names the release, such as a git revision, a tag or an image.
-            tools: the code of each tool.
+            tools: the code of each tool, or the path of its file or package. All tools of a file or a package go live
+                with it, whichever of their names or its own is given.
             metadata: the caller's own values, of JSON.
             released_at: when they went live; now by default.
             force, strict: as for `deploy`.
@@ -126,9 +130,14 @@ class Changing:
         """
         new = NewRelease(label, created_by, reason, checked_mapping("metadata", metadata))
         request = DeploymentRequest(created_by, reason, released_at, force)
-        codes = [Code.of(name, code) for name, code in checked_mapping("tools", tools).items()]
+        given = checked_mapping("tools", tools).items()
+        codes = {
+            code.tool_name: code
+            for name, content in given
+            for code in ([Code.of(name, content)] if self.remote.has(name) else codes_of(name, content))
+        }
         return self._releaser.release(
-            new, codes, request, strict=strict, watch=watch, adopted=adopted, replace_rollouts=replace
+            new, list(codes.values()), request, strict=strict, watch=watch, adopted=adopted, replace_rollouts=replace
         )
 
     def sync(
@@ -186,7 +195,7 @@ class Changing:
     def keep(
         self,
         tool_name: str,
-        code: str | bytes,
+        code: str | bytes | os.PathLike[str],
         *,
         created_by: str = "human",
         reason: str | None = None,
@@ -205,7 +214,7 @@ class Changing:
             Code.of(tool_name, code, kind, parent_version), DeploymentRequest(created_by, reason)
         )
 
-    def changes(self, tool_name: str, code: str | bytes) -> tuple[Change, ...]:
+    def changes(self, tool_name: str, code: str | bytes | os.PathLike[str]) -> tuple[Change, ...]:
         """Return what callers notice if `code` replaces the tool's file, breaking changes first. It runs nothing."""
         return changes_of(self.folder, self.store, checked_file_name(tool_name), bytes_of(code))
 
@@ -216,7 +225,7 @@ class Changing:
     def note_deployment(
         self,
         tool_name: str,
-        code: str | bytes,
+        code: str | bytes | os.PathLike[str],
         *,
         created_by: str = "human",
         reason: str | None = None,

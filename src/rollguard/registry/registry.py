@@ -161,6 +161,8 @@ class ToolRegistry(Changing, Upkeep):
         load, unloadable = weakref.WeakMethod(self._live_tools.beside), weakref.WeakMethod(self.rolling.unloadable)
         self._live_tools.sharing = Sharing(splits, store, load, unloadable)
         self.program = Program(store, self._releaser)
+        if splits.routers or not follow:  # nothing else tells this process
+            splits.bring_quietly()
         if adopt:
             store.database.when_replaced(self._deployer.bring_back)
             self.folder.remove_leftovers()

@@ -22,6 +22,10 @@ from rollguard.store.executions.hangs import FailureDefinitions, Flights
 from rollguard.store.executions.listing import Listing
 from rollguard.store.executions.payloads import Payloads, Redact
 from rollguard.store.executions.samples import Samples
+from rollguard.store.improvements.attempts import Attempts
+from rollguard.store.improvements.events import AttemptEvents
+from rollguard.store.improvements.freezes import Freezes
+from rollguard.store.improvements.statistics import LoopStatistics
 from rollguard.store.investigations import Investigations
 from rollguard.store.monitoring.baselines import Baselines
 from rollguard.store.monitoring.sessions import Sessions
@@ -36,6 +40,7 @@ from rollguard.store.rollups.by_tool import ByTool
 from rollguard.store.rollups.last_calls import LastCalls
 from rollguard.store.rollups.refresh import refresh_if_due
 from rollguard.store.schema.migrate import check_replaced, migrate
+from rollguard.store.tokens import Tokens
 from rollguard.store.versions.edits import Edits
 from rollguard.store.versions.live_pointer import Pointers
 from rollguard.store.versions.quarantine import Quarantine
@@ -124,6 +129,11 @@ class ExecutionStore:
         self.by_tool = ByTool(self.database)
         self.investigations = Investigations(self.database)
         self.rollouts = Rollouts(self.database)
+        self.tokens = Tokens(self.database)
+        self.attempts = Attempts(self.database)
+        self.attempt_events = AttemptEvents(self.database)
+        self.freezes = Freezes(self.database)
+        self.loop_statistics = LoopStatistics(self.database)
 
     @property
     def redaction(self) -> Redaction:

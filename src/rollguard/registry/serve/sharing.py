@@ -64,13 +64,15 @@ class Sharing:
     ) -> None:
         self._splits, self._store, self._load, self._unloadable = splits, store, load, unloadable
         self._draws = Draws()
-        self._others: dict[str, tuple[int, Served | None]] = {}
+        self._others: dict[str, tuple[tuple[int, int], Served | None]] = {}
         self._ask_at: dict[str, float] = {}
 
     def attend(self, name: str, served: Served) -> None:
         """Let the tool be served as the machine knows it: by one version, or by two."""
         split = self._splits.of(name)
         live = served.version_number
+        if split is not None and live is None:  # which version it is, is being found out
+            return
         if split is None or name in self._splits.routers or live not in (split.old, split.new):
             if served.beside is not None or name in self._others:
                 self._end(name, served)
@@ -93,8 +95,9 @@ class Sharing:
 
     def _other_of(self, name: str, split: Split, number: int) -> Served | None:
         """Return the version that is not the file's; None if it is not loaded yet, or cannot be."""
-        rollout_id, known = self._others.get(name, (0, None))
-        if rollout_id == split.rollout_id:
+        wanted = split.rollout_id, number
+        found, known = self._others.get(name, ((0, 0), None))
+        if found == wanted:
             return known
         if time.monotonic() < self._ask_at.get(name, 0.0):
             return None
@@ -108,12 +111,12 @@ class Sharing:
             logger.warning("%s: version %d does not serve here yet: %s", name, number, error)
             return None
         except ToolLoadError as error:
-            self._others[name] = split.rollout_id, None
+            self._others[name] = wanted, None
             unloadable = self._unloadable()
             if unloadable is not None:
                 unloadable(name, split, error)
             return None
         if other is not None:
             other.version_number = number
-            self._others[name] = split.rollout_id, other
+            self._others[name] = wanted, other
         return other

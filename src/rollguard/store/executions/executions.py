@@ -58,6 +58,23 @@ class Executions:
         (row,) = zip(*complete(checked([execution]), self._payloads), strict=True)
         return Execution._make(row)
 
+    def rows(self, executions: Sequence[Mapping[str, Any]]) -> list[Execution | InvalidInput]:
+        """Return the complete execution of each mapping, as `row` does, or what is wrong with it."""
+        found: list[Execution | InvalidInput] = []
+        for start in range(0, len(executions), _AT_ONCE):
+            some = executions[start : start + _AT_ONCE]
+            try:
+                found += map(Execution._make, zip(*complete(checked(some), self._payloads), strict=True))
+            except InvalidInput:
+                found += map(self._row_or_problem, some)
+        return found
+
+    def _row_or_problem(self, execution: Mapping[str, Any]) -> Execution | InvalidInput:
+        try:
+            return self.row(**execution)
+        except InvalidInput as problem:
+            return problem
+
     def of_call(self, note: Sequence[Any]) -> Execution:
         """Return the complete execution of a call that Rollguard recorded; see `complete_call`."""
         return complete_call(note, self._payloads)
@@ -166,9 +183,9 @@ class Executions:
         """Count the executions of each window, minute by minute; see `Minutes.of`."""
         return self._minutes.of(windows, durations=durations)
 
-    def by_hour(self, windows: Sequence[Sequence[Selection]]) -> list[Series]:
-        """Count the executions of each window, hour by hour, without durations."""
-        return self._minutes.of(windows, step=HOUR)
+    def by_hour(self, windows: Sequence[Sequence[Selection]], *, durations: bool = False) -> list[Series]:
+        """Count the executions of each window, hour by hour; see `Minutes.of`."""
+        return self._minutes.of(windows, durations=durations, step=HOUR)
 
     def totals(self, windows: Sequence[Sequence[Selection]]) -> list[Window]:
         """Count the executions of each window, without durations."""

@@ -14,6 +14,7 @@ from rollguard.store.schema.executions import (
     superseded_executions,
     tool_executions,
 )
+from rollguard.store.schema.improvements import improvement_attempts, improvement_events, loop_statistics
 from rollguard.store.schema.investigations import investigation_reports
 from rollguard.store.schema.monitoring import (
     deployment_health_checks,
@@ -30,6 +31,8 @@ from rollguard.store.schema.rollups import (
     tool_execution_rollups,
     tool_version_starts,
 )
+from rollguard.store.schema.spans import otlp_spans
+from rollguard.store.schema.tokens import service_tokens
 from rollguard.store.schema.versions import (
     quarantined_code,
     release_tools,
@@ -47,9 +50,13 @@ __all__ = [
     "deployment_rollbacks",
     "execution_keys",
     "failure_definitions",
+    "improvement_attempts",
+    "improvement_events",
     "investigation_reports",
+    "loop_statistics",
     "metadata",
     "notifications",
+    "otlp_spans",
     "quarantined_code",
     "release_tools",
     "releases",
@@ -57,6 +64,7 @@ __all__ = [
     "request_arrivals",
     "rollouts",
     "rollup_state",
+    "service_tokens",
     "shadow_test_results",
     "superseded_executions",
     "tool_actuations",
