@@ -37,9 +37,9 @@ class Size:
     hours: int = 24
     small_tools: int = 34
     noisy_rounds: int = 25
-    rollouts: int = 30
-    rollouts_outage: int = 100
-    rollouts_worse: int = 20
+    rollouts: int = 10
+    rollouts_outage: int = 45
+    rollouts_worse: int = 10
 
 
 @dataclass(frozen=True, slots=True)
