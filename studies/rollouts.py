@@ -25,13 +25,13 @@ from studies import peers
 
 HOUR, MINUTE = 3600.0, 60.0
 PER_HOUR = 120.0  # calls
-WATCHED = 4.0  # hours
+WATCHED = 3.0  # hours
 BEFORE = 1000  # calls
 SHARES = (0.1, 0.25, 0.5)
 RULES: dict[str, dict[str, Any]] = {
     "replace": {"decision": "evidence"},
     "confirm": {"decision": "evidence", "confirm": "concurrent"},
-    "canary": {"decision": "evidence", "rollout_stage_minutes": 75.0, "rollout_limit_hours": 4.0},
+    "canary": {"decision": "evidence", "rollout_stage_minutes": 55.0, "rollout_limit_hours": 3.0},
 }
 PEERS = ("GrowthBook's gbstats 0.8.0", "gbstats, tuned", "Argo Rollouts, 95 %")
 _LATER = 3.0  # seconds after which a call may be counted
@@ -141,22 +141,21 @@ class _Simulation:
         self.session = self.monitor.get_active_sessions()[0]
 
     def run(self) -> Found | None:
-        """Make the calls one after another, and check after each that failed, and every five minutes."""
-        every, worse = 300.0, self.case.after is not None
+        """Make the calls, and check every ten minutes and every ten calls, of a bad version after every call."""
+        every, worse = 600.0, self.case.after is not None
         for one in self._stream:
             while every < one.at:
                 if self._check(every, scheduled=True):
                     return self._found()
-                every += 300.0
-            failed = self._call(one)
-            due = failed or worse or self.calls % 20 == 0
-            if due and self._check(one.at + _LATER, scheduled=False):
+                every += 600.0
+            self._call(one)
+            if (worse or self.calls % 10 == 0) and self._check(one.at + _LATER, scheduled=False):
                 return self._found()
         return None
 
-    def _call(self, one: Try) -> bool:
-        """Make a call, and again if callers do; return whether the last one failed."""
-        at, number, failed = one.at, one.number, False
+    def _call(self, one: Try) -> None:
+        """Make a call, and again if callers do."""
+        at, number = one.at, one.number
         for attempt in range(3):
             given = self._drawn(one.request)
             new = given["version_number"] == 2
@@ -169,7 +168,6 @@ class _Simulation:
             if not failed or one.request is None:
                 break
             at, number = at + 0.5, 0.0 if self._chance.random() < 0.9 else 1.0
-        return failed
 
     def _drawn(self, request: str | None) -> dict[str, Any]:
         split = self.store.rollouts.splits().get(_TOOL)

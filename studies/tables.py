@@ -37,8 +37,9 @@ class Size:
     hours: int = 24
     small_tools: int = 34
     noisy_rounds: int = 25
-    rollouts: int = 30
-    rollouts_outage: int = 100
+    rollouts: int = 10
+    rollouts_outage: int = 45
+    rollouts_worse: int = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +244,7 @@ def rollouts(size: Size) -> Table:
 
 def rollouts_worse(size: Size) -> Table:
     """After how many calls a worse version is rolled back, and how many of them it got."""
-    return Table(*side_by_side.rows_worse(size.rollouts))
+    return Table(*side_by_side.rows_worse(size.rollouts_worse))
 
 
 ALL: dict[str, Callable[[Size], Table]] = {

@@ -29,6 +29,7 @@ TINY = Size(
     noisy_rounds=1,
     rollouts=1,
     rollouts_outage=1,
+    rollouts_worse=1,
 )
 
 

@@ -138,6 +138,7 @@ def test_the_bound(guard: Guard, at_bound: str, rolled_back: bool) -> None:
     assert ("an outage can make" if rolled_back else "the rollback is held") in " ".join(report["reasons"])
 
 
+@pytest.mark.long
 def test_a_second_confirmation_goes_on_with_the_counts(guard: Guard) -> None:
     """After as much time again both serve once more, and the comparison goes on where it was."""
     confirmed = Confirmed(guard, confirm_minutes=10.0)
@@ -176,6 +177,7 @@ def test_versions_that_break_callers_are_not_confirmed(guard: Guard) -> None:
     assert any("cannot be confirmed" in reason and "must" in reason for reason in report["reasons"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rules", [{"decision": "threshold"}, {"confirm": "off"}])
 def test_other_rules_confirm_nothing(guard: Guard, rules: dict[str, Any]) -> None:
     """Under the threshold rule, and by default, a rollback is made at once."""
@@ -184,6 +186,7 @@ def test_other_rules_confirm_nothing(guard: Guard, rules: dict[str, Any]) -> Non
     assert confirmed.rollouts == []
 
 
+@pytest.mark.long
 def test_what_is_only_observed_is_not_confirmed(guard: Guard) -> None:
     """With `mode = "observe"` nothing changes: what would be rolled back is recorded as without a confirmation."""
     confirmed = Confirmed(guard, mode="observe")
@@ -192,6 +195,7 @@ def test_what_is_only_observed_is_not_confirmed(guard: Guard) -> None:
     assert [rollback.state for rollback in guard.store.rollbacks.recent()] == ["observed"]
 
 
+@pytest.mark.long
 def test_a_person_ends_a_confirmation(guard: Guard) -> None:
     """An aborted confirmation leaves the new version alone, and its rollback is held."""
     confirmed = Confirmed(guard)
@@ -203,6 +207,7 @@ def test_a_person_ends_a_confirmation(guard: Guard) -> None:
     assert "it is us" in report["reasons"][-1]
 
 
+@pytest.mark.long
 def test_a_new_deployment_ends_a_confirmation(guard: Guard) -> None:
     """A version that is deployed meanwhile ends the confirmation and its session."""
     confirmed = Confirmed(guard)
@@ -234,3 +239,32 @@ def test_counting_waits_for_amendments(guard: Guard) -> None:
     confirmed.check(timedelta(minutes=11))
     total = confirmed.rollouts[0].arms.total
     assert total.new_units + total.old_units == total.new_failures + total.old_failures == 10
+
+
+@pytest.mark.long
+def test_a_confirmation_holds_no_release_up(guard: Guard) -> None:
+    """A release of the tool takes the place of a confirmation, as every deployment does."""
+    confirmed = Confirmed(guard)
+    confirmed.begun()
+    guard.registry.release("v3", {"my_tool": code(3)}, released_at=confirmed.at)
+    assert confirmed.states == ("superseded", "superseded", 3)
+
+
+@pytest.mark.long
+def test_a_person_rolls_back_during_a_confirmation(guard: Guard) -> None:
+    """A rollback by hand ends the confirmation, and the version before serves alone."""
+    confirmed = Confirmed(guard)
+    confirmed.begun()
+    guard.monitor.roll_back("my_tool", reason="enough", now=confirmed.at)
+    assert confirmed.states == ("rolled_back", "rolled_back", 1)
+    assert {confirmed.registry.call("my_tool") for _ in range(20)} == {1}
+
+
+@pytest.mark.long
+def test_a_person_keeps_the_version_in_a_confirmation(guard: Guard) -> None:
+    """Promoting a version that is being confirmed ends the confirmation; the version is live all the time."""
+    confirmed = Confirmed(guard)
+    confirmed.begun()
+    confirmed.monitor.rollouts.promote("my_tool", by="ada", reason="it is us", now=confirmed.at)
+    assert confirmed.states == ("promoted", "active", 2)
+    assert {confirmed.registry.call("my_tool") for _ in range(20)} == {2}

@@ -37,6 +37,7 @@ def test_a_rollout_that_was_rolled_back_is_one_deployment(guard: Guard) -> None:
     assert (row["total_deployments"], row["total_rollbacks"]) == (1, 1)
 
 
+@pytest.mark.long
 def test_a_promoted_rollout_is_one_deployment(guard: Guard) -> None:
     """Its beginning and its promotion are one deployment, also while it is under way."""
     beside = Beside(guard, [0.5])
@@ -49,6 +50,7 @@ def test_a_promoted_rollout_is_one_deployment(guard: Guard) -> None:
     assert (row["deployments"], row["rollbacks"], row["current_version"]) == (2, 0, 2)
 
 
+@pytest.mark.long
 def test_a_rollout_is_explained(guard: Guard) -> None:
     """An explanation says when both versions served, what each of them did, and what followed."""
     beside = _rolled_back(guard)

@@ -77,9 +77,9 @@ class Rollouts:
         return self._listed(query if tool_name is None else query.where(o.c.tool_name == tool_name))
 
     def refuse(self, tool_names: Collection[str]) -> None:
-        """Raise `ReleaseConflict` if one of these tools is under rollout."""
+        """Raise `ReleaseConflict` if one of these tools is under rollout. A confirmation holds no release up."""
         for rollout in self.open():
-            if rollout.tool_name in tool_names:
+            if rollout.tool_name in tool_names and rollout.kind == CANARY:
                 raise rollout_states.under_way(rollout)
 
     def splits(self) -> dict[str, Split]:

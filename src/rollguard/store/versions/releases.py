@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection, Row
 
 from rollguard.errors import DeploymentConflict, ReleaseConflict, UnknownVersion
 from rollguard.model.release import Release, ReleasedTool, checked_label, checked_metadata
+from rollguard.model.rollout import CANARY
 from rollguard.model.version import Deployment, Version
 from rollguard.store import rollout_states
 from rollguard.store.database.engine import Database
@@ -272,7 +273,7 @@ def _end_rollout(connection: Connection, new: NewRelease, tool_name: str, replac
     known = rollout_states.open_of(connection, tool_name)
     if known is None:
         return
-    if not replaces:
+    if not replaces and known.kind == CANARY:
         raise rollout_states.under_way(known)
     why = f"release {new.label} took its place"
     rollout_states.end_of_tool(connection, tool_name, at=at, by=new.by, why=why)
