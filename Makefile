@@ -9,7 +9,7 @@ SEED_OR_NEW = $(or $(SEED),$$($(BIN)/python -c 'import secrets; print(secrets.ra
 COMPILE = @$(BIN)/python -m compileall -q src tests examples
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-repeat agents long explore soak check bench study format clean
+.PHONY: help setup demo demo-loop test test-fast test-repeat agents long explore soak check bench study format clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ $(STAMP): pyproject.toml
 
 demo: $(STAMP) ## watch a bad deployment being found and rolled back, live, in under a minute
 	@$(BIN)/python -m examples.demo
+
+demo-loop: $(STAMP) ## watch weak tools being repaired, and wrong repairs being stopped, live, in under two minutes
+	@$(BIN)/python -m examples.demo_loop $(ARGS)
 
 test: $(STAMP) ## run the tests, on SQLite and on a real PostgreSQL, always with the same examples
 	$(COMPILE)
