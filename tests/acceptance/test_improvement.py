@@ -23,9 +23,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 HOUR = timedelta(hours=1)
 AGENT = f"from pathlib import Path\nPath('tool.py').write_text({RIGHT!r})\n"
-LEAVING = (
-    "from pathlib import Path\nPath('../escaped.py').write_text('x')\nPath('/etc/rollguard-test').write_text('x')\n"
-)
+LEAVING = "import os\nos.unlink('tool.py')\nos.symlink('/etc/passwd', 'tool.py')\n"
 
 
 def system(url: str, folder: Path, program: str) -> tuple[Rollguard, AutonomousLoop]:
@@ -74,7 +72,7 @@ def test_the_whole_cycle(url: str, tmp_path: Path) -> None:
 )
 def test_a_program_that_does_something_else(tmp_path: Path, program: str, says: str) -> None:
     """It ends the attempt with what it did, and nothing goes live."""
-    guard, loop = system(f"sqlite:///{tmp_path}/store.db", tmp_path, program)
+    guard, _loop = system(f"sqlite:///{tmp_path}/store.db", tmp_path, program)
     with guard:
         improver = CommandImprover([sys.executable, "-I", str(tmp_path / "agent.py")], name="agent", timeout=3)
         parts = replace(guard.improvement, improver=improver)
