@@ -20,6 +20,7 @@ ALL = (
     "rollback_latency",
     "opportunities",
     "loop_cycle",
+    "pages",
     "causes",
     "start_up",
     "sandbox_start",

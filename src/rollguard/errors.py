@@ -96,6 +96,14 @@ class UnknownSession(RollguardError, LookupError):
     """There is no monitoring session with this id, or no session at all."""
 
 
+class UnknownExecution(RollguardError, LookupError):
+    """There is no stored execution with this id."""
+
+
+class AmendmentRefused(RollguardError):
+    """An execution can no longer be amended, because it is too old or was counted as final; nothing was changed."""
+
+
 # --- tools ---------------------------------------------------------------------------------------------------------
 
 
@@ -188,6 +196,13 @@ class ImproverFailed(RollguardError):
     def __init__(self, problem: str, output: str = "", *, tokens: int | None = None, cost: float | None = None) -> None:
         super().__init__(problem)
         self.output, self.tokens, self.cost = output, tokens, cost
+
+
+# --- the service ---------------------------------------------------------------------------------------------------
+
+
+class ServiceRefused(RollguardError):
+    """The service refused a request of its client; the message says why."""
 
 
 # --- the store -----------------------------------------------------------------------------------------------------

@@ -22,8 +22,9 @@ from tests.faults.tracer import Outside, Tracer
 TOOL = "pay"
 LATER = timedelta(hours=2)  # when the next cycle is, so that every lease and every pause is over
 STORIES = ("deploy", "deploy_first", "deploy_over_edit", "auto", "auto_cancelled", "manual", "deploy_out", "auto_out")
-STORIES += ("release", "release_back", "improve")
+STORIES += ("release", "release_back", "release_package", "release_package_back", "improve")
 ROLLOUTS = ("rollout", "rollout_back", "rollout_up")
+LONG = ("release_package", "release_package_back", "improve")  # among many strides alone
 EDITED = b"def pay(x: int = 0) -> int:\n    return x + 77  # by hand\n"
 _GOOD = ("deploy", "deploy_over_edit", "manual", "deploy_out")  # the version that is live is healthy
 
@@ -53,11 +54,11 @@ def prepare(story: str, url: str, folder: Path) -> None:
         if story.startswith("release"):
             release_stories.prepare(story, guard)
             return
-        if story == "improve":
-            improvement_stories.prepare(guard)
-            return
         if story.startswith("rollout"):
             rollout_stories.prepare(story, guard)
+            return
+        if story == "improve":
+            improvement_stories.prepare(guard)
             return
         if story == "deploy_first":
             return
@@ -75,10 +76,10 @@ def act(story: str, guard: Rollguard) -> None:
     """What is struck."""
     if story.startswith("release"):
         release_stories.act(story, guard)
-    elif story == "improve":
-        improvement_stories.act(guard)
     elif story.startswith("rollout"):
         rollout_stories.act(story, guard)
+    elif story == "improve":
+        improvement_stories.act(guard)
     elif story.startswith("deploy"):
         guard.deploy(TOOL, code(3, TOOL), reason="because")
     elif story == "manual":
@@ -104,12 +105,12 @@ def wrong(story: str, guard: Rollguard, folder: Path, *, killed: bool, returned:
         yield from release_stories.wrong(story, guard, folder, _told(guard), returned=returned)
         yield from _left(folder)
         return
-    if story == "improve":
-        yield from improvement_stories.wrong(guard, folder, _told(guard), killed=killed, returned=returned)
-        yield from _left(folder)
-        return
     if story.startswith("rollout"):
         yield from rollout_stories.wrong(story, guard, folder, _told(guard), returned=returned)
+        yield from _left(folder)
+        return
+    if story == "improve":
+        yield from improvement_stories.wrong(guard, folder, _told(guard), killed=killed, returned=returned)
         yield from _left(folder)
         return
     deployed = store.versions.live(TOOL)

@@ -228,6 +228,7 @@ def test_a_webhook_is_signed(receivers: Any) -> None:
         "key": "my_tool:rollback:7",
         "sequence": 12,
         "label": "",
+        "tools": ["my_tool"],
     }
 
 

@@ -45,7 +45,7 @@ EVERY_RULE = Rules(
     mode="observe",
     max_rollbacks_per_day=0,
 )
-NEWER = {name for name in Rules().to_dict() if name.startswith("rollout")} | {
+NEWER = {name for name in Rules().to_dict() if name.startswith(("rollout", "confirm"))} | {
     *("baseline_counts", "rollback_on_score"),
 }  # rules that such a store does not know
 ONE_RULE = [Rules().with_overrides({name: value}) for name, value in EVERY_RULE.to_dict().items()]
@@ -122,13 +122,15 @@ def _session(number: int, rules: Rules) -> tuple[sa.TextClause, Row]:
 
 ADDED = (
     *("edit_began_at", "silent_since", "failed_at", "traceback", "release_id", "score"),
-    *("rollout_id", "stage", "arm"),
+    *("rollout_id", "stage", "arm", "amended"),
 )
 """Columns that later migrations add to tables of then."""
 NEW = (
     *("watchers", "calls_in_flight", "failure_definitions", "investigation_reports", "releases", "release_tools"),
-    *("improvement_attempts", "improvement_events", "loop_statistics", "improvement_history"),
     *("shadow_test_results", "replay_test_results", "testing_summary", "tool_testing_history", "rollouts"),
+    "otlp_spans",
+    "service_tokens",
+    *("improvement_attempts", "improvement_events", "loop_statistics", "improvement_history"),
 )
 """Tables and views that later migrations add."""
 OF_THEN = VIEWS - {*NEW}

@@ -51,6 +51,7 @@ class Rollguard:
             redaction=settings.record.redact.redaction(),
             busy_timeout=settings.record.busy_timeout_seconds,
             retention_days=settings.record.retention_days,
+            amend_within_seconds=settings.record.amend_within_seconds,
             file_access=settings.file_access,
             must_answer=must_answer,
             schema=settings.schema,
@@ -197,7 +198,7 @@ class Rollguard:
     def deploy(
         self,
         tool_name: str,
-        code: str | bytes,
+        code: str | bytes | os.PathLike[str],
         *,
         reason: str | None = None,
         created_by: str = "human",
@@ -216,6 +217,7 @@ class Rollguard:
         Code that is live already is not deployed again, and its session continues.
 
         Args:
+            code: the file's whole content, or the path of a file or of a package's folder.
             strict: True refuses code that breaks callers.
             watch: False deploys without monitoring.
             already_live: True records a deployment that something else made; see `ToolRegistry.note_deployment`.
@@ -228,23 +230,22 @@ class Rollguard:
             RehearsalRefused, RehearsalUndecided: the rehearsal refuses it, or a person decides; nothing was deployed.
             The same errors as `ToolRegistry.deploy` and `DeploymentMonitor.start_monitoring`.
         """
+        from rollguard.registry import bytes_of
+
+        content = bytes_of(code)
         if rehearse:
-            self.rehearser.rehearse(tool_name, code, must_fix=False).check_passed()
-        changes = self.registry.changes(tool_name, code)
+            self.rehearser.rehearse(tool_name, content, must_fix=False).check_passed()
+        changes = self.registry.changes(tool_name, content)
         # The session starts in the transaction that makes the version live, so no version is live without monitoring.
         beginning = self.monitor.watch(tool_name, deployed_at)
         before = self.store.versions.live(tool_name)
-        content = code.encode() if isinstance(code, str) else code
         held = content if self.registry.remote.of(tool_name) else self.registry.folder.read(tool_name)
         shares = self._shares(tool_name, rollout, decides=watch and not already_live)
-        go_live = (
-            self.registry.note_deployment
-            if already_live
-            else partial(self.registry.deploy, rollout=shares, replaces=replaces)
-        )
+        deploy = partial(self.registry.deploy, rollout=shares, replaces=replaces)
+        go_live = self.registry.note_deployment if already_live else deploy
         version_number = go_live(
             tool_name,
-            code,
+            content,
             created_by=created_by,
             reason=reason,
             kind=kind,
@@ -282,7 +283,7 @@ class Rollguard:
     def release(
         self,
         label: str,
-        tools: Mapping[str, str | bytes] | Iterable[str | os.PathLike[str]] | None = None,
+        tools: Mapping[str, str | bytes | os.PathLike[str]] | Iterable[str | os.PathLike[str]] | None = None,
         *,
         metadata: Mapping[str, Any] | None = None,
         reason: str | None = None,
@@ -299,8 +300,8 @@ class Rollguard:
 
         Args:
             label: names the release, such as a git revision, a tag or an image.
-            tools: the code of each tool by its name, or the files of the tools. Without them it releases the functions
-                of this program that are marked `@guard.tool`; call it at the start, after they are imported.
+            tools: the code of each tool by its name, or the files and packages of the tools. Without them it releases
+                the functions of this program that are marked `@guard.tool`; call it at the start, after their import.
             metadata: your own values, of JSON.
             released_at: when they went live; now by default.
             force, strict, watch: as for `deploy`.

@@ -16,10 +16,11 @@ from rollguard.cli.options import Config, Given, Json
 PANELS: dict[str, tuple[str, ...]] = {
     "Begin": ("init", "tools", "rehearse", "deploy"),
     "Release": ("release", "sync", "releases:release"),
-    "Run and record": ("call", "record"),
+    "Run and record": ("call", "record", "amend"),
     "Watch": ("watch", "status", "show", "calls", "health", "doctor"),
-    "Find what is weak": ("opportunities", "investigate"),
-    "Improve": ("loop", "proposals", "freeze", "unfreeze:freeze"),
+    "Serve": ("serve", "token", "schema"),
+    "Find what is weak": ("opportunities", "investigate", "brief", "improve"),
+    "Improve by the loop": ("loop", "proposals", "freeze", "unfreeze:freeze"),
     "Try the rules": ("simulate", "backtest"),
     "Decide yourself": (
         *("rollback", "promote:rollout", "pause:rollout", "resume:rollout", "abort:rollout"),

@@ -8,7 +8,8 @@ from typing import Any
 from rollguard.cli.formatting import percent
 from rollguard.cli.table import Table
 from rollguard.judge import ArmsFound, reasons
-from rollguard.model.rollout import Rollout
+from rollguard.model.confirming import ALONE
+from rollguard.model.rollout import CONFIRM, Rollout
 from rollguard.store import ExecutionStore
 
 _COLUMNS = ("Rollout>", "Tool", "Versions", "State", "Stage", "Share>", "New failed>", "Old failed>", "Evidence>")
@@ -26,12 +27,9 @@ def about(store: ExecutionStore, rollout: Rollout, check: dict[str, Any] | None)
         check: the latest check of its session.
     """
     ramp = rollout.ramp
-    shares = ", ".join(percent(share) for share in ramp.plan.shares)
-    lines = [f"version {rollout.new_version} beside version {rollout.old_version}, in stages of {shares}"]
+    lines = [f"version {rollout.new_version} beside version {rollout.old_version}, {_plan(rollout)}"]
     if rollout.open:
-        lines.append(
-            f"stage {ramp.stage + 1} of {len(ramp.plan.shares)}, {ramp.state}: its share is {percent(ramp.share)}"
-        )
+        lines.append(f"{_stage(rollout)}, {ramp.state}: its share is {percent(ramp.share)}")
     else:
         lines.append(f"{ramp.state} by {rollout.ended_by}: {rollout.ended_why}")
     found = _found(store, rollout)
@@ -54,7 +52,19 @@ def _found(store: ExecutionStore, rollout: Rollout) -> ArmsFound | None:
     if rollout.arms is None:
         return None
     rules = store.sessions.get(rollout.session_id).rules
-    return ArmsFound.of(rollout.arms, rules.alpha_of_each(rollout=True))
+    return ArmsFound.of(rollout.arms, rules.alpha_of_each(rollout=not rollout.arms.confirms))
+
+
+def _plan(rollout: Rollout) -> str:
+    if rollout.kind == CONFIRM:
+        return "to confirm what the evidence before and after says"
+    return f"in stages of {', '.join(percent(share) for share in rollout.ramp.plan.shares)}"
+
+
+def _stage(rollout: Rollout) -> str:
+    if rollout.kind == CONFIRM:
+        return "the old version alone" if rollout.ramp.stage == ALONE else "both versions"
+    return f"stage {rollout.ramp.stage + 1} of {len(rollout.ramp.plan.shares)}"
 
 
 def _row(rollout: Rollout, found: ArmsFound | None) -> tuple[object, ...]:
@@ -64,7 +74,7 @@ def _row(rollout: Rollout, found: ArmsFound | None) -> tuple[object, ...]:
         rollout.tool_name,
         f"{rollout.new_version} beside {rollout.old_version}",
         str(ramp.state),
-        f"{ramp.stage + 1} of {len(ramp.plan.shares)}",
+        "confirm" if rollout.kind == CONFIRM else f"{ramp.stage + 1} of {len(ramp.plan.shares)}",
         percent(ramp.share),
         None if total is None else f"{total.new_failures} of {total.new_units}",
         None if total is None else f"{total.old_failures} of {total.old_units}",

@@ -6,7 +6,8 @@ import ast
 import builtins
 import re
 
-from rollguard.compat.extract import is_marked, is_tool_class, methods_of, target
+from rollguard.compat.extract import is_tool_class, methods_of, target
+from rollguard.compat.marks import is_marked
 from rollguard.compat.scope import Definition, Names, parsed
 from rollguard.improve.brief import Brief, Recovered
 from rollguard.improve.proposal import Proposal

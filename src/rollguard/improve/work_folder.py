@@ -121,10 +121,11 @@ class ToolFolder:
             file = os.open(TOOL, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self._handle)
         except OSError as error:
             raise ImproverFailed(f"{TOOL} cannot be read: {error.strerror}") from error
+        about = os.fstat(file)
+        if not stat.S_ISREG(about.st_mode) or about.st_nlink != 1:
+            os.close(file)
+            raise ImproverFailed(f"{TOOL} is no plain file of the work folder any more")
         with os.fdopen(file, "rb") as opened:
-            about = os.fstat(opened.fileno())
-            if not stat.S_ISREG(about.st_mode) or about.st_nlink != 1:
-                raise ImproverFailed(f"{TOOL} is no plain file of the work folder any more")
             found = opened.read(LARGEST + 1)
         if len(found) > LARGEST:
             raise ImproverFailed(f"{TOOL} is larger than {LARGEST:,} bytes")

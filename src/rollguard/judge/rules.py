@@ -46,6 +46,7 @@ _UNITS = {  # of the rules that are durations
     "baseline_window_days": timedelta(days=1),
     "extend_until_sufficient": timedelta(hours=1),
     "collapse_retries": timedelta(seconds=1),
+    "confirm_minutes": timedelta(minutes=1),
 }
 _ErrorTypes = Annotated[
     tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
@@ -112,6 +113,10 @@ class Rules:
             then divided among all that may roll back.
         hold_on_external: True does not roll back while something else explains the failures, False only tells of it;
             None holds with `evidence` and tells with `threshold`.
+        confirm: `concurrent` has the old version serve half of the calls when the evidence rule would roll back, and
+            the comparison of both decides. `off` rolls back at once. It needs `decision = "evidence"`.
+        confirm_calls, confirm_minutes: how many calls of both versions, and how much time, that may take at most.
+        confirm_at_bound: what follows without an answer by then: `hold` the rollback, or `roll_back`.
         caller_errors: types of errors that are the caller's fault; executions that failed by one are not counted.
         collapse_retries: seconds (0 to 3600) within which a failed call that is made again with the same parameters
             does not count; 0 guesses nothing. Calls that name a request count once anyway.
@@ -130,6 +135,8 @@ class Rules:
             most `monitoring_window_hours`.
         rollout_unit_seconds: after how many seconds a call beside another version has failed unless it ended, and the
             outcome of a request is final.
+        rollout_amend_seconds: for how long after its beginning the outcome of such a call may be amended. So long it is
+            not counted, because nothing that was counted may change.
         max_rollbacks_per_day: automatic rollbacks of one tool in 24 hours (0 to 1000; 0 is no limit). Past it the
             decision is recorded and people are told, and nothing is done.
 
@@ -148,6 +155,10 @@ class Rules:
     rollback_on_slowdown: bool = False
     rollback_on_score: bool = False
     hold_on_external: bool | None = None
+    confirm: Literal["off", "concurrent"] = "off"
+    confirm_calls: Annotated[int, _whole("calls", 10, 1_000_000)] = 300
+    confirm_minutes: Annotated[float, _number(ge=1, le=10_080)] = 120.0
+    confirm_at_bound: Literal["hold", "roll_back"] = "hold"
     caller_errors: _ErrorTypes = ()
     collapse_retries: Annotated[float, _number(ge=0, le=3600)] = 0.0
     baseline: Literal["before", "same_hours"] = "before"
@@ -160,6 +171,7 @@ class Rules:
     rollout_stage_units: Annotated[int, _whole("units", 1, 10_000_000)] = 50
     rollout_limit_hours: Annotated[float, _number(gt=0, le=8760)] = 12.0
     rollout_unit_seconds: Annotated[float, _number(ge=1, le=86_400)] = 60.0
+    rollout_amend_seconds: Annotated[float, _number(ge=0, le=604_800)] = 0.0
 
     def __post_init__(self) -> None:
         if self.baseline == "same_hours" and self.baseline_window_days < 7:
@@ -173,12 +185,19 @@ class Rules:
     def alpha_of_each(self, *, rollout: bool = False) -> float:
         """Return the part of alpha that each test may spend: the same for all that may roll back in a session.
 
-        A test that only warns bounds its own error by as much.
+        A test that only warns bounds its own error by as much. If a deployment is confirmed, its comparison acts in the
+        evidence rule's place, which takes no part of its own unless the rules roll back at the bound.
 
         Args:
             rollout: whether the session began with both versions serving, which is a test of its own.
         """
-        return self.alpha / (1 + self.rollback_on_slowdown + self.rollback_on_score + rollout)
+        two = rollout or (self.confirms and self.confirm_at_bound == "roll_back")
+        return self.alpha / (1 + self.rollback_on_slowdown + self.rollback_on_score + two)
+
+    @property
+    def confirms(self) -> bool:
+        """Whether a rollback by the evidence rule is confirmed by both versions beside each other."""
+        return self.confirm == "concurrent" and self.decision == "evidence"
 
     @property
     def checks_every_arrival(self) -> bool:

@@ -28,7 +28,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from rollguard.errors import InvalidInput
 from rollguard.judge import Judgement, RollbackType, Rules
@@ -142,6 +142,7 @@ class Ramp:
     stage_from: int = 0
     clear_since: datetime | None = None
     ended_at: datetime | None = None
+    _plan: ClassVar[type[Plan]] = Plan
 
     @classmethod
     def start(cls, plan: Plan, now: datetime) -> Self:
@@ -234,7 +235,7 @@ class Ramp:
     def from_dict(cls, kept: Mapping[str, Any]) -> Self:
         """Return the rollout that `to_dict` wrote."""
         times = {name: timedelta(seconds=kept["plan"][name]) for name in _TIMES}
-        plan = Plan(**{**kept["plan"], **times, "shares": tuple(kept["plan"]["shares"])})
+        plan = cls._plan(**{**kept["plan"], **times, "shares": tuple(kept["plan"]["shares"])})
         moments = {name: None if kept[name] is None else datetime.fromisoformat(kept[name]) for name in _MOMENTS}
         return cls(**{**kept, **moments, "plan": plan, "state": State(kept["state"])})
 

@@ -8,11 +8,13 @@ from typing import Any
 
 from rollguard.errors import RollbackRefused
 from rollguard.judge import Judgement, Verdict, as_float, reasons
+from rollguard.model.confirming import Confirming, ConfirmSigns
 from rollguard.model.log import logger_of
 from rollguard.model.ramp import Signs
 from rollguard.model.rollback import Rollback
 from rollguard.model.rollout import Rollout
 from rollguard.model.session import Session
+from rollguard.monitor.confirmations import Confirmations
 from rollguard.monitor.report import HealthReport
 from rollguard.rollback import RollbackRunner
 from rollguard.rollout import RolloutSteps
@@ -85,12 +87,15 @@ class Actions:
         store: where sessions and rollbacks are kept.
         runner: carries rollbacks out.
         rollouts: advances, holds and ends rollouts.
+        confirmations: begins those of deployments that the evidence rule would roll back.
     """
 
-    def __init__(self, store: ExecutionStore, runner: RollbackRunner, rollouts: RolloutSteps) -> None:
+    def __init__(
+        self, store: ExecutionStore, runner: RollbackRunner, rollouts: RolloutSteps, confirmations: Confirmations
+    ) -> None:
         self._store = store
         self._runner = runner
-        self._rollouts = rollouts
+        self._rollouts, self._confirmations = rollouts, confirmations
 
     def take(self, report: HealthReport, now: datetime) -> ActionTaken:
         """Roll back, complete the session, or leave it as it is.
@@ -110,16 +115,21 @@ class Actions:
             pass
         elif session.active and judgement.scheduled and report.checked_at >= _end_of(session, judgement):
             self._complete(session, judgement, report.checked_at)
+        elif session.active and judgement.wants_confirmation:
+            self._confirmations.begin(report, now)
+            return ActionTaken(report, session.status)
         else:
             return ActionTaken(report, session.status)
         return ActionTaken(report, self._store.sessions.get(session.session_id).status, rollback, refusal)
 
     def _step(self, rollout: Rollout, judgement: Judgement, now: datetime) -> None:
         """Advance, hold or end a rollout. Evidence that was not acted upon holds it."""
-        signs = Signs.of(judgement)
+        ramp = rollout.ramp
+        signs = (ConfirmSigns if isinstance(ramp, Confirming) else Signs).of(judgement)
         signs = replace(signs, evidence=False, suspected=signs.suspected or signs.evidence)
         said = judgement.reasons if judgement.arms is None else (reasons.beside(judgement.arms), judgement.reasons[0])
-        self._rollouts.after_check(rollout, signs, "; ".join(said[:2]), now)
+        why = ramp.why(signs) if isinstance(ramp, Confirming) else "; ".join(said[:2])
+        self._rollouts.after_check(rollout, signs, why, now)
 
     def _roll_back(
         self, session: Session, judgement: Judgement, now: datetime, beside: Rollout | None

@@ -11,6 +11,7 @@ from rollguard.model.check import NewCheck, reported_by
 from rollguard.model.event import Event, EventKind, Level
 from rollguard.model.rollout import Rollout
 from rollguard.model.session import Session
+from rollguard.monitor.confirmations import Confirmations
 from rollguard.monitor.confounders import confounders_of
 from rollguard.monitor.report import HealthReport, in_flight_of
 from rollguard.monitor.silences import silences_of
@@ -31,9 +32,11 @@ class Checker:
     Args:
         store: where executions and sessions are kept.
         recorder: holds executions of this process; a check flushes it first, so that it counts them.
+        confirmations: says where the confirmation of a deployment stands.
     """
 
-    def __init__(self, store: ExecutionStore, recorder: Recorder) -> None:
+    def __init__(self, store: ExecutionStore, recorder: Recorder, confirmations: Confirmations) -> None:
+        self._confirmations = confirmations
         self._store = store
         self._recorder = recorder
 
@@ -128,7 +131,7 @@ class Checker:
             if rollout is not None and rollout.open:
                 beside[session.session_id] = self._counted(rollout, session, baseline, hangs, now)
         return [
-            (self._judge(session, until, baseline, current, hangs, scheduled, beside), baseline)
+            (self._judge(session, until, baseline, current, hangs, scheduled, beside, now), baseline)
             for (session, until), (baseline, current), hangs in zip(asked, windows, found, strict=True)
         ]
 
@@ -144,7 +147,7 @@ class Checker:
         return self._store.rollouts.counted(
             rollout,
             baseline=(baseline.total, baseline.failures),
-            until=now - KNOWN_AFTER,
+            until=now - max(KNOWN_AFTER, timedelta(seconds=rules.rollout_amend_seconds)),
             now=now,
             limit=timedelta(seconds=rules.rollout_unit_seconds),
             counts=counts,
@@ -159,6 +162,7 @@ class Checker:
         hangs: Hangs | None,
         scheduled: bool,
         beside: dict[int, Rollout],
+        now: datetime,
     ) -> Judgement:
         rollout = beside.get(session.session_id)
         if hangs is not None:
@@ -174,6 +178,7 @@ class Checker:
             confounders=lambda: confounders_of(self._store, session, baseline, current, until),
             hangs=hangs,
             arms=None if rollout is None else rollout.arms,
+            confirmation=lambda: self._confirmations.stand(session, rollout, now),
         )
 
     def _outcomes(self, session: Session, until: datetime, hangs: Hangs | None) -> list[Outcome]:
@@ -184,7 +189,8 @@ class Checker:
 def _new_check(report: HealthReport, *, scheduled: bool) -> NewCheck:
     columns = report.to_row()
     events = {kind: _event(kind, report) for kind in reported_by(columns)}
-    return NewCheck(report.session.session_id, columns, events, required=scheduled or report.needs_rollback)
+    acts = report.needs_rollback or report.judgement.wants_confirmation
+    return NewCheck(report.session.session_id, columns, events, required=scheduled or acts)
 
 
 def _settled_baselines(active: Sequence[HealthReport], now: datetime) -> dict[int, Window]:

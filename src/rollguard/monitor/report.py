@@ -106,6 +106,7 @@ class HealthReport:
                 "present": evidence.present,
             },
             "rollout": None if self.rollout is None else _beside(self.rollout, judgement.arms),
+            "confirmation": None if judgement.confirmation is None else judgement.confirmation.to_dict(),
             "hangs": None if judgement.hangs is None else judgement.hangs.to_dict(),
             "in_flight": [call.to_dict() for call in self.in_flight],
             "silence": None if self.silence is None else self.silence.to_dict(),

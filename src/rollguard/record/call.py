@@ -43,6 +43,7 @@ class Subject:
         kept: which of its parameters are recorded, and whether its results are.
         timeout_seconds: a call that runs longer is a failure; None sets no limit.
         score: returns how right a returned result is; None scores no result.
+        holds: what has to live as long as a call of it.
         plain: whether a call that returns None is a success, whatever it took, without a score.
     """
 
@@ -53,6 +54,7 @@ class Subject:
     kept: Kept = KEPT
     timeout_seconds: float | None = None
     score: Score | None = None
+    holds: object = None
     plain: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -86,7 +88,7 @@ class Call:
         """Let the call be known as one that has not ended."""
         flight = (self.subject, self._version, self._began, self._given, self._request, self._tags)
         self._recorder.running[self._clock] = flight
-        self._recorder.began(self.subject.timeout_seconds)
+        self._recorder.began(self.subject.timeout_seconds, self._version)
 
     def land(self) -> bool:
         """Take the call out of those in flight. Return False if it outlived its limit and is recorded by now."""
@@ -206,7 +208,7 @@ def run(
     began, clock = time.time(), time.perf_counter()
     running[clock] = flight = (subject, version, began, given, request, tags)
     if recorder.resting:
-        recorder.began(subject.timeout_seconds)
+        recorder.began(subject.timeout_seconds, version)
     try:
         result = subject.invoke(*args, **parameters)
     except BaseException as error:

@@ -11,8 +11,8 @@ from rollguard.model.execution import Execution
 from rollguard.model.log import logger_of
 from rollguard.record.definitions import Definitions
 from rollguard.record.fork_safety import renew_after_fork
+from rollguard.record.sink import RowsRefused, Sink
 from rollguard.record.spool import Spool
-from rollguard.store import ExecutionStore
 
 logger = logger_of(__name__)
 
@@ -36,7 +36,7 @@ class Delivery:
 
     def __init__(
         self,
-        store: ExecutionStore,
+        store: Sink,
         spool: Spool,
         definitions: Definitions,
         *,
@@ -47,6 +47,7 @@ class Delivery:
         self._definitions = definitions
         self._durable = durable
         self.spool = spool
+        self._durable_spool = spool if spool.fsync else Spool(spool.path, access=spool.access)
         self.refused = Spool(refused_beside(spool.path), fsync=spool.fsync, access=spool.access)
         self._retry_after = retry_after
         self._lock = threading.Lock()  # never held during file or database access
@@ -74,10 +75,7 @@ class Delivery:
             handed = self.flush()
             self._write(rows)
         except _AWAY as error:
-            with self._lock:
-                first, self._away_until = not self._away_until, time.monotonic() + self._retry_after
-            if first:
-                logger.warning("executions go to %s until the database is back: %s", self.spool.path, error)
+            self._note_away(error)
             self.keep(rows)
         except Exception:  # Rollguard's own error must not reach the tool
             logger.exception("executions of %s were not stored, so they wait in the spool", _tools(rows))
@@ -90,6 +88,31 @@ class Delivery:
                 with self._lock:
                     self._away_until = 0.0
         return handed
+
+    def take(self, rows: list[Execution]) -> int | None:
+        """Store rows, or keep them in the spool, so that they can be acknowledged: they survive a loss of power.
+
+        Returns:
+            Number of new executions; None if they wait in the spool.
+
+        Raises:
+            StoreUnavailable: neither the database nor the spool takes them; none of them may be acknowledged.
+            StoreError: the database refuses one of them; none was stored.
+        """
+        if self._worth_asking():
+            try:
+                new = self._store.executions.write(rows, durable=True)
+            except _AWAY as error:
+                self._note_away(error)
+            else:
+                with self._lock:
+                    self._away_until = 0.0
+                return new
+        try:
+            self._durable_spool.append(*rows)
+        except OSError as error:
+            raise StoreUnavailable(f"the database is away, and {self.spool.path} takes nothing: {error}") from error
+        return None
 
     def try_again(self) -> None:
         """Store the rows in the spool, if the database may be there. Raise nothing."""
@@ -127,6 +150,12 @@ class Delivery:
                 self._away_until = now + self._retry_after
             return True
 
+    def _note_away(self, error: Exception) -> None:
+        with self._lock:
+            first, self._away_until = not self._away_until, time.monotonic() + self._retry_after
+        if first:
+            logger.warning("executions go to %s until the database is back: %s", self.spool.path, error)
+
     def _write(self, rows: list[Execution]) -> None:
         """Write rows together or, if one of them is refused, each on its own."""
         try:
@@ -134,6 +163,9 @@ class Delivery:
             self._store.executions.write(rows, durable=self._durable)
         except _AWAY:
             raise
+        except RowsRefused as refusal:
+            for row in refusal.rows:
+                self._set_aside(row, refusal)
         except Exception as refusal:  # noqa: BLE001 - logged when the row is set aside
             if len(rows) > 1:
                 for row in rows:

@@ -14,7 +14,7 @@ from rollguard.model.given import checked_mapping
 from rollguard.model.release import checked_label
 from rollguard.model.version import Version
 from rollguard.registry.deploy.compat_check import changes_of, live_code
-from rollguard.registry.deploy.deployer import Code, Deployer, bytes_of
+from rollguard.registry.deploy.deployer import Code, Deployer, bytes_of, codes_of
 from rollguard.registry.deploy.deployment_request import DeploymentRequest
 from rollguard.registry.deploy.release import Released, Releaser, Watch
 from rollguard.registry.deploy.remote import Remote
@@ -38,7 +38,7 @@ class Changing:
     def deploy(
         self,
         tool_name: str,
-        code: str | bytes,
+        code: str | bytes | os.PathLike[str],
         *,
         created_by: str = "human",
         reason: str | None = None,
@@ -58,7 +58,7 @@ class Changing:
 
         Args:
             tool_name: at most 128 letters, digits, '_', '-', '.' and '/'.
-            code: the file's whole content.
+            code: the file's whole content, or the path of a file or of a package's folder.
             created_by: who wrote it.
             reason: why.
             kind: initial, bugfix, enhancement, improvement or rollback; by default initial for the first, else
@@ -93,7 +93,7 @@ class Changing:
     def release(
         self,
         label: str,
-        tools: Mapping[str, str | bytes],
+        tools: Mapping[str, str | bytes | os.PathLike[str]],
         *,
         metadata: Mapping[str, Any] | None = None,
         created_by: str = "human",
@@ -112,7 +112,8 @@ class Changing:
 
         Args:
             label: names the release, such as a git revision, a tag or an image.
-            tools: the code of each tool.
+            tools: the code of each tool, or the path of its file or package. All tools of a file or a package go live
+                with it, whichever of their names or its own is given.
             metadata: the caller's own values, of JSON.
             released_at: when they went live; now by default.
             force, strict: as for `deploy`.
@@ -129,9 +130,14 @@ class Changing:
         """
         new = NewRelease(label, created_by, reason, checked_mapping("metadata", metadata))
         request = DeploymentRequest(created_by, reason, released_at, force)
-        codes = [Code.of(name, code) for name, code in checked_mapping("tools", tools).items()]
+        given = checked_mapping("tools", tools).items()
+        codes = {
+            code.tool_name: code
+            for name, content in given
+            for code in ([Code.of(name, content)] if self.remote.has(name) else codes_of(name, content))
+        }
         return self._releaser.release(
-            new, codes, request, strict=strict, watch=watch, adopted=adopted, replace_rollouts=replace
+            new, list(codes.values()), request, strict=strict, watch=watch, adopted=adopted, replace_rollouts=replace
         )
 
     def sync(
@@ -189,7 +195,7 @@ class Changing:
     def keep(
         self,
         tool_name: str,
-        code: str | bytes,
+        code: str | bytes | os.PathLike[str],
         *,
         created_by: str = "human",
         reason: str | None = None,
@@ -208,7 +214,7 @@ class Changing:
             Code.of(tool_name, code, kind, parent_version), DeploymentRequest(created_by, reason)
         )
 
-    def changes(self, tool_name: str, code: str | bytes) -> tuple[Change, ...]:
+    def changes(self, tool_name: str, code: str | bytes | os.PathLike[str]) -> tuple[Change, ...]:
         """Return what callers notice if `code` replaces the tool's file, breaking changes first. It runs nothing."""
         return changes_of(self.folder, self.store, checked_file_name(tool_name), bytes_of(code))
 
@@ -219,7 +225,7 @@ class Changing:
     def note_deployment(
         self,
         tool_name: str,
-        code: str | bytes,
+        code: str | bytes | os.PathLike[str],
         *,
         created_by: str = "human",
         reason: str | None = None,

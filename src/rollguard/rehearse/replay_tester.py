@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from rollguard.compat import function_name, read
+from rollguard.compat import place_of, read
 from rollguard.errors import InvalidSetting
 from rollguard.model.execution import Execution
 from rollguard.model.given import checked_now
@@ -85,7 +85,7 @@ class ReplayTester:
         run = self._run or in_sandbox()
         limits = Limits(seconds=self._rules.seconds)
         inputs = [call.parameters for call in chosen.calls]
-        outcomes = run(source, function_name(tool_name), inputs, limits) if inputs else []
+        outcomes = run(source, place_of(source, tool_name).exported, inputs, limits) if inputs else []
         result = self._result(tool_name, source, chosen, outcomes, started, checked_now(now))
         return replace(result, test_id=self._store.rehearsals.add_replay(result))
 
@@ -129,7 +129,14 @@ class ReplayTester:
 
 
 def recorded_calls(
-    store: ExecutionStore, tool_name: str, source: bytes, *, since: datetime, limit: int, draw: int = 0
+    store: ExecutionStore,
+    tool_name: str,
+    source: bytes,
+    *,
+    since: datetime,
+    limit: int,
+    draw: int = 0,
+    seen: Collection[str] = (),
 ) -> Chosen:
     """Return recorded calls of a tool that can be run again; see `choose`."""
     executions: list[Execution] = []
@@ -141,4 +148,4 @@ def recorded_calls(
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # the gate says so
         tool = None
     required = [parameter.name for parameter in tool.parameters if parameter.required] if tool else []
-    return choose(executions, required=required, limit=limit, draw=draw)
+    return choose(executions, required=required, limit=limit, draw=draw, seen=seen)

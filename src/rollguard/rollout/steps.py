@@ -9,7 +9,7 @@ from rollguard.model.given import checked_now
 from rollguard.model.log import logger_of
 from rollguard.model.names import checked_tool_name
 from rollguard.model.ramp import Ramp, Signs, State
-from rollguard.model.rollout import Rollout, rollout_event
+from rollguard.model.rollout import CANARY, Rollout
 from rollguard.registry import ToolRegistry
 from rollguard.store import ExecutionStore
 
@@ -93,12 +93,11 @@ class RolloutSteps:
         return rollout
 
     def _moved(self, rollout: Rollout, ramp: Ramp, by: str, why: str, now: datetime) -> Rollout:
-        if ramp.state is State.PROMOTED:
+        if ramp.state is State.PROMOTED and rollout.kind == CANARY:  # in a confirmation the new version is live
             self._registry.rolling.promote(rollout, by=by, why=why, at=now)
             return self._store.rollouts.get(rollout.rollout_id)
         quiet = ramp.state is rollout.ramp.state
-        event = None if quiet else rollout_event(rollout, ramp, why, now)
-        moved = self._store.rollouts.move(rollout, ramp, by=by, why=why, now=now, event=event)
+        moved = self._store.rollouts.move(rollout, ramp, by=by, why=why, now=now)
         self._registry.rolling.bring()
         if moved is None:
             raise DeploymentConflict(f"{rollout.tool_name}: its rollout was changed at this moment; look at it again")

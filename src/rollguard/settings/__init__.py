@@ -6,6 +6,8 @@ from rollguard.settings.sections import (
     RecordSettings,
     RedactSettings,
     SandboxSettings,
+    ServiceSettings,
+    SharedActuatorSettings,
     WatchSettings,
 )
 from rollguard.settings.settings import FILE_NAME, Settings, find_file, toml_value
@@ -17,7 +19,9 @@ __all__ = [
     "RecordSettings",
     "RedactSettings",
     "SandboxSettings",
+    "ServiceSettings",
     "Settings",
+    "SharedActuatorSettings",
     "WatchSettings",
     "find_file",
     "toml_value",

@@ -75,6 +75,7 @@ class RecordSettings(Section):
     flush_interval_seconds: float = Field(default=0.1, ge=0.001, le=60)
     buffer_size: int = Field(default=50_000, ge=1, le=10_000_000)
     retention_days: int = Field(default=30, ge=0, le=3_650)
+    amend_within_seconds: float = Field(default=3_600.0, ge=0, le=604_800)
     redact: RedactSettings = Field(default_factory=RedactSettings)
     control_flow: tuple[str, ...] = CONTROL_FLOW
 
@@ -93,6 +94,11 @@ class NotifySettings(Section):
     log: bool = True
     webhook_urls: tuple[str, ...] = Field(default=(), repr=False)
     webhook_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
+    webhook_secret: SecretStr = SecretStr("")
+    cloudevents_urls: tuple[str, ...] = Field(default=(), repr=False)
+    apprise_urls: tuple[str, ...] = Field(default=(), repr=False)
+    base_url: str = ""
+    group_seconds: float = Field(default=60.0, ge=0, le=3_600)
     notifiers: tuple[ImportPath, ...] = ()
     parameters: bool = False
 
@@ -101,7 +107,24 @@ class NotifySettings(Section):
     def _one_alone(cls, paths: Any) -> Any:
         return [paths] if isinstance(paths, str) else paths
 
-    @field_validator("webhook_urls")
+    @field_validator("apprise_urls")
+    @classmethod
+    def _all_different(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for number, url in enumerate(urls, start=1):
+            if "://" not in url:
+                raise InvalidSetting("", f"entry {number} is no URL of Apprise, as mailto://user:password@host")
+            if urls.count(url) > 1:
+                raise InvalidSetting("", f"entry {number} stands in it twice")
+        return urls
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_an_address(cls, url: str) -> str:
+        if url and not can_be_posted_to(url):
+            raise InvalidSetting("", f"{given(url)} is no URL with a host, as https://rollguard.example")
+        return url
+
+    @field_validator("webhook_urls", "cloudevents_urls")
     @classmethod
     def _each_once(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
         for number, url in enumerate(urls, start=1):
@@ -143,6 +166,13 @@ class ImproverSettings(Section):
     attempts: int = Field(default=2, ge=1, le=10)
     max_tokens: int = Field(default=16_384, ge=256, le=1_000_000)
     timeout_seconds: float = Field(default=900.0, gt=0, le=86_400)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, value: Any) -> Any:
+        for other in sorted(set(value) - set(cls.model_fields)) if isinstance(value, dict) else ():
+            raise InvalidSetting(other, f"unknown setting; the known ones are {', '.join(cls.model_fields)}")
+        return value
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -197,6 +227,47 @@ class ImproveSettings(Section):
         return improvers
 
 
+class ServiceSettings(Section):
+    """`[service]`: where and how `rollguard serve` answers."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8787, ge=0, le=65_535)
+    root_path: str = ""
+    allowed_hosts: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    tls_cert: str = ""
+    tls_key: str = ""
+    watch: bool = True
+    max_body_bytes: int = Field(default=4_194_304, ge=1_024, le=67_108_864)
+    max_decompressed_bytes: int = Field(default=8_388_608, ge=1_024, le=67_108_864)
+    max_rows: int = Field(default=10_000, ge=1, le=100_000)
+    requests_per_minute: int = Field(default=6_000, ge=1)
+    rows_per_minute: int = Field(default=6_000_000, ge=1)
+    body_timeout_seconds: float = Field(default=30.0, gt=0, le=3_600)
+    shutdown_timeout_seconds: int = Field(default=30, ge=1, le=3_600)
+
+    @field_validator("root_path")
+    @classmethod
+    def _is_a_prefix(cls, path: str) -> str:
+        if path and (not path.startswith("/") or path.endswith("/")):
+            raise InvalidSetting("", f'{given(path)} is no prefix; write it as "/rollguard"')
+        return path
+
+    @model_validator(mode="after")
+    def _both_files_or_none(self) -> Self:
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise InvalidSetting("tls_key" if self.tls_cert else "tls_cert", "TLS needs both tls_cert and tls_key")
+        return self
+
+
+class OtlpSettings(Section):
+    """`[otlp]`: how calls are found in the spans of OpenTelemetry."""
+
+    wait_seconds: float = Field(default=10.0, ge=0, le=600)
+    max_waiting: int = Field(default=100_000, ge=0, le=10_000_000)
+    tail_sampled: bool = False
+
+
 class ActuatorSettings(Section):
     """`[tools.NAME.actuator]`: what makes a version of the tool live."""
 
@@ -206,6 +277,12 @@ class ActuatorSettings(Section):
     secret: SecretStr = SecretStr("")
     secret_env: str = ""
     timeout_seconds: float | None = Field(default=None, gt=0, le=3600)
+
+
+class SharedActuatorSettings(ActuatorSettings):
+    """`[actuators.NAME]`: what makes the versions of several tools live together, with one request."""
+
+    tools: tuple[str, ...] = Field(min_length=1)
 
 
 SETTINGS_OF_KIND = {"folder": set[str](), "command": {"command"}, "webhook": {"url", "secret", "secret_env"}}

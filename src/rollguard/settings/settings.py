@@ -26,8 +26,11 @@ from rollguard.settings.sections import (
     ActuatorSettings,
     ImproveSettings,
     NotifySettings,
+    OtlpSettings,
     RecordSettings,
     SandboxSettings,
+    ServiceSettings,
+    SharedActuatorSettings,
     WatchSettings,
 )
 
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from rollguard.rehearse import RehearsalRules
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
+AnyActuator = TypeVar("AnyActuator", bound=ActuatorSettings)
 FILE_NAME = "rollguard.toml"
 _PREFIX = "ROLLGUARD_"
 _CONFIG = "ROLLGUARD_CONFIG"
@@ -47,13 +51,18 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "sandbox": SandboxSettings,
     "loop": LoopRules,
     "improve": ImproveSettings,
+    "otlp": OtlpSettings,
+    "service": ServiceSettings,
 }
 _TEXTS = ("database", "tools_dir", "schema")
 _TOP = (*_TEXTS, "follow", "edit_seconds", "file_access")
 _SECRET = frozenset(
-    {"database", "notify", "webhook_urls", "command", "url", "secret", "patterns"}
+    (
+        *("database", "notify", "webhook_urls", "webhook_secret", "cloudevents_urls", "apprise_urls"),
+        *("command", "url", "secret", "patterns"),
+    )
 )  # keys; values are not shown
-_KNOWN = (*_TOP, "monitor", *_SECTIONS, "tools")
+_KNOWN = (*_TOP, "monitor", *_SECTIONS, "tools", "actuators")
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,7 @@ class Settings:
         failure_rules: for a tool's name, which returned results count as failures (`[tools.NAME.failure]`).
         timeouts: for a tool's name, the seconds after which a call counts as failed (`[tools.NAME] timeout_seconds`).
         actuators: for a tool's name, what makes its versions live (`[tools.NAME.actuator]`).
+        shared_actuators: what makes the versions of several tools live together (`[actuators.NAME]`).
         rehearsals: for a tool's name, how candidates for it are rehearsed (`[tools.NAME.rehearse]`).
         granted: for a tool's name, the values of the variables that it may use in a rehearsal.
         improver_variables: the values of the variables of the environment that improvers are given.
@@ -90,10 +100,13 @@ class Settings:
     sandbox: SandboxSettings = field(default_factory=SandboxSettings)
     loop: LoopRules = field(default_factory=LoopRules)
     improve: ImproveSettings = field(default_factory=ImproveSettings)
+    service: ServiceSettings = field(default_factory=ServiceSettings)
+    otlp: OtlpSettings = field(default_factory=OtlpSettings)
     tools: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     failure_rules: Mapping[str, FailureRule] = field(default_factory=dict)
     timeouts: Mapping[str, float] = field(default_factory=dict)
     actuators: Mapping[str, ActuatorSettings] = field(default_factory=dict)
+    shared_actuators: Mapping[str, SharedActuatorSettings] = field(default_factory=dict)
     rehearsals: Mapping[str, RehearsalRules] = field(default_factory=dict)
     granted: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     improver_variables: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -161,6 +174,10 @@ def _from_the_files_folder(values: dict[str, Any], folder: Path) -> None:
         path, question, query = database.removeprefix("sqlite:///").partition("?")
         if path and path != ":memory:" and not path.startswith("file:"):
             values["database"] = f"sqlite:///{folder / path}{question}{query}"
+    service = values.get("service")
+    for key in ("tls_cert", "tls_key"):
+        if isinstance(service, dict) and isinstance(service.get(key), str) and service[key]:
+            service[key] = str(folder / service[key])
     sandbox = values.get("sandbox")
     libraries = sandbox.get("libraries") if isinstance(sandbox, dict) else None
     if isinstance(libraries, list) and all(isinstance(each, str) for each in libraries):
@@ -219,6 +236,7 @@ def _settings(values: dict[str, Any], file: Path | None, environ: Mapping[str, s
         raise InvalidSetting("file_access", f"{given(access)} is not one of {allowed}")
     monitor = _rules("monitor", Rules(), _table("monitor", values))
     actuators = _actuators(_table("tools", values), environ)
+    shared = _shared_actuators(_table("actuators", values), actuators, environ)
     rehearsals = _rehearsals(_table("tools", values))
     tools, failure_rules, timeouts = _tools(_table("tools", values), monitor)
     sections: dict[str, Any] = {name: _checked(name, _table(name, values), model) for name, model in _SECTIONS.items()}
@@ -233,7 +251,8 @@ def _settings(values: dict[str, Any], file: Path | None, environ: Mapping[str, s
         tools=tools,
         failure_rules=failure_rules,
         timeouts=timeouts,
-        actuators=actuators,
+        actuators=actuators | {tool: each for each in shared.values() for tool in each.tools},
+        shared_actuators=shared,
         rehearsals=rehearsals,
         granted={
             name: {variable: environ[variable] for variable in rules.grants if variable in environ}
@@ -315,6 +334,26 @@ def _actuators(tables: Mapping[str, Any], environ: Mapping[str, str]) -> dict[st
     return actuators
 
 
+def _shared_actuators(
+    tables: Mapping[str, Any], own: Mapping[str, ActuatorSettings], environ: Mapping[str, str]
+) -> dict[str, SharedActuatorSettings]:
+    shared: dict[str, SharedActuatorSettings] = {}
+    taken = {tool: f"tools.{toml_key(tool)}.actuator" for tool in own}
+    for name in tables:
+        key = f"actuators.{toml_key(name)}"
+        each = _whole(key, _checked(key, _table(name, tables), SharedActuatorSettings), environ)
+        if each.kind == "folder":
+            raise InvalidSetting(
+                f"{key}.kind", 'is "folder", where each tool has its own file; give "command" or "webhook"'
+            )
+        for tool in each.tools:
+            if tool in taken:
+                raise InvalidSetting(f"{key}.tools", f"{tool} has another actuator, in [{taken[tool]}]; leave one out")
+            taken[tool] = key
+        shared[name] = each
+    return shared
+
+
 def _rehearsals(tables: Mapping[str, Any]) -> dict[str, RehearsalRules]:
     rehearsals = {}
     for name in tables:
@@ -327,9 +366,11 @@ def _rehearsals(tables: Mapping[str, Any]) -> dict[str, RehearsalRules]:
     return rehearsals
 
 
-def _whole(key: str, actuator: ActuatorSettings, environ: Mapping[str, str]) -> ActuatorSettings:
+def _whole(key: str, actuator: AnyActuator, environ: Mapping[str, str]) -> AnyActuator:
     """Return the actuator with its secret; refuse missing settings, and settings of another kind."""
-    for other in sorted(actuator.model_fields_set - SETTINGS_OF_KIND[actuator.kind] - {"kind", "timeout_seconds"}):
+    for other in sorted(
+        actuator.model_fields_set - SETTINGS_OF_KIND[actuator.kind] - {"kind", "timeout_seconds", "tools"}
+    ):
         raise InvalidSetting(f"{key}.{other}", f'has no meaning where kind is "{actuator.kind}"')
     if actuator.kind == "command" and not actuator.command:
         raise InvalidSetting(f"{key}.command", 'missing; give a list, such as ["./deploy.sh", "{tool}", "{file}"]')

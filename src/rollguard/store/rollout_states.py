@@ -14,8 +14,10 @@ from sqlalchemy.engine import Connection, Row
 
 from rollguard.errors import ReleaseConflict
 from rollguard.judge import Arms
+from rollguard.model.confirming import Confirming
 from rollguard.model.ramp import Ramp, State
-from rollguard.model.rollout import Rollout
+from rollguard.model.rollout import CONFIRM, Rollout, change_event
+from rollguard.store import outbox
 from rollguard.store.schema import rollouts as o
 from rollguard.store.versions.channel import notify
 
@@ -29,7 +31,8 @@ _AS_STORED = (
 def rollout_of(row: Row[Any]) -> Rollout:
     """Return the rollout of a row."""
     arms = None if row.arms is None else Arms.from_dict(row.arms)
-    return Rollout(**{name: getattr(row, name) for name in _AS_STORED}, ramp=Ramp.from_dict(row.ramp), arms=arms)
+    ramp = (Confirming if row.kind == CONFIRM else Ramp).from_dict(row.ramp)
+    return Rollout(**{name: getattr(row, name) for name in _AS_STORED}, ramp=ramp, arms=arms)
 
 
 def columns_of(ramp: Ramp) -> dict[str, Any]:
@@ -50,16 +53,29 @@ def open_of(connection: Connection, tool_name: str) -> Rollout | None:
     return None if row is None else rollout_of(row)
 
 
-def move(connection: Connection, known: Rollout, ramp: Ramp, *, by: str, why: str | None = None) -> Rollout | None:
-    """Change the state of a rollout that is as it was read; return None if somebody else changed it since.
+def latest_arms(connection: Connection, session_id: int) -> Arms | None:
+    """Return the counted units of the latest rollout of a session; None if it has none."""
+    query = sa.select(o.c.arms).where(o.c.session_id == session_id).order_by(o.c.rollout_id.desc()).limit(1)
+    kept = connection.scalar(query)
+    return None if kept is None else Arms.from_dict(kept)
+
+
+def move(
+    connection: Connection, known: Rollout, ramp: Ramp, *, by: str, at: datetime, why: str | None = None
+) -> Rollout | None:
+    """Change the state of a rollout that is as it was read, and notify people if they need to know.
+
+    Return None if somebody else changed it since.
 
     Args:
         by: who changes it.
+        at: when.
         why: why it ends, if it does.
     """
     ends: dict[str, Any] = {"ended_by": by, "ended_why": why} if ramp.ended else {}
     arms = known.arms
-    if ramp.state is State.PROMOTED and arms is not None:
+    alone = ramp.ended if known.kind == CONFIRM else ramp.state is State.PROMOTED
+    if alone and arms is not None:
         ends["arms"] = {**arms.to_dict(), "serving": False}
     row = connection.execute(
         sa.update(o)
@@ -69,6 +85,9 @@ def move(connection: Connection, known: Rollout, ramp: Ramp, *, by: str, why: st
     ).one_or_none()
     if row is None:
         return None
+    event = change_event(known, ramp, why or f"by {by}", at)
+    if event is not None:
+        outbox.add(connection, event, at)
     notify(connection, known.tool_name)
     return rollout_of(row)
 
@@ -77,7 +96,7 @@ def end_of_tool(connection: Connection, tool_name: str, *, at: datetime, by: str
     """End the open rollout of a tool, if there is one, because something newer takes its place."""
     known = open_of(connection, tool_name)
     if known is not None:
-        move(connection, known, known.ramp.ended_by(State.SUPERSEDED, at), by=by, why=why)
+        move(connection, known, known.ramp.ended_by(State.SUPERSEDED, at), by=by, at=at, why=why)
 
 
 def end_of_sessions(
@@ -88,7 +107,7 @@ def end_of_sessions(
         return
     for row in connection.execute(sa.select(o).where(o.c.session_id.in_(session_ids), _OPEN)).all():
         known = rollout_of(row)
-        move(connection, known, known.ramp.ended_by(state, at), by=by, why=why)
+        move(connection, known, known.ramp.ended_by(state, at), by=by, at=at, why=why)
 
 
 def under_way(rollout: Rollout) -> ReleaseConflict:

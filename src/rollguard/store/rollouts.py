@@ -11,8 +11,10 @@ import sqlalchemy as sa
 
 from rollguard.errors import DeploymentConflict, InvalidInput, UnknownVersion
 from rollguard.judge import Arms
+from rollguard.model.confirming import Confirming, continued
 from rollguard.model.ramp import Plan, Ramp, State
-from rollguard.model.rollout import Rollout
+from rollguard.model.rollout import CANARY, CONFIRM, Rollout, start_event
+from rollguard.model.session import Session
 from rollguard.model.split import Split
 from rollguard.store import outbox, rollback_states, rollout_states
 from rollguard.store.database.engine import Database
@@ -65,6 +67,10 @@ class Rollouts:
         query = sa.select(o).where(o.c.session_id.in_(session_ids)).order_by(o.c.rollout_id)
         return {rollout.session_id: rollout for rollout in self._listed(query)}
 
+    def of_session(self, session_id: int) -> list[Rollout]:
+        """Return the rollouts of one session, the oldest first: one that it began with, or its confirmations."""
+        return self._listed(sa.select(o).where(o.c.session_id == session_id).order_by(o.c.rollout_id))
+
     def recent(self, tool_name: str | None = None, limit: int | None = None) -> list[Rollout]:
         """Return rollouts, the newest first."""
         query = sa.select(o).order_by(o.c.rollout_id.desc()).limit(limit)
@@ -98,7 +104,6 @@ class Rollouts:
         reason: str | None,
         started_at: datetime,
         force: bool = False,
-        kind: str = "canary",
     ) -> Rollout:
         """Let a version serve beside the live one. An open rollout of the tool becomes `superseded`.
 
@@ -137,7 +142,7 @@ class Rollouts:
                 sa.insert(o)
                 .values(
                     tool_name=tool_name,
-                    kind=kind,
+                    kind=CANARY,
                     session_id=session.session_id,
                     old_version=live.version_number,
                     new_version=version_number,
@@ -150,6 +155,51 @@ class Rollouts:
                 .returning(o)
             ).one()
             notify(connection, tool_name)
+            begun = rollout_of(row)
+            outbox.add(connection, start_event(begun, started_at), started_at)
+            return begun
+
+    def begin_confirmation(
+        self, session: Session, old_version: int, *, why: str, now: datetime, event: dict[str, Any]
+    ) -> Rollout | None:
+        """Let the version before serve beside the live one, to confirm what the session's check found.
+
+        The counts go on from earlier confirmations of the session.
+
+        Args:
+            event: the event that notifies people of it.
+
+        Returns:
+            The rollout; None if another decision came first.
+        """
+        with self._database.write() as connection:
+            self._database.lock_tool(connection, session.tool_name)
+            live = versions.live(connection, session.tool_name)
+            busy = rollout_states.open_of(connection, session.tool_name) is not None
+            busy = busy or rollback_states.is_under_way(connection, session.tool_name)
+            active = sessions.get(connection, session.session_id).active
+            if busy or not active or live is None or live.version_number != session.version_number:
+                return None
+            arms = continued(rollout_states.latest_arms(connection, session.session_id))
+            row = connection.execute(
+                sa.insert(o)
+                .values(
+                    tool_name=session.tool_name,
+                    kind=CONFIRM,
+                    session_id=session.session_id,
+                    old_version=old_version,
+                    new_version=live.version_number,
+                    draw_key=os.urandom(32),
+                    started_at=now,
+                    started_by="rollguard",
+                    reason=why,
+                    arms=None if arms is None else arms.to_dict(),
+                    **columns_of(Confirming.begin(session.rules, arms.counted if arms else 0, now)),
+                )
+                .returning(o)
+            ).one()
+            notify(connection, session.tool_name)
+            outbox.add(connection, event, now)
             return rollout_of(row)
 
     def move(
@@ -160,30 +210,26 @@ class Rollouts:
         by: str,
         now: datetime,
         why: str | None = None,
-        event: dict[str, Any] | None = None,
     ) -> Rollout | None:
         """Change the state of a rollout that is as it was read, with what belongs to it. One that ends closes its
         session, unless it is promoted: `Versions.go_live` does that.
 
         Args:
             by, why: who changes it, and why.
-            event: the event that notifies people of it.
 
         Returns:
             The rollout; None if somebody else changed it since, so that nothing was done.
         """
         with self._database.write() as connection:
             self._database.lock_tool(connection, known.tool_name)
-            moved = rollout_states.move(connection, known, ramp, by=by, why=why)
+            moved = rollout_states.move(connection, known, ramp, by=by, at=now, why=why)
             if moved is None:
                 return None
-            if ramp.ended:
+            if ramp.ended and known.kind == CANARY:
                 closed = _CLOSED_AS[ramp.state]
                 sessions.close(connection, known.session_id, now, **closed, notes=f"rollout {ramp.state}: {why}")
                 error = f"the rollout was {ramp.state} first"
                 rollback_states.call_off(connection, [known.session_id], at=now, error=error)
-            if event is not None:
-                outbox.add(connection, event, now)
             return moved
 
     # --- counting --------------------------------------------------------------------------------------------------
@@ -210,7 +256,7 @@ class Rollouts:
         """
         rollout = known
         while rollout.open:
-            arms = rollout.arms or Arms(*baseline)
+            arms = rollout.arms or Arms(*baseline, confirms=rollout.kind == CONFIRM)
             with self._database.read() as connection:
                 drawn = units_of(connection, rollout, until=until, now=now, limit=limit, counts=counts)
             after = arms.and_units(drawn.units, drawn.now, limit)

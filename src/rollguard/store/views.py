@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -15,6 +15,30 @@ _TIMES = (
     *("started_at", "completed_at", "last_tested_at", "ended_at"),
 )
 _FLAGS = ("regression_detected", "performance_degradation", "needs_rollback", "is_live", "was_rolled_back", "passed")
+
+
+_LATEST = sa.text(
+    "SELECT (SELECT COALESCE(MAX(check_id), 0) FROM deployment_health_checks), "
+    "(SELECT COALESCE(MAX(session_id), 0) FROM deployment_monitoring), "
+    "(SELECT COUNT(*) FROM deployment_monitoring WHERE status = 'active'), "
+    "(SELECT COALESCE(MAX(rollback_id), 0) FROM deployment_rollbacks), "
+    "(SELECT COUNT(*) FROM deployment_rollbacks WHERE state = 'finished'), "
+    "(SELECT COUNT(*) FROM deployment_rollbacks WHERE verified_at IS NOT NULL), "
+    "(SELECT COALESCE(MAX(deployment_id), 0) FROM tool_deployments), "
+    "(SELECT COALESCE(MAX(id), 0) FROM tool_executions)"
+)
+
+
+class Latest(NamedTuple):
+    """What there is in the database of what Rollguard decided: if it is equal, nothing was decided in between."""
+
+    check_id: int
+    session_id: int
+    active_sessions: int
+    rollback_id: int
+    finished_rollbacks: int
+    verified_rollbacks: int
+    deployment_id: int
 
 
 class Reports:
@@ -39,6 +63,12 @@ class Reports:
     def deployment_stability(self) -> list[dict[str, Any]]:
         """Return every tool's deployments and how many were rolled back, the highest rollback rate first."""
         return self._rows("SELECT * FROM deployment_stability ORDER BY rollback_rate DESC, tool_name")
+
+    def latest(self) -> tuple[Latest, int]:
+        """Return what changes with each decision, and the number of the latest execution. Costs a few look-ups."""
+        with self._database.read() as connection:
+            *decided, executions = connection.execute(_LATEST).one()
+        return Latest(*decided), int(executions)
 
     def silent(self) -> list[dict[str, Any]]:
         """Return the tools that nobody calls any more, as the latest checks of the active sessions found."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rollguard.cli import exits, output
-from rollguard.cli.commands.watch import log_handler, stop_by_signal
+from rollguard.cli.commands.watch import stop_by_signal
+from rollguard.cli.log_lines import log_lines
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
 from rollguard.errors import InvalidSetting
@@ -35,7 +36,7 @@ def loop(
     """
     before = signal.signal(signal.SIGTERM, stop_by_signal)
     try:
-        with opened(config, adopt=not dry_run, logs=log_handler()) as guard:
+        with opened(config, adopt=not dry_run, logs=log_lines()) as guard:
             if dry_run:
                 _plan(guard, as_json=as_json)
                 return

@@ -48,10 +48,13 @@ def resume(tool: Tool, reason: Reason = None, by: By = None, config: Config = No
 
 
 def abort(tool: Tool, reason: Reason = None, by: By = None, config: Config = None, as_json: Json = False) -> None:
-    """End a rollout: the old version serves all calls again. The new one may be deployed again."""
+    """End a rollout: the version that is live serves all calls again. The new one may be deployed again."""
     done = _decided("abort", tool, reason, by, config, as_json)
     if not as_json:
-        output.lines(f"Version {done.old_version} of {tool} serves all calls. Version {done.new_version} serves none.")
+        all_, none = done.old_version, done.new_version
+        if done.ramp.share:  # a confirmation, whose new version was live before
+            all_, none = none, all_
+        output.lines(f"Version {all_} of {tool} serves all calls. Version {none} serves none.")
 
 
 def _decided(what: str, tool: str, reason: str | None, by: str | None, config: Path | None, as_json: bool) -> Rollout:

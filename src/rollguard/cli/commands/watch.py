@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import signal
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rollguard.cli import exits, output
+from rollguard.cli.log_lines import log_lines
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
 from rollguard.model.log import logger_of
@@ -50,7 +49,7 @@ def watch(
     # The loop handles signals itself; until it runs, SIGTERM may arrive while the database is opened.
     before = signal.signal(signal.SIGTERM, stop_by_signal)
     try:
-        with opened(config, logs=log_handler()) as guard:
+        with opened(config, logs=log_lines()) as guard:
             loop = _loop(guard, interval)
             with output.tools_print_to_stderr():
                 did = asyncio.run(loop.check_deployment_health()) if once else _until_stopped(guard, loop)
@@ -89,25 +88,6 @@ def _loop(guard: Rollguard, interval: float | None) -> AutonomousLoop:
 
 def _summary(counts: dict[str, int]) -> str:
     return ", ".join(f"{label}: {counts[name]}" for name, label in _LABELS.items())
-
-
-def log_handler() -> logging.Handler:
-    """Return a handler that writes coloured lines to a terminal, or lines with their time to a log file."""
-    handler: logging.Handler
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.highlighter import NullHighlighter
-        from rich.logging import RichHandler
-
-        handler = RichHandler(
-            console=Console(stderr=True), show_path=False, highlighter=NullHighlighter(), log_time_format="%X"
-        )
-        handler.setFormatter(logging.Formatter("%(message)s"))
-    else:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    handler.setLevel(logging.INFO)
-    return handler
 
 
 def stop_by_signal(_number: int, _frame: Any) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from rollguard.errors import InvalidToolName, RollguardError, ToolFileError
 from rollguard.model.log import EXITS, logger_of
-from rollguard.registry.deploy.hand_edits import keep_hand_edit
+from rollguard.registry.deploy.hand_edits import keep_hand_edit, remove_unless_shared
 from rollguard.registry.folder.file_names import checked_file_name
 from rollguard.registry.folder.folder import Folder
 from rollguard.registry.folder.replica_state import ReplicaState
@@ -189,7 +189,7 @@ class Replica:
         name = gone.tool_name
 
         def remove() -> None:
-            self._folder.remove(name)
+            remove_unless_shared(self._folder, self._store, name)
             wrote = self._wrote()
             if wrote is not None:
                 wrote(name)

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from rollguard.compat import changes, place_of
 from rollguard.errors import BreakingChange, InvalidInput, RollguardError, ToolLoadError
 from rollguard.judge.rules import checked_shares
 from rollguard.model.log import logger_of
 from rollguard.model.names import toml_key
 from rollguard.model.ramp import State
-from rollguard.model.rollout import Rollout, rollout_event
+from rollguard.model.rollout import CANARY, Rollout
 from rollguard.model.split import Split
 from rollguard.model.version import Version
 from rollguard.registry.deploy.compat_check import changes_of
@@ -65,6 +66,9 @@ class RollingOut:
         """
         name = code.tool_name
         self._refuse_unrouted(name)
+        self._remote.refuse_partial([name])
+        if not self._remote.has(name):
+            self._deployer.refuse_several(name, code.content)
         self._deployer.refuse_unloadable(code)
         self._deployer.refuse_other(name, request)
         live = self._store.versions.live(name)
@@ -112,18 +116,33 @@ class RollingOut:
         return self._splits.present()
 
     def unloadable(self, tool_name: str, split: Split, error: ToolLoadError) -> None:
-        """End a rollout whose new version cannot be loaded. Raise nothing."""
-        logger.error("%s: version %d cannot be loaded, so its rollout ends: %s", tool_name, split.new, error)
+        """End a rollout of which a version cannot be loaded. Raise nothing."""
+        logger.error("%s: a version cannot be loaded, so its rollout ends: %s", tool_name, error)
         now = datetime.now(UTC)
         try:
             known = self._store.rollouts.open_of(tool_name)
             if known is not None and known.rollout_id == split.rollout_id:
-                ramp, why = known.ramp.ended_by(State.FAILED, now), f"version {split.new} cannot be loaded: {error}"
-                event = rollout_event(known, ramp, why, now)
-                self._store.rollouts.move(known, ramp, by="rollguard", now=now, why=why, event=event)
+                number = split.new if known.kind == CANARY else split.old
+                ramp, why = known.ramp.ended_by(State.FAILED, now), f"version {number} cannot be loaded: {error}"
+                self._store.rollouts.move(known, ramp, by="rollguard", now=now, why=why)
         except RollguardError as again:
             logger.error("%s: its rollout is not ended yet: %s", tool_name, again)
         self.bring()
+
+    def cannot_share(self, name: str, old: int, new: int) -> str | None:
+        """Return why the version before cannot serve beside the live one, or None if it can.
+
+        Args:
+            old, new: the version before, and the live one. Either must serve the callers of the other.
+        """
+        if name not in self._splits.routers and (self._remote.has(name) or self._folder.read(name) is None):
+            return "it does not run from the registry's folder, and nothing that draws its calls is known"
+        before, now = (self._store.versions.get(name, number).code for number in (old, new))
+        if self._remote.shared(name) or any(place_of(code, name).several for code in (before, now)):
+            return "it goes live together with other tools, by one file, package or actuator"
+        found = [*changes(before, now, name), *changes(now, before, name)]
+        breaking = [change.sentence for change in found if change.breaking]
+        return f"callers of one of both versions would break: {'; '.join(breaking)}" if breaking else None
 
     def _refuse_unrouted(self, name: str) -> None:
         if self._remote.has(name) and name not in self._splits.routers:

@@ -10,7 +10,7 @@ import threading
 from dataclasses import asdict
 from pathlib import Path
 
-from rollguard.compat import function_name
+from rollguard.compat import place_of
 from rollguard.model.file_access import FileAccess
 from rollguard.model.log import logger_of
 from rollguard.record.fork_safety import renew_after_fork
@@ -22,6 +22,8 @@ logger = logger_of(__name__)
 _AT_ONCE = 8  # children of one process; one that hangs holds a place until its deadline
 _KEPT = 32  # checks of a tool that are kept, the newest
 _INTERPRETER = f"{sys.implementation.cache_tag} {sys.version_info[:3]} {sys.prefix}"
+
+_MODULES = (".py", ".so", ".pyd", ".pth")
 
 
 class LoadChecks:
@@ -75,13 +77,19 @@ class LoadChecks:
             found = self.known(name, sha256)
             if found is None:
                 with self._at_once:
-                    found = check_tool(
-                        function_name(name), code, self._folder / f"{stem_of(name)}.py", deadline=self._deadline
-                    )
+                    found = self._checked(name, code)
                 self.keep(name, sha256, found)
         with self._lock:
             self._locks.pop(key, None)
         return found
+
+    def _checked(self, name: str, code: bytes) -> ToolCheck:
+        try:
+            place = place_of(code, name)
+        except ValueError as error:
+            return ToolCheck(loads=False, error=f"cannot be loaded: {error}")
+        path = self._folder / f"{stem_of(place.unit)}{'' if place.files else '.py'}"
+        return check_tool(place.exported, place.files or code, path, deadline=self._deadline)
 
     def keep(self, name: str, sha256: str, check: ToolCheck) -> None:
         """Keep what is known of code, for every process of this machine."""
@@ -140,11 +148,22 @@ def _places() -> threading.BoundedSemaphore:
 
 
 def _environment() -> str:
-    """Return a fingerprint of what can be imported: it changes when a package is installed or removed."""
-    state = []
-    for entry in sys.path:
-        try:
-            state.append((str(entry), os.stat(entry or os.curdir).st_mtime_ns))  # noqa: PTH116
-        except (OSError, ValueError, TypeError):
-            state.append((str(entry), 0))
+    """Return a fingerprint of what can be imported: it changes when a package or module is added, edited or removed."""
+    state = [(str(entry), _importable(entry)) for entry in sys.path]
     return hashlib.sha256(repr(state).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
+def _importable(entry: str) -> list[tuple[str, int]]:
+    """Return the modules of a folder with their times, and its packages; other files in it come and go."""
+    try:
+        with os.scandir(entry or os.curdir) as found:
+            return sorted(
+                (each.name, 0 if each.is_dir() else each.stat().st_mtime_ns)
+                for each in found
+                if each.name.endswith(_MODULES)
+                or (each.is_dir() and each.name[0] != "." and each.name != "__pycache__")
+            )
+    except NotADirectoryError:
+        return [(entry, os.stat(entry).st_mtime_ns)]  # noqa: PTH116 - an archive
+    except (OSError, ValueError, TypeError):
+        return []

@@ -112,7 +112,9 @@ def subject_of(
         return Subject(name, partial(_refuse, held))
     score = None if held.mark is None else held.mark.score
     kept, limit = kept_of(held.function, held.mark), held.timeout_seconds if timeout is None else timeout
-    return Subject(name, held.invoke, judges_of(name, held, failure_rules), held.is_async, kept, limit, score)
+    return Subject(
+        name, held.invoke, judges_of(name, held, failure_rules), held.is_async, kept, limit, score, held.running
+    )
 
 
 def judges_of(name: str, tool: LoadedTool | None, failure_rules: Mapping[str, IsFailure]) -> tuple[IsFailure, ...]:

@@ -1,4 +1,4 @@
-"""Serve two versions of a tool at once: load the new one, draw each call, and say which version ran."""
+"""Serve two versions of a tool at once: load the one not in its file, draw each call, and say which version ran."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ASK_AGAIN = 5.0  # seconds until a database that was away is asked again
 LoadNew = Callable[[Version], Served | None]
 """Load a version that is not the file's; None while it is being checked. Raises `ToolLoadError`."""
 Unloadable = Callable[[str, Split, ToolLoadError], None]
-"""Called once with the tool, its rollout and why the new version cannot be loaded."""
+"""Called once with the tool, its rollout and why that version cannot be loaded."""
 
 
 class Beside:
@@ -50,7 +50,7 @@ class Sharing:
 
     Args:
         splits: what the machine knows of the rollouts.
-        store: has the code of the new versions.
+        store: has the code of the versions.
         load: loads one. A weak reference, like the next one: what they belong to holds this object.
         unloadable: is told of one that cannot be loaded.
     """
@@ -64,34 +64,38 @@ class Sharing:
     ) -> None:
         self._splits, self._store, self._load, self._unloadable = splits, store, load, unloadable
         self._draws = Draws()
-        self._new: dict[str, tuple[int, Served | None]] = {}
+        self._others: dict[str, tuple[int, Served | None]] = {}
         self._ask_at: dict[str, float] = {}
 
     def attend(self, name: str, served: Served) -> None:
         """Let the tool be served as the machine knows it: by one version, or by two."""
         split = self._splits.of(name)
-        if split is None or name in self._splits.routers or served.version_number != split.old:
-            if served.beside is not None or name in self._new:
+        live = served.version_number
+        if split is not None and live is None:  # which version it is, is being found out
+            return
+        if split is None or name in self._splits.routers or live not in (split.old, split.new):
+            if served.beside is not None or name in self._others:
                 self._end(name, served)
             return
         if served.beside is not None and served.beside.split == split:
             return
-        new = self._new_of(name, split)
-        if new is None:
+        other = self._other_of(name, split, split.old if live == split.new else split.new)
+        if other is None:
             return
+        old, new = (other, served) if live == split.new else (served, other)
         self._draws.told(name, split)
-        for one, arm, number in ((served, Arm.OLD, split.old), (new, Arm.NEW, split.new)):
+        for one, arm, number in ((old, Arm.OLD, split.old), (new, Arm.NEW, split.new)):
             one.marked_as = Drawn(split.rollout_id, arm, number, split.stage, split.share)
-        served.beside = Beside(name, self._draws, served, new, split)
+        served.beside = Beside(name, self._draws, old, new, split)
 
     def _end(self, name: str, served: Served) -> None:
         served.beside = served.marked_as = None
         self._draws.told(name, None)
-        self._new.pop(name, None)
+        self._others.pop(name, None)
 
-    def _new_of(self, name: str, split: Split) -> Served | None:
-        """Return the new version; None if it is not loaded yet, or cannot be."""
-        rollout_id, known = self._new.get(name, (0, None))
+    def _other_of(self, name: str, split: Split, number: int) -> Served | None:
+        """Return the version that is not the file's; None if it is not loaded yet, or cannot be."""
+        rollout_id, known = self._others.get(name, (0, None))
         if rollout_id == split.rollout_id:
             return known
         if time.monotonic() < self._ask_at.get(name, 0.0):
@@ -100,18 +104,18 @@ class Sharing:
         if load is None:  # the registry is going
             return None
         try:
-            new = load(self._store.versions.get(name, split.new))
+            other = load(self._store.versions.get(name, number))
         except (StoreError, UnknownVersion) as error:
             self._ask_at[name] = time.monotonic() + _ASK_AGAIN
-            logger.warning("%s: version %d does not serve here yet: %s", name, split.new, error)
+            logger.warning("%s: version %d does not serve here yet: %s", name, number, error)
             return None
         except ToolLoadError as error:
-            self._new[name] = split.rollout_id, None
+            self._others[name] = split.rollout_id, None
             unloadable = self._unloadable()
             if unloadable is not None:
                 unloadable(name, split, error)
             return None
-        if new is not None:
-            new.version_number = split.new
-            self._new[name] = split.rollout_id, new
-        return new
+        if other is not None:
+            other.version_number = number
+            self._others[name] = split.rollout_id, other
+        return other

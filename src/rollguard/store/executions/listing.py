@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,8 @@ from rollguard.model.tags import Tag, checked_tags, tag_as_text
 from rollguard.store.database.engine import Database
 from rollguard.store.schema import tool_deployments as d
 from rollguard.store.schema import tool_executions as t
+
+_IDS_AT_ONCE = 500  # values of one statement; SQLite takes some thousands
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,10 @@ class Listing:
         tags: Mapping[str, Tag] | None = None,
         failed: bool = False,
         since: datetime | None = None,
+        until: datetime | None = None,
         version: int | None = None,
         limit: int = 20,
+        skip: int = 0,
     ) -> list[Execution]:
         """Return the latest executions, newest first.
 
@@ -54,15 +58,29 @@ class Listing:
             failed: only failed ones.
             since: only those that began then or later.
             version: only those that name this version, or name none and began while it was live.
+            until: only those that began then or earlier.
+            skip: leave out so many of the newest, such as those that began at `until` and are known.
         """
         wanted = sa.select(*(t.c[name] for name in FIELDS)).where(*self._where(tool_name, tags, since))
+        if until is not None:
+            wanted = wanted.where(t.c.executed_at <= until)
         if version is not None:
             wanted = wanted.where(_of_version(version))
         if failed:
             wanted = wanted.where(t.c.success.is_(False))
-        wanted = wanted.order_by(t.c.executed_at.desc(), t.c.id.desc()).limit(limit)
+        wanted = wanted.order_by(t.c.executed_at.desc(), t.c.id.desc()).limit(limit).offset(skip or None)
         with self._database.read() as connection:
             return [Execution._make(row) for row in connection.execute(wanted)]
+
+    def with_ids(self, execution_ids: Sequence[str]) -> dict[str, Execution]:
+        """Return those of some executions that are still kept, by their id."""
+        found: dict[str, Execution] = {}
+        with self._database.read() as connection:
+            for start in range(0, len(execution_ids), _IDS_AT_ONCE):
+                some = execution_ids[start : start + _IDS_AT_ONCE]
+                wanted = sa.select(*(t.c[name] for name in FIELDS)).where(t.c.execution_id.in_(some))
+                found |= {row.execution_id: Execution._make(row) for row in connection.execute(wanted)}
+        return found
 
     def outcomes(self, tool_name: str, *, success: bool, since: datetime, limit: int) -> list[Execution]:
         """Return the tool's latest executions that succeeded, or those that failed, newest first."""

@@ -121,10 +121,17 @@ class Sessions:
         return self.recent(tool_name=tool_name, status="active")[::-1]
 
     def recent(
-        self, *, tool_name: str | None = None, status: str | None = None, limit: int | None = None
+        self,
+        *,
+        tool_name: str | None = None,
+        status: str | None = None,
+        limit: int | None = None,
+        before: int | None = None,
     ) -> list[Session]:
-        """Return sessions, newest first."""
+        """Return sessions, newest first; with `before` those older than that one."""
         query = sa.select(m).order_by(m.c.session_id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(m.c.session_id < before)
         if tool_name is not None:
             query = query.where(m.c.tool_name == tool_name)
         if status is not None:
@@ -282,13 +289,28 @@ class Sessions:
         with self._database.write(durable=False) as connection:
             connection.execute(_KEEP_LEFT_OUT.values(mixed), _found(session))
 
-    def checks(self, session_id: int, limit: int | None = None) -> list[dict[str, Any]]:
-        """Return the session's health checks, newest first."""
+    def checks(
+        self, session_id: int, limit: int | None = None, *, before: int | None = None, records: bool = True
+    ) -> list[dict[str, Any]]:
+        """Return the session's health checks, newest first.
+
+        Args:
+            before: only those older than that one.
+            records: False leaves their decision records out, which are most of their size.
+        """
+        columns = [column for column in c.c if records or column.name != "record"]
+        query = sa.select(*columns).where(c.c.session_id == session_id).order_by(c.c.check_id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(c.c.check_id < before)
         with self._database.read() as connection:
-            rows = connection.execute(
-                sa.select(c).where(c.c.session_id == session_id).order_by(c.c.check_id.desc()).limit(limit)
-            )
+            rows = connection.execute(query)
             return [dict(row._mapping) for row in rows if row.checked_at is not None]
+
+    def check(self, check_id: int) -> dict[str, Any] | None:
+        """Return one health check, None if there is none."""
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(c).where(c.c.check_id == check_id)).one_or_none()
+            return None if row is None else dict(row._mapping)
 
     def _close(self, session_id: int, now: datetime, *conditions: sa.ColumnElement[bool], **values: Any) -> bool:
         with self._database.write() as connection:

@@ -206,7 +206,7 @@ def end_rollout(connection: Connection, rollback: Rollback, now: datetime) -> No
     rollout = None if rollback.rollout_id is None else rollout_states.get(connection, rollback.rollout_id)
     if rollout is not None:
         ramp, by = rollout.ramp.after(Signs(0, evidence=True), now), rollback.requested_by or "rollguard"
-        if rollout_states.move(connection, rollout, ramp, by=by, why=rollback.reason) is None:
+        if rollout_states.move(connection, rollout, ramp, by=by, at=now, why=rollback.reason) is None:
             raise RollbackRefused(f"rollout {rollout.rollout_id} was changed at this moment")
 
 

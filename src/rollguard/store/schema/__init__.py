@@ -31,6 +31,8 @@ from rollguard.store.schema.rollups import (
     tool_execution_rollups,
     tool_version_starts,
 )
+from rollguard.store.schema.spans import otlp_spans
+from rollguard.store.schema.tokens import service_tokens
 from rollguard.store.schema.versions import (
     quarantined_code,
     release_tools,
@@ -54,6 +56,7 @@ __all__ = [
     "loop_statistics",
     "metadata",
     "notifications",
+    "otlp_spans",
     "quarantined_code",
     "release_tools",
     "releases",
@@ -61,6 +64,7 @@ __all__ = [
     "request_arrivals",
     "rollouts",
     "rollup_state",
+    "service_tokens",
     "shadow_test_results",
     "superseded_executions",
     "tool_actuations",

@@ -97,10 +97,11 @@ class Releases:
             raise UnknownVersion(f"there is no release {label}; list the releases with: rollguard releases")
         return found
 
-    def recent(self, limit: int | None = None) -> list[Release]:
-        """Return releases, newest first."""
+    def recent(self, limit: int | None = None, *, before: int | None = None) -> list[Release]:
+        """Return releases, newest first; with `before` those older than that one."""
+        query = _RELEASES if before is None else _RELEASES.where(x.c.release_id < before)
         with self._database.read() as connection:
-            return [_release(row) for row in connection.execute(_RELEASES.limit(limit))]
+            return [_release(row) for row in connection.execute(query.limit(limit))]
 
     def latest_with(self, tool_name: str, key: str) -> tuple[Release, ReleasedTool] | None:
         """Return the tool's latest release whose metadata has a key; None if there is none."""

@@ -66,7 +66,7 @@ class Versions:
             UnknownVersion: there is no such version.
         """
         with self._database.read() as connection:
-            return _get(connection, tool_name, version)
+            return get(connection, tool_name, version)
 
     def find(self, tool_name: str, sha256: str) -> Version | None:
         """Return the version with exactly this code, None if there is none."""
@@ -92,10 +92,12 @@ class Versions:
             rows = connection.execute(sa.select(*_DEPLOYMENT).where(d.c.ended_at.is_(None)).order_by(d.c.tool_name))
             return {row.tool_name: Deployment(*row) for row in rows}
 
-    def deployments(self, tool_name: str) -> list[Deployment]:
-        """Return every deployment of the tool, newest first."""
+    def deployments(
+        self, tool_name: str | None = None, *, limit: int | None = None, before: int | None = None
+    ) -> list[Deployment]:
+        """Return the deployments of a tool, or of all, newest first; with `before` those older than that one."""
         with self._database.read() as connection:
-            return deployments(connection, tool_name)
+            return deployments(connection, tool_name, limit=limit, before=before)
 
     def previous_good(self, tool_name: str) -> int | None:
         """Return the version that a rollback of the live one would restore; None if there is none."""
@@ -110,7 +112,7 @@ class Versions:
             self._database.lock_tool(connection, tool_name)
             now_live = live(connection, tool_name)
             yield Standing(
-                None if now_live is None else _get(connection, tool_name, now_live.version_number),
+                None if now_live is None else get(connection, tool_name, now_live.version_number),
                 None if now_live is None else now_live.deployment_id,
                 rollback_states.is_under_way(connection, tool_name),
                 lambda sha256: find(connection, tool_name, sha256),
@@ -148,7 +150,7 @@ class Versions:
                 now_live = live(connection, tool_name)
                 parent_version = now_live.version_number if now_live else None
             else:
-                _get(connection, tool_name, parent_version)
+                get(connection, tool_name, parent_version)
             return insert(
                 connection,
                 tool_name,
@@ -196,7 +198,7 @@ class Versions:
                     f"{tool_name}: version {before.version_number if before else None} went live in the meantime, "
                     f"so version {version_number} was not deployed; check it and deploy again if you still want to"
                 )
-            version = _get(connection, tool_name, version_number)
+            version = get(connection, tool_name, version_number)
             quarantine.refuse_or_lift(connection, version, force=force, by=deployed_by, now=deployed_at)
             after = move_pointer(
                 connection,
@@ -228,12 +230,16 @@ def live(connection: Connection, tool_name: str) -> Deployment | None:
     return None if row is None else Deployment(*row)
 
 
-def deployments(connection: Connection, tool_name: str) -> list[Deployment]:
-    """Return every deployment of the tool, newest first."""
-    rows = connection.execute(
-        sa.select(*_DEPLOYMENT).where(d.c.tool_name == tool_name).order_by(d.c.deployment_id.desc())
-    )
-    return [Deployment(*row) for row in rows]
+def deployments(
+    connection: Connection, tool_name: str | None, *, limit: int | None = None, before: int | None = None
+) -> list[Deployment]:
+    """Return deployments like `Versions.deployments`."""
+    query = sa.select(*_DEPLOYMENT).order_by(d.c.deployment_id.desc()).limit(limit)
+    if tool_name is not None:
+        query = query.where(d.c.tool_name == tool_name)
+    if before is not None:
+        query = query.where(d.c.deployment_id < before)
+    return [Deployment(*row) for row in connection.execute(query)]
 
 
 def previous_good(connection: Connection, tool_name: str, version_number: int) -> int | None:
@@ -306,17 +312,13 @@ def last_life_ended(connection: Connection, tool_name: str, version_number: int)
 
 def get(connection: Connection, tool_name: str, version: int | str) -> Version:
     """Return one version, by its number or a label, or raise `UnknownVersion`."""
-    return _get(connection, tool_name, version)
-
-
-def _get(connection: Connection, tool_name: str, version: int | str) -> Version:
     number = (
         sa.select(t.c.version_number)
         .join(releases, releases.c.release_id == t.c.release_id)
         .where(t.c.tool_name == tool_name, releases.c.label == version)
         .scalar_subquery()
         if isinstance(version, str) and not version.isdecimal()
-        else int(version)
+        else min(int(version), 2**31 - 1)
     )
     row = connection.execute(
         sa.select(*_VERSION).where(v.c.tool_name == tool_name, v.c.version_number == number)
@@ -378,7 +380,8 @@ def insert(
 def _promote(connection: Connection, rollout: Rollout, after: Deployment) -> None:
     """End a rollout whose new version is live now. It calls off a rollback that is decided and not over."""
     ramp = rollout.ramp.ended_by(State.PROMOTED, after.deployed_at)
-    if rollout_states.move(connection, rollout, ramp, by=after.deployed_by, why=after.reason) is None:
+    by, at = after.deployed_by, after.deployed_at
+    if rollout_states.move(connection, rollout, ramp, by=by, at=at, why=after.reason) is None:
         raise DeploymentConflict(f"{rollout.tool_name}: its rollout was changed at this moment; look at it again")
     rollback_states.overtake(
         connection,

@@ -19,8 +19,8 @@ _MOST = 64 * 1024 * 1024  # most bytes of output, so that a faulty program does 
 class CommandActuator:
     """Runs a program, without a shell. Only exit code 0, in time, acknowledges.
 
-    The code is in a file that `{file}` names, and on stdin. `{tool}`, `{version}`, `{label}`, `{sha256}`, `{action}`,
-    `{key}` and `{sequence}` are replaced by the values of the request (see `Request`), also inside an argument.
+    The code is in a file that `{file}` names, and on stdin. `{tool}`, `{tools}`, `{version}`, `{label}`, `{sha256}`,
+    `{action}`, `{key}` and `{sequence}` are replaced by values of the request (see `Request`), also inside an argument.
     `{code}` is the code itself, for code that is one word, such as an image's name. `{stem}` is the tool's name as a
     file of the folder has it: it leads into no other folder. The name itself may, as it may hold `/`.
     The program and its children are killed when its time is over, or when it has printed more than 64 MiB.
@@ -79,6 +79,7 @@ class CommandActuator:
 def _values(request: Request, code: Path) -> Mapping[str, str]:
     return {
         "{tool}": request.version.tool_name,
+        "{tools}": ",".join(request.tools or (request.version.tool_name,)),
         "{stem}": stem_of(request.version.tool_name),
         "{version}": str(request.version.version_number),
         "{sha256}": request.version.sha256,

@@ -17,6 +17,7 @@ TABLES = (
     *("rollup_state", "watchers", "calls_in_flight", "failure_definitions", "investigation_reports"),
     *("shadow_test_results", "replay_test_results", "releases", "release_tools", "rollouts"),
     *("improvement_attempts", "improvement_events", "loop_statistics"),
+    "otlp_spans",
 )
 
 # A time as Rollguard writes it. Another form that SQLite understands is brought into this one.

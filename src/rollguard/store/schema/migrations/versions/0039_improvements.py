@@ -6,7 +6,7 @@ from rollguard.store.schema.migrations.held_types import hold_types
 from rollguard.store.schema.migrations.statements import run, statements
 
 revision = "0039"
-down_revision = "0035"
+down_revision = "0037"
 
 
 def upgrade() -> None:

@@ -1,0 +1,127 @@
+"""Record executions that callers send. What is acknowledged is committed, or on the disk in the spool."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rollguard.app import Rollguard
+from rollguard.errors import InvalidInput, StoreError
+from rollguard.model.execution import AT, ID, Execution
+from rollguard.model.log import logger_of
+from rollguard.service.auth import Caller
+from rollguard.service.rates import Rates
+from rollguard.service.rows import Bad, Row, read_rows
+
+logger = logger_of(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of the rows of one request.
+
+    Attributes:
+        received: how many there were.
+        stored: how many are new in the database.
+        already_stored: how many were there before, by their id.
+        waiting: how many are on the disk until the database is back.
+        refused: which are no executions, or not the caller's to record: their positions from 0 on, and why.
+        conflicts: which came again with other content: their positions. The first one is kept.
+    """
+
+    received: int
+    stored: int = 0
+    already_stored: int = 0
+    waiting: int = 0
+    refused: list[tuple[int, Bad]] = field(default_factory=list)
+    conflicts: list[tuple[int, str]] = field(default_factory=list)
+
+
+class Ingest:
+    """Records executions for callers.
+
+    Args:
+        guard: the system that stores them.
+        most_rows: rows in one request.
+    """
+
+    def __init__(self, guard: Rollguard, most_rows: int) -> None:
+        self._guard, self._most = guard, most_rows
+        self._reading = threading.Lock()  # one body is read at a time, because its values take much memory
+
+    def take_body(self, body: bytes, content_type: str, caller: Caller, rates: Rates) -> Taken:
+        """Record the rows of a body. Wait for the database.
+
+        Raises:
+            Refused: the body is none, or the caller sends too much.
+            StoreError: nothing was recorded.
+        """
+        with self._reading:
+            rows = read_rows(body, content_type, self._most)
+            rates.take_rows(caller.key, len(rows))
+            found = self._completed(rows, caller)
+        return self.take(found, dated=[isinstance(row, dict) and bool(row.get("executed_at")) for row in rows])
+
+    def take(self, found: Sequence[Execution | Bad], *, dated: Sequence[bool]) -> Taken:
+        """Record complete executions; what is none is refused.
+
+        Args:
+            found: executions, or what is wrong with them.
+            dated: whether the caller gave each its time.
+
+        Raises:
+            StoreError: nothing was recorded.
+        """
+        refused = [(place, row) for place, row in enumerate(found) if isinstance(row, Bad)]
+        good = {place: row for place, row in enumerate(found) if isinstance(row, Execution)}
+        if not good:
+            return Taken(len(found), refused=refused)
+        new = self._guard.registry.recorder.take(list(good.values()))
+        if new is None:
+            return Taken(len(found), waiting=len(good), refused=refused)
+        again = len(good) - new
+        conflicts = self._conflicts(good, dated) if again else []
+        return Taken(len(found), new, again, refused=refused, conflicts=conflicts)
+
+    def _completed(self, rows: Sequence[Row | Bad], caller: Caller) -> list[Execution | Bad]:
+        """Return the executions that the caller may record; of the others, why not."""
+        mine: list[dict[str, Any]] = []
+        found: list[Execution | Bad | None] = []
+        for row in rows:
+            if isinstance(row, Bad):
+                found.append(row)
+            elif not caller.may_record(row["tool_name"]):
+                said = f"tool_name: the token of {caller.name} may not record executions of {row['tool_name']!r}"
+                found.append(Bad(said[:300], row.get("execution_id")))
+            else:
+                mine.append({**row})
+                found.append(None)
+        made = zip(mine, self._guard.store.executions.rows(mine), strict=True)
+        return [_one_of(*next(made)) if row is None else row for row in found]
+
+    def _conflicts(self, rows: dict[int, Execution], dated: Sequence[bool]) -> list[tuple[int, str]]:
+        """Return which executions are stored with other content."""
+        try:
+            stored = self._guard.store.listing.with_ids([str(row.execution_id) for row in rows.values()])
+        except StoreError as error:  # they are stored all the same
+            logger.warning("whether executions came again with other content is not known: %s", error)
+            return []
+        found = []
+        for place, row in rows.items():
+            first = stored.get(str(row.execution_id))
+            if first is not None and _content(row, dated[place]) != _content(first, dated[place]):
+                found.append((place, str(row.execution_id)))
+        if found:
+            logger.warning("%d executions came again with other content; the first ones are kept", len(found))
+        return found
+
+
+def _one_of(given: dict[str, Any], made: Execution | InvalidInput) -> Execution | Bad:
+    return Bad(str(made)[:300], given.get("execution_id")) if isinstance(made, InvalidInput) else made
+
+
+def _content(row: Execution, dated: bool) -> tuple[Any, ...]:
+    """Return what two executions of one id have in common; the time only if the caller gave it."""
+    return (*row[:AT], row[AT] if dated else None, *row[AT + 1 : ID], *row[ID + 1 :])

@@ -1,0 +1,73 @@
+"""A service in this process, spoken to over ASGI: no socket, no thread of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from rollguard import Rollguard
+from rollguard.service.app import create_app
+from rollguard.settings import ServiceSettings, Settings
+
+HERE = "http://127.0.0.1"
+
+
+@pytest.fixture
+def guard(url: str, tools_dir: Path) -> Iterator[Rollguard]:
+    """A whole system on each database."""
+    with Rollguard(Settings(database=url, tools_dir=tools_dir)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def sqlite_guard(tmp_path: Path, sqlite_template: Path) -> Iterator[Rollguard]:
+    """A whole system on SQLite."""
+    file = tmp_path / "rollguard.db"
+    file.write_bytes(sqlite_template.read_bytes())
+    (tmp_path / "tools").mkdir(exist_ok=True)
+    with Rollguard(Settings(database=f"sqlite:///{file}", tools_dir=tmp_path / "tools")) as opened:
+        yield opened
+
+
+def client_of(guard: Rollguard, *, open_: bool = True, **settings: Any) -> TestClient:
+    """A client of the guard's service, with some settings of its own; without a watcher."""
+    import dataclasses
+
+    changed = dataclasses.replace(guard.settings, service=ServiceSettings(**settings))
+    guard.settings = changed
+    return TestClient(create_app(guard, open_to_this_machine=open_, watch=False), HERE, raise_server_exceptions=False)
+
+
+@pytest.fixture
+def client(guard: Rollguard) -> TestClient:
+    """Whoever calls from this machine while there is no token."""
+    return client_of(guard)
+
+
+@pytest.fixture
+def here(sqlite_guard: Rollguard) -> TestClient:
+    """As `client`, on SQLite alone: what does not depend on the database."""
+    return client_of(sqlite_guard)
+
+
+@pytest.fixture
+def token(sqlite_guard: Rollguard) -> Callable[..., dict[str, str]]:
+    """Makes tokens; returns the header of one."""
+
+    def make(*scopes: str, name: str = "ann", tools: tuple[str, ...] = (), **more: Any) -> dict[str, str]:
+        now = more.pop("now", datetime.now(UTC))
+        _made, secret = sqlite_guard.store.tokens.create(name, scopes, tools=tools, created_by="me", now=now, **more)
+        return {"authorization": f"Bearer {secret}"}
+
+    return make
+
+
+def row(number: int = 0, **changes: Any) -> dict[str, Any]:
+    """An execution as a caller sends it."""
+    one = {"tool_name": "my_tool", "success": True, "duration_ms": 2.5, "execution_id": f"call-{number}"}
+    return one | {"executed_at": "2026-03-01T12:00:00+00:00", "parameters": {"x": number}} | changes
