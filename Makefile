@@ -10,7 +10,7 @@ SEED_OR_NEW = $(or $(SEED),$$($(BIN)/python -c 'import secrets; print(secrets.ra
 COMPILE = @$(BIN)/python -m compileall -q src tests examples
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo demo-service screenshots docs test test-fast test-repeat agents long explore soak check bench study schema format clean
+.PHONY: help setup system demo demo-loop demo-service screenshots docs test test-fast test-repeat agents long explore soak check bench study schema format clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ system: ## install Debian's packages that some long tests need, by apt: as root
 
 demo: $(STAMP) ## watch a bad deployment being found and rolled back, live, in under a minute
 	@$(BIN)/python -m examples.demo
+
+demo-loop: $(STAMP) ## watch weak tools being repaired, and wrong repairs being stopped, live, in under two minutes
+	@$(BIN)/python -m examples.demo_loop $(ARGS)
 
 demo-service: $(STAMP) ## start the service with its pages on the demo's data, and print the address
 	@$(BIN)/python -m examples.demo.service $(ARGS)

@@ -19,6 +19,7 @@ ALL = (
     "backtest",
     "rollback_latency",
     "opportunities",
+    "loop_cycle",
     "pages",
     "causes",
     "start_up",

@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks.databases import DATABASES, Plain, urls
 from benchmarks.harness import Aim, Options, Result, duration, number, profile, versions
 from benchmarks.many_sessions import _numbers, _text
-from benchmarks.opportunities import _fill as fill_rollups
+from benchmarks.opportunities import fill as fill_rollups
 from rollguard import ExecutionStore, Rollguard
 from rollguard.judge import Rules, Window, judge
 from rollguard.settings import Settings
@@ -55,7 +55,7 @@ def run(options: Options) -> Result:
         result.machine = servers
         for kind in DATABASES:
             url = make(kind)
-            _fill(url, tools)
+            fill(url, tools)
             cold = {page: _cold(url, address) for page, address in _ADDRESSES.items()}
             with _Reader(url) as reader:
                 warm = {page: _p99_of(reader, address, tools, reads) for page, address in _ADDRESSES.items()}
@@ -137,7 +137,7 @@ def _cold(url: str, address: str) -> float:
 # --- a large store ---------------------------------------------------------------------------------------------------
 
 
-def _fill(url: str, tools: int) -> None:
+def fill(url: str, tools: int) -> None:
     now = datetime.now(UTC)
     with ExecutionStore(url):
         plain = Plain(url)
