@@ -9,7 +9,7 @@ SEED_OR_NEW = $(or $(SEED),$$($(BIN)/python -c 'import secrets; print(secrets.ra
 COMPILE = @$(BIN)/python -m compileall -q src tests examples
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-repeat agents long explore soak check bench study format clean
+.PHONY: help setup demo test test-fast test-repeat agents long explore soak check bench study schema format clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ study: $(STAMP) ## work out what the rules risk, beside those of others: make st
 	@echo "installing into .venv-$* ..."
 	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@
+
+schema: $(STAMP) ## write the shipped file of the schema again, after a new migration
+	@$(BIN)/rollguard schema > src/rollguard/store/schema/011_deployment_monitoring.sql
 
 format: $(STAMP) ## put the code into its format
 	$(BIN)/ruff format .

@@ -96,6 +96,14 @@ class UnknownSession(RollguardError, LookupError):
     """There is no monitoring session with this id, or no session at all."""
 
 
+class UnknownExecution(RollguardError, LookupError):
+    """There is no stored execution with this id."""
+
+
+class AmendmentRefused(RollguardError):
+    """An execution can no longer be amended, because it is too old or was counted as final; nothing was changed."""
+
+
 # --- tools ---------------------------------------------------------------------------------------------------------
 
 
@@ -156,6 +164,22 @@ class NoEarlierVersion(RollguardError):
     """There is no version to go back to: no other version was live before, or each of them was rolled back itself."""
 
 
+# --- the autonomous loop -------------------------------------------------------------------------------------------
+
+
+class UnknownAttempt(RollguardError, LookupError):
+    """There is no attempt to improve a tool with this number."""
+
+
+class AttemptClosed(RollguardError):
+    """The attempt is in another state by now, so it was not changed; see it with `rollguard proposals show`."""
+
+
+class ApprovalRefused(RollguardError):
+    """The proposal may not be approved: it has expired, is not what was rehearsed, or you may not decide; see why in
+    the message."""
+
+
 # --- the sandbox ---------------------------------------------------------------------------------------------------
 
 
@@ -168,6 +192,17 @@ class SandboxUnavailable(RollguardError):
 
 class ServiceRefused(RollguardError):
     """The service refused a request of its client; the message says why."""
+
+
+# --- repairs -------------------------------------------------------------------------------------------------------
+
+
+class ImproverFailed(RollguardError):
+    """What writes repairs could not do its work: it ended with an error, took too long or returned no source."""
+
+    def __init__(self, problem: str, output: str = "", *, tokens: int | None = None, cost: float | None = None) -> None:
+        super().__init__(problem)
+        self.output, self.tokens, self.cost = output, tokens, cost
 
 
 # --- the store -----------------------------------------------------------------------------------------------------

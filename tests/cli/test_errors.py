@@ -104,7 +104,7 @@ TABLE = [
     Bad("missing file: rehearse", ("rehearse", "calculate", "nope.py"), "nope.py cannot be read: No such file"),
     Bad("missing file: record", ("record", "--file", "nope.csv"), "nope.csv cannot be read: No such file"),
     Bad("missing file: config", ("tools", "--config", "nope.toml"), "cannot be read: No such file"),
-    Bad("folder for a file: deploy", ("deploy", "tools"), "tools cannot be read: Is a directory"),
+    Bad("folder for a file: deploy", ("deploy", "tools"), "tools is a folder without __init__.py"),
     Bad("folder for a file: record", ("record", "--file", "tools", "--format", "csv"), "Is a directory"),
     Bad("folder for a file: config", ("tools", "--config", "tools"), "Is a directory"),
     Bad("file for a folder: init", ("init", "rollguard.toml"), "give another folder"),

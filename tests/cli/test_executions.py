@@ -31,3 +31,16 @@ def test_wrong_words(shell: Shell, words: tuple[str, ...]) -> None:
     ran = shell.run("executions", *words)
     assert ran.exit_code == 2
     assert "--tag" in ran.err or "--by" in ran.err
+
+
+def test_amend(shell_on: Shell) -> None:
+    """`rollguard amend` makes a call a failure or scores it, and says whether that changed anything."""
+    shell_on.ok("record", "--tool", "t", "--success", "--execution-id", "one")
+    amended = ("amend", "one", "--failure", "--reason", "ValueError: wrong", "--score", "0.5")
+    assert shell_on.ok(*amended, "--json").json == {"execution_id": "one", "changed": True}
+    assert "nothing was changed" in shell_on.ok(*amended).out
+    (found,) = shell_on.ok("executions", "--json").json
+    assert (found["success"], found["error_type"], found["score"]) == (False, "ValueError", 0.5)
+    assert shell_on.run("amend", "one").exit_code == 2
+    assert shell_on.run("amend", "one", "--reason", "x", "--score", "1").exit_code == 2
+    assert "no stored execution" in shell_on.run("amend", "two", "--score", "1").err

@@ -1,24 +1,28 @@
 """`python -m tests.faults.server`: strikes stories at every step, each time in a forked child with a fresh store.
 
-Everything is imported once, here, and neither a thread nor a connection is opened before a fork. One child is struck,
-a second one recovers and looks at what is left. Each line of its input is a story to strike, as JSON; what was found is
-the line that answers it.
+Everything is imported once, here, and each story is told once unstruck, so that its statements are compiled; neither a
+thread nor a connection is open at a fork. One child is struck, a second one recovers and looks at what is left. Each
+line of its input is a story to strike, as JSON; what was found is the line that answers it.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
 import signal
 import sys
+import tempfile
+import threading
 import traceback
 import warnings
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from rollguard import ExecutionStore
 from rollguard.errors import RollguardError
 from tests.faults import stories
 from tests.faults.tracer import Tracer
@@ -35,6 +39,7 @@ class Databases:
     def base(self) -> str:
         """The URL of the store to prepare."""
         if self._server is None:
+            shutil.copy(_template(), self._folder / "base" / "store.db")
             return f"sqlite:///{self._folder}/base/store.db"
         self._execute(f'DROP DATABASE IF EXISTS "{self._base}" WITH (FORCE)')  # of another strike at the same story
         self._execute(f'CREATE DATABASE "{self._base}" TEMPLATE rollguard_template')
@@ -73,12 +78,42 @@ def main(given: dict[str, Any]) -> dict[str, Any]:
     databases = Databases(given.get("server"), folder, story)
     url = databases.base()
     _child(partial(stories.prepare, story, url, folder / "base"))
+    _warm_up(story, given["dialect"], folder, databases)
     return {
         fault: (stop if fault == "stop" else strike)(
             story, fault, given["dialect"], folder, databases, stride=stride, first=first
         )
         for fault, (stride, first) in given["faults"].items()
     }
+
+
+@cache
+def _template() -> Path:
+    """A migrated SQLite file, made once."""
+    file = Path(tempfile.mkdtemp(prefix="rg-faults-")) / "store.db"
+    atexit.register(shutil.rmtree, file.parent)
+    _child(lambda: (UNHARMED, ExecutionStore(f"sqlite:///{file}").close()))
+    return file
+
+
+_warm: set[tuple[str, str]] = set()
+
+
+def _warm_up(story: str, dialect: str, folder: Path, databases: Databases) -> None:
+    """Tell the story unstruck in this process, once: each child would else import and compile the same again."""
+    if (story, dialect) in _warm:
+        return
+    _warm.add((story, dialect))
+    here = folder / "warm"
+    shutil.copytree(folder / "base", here)
+    url = databases.copy(here)
+    with stories.opened(story, url, here) as guard:
+        stories.act(story, guard)
+    _, found = _look(story, url, here, killed=False, returned=True)
+    assert not found, found
+    for thread in set(threading.enumerate()) - {threading.current_thread()}:
+        thread.join(60)  # told to end with the system
+    assert threading.active_count() == 1, threading.enumerate()
 
 
 def strike(

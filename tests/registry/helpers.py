@@ -16,9 +16,6 @@ from rollguard.sandbox import ToolCheck
 from rollguard.store import digest
 from rollguard.store.schema import tool_executions
 
-OPEN: list[ExecutionStore] = []
-"""The store of the tools that record themselves."""
-
 
 def executions(store: ExecutionStore, tool_name: str | None = None) -> list[dict[str, Any]]:
     """Every stored execution in the order of writing, parameters and results decoded."""

@@ -93,10 +93,6 @@ def test_tool_returns_the_function_itself() -> None:
         ("x = 1\n", "no tool in it; it needs a function named my_tool, one marked @tool, or a class with execute"),
         ("", "no tool"),
         (
-            "from rollguard import tool\n@tool\ndef a(): ...\n@tool\ndef b(): ...\n",
-            "a, b are all marked @tool; a file has one tool",
-        ),
-        (
             "class A:\n    def execute(self): ...\n    def get_tool_definition(self): ...\n"
             "class B:\n    def execute(self): ...\n    def get_tool_definition(self): ...\n",
             "several tool classes",

@@ -16,7 +16,8 @@ from rollguard import DeploymentMonitor, ExecutionStore, Rollguard, Settings, To
 from rollguard.errors import InvalidInput
 from rollguard.registry import FailureRule, Folder, LoadedTool
 from rollguard.registry.serve.json_schema import definition_of
-from tests.registry.helpers import OPEN, executions
+from tests.registry.helpers import executions
+from tests.registry.opened import OPEN
 
 
 def only(store: ExecutionStore) -> dict[str, Any]:
@@ -308,9 +309,8 @@ def test_what_cannot_be_meant(store: ExecutionStore, registry: ToolRegistry) -> 
 HEAD = """
 import functools
 from rollguard import tool
-from tests.registry.helpers import OPEN
-from rollguard import ExecutionStore
-store = OPEN[-1] if OPEN else ExecutionStore("sqlite://")
+from tests.registry.opened import OPEN
+store = OPEN[-1] if OPEN else None  # where it is only loaded
 def traced(f):
     @functools.wraps(f)
     def inner(*args, **kw):
@@ -327,7 +327,10 @@ FORMS = {
     "wrapped": "@traced\n@tool(store=store)\ndef my_tool(x):\n    return helper() + x\n",
     "wrapped async": "@traced\n@tool(store=store)\nasync def my_tool(x):\n    return helper() + x\n",
     "by position": "@tool(store=store)\ndef my_tool(x, /):\n    return helper() + x\n",
-    "another name": "@tool(store=store, name='other')\ndef function(x):\n    return helper() + x\n",
+    "another name": (
+        "from rollguard import ExecutionStore\nstore = store or ExecutionStore('sqlite://')\n"
+        "@tool(store=store, name='other')\ndef function(x):\n    return helper() + x\n"
+    ),
     "class": (
         "class Tool:\n    @tool(store=store)\n    def execute(self, x):\n        return helper() + x\n"
         "    def get_tool_definition(self):\n        return {}\n"

@@ -181,7 +181,7 @@ def test_an_investigation_runs_what_may_be_run(whole: Rollguard) -> None:
     )
     report = whole.investigator.investigate("price")
     assert report.causes[0].confirmed is True
-    assert report.smallest == {"amount": ""}
+    assert report.smallest == {"amount": "9,309"}
 
 
 def test_an_investigation_runs_nothing_else(whole: Rollguard, monkeypatch: pytest.MonkeyPatch) -> None:

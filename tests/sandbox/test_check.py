@@ -45,7 +45,9 @@ def test_a_marked_tool() -> None:
     """`@tool` means in the child what it means in the process that serves."""
     head = "from rollguard import tool\n@tool\ndef one(): ...\n"
     assert checked(head) == ToolCheck(loads=True)
-    assert checked(f"{head}@tool\ndef two(): ...\n").error == "one, two are all marked @tool; a file has one tool"
+    assert (
+        checked(f"{head}@tool\ndef two(): ...\n").error == "one, two are all marked @tool, and none of them is my_tool"
+    )
 
 
 @pytest.mark.parametrize(

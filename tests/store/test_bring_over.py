@@ -45,7 +45,9 @@ EVERY_RULE = Rules(
     mode="observe",
     max_rollbacks_per_day=0,
 )
-NEWER = {"baseline_counts", "rollback_on_score"}  # rules that such a store does not know
+NEWER = {name for name in Rules().to_dict() if name.startswith(("rollout", "confirm"))} | {
+    *("baseline_counts", "rollback_on_score"),
+}  # rules that such a store does not know
 ONE_RULE = [Rules().with_overrides({name: value}) for name, value in EVERY_RULE.to_dict().items()]
 RULES = [Rules(), EVERY_RULE, *ONE_RULE, Rules(hold_on_external=False)]
 OF_THE_MOMENT = {"hours_elapsed", "avg_hours_live"}  # what views count from the present time
@@ -118,12 +120,17 @@ def _session(number: int, rules: Rules) -> tuple[sa.TextClause, Row]:
     return sa.text(f"INSERT INTO deployment_monitoring ({names}) VALUES ({', '.join(f':{n}' for n in values)})"), values
 
 
-ADDED = ("edit_began_at", "silent_since", "failed_at", "traceback", "release_id", "score")
+ADDED = (
+    *("edit_began_at", "silent_since", "failed_at", "traceback", "release_id", "score"),
+    *("rollout_id", "stage", "arm", "amended"),
+)
 """Columns that later migrations add to tables of then."""
 NEW = (
     *("watchers", "calls_in_flight", "failure_definitions", "investigation_reports", "releases", "release_tools"),
-    *("shadow_test_results", "replay_test_results", "testing_summary", "tool_testing_history"),
+    *("shadow_test_results", "replay_test_results", "testing_summary", "tool_testing_history", "rollouts"),
+    "otlp_spans",
     "service_tokens",
+    *("improvement_attempts", "improvement_events", "loop_statistics", "improvement_history"),
 )
 """Tables and views that later migrations add."""
 OF_THEN = VIEWS - {*NEW}

@@ -22,7 +22,7 @@ from tests.store.old_store import make_old_store
 VIEWS = {
     *("active_monitoring", "tool_health_history", "deployment_stability"),
     *("version_history_with_metrics", "version_stability"),
-    *("testing_summary", "tool_testing_history"),
+    *("testing_summary", "tool_testing_history", "improvement_history"),
 }
 
 
@@ -66,7 +66,7 @@ def test_the_schema_is_the_sum_of_its_migrations(store: ExecutionStore) -> None:
 
 def test_the_newest_file_is_the_newest_migration() -> None:
     """What a store's schema should be is told by the names of files, and Alembic finds the same."""
-    assert migrate.head() == migrate._scripts().get_current_head()
+    assert migrate.head() == migrate.scripts().get_current_head()
 
 
 @pytest.mark.parametrize("revision", [f"{number:04}" for number in range(1, 12)])

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 
 from rollguard import ExecutionStore
 from rollguard.errors import CodeQuarantined
-from rollguard.store import Intention
+from rollguard.judge import Rules
+from rollguard.store import Beginning, Intention
 from rollguard.store.rollups.selection import Selection
 from tests.conftest import NOW, Guard, code
 
@@ -56,6 +57,7 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
     "last_calls.by_hour": lambda store: store.last_calls.by_hour(["my_tool"], NOW),
     "last_calls.of_all": lambda store: store.last_calls.of_all(["my_tool"], NOW),
     "last_calls.of": lambda store: store.last_calls.of(["my_tool"]),
+    "by_tool.calls": lambda store: store.by_tool.calls(NOW - HOUR),
     "by_tool.uses": lambda store: store.by_tool.uses(NOW - HOUR, NOW),
     "investigations.capped": lambda store: store.investigations.capped(NOW),
     "investigations.monitored": lambda store: store.investigations.monitored(),
@@ -79,7 +81,14 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
     "releases.rolled_back": lambda store: store.releases.rolled_back(1),
     "releases.recent": lambda store: store.releases.recent(),
     "releases.tools": lambda store: store.releases.tools(1),
+    "rollbacks.count": lambda store: store.rollbacks.count(NOW),
     "rollbacks.get": lambda store: store.rollbacks.get(1),
+    "rollouts.get": lambda store: store.rollouts.get(1),
+    "rollouts.of_sessions": lambda store: store.rollouts.of_sessions([1, 2]),
+    "rollouts.open": lambda store: store.rollouts.open(),
+    "rollouts.open_of": lambda store: store.rollouts.open_of("my_tool"),
+    "rollouts.recent": lambda store: store.rollouts.recent("my_tool"),
+    "rollouts.splits": lambda store: store.rollouts.splits(),
     "pointers.moves": lambda store: store.pointers.moves(),
     "quarantine.history": lambda store: store.quarantine.history(),
     "quarantine.in_force": lambda store: store.quarantine.in_force(),
@@ -88,6 +97,7 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
     "rehearsals.shadow": lambda store: store.rehearsals.shadow("my_tool"),
     "reports.active_monitoring": lambda store: store.reports.active_monitoring(),
     "reports.deployment_stability": lambda store: store.reports.deployment_stability(),
+    "reports.latest": lambda store: store.reports.latest(),
     "reports.silent": lambda store: store.reports.silent(),
     "reports.testing_summary": lambda store: store.reports.testing_summary(),
     "reports.tool_health_history": lambda store: store.reports.tool_health_history("my_tool"),
@@ -103,6 +113,7 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
     "rollbacks.unfinished": lambda store: store.rollbacks.unfinished(),
     "rollbacks.unverified": lambda store: store.rollbacks.unverified(),
     "sessions.active": lambda store: store.sessions.active(),
+    "sessions.check": lambda store: store.sessions.check(1),
     "sessions.checks": lambda store: store.sessions.checks(1),
     "sessions.deployed_between": lambda store: store.sessions.deployed_between(NOW, LATER),
     "sessions.get": lambda store: store.sessions.get(1),
@@ -116,6 +127,7 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
     "sessions.creeping": lambda store: store.sessions.creeping(),
     "tokens.all": lambda store: store.tokens.all(),
     "tokens.exist": lambda store: store.tokens.exist(),
+    "tokens.is_holder": lambda store: store.tokens.is_holder("somebody", NOW),
     "tokens.of_secret": lambda store: store.tokens.of_secret("rgt_"),
     "versions.deployments": lambda store: store.versions.deployments("my_tool"),
     "versions.find": lambda store: store.versions.find("my_tool", "0" * 64),
@@ -126,12 +138,13 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
     "versions.previous_good": lambda store: store.versions.previous_good("my_tool"),
 }
 WRITES = {
-    *("actuations.postpone", "actuations.release", "actuations.settle", "actuations.take"),
+    *("amendments.apply", "actuations.postpone", "actuations.release", "actuations.settle", "actuations.take"),
     *("executions.refresh_rollups", "executions.try_writing", "executions.write", "executions.write_from"),
     *("investigations.keep", "definitions.note", "edits.monitor", "edits.serve", "in_flight.publish"),
     *("outbox.add", "outbox.delivered", "outbox.retry", "outbox.take_due", "pointers.while_live"),
     *("pointers.while_withdrawn", "releases.go_live", "rollbacks.claim_release"),
     *("quarantine.lift", "quarantine.noticed", "retention.tidy"),
+    *("rollouts.begin", "rollouts.counted", "rollouts.move"),
     *("rehearsals.add_replay", "rehearsals.add_shadow"),
     *("rollbacks.attempt", "rollbacks.claim", "rollbacks.fail", "rollbacks.finish", "rollbacks.overtake_if_stale"),
     *("rollbacks.postpone", "rollbacks.restored", "rollbacks.verify", "rollbacks.investigated"),
@@ -141,6 +154,23 @@ WRITES = {
     *("watchers.beat", "watchers.leave", "watchers.report"),
     *("versions.add", "versions.go_live", "versions.held"),
 }
+
+
+def beside(guard: Guard) -> None:
+    """Let version 2 of another tool serve beside version 1."""
+    kept = guard.registry.keep("other_tool", code(2, "other_tool")).version_number
+    live = guard.store.versions.live("other_tool")
+    assert live is not None
+    guard.store.rollouts.begin(
+        "other_tool",
+        kept,
+        shares=[0.1],
+        expected_live=live.deployment_id,
+        watch=Beginning(Rules(), NOW),
+        started_by="a person",
+        reason=None,
+        started_at=NOW,
+    )
 
 
 @pytest.fixture
@@ -153,6 +183,7 @@ def read_only(guard: Guard, url: str) -> Iterator[ExecutionStore]:
     guard.calls(20, 80, start=NOW + HOUR)
     guard.registry.release("v1", {"other_tool": code(1, "other_tool")}, released_at=NOW)
     assert guard.monitor.auto_rollback_if_needed("my_tool", session_id, now=NOW + 2 * HOUR)["rollback_performed"]
+    beside(guard)
     another_program = sa.text("""
     WITH RECURSIVE numbers(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM numbers WHERE i < 1199)
     INSERT INTO tool_executions (tool_name, success, version_number, executed_at, request_id)

@@ -45,9 +45,17 @@ EXECUTIONS = st.fixed_dictionaries(
         "score": st.none() | st.sampled_from([0.0, 0.29, 0.575, 1.0]) | st.floats(0, 1),
     }
 )
+AMENDMENTS = st.fixed_dictionaries(
+    {
+        "success": st.sampled_from([None, True, False]),
+        "score": st.sampled_from([0.0, 0.29, 1.0]),
+        "reason": st.sampled_from([None, "KeyError: amended", "wrong"]),
+    }
+)
 STEPS = st.lists(
     st.tuples(st.just("bulk"), st.lists(EXECUTIONS, min_size=1, max_size=25))
     | st.tuples(st.just("insert"), EXECUTIONS)
+    | st.tuples(st.just("amend"), st.tuples(st.integers(0, 60).map(str), AMENDMENTS))
     | st.tuples(st.just("refresh"), st.none()),
     min_size=1,
     max_size=8,
@@ -80,6 +88,26 @@ def _insert(store: ExecutionStore, execution: dict[str, Any]) -> None:
         connection.execute(INSERT, row)
 
 
+def _amend(store: ExecutionStore, stored: list[dict[str, Any]], execution_id: str, amendment: dict[str, Any]) -> None:
+    """Amend a stored execution by that id, the last one stored if there is none, here as in the store."""
+    known = [row for row in stored if row["execution_id"] is not None]
+    if not known:
+        return
+    place = next((n for n, row in enumerate(stored) if row["execution_id"] == execution_id), stored.index(known[-1]))
+    reason = amendment["reason"] if amendment["success"] is False else None
+    given_to_it = {**amendment, "reason": reason, "now": NOW - timedelta(days=1)}
+    store.amend(stored[place]["execution_id"], **given_to_it)
+    assert not store.amend(stored[place]["execution_id"], **given_to_it)
+    after = {"score": amendment["score"]}
+    if amendment["success"] is not None:
+        after |= {"success": amendment["success"]}
+    if amendment["success"]:
+        after |= {"error_type": None}
+    elif reason is not None:
+        after |= {"error_type": "KeyError" if "Error" in reason else None}
+    stored[place] = stored[place] | after
+
+
 def _expected(rows: list[dict[str, Any]], selection: Selection) -> list[dict[str, Any]]:
     last = {(row["tool_name"], row.get("request_id")): row for row in sorted(rows, key=lambda one: one["executed_at"])}
     return [
@@ -101,6 +129,8 @@ def _check(store: ExecutionStore, steps: list[tuple[str, Any]], selections: list
         if action == "refresh":
             with store.database.write() as connection:
                 refresh(connection)
+        elif action == "amend":
+            _amend(store, stored, *given_to_it)
         elif action == "insert":
             _insert(store, given_to_it)
             stored.append({**given_to_it, "execution_id": None})

@@ -8,27 +8,37 @@ from rollguard.errors import InvalidSetting
 from rollguard.model.given import checked_all
 from rollguard.model.import_path import called, imported
 from rollguard.settings import Settings
-from rollguard.store import Redact
+from rollguard.settings.sections import ImproverSettings
+from rollguard.store import ExecutionStore, Redact
 
 if TYPE_CHECKING:
+    from rollguard.improve import CheckRules, Improver
     from rollguard.notify import Notifier
     from rollguard.registry.deploy.actuators import Actuator
+    from rollguard.settings.sections import ActuatorSettings
 
 
 def actuators_of(settings: Settings) -> dict[str, Actuator]:
     """Return the actuators of the tools that have one."""
     if not settings.actuators:
         return {}
-    from rollguard.registry.deploy.actuators import CommandActuator, WebhookActuator
+    from rollguard.registry.deploy.actuators import SharedActuator
 
     actuators: dict[str, Actuator] = {}
     for name, given in settings.actuators.items():
-        if given.kind == "command":
-            actuators[name] = CommandActuator(given.command, timeout=given.timeout_seconds or 60.0)
-        elif given.kind == "webhook":
-            secret = given.secret.get_secret_value()
-            actuators[name] = WebhookActuator(given.url, secret, timeout=given.timeout_seconds or 10.0)
+        if given.kind != "folder":
+            actuators[name] = _actuator(given)
+    for name, shared in settings.shared_actuators.items():
+        actuators |= dict.fromkeys(shared.tools, SharedActuator(name, _actuator(shared), shared.tools))
     return actuators
+
+
+def _actuator(given: ActuatorSettings) -> Actuator:
+    from rollguard.registry.deploy.actuators import CommandActuator, WebhookActuator
+
+    if given.kind == "command":
+        return CommandActuator(given.command, timeout=given.timeout_seconds or 60.0)
+    return WebhookActuator(given.url, given.secret.get_secret_value(), timeout=given.timeout_seconds or 10.0)
 
 
 def notifiers_of(settings: Settings) -> list[Notifier]:
@@ -56,3 +66,64 @@ def redact_of(settings: Settings) -> Redact | None:
         raise InvalidSetting("record.redact", f"{path} is {type(function).__name__}, not a function")
     redact: Redact = function
     return redact
+
+
+def improvers_of(settings: Settings, store: ExecutionStore) -> list[Improver]:
+    """Return what writes repairs, in the order of the settings."""
+    return [_improver(settings, given, store) for given in settings.improve.improvers]
+
+
+def _improver(settings: Settings, given: ImproverSettings, store: ExecutionStore) -> Improver:
+    from rollguard import improve
+
+    name, timeout = given.called, given.timeout_seconds
+    values = {key: settings.improver_variables[key] for key in given.variables if key in settings.improver_variables}
+    match given.kind:
+        case "command":
+            return improve.CommandImprover(
+                given.command,
+                name=name,
+                timeout=timeout,
+                environment=values,
+                project=settings.folder,
+                check=lambda tool_name: check_rules_of(settings, tool_name),
+                redaction=store.redaction,
+            )
+        case "callable":
+            function = imported("improve.improvers", given.function, settings.folder)
+            if isinstance(function, type):
+                function = called("improve.improvers", given.function, function)
+            function = getattr(function, "propose", function)
+            if not callable(function):
+                kind = type(function).__name__
+                raise InvalidSetting("improve.improvers", f"{given.function} is {kind}, not a function")
+            return improve.CallableImprover(function, name=name, timeout=timeout)
+        case "model":
+            from rollguard.improve.model import ModelImprover
+
+            return ModelImprover(
+                given.model,
+                name=name,
+                base_url=given.base_url,
+                key=values.get(given.key_env, ""),
+                attempts=given.attempts,
+                max_tokens=given.max_tokens,
+                timeout=timeout,
+            )
+        case "earlier_version":
+            return improve.EarlierVersion(store, name=name)
+        case "retry":
+            return improve.RetryTransient(name=name)
+
+
+def check_rules_of(settings: Settings, tool_name: str) -> CheckRules:
+    """Return what the check in a work folder goes by: what a rehearsal does."""
+    from rollguard.improve import CheckRules
+    from rollguard.rehearse import RehearsalRules
+
+    return CheckRules(
+        settings.rehearsals.get(tool_name, RehearsalRules()),
+        settings.failure_rules.get(tool_name),
+        settings.sandbox.isolation,
+        settings.sandbox.libraries,
+    )

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from rollguard.app.deployed import Deployed
-from rollguard.app.parts import actuators_of, notifiers_of, redact_of
+from rollguard.app.parts import actuators_of, improvers_of, notifiers_of, redact_of
 from rollguard.settings import Settings
 from rollguard.store import ExecutionStore
 
 if TYPE_CHECKING:  # a command that only reads needs few of the parts, and starts sooner without the others
+    from rollguard.improve import Briefer, Improvers
     from rollguard.investigate import Investigator
     from rollguard.loop.autonomous_loop import AutonomousLoop
+    from rollguard.loop.improvement import Improvement
     from rollguard.monitor.deployment_monitor import DeploymentMonitor
     from rollguard.registry import IsFailure, Released, Synced, ToolRegistry, VersionNumber
     from rollguard.rehearse import Rehearser
@@ -34,7 +36,8 @@ class Rollguard:
             their calls wait in the spool.
 
     Attributes:
-        store, registry, monitor, loop, versions, rehearser: the parts; you can use each on its own.
+        store, registry, monitor, loop, versions, rehearser, investigator, briefer, improvers: the parts; you can use
+            each on its own.
     """
 
     def __init__(self, settings: Settings, *, adopt: bool = True, must_answer: bool = False) -> None:
@@ -47,6 +50,7 @@ class Rollguard:
             redaction=settings.record.redact.redaction(),
             busy_timeout=settings.record.busy_timeout_seconds,
             retention_days=settings.record.retention_days,
+            amend_within_seconds=settings.record.amend_within_seconds,
             file_access=settings.file_access,
             must_answer=must_answer,
             schema=settings.schema,
@@ -99,10 +103,39 @@ class Rollguard:
 
     @cached_property
     def loop(self) -> AutonomousLoop:
-        """What lets the monitor check at each interval."""
+        """What lets the monitor check at each interval, and improves tools where `[loop] improve` is true."""
+        return self.loop_of(improve=self.settings.loop.improve)
+
+    def loop_of(self, *, improve: bool, dry_run: bool = False) -> AutonomousLoop:
+        """Return a loop of this system that improves tools, or only monitors."""
         from rollguard.loop.autonomous_loop import AutonomousLoop
 
-        return AutonomousLoop(self.monitor, check_interval_seconds=self.settings.watch.check_interval_seconds)
+        rules = self.settings.loop
+        return AutonomousLoop(
+            self.monitor,
+            check_interval_seconds=rules.check_interval_seconds,
+            maintenance_interval_hours=rules.maintenance_interval_hours,
+            min_executions_for_analysis=rules.min_executions_for_analysis,
+            improvement_threshold=rules.improvement_threshold,
+            improvement=self.improvement if improve else None,
+            health_interval_seconds=self.settings.watch.check_interval_seconds,
+            dry_run=dry_run,
+        )
+
+    @cached_property
+    def improvement(self) -> Improvement:
+        """The parts of an improvement, which the loop's stages work with."""
+        from rollguard.loop.improvement import Improvement
+
+        return Improvement(
+            self.store,
+            self.investigator,
+            self.briefer,
+            self.improvers,
+            self.rehearser,
+            self.deploy,
+            self.settings.loop,
+        )
 
     @cached_property
     def versions(self) -> ToolVersionManager:
@@ -134,6 +167,20 @@ class Rollguard:
 
         return Investigator(self.store, runner=self.rehearser.runner)
 
+    @cached_property
+    def briefer(self) -> Briefer:
+        """What tells improvers about a tool: `guard.briefer.brief(tool_name)`."""
+        from rollguard.improve import Briefer
+
+        return Briefer(self.store, self.rehearser, self.investigator)
+
+    @cached_property
+    def improvers(self) -> Improvers:
+        """What writes repairs, asked in turn; without the settings `[improve]` there is none."""
+        from rollguard.improve import Improvers
+
+        return Improvers(improvers_of(self.settings, self.store), redaction=self.store.redaction)
+
     @classmethod
     def from_settings(
         cls, path: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None
@@ -150,7 +197,7 @@ class Rollguard:
     def deploy(
         self,
         tool_name: str,
-        code: str | bytes,
+        code: str | bytes | os.PathLike[str],
         *,
         reason: str | None = None,
         created_by: str = "human",
@@ -161,33 +208,38 @@ class Rollguard:
         watch: bool = True,
         already_live: bool = False,
         rehearse: bool = False,
+        replaces: str | None = None,
     ) -> Deployed:
         """Deploy code and start monitoring it, in one transaction.
 
         Code that is live already is not deployed again, and its session continues.
 
         Args:
+            code: the file's whole content, or the path of a file or of a package's folder.
             strict: True refuses code that breaks callers.
             watch: False deploys without monitoring.
             already_live: True records a deployment that something else made; see `ToolRegistry.note_deployment`.
             rehearse: True deploys it only if it passes a rehearsal. It need not fix anything, and must break nothing.
+            replaces: the hash of the only code that it may replace; None is any.
 
         Raises:
             RehearsalRefused, RehearsalUndecided: the rehearsal refuses it, or a person decides; nothing was deployed.
             The same errors as `ToolRegistry.deploy` and `DeploymentMonitor.start_monitoring`.
         """
+        from rollguard.registry import bytes_of
+
+        content = bytes_of(code)
         if rehearse:
-            self.rehearser.rehearse(tool_name, code, must_fix=False).check_passed()
-        changes = self.registry.changes(tool_name, code)
+            self.rehearser.rehearse(tool_name, content, must_fix=False).check_passed()
+        changes = self.registry.changes(tool_name, content)
         # The session starts in the transaction that makes the version live, so no version is live without monitoring.
         beginning = self.monitor.watch(tool_name, deployed_at)
         before = self.store.versions.live(tool_name)
-        content = code.encode() if isinstance(code, str) else code
         held = content if self.registry.remote.of(tool_name) else self.registry.folder.read(tool_name)
-        go_live = self.registry.note_deployment if already_live else self.registry.deploy
+        go_live = self.registry.note_deployment if already_live else partial(self.registry.deploy, replaces=replaces)
         version_number = go_live(
             tool_name,
-            code,
+            content,
             created_by=created_by,
             reason=reason,
             kind=kind,
@@ -210,7 +262,7 @@ class Rollguard:
     def release(
         self,
         label: str,
-        tools: Mapping[str, str | bytes] | Iterable[str | os.PathLike[str]] | None = None,
+        tools: Mapping[str, str | bytes | os.PathLike[str]] | Iterable[str | os.PathLike[str]] | None = None,
         *,
         metadata: Mapping[str, Any] | None = None,
         reason: str | None = None,
@@ -226,8 +278,8 @@ class Rollguard:
 
         Args:
             label: names the release, such as a git revision, a tag or an image.
-            tools: the code of each tool by its name, or the files of the tools. Without them it releases the functions
-                of this program that are marked `@guard.tool`; call it at the start, after they are imported.
+            tools: the code of each tool by its name, or the files and packages of the tools. Without them it releases
+                the functions of this program that are marked `@guard.tool`; call it at the start, after their import.
             metadata: your own values, of JSON.
             released_at: when they went live; now by default.
             force, strict, watch: as for `deploy`.

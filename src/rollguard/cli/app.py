@@ -16,13 +16,14 @@ from rollguard.cli.options import Config, Given, Json
 PANELS: dict[str, tuple[str, ...]] = {
     "Begin": ("init", "tools", "rehearse", "deploy"),
     "Release": ("release", "sync", "releases:release"),
-    "Run and record": ("call", "record"),
+    "Run and record": ("call", "record", "amend"),
     "Watch": ("watch", "status", "show", "calls", "health", "doctor"),
     "Serve": ("serve", "token"),
-    "Find what is weak": ("opportunities", "investigate"),
+    "Find what is weak": ("opportunities", "investigate", "brief", "improve"),
     "Try the rules": ("simulate", "backtest"),
     "Decide yourself": ("rollback", "cancel:rollback", "quarantine"),
     "Look back": ("versions", "diff:versions", "sessions", "rollbacks", "explain"),
+    "Run it for many": ("schema",),
 }
 # Names that commands had before; they still work.
 ALIASES = {"executions": "calls", "history": "versions", "stability": "stability:rollbacks"}

@@ -40,7 +40,7 @@ MEANINGS = {
     REGRESSION: "health: a regression was found; sync: the release was rolled back",
     TOOL_FAILED: "call: the tool failed",
     BREAKING: "deploy, release, sync --strict: it would break callers",
-    REFUSED: "rehearse, deploy --rehearse: the rehearsal refuses the code",
+    REFUSED: "rehearse, deploy --rehearse: the rehearsal refuses the code; improve: there is no candidate",
     UNDECIDED: "rehearse, deploy --rehearse: a person has to decide",
     CONFLICT: "release, sync: what is live or was released is other code",
     INTERRUPTED: "interrupted by Ctrl-C",

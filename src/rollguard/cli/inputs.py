@@ -12,8 +12,6 @@ from typing import Any
 
 import typer
 
-from rollguard.errors import InvalidInput
-
 STDIN = Path("-")
 
 _UNITS = {"w": timedelta(weeks=1), "d": timedelta(days=1), "h": timedelta(hours=1), "min": timedelta(minutes=1)}
@@ -147,17 +145,21 @@ def tags_given(assignments: list[str] | None) -> dict[str, str]:
 
 
 def code_of(file: Path) -> bytes:
-    """Return the bytes of a file of code, or of stdin for `-`.
+    """Return the bytes of a file of code, the text of a package's folder, or stdin for `-`.
 
     Raises:
         InvalidInput: it cannot be read.
     """
     if file == STDIN:
         return sys.stdin.buffer.read()
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise InvalidInput(f"{file} cannot be read: {error.strerror}; give a file of Python code") from error
+    from rollguard.registry.folder.tree import code_at  # after all that --help needs
+
+    return code_at(file)
+
+
+def stem_of(file: Path) -> str:
+    """Return the name of a file without its ending, or of a package's folder."""
+    return file.resolve().name if file.is_dir() else file.stem
 
 
 def who() -> str:

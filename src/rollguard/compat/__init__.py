@@ -2,13 +2,16 @@
 
 The package runs no code and does no I/O: bytes in, changes out. The order of the modules is the order of the data:
 `annotation_schema` (an annotation as JSON Schema) → `extract` (code as an `Interface`) → `schema_diff` (two schemas) →
-`diff` (two interfaces). `form` tells whether a file holds a tool at all.
+`diff` (two interfaces). `form` tells whether a file holds a tool at all, `place` which tools a file or a package holds,
+and `archive` is a package as one text.
 """
 
+from rollguard.compat.archive import is_package, pack, unpack
 from rollguard.compat.diff import changes
 from rollguard.compat.extract import read
-from rollguard.compat.form import LARGEST, FileForm, Form, form_of, too_large
+from rollguard.compat.form import FileForm, Form, form_of, too_large
 from rollguard.compat.model import Change, ChangeKind, Interface
+from rollguard.compat.place import LARGEST, Place, located, place_of, runnable, tools_in
 from rollguard.compat.scope import function_name
 
 __all__ = [
@@ -18,9 +21,17 @@ __all__ = [
     "FileForm",
     "Form",
     "Interface",
+    "Place",
     "changes",
     "form_of",
     "function_name",
+    "is_package",
+    "located",
+    "pack",
+    "place_of",
     "read",
+    "runnable",
     "too_large",
+    "tools_in",
+    "unpack",
 ]

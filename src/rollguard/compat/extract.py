@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from rollguard.compat.annotation_schema import constrained, field_default, schema_of
+from rollguard.compat.marks import marked_for
 from rollguard.compat.model import BY_POSITION, Function, Interface, Parameter, ParameterKind, Schema
-from rollguard.compat.scope import Definition, Names, function_name, parsed
+from rollguard.compat.place import located
+from rollguard.compat.scope import Definition, Names, parsed
 
-MARKS = {"rollguard.tool", "rollguard.registry.tool", "rollguard.record.decorator.tool"}
 _SCHEMA_KEYS = ("parameters", "input_schema", "inputSchema")  # the names of OpenAI, Anthropic and MCP
 
 
@@ -19,17 +20,16 @@ def read(code: bytes | str, tool_name: str) -> Interface:
     """Return the interface of a file, without running it.
 
     Args:
-        code: the whole file.
+        code: the whole file, or the text of a package.
         tool_name: the tool's name.
 
     Raises:
         SyntaxError, ValueError: the code is not Python.
         RecursionError, MemoryError: the code is nested too deeply.
     """
-    module = parsed(code)
-    names = Names.of(module)
-    marked = [d for d in (*names.functions.values(), *names.classes.values()) if is_marked(d, names)]
-    wanted = function_name(tool_name)
+    source, wanted = located(code, tool_name)
+    names = Names.of(module := parsed(source))
+    marked = marked_for(wanted, names)
     found: ast.AST | None = marked[0] if len(marked) == 1 else target(wanted, names)
     classes = [c for c in names.classes.values() if is_tool_class(c, names)]
     if isinstance(found, ast.ClassDef) and found in classes:
@@ -116,11 +116,6 @@ def called_by(call: ast.Call, names: Names) -> Function | None:
         whole,
         parameters=tuple(replace(p, required=False, default=given[p.name]) if p.name in given else p for p in left),
     )
-
-
-def is_marked(node: Definition | ast.ClassDef, names: Names) -> bool:
-    marks = [mark.func if isinstance(mark, ast.Call) else mark for mark in node.decorator_list]
-    return any(names.dotted(mark) in MARKS for mark in marks)
 
 
 def is_tool_class(cls: ast.ClassDef, names: Names) -> bool:

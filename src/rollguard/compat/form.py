@@ -6,10 +6,11 @@ import ast
 from dataclasses import dataclass
 from enum import StrEnum
 
-from rollguard.compat.extract import MARKS, called_by, is_marked, is_tool_class, literal, methods_of, returns_of, target
-from rollguard.compat.scope import Definition, Names, function_name, parsed
+from rollguard.compat.extract import called_by, is_tool_class, literal, methods_of, returns_of, target
+from rollguard.compat.marks import MARKS, is_marked, marked_for
+from rollguard.compat.place import LARGEST, located
+from rollguard.compat.scope import Definition, Names, parsed
 
-LARGEST = 2**17  # bytes of a file that is parsed: hostile code of that size takes the parser three seconds at most
 _METHODS = {"execute", "get_tool_definition"}
 _DYNAMIC = {"eval", "exec", "globals", "locals", "setattr", "vars"}
 _CALLABLE = {"functools.partial", "functools.lru_cache", "functools.cache"}
@@ -44,13 +45,14 @@ class FileForm:
 
 def form_of(code: bytes, tool_name: str) -> FileForm:
     """Return what a file is, by the registry's rules for tools. Raises nothing, whatever the file holds."""
-    if len(code) > LARGEST:
-        return too_large(len(code))
-    wanted = function_name(tool_name)
-    if not _may_hold_a_tool(code, wanted):
-        return FileForm(Form.NONE, _no_tool(wanted))
     try:
-        module = parsed(code)
+        given, wanted = located(code, tool_name)
+        source = given if isinstance(given, bytes) else given.encode()
+        if len(source) > LARGEST:
+            return too_large(len(source))
+        if not _may_hold_a_tool(source, wanted):
+            return FileForm(Form.NONE, _no_tool(wanted))
+        module = parsed(source)
         return _form(module, wanted)
     except (SyntaxError, ValueError) as error:
         return FileForm(Form.BROKEN, f"cannot be loaded: {type(error).__name__}: {error}")
@@ -79,7 +81,7 @@ def _no_tool(wanted: str) -> str:
 
 def _form(module: ast.Module, wanted: str) -> FileForm:
     names = Names.of(module)
-    marked = [d for d in (*names.functions.values(), *names.classes.values()) if is_marked(d, names)]
+    marked = marked_for(wanted, names)
     classes = [cls for cls in names.classes.values() if is_tool_class(cls, names)]
     found = marked[0] if marked else target(wanted, names)
     if isinstance(found, ast.ClassDef) and found in classes:
@@ -89,7 +91,8 @@ def _form(module: ast.Module, wanted: str) -> FileForm:
     if _only_running_tells(module, names, wanted):
         return FileForm(Form.UNKNOWN, "may hold a tool, which only running it tells")
     if len(marked) > 1:
-        return FileForm(Form.BROKEN, f"{', '.join(d.name for d in marked)} are all marked @tool; a file has one tool")
+        several = ", ".join(d.name for d in marked)
+        return FileForm(Form.BROKEN, f"{several} are all marked @tool, and none of them is {wanted}")
     if marked:
         return FileForm(Form.BROKEN, f"{marked[0].name} is marked @tool but has no execute and get_tool_definition")
     if classes:

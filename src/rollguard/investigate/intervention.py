@@ -51,13 +51,26 @@ def confirmed(cause: Cause, failing: Inputs, passing: Inputs, run: Run) -> Cause
     return replace(cause, confirmed=all(agreed)) if agreed else cause
 
 
-def smallest(failing: Inputs, run: Run) -> dict[str, Any] | None:
-    """Return the smallest input found that fails as a recorded one does; None if none of them fails when it is run."""
-    for one in sorted(failing[:_TRIED], key=lambda given: len(str(given))):
+def smallest(failing: Inputs, run: Run, cause: Cause) -> dict[str, Any] | None:
+    """Return the smallest input found that fails as a recorded one does; None if none of them fails when it is run.
+
+    If the cause is a parameter's, it holds for the input, too: a smaller one may fail alike for another reason.
+    """
+
+    def holds(given: dict[str, Any]) -> bool:
+        return cause.holds(Values(given, {}))
+
+    of_cause = [one for one in failing if holds(one)]
+    for one in sorted((of_cause or failing)[:_TRIED], key=lambda given: len(str(given))):
         (outcome,) = run([one])
         if _failed(outcome):
             how = _how(outcome)
-            return smallest_failing(one, lambda inputs: [_failed(o) and _how(o) == how for o in run(inputs)])  # noqa: B023
+
+            def alike(inputs: Inputs, how: tuple[Any, ...] = how) -> list[bool]:
+                fails = [_failed(outcome) and _how(outcome) == how for outcome in run(inputs)]
+                return [fail and (not of_cause or holds(one)) for fail, one in zip(fails, inputs, strict=True)]
+
+            return smallest_failing(one, alike)
     return None
 
 

@@ -49,7 +49,13 @@ class Investigator:
         self._store, self._runner, self._days = store, runner, lookback_days
 
     def investigate(
-        self, tool_name: str, version_number: int | None = None, *, now: datetime | None = None, keep: bool = True
+        self,
+        tool_name: str,
+        version_number: int | None = None,
+        *,
+        now: datetime | None = None,
+        keep: bool = True,
+        leave_out: Callable[[Any], bool] | None = None,
     ) -> Report:
         """Return why a tool fails.
 
@@ -60,6 +66,7 @@ class Investigator:
             version_number: only failures of this version, beside calls of it and of earlier ones that succeeded.
             now: the present moment; the clock's by default.
             keep: whether the report is kept in `investigation_reports`.
+            leave_out: says for the parameters of a call whether it is left out.
 
         Raises:
             UnknownTool: there is neither a call nor a version of the tool.
@@ -70,7 +77,7 @@ class Investigator:
         moment = checked_now(now)
         if version_number is not None:
             self._store.versions.get(tool_name, version_number)
-        found = _Investigation(self._store, tool_name, version_number, moment, timedelta(days=self._days))
+        found = _Investigation(self._store, tool_name, version_number, moment, timedelta(days=self._days), leave_out)
         if not found.calls and not self._store.versions.history(tool_name):
             raise UnknownTool(
                 f"there is neither a call of {tool_name!r} in the last {self._days} days nor a version; "
@@ -103,13 +110,21 @@ def causes_since_deployment(store: ExecutionStore, session: Session, until: date
 
 class _Investigation:
     def __init__(
-        self, store: ExecutionStore, tool_name: str, version_number: int | None, now: datetime, lookback: timedelta
+        self,
+        store: ExecutionStore,
+        tool_name: str,
+        version_number: int | None,
+        now: datetime,
+        lookback: timedelta,
+        leave_out: Callable[[Any], bool] | None,
     ) -> None:
         self._store, self._tool, self._version, self._now = store, tool_name, version_number, now
         self._of_version = version_at(store.versions.deployments(tool_name))
         begin = now - lookback
         read = [store.samples.of(tool_name, begin, now, _MOST, failed=failed) for failed in (True, False)]
         self._cut = [len(some) == _MOST for some in read]
+        if leave_out is not None:
+            read = [[call for call in some if not leave_out(parameters_of(call))] for some in read]
         self._failed = [call for call in read[0] if version_number in (None, self._of_version(call))]
         self._passed = [call for call in read[1] if self._comparable(call)]
         self.calls: list[Execution] = [*self._failed, *self._passed]
@@ -170,7 +185,7 @@ class _Investigation:
                 f"{len(self._failed) - len(failing):,} failed calls cannot be run again: redacted, cut or unknown"
             )
         try:
-            return [confirmed(cause, failing, passing, run) for cause in causes], smallest(failing, run)
+            return [confirmed(cause, failing, passing, run) for cause in causes], smallest(failing, run, causes[0])
         except SandboxUnavailable as error:
             notes.append(f"it was not run: {error}")
             return causes, None

@@ -17,7 +17,7 @@ from rollguard.model.uses import Uses
 LEVEL = 0.05  # of each bound
 DAYS = 7  # of calls that are looked at
 RECENT = timedelta(hours=24)
-_LOW, _VERY_LOW = 0.7, 0.5
+LOW, _VERY_LOW = 0.7, 0.5
 _FEWEST_RECENT = 3
 _FEWEST_NEW = 2
 _SURELY_NEW = 0.01  # the chance of no earlier one, if it was as frequent as now
@@ -89,7 +89,12 @@ class Opportunity:
 
 
 def ranked(
-    uses: Mapping[str, Sequence[Uses]], now: datetime, left_alone: Mapping[str, Iterable[LeftAlone]]
+    uses: Mapping[str, Sequence[Uses]],
+    now: datetime,
+    left_alone: Mapping[str, Iterable[LeftAlone]],
+    *,
+    low: float = LOW,
+    fewest: int = 1,
 ) -> list[Opportunity]:
     """Return the opportunities of all tools, those that cost most first.
 
@@ -97,13 +102,16 @@ def ranked(
         uses: the calls of each tool in the last `DAYS`.
         now: the present moment.
         left_alone: why tools are left alone; of several reasons, the first of `LeftAlone` is named.
+        low: a success rate that is certainly below this is low.
+        fewest: tools with fewer calls are left out.
     """
     order = list(LeftAlone)
     found = [
         opportunity
         for tool_name, own in uses.items()
+        if sum(one.calls for one in own) >= fewest
         for opportunity in _of_tool(
-            tool_name, own, now, min(left_alone.get(tool_name, ()), key=order.index, default=None)
+            tool_name, own, now, min(left_alone.get(tool_name, ()), key=order.index, default=None), low
         )
     ]
     found.sort(key=lambda one: (-one.calls_lost_per_day, -one.seconds_lost_per_day, one.tool_name, one.kind))
@@ -151,7 +159,7 @@ class _Sum:
 
 
 def _of_tool(
-    tool_name: str, uses: Sequence[Uses], now: datetime, left_alone: LeftAlone | None
+    tool_name: str, uses: Sequence[Uses], now: datetime, left_alone: LeftAlone | None, low: float
 ) -> Iterable[Opportunity]:
     live = [one for one in uses if one.current]
     every = _Sum.of(live, now)
@@ -161,7 +169,7 @@ def _of_tool(
         lost, seconds = sums.failures / sums.days, sums.failing_ms / 1000 / sums.days
         return Opportunity(tool_name, kind, priority, lost, seconds, left_alone, reason)
 
-    if every.succeeds_below(_LOW):
+    if every.succeeds_below(low):
         priority = Priority.HIGH if every.succeeds_below(_VERY_LOW) else Priority.MEDIUM
         reason = f"{every.failed} since {every.days:.0f} days" if every.days > 1 else every.failed
         yield found(OpportunityKind.LOW_SUCCESS_RATE, priority, every, reason)
@@ -174,7 +182,7 @@ def _of_tool(
             f"{recent.failed} in the last 24 hours",
         )
     for error_type, sums in _new_errors(uses, recent.calls, now):
-        priority = Priority.HIGH if recent.succeeds_below(_LOW) else Priority.MEDIUM
+        priority = Priority.HIGH if recent.succeeds_below(low) else Priority.MEDIUM
         yield found(OpportunityKind.NEW_ERROR, priority, sums, f"{error_type} is new: {sums.failures:,} times")
     yield from _slow(tool_name, uses, recent, now, left_alone)
 

@@ -2,7 +2,7 @@
 
 The data flows through the modules in this order: `windows` → `hangs` → `comparison`, `evidence`, `slowdown`,
 `score`, `triggers` and `confounders` → `policy`, the rule → `verdict` → `replay` and `sample_size`. If two versions
-serve at once, `arms` counts their units and `concurrent` is the evidence.
+serve at once, `arms` counts their units and `concurrent` is the evidence; `confirmation` has both serve first.
 """
 
 from rollguard.judge.arms import Arms, ArmsFound, Unit
@@ -10,6 +10,7 @@ from rollguard.judge.baseline import LeftOut
 from rollguard.judge.change_point import change_point
 from rollguard.judge.comparison import Comparison, Severity, as_float, compare, grade
 from rollguard.judge.concurrent import ConcurrentEvidence, NotWorse, Stage
+from rollguard.judge.confirmation import Confirmation, Stand, fails_alone
 from rollguard.judge.confounders import (
     Confounder,
     Confounders,
@@ -21,7 +22,7 @@ from rollguard.judge.confounders import (
 )
 from rollguard.judge.creeping import Creeping, EarlierVersions, creeping
 from rollguard.judge.evidence import Evidence
-from rollguard.judge.hangs import CONTROL_FLOW, GIVEN_UP, NEWER, TIMED_OUT, UNCOUNTED, WITHDRAWN, Hangs
+from rollguard.judge.hangs import CONTROL_FLOW, GIVEN_UP, NEWER, TIMED_OUT, UNCOUNTED, UNJUDGED, WITHDRAWN, Hangs
 from rollguard.judge.policy import Counts, RollbackType, may_act
 from rollguard.judge.replay import differences, replay
 from rollguard.judge.rules import Rules
@@ -41,11 +42,13 @@ __all__ = [
     "RULE_VERSION",
     "TIMED_OUT",
     "UNCOUNTED",
+    "UNJUDGED",
     "WITHDRAWN",
     "Arms",
     "ArmsFound",
     "Comparison",
     "ConcurrentEvidence",
+    "Confirmation",
     "Confounder",
     "Confounders",
     "Counts",
@@ -63,6 +66,7 @@ __all__ = [
     "Severity",
     "Slowdown",
     "Stage",
+    "Stand",
     "Trigger",
     "Unit",
     "Verdict",
@@ -74,6 +78,7 @@ __all__ = [
     "creeping",
     "differences",
     "executions_needed",
+    "fails_alone",
     "grade",
     "is_over",
     "judge",

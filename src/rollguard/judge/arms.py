@@ -57,13 +57,15 @@ class Arms:
     Attributes:
         baseline_calls, baseline_failures: the baseline's counts when the first unit was drawn; they place the bets.
         stages: the counts of both arms for each share.
-        serving: whether both versions still serve; if not, the new one was promoted.
+        serving: whether both versions still serve; if not, the new one serves alone.
+        confirms: whether they confirm what the evidence rule found of a deployment that was live before.
     """
 
     baseline_calls: int
     baseline_failures: int
     stages: tuple[Stage, ...] = ()
     serving: bool = True
+    confirms: bool = False
 
     @property
     def counted(self) -> int:
@@ -103,13 +105,14 @@ class Arms:
             "baseline": [self.baseline_calls, self.baseline_failures],
             "stages": [list(stage) for stage in self.stages],
             "serving": self.serving,
-        }
+        } | ({"confirms": True} if self.confirms else {})
 
     @classmethod
     def from_dict(cls, kept: Mapping[str, Any]) -> Self:
         """Return the counts that `to_dict` wrote."""
         calls, failures = kept["baseline"]
-        return cls(calls, failures, tuple(Stage(*stage) for stage in kept["stages"]), kept["serving"])
+        stages = tuple(Stage(*stage) for stage in kept["stages"])
+        return cls(calls, failures, stages, kept["serving"], kept.get("confirms", False))
 
 
 @dataclass(frozen=True, slots=True)

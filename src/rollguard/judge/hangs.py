@@ -21,10 +21,11 @@ GIVEN_UP = "CallerGaveUp"
 TIMED_OUT = "CallTimedOut"
 WITHDRAWN = "CallWithdrawn"
 CONTROL_FLOW = "ControlFlow"
+UNJUDGED = "TailSampled"
 
 NEWER = (GIVEN_UP, TIMED_OUT)
 """Error types of failures that decide only if the baseline was counted by them too."""
-UNCOUNTED = (WITHDRAWN, CONTROL_FLOW)
+UNCOUNTED = (WITHDRAWN, CONTROL_FLOW, UNJUDGED)
 """Error types of executions that are neither successes nor failures."""
 
 _USUAL = 0.99

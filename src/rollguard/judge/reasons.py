@@ -65,7 +65,8 @@ def beside(found: ArmsFound) -> str:
     """Return what both versions did at once: 'beside each other 8 of 10 units failed on the new version and …'."""
     _share, new, new_failures, old, old_failures = found.arms.total
     counts = f"{new_failures} of {new} units failed on the new version and {old_failures} of {old} on the old one"
-    while_ = "beside each other" if found.arms.serving else "until the new version was promoted"
+    ended = "while the old version served too" if found.arms.confirms else "until the new version was promoted"
+    while_ = "beside each other" if found.arms.serving else ended
     return f"{while_} {counts}, {evidence(found.log_e, found.required)}"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from rollguard.errors import InvalidInput
 from rollguard.judge.arms import Arms
 from rollguard.judge.baseline import LeftOut
+from rollguard.judge.confirmation import Confirmation
 from rollguard.judge.confounders import Confounders
 from rollguard.judge.creeping import EarlierVersions
 from rollguard.judge.hangs import Hangs
@@ -39,7 +40,7 @@ def replay(record: Mapping[str, Any], rules: Rules | None = None) -> Judgement:
         )
     try:
         left_out, creeping = record.get("left_out"), record.get("creeping")
-        arms = record.get("concurrent")
+        arms, confirmation = record.get("concurrent"), record.get("confirmation")
         confounders, hangs = record.get("surroundings"), record.get("hangs")  # the keys of stored records
         return judge_recorded(
             Window.from_dict(record["baseline"]),
@@ -52,6 +53,7 @@ def replay(record: Mapping[str, Any], rules: Rules | None = None) -> Judgement:
             earlier=None if creeping is None else EarlierVersions.from_dict(creeping),
             hangs=None if hangs is None else Hangs.from_dict(hangs),
             arms=None if arms is None else Arms.from_dict(arms),
+            confirmation=None if confirmation is None else Confirmation.from_dict(confirmation),
             rule_version=version,
         )
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:

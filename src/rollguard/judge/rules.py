@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache, wraps
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field, GetPydanticSchema, ValidationError
@@ -45,12 +46,33 @@ _UNITS = {  # of the rules that are durations
     "baseline_window_days": timedelta(days=1),
     "extend_until_sufficient": timedelta(hours=1),
     "collapse_retries": timedelta(seconds=1),
+    "confirm_minutes": timedelta(minutes=1),
 }
 _ErrorTypes = Annotated[
     tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
     Field(strict=False),  # a list too
     AfterValidator(lambda names: tuple(dict.fromkeys(names))),
     _said('is not a list of error types, as ["ValidationError"]'),
+]
+
+
+def checked_shares(shares: Sequence[float]) -> tuple[float, ...]:
+    """Return the shares of a rollout's stages; none replace the version at once.
+
+    Raises:
+        ValueError: they do not rise, or one is not above 0 and below 1.
+    """
+    edges = (0.0, *map(float, shares), 1.0)
+    if any(one >= after for one, after in pairwise(edges)):
+        raise ValueError
+    return edges[1:-1]
+
+
+_Shares = Annotated[
+    tuple[Annotated[float, Field(strict=True)], ...],
+    Field(strict=False),  # a list too
+    AfterValidator(checked_shares),
+    _said("is not a list of rising shares above 0 and below 1, as [0.1, 0.25, 0.5]"),
 ]
 
 
@@ -91,6 +113,10 @@ class Rules:
             then divided among all that may roll back.
         hold_on_external: True does not roll back while something else explains the failures, False only tells of it;
             None holds with `evidence` and tells with `threshold`.
+        confirm: `concurrent` has the old version serve half of the calls when the evidence rule would roll back, and
+            the comparison of both decides. `off` rolls back at once. It needs `decision = "evidence"`.
+        confirm_calls, confirm_minutes: how many calls of both versions, and how much time, that may take at most.
+        confirm_at_bound: what follows without an answer by then: `hold` the rollback, or `roll_back`.
         caller_errors: types of errors that are the caller's fault; executions that failed by one are not counted.
         collapse_retries: seconds (0 to 3600) within which a failed call that is made again with the same parameters
             does not count; 0 guesses nothing. Calls that name a request count once anyway.
@@ -100,6 +126,17 @@ class Rules:
             that were rolled back or found regressed, and outages; `contract` counts by time alone.
         extend_until_sufficient: hours (0 to 8760) for which the watch goes on when its time ends without enough data.
         mode: "act" rolls a regression back; "observe" records and alerts what would be done, and does nothing.
+        rollout: the shares of calls, rising, with which a new version begins beside the old one; empty replaces it at
+            once. It applies to deployments of one tool that has a live version.
+        rollout_stage_minutes: how long a share lasts at least, and how long nothing may speak against a version whose
+            share is held.
+        rollout_stage_units: how many calls, or requests, of both versions a share needs at least.
+        rollout_limit_hours: after how many hours the old version serves alone again unless the new one was promoted; at
+            most `monitoring_window_hours`.
+        rollout_unit_seconds: after how many seconds a call beside another version has failed unless it ended, and the
+            outcome of a request is final.
+        rollout_amend_seconds: for how long after its beginning the outcome of such a call may be amended. So long it is
+            not counted, because nothing that was counted may change.
         max_rollbacks_per_day: automatic rollbacks of one tool in 24 hours (0 to 1000; 0 is no limit). Past it the
             decision is recorded and people are told, and nothing is done.
 
@@ -118,6 +155,10 @@ class Rules:
     rollback_on_slowdown: bool = False
     rollback_on_score: bool = False
     hold_on_external: bool | None = None
+    confirm: Literal["off", "concurrent"] = "off"
+    confirm_calls: Annotated[int, _whole("calls", 10, 1_000_000)] = 300
+    confirm_minutes: Annotated[float, _number(ge=1, le=10_080)] = 120.0
+    confirm_at_bound: Literal["hold", "roll_back"] = "hold"
     caller_errors: _ErrorTypes = ()
     collapse_retries: Annotated[float, _number(ge=0, le=3600)] = 0.0
     baseline: Literal["before", "same_hours"] = "before"
@@ -125,6 +166,12 @@ class Rules:
     extend_until_sufficient: Annotated[int, _whole("hours", 0, 8760)] = 0
     mode: Literal["act", "observe"] = "act"
     max_rollbacks_per_day: Annotated[int, _whole("rollbacks", 0, 1_000)] = 3
+    rollout: _Shares = ()
+    rollout_stage_minutes: Annotated[float, _number(gt=0, le=525_600)] = 60.0
+    rollout_stage_units: Annotated[int, _whole("units", 1, 10_000_000)] = 50
+    rollout_limit_hours: Annotated[float, _number(gt=0, le=8760)] = 12.0
+    rollout_unit_seconds: Annotated[float, _number(ge=1, le=86_400)] = 60.0
+    rollout_amend_seconds: Annotated[float, _number(ge=0, le=604_800)] = 0.0
 
     def __post_init__(self) -> None:
         if self.baseline == "same_hours" and self.baseline_window_days < 7:
@@ -138,12 +185,19 @@ class Rules:
     def alpha_of_each(self, *, rollout: bool = False) -> float:
         """Return the part of alpha that each test may spend: the same for all that may roll back in a session.
 
-        A test that only warns bounds its own error by as much.
+        A test that only warns bounds its own error by as much. If a deployment is confirmed, its comparison acts in the
+        evidence rule's place, which takes no part of its own unless the rules roll back at the bound.
 
         Args:
             rollout: whether the session began with both versions serving, which is a test of its own.
         """
-        return self.alpha / (1 + self.rollback_on_slowdown + self.rollback_on_score + rollout)
+        two = rollout or (self.confirms and self.confirm_at_bound == "roll_back")
+        return self.alpha / (1 + self.rollback_on_slowdown + self.rollback_on_score + two)
+
+    @property
+    def confirms(self) -> bool:
+        """Whether a rollback by the evidence rule is confirmed by both versions beside each other."""
+        return self.confirm == "concurrent" and self.decision == "evidence"
 
     @property
     def checks_every_arrival(self) -> bool:
@@ -173,7 +227,7 @@ class Rules:
     def to_dict(self) -> dict[str, Any]:
         """Return the rules as a JSON-safe mapping; `Rules(**mapping)` are the same rules."""
         kept = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {**kept, "caller_errors": list(self.caller_errors)}
+        return {**kept, "caller_errors": list(self.caller_errors), "rollout": list(self.rollout)}
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> Self:
         """Return the same rules with some values replaced; a known key's None replaces nothing.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -11,6 +11,7 @@ from rollguard.judge import reasons
 from rollguard.judge.arms import Arms, ArmsFound
 from rollguard.judge.baseline import LeftOut
 from rollguard.judge.comparison import Comparison, compare
+from rollguard.judge.confirmation import Confirmation, Stand, is_to_confirm
 from rollguard.judge.confounders import Confounders
 from rollguard.judge.creeping import Creeping, EarlierVersions, creeping
 from rollguard.judge.evidence import Evidence
@@ -63,7 +64,8 @@ class Judgement:
         left_out: what the baseline does not count.
         creeping: an earlier version than which this one is worse, though not worse than the baseline.
         hangs: the calls that hung, if there were any; the windows contain them as failures if they count.
-        arms: the counts of both versions and the evidence from them, if the session began with both serving.
+        arms: the counts of both versions and the evidence from them, if both serve or did in this session.
+        confirmation: where the confirmation of what the evidence rule found stands, if that would act.
         rollback_type: what calls for a rollback; None if nothing does.
         warning: what you should know in addition to the verdict.
         alert: what people are notified of although Rollguard does nothing.
@@ -84,6 +86,7 @@ class Judgement:
     creeping: Creeping | None
     hangs: Hangs | None
     arms: ArmsFound | None
+    confirmation: Confirmation | None
     rollback_type: RollbackType | None
     verdict: Verdict
     reasons: tuple[str, ...]
@@ -105,6 +108,11 @@ class Judgement:
             return reasons.beside(self.arms)
         return f"{counted}; {evidence}" if self.rollback_type is RollbackType.EVIDENCE else counted
 
+    @property
+    def wants_confirmation(self) -> bool:
+        """Return whether both versions are to serve from now on, to confirm what the evidence rule found."""
+        return self.confirmation is not None and self.confirmation.stand is Stand.POSSIBLE
+
     def record(self) -> dict[str, Any]:
         """Return the decision record: a JSON-safe mapping from which `rollguard.judge.replay` reproduces the decision.
 
@@ -124,17 +132,16 @@ class Judgement:
         }
         if self.left_out is not None and self.left_out.calls:
             record["left_out"] = self.left_out.to_dict()
-        if self.creeping is not None:
-            record["creeping"] = self.creeping.to_dict()
         if self.outcomes:
             record["outcomes"] = [outcome.to_list() for outcome in self.outcomes]
-        if self.confounders is not None:
-            record["surroundings"] = self.confounders.to_dict()  # the key of stored records
-        if self.hangs is not None:
-            record["hangs"] = self.hangs.to_dict()
-        if self.arms is not None:
-            record["concurrent"] = self.arms.arms.to_dict()
-        return record
+        found = {
+            "creeping": self.creeping,
+            "surroundings": self.confounders,  # the key of stored records
+            "hangs": self.hangs,
+            "concurrent": None if self.arms is None else self.arms.arms,
+            "confirmation": self.confirmation,
+        }
+        return record | {name: one.to_dict() for name, one in found.items() if one is not None}
 
 
 def judge(
@@ -149,6 +156,7 @@ def judge(
     confounders: Callable[[], Confounders] | None = None,
     hangs: Hangs | None = None,
     arms: Arms | None = None,
+    confirmation: Callable[[], Confirmation] | None = None,
 ) -> Judgement:
     """Judge a deployment. Whatever decides calls this function, or reads the same list of ways to act.
 
@@ -164,7 +172,9 @@ def judge(
             longer stored. Called only if a trigger could act.
         confounders: returns what else failed at the same time. Called only if the judgement without it would act.
         hangs: the calls that hung; `Hangs.add_to` added them to the windows.
-        arms: the counts of both versions, if the session began with both serving. While they serve, only these decide.
+        arms: the counts of both versions, if both serve or did in this session. While they serve, only these decide.
+        confirmation: returns where the confirmation stands. Called only if the evidence rule would act and the rules
+            confirm what it finds.
     """
     findings = _measure(baseline, current, rules, left_out, earlier, arms)
     latest: Sequence[Outcome] = ()
@@ -173,9 +183,11 @@ def judge(
     judgement = _decide(findings, rules, scheduled=scheduled, outcomes=latest, hangs=hangs)
     # What else failed is no excuse beside the old version, which it would have struck too.
     if judgement.needs_rollback and confounders is not None and not findings.beside:
-        judgement = _decide(
-            findings, rules, scheduled=scheduled, outcomes=latest, confounders=confounders(), hangs=hangs
-        )
+        around = confounders()
+        judgement = _decide(findings, rules, scheduled=scheduled, outcomes=latest, confounders=around, hangs=hangs)
+    kind, present = judgement.rollback_type, findings.evidence.present
+    if judgement.needs_rollback and confirmation is not None and is_to_confirm(rules, kind, evidence=present):
+        return _confirmed(judgement, confirmation())
     return judgement
 
 
@@ -191,11 +203,12 @@ def judge_recorded(
     earlier: EarlierVersions | None,
     hangs: Hangs | None,
     arms: Arms | None,
+    confirmation: Confirmation | None,
     rule_version: int,
 ) -> Judgement:
     """Judge recorded inputs by an earlier version of the rule, one of `REPLAYED_VERSIONS`."""
     findings = _measure(baseline, current, rules, left_out, earlier, arms)
-    return _decide(
+    judgement = _decide(
         findings,
         rules,
         scheduled=scheduled,
@@ -204,6 +217,19 @@ def judge_recorded(
         hangs=hangs,
         rule_version=rule_version,
     )
+    if confirmation is None or not judgement.needs_rollback:  # other rules may not act
+        return judgement
+    return _confirmed(judgement, confirmation)
+
+
+def _confirmed(judgement: Judgement, confirmation: Confirmation) -> Judgement:
+    """Return a judgement that would roll back, as the confirmation leaves it."""
+    sentence, external = confirmation.sentence, confirmation.stand is Stand.EXTERNAL
+    judgement = replace(judgement, confirmation=confirmation, reasons=(*judgement.reasons, sentence))
+    if confirmation.acts:
+        return judgement
+    verdict = Verdict.EXTERNAL if external else Verdict.INSUFFICIENT_DATA
+    return replace(judgement, needs_rollback=False, verdict=verdict, warning=sentence, alert=sentence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +287,10 @@ def _measure(
     earlier: EarlierVersions | None = None,
     arms: Arms | None = None,
 ) -> _Findings:
-    comparison, alpha = compare(baseline, current, rules), rules.alpha_of_each(rollout=arms is not None)
+    comparison, alpha = (
+        compare(baseline, current, rules),
+        rules.alpha_of_each(rollout=arms is not None and not arms.confirms),
+    )
     test = Evidence(baseline.total, baseline.failures, alpha, rules.delta)
     log_e = test.log_e(current.total, current.failures)
     evidence = EvidenceFound(alpha, rules.delta, log_e, test.required, log_e >= test.required)
@@ -346,6 +375,7 @@ def _decide(
         creeping=findings.creeping,
         hangs=hangs,
         arms=findings.arms,
+        confirmation=None,
         rollback_type=kind,
         verdict=verdict,
         reasons=tuple(sentences),

@@ -8,16 +8,22 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
-from rollguard.errors import InvalidSetting, RollguardError, StoreUnavailable
-from rollguard.loop.stages import ResidentStage, Stage, default_stages
+from rollguard.errors import InvalidSetting, StoreUnavailable
+from rollguard.loop.rules import HEALTH_SECONDS, PRESETS, checked_rules
+from rollguard.loop.stages import MaintenanceStage, ResidentStage, Stage, default_stages
 from rollguard.loop.stages.health import COUNTERS
-from rollguard.model.given import checked_all
+from rollguard.loop.threads import in_thread, outcome, said
+from rollguard.model.given import checked_all, checked_now
 from rollguard.model.log import EXITS, described, logger_of
 from rollguard.monitor.deployment_monitor import DeploymentMonitor
+
+if TYPE_CHECKING:  # it brings the sandbox, and a program that only monitors starts sooner without
+    from rollguard.loop.improvement import Improvement, Planned
 
 logger = logger_of(__name__)
 
@@ -25,24 +31,33 @@ _SHORTEST_RETRY, _RETRY_SECONDS = 0.1, 15.0  # after a stage that failed
 
 
 class AutonomousLoop:
-    """The health part of the autonomous loop: a list of stages.
+    """The autonomous loop: a list of stages, each on its own schedule.
 
-    Use `await loop.run()` to monitor until stopped, or `await loop.check_deployment_health()` in a loop of your own.
-    Stages run in threads, so the event loop stays free.
+    Without `improvement` it monitors: it checks deployments, rolls back and verifies. With it, it also finds weak
+    tools, has repairs written, rehearses them, gets them approved, deploys and watches them. Monitoring waits for none
+    of that.
+
+    Use `await loop.run()` until stopped, `loop.tick()` for one cycle of every stage, or
+    `await loop.check_deployment_health()` to monitor in a loop of your own. Stages run in threads.
 
     Args:
         deployment_monitor: makes the checks and the rollbacks.
-        check_interval_seconds: time between the starts of two checks of a session (1 to 86400).
-        stages: what to run; by default `rollguard.loop.stages.default_stages`.
+        check_interval_seconds: time between the starts of two cycles (1 to 86400).
+        maintenance_interval_hours: time between two runs of maintenance.
+        min_executions_for_analysis: a tool with fewer recent calls is left alone.
+        improvement_threshold: a tool is weak if its success rate is certainly below this.
+        improvement: the parts of an improvement; its rules win over the three arguments before.
+        health_interval_seconds: time between two checks of a session; by default `check_interval_seconds`.
+        stages: what to run; by default the stages of monitoring, of maintenance and of the improvement.
+        dry_run: only say what would be improved: no stage runs, and nothing is written.
 
     Attributes:
         stages: the list that runs; add, replace or remove stages before you call `run`.
-        stats: totals since the start: cycles, checks, rollbacks_triggered, rollbacks_failed, sessions_completed,
-            errors, looks (checks of sessions between two cycles because executions arrived), and the counts of your
-            own stages.
+        stats: totals of this object since its start: cycles, checks, rollbacks_triggered, rollbacks_failed,
+            sessions_completed, errors, arrival_checks, and the counts of other stages. `statistics` are the store's.
 
     Raises:
-        InvalidSetting: the interval is out of its range.
+        InvalidSetting: a value is out of its range.
     """
 
     def __init__(
@@ -50,24 +65,111 @@ class AutonomousLoop:
         deployment_monitor: DeploymentMonitor,
         *,
         check_interval_seconds: float = 300.0,
+        maintenance_interval_hours: float = 24.0,
+        min_executions_for_analysis: int = 10,
+        improvement_threshold: float = 0.7,
+        improvement: Improvement | None = None,
+        health_interval_seconds: float | None = None,
         stages: Sequence[Stage] | None = None,
+        dry_run: bool = False,
     ) -> None:
-        interval = check_interval_seconds
-        if isinstance(interval, bool) or not isinstance(interval, int | float) or not 1 <= interval <= 86_400:
-            raise InvalidSetting("check_interval_seconds", f"{interval!r} is not a number of seconds from 1 to 86400")
-        self._interval = float(interval)
+        health = check_interval_seconds if health_interval_seconds is None else health_interval_seconds
+        self._interval = _checked_interval("check_interval_seconds", health)
+        self.rules = (
+            improvement.rules
+            if improvement
+            else checked_rules(
+                check_interval_seconds=check_interval_seconds,
+                maintenance_interval_hours=maintenance_interval_hours,
+                min_executions_for_analysis=min_executions_for_analysis,
+                improvement_threshold=improvement_threshold,
+            )
+        )
+        self._monitor, self._improvement, self.dry_run = deployment_monitor, improvement, dry_run
         if stages is None:
             stages = default_stages(deployment_monitor, self._interval)
+            stages.append(MaintenanceStage(deployment_monitor.store, self.rules.maintenance_interval_hours))
+            if improvement is not None:
+                from rollguard.loop.improvement import improvement_stages
+
+                stages += improvement_stages(improvement)
         self.stages = checked_all("stages", stages, "name", "run")
         self._stopped = asyncio.Event()
         self.stats: dict[str, int] = dict.fromkeys(("cycles", *COUNTERS, "arrival_checks"), 0)
 
+    @classmethod
+    def preset(
+        cls, name: str, deployment_monitor: DeploymentMonitor, *, improvement: Improvement | None = None, **given: Any
+    ) -> Self:
+        """Return a loop with the intervals and limits of a preset: development, production or aggressive.
+
+        Health, verification and notification run every 300 seconds in each of them.
+
+        Args:
+            given: other arguments of `AutonomousLoop`, which win over the preset.
+        """
+        if name not in PRESETS:
+            raise InvalidSetting("preset", f"{name!r} is not one of {', '.join(PRESETS)}")
+        if improvement is not None:
+            improvement = replace(improvement, rules=improvement.rules.model_copy(update=dict(PRESETS[name])))
+        values: dict[str, Any] = {"health_interval_seconds": HEALTH_SECONDS, **PRESETS[name], **given}
+        return cls(deployment_monitor, improvement=improvement, **values)
+
+    def replace(self, stage: Stage) -> None:
+        """Put a stage of yours in the place of the one with its name.
+
+        Raises:
+            InvalidSetting: no stage has that name.
+        """
+        names = [one.name for one in self.stages]
+        if stage.name not in names:
+            raise InvalidSetting("stages", f"{stage.name!r} is not one of {', '.join(names)}")
+        self.stages[names.index(stage.name)] = stage
+
+    def statistics(self) -> dict[str, int]:
+        """Return what all loops on this store did so far, as it is stored.
+
+        Returns:
+            cycles_completed, opportunities_detected, improvements_attempted, improvements_deployed,
+            improvements_failed, rollbacks_triggered, tools_analyzed and maintenance_runs.
+        """
+        return self._monitor.store.loop_statistics.all()
+
+    def plan(self, now: datetime | None = None) -> list[Planned]:
+        """Return the weak tools, and which of them the loop would improve. Nothing is begun."""
+        if self._improvement is None:
+            return []
+        from rollguard.loop.improvement import plan
+
+        return plan(self._improvement, checked_now(now))
+
+    def tick(self, now: datetime | None = None) -> dict[str, int]:
+        """Run one cycle in this thread: each stage once, in the order of the list.
+
+        A stage that fails is logged and counted as an error, and stops no other.
+
+        Args:
+            now: the moment to act at; by default the present one.
+
+        Returns:
+            The counts of all stages.
+        """
+        if self.dry_run:
+            return {"opportunities_detected": sum(one.left_alone is None for one in self.plan(now))}
+        cycle: dict[str, int] = {}
+        for stage in list(self.stages):
+            if self._interval_of(stage) != 0:
+                counts, _away = self._counted(stage, partial(stage.run, now))
+                _add(counts, cycle)
+        _add(cycle, self.stats)
+        return {name: number for name, number in cycle.items() if name != "cycles"}
+
     async def check_deployment_health(self, *, now: datetime | None = None) -> dict[str, int]:
-        """Run one cycle: each stage once, in the order of the list.
+        """Run one cycle of monitoring: each of its stages once, in the order of the list.
 
         By default a cycle finishes interrupted rollbacks, checks every active session, rolls back if needed, verifies
-        earlier rollbacks, delivers notifications and removes old executions. A stage that fails is logged and counted
-        as an error; it stops no other, and runs again in the next cycle.
+        earlier rollbacks, delivers notifications and removes old executions. It improves nothing; `tick` does. A stage
+        that fails is logged and counted as an error; it stops no other, and runs again in the next cycle.
 
         Args:
             now: the moment to act at; by default the present one.
@@ -82,15 +184,11 @@ class AutonomousLoop:
         cycle = dict.fromkeys(COUNTERS, 0)
         away: StoreUnavailable | None = None
         for stage in list(self.stages):
-            if self._interval_of(stage) == 0:
+            if self._interval_of(stage) == 0 or getattr(stage, "beside_monitoring", False):
                 continue
-            try:
-                counts = _checked(await asyncio.to_thread(_outcome, partial(stage.run, now)))
-            except Exception as error:  # noqa: BLE001 - a stage may be the user's code; it stops no other
-                logger.error("stage %s failed, which the next cycle runs again: %s", stage.name, _said(error))
-                counts = {"errors": 1}
-                if stage.name == "health" and isinstance(error, StoreUnavailable):
-                    away = error
+            counts, unavailable = await asyncio.to_thread(self._counted, stage, partial(stage.run, now))
+            if stage.name == "health":
+                away = unavailable
             _add(counts, self.stats)
             _add({name: number for name, number in counts.items() if name != "cycles"}, cycle)
         if away is not None:
@@ -179,12 +277,12 @@ class AutonomousLoop:
         loop = asyncio.get_running_loop()
         try:
             if starting and isinstance(stage, ResidentStage):
-                await loop.run_in_executor(threads, _outcome, stage.start)
+                await loop.run_in_executor(threads, outcome, stage.start)
                 return True
-            counts = _checked(await loop.run_in_executor(threads, _outcome, partial(stage.run, None)))
+            counts = _checked(await in_thread(stage, threads, self._stopped))
         except Exception as error:  # noqa: BLE001 - the loop goes on after any error
             self.stats["errors"] += 1
-            logger.error("stage %s failed and runs again soon: %s", stage.name, _said(error))
+            logger.error("stage %s failed and runs again soon: %s", stage.name, said(error))
             return False
         _add(counts, self.stats)
         if "cycles" in counts:
@@ -196,10 +294,20 @@ class AutonomousLoop:
 
     async def _close(self, stage: ResidentStage, threads: ThreadPoolExecutor) -> None:
         try:
-            await asyncio.get_running_loop().run_in_executor(threads, _outcome, stage.close)
+            await asyncio.get_running_loop().run_in_executor(threads, outcome, stage.close)
         except Exception as error:  # noqa: BLE001 - the others are closed as well
             self.stats["errors"] += 1
             logger.error("stage %s could not be closed: %s", stage.name, error)
+
+    def _counted(
+        self, stage: Stage, run: Callable[[], Mapping[str, int]]
+    ) -> tuple[dict[str, int], StoreUnavailable | None]:
+        """Run a stage, which may be the user's code, and return its counts, and whether the store was away."""
+        try:
+            return _checked(outcome(run)), None
+        except Exception as error:  # noqa: BLE001 - it stops no other
+            logger.error("stage %s failed, which the next cycle runs again: %s", stage.name, said(error))
+            return {"errors": 1}, error if isinstance(error, StoreUnavailable) else None
 
     def _interval_of(self, stage: Stage) -> float:
         given: float | None = getattr(stage, "interval_seconds", None)
@@ -222,22 +330,10 @@ class AutonomousLoop:
                 signal.signal(number, handler)
 
 
-class _Died(Exception):
-    """A stage raised what is no `Exception`, which would end the thread that runs it, and with it the loop."""
-
-
-def _outcome(work: Callable[[], Any]) -> Any:
-    """Run a stage's method in its thread. An exit is asked of a process by its main thread, never by this one."""
-    try:
-        return work()
-    except Exception:
-        raise
-    except BaseException as error:
-        raise _Died(described(error)) from error
-
-
-def _said(error: Exception) -> str:
-    return str(error) if isinstance(error, RollguardError | _Died) else described(error)
+def _checked_interval(key: str, seconds: object) -> float:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 1 <= seconds <= 86_400:
+        raise InvalidSetting(key, f"{seconds!r} is not a number of seconds from 1 to 86400")
+    return float(seconds)
 
 
 def _checked(counts: Mapping[str, int]) -> dict[str, int]:

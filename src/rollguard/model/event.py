@@ -18,6 +18,10 @@ class EventKind(StrEnum):
     RECOVERED = "recovered"
     NOT_THE_CAUSE = "not_the_cause"
     QUARANTINED_CODE = "quarantined_code"
+    ROLLOUT_FROZEN = "rollout_frozen"
+    ROLLOUT_PROMOTED = "rollout_promoted"
+    ROLLOUT_UNPROVEN = "rollout_unproven"
+    ROLLOUT_FAILED = "rollout_failed"
     SLOWDOWN = "slowdown"
     EXTERNAL = "external"
     UNPROVEN_DROP = "unproven_drop"
@@ -25,6 +29,7 @@ class EventKind(StrEnum):
     SILENT = "silent"
     WATCHER_SILENT = "watcher_silent"
     WATCHER_BEHIND = "watcher_behind"
+    PROPOSAL_WAITING = "proposal_waiting"
 
 
 class Level(StrEnum):

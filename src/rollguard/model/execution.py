@@ -23,6 +23,7 @@ from rollguard.model.given import (
     understood_truth,
 )
 from rollguard.model.names import checked_id, checked_tool_name
+from rollguard.model.split import Arm
 from rollguard.model.tags import tags_text
 
 # Pydantic takes whatever has `__float__`, even nanoseconds of numpy as milliseconds.
@@ -48,6 +49,12 @@ def checked_moment(value: object) -> datetime:
         raise InvalidInput(f"executed_at: {value} is not a time between the years 1 and 9999 in UTC") from error
 
 
+def _checked_arm(value: object) -> str | None:
+    if value is not None and value not in tuple(Arm):
+        raise InvalidInput(f'arm: {value!r} is not "new" or "old"')
+    return None if value is None else str(value)
+
+
 class Execution(NamedTuple):
     """One call of a tool. Its fields are the columns of `tool_executions`, and what programs give to record a call.
 
@@ -70,6 +77,9 @@ class Execution(NamedTuple):
         score: how right the answer was, from 0 to 1.
         failed_at: the innermost line of the tool's own code in the traceback, as JSON of function, line and text.
         traceback: the traceback's text, cut and redacted.
+        rollout_id: the rollout in which the call was given to one of two versions by chance; None if there was none.
+        stage: the stage at whose share it was.
+        arm: which of the two versions was drawn, `new` or `old`.
     """
 
     tool_name: Annotated[str, PlainValidator(checked_tool_name)]
@@ -97,6 +107,9 @@ class Execution(NamedTuple):
     ] = None
     failed_at: Annotated[str | None, PlainValidator(frame_text)] | None = None
     traceback: Annotated[str | None, Field(strict=True), "text"] = None
+    rollout_id: Annotated[int | None, Field(strict=True, ge=1, lt=2**31), "a rollout's number, 1 or more"] = None
+    stage: Annotated[int | None, Field(strict=True, ge=0, lt=2**31), "a stage's number, 0 or more"] = None
+    arm: Annotated[str | None, PlainValidator(_checked_arm)] = None
 
 
 Columns = tuple[Sequence[Any], ...]
@@ -111,6 +124,8 @@ _UNDERSTOOD: dict[str, Callable[[Any], Any]] = {
     "score": understood_number,
     "executed_at": understood_time,
     "version_number": understood_number,
+    "rollout_id": understood_number,
+    "stage": understood_number,
     "execution_id": understood_id,
     "request_id": understood_id,
 }

@@ -36,6 +36,12 @@ def _is_tool_name(name: str) -> bool:
     return name.isprintable() and "\\" not in name and len(name) <= MAX_NAME and bool(name.strip())
 
 
+def may_share_a_file(one: str, other: str) -> bool:
+    """Return whether two tools may be in one file or package, by their names; then they have the same bytes."""
+    places = [{name, name.rpartition("/")[0]} - {""} for name in (one, other)]
+    return bool(places[0] & places[1])
+
+
 def toml_key(name: str) -> str:
     """Return a tool's name as a key of a TOML file has it: in quotation marks if it holds a dot or a slash."""
     return name if _BARE.fullmatch(name) else json.dumps(name, ensure_ascii=False)

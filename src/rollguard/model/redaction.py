@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fnmatch import translate
 from itertools import pairwise
 
@@ -127,6 +127,14 @@ class Redaction:
         for pattern in self._patterns:
             text = pattern.sub(REDACTED, text)
         return text
+
+    def found(self, text: str) -> Iterator[str]:
+        """Yield the secrets in a text that are known by their own form, such as a private key, and the user's."""
+        if self._defaults:
+            for match in _TEXTS.finditer(text):
+                yield from [match[0]] if match["name"] is None else self.found(match["value"])
+        for pattern in self._patterns:
+            yield from (match[0] for match in pattern.finditer(text) if match[0])
 
     def text(self, text: str, secrets: Iterable[str] = ()) -> str:
         """Return the text of an error without secrets.

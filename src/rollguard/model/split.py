@@ -78,6 +78,15 @@ class Drawn:
     share: float
 
 
+Ran = int | Drawn | None
+"""The version that a call runs: its number, or how it was drawn; None if it is unknown."""
+
+
+def version_of(ran: Ran) -> int | None:
+    """Return the number of the version that a call runs."""
+    return ran.version if isinstance(ran, Drawn) else ran
+
+
 def draw(split: Split, unit: str) -> Drawn:
     """Return the arm of a unit: the same for each process and moment of one stage."""
     return _Draw(split).of(unit)

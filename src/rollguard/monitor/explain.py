@@ -15,8 +15,11 @@ from rollguard.store import ExecutionStore
 _MOST_CHECKS = 10_000
 
 
-def explain(store: ExecutionStore, session_id: int) -> dict[str, Any]:
+def explain(store: ExecutionStore, session_id: int, *, replayed: bool = True) -> dict[str, Any]:
     """Explain one session. Every stored check is decided again from its record.
+
+    Args:
+        replayed: False decides none again, and reads only the record of the check that decided, which is quicker.
 
     Returns:
         A JSON-safe mapping: `session`, `rules`, `baseline_notes`, `left_out` (what its baseline does not count), `why`
@@ -28,10 +31,12 @@ def explain(store: ExecutionStore, session_id: int) -> dict[str, Any]:
         UnknownSession: there is none with that id.
     """
     session = store.sessions.get(session_id)
-    checks = store.sessions.checks(session_id, limit=_MOST_CHECKS)[::-1]
+    checks = store.sessions.checks(session_id, limit=_MOST_CHECKS, records=replayed)[::-1]
     rollback = store.rollbacks.of_session(session_id)
     deciding = next((check for check in checks if check["needs_rollback"]), checks[-1] if checks else None)
-    made_again, differing, not_replayed = _made_again(checks)
+    if deciding is not None and not replayed:
+        deciding = store.sessions.check(deciding["check_id"])
+    made_again, differing, not_replayed = _made_again(checks if replayed else [])
     return {
         "session": _session(session),
         "release": None if session.release_id is None else store.releases.get(session.release_id).label,

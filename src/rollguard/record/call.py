@@ -12,6 +12,7 @@ from typing import Any
 from rollguard.judge import CONTROL_FLOW, GIVEN_UP, TIMED_OUT, WITHDRAWN
 from rollguard.model.given import understood_number
 from rollguard.model.log import logger_of
+from rollguard.model.split import Ran
 from rollguard.record import Recorder, current_tags, request_id
 from rollguard.record.endings import ends_with_its_process, is_one_of, was_given_up
 from rollguard.record.in_flight import Flight, Given
@@ -42,6 +43,7 @@ class Subject:
         kept: which of its parameters are recorded, and whether its results are.
         timeout_seconds: a call that runs longer is a failure; None sets no limit.
         score: returns how right a returned result is; None scores no result.
+        holds: what has to live as long as a call of it.
         plain: whether a call that returns None is a success, whatever it took, without a score.
     """
 
@@ -52,6 +54,7 @@ class Subject:
     kept: Kept = KEPT
     timeout_seconds: float | None = None
     score: Score | None = None
+    holds: object = None
     plain: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -63,7 +66,7 @@ class Call:
 
     __slots__ = ("_began", "_clock", "_given", "_recorder", "_request", "_tags", "_version", "subject")
 
-    def __init__(self, recorder: Recorder, subject: Subject, version: int | None, given: Given) -> None:
+    def __init__(self, recorder: Recorder, subject: Subject, version: Ran, given: Given) -> None:
         self._recorder, self.subject, self._version, self._given = recorder, subject, version, given
         self._request, self._tags = request_id(), current_tags()
         self._began, self._clock = time.time(), time.perf_counter()
@@ -184,7 +187,7 @@ class Call:
 def run(
     recorder: Recorder,
     subject: Subject,
-    version: int | None,
+    version: Ran,
     given: Given,
     args: tuple[Any, ...],
     parameters: dict[str, Any],

@@ -22,6 +22,7 @@ from typing import Any
 from rollguard.model.execution import Execution
 from rollguard.model.file_access import FileAccess
 from rollguard.model.log import logger_of
+from rollguard.model.split import Arm, Drawn, Ran
 from rollguard.model.tags import tags_text
 from rollguard.record.call import in_event_loop
 from rollguard.record.fork_safety import renew_after_fork
@@ -61,7 +62,7 @@ class CallMarks:
         self,
         tool_name: str,
         invoke: Callable[..., Any],
-        version_of: Callable[[], int | None],
+        version_of: Callable[[], Ran],
         retire: Callable[[], None],
         *,
         is_async: bool,
@@ -101,7 +102,7 @@ class CallMarks:
 
         return marking
 
-    def _begin(self, tool_name: str, version: int | None) -> tuple[_File, int] | None:
+    def _begin(self, tool_name: str, version: Ran) -> tuple[_File, int] | None:
         file = self._file
         if file is None:
             with self._opening:
@@ -112,7 +113,7 @@ class CallMarks:
             return None
         request = request_id()  # JSON by hand, because the encoder takes longer than the rest
         made_for = "null" if request is None else json.dumps(request, ensure_ascii=False)
-        mark = f'[{time.time()!r},"{tool_name}",{"null" if version is None else version},{made_for}'
+        mark = f'[{time.time()!r},"{tool_name}",{_ran(version)},{made_for}'
         if not file.write(slot, _line(mark, current_tags())):
             return None
         return file, slot
@@ -284,13 +285,28 @@ def _calls_in(name: str, content: bytes) -> Iterator[Execution]:
                 error=_ERROR,
                 error_type="ProcessEnded",
                 executed_at=moment,
-                version_number=None if version is None else int(version),
+                **_version_in(version),
                 execution_id=id_of(moment, int.from_bytes(identity[:8], "big")),
                 request_id=None if request is None else str(request),
                 tags=tags_text(more[0]) if more else None,
             )
         except (ValueError, TypeError, OverflowError, OSError, RecursionError):
             logger.warning("a mark of a call in %s is damaged and is skipped", name)
+
+
+def _ran(version: Ran) -> str:
+    """Return the version that runs as JSON; with its arm if it was drawn."""
+    if isinstance(version, Drawn):
+        return f'[{version.version},{version.rollout_id},{version.stage},"{version.arm}"]'
+    return "null" if version is None else str(version)
+
+
+def _version_in(marked: Any) -> dict[str, Any]:
+    """Return the version that ran as fields of an execution."""
+    if not isinstance(marked, list):
+        return {"version_number": None if marked is None else int(marked)}
+    version, rollout_id, stage, arm = marked
+    return {"version_number": int(version), "rollout_id": int(rollout_id), "stage": int(stage), "arm": str(Arm(arm))}
 
 
 def _line(mark: str, tags: str | None) -> bytes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rollguard.judge import TIMED_OUT
 from rollguard.model.in_flight import CallInFlight
+from rollguard.model.split import Drawn, Ran, version_of
 
 if TYPE_CHECKING:
     from rollguard.record.call import Subject
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 Given = str | dict[str, Any] | None
 """The parameters of a call: JSON, or the call's own dict if it can be encoded later; None if nothing is recorded."""
 
-Flight = tuple["Subject", int | None, float, Given, str | None, str | None]
+Flight = tuple["Subject", Ran, float, Given, str | None, str | None]
 """A call under way: subject, version, start since 1970, parameters, request, tags."""
 
 PUBLISHED_AFTER = 5.0  # seconds; a shorter call is over before anybody looks
@@ -72,7 +73,13 @@ class InFlight:
     def shown(self, clock: float, *, longer_than: float = 0.0) -> list[CallInFlight]:
         """Return the calls that run at least so many seconds, the oldest first."""
         return [
-            CallInFlight(flight[0].name, flight[1], datetime.fromtimestamp(flight[2], UTC))
+            CallInFlight(
+                flight[0].name,
+                version_of(flight[1]),
+                datetime.fromtimestamp(flight[2], UTC),
+                request_id=flight[4],
+                drawn=flight[1] if isinstance(flight[1], Drawn) else None,
+            )
             for started, flight in sorted(self._all().items(), key=lambda item: item[0])
             if clock - started >= longer_than
         ]

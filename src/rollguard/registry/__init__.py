@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from rollguard.record.call import IsFailure
     from rollguard.record.decorator import FailureRule, either, tool
     from rollguard.record.instrument import VersionNumber
+    from rollguard.registry.deploy.deployer import bytes_of
     from rollguard.registry.deploy.release import Released, code_of_files
     from rollguard.registry.deploy.remote import pause_after
     from rollguard.registry.deploy.sync import Synced
@@ -28,6 +29,7 @@ _HOMES = {
     "Synced": "registry.deploy.sync",
     "ToolRegistry": "registry.registry",
     "VersionNumber": "record.instrument",
+    "bytes_of": "registry.deploy.deployer",
     "code_of_files": "registry.deploy.release",
     "either": "record.decorator",
     "is_of_a_program": "registry.program",
@@ -45,6 +47,7 @@ __all__ = [
     "Synced",
     "ToolRegistry",
     "VersionNumber",
+    "bytes_of",
     "code_of_files",
     "either",
     "is_of_a_program",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -14,10 +14,11 @@ from rollguard.model.given import checked_mapping
 from rollguard.model.release import checked_label
 from rollguard.model.version import Version
 from rollguard.registry.deploy.compat_check import changes_of, live_code
-from rollguard.registry.deploy.deployer import Code, Deployer, bytes_of
+from rollguard.registry.deploy.deployer import Code, Deployer, bytes_of, codes_of
 from rollguard.registry.deploy.deployment_request import DeploymentRequest
 from rollguard.registry.deploy.release import Released, Releaser, Watch
 from rollguard.registry.deploy.remote import Remote
+from rollguard.registry.deploy.rolling import RollingOut, shares_of
 from rollguard.registry.deploy.sync import SYNC, Synced, already_released, plan_of
 from rollguard.registry.folder.file_names import checked_file_name
 from rollguard.registry.folder.folder import Folder
@@ -32,11 +33,12 @@ class Changing:
     remote: Remote
     _deployer: Deployer
     _releaser: Releaser
+    rolling: RollingOut
 
     def deploy(
         self,
         tool_name: str,
-        code: str | bytes,
+        code: str | bytes | os.PathLike[str],
         *,
         created_by: str = "human",
         reason: str | None = None,
@@ -45,6 +47,8 @@ class Changing:
         force: bool = False,
         strict: bool = False,
         watch: Beginning | None = None,
+        rollout: Sequence[float] | None = None,
+        replaces: str | None = None,
     ) -> int:
         """Store `code` as a version of the tool and make it live. Breaking changes are logged as warnings.
 
@@ -54,7 +58,7 @@ class Changing:
 
         Args:
             tool_name: at most 128 letters, digits, '_', '-', '.' and '/'.
-            code: the file's whole content.
+            code: the file's whole content, or the path of a file or of a package's folder.
             created_by: who wrote it.
             reason: why.
             kind: initial, bugfix, enhancement, improvement or rollback; by default initial for the first, else
@@ -63,6 +67,9 @@ class Changing:
             force: True deploys code although it was rolled back, and lifts its quarantine.
             strict: True refuses code that breaks callers; see `changes`.
             watch: starts monitoring in the transaction that makes the version live; see `DeploymentMonitor.watch`.
+            rollout: rising shares, such as `[0.1, 0.25, 0.5]`: the version first serves beside the live one, which gets
+                the other calls, and goes live after the last share. This needs `watch`. See docs/rollouts.md.
+            replaces: the hash of the only code that it may replace; None is any.
 
         Returns:
             The version's number.
@@ -72,18 +79,21 @@ class Changing:
             CodeQuarantined: the code was rolled back, and `force` is False.
             ActuatorFailed: the tool's actuator did not acknowledge; the next cycle restores the live version.
             ToolLoadError: the code is not a tool that can be loaded.
-            BreakingChange: `strict` is True, and the code breaks callers; nothing was changed.
+            BreakingChange: the code breaks callers, and `strict` is True or there is a `rollout`; nothing was changed.
             ToolFileError: the file cannot be written; the version is stored, but not live.
-            DeploymentConflict: another deployment at the same moment came first.
+            DeploymentConflict: another deployment at the same moment came first, or other code is live than `replaces`.
             StoreUnavailable: the database cannot be reached or written; nothing was changed.
         """
-        request = DeploymentRequest(created_by, reason, deployed_at, force, watch)
+        request = DeploymentRequest(created_by, reason, deployed_at, force, watch, replaces=replaces)
+        shares = shares_of(rollout)
+        if shares:
+            return self.rolling.begin(Code.of(tool_name, code, kind), request, shares).version_number
         return self._deployer.deploy(Code.of(tool_name, code, kind), request, strict=strict).version_number
 
     def release(
         self,
         label: str,
-        tools: Mapping[str, str | bytes],
+        tools: Mapping[str, str | bytes | os.PathLike[str]],
         *,
         metadata: Mapping[str, Any] | None = None,
         created_by: str = "human",
@@ -101,7 +111,8 @@ class Changing:
 
         Args:
             label: names the release, such as a git revision, a tag or an image.
-            tools: the code of each tool.
+            tools: the code of each tool, or the path of its file or package. All tools of a file or a package go live
+                with it, whichever of their names or its own is given.
             metadata: the caller's own values, of JSON.
             released_at: when they went live; now by default.
             force, strict: as for `deploy`.
@@ -117,8 +128,13 @@ class Changing:
         """
         new = NewRelease(label, created_by, reason, checked_mapping("metadata", metadata))
         request = DeploymentRequest(created_by, reason, released_at, force)
-        codes = [Code.of(name, code) for name, code in checked_mapping("tools", tools).items()]
-        return self._releaser.release(new, codes, request, strict=strict, watch=watch, adopted=adopted)
+        given = checked_mapping("tools", tools).items()
+        codes = {
+            code.tool_name: code
+            for name, content in given
+            for code in ([Code.of(name, content)] if self.remote.has(name) else codes_of(name, content))
+        }
+        return self._releaser.release(new, list(codes.values()), request, strict=strict, watch=watch, adopted=adopted)
 
     def sync(
         self,
@@ -174,7 +190,7 @@ class Changing:
     def keep(
         self,
         tool_name: str,
-        code: str | bytes,
+        code: str | bytes | os.PathLike[str],
         *,
         created_by: str = "human",
         reason: str | None = None,
@@ -193,7 +209,7 @@ class Changing:
             Code.of(tool_name, code, kind, parent_version), DeploymentRequest(created_by, reason)
         )
 
-    def changes(self, tool_name: str, code: str | bytes) -> tuple[Change, ...]:
+    def changes(self, tool_name: str, code: str | bytes | os.PathLike[str]) -> tuple[Change, ...]:
         """Return what callers notice if `code` replaces the tool's file, breaking changes first. It runs nothing."""
         return changes_of(self.folder, self.store, checked_file_name(tool_name), bytes_of(code))
 
@@ -204,7 +220,7 @@ class Changing:
     def note_deployment(
         self,
         tool_name: str,
-        code: str | bytes,
+        code: str | bytes | os.PathLike[str],
         *,
         created_by: str = "human",
         reason: str | None = None,

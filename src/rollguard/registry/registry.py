@@ -13,6 +13,7 @@ from typing import Any
 from rollguard.model.file_access import FileAccess
 from rollguard.model.given import checked_kind, checked_mapping
 from rollguard.model.in_flight import CallInFlight
+from rollguard.model.split import Router
 from rollguard.record import Recorder, Spool
 from rollguard.record.call import (
     Call,
@@ -34,7 +35,9 @@ from rollguard.registry.deploy.file_swap import FileSwap
 from rollguard.registry.deploy.release import Releaser
 from rollguard.registry.deploy.remote import Remote
 from rollguard.registry.deploy.replica import Replica
+from rollguard.registry.deploy.rolling import RollingOut
 from rollguard.registry.folder.folder import Folder
+from rollguard.registry.folder.splits import Splits
 from rollguard.registry.program import Program
 from rollguard.registry.serve.json_schema import definition_of, definitions_of
 from rollguard.registry.serve.live_function import live_function
@@ -43,6 +46,7 @@ from rollguard.registry.serve.load_checks import LoadChecks
 from rollguard.registry.serve.loader import LoadedTool
 from rollguard.registry.serve.origins import Origins
 from rollguard.registry.serve.served import judges_of
+from rollguard.registry.serve.sharing import Sharing
 from rollguard.registry.upkeep import Upkeep
 from rollguard.store import ExecutionStore
 
@@ -75,6 +79,7 @@ class ToolRegistry(Changing, Upkeep):
             files without a version, settles interrupted swaps and stores the spool.
         edit_seconds: a file that is saved again within so many seconds is still the same edit, with one session.
         file_access: who may read the spool and the state in the folder; tools' files are the user's own.
+        routers: for the name of a remote tool, what draws its calls while two versions of it serve.
         clock: the monotonic clock for `check_every`, in seconds.
 
     Raises:
@@ -102,6 +107,7 @@ class ToolRegistry(Changing, Upkeep):
         adopt: bool = True,
         edit_seconds: float = 60.0,
         file_access: FileAccess = FileAccess.OWNER,
+        routers: Mapping[str, Router] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.store = store
@@ -140,14 +146,19 @@ class ToolRegistry(Changing, Upkeep):
             define=self.recorder.define,
         )
         self._file_swap, admission = FileSwap(self.folder, store, self._live_tools), self._live_tools.admission
+        self._splits = splits = Splits(self.folder.path, store, file_access, checked_mapping("routers", routers))
         self._replica: Replica | None = None
         if follow:
             served_anew = weakref.WeakMethod(self._live_tools.forget)
-            self._replica = Replica(self.folder, store, remote.has, served_anew)
+            self._replica = Replica(self.folder, store, remote.has, served_anew, splits)
             self._live_tools.before_check = self._replica.start
             origins.followed = self._replica.state
-        self._deployer = Deployer(self.folder, store, self._file_swap, admission, remote, self._replica)
+        self._deployer = Deployer(
+            self.folder, store, self._file_swap, admission, remote, self._replica, splits.bring_quietly
+        )
         self._releaser = Releaser(self.folder, store, self._file_swap, remote, self._replica, self._deployer)
+        self.rolling = RollingOut(self.folder, store, self._deployer, remote, splits)
+        self._live_tools.sharing = Sharing(splits, store, self._live_tools.beside, self.rolling.unloadable)
         self.program = Program(store, self._releaser)
         if adopt:
             store.database.when_replaced(self._deployer.bring_back)
@@ -236,8 +247,9 @@ class ToolRegistry(Changing, Upkeep):
         if served.subject.is_async and in_event_loop():
             raise needs_acall(tool_name)
         recorder = self.recorder
-        given = recorder.given(tool_name, served.subject.kept, parameters) if parameters else None
-        return run(recorder, served.subject, served.version_number, given, (), parameters, awaited_here)
+        subject, ran = (served.subject, served.version_number) if served.beside is None else served.beside.drawn()
+        given = recorder.given(tool_name, subject.kept, parameters) if parameters else None
+        return run(recorder, subject, ran, given, (), parameters, awaited_here)
 
     async def acall(self, tool_name: str, /, **parameters: Any) -> Any:
         """Call a tool from async code: an async tool is awaited, any other runs in a thread. Same errors as `call`.
@@ -270,8 +282,9 @@ class ToolRegistry(Changing, Upkeep):
 
     def _begin(self, tool_name: str, parameters: dict[str, Any]) -> Call:
         served = self._live_tools.serve(tool_name)
-        given = self.recorder.given(tool_name, served.subject.kept, parameters) if parameters else None
-        return Call(self.recorder, served.subject, served.version_number, given)
+        subject, ran = (served.subject, served.version_number) if served.beside is None else served.beside.drawn()
+        given = self.recorder.given(tool_name, subject.kept, parameters) if parameters else None
+        return Call(self.recorder, subject, ran, given)
 
     def failure_in(self, tool_name: str, tool: LoadedTool | None, result: Any) -> str | None:
         """Return why a returned result is a failure, with the result as it is stored; None if it is none."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rollguard.judge import UNCOUNTED
 from rollguard.judge.error_signatures import signature
 from rollguard.model.execution import Execution
 from rollguard.model.redaction import REDACTED
@@ -20,7 +21,7 @@ HELD_OUT = 0.3
 NO_RESULT: Any = object()
 _NO_FORM = ("<circular>", "<deeper than ")
 _ARGUMENT_ERRORS = ("TypeError", "ValidationError")
-_NO_OUTCOME = ("CallWithdrawn", "ControlFlow", "ProcessEnded")
+_NO_OUTCOME = (*UNCOUNTED, "ProcessEnded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Call:
         result: what it returned then, a JSON value; `NO_RESULT` if that is not known.
         signature: what went wrong then.
         held_out: whether the candidate's author never sees it.
+        error, traceback: the texts of the failure, if they were recorded.
     """
 
     call_id: str
@@ -42,6 +44,8 @@ class Call:
     result: Any = NO_RESULT
     signature: str | None = None
     held_out: bool = False
+    error: str | None = None
+    traceback: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,18 @@ def _call(execution: Execution, required: frozenset[str]) -> tuple[Call | None, 
     if _is_cut(result) or _is_redacted(result):
         result = NO_RESULT
     failed = None if execution.success else signature(execution.error_type, execution.error)
-    return Call(str(execution.execution_id), parameters, bool(execution.success), result, failed), ""
+    return (
+        Call(
+            str(execution.execution_id),
+            parameters,
+            bool(execution.success),
+            result,
+            failed,
+            error=execution.error,
+            traceback=execution.traceback,
+        ),
+        "",
+    )
 
 
 def _unfit(execution: Execution, parameters: Any, required: frozenset[str]) -> str:

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from rollguard.compat.extract import MARKS, is_marked, is_tool_class, literal, methods_of, returns_of, target
-from rollguard.compat.scope import Names, function_name, parsed
+from rollguard.compat.extract import is_tool_class, literal, methods_of, returns_of, target
+from rollguard.compat.marks import MARKS, marked_for
+from rollguard.compat.place import located
+from rollguard.compat.scope import Names, parsed
 from rollguard.rehearse.rules import RehearsalRules
 
 _KEYS = ("read_only", "idempotent", "side_effects", "requires")
@@ -120,10 +122,10 @@ def declared(source: bytes, tool_name: str) -> Characteristics:
     Raises:
         SyntaxError, ValueError: it is not Python.
     """
-    names = Names.of(parsed(source))
-    definitions = (*names.functions.values(), *names.classes.values())
-    found: ast.AST | None = next((each for each in definitions if is_marked(each, names)), None)
-    found = found or target(function_name(tool_name), names)
+    module, wanted = located(source, tool_name)
+    names = Names.of(parsed(module))
+    found: ast.AST | None = next(iter(marked_for(wanted, names)), None)
+    found = found or target(wanted, names)
     said: dict[str, Any] = {}
     cls = found if isinstance(found, ast.ClassDef) else None
     if cls is None and not isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef):

@@ -10,8 +10,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from rollguard.compat.extract import called_by, is_marked, is_tool_class, methods_of, returns_of, target
-from rollguard.compat.scope import Definition, Names, function_name, parsed
+from rollguard.compat.extract import called_by, is_tool_class, methods_of, returns_of, target
+from rollguard.compat.marks import marked_for
+from rollguard.compat.place import located, whole_tree
+from rollguard.compat.scope import Definition, Names, parsed
 from rollguard.rehearse.calls import NO_RESULT, Call
 from rollguard.rehearse.noise import canonical
 from rollguard.rehearse.pairs import Pair, PairKind, result_of
@@ -33,10 +35,11 @@ _ERROR_BEGINNINGS = ("error", "failed", "failure", "exception", "invalid", "trac
 
 def tool_function(source: bytes, tool_name: str) -> tuple[Definition | None, ast.Module]:
     """Return the definition of the function that a call of the tool runs, and the whole tree."""
-    module = parsed(source)
+    code, wanted = located(source, tool_name)
+    module = parsed(code)
     names = Names.of(module)
-    marked = [d for d in (*names.functions.values(), *names.classes.values()) if is_marked(d, names)]
-    found = marked[0] if len(marked) == 1 else target(function_name(tool_name), names)
+    marked = marked_for(wanted, names)
+    found = marked[0] if len(marked) == 1 else target(wanted, names)
     if isinstance(found, ast.Call) and called_by(found, names) is None:
         found = None
     classes = [found] if isinstance(found, ast.ClassDef) else list(names.classes.values())
@@ -71,7 +74,7 @@ def hidden_errors(old: bytes, new: bytes, tool_name: str) -> Iterator[Reason]:
 
 def suppressed_errors(old: bytes, new: bytes) -> Iterator[Reason]:
     """Yield a reason if the candidate ignores any error by `contextlib.suppress`, which the live version does not."""
-    before, after = (sum(_suppresses(node) for node in ast.walk(parsed(source))) for source in (old, new))
+    before, after = (sum(_suppresses(node) for node in ast.walk(whole_tree(source))) for source in (old, new))
     if after > before:
         yield refuse("hidden_errors", "it ignores any error by contextlib.suppress")
 
@@ -161,7 +164,7 @@ def _only_constants(function: Definition) -> bool:
 def _constants(source: bytes) -> set[str]:
     return {
         canonical(node.value)
-        for node in ast.walk(parsed(source))
+        for node in ast.walk(whole_tree(source))
         if isinstance(node, ast.Constant) and isinstance(node.value, str | int | float)
     }
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from rollguard.compat import function_name
+from rollguard.compat import place_of
 from rollguard.errors import UnknownTool
 from rollguard.model.given import checked_now
 from rollguard.model.rehearsed import ReplayTestResult
@@ -77,16 +77,40 @@ class Rehearser:
             StoreError: the calls cannot be read, or the result cannot be stored.
         """
         started = checked_now(now)
+        candidate = self.candidate(
+            tool_name, code, must_fix=must_fix, lookback_days=lookback_days, draw=draw, now=started
+        )
+        done = rehearse(candidate, self._run or in_sandbox())
+        self._keep(done, started, checked_now(now))
+        return done
+
+    def candidate(
+        self,
+        tool_name: str,
+        code: str | bytes | None = None,
+        *,
+        must_fix: bool = True,
+        lookback_days: float = LOOKBACK_DAYS,
+        draw: int = 0,
+        now: datetime | None = None,
+    ) -> Candidate:
+        """Return what a rehearsal goes by: the live source, the recorded calls and the rules. Nothing is run.
+
+        The arguments are those of `rehearse`. Without `code` it is that of the live version itself.
+
+        Raises:
+            UnknownTool: the tool has no live version.
+            StoreError: the calls cannot be read.
+        """
         live = self._registry.live_code(tool_name)
         if live is None:
             raise UnknownTool(f"{tool_name} has no live version to be rehearsed beside; deploy it without a rehearsal")
-        rules = self._rules.get(tool_name, RehearsalRules())
-        environment = self._environment.get(tool_name, {})
-        since = started - timedelta(days=lookback_days)
-        candidate = Candidate(
+        rules, environment = self.rules_of(tool_name), self._environment.get(tool_name, {})
+        since = checked_now(now) - timedelta(days=lookback_days)
+        return Candidate(
             tool_name,
             live,
-            code.encode() if isinstance(code, str) else code,
+            live if code is None else code.encode() if isinstance(code, str) else code,
             recorded_calls(self._store, tool_name, live, since=since, limit=rules.max_replays, draw=draw),
             rules,
             self._failure_rules.get(tool_name),
@@ -94,9 +118,10 @@ class Rehearser:
             environment=environment,
             shown=Shown.of(self._store, environment.values()),
         )
-        done = rehearse(candidate, self._run or in_sandbox())
-        self._keep(done, started, checked_now(now))
-        return done
+
+    def rules_of(self, tool_name: str) -> RehearsalRules:
+        """Return the settings of a tool's rehearsals."""
+        return self._rules.get(tool_name, RehearsalRules())
 
     def runner(
         self, tool_name: str, version_number: int | None
@@ -108,12 +133,12 @@ class Rehearser:
             code = self._registry.live_code(tool_name)
         if code is None:
             return None
-        rules = self._rules.get(tool_name, RehearsalRules())
+        rules = self.rules_of(tool_name)
         tool = declared(code, tool_name).with_rules(rules)
         if strategy_of(tool, rules.grants)[0] not in (Strategy.SHADOW, Strategy.REPLAY):
             return None
         limits, run = limits_of(tool, rules, self._environment.get(tool_name, {})), self._run or in_sandbox()
-        return lambda inputs: run(code, function_name(tool_name), inputs, limits)
+        return lambda inputs: run(code, place_of(code, tool_name).exported, inputs, limits)
 
     def _keep(self, done: Rehearsal, started: datetime, completed: datetime) -> None:
         """Store what a candidate did with recorded calls, in the table of its strategy."""

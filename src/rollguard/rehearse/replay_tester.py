@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from rollguard.compat import function_name, read
+from rollguard.compat import place_of, read
 from rollguard.errors import InvalidSetting
 from rollguard.model.execution import Execution
 from rollguard.model.given import checked_now
@@ -85,7 +85,7 @@ class ReplayTester:
         run = self._run or in_sandbox()
         limits = Limits(seconds=self._rules.seconds)
         inputs = [call.parameters for call in chosen.calls]
-        outcomes = run(source, function_name(tool_name), inputs, limits) if inputs else []
+        outcomes = run(source, place_of(source, tool_name).exported, inputs, limits) if inputs else []
         result = self._result(tool_name, source, chosen, outcomes, started, checked_now(now))
         return replace(result, test_id=self._store.rehearsals.add_replay(result))
 

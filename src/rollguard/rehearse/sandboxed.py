@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from rollguard.compat import runnable
 from rollguard.rehearse.runs import Run
-from rollguard.sandbox import Isolation, run_inputs
+from rollguard.sandbox import Isolation, Limits, Outcome, run_inputs
 
 
 def in_sandbox(isolation: Isolation = Isolation.REQUIRED, libraries: Sequence[str | Path] = ()) -> Run:
@@ -16,4 +17,8 @@ def in_sandbox(isolation: Isolation = Isolation.REQUIRED, libraries: Sequence[st
     Args:
         isolation, libraries: the settings `[sandbox]`; see `run_inputs`.
     """
-    return partial(run_inputs, isolation=isolation, libraries=libraries)
+
+    def run(source: bytes, tool_name: str, inputs: Sequence[Mapping[str, Any]], limits: Limits) -> list[Outcome]:
+        return run_inputs(runnable(source), tool_name, inputs, limits, isolation=isolation, libraries=libraries)
+
+    return run

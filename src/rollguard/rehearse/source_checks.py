@@ -6,8 +6,8 @@ import ast
 import difflib
 from collections.abc import Iterator
 
-from rollguard.compat import LARGEST, Form, changes, form_of, read, too_large
-from rollguard.compat.scope import parsed
+from rollguard.compat import Form, changes, form_of, read
+from rollguard.compat.place import whole_tree
 from rollguard.rehearse.reason import Reason, ask, refuse
 from rollguard.rehearse.rules import RehearsalRules
 
@@ -26,8 +26,6 @@ _BUILT_IN = frozenset(
 
 def source_reasons(old: bytes, new: bytes, tool_name: str, rules: RehearsalRules) -> list[Reason]:
     """Return why the candidate's source does not pass; if it does not parse, only that."""
-    if len(new) > LARGEST:
-        return [refuse("parses", f"the candidate {too_large(len(new)).says}")]
     form = form_of(new, tool_name)
     if form.form is not Form.TOOL:
         return [refuse("parses", f"the candidate {form.says}")]
@@ -51,7 +49,7 @@ def _size(old: bytes, new: bytes, rules: RehearsalRules) -> Iterator[Reason]:
 
 
 def _uses(old: bytes, new: bytes, rules: RehearsalRules) -> Iterator[Reason]:
-    before, after = parsed(old), parsed(new)
+    before, after = whole_tree(old), whole_tree(new)
     known, imported = _imports(before), _imports(after)
     forbidden = sorted(
         name for name in imported - known if any(_within(name, module) for module in rules.forbidden_imports)

@@ -19,11 +19,11 @@ from rollguard.errors import (
     UnknownTool,
 )
 from rollguard.model.log import logger_of
-from rollguard.model.names import toml_key
+from rollguard.model.names import may_share_a_file, toml_key
 from rollguard.model.rollback import Rollback
 from rollguard.model.version import Version
 from rollguard.registry import ToolRegistry, pause_after
-from rollguard.registry.deploy.actuators import Actuator, Request, carry_out
+from rollguard.registry.deploy.actuators import Actuator, Request, SharedActuator, carry_out
 from rollguard.rollback.events import failed_event, finished_event, held_event
 from rollguard.rollback.investigation import investigation_of
 from rollguard.store import PROGRAM, ExecutionStore, Intention
@@ -58,9 +58,10 @@ class RollbackRunner:
         if claimed.state != "claimed":
             return self._investigated(claimed, now)
         done = self.carry_out(claimed, now)
-        if claimed.release_id is not None:
-            others = [one for one in self._store.rollbacks.open(claimed.release_id) if one != done]
-            self._carry_out_all(others, now)
+        others = [one for one in self._store.rollbacks.open(claimed.release_id) if one != done]
+        if claimed.release_id is None:  # those of other tools in the same file
+            others = [one for one in others if may_share_a_file(one.tool_name, claimed.tool_name)]
+        self._carry_out_all(others, now)
         return done
 
     def roll_back_by_hand(
@@ -91,6 +92,7 @@ class RollbackRunner:
             ToolFileError: the file could not be written; this is recorded.
             ActuatorFailed: the tool's actuator did not acknowledge; this is recorded, and Rollguard tries again.
         """
+        self._registry.remote.refuse_partial([tool_name])
         live = self._store.versions.live(tool_name)
         if live is None:
             raise UnknownTool(f"{tool_name} was never deployed, so there is nothing to roll back")
@@ -280,7 +282,7 @@ class RollbackRunner:
             claimed.rollback_id, holder=remote.holder, until=remote.until(actuator, now), now=now
         )
         try:
-            output = carry_out(actuator, self._request(claimed, sequence))
+            output = self._ask(actuator, claimed, sequence)
             return store.rollbacks.restored(claimed.rollback_id, sequence=sequence, output=output, now=now)
         except ActuatorFailed as error:
             try:
@@ -291,14 +293,29 @@ class RollbackRunner:
             store.actuations.release(claimed.tool_name, sequence=sequence, now=now)
             raise
 
-    def _request(self, claimed: Rollback, sequence: int) -> Request:
-        number = claimed.from_version if claimed.withdraws else claimed.to_version
-        version = self._store.versions.get(claimed.tool_name, number or 0)
-        claimed_at = claimed.claimed_at.isoformat() if claimed.claimed_at else ""
+    def _ask(self, actuator: Actuator, claimed: Rollback, sequence: int) -> str | None:
+        """Send the request; of tools that share an actuator and go back together, only the first one sends it."""
+        together = [claimed]
+        if isinstance(actuator, SharedActuator) and claimed.release_id is not None:
+            found = self._store.rollbacks.of_release(claimed.release_id)
+            together = [one for one in found if self._registry.remote.of(one.tool_name) is actuator]
+            done = next((one for one in together if one.state in ("restored", "finished")), None)
+            if done is not None:
+                return done.output
+        return carry_out(actuator, self._request(together, sequence))
+
+    def _request(self, together: Sequence[Rollback], sequence: int) -> Request:
+        restored = [one for one in together if not one.withdraws]
+        action = "rollback" if restored else "withdraw"
+        versions = [
+            self._store.versions.get(one.tool_name, (one.to_version if restored else one.from_version) or 0)
+            for one in restored or together
+        ]
+        first = min(together, key=lambda one: one.rollback_id)
+        claimed_at = first.claimed_at.isoformat() if first.claimed_at else ""
         # Every repetition of this claim has the same key, and no other claim has it.
-        key = f"{claimed.tool_name}:rollback:{claimed.rollback_id}:{claimed_at}"
-        action, label = "withdraw" if claimed.withdraws else "rollback", self._registry.remote.label_of(version)
-        return Request(version, action, key, sequence, label)
+        key = f"{first.tool_name}:rollback:{first.rollback_id}:{claimed_at}"
+        return self._registry.remote.request(versions, action, key, sequence)
 
     def _postpone(self, claimed: Rollback, sequence: int | None, error: ActuatorFailed, now: datetime) -> Rollback:
         """Keep the claim, and call the actuator again later: whether it restored the version is unknown."""

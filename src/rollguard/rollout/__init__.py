@@ -1,9 +1,8 @@
 """Rollouts: a new version serves beside the old one, at a share of the calls that rises in stages.
 
-`ramp` is the state machine: when a stage advances, freezes or ends. The draw itself is `rollguard.model.split`, because
-what serves a call is below this package.
+`rollguard.model.ramp` is the state machine: when a stage advances, freezes or ends; `rollguard.model.split` draws.
 """
 
-from rollguard.rollout.ramp import Plan, Ramp, Signs, State
+from rollguard.model.ramp import Plan, Ramp, Signs, State
 
 __all__ = ["Plan", "Ramp", "Signs", "State"]

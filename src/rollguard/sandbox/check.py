@@ -37,15 +37,15 @@ class ToolCheck:
     definition: dict[str, Any] | None = None
 
 
-def check_tool(wanted: str, code: bytes, path: Path, *, deadline: float = DEADLINE) -> ToolCheck:
+def check_tool(wanted: str, code: bytes | dict[str, bytes], path: Path, *, deadline: float = DEADLINE) -> ToolCheck:
     """Run the code once, in a child process with this process's environment, and return whether it is a tool.
 
     Nothing that the code does ends, delays beyond the deadline, or changes this process.
 
     Args:
         wanted: the name of the function that is the tool, if none is marked.
-        code: the file's bytes.
-        path: the file.
+        code: the file's bytes, or the files of a package.
+        path: the file, or the package's folder.
         deadline: seconds that it has.
 
     Raises:

@@ -56,7 +56,7 @@ class Isolation(StrEnum):
 
 
 def run_inputs(
-    source: str | bytes,
+    source: str | bytes | dict[str, bytes],
     tool_name: str,
     inputs: Sequence[Mapping[str, Any]],
     limits: Limits = Limits(),  # noqa: B008 - frozen
@@ -69,7 +69,7 @@ def run_inputs(
     One process serves one input after another. If it ends, or an input takes too long, the next input gets a new one.
 
     Args:
-        source: the module's code. Its tool is found by the rules of `tool_file`.
+        source: the module's code, or the files of a package. Its tool is found by the rules of `tool_file`.
         tool_name: the name of the function that is the tool, if none is marked.
         inputs: the parameters of each call. They have a form in JSON.
         limits: what a run may use.
@@ -94,7 +94,9 @@ class Run:
         lacking: why each layer that is missing is, by its name; known after the first input.
     """
 
-    def __init__(self, code: bytes, tool_name: str, limits: Limits, isolation: Isolation, libraries: list[str]) -> None:
+    def __init__(
+        self, code: bytes | dict[str, bytes], tool_name: str, limits: Limits, isolation: Isolation, libraries: list[str]
+    ) -> None:
         self._code = code
         self._name, self._limits, self._isolation, self._libraries = tool_name, limits, isolation, libraries
         self._hosts = Hosts.resolved(limits.hosts)
@@ -195,7 +197,7 @@ class Run:
             "word": word,
             "wanted": self._name,
             "code": self._code,
-            "path": _path_of(self._name),
+            "path": self._name if isinstance(self._code, dict) else _path_of(self._name),
             "seconds": limits.total_seconds,
             "sys_path": [*libraries, str(_PACKAGE.parent)],
             "environment": dict(limits.environment),
@@ -293,7 +295,9 @@ def _json(said: bytes) -> str:
     return text
 
 
-def _lines(code: bytes) -> list[str]:
+def _lines(code: bytes | dict[str, bytes]) -> list[str]:
+    if isinstance(code, dict):
+        return []
     try:
         return decode_source(code).split("\n")
     except (SyntaxError, UnicodeDecodeError):

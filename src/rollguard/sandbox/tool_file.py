@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from rollguard.sandbox.tool_package import Package
+
 
 class NotATool(Exception):
     """The module holds no tool, or several."""
@@ -37,8 +39,15 @@ class Found:
         self.function, self.is_failure, self.definition, self.mark = function, is_failure, definition, mark
 
 
-def run_module(module_name: str, code: bytes, path: str) -> types.ModuleType:
-    """Run the code as a module of that name, from its source. It is in `sys.modules` even if it fails."""
+def run_module(module_name: str, code: bytes | dict[str, bytes], path: str) -> types.ModuleType:
+    """Run the code as a module of that name, from its source. It is in `sys.modules` even if it fails.
+
+    Args:
+        code: the file's bytes, or the files of a package.
+        path: the file, or the package's folder.
+    """
+    if isinstance(code, dict):
+        return _package_of(module_name, code, path).run()
     module = types.ModuleType(module_name)
     module.__file__, module.__package__ = path, ""
     sys.modules[module_name] = module  # dataclasses and pickle find modules there
@@ -46,9 +55,25 @@ def run_module(module_name: str, code: bytes, path: str) -> types.ModuleType:
     return module
 
 
+def _package_of(module_name: str, files: dict[str, bytes], folder: str) -> Package:
+    if TYPE_CHECKING or __name__ != "tool_file":
+        from rollguard.sandbox.tool_package import Package
+    else:  # beside the program of a child process, which has imported it
+        from tool_package import Package
+    return Package(module_name, folder.rpartition("/")[2], files, folder)
+
+
+def release_module(module_name: str) -> None:
+    """Forget a module that ran, and those of its package."""
+    module = sys.modules.pop(module_name, None)
+    release = getattr(getattr(module, "__loader__", None), "release", None)
+    if release is not None:
+        release()
+
+
 def find_tool(module: types.ModuleType, wanted: str, mark_of: Callable[[object], Any]) -> Found:
     """Return the tool: the function marked `@tool`, else the one named like the file, else a class with `execute` and
-    `get_tool_definition`.
+    `get_tool_definition`. Of several that are marked, it is the one of that name.
 
     Args:
         module: the module that ran.
@@ -61,7 +86,11 @@ def find_tool(module: types.ModuleType, wanted: str, mark_of: Callable[[object],
     own = _own(module)
     marked = [value for value in own if mark_of(value) is not None]
     if len(marked) > 1:
-        raise NotATool(f"{', '.join(map(_name_of, marked))} are all marked @tool; a file has one tool")
+        named = [value for value in marked if value is vars(module).get(wanted)]
+        if not named:
+            several = ", ".join(map(_name_of, marked))
+            raise NotATool(f"{several} are all marked @tool, and none of them is {wanted}")
+        marked = named
     found: Any = marked[0] if marked else vars(module).get(wanted)
     if not isinstance(found, type) and callable(found):
         mark = mark_of(found)
@@ -125,12 +154,13 @@ def _name_of(value: Any) -> str:
 
 
 def _own(module: types.ModuleType) -> list[Any]:
-    """Return the functions and classes that the module itself defines, each once."""
+    """Return the functions and classes that the module itself, or its package, defines, each once."""
+    inner = f"{module.__name__}."
     own = {
         id(value): value
         for value in vars(module).values()
         # Attributes of other values are not read: some have every attribute, some raise.
-        if callable(value) and getattr(value, "__module__", None) == module.__name__
+        if callable(value) and isinstance(of := getattr(value, "__module__", None), str) and f"{of}.".startswith(inner)
     }
     return list(own.values())
 

@@ -58,6 +58,8 @@ class WorkFolder:
         A folder's entries are moved up before it is removed: the depth that a tool can make is none that Python's
         recursion, or a path, could follow. Everything is done by descriptors, so that no link leads elsewhere.
         """
+        if os.path.islink(self.path):  # noqa: PTH114 - put in its place; what it leads to is not ours
+            os.unlink(self.path)  # noqa: PTH108
         if not os.path.isdir(self.path):  # noqa: PTH112
             return
         top, numbers = os.open(self.path, _FOLDER), itertools.count()

@@ -89,6 +89,10 @@ class Tokens:
                 self._kept.pop(next(iter(self._kept)), None)
             self._kept[secret] = self.clock(), token
 
+    def forget(self, secret: str) -> None:
+        """Read the token with this secret again the next time, because it changed."""
+        self._kept.pop(secret, None)
+
     def exist(self) -> bool:
         """Return whether there was ever a token; no token is ever deleted."""
         self._exist = self._exist or self.store.tokens.exist()

@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from rollguard.app import Rollguard
 from rollguard.errors import InvalidSetting, StoreError
 from rollguard.model.log import logger_of
-from rollguard.service.app import Service, create_app
+from rollguard.service.app import create_app
 from rollguard.service.hosts import is_loopback
 
 logger = logger_of(__name__)
@@ -48,9 +49,9 @@ class _Protocol(H11Protocol):
 class _Server(uvicorn.Server):
     """A server whose process ends with code 0 after SIGTERM or Ctrl-C."""
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)
-        self._service = service
+        self._app = app
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -62,17 +63,18 @@ class _Server(uvicorn.Server):
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let go of callers that wait for a change, and of open pages, then finish the requests under way."""
+        self._app.state.service.stopping.set()
+        self._app.state.live.close()
+        await super().shutdown(sockets)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Say where it listens when it does."""
         await super().startup(sockets)
         for one in sockets or ():
             scheme = "https" if self.config.ssl else "http"
             logger.info("listening on %s://%s; stop with Ctrl-C or SIGTERM", scheme, _shown(one))
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let callers that wait for a change go, then finish the requests under way."""
-        self._service.stopping.set()
-        await super().shutdown(sockets)
 
 
 def serve(guard: Rollguard, *, host: str | None = None, port: int | None = None, watch: bool | None = None) -> None:
@@ -109,7 +111,7 @@ def serve(guard: Rollguard, *, host: str | None = None, port: int | None = None,
     _load_tls(config)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     with listening:
-        _Server(config, app.state.service).run(sockets=[listening])
+        _Server(config, app).run(sockets=[listening])
 
 
 def _is_open(guard: Rollguard, host: str) -> bool:

@@ -7,6 +7,7 @@ from rollguard.settings.sections import (
     RedactSettings,
     SandboxSettings,
     ServiceSettings,
+    SharedActuatorSettings,
     WatchSettings,
 )
 from rollguard.settings.settings import FILE_NAME, Settings, find_file, toml_value
@@ -20,6 +21,7 @@ __all__ = [
     "SandboxSettings",
     "ServiceSettings",
     "Settings",
+    "SharedActuatorSettings",
     "WatchSettings",
     "find_file",
     "toml_value",

@@ -75,6 +75,7 @@ class RecordSettings(Section):
     flush_interval_seconds: float = Field(default=0.1, ge=0.001, le=60)
     buffer_size: int = Field(default=50_000, ge=1, le=10_000_000)
     retention_days: int = Field(default=30, ge=0, le=3_650)
+    amend_within_seconds: float = Field(default=3_600.0, ge=0, le=604_800)
     redact: RedactSettings = Field(default_factory=RedactSettings)
     control_flow: tuple[str, ...] = CONTROL_FLOW
 
@@ -129,6 +130,74 @@ class SandboxSettings(Section):
         return value
 
 
+class ImproverSettings(Section):
+    """One entry of `[[improve.improvers]]`: something that writes repairs. The environment has the secrets."""
+
+    kind: Literal["command", "callable", "model", "earlier_version", "retry"]
+    name: str = ""
+    command: tuple[str, ...] = Field(default=(), repr=False)
+    environment: tuple[str, ...] = ("PATH",)
+    function: ImportPath = ""
+    model: str = ""
+    base_url: str = Field(default="", repr=False)
+    key_env: str = ""
+    attempts: int = Field(default=2, ge=1, le=10)
+    max_tokens: int = Field(default=16_384, ge=256, le=1_000_000)
+    timeout_seconds: float = Field(default=900.0, gt=0, le=86_400)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        known = SETTINGS_OF_IMPROVER[self.kind]
+        for other in sorted(self.model_fields_set - known - {"kind", "name"}):
+            raise InvalidSetting(other, f'has no meaning where kind is "{self.kind}"')
+        if self.kind == "command" and not self.command:
+            raise InvalidSetting("command", 'missing; give a list, such as ["./improve.sh"]')
+        if self.kind == "callable" and not self.function:
+            raise InvalidSetting("function", 'missing; give an import path, such as "package.module:name"')
+        if self.kind == "model" and not self.model:
+            raise InvalidSetting("model", 'missing; name one, such as "openai:gpt-5", or a name that base_url knows')
+        if self.base_url and not can_be_posted_to(self.base_url):
+            raise InvalidSetting("base_url", "is no URL with a host, as https://host/v1")
+        return self
+
+    @property
+    def called(self) -> str:
+        """Return its name: by default its kind."""
+        return self.name or self.kind
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Return the variables of the environment that it is given."""
+        if self.kind == "command":
+            return self.environment
+        return (self.key_env,) if self.key_env else ()
+
+
+SETTINGS_OF_IMPROVER = {
+    "command": {"command", "environment", "timeout_seconds"},
+    "callable": {"function", "timeout_seconds"},
+    "model": {"model", "base_url", "key_env", "attempts", "max_tokens", "timeout_seconds"},
+    "earlier_version": set[str](),
+    "retry": set[str](),
+}
+"""Which settings of an improver have a meaning, by its kind."""
+
+
+class ImproveSettings(Section):
+    """`[improve]`: what writes repairs, in the order in which it is asked. Without any, nothing is."""
+
+    improvers: tuple[ImproverSettings, ...] = ()
+
+    @field_validator("improvers")
+    @classmethod
+    def _each_name_once(cls, improvers: tuple[ImproverSettings, ...]) -> tuple[ImproverSettings, ...]:
+        names = [improver.called for improver in improvers]
+        for name in names:
+            if names.count(name) > 1:
+                raise InvalidSetting("", f"two are named {name}; give each a name of its own")
+        return improvers
+
+
 class ServiceSettings(Section):
     """`[service]`: where and how `rollguard serve` answers."""
 
@@ -171,6 +240,12 @@ class ActuatorSettings(Section):
     secret: SecretStr = SecretStr("")
     secret_env: str = ""
     timeout_seconds: float | None = Field(default=None, gt=0, le=3600)
+
+
+class SharedActuatorSettings(ActuatorSettings):
+    """`[actuators.NAME]`: what makes the versions of several tools live together, with one request."""
+
+    tools: tuple[str, ...] = Field(min_length=1)
 
 
 SETTINGS_OF_KIND = {"folder": set[str](), "command": {"command"}, "webhook": {"url", "secret", "secret_env"}}

@@ -17,17 +17,19 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from rollguard.errors import InvalidInput, InvalidSetting, given, unchained
 from rollguard.http_client import can_be_posted_to
 from rollguard.judge import Rules
+from rollguard.loop.rules import LoopRules
 from rollguard.model.file_access import FileAccess
 from rollguard.model.names import toml_key
 from rollguard.record.decorator import FailureRule, checked_timeout
 from rollguard.settings.sections import (
     SETTINGS_OF_KIND,
     ActuatorSettings,
+    ImproveSettings,
     NotifySettings,
     RecordSettings,
     SandboxSettings,
-    Section,
     ServiceSettings,
+    SharedActuatorSettings,
     WatchSettings,
 )
 
@@ -35,16 +37,19 @@ if TYPE_CHECKING:
     from rollguard.rehearse import RehearsalRules
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
+AnyActuator = TypeVar("AnyActuator", bound=ActuatorSettings)
 FILE_NAME = "rollguard.toml"
 _PREFIX = "ROLLGUARD_"
 _CONFIG = "ROLLGUARD_CONFIG"
 
 
-_SECTIONS: dict[str, type[Section]] = {
+_SECTIONS: dict[str, type[BaseModel]] = {
     "watch": WatchSettings,
     "record": RecordSettings,
     "notify": NotifySettings,
     "sandbox": SandboxSettings,
+    "loop": LoopRules,
+    "improve": ImproveSettings,
     "service": ServiceSettings,
 }
 _TEXTS = ("database", "tools_dir", "schema")
@@ -52,7 +57,7 @@ _TOP = (*_TEXTS, "follow", "edit_seconds", "file_access")
 _SECRET = frozenset(
     {"database", "notify", "webhook_urls", "command", "url", "secret", "patterns"}
 )  # keys; values are not shown
-_KNOWN = (*_TOP, "monitor", *_SECTIONS, "tools")
+_KNOWN = (*_TOP, "monitor", *_SECTIONS, "tools", "actuators")
 
 
 @dataclass(frozen=True)
@@ -70,8 +75,10 @@ class Settings:
         failure_rules: for a tool's name, which returned results count as failures (`[tools.NAME.failure]`).
         timeouts: for a tool's name, the seconds after which a call counts as failed (`[tools.NAME] timeout_seconds`).
         actuators: for a tool's name, what makes its versions live (`[tools.NAME.actuator]`).
+        shared_actuators: what makes the versions of several tools live together (`[actuators.NAME]`).
         rehearsals: for a tool's name, how candidates for it are rehearsed (`[tools.NAME.rehearse]`).
         granted: for a tool's name, the values of the variables that it may use in a rehearsal.
+        improver_variables: the values of the variables of the environment that improvers are given.
         file: the file that was read, or None.
         schema: the PostgreSQL schema that holds the store; None leaves it to the URL and the server.
     """
@@ -86,13 +93,17 @@ class Settings:
     record: RecordSettings = field(default_factory=RecordSettings)
     notify: NotifySettings = field(default_factory=NotifySettings)
     sandbox: SandboxSettings = field(default_factory=SandboxSettings)
+    loop: LoopRules = field(default_factory=LoopRules)
+    improve: ImproveSettings = field(default_factory=ImproveSettings)
     service: ServiceSettings = field(default_factory=ServiceSettings)
     tools: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     failure_rules: Mapping[str, FailureRule] = field(default_factory=dict)
     timeouts: Mapping[str, float] = field(default_factory=dict)
     actuators: Mapping[str, ActuatorSettings] = field(default_factory=dict)
+    shared_actuators: Mapping[str, SharedActuatorSettings] = field(default_factory=dict)
     rehearsals: Mapping[str, RehearsalRules] = field(default_factory=dict)
     granted: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    improver_variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     file: Path | None = None
     schema: str | None = None
 
@@ -219,6 +230,7 @@ def _settings(values: dict[str, Any], file: Path | None, environ: Mapping[str, s
         raise InvalidSetting("file_access", f"{given(access)} is not one of {allowed}")
     monitor = _rules("monitor", Rules(), _table("monitor", values))
     actuators = _actuators(_table("tools", values), environ)
+    shared = _shared_actuators(_table("actuators", values), actuators, environ)
     rehearsals = _rehearsals(_table("tools", values))
     tools, failure_rules, timeouts = _tools(_table("tools", values), monitor)
     sections: dict[str, Any] = {name: _checked(name, _table(name, values), model) for name, model in _SECTIONS.items()}
@@ -233,11 +245,18 @@ def _settings(values: dict[str, Any], file: Path | None, environ: Mapping[str, s
         tools=tools,
         failure_rules=failure_rules,
         timeouts=timeouts,
-        actuators=actuators,
+        actuators=actuators | {tool: each for each in shared.values() for tool in each.tools},
+        shared_actuators=shared,
         rehearsals=rehearsals,
         granted={
             name: {variable: environ[variable] for variable in rules.grants if variable in environ}
             for name, rules in rehearsals.items()
+        },
+        improver_variables={
+            variable: environ[variable]
+            for improver in sections["improve"].improvers
+            for variable in improver.variables
+            if variable in environ
         },
         file=file,
         **sections,
@@ -309,6 +328,26 @@ def _actuators(tables: Mapping[str, Any], environ: Mapping[str, str]) -> dict[st
     return actuators
 
 
+def _shared_actuators(
+    tables: Mapping[str, Any], own: Mapping[str, ActuatorSettings], environ: Mapping[str, str]
+) -> dict[str, SharedActuatorSettings]:
+    shared: dict[str, SharedActuatorSettings] = {}
+    taken = {tool: f"tools.{toml_key(tool)}.actuator" for tool in own}
+    for name in tables:
+        key = f"actuators.{toml_key(name)}"
+        each = _whole(key, _checked(key, _table(name, tables), SharedActuatorSettings), environ)
+        if each.kind == "folder":
+            raise InvalidSetting(
+                f"{key}.kind", 'is "folder", where each tool has its own file; give "command" or "webhook"'
+            )
+        for tool in each.tools:
+            if tool in taken:
+                raise InvalidSetting(f"{key}.tools", f"{tool} has another actuator, in [{taken[tool]}]; leave one out")
+            taken[tool] = key
+        shared[name] = each
+    return shared
+
+
 def _rehearsals(tables: Mapping[str, Any]) -> dict[str, RehearsalRules]:
     rehearsals = {}
     for name in tables:
@@ -321,9 +360,11 @@ def _rehearsals(tables: Mapping[str, Any]) -> dict[str, RehearsalRules]:
     return rehearsals
 
 
-def _whole(key: str, actuator: ActuatorSettings, environ: Mapping[str, str]) -> ActuatorSettings:
+def _whole(key: str, actuator: AnyActuator, environ: Mapping[str, str]) -> AnyActuator:
     """Return the actuator with its secret; refuse missing settings, and settings of another kind."""
-    for other in sorted(actuator.model_fields_set - SETTINGS_OF_KIND[actuator.kind] - {"kind", "timeout_seconds"}):
+    for other in sorted(
+        actuator.model_fields_set - SETTINGS_OF_KIND[actuator.kind] - {"kind", "timeout_seconds", "tools"}
+    ):
         raise InvalidSetting(f"{key}.{other}", f'has no meaning where kind is "{actuator.kind}"')
     if actuator.kind == "command" and not actuator.command:
         raise InvalidSetting(f"{key}.command", 'missing; give a list, such as ["./deploy.sh", "{tool}", "{file}"]')

@@ -4,6 +4,8 @@ from rollguard.store.executions.complete import text_of
 from rollguard.store.executions.encoding import Encoding
 from rollguard.store.executions.ids import id_of
 from rollguard.store.executions.payloads import Payloads, Redact
+from rollguard.store.improvements.attempts import Caps, Finding, Step
+from rollguard.store.improvements.conditions import fewer_than, nothing_else_is_open, votes_are
 from rollguard.store.monitoring.sessions import Beginning
 from rollguard.store.probe import Checkup
 from rollguard.store.retention.retention import Tidied
@@ -19,9 +21,11 @@ from rollguard.store.versions.versions import digest
 __all__ = [
     "PROGRAM",
     "Beginning",
+    "Caps",
     "Checkup",
     "Encoding",
     "ExecutionStore",
+    "Finding",
     "Intention",
     "Moves",
     "NewRelease",
@@ -31,8 +35,12 @@ __all__ = [
     "Pointer",
     "Redact",
     "Standing",
+    "Step",
     "Tidied",
     "digest",
+    "fewer_than",
     "id_of",
+    "nothing_else_is_open",
     "text_of",
+    "votes_are",
 ]

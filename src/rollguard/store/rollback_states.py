@@ -79,7 +79,9 @@ def call_off(connection: Connection, session_ids: Sequence[int], *, at: datetime
     connection.execute(sa.update(releases).where(releases.c.release_id.in_(as_one), ~begun).values(state="live"))
 
 
-def is_under_way(connection: Connection, tool_name: str) -> bool:
-    """Return whether a rollback of the tool is decided and not over."""
+def is_under_way(connection: Connection, tool_name: str, *, to: int | None = None) -> bool:
+    """Return whether a rollback of the tool is decided and not over; with `to`, only one to that version."""
     under_way = sa.exists().where(r.c.tool_name == tool_name, r.c.state.in_(OPEN))
+    if to is not None:
+        under_way = under_way.where(r.c.to_version == to)
     return bool(connection.scalar(sa.select(under_way)))

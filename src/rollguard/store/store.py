@@ -10,17 +10,22 @@ from uuid import UUID
 
 from rollguard.errors import InvalidInput, StoreUnavailable
 from rollguard.model.file_access import FileAccess
-from rollguard.model.given import checked_now
+from rollguard.model.given import checked_now, understood_id
 from rollguard.model.log import logger_of
 from rollguard.model.redaction import DEFAULT, Redaction
 from rollguard.sandbox.outcome import Frame
 from rollguard.store.database.change_feed import Arrivals, arrivals_in
 from rollguard.store.database.engine import Database
+from rollguard.store.executions.amend import Amendments, checked_amendment
 from rollguard.store.executions.executions import Executions
 from rollguard.store.executions.hangs import FailureDefinitions, Flights
 from rollguard.store.executions.listing import Listing
 from rollguard.store.executions.payloads import Payloads, Redact
 from rollguard.store.executions.samples import Samples
+from rollguard.store.improvements.attempts import Attempts
+from rollguard.store.improvements.events import AttemptEvents
+from rollguard.store.improvements.freezes import Freezes
+from rollguard.store.improvements.statistics import LoopStatistics
 from rollguard.store.investigations import Investigations
 from rollguard.store.monitoring.baselines import Baselines
 from rollguard.store.monitoring.sessions import Sessions
@@ -30,6 +35,7 @@ from rollguard.store.rehearsals import Rehearsals
 from rollguard.store.retention.retention import Retention, Tidied
 from rollguard.store.rollbacks.actuator_leases import Actuations
 from rollguard.store.rollbacks.rollbacks import Rollbacks
+from rollguard.store.rollouts import Rollouts
 from rollguard.store.rollups.by_tool import ByTool
 from rollguard.store.rollups.last_calls import LastCalls
 from rollguard.store.rollups.refresh import refresh_if_due
@@ -60,13 +66,14 @@ class ExecutionStore:
         busy_timeout: seconds to wait for another process's lock: of the database on SQLite, of a tool on PostgreSQL.
         must_answer: False opens a store whose database is away. Its schema is made or checked at its first use.
         retention_days: how long `tidy` keeps raw executions, 1 to 3650; 0 is for ever. Rollups and history stay.
+        amend_within_seconds: how long after an execution's end `amend` may change it, 0 to 604800.
         file_access: who may read a SQLite file that is created.
         schema: the PostgreSQL schema that holds the store, created if it does not exist; by default the first of the
             search path that the URL's `options`, the user or the server give.
 
     Raises:
         InvalidInput: the URL cannot be understood.
-        InvalidSetting: `retention_days` is out of its range, or `schema` is none.
+        InvalidSetting: `retention_days` or `amend_within_seconds` is out of its range, or `schema` is none.
         SchemaTooNew: a newer Rollguard has written the database.
         SchemaTooOld: a Rollguard from before the first release has written the database.
         NotARollguardStore: the file or the database holds something else.
@@ -83,12 +90,14 @@ class ExecutionStore:
         redaction: Redaction = DEFAULT,
         busy_timeout: float = 5.0,
         retention_days: int = 30,
+        amend_within_seconds: float = 3_600.0,
         file_access: FileAccess = FileAccess.OWNER,
         must_answer: bool = True,
         schema: str | None = None,
     ) -> None:
         self.database = Database(url, busy_timeout=busy_timeout, access=file_access, schema=schema)
         self.retention = Retention(self.database, retention_days)
+        self.amendments = Amendments(self.database, amend_within_seconds)
         try:
             migrate(self.database)
         except BaseException as error:
@@ -119,7 +128,12 @@ class ExecutionStore:
         self.reports = Reports(self.database)
         self.by_tool = ByTool(self.database)
         self.investigations = Investigations(self.database)
+        self.rollouts = Rollouts(self.database)
         self.tokens = Tokens(self.database)
+        self.attempts = Attempts(self.database)
+        self.attempt_events = AttemptEvents(self.database)
+        self.freezes = Freezes(self.database)
+        self.loop_statistics = LoopStatistics(self.database)
 
     @property
     def redaction(self) -> Redaction:
@@ -144,6 +158,9 @@ class ExecutionStore:
         score: float | None = None,
         failed_at: Frame | Mapping[str, Any] | None = None,
         traceback: str | None = None,
+        rollout_id: int | None = None,
+        stage: int | None = None,
+        arm: str | None = None,
     ) -> str:
         """Record one call of a tool. Numbers may be of any class, such as numpy's.
 
@@ -164,6 +181,8 @@ class ExecutionStore:
             failed_at: the innermost line of the tool's own code: `function`, `line` and `text`. If `error` is an
                 exception that was raised, it says this itself, and the traceback, too.
             traceback: the traceback's text.
+            rollout_id, stage, arm: the rollout, its stage and the version that was drawn for the call, `new` or `old`;
+                of a target whose `Router` draws.
 
         Returns:
             The execution's id: the given one, or a new one.
@@ -188,6 +207,9 @@ class ExecutionStore:
             score=score,
             failed_at=failed_at,
             traceback=traceback,
+            rollout_id=rollout_id,
+            stage=stage,
+            arm=arm,
         )
         self.executions.write([row])
         return str(row.execution_id)
@@ -208,6 +230,43 @@ class ExecutionStore:
         if not isinstance(executions, Iterable):
             raise InvalidInput(f"executions: {executions!r} are none; give a list of mappings")
         return self.executions.write_from(executions)
+
+    def amend(
+        self,
+        execution_id: str | UUID | int,
+        *,
+        success: bool | int | None = None,
+        score: float | None = None,
+        reason: str | BaseException | None = None,
+        now: datetime | None = None,
+    ) -> bool:
+        """Amend a stored execution whose answer is rated later. All counts follow; a kept baseline does not.
+
+        Giving the same again changes nothing, at any time.
+
+        Args:
+            execution_id: the id that `store_tool_execution` returned or was given.
+            success: whether the answer was right; True removes the stored error.
+            score: how right it was, from 0 to 1.
+            reason: why it failed, with `success=False`: text that may begin with the error's type, or the exception.
+            now: the present moment; the clock's by default. A naive datetime is local time.
+
+        Returns:
+            Whether anything was changed.
+
+        Raises:
+            InvalidInput: a value is invalid, or neither `success` nor `score` is given.
+            UnknownExecution: there is no stored execution with that id.
+            AmendmentRefused: it ended longer ago than `amend_within_seconds`, or its outcome is final.
+            StoreUnavailable: the database cannot be reached or written; nothing was written.
+        """
+        given = understood_id(execution_id)
+        checked_id = checked_amendment(given, success, score, reason)
+        amended = self.executions.row(
+            tool_name="amended", success=True if success is None else success, score=score, error=reason
+        )
+        outcome = None if success is None else amended
+        return self.amendments.apply(checked_id, outcome, amended.score, checked_now(now))
 
     def arrivals(self) -> Arrivals:
         """Return what reports at once which tools were executed, by any process; see `Arrivals`."""

@@ -72,6 +72,11 @@ class Tokens:
         with self._database.read() as connection:
             return next(iter(_read(connection, t.c.sha256 == _hash(secret))), None)
 
+    def is_holder(self, name: str, now: datetime) -> bool:
+        """Return whether somebody has a valid token."""
+        with self._database.read() as connection:
+            return any(token.valid_at(now) for token in _read(connection, t.c.name == name))
+
     def all(self) -> list[Token]:
         """Return every token, the revoked ones too, oldest first."""
         with self._database.read() as connection:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -12,9 +12,33 @@ from rollguard.store.database.types import UTCDateTime
 _TIMES = (
     *("deployment_time", "monitoring_started_at", "latest_check_at", "checked_at"),
     *("created_at", "first_deployed_at", "last_deployed_at", "current_since", "silent_since"),
-    *("started_at", "completed_at", "last_tested_at"),
+    *("started_at", "completed_at", "last_tested_at", "ended_at"),
 )
 _FLAGS = ("regression_detected", "performance_degradation", "needs_rollback", "is_live", "was_rolled_back", "passed")
+
+
+_LATEST = sa.text(
+    "SELECT (SELECT COALESCE(MAX(check_id), 0) FROM deployment_health_checks), "
+    "(SELECT COALESCE(MAX(session_id), 0) FROM deployment_monitoring), "
+    "(SELECT COUNT(*) FROM deployment_monitoring WHERE status = 'active'), "
+    "(SELECT COALESCE(MAX(rollback_id), 0) FROM deployment_rollbacks), "
+    "(SELECT COUNT(*) FROM deployment_rollbacks WHERE state = 'finished'), "
+    "(SELECT COUNT(*) FROM deployment_rollbacks WHERE verified_at IS NOT NULL), "
+    "(SELECT COALESCE(MAX(deployment_id), 0) FROM tool_deployments), "
+    "(SELECT COALESCE(MAX(id), 0) FROM tool_executions)"
+)
+
+
+class Latest(NamedTuple):
+    """What there is in the database of what Rollguard decided: if it is equal, nothing was decided in between."""
+
+    check_id: int
+    session_id: int
+    active_sessions: int
+    rollback_id: int
+    finished_rollbacks: int
+    verified_rollbacks: int
+    deployment_id: int
 
 
 class Reports:
@@ -39,6 +63,12 @@ class Reports:
     def deployment_stability(self) -> list[dict[str, Any]]:
         """Return every tool's deployments and how many were rolled back, the highest rollback rate first."""
         return self._rows("SELECT * FROM deployment_stability ORDER BY rollback_rate DESC, tool_name")
+
+    def latest(self) -> tuple[Latest, int]:
+        """Return what changes with each decision, and the number of the latest execution. Costs a few look-ups."""
+        with self._database.read() as connection:
+            *decided, executions = connection.execute(_LATEST).one()
+        return Latest(*decided), int(executions)
 
     def silent(self) -> list[dict[str, Any]]:
         """Return the tools that nobody calls any more, as the latest checks of the active sessions found."""
@@ -75,6 +105,15 @@ class Reports:
     def testing_summary(self) -> list[dict[str, Any]]:
         """Return how many rehearsals of each tool there were, and how many passed."""
         return self._rows("SELECT * FROM testing_summary ORDER BY tool_name")
+
+    def improvement_history(self, tool_name: str | None = None, limit: int = 20) -> list[dict[str, Any]]:
+        """Return the latest attempts to improve a tool, or any tool, newest first."""
+        return self._rows(
+            f"SELECT * FROM improvement_history {'' if tool_name is None else 'WHERE tool_name = :tool_name '}"
+            "ORDER BY attempt_id DESC LIMIT :limit",
+            limit=limit,
+            **({} if tool_name is None else {"tool_name": tool_name}),
+        )
 
     def _rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
         with self._database.read() as connection:

@@ -69,7 +69,7 @@ def deploy(
     with opened(config, adopt=not dry_run) as guard:
         from rollguard.registry import name_of  # after all that --help needs
 
-        code, name = inputs.code_of(file), tool or name_of(file.stem) or file.stem
+        code, name = inputs.code_of(file), tool or name_of(inputs.stem_of(file)) or inputs.stem_of(file)
         if dry_run:
             _plan(guard, name, code, force=force, strict=strict, as_json=as_json)
             return

@@ -8,6 +8,7 @@ from rollguard.loop.stages.arrivals import ArrivalsStage
 from rollguard.loop.stages.edits import EditsStage
 from rollguard.loop.stages.health import HealthStage
 from rollguard.loop.stages.heartbeat import HeartbeatStage
+from rollguard.loop.stages.maintenance import MaintenanceStage
 from rollguard.loop.stages.notifications import NotificationsStage
 from rollguard.loop.stages.quarantine import QuarantineStage
 from rollguard.loop.stages.recovery import RecoveryStage
@@ -21,6 +22,7 @@ __all__ = [
     "EditsStage",
     "HealthStage",
     "HeartbeatStage",
+    "MaintenanceStage",
     "NotificationsStage",
     "QuarantineStage",
     "RecoveryStage",

@@ -15,6 +15,8 @@ class Stage(Protocol):
     * `interval_seconds`: time between the starts of two runs; by default the loop's `check_interval_seconds`. With 0,
       the stage runs without pause while the loop runs, does its own waiting, and is not part of a single cycle.
     * `follows`: names of stages; it also runs after each run of one of them.
+    * `beside_monitoring`: True for a stage that is not part of `check_deployment_health`, and that a loop which stops
+      does not wait for. It must go on with what it left, after a restart.
 
     Attributes:
         name: its name in the log.

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
+from rollguard.compat import tools_in
 from rollguard.errors import InvalidInput, RollguardError, StoreBusy, StoreError, StoreUnavailable, ToolFileError
 from rollguard.model.log import logger_of
 from rollguard.model.names import toml_key
+from rollguard.model.ramp import State
 from rollguard.model.version import Version
 from rollguard.registry.deploy.compat_check import changes_of, refuse_breaking, warn_of
 from rollguard.registry.deploy.deployment_request import DeploymentRequest
@@ -17,9 +21,10 @@ from rollguard.registry.deploy.hand_edits import adopt, adopt_all, keep_hand_edi
 from rollguard.registry.deploy.remote import Remote
 from rollguard.registry.deploy.replica import Replica
 from rollguard.registry.folder.file_names import checked_file_name
-from rollguard.registry.folder.folder import Folder
+from rollguard.registry.folder.folder import Folder, unit_in
+from rollguard.registry.folder.tree import code_at
 from rollguard.registry.serve.admission import Admission
-from rollguard.store import ExecutionStore
+from rollguard.store import ExecutionStore, digest
 
 logger = logger_of(__name__)
 
@@ -61,6 +66,7 @@ class Deployer:
         admission: knows which code is a tool that loads.
         remote: the tools with an actuator.
         replica: notified of each deployment in the folder, if the folder follows other machines.
+        bring: lets the processes of this machine draw by what the database says.
     """
 
     def __init__(
@@ -71,6 +77,7 @@ class Deployer:
         admission: Admission,
         remote: Remote,
         replica: Replica | None,
+        bring: Callable[[], None],
     ) -> None:
         self._folder = folder
         self._store = store
@@ -78,9 +85,13 @@ class Deployer:
         self._admission = admission
         self._remote = remote
         self._replica = replica
+        self._bring = bring
 
     def deploy(self, code: Code, request: DeploymentRequest, *, strict: bool) -> Version:
         """Store the code and make it live. Same errors as `ToolRegistry.deploy`."""
+        self._remote.refuse_partial([code.tool_name])
+        if not self._remote.has(code.tool_name):
+            self._refuse_several(code.tool_name, code.content)
         self.refuse_unloadable(code)
         return self._deploy(code, request, strict, self.go_live)
 
@@ -100,13 +111,26 @@ class Deployer:
         return self.stored(code, request)
 
     def go_live(self, version: Version, request: DeploymentRequest) -> None:
-        """Make a stored version live. Same errors as `ToolRegistry.deploy`."""
+        """Make a stored version live; a rollout under way ends. Same errors as `ToolRegistry.deploy`."""
         if self._remote.has(version.tool_name):
+            self._remote.refuse_partial([version.tool_name])
             self._remote.go_live(version, request)
-            return
-        deployment_id = self._file_swap.go_live(version, request)
-        if self._replica is not None:
-            self._replica.made_here(version.tool_name, deployment_id)
+        else:
+            self._refuse_several(version.tool_name, version.code)
+            deployment_id = self._file_swap.go_live(version, request)
+            if self._replica is not None:
+                self._replica.made_here(version.tool_name, deployment_id)
+        if request.promotes is None:
+            self._end_rollout(version, request)
+
+    def _end_rollout(self, version: Version, request: DeploymentRequest) -> None:
+        """End the rollout of a tool whose live version was deployed again, and let nobody draw by one that ended."""
+        known = self._store.rollouts.open_of(version.tool_name)
+        if known is not None and known.kind == "canary" and known.old_version == version.version_number:
+            why = f"{request.by} deployed version {version.version_number}, which was live"
+            ramp = known.ramp.ended_by(State.SUPERSEDED, request.moment)
+            self._store.rollouts.move(known, ramp, by=request.by, now=request.moment, why=why)
+        self._bring()
 
     def made_live_here(self, tool_name: str) -> None:
         """See `ToolRegistry.made_live_here`."""
@@ -169,6 +193,8 @@ class Deployer:
         strict: bool,
         make_live: Callable[[Version, DeploymentRequest], object],
     ) -> Version:
+        if request.replaces is not None:
+            self._refuse_other(code.tool_name, request)
         found = changes_of(self._folder, self._store, code.tool_name, code.content)
         if strict:
             refuse_breaking(code.tool_name, found)
@@ -176,6 +202,29 @@ class Deployer:
         make_live(version, request)
         warn_of(code.tool_name, found)
         return version
+
+    def _refuse_other(self, tool_name: str, request: DeploymentRequest) -> None:
+        """Refuse to deploy over other code than is to be replaced, before anything is stored or sent."""
+        live = self._store.versions.live(tool_name)
+        request.refuse_other(
+            tool_name, None if live is None else self._store.versions.get(tool_name, live.version_number).sha256
+        )
+        if self._remote.of(tool_name) is None:
+            held = self._folder.read(tool_name)
+            request.refuse_other(tool_name, None if held is None else digest(held))
+
+    def _refuse_several(self, name: str, content: bytes) -> None:
+        """Refuse to make one tool of a file or package live alone, unless it is live there already."""
+        others = codes_of(name, content)
+        if len(others) == 1:
+            return
+        live, known = self._store.versions.live(name), self._store.versions.find(name, digest(content))
+        if live is None or known is None or live.version_number != known.version_number:
+            names = ", ".join(code.tool_name for code in others)
+            raise InvalidInput(
+                f"{unit_in(content, name)} holds several tools ({names}), which go live together: "
+                "use guard.release(label, ...), which is: rollguard release LABEL FILE; to go back: rollguard rollback"
+            )
 
     def _record_live(self, version: Version, request: DeploymentRequest) -> None:
         live = self._store.versions.live(version.tool_name)
@@ -206,12 +255,33 @@ class Deployer:
         )
 
 
+def codes_of(tool_name: str, code: object, kind: str | None = None) -> list[Code]:
+    """Return the code of a tool and of all others that are in the same file or package.
+
+    Raises:
+        InvalidToolName, InvalidInput: as for `Code.of`.
+    """
+    given = Code.of(tool_name, code, kind)
+    try:
+        unit = unit_in(given.content, tool_name)
+    except ValueError as error:
+        raise InvalidInput(f"{tool_name}: {error}") from error
+    several = tools_in(given.content, unit)
+    return [given] if len(several) == 1 else [Code.of(name, given.content, kind) for name in several]
+
+
 def bytes_of(code: object) -> bytes:
-    """Return the bytes of a file's code. Raise `InvalidInput` if it is neither text nor bytes."""
+    """Return the bytes of a version's code; of a path, those of its file or package.
+
+    Raises:
+        InvalidInput: it is neither text nor bytes, or cannot be read.
+    """
     if isinstance(code, bytes):
         return code
+    if isinstance(code, os.PathLike):
+        return code_at(Path(code))
     if not isinstance(code, str):
-        raise InvalidInput(f"code: {type(code).__name__} is not the text or the bytes of a file")
+        raise InvalidInput(f"code: {type(code).__name__} is not the text, the bytes or the path of a file")
     try:
         return code.encode()
     except UnicodeEncodeError as error:

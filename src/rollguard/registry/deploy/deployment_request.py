@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from rollguard.errors import InvalidInput
+from rollguard.errors import DeploymentConflict, InvalidInput
 from rollguard.model.given import understood_time
 from rollguard.model.names import checked_id
+from rollguard.model.rollout import Rollout
 from rollguard.store import Beginning
 from rollguard.store.executions.payloads import clean_text
 
@@ -22,6 +23,8 @@ class DeploymentRequest:
         at: when; None is the moment of the deployment.
         force: whether code that was rolled back may go live; this lifts its quarantine.
         watch: starts monitoring it, in the transaction that makes it live.
+        promotes: the rollout that ends so.
+        replaces: the hash of the code that it may replace; None is any.
 
     Raises:
         InvalidInput: a value is invalid.
@@ -32,6 +35,8 @@ class DeploymentRequest:
     at: datetime | None = None
     force: bool = False
     watch: Beginning | None = None
+    promotes: Rollout | None = None
+    replaces: str | None = None
 
     def __post_init__(self) -> None:
         checked_id("created_by", self.by)
@@ -41,6 +46,13 @@ class DeploymentRequest:
         if at is not None and not isinstance(at, datetime):
             raise InvalidInput(f"deployed_at: {self.at!r} is not a datetime, nor a time in ISO 8601")
         object.__setattr__(self, "at", at)
+
+    def refuse_other(self, tool_name: str, sha256: str | None) -> None:
+        """Raise `DeploymentConflict` if other code is live, or in the tool's file, than what it may replace."""
+        if self.replaces is not None and sha256 != self.replaces:
+            raise DeploymentConflict(
+                f"{tool_name}: other code is there by now than this deployment was to replace, so nothing was deployed"
+            )
 
     @property
     def moment(self) -> datetime:

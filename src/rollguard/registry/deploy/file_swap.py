@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
+from rollguard.compat import is_package
 from rollguard.errors import DeploymentConflict, StoreError, ToolFileError
 from rollguard.model.log import logger_of
 from rollguard.model.version import Deployment, Version
 from rollguard.registry.deploy.deployment_request import DeploymentRequest
-from rollguard.registry.deploy.hand_edits import keep_hand_edit
+from rollguard.registry.deploy.hand_edits import keep_hand_edit, remove_unless_shared
 from rollguard.registry.folder.folder import Folder
 from rollguard.registry.folder.swap_journal import NO_FILE, SwapEntry, entries_in, write_entry
 from rollguard.registry.serve.live_tools import LiveTools
@@ -33,8 +34,8 @@ class FileSwap:
         self._live_tools.forget(version.tool_name)
 
     def remove(self, tool_name: str) -> None:
-        """Remove the file of a tool that is withdrawn, and serve it no longer."""
-        self._folder.remove(tool_name)
+        """Remove the file of a tool that is withdrawn, and serve it no longer. What holds other live tools stays."""
+        remove_unless_shared(self._folder, self._store, tool_name)
         self._live_tools.forget(tool_name)
 
     @contextlib.contextmanager
@@ -53,8 +54,10 @@ class FileSwap:
         entries: list[SwapEntry] = []
 
         def put(version: Version | None) -> None:
-            self._refuse_changed(tool_name, present)
-            entries.append(self._write_entry(tool_name, version.sha256 if version else NO_FILE, live))
+            if not self._is_put(tool_name, version):  # by another tool of the same file or package
+                self._refuse_changed(tool_name, present)
+            before = None if present is None else digest(present)
+            entries.append(self._write_entry(tool_name, before, version.sha256 if version else NO_FILE, live))
             if version is None:
                 self.remove(tool_name)
             else:
@@ -98,6 +101,8 @@ class FileSwap:
         name = version.tool_name
         self.settle(name)
         live = self._store.versions.live(name)
+        if request.replaces is not None:
+            request.refuse_other(name, self._store.versions.get(name, live.version_number).sha256 if live else None)
         if live is not None and live.version_number == version.version_number:
             present = self._kept(name)
             if present != version.code:
@@ -114,6 +119,7 @@ class FileSwap:
                 expected_live=live.deployment_id if live else None,
                 force=request.force,
                 begin=request.watch.begin if request.watch else None,
+                promotes=request.promotes,
             )
         return after.deployment_id
 
@@ -144,10 +150,13 @@ class FileSwap:
         if self._folder.read(name) != present:
             raise DeploymentConflict(f"{name}: its file changed at this moment; check it and try again")
 
-    def _write_entry(self, name: str, after: str, live: Deployment | None) -> SwapEntry:
+    def _is_put(self, name: str, version: Version | None) -> bool:
+        present = self._folder.read(name)
+        return version is not None and present == version.code
+
+    def _write_entry(self, name: str, present: str | None, after: str, live: Deployment | None) -> SwapEntry:
         """Write an entry with the file's content before and after; `before` is from before any interrupted swap."""
         path = self._folder.path
-        present = self._sha256(name)
         earlier = [entry for entry in entries_in(path, name) if not entry.living]
         before = next(
             (entry.before for entry in earlier if entry.after is not None and entry.after == (present or NO_FILE)),
@@ -188,6 +197,10 @@ class FileSwap:
                 logger.warning("%s: version %d is live, and is put into its file", live.tool_name, live.version_number)
                 self.put(live)
                 return True
+            if present is None and entry.after not in (None, NO_FILE) and live is not None and is_package(live.code):
+                logger.warning("%s: a swap of its package was cut short, and is taken back", entry.tool_name)
+                self.put(live)
+                return True
             if entry.after is not None and entry.after == (present or NO_FILE):
                 logger.warning("%s: a swap of its file was cut short, and is taken back", entry.tool_name)
                 self._take_back(standing, entry)
@@ -226,7 +239,7 @@ class FileSwap:
         if self._folder.read(name) != version.code:
             return  # somebody changed the file since
         if before is None:
-            self._folder.remove(name)
+            self.remove(name)
         else:
             self._folder.swap(name, before)
-        self._live_tools.forget(name)
+            self._live_tools.forget(name)

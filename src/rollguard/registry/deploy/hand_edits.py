@@ -51,7 +51,11 @@ def adopt(folder: Folder, readings: Readings, store: ExecutionStore, name: str) 
     code = folder.read(name)
     if code is None or digest(code) != reading.sha256:  # it changed at this moment; the next refresh adopts it
         return
-    if store.edits.place_of(name, reading.sha256).withdrawn:
+    place = store.edits.place_of(name, reading.sha256)
+    if place.quarantined:
+        logger.info("%s is not adopted: another tool of it was rolled back", folder.file(name))
+        return
+    if place.withdrawn:
         logger.info("%s is not adopted: the release that added the tool was rolled back", folder.file(name))
         return
     now = datetime.now(UTC)
@@ -86,6 +90,18 @@ def keep_hand_edit(folder: Folder, store: ExecutionStore, name: str, why: str = 
     )
     logger.warning("the file of %s was %s; that is kept as version %d", name, why, version.version_number)
     return version
+
+
+def remove_unless_shared(folder: Folder, store: ExecutionStore, name: str) -> None:
+    """Remove the file or package of a tool that is withdrawn, unless another live tool is in it.
+
+    Raises:
+        ToolFileError: it cannot be removed.
+        StoreUnavailable: the database cannot be reached.
+    """
+    others = set(folder.tools_of(folder.unit(name))) - {name}
+    if not any(store.versions.live(other) for other in others):
+        folder.remove(name)
 
 
 def _already_there(_version: Version) -> None:

@@ -21,6 +21,7 @@ from rollguard.registry.deploy.remote import Remote
 from rollguard.registry.deploy.replica import Replica
 from rollguard.registry.folder.file_names import name_of
 from rollguard.registry.folder.folder import Folder
+from rollguard.registry.folder.tree import code_at
 from rollguard.store import Beginning, ExecutionStore, NewRelease, Part, digest
 from rollguard.store.rollbacks.actuator_leases import settling
 from rollguard.store.versions.releases import refuse_other
@@ -100,6 +101,7 @@ class Releaser:
         """
         if not codes:
             raise InvalidInput(f"{new.label}: a release needs at least one tool")
+        self._remote.refuse_partial([code.tool_name for code in codes])
         for code in codes:  # all of them before anything is stored
             self._deployer.refuse_unloadable(code)
         found = {c.tool_name: changes_of(self._folder, self._store, c.tool_name, c.content) for c in codes}
@@ -205,7 +207,7 @@ def _settling(part: Part, sequences: Mapping[str, int]) -> Part:
 
 
 def code_of_files(files: Iterable[str | os.PathLike[str]]) -> dict[str, bytes]:
-    """Return the code of files by the names of their tools.
+    """Return the code of files and packages by their names.
 
     Raises:
         InvalidInput: a file cannot be read, two are of one tool, or no tool's file is named so.
@@ -213,13 +215,10 @@ def code_of_files(files: Iterable[str | os.PathLike[str]]) -> dict[str, bytes]:
     tools: dict[str, bytes] = {}
     for file in files:
         path = Path(file)
-        name = name_of(path.stem)
-        if name is None or path.suffix != ".py":
+        name = name_of(path.resolve().name if path.is_dir() else path.stem)
+        if name is None or (path.suffix != ".py" and not path.is_dir()):
             raise InvalidInput(f"{path} is not named like a tool's file; give the tools as a mapping of names to code")
         if name in tools:
             raise InvalidInput(f"{path} is the second file of {name}")
-        try:
-            tools[name] = path.read_bytes()
-        except OSError as error:
-            raise InvalidInput(f"{path} cannot be read: {error.strerror}; give files of Python code") from error
+        tools[name] = code_at(path)
     return tools

@@ -12,10 +12,11 @@ from collections.abc import Callable
 
 from rollguard.errors import InvalidToolName, RollguardError, ToolFileError
 from rollguard.model.log import EXITS, logger_of
-from rollguard.registry.deploy.hand_edits import keep_hand_edit
+from rollguard.registry.deploy.hand_edits import keep_hand_edit, remove_unless_shared
 from rollguard.registry.folder.file_names import checked_file_name
 from rollguard.registry.folder.folder import Folder
 from rollguard.registry.folder.replica_state import ReplicaState
+from rollguard.registry.folder.splits import Splits
 from rollguard.store import ExecutionStore, Moves, Pointer, digest
 
 logger = logger_of(__name__)
@@ -37,6 +38,7 @@ class Replica:
         store: holds the live pointers.
         is_remote: returns whether a tool has an actuator; such a tool is never written.
         wrote: a weak reference to a function that is called with the name of each written tool.
+        splits: what the machine knows of the rollouts, which changes with those of the database.
 
     Attributes:
         state: which deployments the folder has.
@@ -48,11 +50,13 @@ class Replica:
         store: ExecutionStore,
         is_remote: Callable[[str], bool],
         wrote: Callable[[], Callable[[str], None] | None],
+        splits: Splits | None = None,
     ) -> None:
         self._folder = folder
         self._store = store
         self._is_remote = is_remote
         self._wrote = wrote
+        self._splits = splits
         self.state = ReplicaState(folder.path, store, folder.access)
         self._settled: dict[str, int] = {}  # the last settled deployment of each tool
         self._behind: dict[str, tuple[int, str]] = {}
@@ -153,6 +157,8 @@ class Replica:
         pointers = self._store.pointers.moved_since(max(0, after))
         for gone in self._store.pointers.withdrawn():
             self._remove(gone)
+        if self._splits is not None:
+            self._splits.bring()
         if self._databases != database:
             return
         newest = max((pointer.deployment_id for pointer in pointers), default=0)
@@ -183,7 +189,7 @@ class Replica:
         name = gone.tool_name
 
         def remove() -> None:
-            self._folder.remove(name)
+            remove_unless_shared(self._folder, self._store, name)
             wrote = self._wrote()
             if wrote is not None:
                 wrote(name)

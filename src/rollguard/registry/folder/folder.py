@@ -1,4 +1,4 @@
-"""The folder of tools on disk: find the tools' files, and swap them atomically."""
+"""The folder of tools on disk: find the tools' files and packages, and swap them atomically."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ import fcntl
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
+from rollguard.compat import is_package, pack, place_of, tools_in, unpack
 from rollguard.errors import ToolFileError
 from rollguard.model.file_access import FileAccess, umask
 from rollguard.model.log import logger_of
+from rollguard.registry.folder import tree
 from rollguard.registry.folder.file_names import checked_file_name, name_of, stem_of
+from rollguard.registry.folder.tree import FileStamp
 
 logger = logger_of(__name__)
 
 _TEMPORARY = ".rollguard-"  # begins with a dot: not a tool, and hidden from listings
+_RACY_NS = 2_000_000_000  # the times of file systems have steps of up to two seconds
 
-
-class FileStamp(NamedTuple):
-    """The parts of a file's status that change with each swap or edit, read in one cheap call."""
-
-    inode: int
-    size: int
-    modified_ns: int
-    changed_ns: int
+__all__ = ["FileStamp", "Folder"]
 
 
 class Folder:
-    """A folder with one Python file for each tool.
+    """A folder with a Python file, or a package, for each tool, or for several (see `compat.place`).
+
+    What is said of a tool's file holds for its package, whose bytes are its files as one text.
 
     Args:
         path: the folder; created if it does not exist.
@@ -51,21 +51,50 @@ class Folder:
         self.path = Path(path).absolute()
         self.access = access
         self._ignores_case: bool | None = None
+        self._several: dict[str, tuple[FileStamp, tuple[str, ...]]] = {}
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             raise ToolFileError(f"{str(self.path)!r} cannot be used as the folder of tools: {error}") from error
 
     def file(self, name: str) -> Path:
-        """Return the path of the tool's file, even if it does not exist."""
-        return self.path / f"{stem_of(checked_file_name(name))}.py"
+        """Return the path of the tool's file or package, even if it does not exist."""
+        own = self._own_path(checked_file_name(name)) or self._path_of_several(name)
+        return self.path / (own or f"{stem_of(name)}.py")
+
+    def is_package(self, name: str) -> bool:
+        """Return whether the tool is in a package."""
+        return self.file(name).suffix != ".py"
+
+    def unit(self, name: str) -> str:
+        """Return the name of the file or package that the tool is in: its own, or one that holds several tools."""
+        return name if self._own_path(name) or not self._path_of_several(name) else name.rpartition("/")[0]
 
     def names(self) -> list[str]:
         """Return the tools that have a file. Files that begin with '_' or '.' are not tools."""
-        return sorted(name for stem in self._stems() if (name := name_of(stem)) is not None)
+        units = (name for stem in self._stems() if (name := name_of(stem)) is not None)
+        return sorted({name for unit in units for name in self.tools_of(unit) if name_of(stem_of(name)) is not None})
+
+    def tools_of(self, unit: str) -> tuple[str, ...]:
+        """Return the tools that a file or package holds; its own name, if that cannot be read."""
+        own = self._own_path(unit)
+        if own is None:
+            return ()
+        try:
+            stamp = self._stamp(self.path / own)
+            known = self._several.get(own)
+            if known is not None and known[0] == stamp:
+                return known[1]
+            code = self._read(self.path / own)
+        except ToolFileError:
+            return (unit,)
+        found = (unit,) if code is None else tools_in(code, unit)
+        if stamp is not None and max(stamp.modified_ns, stamp.changed_ns) + _RACY_NS < time.time_ns():
+            self._several[own] = stamp, found
+        return found
 
     def misnamed(self) -> list[str]:
-        """Return the names of Python files, without `.py`, that no tool's file is named like."""
+        """Return the names of files and packages, without `.py`, that no tool's file is named like."""
         return [stem for stem in self._stems() if name_of(stem) is None]
 
     def stamps(self) -> dict[str, FileStamp]:
@@ -79,13 +108,27 @@ class Folder:
         return found
 
     def stamp(self, name: str) -> FileStamp | None:
-        """Return the file's stamp; None without a file.
+        """Return the stamp of the tool's file; None without one.
 
         Raises:
             ToolFileError: it is not a file, or cannot be read.
         """
-        stem = stem_of(name)
-        path = f"{self.path}{os.sep}{stem}.py"
+        stem = stem_of(name if isinstance(name, str) else checked_file_name(name))
+        found = self._stamp(f"{self.path}{os.sep}{stem}.py", stem)
+        if found is None and not self._is_there(f"{stem}.py"):
+            path = self.file(name)
+            found = None if path.name == f"{stem}.py" else self._stamp(path)
+        return found
+
+    def read(self, name: str) -> bytes | None:
+        """Return the bytes of the tool's file; None without one.
+
+        Raises:
+            ToolFileError: it is not a file, or cannot be read.
+        """
+        return None if self.stamp(name) is None else self._read(self.file(name))
+
+    def _stamp(self, path: str | Path, stem: str = "") -> FileStamp | None:
         try:
             found = os.stat(path)  # noqa: PTH116 - every call runs this; it takes half the time of Path
         except FileNotFoundError:
@@ -94,58 +137,90 @@ class Folder:
             return None
         except OSError as error:
             raise ToolFileError(f"{path} cannot be read: {error.strerror or error}") from error
-        if self._is_of_another_case(stem, found):
+        if stem and self._is_of_another_case(stem, found):
             return None
+        if isinstance(path, Path) and stat.S_ISDIR(found.st_mode) and path.suffix != ".py":
+            try:
+                return tree.stamp_of(path)
+            except FileNotFoundError:  # it is being replaced at this moment
+                return None
         if not stat.S_ISREG(found.st_mode):  # reading a pipe would wait for its writer
             raise ToolFileError(f"{path} is not a file")
         return FileStamp(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
-    def read(self, name: str) -> bytes | None:
-        """Return the file's bytes; None without a file.
-
-        Raises:
-            ToolFileError: it is not a file, or cannot be read.
-        """
-        path = self.file(name)
-        if self.stamp(name) is None:
-            return None
+    def _read(self, path: Path) -> bytes | None:
         with self._reading(path):
             try:
-                return path.read_bytes()
+                return pack(tree.read(path)) if path.suffix != ".py" else path.read_bytes()
             except FileNotFoundError:
                 return None
 
+    # --- where a tool is -------------------------------------------------------------------------------------------
+
+    def _is_there(self, name: str) -> bool:
+        return os.path.lexists(f"{self.path}{os.sep}{name}")
+
+    def _own_path(self, name: str) -> str | None:
+        """Return the name of the tool's own file or package; None without one."""
+        stem = stem_of(name)
+        if self._is_there(f"{stem}.py"):
+            return f"{stem}.py"
+        return stem if tree.is_tree(f"{self.path}{os.sep}{stem}") else None
+
+    def _path_of_several(self, name: str) -> str | None:
+        """Return the name of the file or package that holds the tool among others; None without one."""
+        parent = name.rpartition("/")[0]
+        if parent and name_of(stem_of(parent)) is not None and name in self.tools_of(parent):
+            return self._own_path(parent)
+        return None
+
+    # --- changing --------------------------------------------------------------------------------------------------
+
     def swap(self, name: str, code: bytes) -> None:
-        """Replace the tool's file by `code`, atomically, so that it survives a power loss.
+        """Replace the file or the package that `code` has the tool in, atomically, so that it survives a power loss.
 
         The new file has the mode and owner of the old one; without one, the mode that the umask leaves.
 
         Raises:
             ToolFileError: it cannot be written; the file is unchanged.
         """
-        path = self.file(name)
+        path = self.path
         try:
-            before = _status(path)
-            if before is not None and self._is_of_another_case(path.stem, before):
-                raise FileExistsError(None, "a tool whose name differs only by case has it, and this disk ignores case")
+            stem = stem_of(unit_in(code, name))
+            path = self.path / (stem if is_package(code) else f"{stem}.py")
+            other = self.path / (f"{stem}.py" if is_package(code) else stem)
             # Opened before any change: an unreadable folder could not be synced afterwards.
             folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                with self._temporary(name) as (descriptor, temporary):
-                    with open(descriptor, "wb", closefd=False) as file:
-                        file.write(code)
-                    _keep_mode_and_owner(descriptor, before, path)
-                    os.fsync(descriptor)
-                    temporary.replace(path)
-                    Folder.latest_swap = object()  # after the swap: a reader of this value finds the new file
-                self._settle(folder, name)
+                if is_package(code):
+                    tree.swap(path, unpack(code), f"{_TEMPORARY}{stem}-", _keep_mode_and_owner)
+                else:
+                    self._swap_file(path, code)
+                if other.suffix == ".py":
+                    other.unlink(missing_ok=True)
+                elif tree.is_tree(other):
+                    tree.remove(other)
+                Folder.latest_swap = object()  # after the swap: a reader of this value finds the new file
+                self._settle(folder, path)
             finally:
                 os.close(folder)
-        except OSError as error:
-            raise ToolFileError(f"{path} cannot be written: {error.strerror or error}") from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ToolFileError(f"{path} cannot be written: {reason}") from error
+
+    def _swap_file(self, path: Path, code: bytes) -> None:
+        before = _status(path)
+        if before is not None and self._is_of_another_case(path.stem, before):
+            raise FileExistsError(None, "a tool whose name differs only by case has it, and this disk ignores case")
+        with self._temporary(path.stem) as (descriptor, temporary):
+            with open(descriptor, "wb", closefd=False) as file:
+                file.write(code)
+            _keep_mode_and_owner(descriptor, before, path)
+            os.fsync(descriptor)
+            temporary.replace(path)
 
     def remove(self, name: str) -> None:
-        """Remove the tool's file, if there is one.
+        """Remove the tool's file or package, if there is one, with all tools in it.
 
         Raises:
             ToolFileError: it cannot be removed.
@@ -153,7 +228,10 @@ class Folder:
         path = self.file(name)
         try:
             if self.stamp(name) is not None:
-                path.unlink(missing_ok=True)
+                if path.suffix == ".py":
+                    path.unlink(missing_ok=True)
+                else:
+                    tree.remove(path)
             Folder.latest_swap = object()
         except OSError as error:
             raise ToolFileError(f"{path} cannot be removed: {error.strerror or error}") from error
@@ -168,6 +246,11 @@ class Folder:
             (self.path / ".rollguard.generation").unlink()
         with self._reading(self.path):
             for entry in self.path.glob(f"{_TEMPORARY}*"):
+                if entry.is_dir():
+                    with contextlib.suppress(OSError):
+                        tree.remove_leftover(entry)
+                        removed.append(entry.name)
+                    continue
                 with contextlib.suppress(OSError), entry.open("rb") as file:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     entry.unlink()
@@ -175,10 +258,10 @@ class Folder:
         return removed
 
     @contextlib.contextmanager
-    def _temporary(self, name: str) -> Iterator[tuple[int, Path]]:
+    def _temporary(self, stem: str) -> Iterator[tuple[int, Path]]:
         """Yield a locked temporary file in the folder; remove it at the end, unless it was renamed."""
         while True:
-            descriptor, path = tempfile.mkstemp(prefix=f"{_TEMPORARY}{stem_of(name)}-", dir=self.path)
+            descriptor, path = tempfile.mkstemp(prefix=f"{_TEMPORARY}{stem}-", dir=self.path)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if os.fstat(descriptor).st_nlink:  # otherwise another process removed it as a leftover before it was locked
                 break
@@ -190,15 +273,15 @@ class Folder:
             with contextlib.suppress(OSError):
                 Path(path).unlink()
 
-    def _settle(self, folder: int, name: str) -> None:
+    def _settle(self, folder: int, path: Path) -> None:
         """Make a swap survive a power loss. The swap has happened, so this function raises nothing."""
         try:
             os.fsync(folder)
             # Rollguard never reads bytecode. Another importer of the folder would trust a file of the same second.
-            for stale in (self.path / "__pycache__").glob(f"{stem_of(name)}.*.pyc"):
+            for stale in (self.path / "__pycache__").glob(f"{path.stem}.*.pyc"):
                 stale.unlink(missing_ok=True)
         except OSError as error:
-            logger.warning("%s was swapped, but not all was tidied up after it: %s", self.file(name), error)
+            logger.warning("%s was swapped, but not all was tidied up after it: %s", path, error)
 
     def _is_of_another_case(self, stem: str, found: os.stat_result) -> bool:
         """Return whether a file was found only because the disk ignores case, as those of macOS do by default."""
@@ -211,9 +294,9 @@ class Folder:
         return bool(self._ignores_case) and f"{stem}.py" not in os.listdir(self.path)  # noqa: PTH208
 
     def _stems(self) -> list[str]:
-        with self._reading(self.path):
-            entries = (entry for entry in self.path.iterdir() if entry.suffix == ".py")
-            return sorted(entry.stem for entry in entries if not entry.name.startswith(("_", ".")))
+        with self._reading(self.path), os.scandir(self.path) as entries:
+            found = {_stem_of_entry(entry) for entry in entries if not entry.name.startswith(("_", "."))}
+        return sorted(stem for stem in found if stem)
 
     @contextlib.contextmanager
     def _reading(self, path: Path) -> Iterator[None]:
@@ -221,6 +304,21 @@ class Folder:
             yield
         except OSError as error:
             raise ToolFileError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def unit_in(code: bytes, name: str) -> str:
+    """Return the name of the file or package that a version's code is; the tool's own, if it holds no other.
+
+    Raises:
+        ValueError: it is a damaged text of a package.
+    """
+    return place_of(code, name).unit
+
+
+def _stem_of_entry(entry: os.DirEntry[str]) -> str:
+    if entry.name.endswith(".py"):
+        return entry.name.removesuffix(".py")
+    return entry.name if entry.is_dir() and tree.is_tree(entry.path) else ""
 
 
 def _keep_mode_and_owner(descriptor: int, before: os.stat_result | None, path: Path) -> None:

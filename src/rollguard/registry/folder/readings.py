@@ -62,7 +62,7 @@ class Readings:
         stamp = self._folder.stamp(name)
         if stamp is None:
             return None
-        if stamp.size > LARGEST:
+        if stamp.size > LARGEST and not self._folder.is_package(name):
             return Reading(self._hash_of(name, stamp), partial(too_large, stamp.size))
         code = self._folder.read(name)
         return None if code is None else self.read(name, code, digest(code))

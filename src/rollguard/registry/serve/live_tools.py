@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from rollguard.errors import InvalidInput, ToolFileError, ToolLoadError, UnknownTool
 from rollguard.model.log import logger_of
+from rollguard.model.version import Version
 from rollguard.record.call import IsFailure
 from rollguard.record.call_marks import CallMarks
 from rollguard.record.decorator import checked_timeout
@@ -23,6 +24,7 @@ from rollguard.registry.serve.loader import LoadedTool, load
 from rollguard.registry.serve.origins import Origins
 from rollguard.registry.serve.problems import problems_of
 from rollguard.registry.serve.served import Served, subject_of
+from rollguard.registry.serve.sharing import Sharing
 from rollguard.sandbox import ChildNotStarted
 from rollguard.store import ExecutionStore, Place, digest
 
@@ -57,6 +59,7 @@ class LiveTools:
 
     Attributes:
         before_check: called before each check; may be None.
+        sharing: the tools of which two versions serve; None if there are none, whatever the database says.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class LiveTools:
         self._marks = marks
         self.origins = origins or Origins(folder, store)
         self.before_check: Callable[[], None] | None = None
+        self.sharing: Sharing | None = None
         self.admission = Admission(folder, store, LoadChecks(folder.path) if checks is None else checks)
         self._served: dict[str, Served] = {}
         self._lock = threading.RLock()
@@ -140,7 +144,24 @@ class LiveTools:
                 self._recording.release()
         if served.unrecorded or served.held_back:
             served.check_at = min(served.check_at, served.ask_at)
+        if self.sharing is not None:
+            self.sharing.attend(name, served)
         return served
+
+    def beside(self, version: Version) -> Served | None:
+        """Load a version that is to serve beside the file's; None while a child process checks it.
+
+        Raises:
+            ToolLoadError: it cannot be loaded.
+        """
+        name, code, sha256 = version.tool_name, version.code, version.sha256
+        if self.admission.must_be_checked(name, code, sha256):
+            self._background.check(name, code, sha256, lambda _name, _loads: None)
+            return None
+        held = self._try(name, code, sha256)
+        if isinstance(held, ToolLoadError):
+            raise held
+        return self._new(name, sha256, held, defines=False)
 
     def _current(self, name: str, *, wait: bool) -> Served:
         served = self._served.get(name) if isinstance(name, str) else None
@@ -296,9 +317,10 @@ class LiveTools:
         served.refused, served.held_back, served.ask_at = (sha256, error), held_back, self._clock() + _ASK_AGAIN
         return served
 
-    def _new(self, name: str, sha256: str, held: LoadedTool | ToolLoadError) -> Served:
+    def _new(self, name: str, sha256: str, held: LoadedTool | ToolLoadError, *, defines: bool = True) -> Served:
         subject = subject_of(name, held, self._failure_rules, self._timeouts.get(name))
-        self._define(name, subject.timeout_seconds)
+        if defines:
+            self._define(name, subject.timeout_seconds)
         served = Served(stamp=None, settled=False, sha256=sha256, held=held, subject=subject)
         if self._marks is not None and served.tool is not None:
             served.mark_calls(self._marks)

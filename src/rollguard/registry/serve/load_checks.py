@@ -10,7 +10,7 @@ import threading
 from dataclasses import asdict
 from pathlib import Path
 
-from rollguard.compat import function_name
+from rollguard.compat import place_of
 from rollguard.model.file_access import FileAccess
 from rollguard.model.log import logger_of
 from rollguard.record.fork_safety import renew_after_fork
@@ -75,13 +75,19 @@ class LoadChecks:
             found = self.known(name, sha256)
             if found is None:
                 with self._at_once:
-                    found = check_tool(
-                        function_name(name), code, self._folder / f"{stem_of(name)}.py", deadline=self._deadline
-                    )
+                    found = self._checked(name, code)
                 self.keep(name, sha256, found)
         with self._lock:
             self._locks.pop(key, None)
         return found
+
+    def _checked(self, name: str, code: bytes) -> ToolCheck:
+        try:
+            place = place_of(code, name)
+        except ValueError as error:
+            return ToolCheck(loads=False, error=f"cannot be loaded: {error}")
+        path = self._folder / f"{stem_of(place.unit)}{'' if place.files else '.py'}"
+        return check_tool(place.exported, place.files or code, path, deadline=self._deadline)
 
     def keep(self, name: str, sha256: str, check: ToolCheck) -> None:
         """Keep what is known of code, for every process of this machine."""

@@ -5,20 +5,22 @@ from __future__ import annotations
 import inspect
 import itertools
 import linecache
-import sys
+import threading
 import types
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rollguard.compat import function_name
+from rollguard.compat import Place, function_name, place_of
 from rollguard.errors import ToolLoadError
 from rollguard.record.call import IsFailure
 from rollguard.record.decorator import Mark, mark_of
+from rollguard.record.fork_safety import renew_after_fork
 from rollguard.record.instrument import recorded_by_registry
-from rollguard.sandbox.tool_file import Found, NotATool, by_name, describe, find_tool, run_module
+from rollguard.sandbox.tool_file import Found, NotATool, by_name, describe, find_tool, release_module, run_module
 
 MODULE_PREFIX = "rollguard_tool_"
 """What the names of the modules of a folder's files begin with."""
@@ -39,7 +41,7 @@ class LoadedTool:
         description: what `@tool` says the tool does.
         timeout_seconds: the seconds after which a call counts as failed, if `@tool` says so.
         definition: returns the tool's own definition, if it has one.
-        module: the module of the tool.
+        running: keeps the modules of the tool importable.
         mark: what `@tool` says about it.
         invoke: runs the function with keyword arguments, even for positional-only parameters.
     """
@@ -52,9 +54,14 @@ class LoadedTool:
     description: str | None = None
     timeout_seconds: float | None = None
     definition: Callable[[], Any] | None = field(default=None, repr=False)
-    module: types.ModuleType | None = field(default=None, repr=False, compare=False)
+    running: Running | None = field(default=None, repr=False, compare=False)
     mark: Mark | None = field(default=None, repr=False, compare=False)
     invoke: Callable[..., Any] = field(init=False, repr=False, compare=False)
+
+    @property
+    def module(self) -> types.ModuleType | None:
+        """Return the tool's module."""
+        return None if self.running is None else self.running.module
 
     def __post_init__(self) -> None:
         invoke, mark = by_name(self.function), mark_of(self.function)
@@ -69,25 +76,61 @@ def load(name: str, code: bytes, path: Path, sha256: str) -> LoadedTool:
     Raises:
         ToolLoadError: the code does not compile, fails when it runs, or has no tool or several.
     """
-    # A unique name, because two versions may be loaded. Without a dot: pickle imports the part before one.
-    wanted = function_name(name)
-    module_name = f"{MODULE_PREFIX}{wanted}_{next(_serial)}"
-    linecache.cache.pop(str(path), None)  # so that a traceback shows this version's lines
     try:
-        module = run_module(module_name, code, str(path))
-        tool = _tool_of(find_tool(module, wanted, mark_of), name, sha256, module)
+        place = place_of(code, name)
+        linecache.cache.pop(str(path), None)  # so that a traceback shows this version's lines
+        running = _running(place, code, path, sha256)
+        return _tool_of(find_tool(running.module, place.exported, mark_of), name, sha256, running)
     except BaseException as error:  # a tool's module may raise anything, SystemExit too; it must not end the agent
-        sys.modules.pop(module_name, None)
         if isinstance(error, NotATool):
             raise ToolLoadError(f"{path}: {error}") from error.__cause__
         if isinstance(error, KeyboardInterrupt):
             raise
         raise ToolLoadError(f"{path} cannot be loaded: {describe(error)}") from error
-    weakref.finalize(tool, sys.modules.pop, module_name, None).atexit = False
-    return tool
 
 
-def _tool_of(found: Found, name: str, sha256: str, module: types.ModuleType) -> LoadedTool:
+class Running:
+    """A module that ran. It can be imported, by pickle say, as long as this object is referenced."""
+
+    __slots__ = ("__weakref__", "module")
+
+    def __init__(self, name: str, code: bytes | dict[str, bytes], path: Path) -> None:
+        try:
+            self.module = run_module(name, code, str(path))
+        except BaseException:
+            release_module(name)
+            raise
+        weakref.finalize(self, release_module, name).atexit = False
+
+
+class _Together:
+    """What holds several tools runs once for them all, so that they share what its modules keep."""
+
+    def __init__(self) -> None:
+        self._running: weakref.WeakValueDictionary[tuple[str, str], Running] = weakref.WeakValueDictionary()
+        self._lock = threading.RLock()
+        renew_after_fork(self, "_lock", threading.RLock)
+
+    def run(self, key: tuple[str, str], run: Callable[[], Running]) -> Running:
+        """Return what runs already, by its path and hash, or run it."""
+        with self._lock:
+            running = self._running.get(key)
+            if running is None:
+                running = self._running[key] = run()
+            return running
+
+
+_TOGETHER = _Together()
+
+
+def _running(place: Place, code: bytes, path: Path, sha256: str) -> Running:
+    # A unique name, because two versions may be loaded. Without a dot: pickle imports the part before one.
+    name = f"{MODULE_PREFIX}{function_name(place.unit)}_{next(_serial)}"
+    run = partial(Running, name, place.files or code, path)
+    return _TOGETHER.run((str(path), sha256), run) if place.several else run()
+
+
+def _tool_of(found: Found, name: str, sha256: str, running: Running) -> LoadedTool:
     return LoadedTool(
         name=name,
         function=found.function,
@@ -97,6 +140,6 @@ def _tool_of(found: Found, name: str, sha256: str, module: types.ModuleType) -> 
         description=found.mark.description if found.mark else None,
         timeout_seconds=found.mark.timeout_seconds if found.mark else None,
         definition=found.definition,
-        module=module,
+        running=running,
         mark=found.mark,
     )

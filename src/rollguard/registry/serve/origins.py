@@ -176,4 +176,8 @@ class Origins:
         return stamp != self._at_start.get(name) and replaced != sha256
 
     def _swap_under_way(self, name: str, sha256: str) -> bool:
-        return any(entry.living or entry.after == sha256 for entry in entries_in(self._folder.path, name))
+        file = self._folder.file(name)  # of a file with several tools, the swap may be another one's
+        return any(
+            (entry.living or entry.after == sha256) and self._folder.file(entry.tool_name) == file
+            for entry in entries_in(self._folder.path)
+        )

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from rollguard.errors import ToolLoadError
+from rollguard.model.split import Drawn
 from rollguard.record.call import IsFailure, Subject
 from rollguard.record.call_marks import CallMarks
 from rollguard.record.kept import kept_of
 from rollguard.registry.folder.folder import FileStamp
 from rollguard.registry.serve.loader import LoadedTool
+
+if TYPE_CHECKING:
+    from rollguard.registry.serve.sharing import Beside
 
 
 @dataclass(slots=True)
@@ -31,6 +35,8 @@ class Served:
         unrecorded: whether its code may be no version, or one that has to go live because the file was edited.
         ask_at: when to record it, or to ask whether other code is still held back (by the monotonic clock).
         swap: `Folder.latest_swap` before the file was last checked.
+        beside: the version that serves beside it, of a tool under rollout.
+        marked_as: how its calls are marked, of a tool under rollout; by default with the version.
         check_at: when to check the file although this process made no swap since (by the monotonic clock).
     """
 
@@ -46,6 +52,8 @@ class Served:
     ask_at: float = 0.0
     swap: object = None
     check_at: float = 0.0
+    beside: Beside | None = None
+    marked_as: Drawn | None = None
 
     @property
     def tool(self) -> LoadedTool | None:
@@ -64,7 +72,9 @@ class Served:
         def retire() -> None:
             self.subject = plain
 
-        invoke = marks.marked(plain.name, plain.invoke, lambda: self.version_number, retire, is_async=plain.is_async)
+        invoke = marks.marked(
+            plain.name, plain.invoke, lambda: self.marked_as or self.version_number, retire, is_async=plain.is_async
+        )
         self.subject = replace(plain, invoke=invoke)
 
     def is_as_on_disk(self, stamp: FileStamp | None) -> bool:
@@ -102,7 +112,9 @@ def subject_of(
         return Subject(name, partial(_refuse, held))
     score = None if held.mark is None else held.mark.score
     kept, limit = kept_of(held.function, held.mark), held.timeout_seconds if timeout is None else timeout
-    return Subject(name, held.invoke, judges_of(name, held, failure_rules), held.is_async, kept, limit, score)
+    return Subject(
+        name, held.invoke, judges_of(name, held, failure_rules), held.is_async, kept, limit, score, held.running
+    )
 
 
 def judges_of(name: str, tool: LoadedTool | None, failure_rules: Mapping[str, IsFailure]) -> tuple[IsFailure, ...]:

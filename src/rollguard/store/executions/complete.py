@@ -11,11 +11,13 @@ from typing import Any
 from rollguard.errors import InvalidInput
 from rollguard.model.execution import AT, FIELDS, ID, Columns, Execution
 from rollguard.model.failed_at import LONGEST, frame_of, frame_text, shortened, where_failed
+from rollguard.model.split import Drawn
 from rollguard.sandbox.outcome import Frame
 from rollguard.store.executions.ids import moment_of, new_id
 from rollguard.store.executions.payloads import Payloads, Redacted, clean_text
 
 _ERROR, _TYPE, _PARAMETERS = FIELDS.index("error"), FIELDS.index("error_type"), FIELDS.index("parameters")
+_VERSION, _ROLLOUT = FIELDS.index("version_number"), FIELDS.index("rollout_id")
 _ERROR_TYPE = re.compile(r"([A-Za-z_][\w.]*(?:Error|Exception|Warning|Timeout|Interrupt|Exit))\b")
 
 
@@ -26,7 +28,8 @@ def complete(columns: Columns, payloads: Payloads) -> Columns:
         InvalidInput: Rollguard gave that id to an execution at another time; `number` tells which execution it is.
     """
     tools, successes, durations, errors, types, parameters, results, moments, versions, ids, *others = columns
-    *as_given, frames, tracebacks = others
+    *as_given, frames, tracebacks, rollouts, stages, arms = others
+    _check_drawn(rollouts, stages, arms)
     given = payloads.encode_each(tools, "parameters", parameters)
     kept = [
         (None, None) if error is None and error_type is None else _kept_error(error, error_type)
@@ -55,7 +58,19 @@ def complete(columns: Columns, payloads: Payloads) -> Columns:
         *as_given,
         frames,
         tracebacks,
+        rollouts,
+        stages,
+        arms,
     )
+
+
+def _check_drawn(*drawn: Sequence[Any]) -> None:
+    """Raise `InvalidInput` if an execution has only a part of what says that its version was drawn."""
+    for number, one in enumerate(zip(*drawn, strict=True), start=1):
+        if None in one and one != (None, None, None):
+            refusal = InvalidInput("rollout_id, stage and arm: give all three, or none of them")
+            refusal.number = number
+            raise refusal
 
 
 def complete_call(noted: Sequence[Any], payloads: Payloads) -> Execution:
@@ -63,9 +78,12 @@ def complete_call(noted: Sequence[Any], payloads: Payloads) -> Execution:
 
     Args:
         noted: the fields of an `Execution`, in their order, with `executed_at` in seconds since 1970; those of failures
-            alone may be left out. Payloads are encoded already, but for simple parameters.
+            alone may be left out. Payloads are encoded already, but for simple parameters. The version may be `Drawn`.
     """
     values = list(Execution(*noted))
+    if type(drawn := values[_VERSION]) is Drawn:
+        values[_VERSION] = drawn.version
+        values[_ROLLOUT:] = drawn.rollout_id, drawn.stage, str(drawn.arm)
     if values[_TYPE] is not None:
         values[_TYPE] = clean_text(values[_TYPE], 200)
     if values[_ERROR] is not None:

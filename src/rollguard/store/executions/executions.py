@@ -129,9 +129,9 @@ class Executions(Encoding):
         """Count the executions of each window, minute by minute; see `Minutes.of`."""
         return self._minutes.of(windows, durations=durations)
 
-    def by_hour(self, windows: Sequence[Sequence[Selection]]) -> list[Series]:
-        """Count the executions of each window, hour by hour, without durations."""
-        return self._minutes.of(windows, step=HOUR)
+    def by_hour(self, windows: Sequence[Sequence[Selection]], *, durations: bool = False) -> list[Series]:
+        """Count the executions of each window, hour by hour; see `Minutes.of`."""
+        return self._minutes.of(windows, durations=durations, step=HOUR)
 
     def totals(self, windows: Sequence[Sequence[Selection]]) -> list[Window]:
         """Count the executions of each window, without durations."""

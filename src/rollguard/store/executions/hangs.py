@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection
 from rollguard.judge import Hangs, Window
 from rollguard.model.in_flight import CallInFlight
 from rollguard.model.session import Session
+from rollguard.model.split import Drawn
 from rollguard.store.database.engine import Database
 from rollguard.store.database.statements import insert_into
 from rollguard.store.database.types import UTCDateTime
@@ -56,6 +57,7 @@ class Flights:
             {
                 **{"process_id": process_id, "number": number, "host": call.host or here, "pid": call.pid or pid},
                 **{"tool_name": call.tool_name, "version_number": call.version_number, "began_at": call.began_at},
+                **{"request_id": call.request_id, **_drawn(call.drawn)},
             }
             for number, call in enumerate(calls)
         ]
@@ -132,6 +134,12 @@ class FailureDefinitions:
             hangs and replace(hangs, counted=since.get(session.tool_name, session.deployment_time) <= _begins(session))
             for session, hangs in zip(sessions, found, strict=True)
         ]
+
+
+def _drawn(drawn: Drawn | None) -> dict[str, Any]:
+    if drawn is None:
+        return {"rollout_id": None, "stage": None, "arm": None}
+    return {"rollout_id": drawn.rollout_id, "stage": drawn.stage, "arm": str(drawn.arm)}
 
 
 def _begins(session: Session) -> datetime:

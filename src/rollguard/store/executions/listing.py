@@ -45,9 +45,9 @@ class Listing:
         tags: Mapping[str, Tag] | None = None,
         failed: bool = False,
         since: datetime | None = None,
+        until: datetime | None = None,
         version: int | None = None,
         limit: int = 20,
-        until: datetime | None = None,
         skip: int = 0,
     ) -> list[Execution]:
         """Return the latest executions, newest first.

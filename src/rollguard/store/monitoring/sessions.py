@@ -14,9 +14,10 @@ from rollguard.judge import Rules, Window
 from rollguard.model.check import NewCheck, reported_by
 from rollguard.model.event import EventKind
 from rollguard.model.names import checked_tool_name
+from rollguard.model.ramp import State
 from rollguard.model.session import Session
 from rollguard.model.version import Deployment
-from rollguard.store import outbox, rollback_states
+from rollguard.store import outbox, rollback_states, rollout_states
 from rollguard.store.database.engine import Database
 from rollguard.store.monitoring.rows import as_json, columns_of, readable, session_of
 from rollguard.store.schema import deployment_health_checks as c
@@ -66,24 +67,36 @@ class Beginning:
         now: when monitoring starts.
 
     Attributes:
+        rules: as given.
         session: the session; None until it has started.
     """
 
     def __init__(self, rules: Rules, now: datetime) -> None:
-        self._rules, self._now = rules, now
+        self.rules, self._now = rules, now
         self.session: Session | None = None
 
     def begin(self, connection: Connection, deployment: Deployment) -> None:
         """Start monitoring a deployment. The caller holds the tool's lock."""
+        self._begin(connection, deployment.tool_name, deployment.version_number, deployment.monitored_from)
+
+    def begin_beside(self, connection: Connection, tool_name: str, version_number: int, at: datetime) -> Session:
+        """Start monitoring a version beside the live one. The caller holds the tool's lock."""
+        return self._begin(connection, tool_name, version_number, at, beside=True)
+
+    def _begin(
+        self, connection: Connection, tool_name: str, version_number: int, at: datetime, *, beside: bool = False
+    ) -> Session:
         self.session = start(
             connection,
-            deployment.tool_name,
-            deployment.monitored_from,
-            self._rules,
-            version_number=deployment.version_number,
+            tool_name,
+            at,
+            self.rules,
+            version_number=version_number,
             notes=None,
             now=self._now,
+            beside=beside,
         )
+        return self.session
 
 
 class Sessions:
@@ -219,6 +232,8 @@ class Sessions:
                 session = get(connection, session_id)
                 raise SessionClosed(f"session {session_id} of {session.tool_name} is already {session.status}")
             rollback_states.call_off(connection, [session_id], at=now, error="the session was cancelled first")
+            why = f"its session was cancelled: {notes}"
+            rollout_states.end_of_sessions(connection, [session_id], State.ABORTED, at=now, by="human", why=why)
             return get(connection, session_id)
 
     def record_check(self, session_id: int, check: dict[str, Any]) -> None:
@@ -274,14 +289,28 @@ class Sessions:
         with self._database.write(durable=False) as connection:
             connection.execute(_KEEP_LEFT_OUT.values(mixed), _found(session))
 
-    def checks(self, session_id: int, limit: int | None = None, *, before: int | None = None) -> list[dict[str, Any]]:
-        """Return the session's health checks, newest first; with `before` those older than that one."""
-        query = sa.select(c).where(c.c.session_id == session_id).order_by(c.c.check_id.desc()).limit(limit)
+    def checks(
+        self, session_id: int, limit: int | None = None, *, before: int | None = None, records: bool = True
+    ) -> list[dict[str, Any]]:
+        """Return the session's health checks, newest first.
+
+        Args:
+            before: only those older than that one.
+            records: False leaves their decision records out, which are most of their size.
+        """
+        columns = [column for column in c.c if records or column.name != "record"]
+        query = sa.select(*columns).where(c.c.session_id == session_id).order_by(c.c.check_id.desc()).limit(limit)
         if before is not None:
             query = query.where(c.c.check_id < before)
         with self._database.read() as connection:
             rows = connection.execute(query)
             return [dict(row._mapping) for row in rows if row.checked_at is not None]
+
+    def check(self, check_id: int) -> dict[str, Any] | None:
+        """Return one health check, None if there is none."""
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(c).where(c.c.check_id == check_id)).one_or_none()
+            return None if row is None else dict(row._mapping)
 
     def _close(self, session_id: int, now: datetime, *conditions: sa.ColumnElement[bool], **values: Any) -> bool:
         with self._database.write() as connection:
@@ -314,6 +343,12 @@ def _lock_reported(connection: Connection, session_ids: Sequence[int]) -> dict[i
     return latest | {number: latest.get(number, frozenset()) | {EventKind.CREEPING} for number in once}
 
 
+def is_monitored(connection: Connection, tool_name: str) -> bool:
+    """Return whether a deployment of the tool is monitored."""
+    active = sa.exists().where(m.c.tool_name == tool_name, m.c.status == "active")
+    return bool(connection.scalar(sa.select(active)))
+
+
 def get(connection: Connection, session_id: int) -> Session:
     """Return one session, or raise `UnknownSession`."""
     row = connection.execute(_GET, {"id": session_id}).one_or_none()
@@ -337,15 +372,21 @@ def start(
     version_number: int | None,
     notes: str | None,
     now: datetime,
+    beside: bool = False,
 ) -> Session:
-    """Start a session, like `Sessions.start`. The caller holds the tool's lock."""
+    """Start a session, like `Sessions.start`. The caller holds the tool's lock.
+
+    Args:
+        beside: whether the version begins to serve beside the live one.
+    """
     live = versions.live(connection, tool_name)
     if version_number is None:
         version_number = live.version_number if live else None
     else:
         versions.get(connection, tool_name, version_number)
     watched_is_live = live is not None and live.version_number == version_number
-    live_before = versions.last_life_ended(connection, live) if live and watched_is_live else None
+    lived = version_number is not None and (watched_is_live or beside)
+    live_before = versions.last_life_ended(connection, tool_name, version_number or 0) if lived else None
     release_id = live.release_id if live and watched_is_live else None
     if release_id is not None:
         rules = rules.of_release(changed_tools(connection, release_id))
@@ -356,6 +397,8 @@ def start(
         .returning(m.c.session_id)
     ).all()
     rollback_states.call_off(connection, superseded, at=now, error="a new session of the tool was started first")
+    why = "a new session of the tool was started"
+    rollout_states.end_of_sessions(connection, superseded, State.SUPERSEDED, at=now, by="rollguard", why=why)
     row = connection.execute(
         sa.insert(m)
         .values(

@@ -59,10 +59,10 @@ class Claims:
         with self._database.write() as connection:
             self._lock(connection, intention)
             decision = _decide(connection, intention, now)
-            if decision.state != "claimed" or intention.release_id is None:
+            if decision.state != "claimed":
                 return _write(connection, intention, decision, actuator_of, event_if_held, now)
-            extent = of_release.extent_of(connection, intention)
-            cause = replace(intention, reason=f"{intention.reason}; {extent.says}")
+            extent = of_release.extent_of(connection, intention, decision)
+            cause = replace(intention, reason="; ".join(filter(None, (intention.reason, extent.says))))
             claimed = _write(connection, cause, decision, actuator_of, event_if_held, now)
             if claimed.state == "claimed":
                 _write_others(connection, extent, actuator_of, event_if_held, now)
@@ -96,8 +96,10 @@ class Claims:
 
     def _lock(self, connection: Connection, intention: Intention) -> None:
         """Take the locks of all tools that the intention is about, in the order of their names."""
-        names = [] if intention.release_id is None else of_release.names_of(connection, intention.release_id)
-        for name in sorted({*names, *([intention.tool_name] if intention.tool_name else [])}):
+        names = set() if intention.release_id is None else of_release.names_of(connection, intention.release_id)
+        names |= {intention.tool_name} - {""}
+        together = {other for name in names for other in of_release.together_with(connection, name)}
+        for name in sorted(names | together):
             self._database.lock_tool(connection, name)
 
 
@@ -113,8 +115,8 @@ def _decide(connection: Connection, intention: Intention, now: datetime) -> clai
 def _extent_by_hand(connection: Connection, cause: Intention) -> of_release.Extent:
     extent = of_release.extent_of(connection, cause)
     if not extent.others:
-        left = "; ".join(extent.left) or "it changed none"
-        raise NoEarlierVersion(f"no tool of release {extent.release.label} can be rolled back: {left}")
+        left, label = "; ".join(extent.left) or "it changed none", extent.release.label if extent.release else ""
+        raise NoEarlierVersion(f"no tool of release {label} can be rolled back: {left}")
     return extent
 
 
@@ -148,7 +150,8 @@ def _write_others(
     event_if_held: EventOf | None,
     now: datetime,
 ) -> list[Rollback]:
-    releases.roll_back(connection, extent.release.release_id)
+    if extent.release is not None:
+        releases.roll_back(connection, extent.release.release_id)
     return [
         _write(connection, intention, decision, actuator_of, event_if_held, now)
         for intention, decision in extent.others

@@ -54,6 +54,11 @@ class Rollbacks(Claims):
             query = query.where(sa.or_(r.c.rollback_time < before.rollback_time, earlier))
         return self._listed(query)
 
+    def count(self, since: datetime) -> int:
+        """Return how many rollbacks there were since a moment."""
+        with self._database.read() as connection:
+            return connection.scalar(sa.select(sa.func.count()).where(r.c.rollback_time >= since)) or 0
+
     def get(self, rollback_id: int) -> Rollback:
         """Return one rollback."""
         with self._database.read() as connection:
@@ -68,6 +73,12 @@ class Rollbacks(Claims):
         query = sa.select(r).where(r.c.state.in_(rollback_states.OPEN)).order_by(r.c.rollback_id)
         if release_id is not None:
             query = query.where(r.c.release_id == release_id)
+        return self._listed(query)
+
+    def of_release(self, release_id: int) -> list[Rollback]:
+        """Return the rollbacks of a release that are decided or done, by the tool's name."""
+        states = (*rollback_states.OPEN, "finished")
+        query = sa.select(r).where(r.c.release_id == release_id, r.c.state.in_(states)).order_by(r.c.tool_name)
         return self._listed(query)
 
     def held(self, session_id: int, now: datetime) -> Rollback | None:
@@ -313,7 +324,7 @@ def _move_pointer(connection: Connection, finished: Rollback, now: datetime) -> 
 
 
 def _close_session(connection: Connection, finished: Rollback, now: datetime) -> None:
-    if finished.session_id is None and finished.release_id is not None:
+    if finished.session_id is None:
         with_it = sa.and_(m.c.tool_name == finished.tool_name, m.c.status == "active")
         connection.execute(
             sa.update(m).where(with_it).values(status="superseded", completed_at=now, notes=finished.reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, Self, TypeVar
 
 from rollguard.judge import score_bucket
 from rollguard.judge.histogram import SCORES, histogram_of
@@ -28,6 +28,19 @@ class Counted(NamedTuple, Generic[Minute]):
     duration_sum_ms: float
     histogram: Counter[int]
     """The executions of each bucket of durations, and from `SCORES` on of each bucket of scores."""
+    amended: int = 0
+    """How often they were amended."""
+
+    def taken_off(self) -> Self:
+        """Return what takes these counts off again, for executions that are amended."""
+        return self._replace(
+            executions=-self.executions,
+            successes=-self.successes,
+            timed=-self.timed,
+            duration_sum_ms=-self.duration_sum_ms,
+            histogram=Counter({bucket: -executions for bucket, executions in self.histogram.items()}),
+            amended=1,
+        )
 
 
 class Aggregate(Generic[Minute]):

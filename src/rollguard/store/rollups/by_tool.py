@@ -15,13 +15,15 @@ from rollguard.store.database.types import UTCDateTime
 
 _NO_FAILURES = ", ".join(f"'{name}'" for name in (*UNCOUNTED, GIVEN_UP))
 # Tool by tool, because the rollups of minutes lie between those of hours. What was tried again is subtracted.
-_USES = f"""
+_TOOLS = """
 WITH RECURSIVE tools (name) AS (
     SELECT MIN(tool_name) FROM tool_version_starts
     UNION ALL
     SELECT (SELECT MIN(x.tool_name) FROM tool_version_starts x WHERE x.tool_name > tools.name)
     FROM tools WHERE tools.name IS NOT NULL
-),
+)"""
+_USES = f"""
+{_TOOLS},
 live AS (
     SELECT t.name, d.version_number, d.deployed_at
     FROM tools t LEFT JOIN tool_deployments d ON d.tool_name = t.name AND d.ended_at IS NULL WHERE t.name IS NOT NULL
@@ -44,6 +46,29 @@ SELECT tool_name, start_at >= :recent AS recent,
     error_type, SUM(executions), SUM(executions - successes), SUM(timed), SUM(duration_sum_ms), MIN(start_at) AS first
 FROM counted WHERE error_type NOT IN ({_NO_FAILURES})
 GROUP BY 1, 2, 3, 4 HAVING SUM(executions) > 0"""
+_NOT_AGGREGATED = {
+    "sqlite": """
+    SELECT x.tool_name, CASE WHEN x.success THEN '' ELSE COALESCE(x.error_type, '') END AS error_type, 1,
+        CASE WHEN x.success THEN 1 ELSE 0 END
+    FROM tool_executions x NOT INDEXED
+    WHERE x.id > (SELECT rolled_to FROM rollup_state) AND x.executed_at >= :since""",
+    "postgresql": """
+    SELECT tool_name, error_type, executions, successes FROM tool_execution_deltas WHERE minute >= :since""",
+}
+_CALLS = f"""
+{_TOOLS},
+counted (tool_name, error_type, executions, successes) AS (
+    SELECT x.tool_name, x.error_type, x.executions, x.successes
+    FROM tools t CROSS JOIN tool_execution_rollups x
+    WHERE x.tool_name = t.name AND x.width = 3600 AND x.start_at >= :since
+    UNION ALL {{not_aggregated}}
+    UNION ALL
+    SELECT s.tool_name, CASE WHEN s.success THEN '' ELSE COALESCE(s.error_type, '') END, -1,
+        CASE WHEN s.success THEN -1 ELSE 0 END
+    FROM tools t CROSS JOIN superseded_executions s WHERE s.tool_name = t.name AND s.executed_at >= :since
+)
+SELECT tool_name, SUM(executions), SUM(executions - successes) FROM counted
+WHERE error_type NOT IN ({_NO_FAILURES}) GROUP BY 1 HAVING SUM(executions) > 0"""
 
 
 class ByTool:
@@ -52,6 +77,8 @@ class ByTool:
     def __init__(self, database: Database) -> None:
         self._database = database
         moment = UTCDateTime()
+        calls = _CALLS.format(not_aggregated=_NOT_AGGREGATED[database.dialect])
+        self._calls = sa.text(" ".join(calls.split())).bindparams(sa.bindparam("since", type_=moment))
         self._uses = (
             sa.text(" ".join(_USES.split()))
             .bindparams(sa.bindparam("since", type_=moment), sa.bindparam("recent", type_=moment))
@@ -61,6 +88,12 @@ class ByTool:
                 sa.column("first", moment),
             )
         )
+
+    def calls(self, since: datetime) -> dict[str, tuple[int, int]]:
+        """Return how many calls of each tool there were from the full hour `since` on, and how many of them failed."""
+        with self._database.read() as connection:
+            rows = connection.execute(self._calls, {"since": since})
+            return {name: (int(calls), max(0, int(failures))) for name, calls, failures in rows}
 
     def uses(self, since: datetime, recent: datetime) -> dict[str, list[Uses]]:
         """Return the calls of each tool from `since` on, as far as they are in the rollups.

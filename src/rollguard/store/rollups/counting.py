@@ -94,19 +94,19 @@ r AS MATERIALIZED (
     FROM last_hours g WHERE NOT whole AND minute < b
     {first_hour_ranges}
 ), {superseding} """
-# A cached first hour is valid while no execution was added to its hour. On PostgreSQL the executions of its first
-# minute are read from the rows if the interval begins inside it, so they count before they are aggregated. What does
-# not count is found each time, and so is what is not aggregated yet: the first two ranges do that, and read no rollup.
+# A cached first hour is valid while nothing was added to its hour or amended in it. On PostgreSQL the executions of its
+# first minute are read from the rows if the interval begins inside it, so they count before they are aggregated. What
+# does not count is found each time, and what is not aggregated yet too: the first two ranges do that, from no rollup.
 _FIRST_HOURS = """,
 first_hours AS MATERIALIZED (
     SELECT g.*, (
-        SELECT COALESCE(SUM(x.executions), 0) FROM tool_execution_rollups x
+        SELECT COALESCE(SUM(x.executions + x.amended), 0) FROM tool_execution_rollups x
         WHERE x.tool_name = g.tool AND x.width = 3600 AND x.start_at = g.hour
     ) {not_aggregated} AS hour_total
     FROM ({given}) g {join_deltas}
 )"""
 _JOIN_DELTAS = """LEFT JOIN (
-    SELECT tool_name, minute AS counted_at, SUM(executions) AS executions FROM tool_execution_deltas GROUP BY 1, 2
+    SELECT tool_name, minute AS counted_at, SUM(executions + amended) AS n FROM tool_execution_deltas GROUP BY 1, 2
 ) d ON d.tool_name = g.tool AND d.counted_at = g.minute AND g.minute < g.a"""
 _FIRST_HOUR_RANGES = """
     UNION ALL
@@ -278,7 +278,7 @@ def counting_sql(dialect: str, keys: Keys | None, *, durations: bool = True) -> 
         parts.append(f"SELECT place, {HOUR_TOTAL}, hour_total, 0, 0.0 {changed}")
         cached = _FIRST_HOURS.format(
             given=_RAN.format(given=_given_sql(dialect, "first_hours", _RANGE | _FIRST_HOUR_COLUMNS)),
-            not_aggregated="+ COALESCE(d.executions, 0)" if dialect == "postgresql" else "",
+            not_aggregated="+ COALESCE(d.n, 0)" if dialect == "postgresql" else "",
             join_deltas=_JOIN_DELTAS if dialect == "postgresql" else "",
         )
         first_hours = {"first_hours": cached, "first_hour_ranges": _FIRST_HOUR_RANGES}

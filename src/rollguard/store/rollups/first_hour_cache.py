@@ -2,7 +2,8 @@
 
 A window that begins inside an hour, as each one since a deployment does, cannot use that hour's rollup. Without the
 cache each check would read the hour's minutes and the rows of its first minute again; a busy tool has many of them.
-They hardly change once the hour is over. An entry is valid while the hour's rollup counts as many executions as before.
+They hardly change once the hour is over. An entry is valid while the hour's rollup counts as many executions, and as
+many amendments of them, as before.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from typing import Any
 from rollguard.store.rollups.intervals import FirstHour, first_hour_of
 from rollguard.store.rollups.selection import Selection
 
-HOUR_TOTAL = -2  # in the place of a bucket: the row holds the number of executions in the hour
+HOUR_TOTAL = -2  # in the place of a bucket: the row holds the number of executions and amendments in the hour
 _CACHED_FROM = 50  # executions; fewer are as quickly read
 _CAPACITY = 2_000  # entries
 
 
 @dataclass(frozen=True, slots=True)
 class CachedRows:
-    """Rows of the counting statement, and the number of executions in their hour when they were read."""
+    """Rows of the counting statement, and how many executions and amendments their hour had when they were read."""
 
     hour_total: int
     rows: Sequence[Any]

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -19,7 +20,8 @@ from rollguard.store.database.driver import driver
 from rollguard.store.database.engine import Database
 from rollguard.store.database.histograms import histogram_text
 from rollguard.store.database.statements import statements
-from rollguard.store.rollups.aggregate import Aggregate, Counted
+from rollguard.store.database.types import sqlite_text
+from rollguard.store.rollups.aggregate import Aggregate, Counted, Minute
 
 REFRESH_THRESHOLD = 500  # rows that are not aggregated; fewer are as quickly read raw
 _CHUNK = 10_000  # rows that are counted before they are added to the rollups
@@ -94,6 +96,54 @@ def refresh(connection: Connection, *, wait: bool = True) -> None:
         connection.execute(_SUPERSEDE_POSTGRESQL)
 
 
+# --- amendments ------------------------------------------------------------------------------------------------------
+
+_AMEND_SUPERSEDED = sa.text(
+    "UPDATE superseded_executions SET success = :success, error_type = :error_type, score = :score WHERE id = :id"
+)
+
+
+class Amended(NamedTuple):
+    """What the rollups count of an execution that was amended, as it was or as it is."""
+
+    tool_name: str
+    version_number: int | None
+    success: bool
+    duration_ms: float | None
+    error_type: str | None
+    score: float | None
+
+
+def hold_still(connection: Connection) -> None:
+    """Have no other process refresh the rollups until this transaction ends: it would read a row before it changes."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(_LOCK)
+
+
+def recount(connection: Connection, row_id: int, executed_at: datetime, before: Amended, after: Amended) -> None:
+    """Count an execution anew that this transaction has changed. `hold_still` comes before the change."""
+    if connection.dialect.name == "postgresql":
+        minute = int(executed_at.timestamp() // 60)
+        _add_deltas(connection, [*_counts_of(after, minute), *_taken_off(before, minute)])
+    else:
+        with driver(connection, _SQLITE["add_counts"]) as sqlite:
+            if row_id <= _rolled_to(sqlite):
+                text = sqlite_text(executed_at)[:16]
+                _add(sqlite, [*_counts_of(after, text), *_taken_off(before, text)])
+    values = {"success": after.success, "error_type": after.error_type, "score": after.score, "id": row_id}
+    connection.execute(_AMEND_SUPERSEDED, values)
+
+
+def _counts_of(one: Amended, minute: Minute) -> list[Counted[Minute]]:
+    aggregate: Aggregate[Minute] = Aggregate()
+    aggregate.add([(minute, *one[:-1], None, one.score)])
+    return list(aggregate.counted())
+
+
+def _taken_off(one: Amended, minute: Minute) -> list[Counted[Minute]]:
+    return [counted.taken_off() for counted in _counts_of(one, minute)]
+
+
 # --- PostgreSQL ------------------------------------------------------------------------------------------------------
 
 
@@ -103,11 +153,16 @@ def add_deltas(connection: Connection, aggregate: Aggregate[int]) -> None:
     Args:
         aggregate: its minutes are numbers of minutes since 1970.
     """
-    counted = list(aggregate.counted())
+    _add_deltas(connection, list(aggregate.counted()), aggregate.requests)
+
+
+def _add_deltas(
+    connection: Connection, counted: Sequence[Counted[int]], requests: Collection[tuple[str, str]] = ()
+) -> None:
     values: dict[str, list[Any]] = {name: [getattr(each, name) for each in counted] for name in Counted._fields}
     values["histogram"] = [histogram_text(each.histogram, "postgresql") for each in counted]
-    values["tools"] = [tool for tool, _request in aggregate.requests]
-    values["requests"] = [request for _tool, request in aggregate.requests]
+    values["tools"] = [tool for tool, _request in requests]
+    values["requests"] = [request for _tool, request in requests]
     connection.execute(_ADD_DELTAS, values)
 
 
@@ -121,7 +176,7 @@ def refresh_counted(sqlite: sqlite3.Connection, aggregate: Aggregate[str], befor
         aggregate: its minutes are times as SQLite stores them, cut off after the minute.
     """
     _refresh_to(sqlite, before)
-    _add(sqlite, aggregate)
+    _add(sqlite, list(aggregate.counted()))
     last = last_id(sqlite)
     if aggregate.requests:
         sqlite.execute(_SUPERSEDE_SQLITE)
@@ -147,16 +202,15 @@ def _refresh_to(sqlite: sqlite3.Connection, last: int) -> None:
     while chunk := rows.fetchmany(_CHUNK):
         aggregate: Aggregate[str] = Aggregate()
         aggregate.add(chunk)
-        _add(sqlite, aggregate)
+        _add(sqlite, list(aggregate.counted()))
         requests = requests or bool(aggregate.requests)
     if requests:
         sqlite.execute(_SUPERSEDE_SQLITE)
     sqlite.execute("UPDATE rollup_state SET rolled_to = ?", (last,))
 
 
-def _add(sqlite: sqlite3.Connection, aggregate: Aggregate[str]) -> None:
+def _add(sqlite: sqlite3.Connection, minutes: Sequence[Counted[str]]) -> None:
     """Add counts to the rollups of minutes and of hours."""
-    minutes = list(aggregate.counted())
     hours = _by_hour(minutes)
     for width, counted, rest in ((60, minutes, ":00.000000"), (3600, hours, ":00:00.000000")):
         sqlite.executemany(
@@ -187,5 +241,6 @@ def _by_hour(minutes: Iterable[Counted[str]]) -> list[Counted[str]]:
             successes=hour.successes + counted.successes,
             timed=hour.timed + counted.timed,
             duration_sum_ms=hour.duration_sum_ms + counted.duration_sum_ms,
+            amended=hour.amended + counted.amended,
         )
     return list(hours.values())

@@ -14,6 +14,7 @@ from rollguard.store.schema.executions import (
     superseded_executions,
     tool_executions,
 )
+from rollguard.store.schema.improvements import improvement_attempts, improvement_events, loop_statistics
 from rollguard.store.schema.investigations import investigation_reports
 from rollguard.store.schema.monitoring import (
     deployment_health_checks,
@@ -23,12 +24,14 @@ from rollguard.store.schema.monitoring import (
     watchers,
 )
 from rollguard.store.schema.rehearsals import replay_test_results, shadow_test_results
+from rollguard.store.schema.rollouts import rollouts
 from rollguard.store.schema.rollups import (
     rollup_state,
     tool_execution_deltas,
     tool_execution_rollups,
     tool_version_starts,
 )
+from rollguard.store.schema.spans import otlp_spans
 from rollguard.store.schema.tokens import service_tokens
 from rollguard.store.schema.versions import (
     quarantined_code,
@@ -47,14 +50,19 @@ __all__ = [
     "deployment_rollbacks",
     "execution_keys",
     "failure_definitions",
+    "improvement_attempts",
+    "improvement_events",
     "investigation_reports",
+    "loop_statistics",
     "metadata",
     "notifications",
+    "otlp_spans",
     "quarantined_code",
     "release_tools",
     "releases",
     "replay_test_results",
     "request_arrivals",
+    "rollouts",
     "rollup_state",
     "service_tokens",
     "shadow_test_results",

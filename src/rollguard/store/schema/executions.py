@@ -38,13 +38,29 @@ tool_executions = Table(
     Column("failed_at", Text, comment="JSON: function, line and text of the innermost line of the tool's own code"),
     Column("traceback", Text),
     Column("score", Float, comment="how right the answer was, 0 to 1"),
+    Column("rollout_id", Integer, comment="the rollout in which one of two versions was drawn for the call"),
+    Column("stage", Integer, comment="the rollout's stage at whose share it was drawn"),
+    Column("arm", String(3), comment="the version that was drawn: new or old"),
     UniqueConstraint("execution_id", info={ONLY_ON: "sqlite"}),
     CheckConstraint("duration_ms >= 0", name="duration"),
     CheckConstraint("duration_ms <= 1e15", name="duration_limit", info={ONLY_ON: "postgresql"}),  # SQLite: a trigger
     CheckConstraint("jsonb_typeof(tags::jsonb) = 'object'", name="tags", info={ONLY_ON: "postgresql"}),  # there too
     CheckConstraint("score >= 0 AND score <= 1", name="score", info={ONLY_ON: "postgresql"}),
     CheckConstraint("jsonb_typeof(failed_at::jsonb) = 'object'", name="failed_at", info={ONLY_ON: "postgresql"}),
+    CheckConstraint(
+        "(rollout_id IS NULL AND stage IS NULL AND arm IS NULL) OR "
+        "(rollout_id >= 1 AND stage >= 0 AND arm IS NOT NULL AND arm IN ('new', 'old'))",
+        name="drawn",
+        info={ONLY_ON: "postgresql"},
+    ),
     Index("ix_tool_executions_tool_name_executed_at", "tool_name", "executed_at"),
+    Index(
+        "ix_tool_executions_rollout_id",
+        "rollout_id",
+        "executed_at",
+        sqlite_where=text("rollout_id IS NOT NULL"),
+        info={POSTGRESQL: {"where": text("rollout_id IS NOT NULL")}},
+    ),
     Index(
         "ix_tool_executions_request_id",
         "tool_name",
@@ -117,6 +133,10 @@ calls_in_flight = Table(
     Column("host", String(255), nullable=False),
     Column("pid", Integer, nullable=False),
     Column("seen_at", UTCDateTime, nullable=False, server_default=utc_now(), comment="by the clock of the database"),
+    Column("request_id", String(255), comment="what the call was made for"),
+    Column("rollout_id", Integer, comment="the rollout in which its version was drawn"),
+    Column("stage", Integer, comment="the rollout's stage"),
+    Column("arm", String(3), comment="the version that was drawn: new or old"),
     comment="calls that run for some seconds and have not ended",
 )
 

@@ -26,7 +26,7 @@ VERSION_TABLE = "rollguard_schema_version"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _LAST_WITH_OLD_MIGRATIONS = "fef74ff"
 # The triggers find the tables of their own schema, whatever the search path of the program that inserts.
-_PIN_TRIGGERS = """
+PIN_TRIGGERS = """
 DO $$
 DECLARE
     made regprocedure;
@@ -71,13 +71,13 @@ def migrate(database: Database) -> None:
     refuse_unknown(present, database)
     from alembic.operations import Operations
 
-    scripts = _scripts()
+    found = scripts()
     with _IN_THIS_PROCESS, database.write() as connection:
         if database.dialect == "postgresql":  # SQLite's write transaction already excludes the others
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended('rollguard:schema', 0))"))
             if database.schema is not None:
                 connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {quoted(database.schema)}")
-        context = _context(connection, scripts, target)
+        context = _upgrade(connection, found, target)
         present = context.get_current_revision()
         refuse_unknown(present, database)
         if present is None:
@@ -89,7 +89,7 @@ def migrate(database: Database) -> None:
             with Operations.context(context):
                 context.run_migrations()
             if database.schema is not None:
-                run(connection, [_PIN_TRIGGERS])
+                run(connection, [PIN_TRIGGERS])
 
 
 def parts(dialect: str) -> set[str]:
@@ -146,15 +146,16 @@ def _revisions() -> frozenset[str]:
 
 
 @functools.cache  # Alembic compiles every migration for each `ScriptDirectory`
-def _scripts() -> ScriptDirectory:
+def scripts() -> ScriptDirectory:
+    """Return the migrations, read once in this process."""
     from alembic.script import ScriptDirectory
 
-    scripts = ScriptDirectory(str(_MIGRATIONS), version_locations=[str(_MIGRATIONS / "versions")])
-    scripts.get_current_head()  # reads them all now, before other threads use them
-    return scripts
+    found = ScriptDirectory(str(_MIGRATIONS), version_locations=[str(_MIGRATIONS / "versions")])
+    found.get_current_head()  # reads them all now, before other threads use them
+    return found
 
 
-def _context(connection: Connection, scripts: ScriptDirectory, target: str) -> MigrationContext:
+def _upgrade(connection: Connection, scripts: ScriptDirectory, target: str) -> MigrationContext:
     from alembic.runtime.migration import MigrationContext
 
     opts: dict[str, object] = {

@@ -129,6 +129,7 @@ deployment_rollbacks = Table(
     Column("verification_success", Boolean, comment="whether the restored version recovered"),
     Column("verification_note", Text, comment="what was seen of it, or why nothing could be"),
     Column("release_id", Integer, comment="the release that is rolled back as one"),
+    Column("rollout_id", Integer, comment="the rollout that it ended, in which the restored version served all along"),
     UniqueConstraint("session_id"),
     CheckConstraint(
         "state IN ('claimed', 'restored', 'finished', 'failed', 'observed', 'capped', 'overtaken')", name="state"

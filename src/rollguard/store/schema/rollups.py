@@ -10,10 +10,13 @@ from sqlalchemy import (
     Integer,
     String,
     Table,
+    text,
 )
 
 from rollguard.store.database.types import Histogram, UTCDateTime
 from rollguard.store.schema.base import metadata
+
+_AMENDED = "how often what is counted here was amended"
 
 # Executions counted by tool, version, error, minute and hour, with a histogram of their durations. The counts are
 # exact, also for executions that other programs insert.
@@ -30,6 +33,7 @@ tool_execution_rollups = Table(
     Column("timed", BigInteger, nullable=False, comment="executions with a duration"),
     Column("duration_sum_ms", Float, nullable=False),
     Column("histogram", Histogram, nullable=False, comment="of their durations: bucket and executions"),
+    Column("amended", BigInteger, nullable=False, server_default=text("0"), comment=_AMENDED),
     sqlite_with_rowid=False,
 )
 
@@ -55,6 +59,7 @@ tool_execution_deltas = Table(
     Column("timed", BigInteger, nullable=False, comment="executions with a duration"),
     Column("duration_sum_ms", Float, nullable=False),
     Column("histogram", Histogram, nullable=False, comment="of their durations: bucket and executions"),
+    Column("amended", BigInteger, nullable=False, server_default=text("0"), comment=_AMENDED),
     comment="counted and not yet folded into the rollups",
 )
 

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 from rollguard.judge import Rules
 from rollguard.model.session import Session
 from rollguard.model.version import Deployment, Version
+from rollguard.store import rollback_states
 from rollguard.store.database.engine import Database
 from rollguard.store.monitoring import sessions
 from rollguard.store.schema import deployment_monitoring as m
@@ -22,7 +23,17 @@ from rollguard.store.versions import quarantine, versions
 
 _UNKNOWN, _REASON = "unknown", "edited in the folder"
 _live, _ever = v.alias("live"), d.alias("ever")
-_QUARANTINED = sa.exists().where(q.c.tool_name == sa.bindparam("name"), q.c.sha256 == sa.bindparam("sha256"))
+_parent = sa.bindparam("parent", type_=sa.String)
+_QUARANTINED = sa.exists().where(
+    q.c.sha256 == sa.bindparam("sha256"),
+    sa.or_(  # the tool, or another one that may be in the same file; see `may_share_a_file`
+        q.c.tool_name.in_((sa.bindparam("name"), _parent)),
+        *(
+            sa.func.substr(q.c.tool_name, 1, sa.func.length(beginning) + 1) == beginning + "/"
+            for beginning in (sa.bindparam("name", type_=sa.String), _parent)
+        ),
+    ),
+)
 _PLACE = sa.select(
     sa.select(v.c.version_number)
     .where(v.c.tool_name == sa.bindparam("name"), v.c.sha256 == sa.bindparam("sha256"))
@@ -94,7 +105,7 @@ class Edits:
     def place_of(self, tool_name: str, sha256: str) -> Place:
         """Return what is known of code, by its hash."""
         with self._database.read() as connection:
-            return Place(*connection.execute(_PLACE, {"name": tool_name, "sha256": sha256}).one())
+            return Place(*connection.execute(_PLACE, _names(tool_name, sha256)).one())
 
     def serve(
         self,
@@ -124,6 +135,8 @@ class Edits:
             before, known = versions.live(connection, tool_name), versions.find(connection, tool_name, sha256)
             if known is not None and before is not None and known.version_number == before.version_number:
                 return Edited(known)
+            if known is not None and rollback_states.is_under_way(connection, tool_name, to=known.version_number):
+                return Edited(known)  # its file was restored with another tool of it, and its own rollback follows
             wanted = goes_live(before, known)
             if wanted is None:
                 return None if known is None else Edited(known)
@@ -138,7 +151,7 @@ class Edits:
                 now=now,
             )
             withdrawn = before is None and known is not None and bool(versions.deployments(connection, tool_name))
-            if withdrawn or not wanted or quarantine.of_code(connection, tool_name, sha256) is not None:
+            if withdrawn or not wanted or quarantine.of_shared_code(connection, tool_name, sha256) is not None:
                 return Edited(version)
             after = versions.move_pointer(
                 connection,
@@ -172,6 +185,10 @@ class Edits:
             return sessions.start(
                 connection, tool_name, row.edit_began_at, rules, version_number=row.version_number, notes=None, now=now
             )
+
+
+def _names(tool_name: str, sha256: str) -> dict[str, str]:
+    return {"name": tool_name, "parent": tool_name.rpartition("/")[0] or tool_name, "sha256": sha256}
 
 
 def _began(before: Deployment | None, now: datetime, within: timedelta) -> datetime | None:

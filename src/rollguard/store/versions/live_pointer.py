@@ -17,6 +17,7 @@ from rollguard.store.schema import deployment_rollbacks as r
 from rollguard.store.schema import tool_deployments as d
 from rollguard.store.schema import tool_versions as v
 from rollguard.store.versions import versions
+from rollguard.store.versions.channel import CHANNEL
 
 
 class Pointer(NamedTuple):
@@ -105,7 +106,7 @@ class _Listening:
     """PostgreSQL. Whether it was notified or not it is worth asking: some poolers swallow notifications."""
 
     def __init__(self, database: Database) -> None:
-        self._listening = Listening(database, versions.CHANNEL, "deployments")
+        self._listening = Listening(database, CHANNEL, "deployments")
         self.interrupt, self.close = self._listening.interrupt, self._listening.close
 
     def wait(self, timeout: float) -> bool:
@@ -127,7 +128,8 @@ class _Moved(Polling[bool]):
     def _found(self) -> bool:
         ((newest,),) = self._ask(
             "SELECT COALESCE(MAX(deployment_id), 0) + (SELECT COUNT(*) FROM deployment_rollbacks "
-            "WHERE state = 'finished' AND to_version IS NULL) FROM tool_deployments"
+            "WHERE state = 'finished' AND to_version IS NULL) "
+            "+ (SELECT COALESCE(SUM(revision), 0) FROM rollouts) FROM tool_deployments"
         )
         before, self._newest = self._newest, newest
         return bool(newest != before)

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from rollguard.errors import CodeQuarantined, UnknownVersion
+from rollguard.model.names import may_share_a_file
 from rollguard.model.rollback import Quarantined
 from rollguard.model.version import Version
 from rollguard.store import outbox
@@ -109,6 +110,13 @@ def of_code(connection: Connection, tool_name: str, sha256: str) -> Quarantined 
     return None if row is None else _quarantined(row)
 
 
+def of_shared_code(connection: Connection, tool_name: str, sha256: str) -> Quarantined | None:
+    """Return the quarantine in force of this code, of the tool or of another one in the same file or package."""
+    rows = connection.execute(sa.select(q).where(q.c.sha256 == sha256, _IN_FORCE)).all()
+    found = [row for row in rows if may_share_a_file(row.tool_name, tool_name)]
+    return _quarantined(min(found, key=lambda row: row.tool_name != tool_name)) if found else None
+
+
 def versions_in(connection: Connection, tool_name: str) -> set[int]:
     """Return the versions of the tool that are in quarantine."""
     return set(connection.scalars(sa.select(q.c.version_number).where(q.c.tool_name == tool_name, _IN_FORCE)))
@@ -132,10 +140,10 @@ def refuse_or_lift(connection: Connection, version: Version, *, force: bool, by:
 
 def refuse(connection: Connection, version: Version) -> None:
     """Raise `CodeQuarantined` if the version's code may not go live."""
-    held = of_code(connection, version.tool_name, version.sha256)
+    held = of_shared_code(connection, version.tool_name, version.sha256)
     if held is not None:
         raise CodeQuarantined(
-            f"{version.tool_name}: this code is version {version.version_number}, which was rolled back at "
+            f"{held.tool_name}: this code is version {held.version_number}, which was rolled back at "
             f"{held.quarantined_at:%Y-%m-%d %H:%M} UTC ({held.reason}) and is in quarantine; fix it, or insist with "
             "force=True, which is: rollguard deploy --force"
         )

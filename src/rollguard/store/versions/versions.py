@@ -16,8 +16,10 @@ from sqlalchemy.engine import Connection
 
 from rollguard.errors import DeploymentConflict, InvalidInput, UnknownVersion
 from rollguard.model.names import checked_tool_name
+from rollguard.model.ramp import State
+from rollguard.model.rollout import Rollout
 from rollguard.model.version import Deployment, Version, last_good
-from rollguard.store import rollback_states
+from rollguard.store import rollback_states, rollout_states
 from rollguard.store.database.engine import Database
 from rollguard.store.monitoring.histories import regressed_versions
 from rollguard.store.schema import deployment_monitoring, deployment_rollbacks, releases
@@ -25,10 +27,8 @@ from rollguard.store.schema import release_tools as t
 from rollguard.store.schema import tool_deployments as d
 from rollguard.store.schema import tool_versions as v
 from rollguard.store.versions import quarantine
+from rollguard.store.versions.channel import notify
 from rollguard.store.versions.standing import Standing
-
-CHANNEL = "rollguard_deployments"
-"""The channel on which PostgreSQL notifies of a moved pointer, with the tool's name."""
 
 KINDS = ("initial", "bugfix", "enhancement", "improvement", "edit", "rollback")
 
@@ -174,6 +174,7 @@ class Versions:
         expected_live: int | None,
         force: bool = False,
         begin: Callable[[Connection, Deployment], None] | None = None,
+        promotes: Rollout | None = None,
     ) -> Deployment:
         """Make a version live. The active session of the version before becomes `superseded`.
 
@@ -182,10 +183,11 @@ class Versions:
             expected_live: the deployment that the caller saw live; None if it saw none.
             force: lift the quarantine of the version's code, if it has one.
             begin: starts the deployment's session, in the same transaction.
+            promotes: the rollout that ends so, in the same transaction. Its session goes on.
 
         Raises:
             CodeQuarantined: the version's code was rolled back, and `force` is False.
-            DeploymentConflict: something else went live in the meantime.
+            DeploymentConflict: something else went live in the meantime, or somebody else changed the rollout.
             UnknownVersion: there is no version of that number.
         """
         with self._database.write() as connection:
@@ -207,7 +209,10 @@ class Versions:
                 reason=reason,
                 ended_by="deployment",
             )
-            supersede(connection, tool_name, after, deployed_at)
+            if promotes is None:
+                supersede(connection, tool_name, after, deployed_at)
+            else:
+                _promote(connection, promotes, after)
             if begin is not None:
                 begin(connection, after)
             swap(version)
@@ -292,19 +297,14 @@ def _end(connection: Connection, tool_name: str, at: datetime, ended_by: str) ->
     connection.execute(
         sa.update(d).where(d.c.tool_name == tool_name, d.c.ended_at.is_(None)).values(ended_at=at, ended_by=ended_by)
     )
-    if connection.dialect.name == "postgresql":  # sent when the transaction commits
-        connection.execute(sa.select(sa.func.pg_notify(CHANNEL, tool_name)))
+    notify(connection, tool_name)
 
 
-def last_life_ended(connection: Connection, live_now: Deployment) -> datetime | None:
-    """Return when the live version was last live before this deployment; None if it never was."""
+def last_life_ended(connection: Connection, tool_name: str, version_number: int) -> datetime | None:
+    """Return when a version was last live, but for its present life; None if it never was."""
     return connection.execute(
         sa.select(d.c.ended_at)
-        .where(
-            d.c.tool_name == live_now.tool_name,
-            d.c.version_number == live_now.version_number,
-            d.c.deployment_id < live_now.deployment_id,
-        )
+        .where(d.c.tool_name == tool_name, d.c.version_number == version_number, d.c.ended_at.is_not(None))
         .order_by(d.c.deployment_id.desc())
         .limit(1)
     ).scalar_one_or_none()
@@ -377,9 +377,24 @@ def insert(
     return Version(*row)
 
 
+def _promote(connection: Connection, rollout: Rollout, after: Deployment) -> None:
+    """End a rollout whose new version is live now. It calls off a rollback that is decided and not over."""
+    ramp = rollout.ramp.ended_by(State.PROMOTED, after.deployed_at)
+    if rollout_states.move(connection, rollout, ramp, by=after.deployed_by, why=after.reason) is None:
+        raise DeploymentConflict(f"{rollout.tool_name}: its rollout was changed at this moment; look at it again")
+    rollback_states.overtake(
+        connection,
+        deployment_rollbacks.c.tool_name == rollout.tool_name,
+        at=after.deployed_at,
+        error=f"{after.deployed_by} promoted version {after.version_number} first",
+    )
+
+
 def supersede(connection: Connection, tool_name: str, deployment: Deployment, at: datetime) -> None:
-    """Close what belongs to the version that is no longer live: its session, and a rollback that is not over."""
+    """Close what belongs to the version that is no longer live: its session, a rollback and a rollout under way."""
     m, r = deployment_monitoring, deployment_rollbacks
+    why = f"{deployment.deployed_by} deployed version {deployment.version_number} first"
+    rollout_states.end_of_tool(connection, tool_name, at=at, by=deployment.deployed_by, why=why)
     connection.execute(
         sa.update(m)
         .where(m.c.tool_name == tool_name, m.c.status == "active")
@@ -395,5 +410,5 @@ def supersede(connection: Connection, tool_name: str, deployment: Deployment, at
         connection,
         r.c.tool_name == tool_name,
         at=at,
-        error=f"{deployment.deployed_by} deployed version {deployment.version_number} first",
+        error=why,
     )

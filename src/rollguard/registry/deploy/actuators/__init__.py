@@ -2,6 +2,7 @@
 
 from rollguard.registry.deploy.actuators.actuator import Actuator, Request, carry_out
 from rollguard.registry.deploy.actuators.command import CommandActuator
+from rollguard.registry.deploy.actuators.shared import SharedActuator
 from rollguard.registry.deploy.actuators.webhook import WebhookActuator, signature_of
 
-__all__ = ["Actuator", "CommandActuator", "Request", "WebhookActuator", "carry_out", "signature_of"]
+__all__ = ["Actuator", "CommandActuator", "Request", "SharedActuator", "WebhookActuator", "carry_out", "signature_of"]

@@ -23,6 +23,7 @@ class Request:
         key: the same for each repetition of a request; carrying it out twice must be the same as once.
         sequence: rises with every request for the tool. A request with a lower one than a known one is out of date.
         label: the newest release of the version; empty without one.
+        tools: the tools that it restores; several if they share the actuator, and `version` is that of one of them.
     """
 
     version: Version
@@ -30,6 +31,7 @@ class Request:
     key: str
     sequence: int
     label: str = ""
+    tools: tuple[str, ...] = ()
 
 
 class Actuator(Protocol):

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
-import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO
 
+from rollguard.command import run_command, size, tail
 from rollguard.errors import ActuatorFailed, InvalidInput
 from rollguard.registry.deploy.actuators.actuator import Request
 from rollguard.registry.folder.file_names import stem_of
 
 _TAIL = 16_384  # the last bytes of the output, which are read
 _MOST = 64 * 1024 * 1024  # most bytes of output, so that a faulty program does not fill the disk
-_CHECK_OUTPUT_EVERY = 0.1  # seconds between two checks of the output's size
 
 
 class CommandActuator:
     """Runs a program, without a shell. Only exit code 0, in time, acknowledges.
 
-    The code is in a file that `{file}` names, and on stdin. `{tool}`, `{version}`, `{label}`, `{sha256}`, `{action}`,
-    `{key}` and `{sequence}` are replaced by the values of the request (see `Request`), also inside an argument.
+    The code is in a file that `{file}` names, and on stdin. `{tool}`, `{tools}`, `{version}`, `{label}`, `{sha256}`,
+    `{action}`, `{key}` and `{sequence}` are replaced by values of the request (see `Request`), also inside an argument.
     `{code}` is the code itself, for code that is one word, such as an image's name. `{stem}` is the tool's name as a
     file of the folder has it: it leads into no other folder. The name itself may, as it may hold `/`.
     The program and its children are killed when its time is over, or when it has printed more than 64 MiB.
@@ -62,42 +57,29 @@ class CommandActuator:
             words = [_filled(word, _values(request, code)) for word in self.arguments]
             with code.open("rb") as stdin:
                 try:
-                    process = subprocess.Popen(  # noqa: S603 - running what the settings name is the job; there is no shell
-                        words, stdin=stdin, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+                    exit_code, why_not = run_command(
+                        words,
+                        timeout=self._timeout,
+                        stdin=stdin,
+                        stdout=output,
+                        too_much=lambda: f"printed more than {_MOST // 1024**2} MiB" if size(output) > _MOST else None,
+                        leave_children=True,
                     )
                 except (OSError, ValueError) as error:
                     raise ActuatorFailed(f"{words[0]} cannot be started: {error}") from error
-            try:
-                exit_code, why_not = self._waited_for(process, output)
-            except BaseException:
-                _kill(process)
-                raise
+            said = tail(output, _TAIL)
             if exit_code is None:
-                _kill(process)
-                raise ActuatorFailed(f"{words[0]} {why_not}", _tail(output))
-            said = _tail(output)
+                raise ActuatorFailed(f"{words[0]} {why_not}", said)
             if exit_code:
                 last = said.strip().rpartition("\n")[2]
                 raise ActuatorFailed(f"{words[0]} ended with exit code {exit_code}{last and f': {last}'}", said)
             return said
 
-    def _waited_for(self, process: subprocess.Popen[bytes], output: IO[bytes]) -> tuple[int | None, str]:
-        """Return the exit code, or None and the reason to kill the program."""
-        deadline = time.monotonic() + self._timeout
-        while True:
-            left = deadline - time.monotonic()
-            try:
-                return process.wait(max(0.0, min(_CHECK_OUTPUT_EVERY, left))), ""
-            except subprocess.TimeoutExpired:
-                if left <= 0:
-                    return None, f"took longer than {self._timeout:g} s"
-                if os.fstat(output.fileno()).st_size > _MOST:
-                    return None, f"printed more than {_MOST // 1024**2} MiB"
-
 
 def _values(request: Request, code: Path) -> Mapping[str, str]:
     return {
         "{tool}": request.version.tool_name,
+        "{tools}": ",".join(request.tools or (request.version.tool_name,)),
         "{stem}": stem_of(request.version.tool_name),
         "{version}": str(request.version.version_number),
         "{sha256}": request.version.sha256,
@@ -122,16 +104,3 @@ def _code_in_a_file(request: Request) -> Iterator[Path]:
         file = Path(folder) / "code"
         file.write_bytes(request.version.code)
         yield file
-
-
-def _tail(output: IO[bytes]) -> str:
-    end = output.seek(0, os.SEEK_END)
-    output.seek(max(0, end - _TAIL))
-    return output.read(_TAIL).decode("utf-8", "replace")
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill the program and its process group."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()

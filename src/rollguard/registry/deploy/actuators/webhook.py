@@ -101,6 +101,7 @@ def _body(request: Request) -> bytes:
         {
             "action": request.action,
             "tool_name": version.tool_name,
+            "tools": list(request.tools or (version.tool_name,)),
             "version_number": version.version_number,
             "sha256": version.sha256,
             "code": base64.b64encode(version.code).decode(),

@@ -15,7 +15,9 @@ TABLES = (
     *("tool_versions", "tool_deployments", "quarantined_code", "tool_actuations"),
     *("superseded_executions", "tool_execution_rollups", "tool_execution_deltas", "tool_version_starts"),
     *("rollup_state", "watchers", "calls_in_flight", "failure_definitions", "investigation_reports"),
-    *("shadow_test_results", "replay_test_results", "releases", "release_tools"),
+    *("shadow_test_results", "replay_test_results", "releases", "release_tools", "rollouts"),
+    *("improvement_attempts", "improvement_events", "loop_statistics"),
+    "otlp_spans",
 )
 
 # A time as Rollguard writes it. Another form that SQLite understands is brought into this one.

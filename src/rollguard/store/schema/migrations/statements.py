@@ -8,9 +8,15 @@ from pathlib import Path
 from sqlalchemy.engine import Connection
 
 
-def statements(migration: str, dialect: str) -> list[str]:
-    """Return the statements of a migration's file for one database. An empty line separates them."""
+def statements(migration: str, dialect: str, *, optional: bool = False) -> list[str]:
+    """Return the statements of a migration's file for one database. An empty line separates them.
+
+    Args:
+        optional: whether a migration without a file for that database has no statements there.
+    """
     file = Path(__file__).parent / "versions" / f"{migration}.{dialect}.sql"
+    if optional and not file.exists():
+        return []
     return file.read_text("utf-8").split(";\n\n")
 
 

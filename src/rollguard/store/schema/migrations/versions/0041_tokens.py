@@ -6,7 +6,7 @@ from rollguard.store.schema.migrations.held_types import hold_types
 from rollguard.store.schema.migrations.statements import run, statements
 
 revision = "0041"
-down_revision = "0033"
+down_revision = "0039"
 
 
 def upgrade() -> None:

@@ -24,14 +24,14 @@ from each state that has not ended. What has ended never changes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from rollguard.errors import InvalidInput
-from rollguard.judge import Judgement, RollbackType
+from rollguard.judge import Judgement, RollbackType, Rules
 
 
 class State(StrEnum):
@@ -71,6 +71,13 @@ class Plan:
     stage_units: int
     limit: timedelta
 
+    @classmethod
+    def of(cls, shares: Sequence[float], rules: Rules) -> Self:
+        """Return the plan that these rules make of the shares."""
+        hours = min(rules.rollout_limit_hours, rules.monitoring_window_hours)
+        stage_time = timedelta(minutes=rules.rollout_stage_minutes)
+        return cls(tuple(map(float, shares)), stage_time, rules.rollout_stage_units, timedelta(hours=hours))
+
     def __post_init__(self) -> None:
         rising = all(one < next_ for one, next_ in zip(self.shares, self.shares[1:], strict=False))
         if not self.shares or not rising or self.shares[0] <= 0.0 or self.shares[-1] >= 1.0:
@@ -78,7 +85,10 @@ class Plan:
         if self.stage_time <= timedelta(0) or self.stage_units < 1:
             raise InvalidInput("rollout: a stage needs a time above 0 and at least one unit")
         if self.limit <= self.stage_time * len(self.shares):
-            raise InvalidInput(f"rollout: its limit of {self.limit} does not hold {len(self.shares)} stages")
+            raise InvalidInput(
+                f"rollout: its limit of {self.limit} does not hold {len(self.shares)} stages of {self.stage_time}; set "
+                "rollout_stage_minutes lower, or rollout_limit_hours and monitoring_window_hours higher"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +142,7 @@ class Ramp:
     stage_from: int = 0
     clear_since: datetime | None = None
     ended_at: datetime | None = None
+    _plan: ClassVar[type[Plan]] = Plan
 
     @classmethod
     def start(cls, plan: Plan, now: datetime) -> Self:
@@ -224,7 +235,7 @@ class Ramp:
     def from_dict(cls, kept: Mapping[str, Any]) -> Self:
         """Return the rollout that `to_dict` wrote."""
         times = {name: timedelta(seconds=kept["plan"][name]) for name in _TIMES}
-        plan = Plan(**{**kept["plan"], **times, "shares": tuple(kept["plan"]["shares"])})
+        plan = cls._plan(**{**kept["plan"], **times, "shares": tuple(kept["plan"]["shares"])})
         moments = {name: None if kept[name] is None else datetime.fromisoformat(kept[name]) for name in _MOMENTS}
         return cls(**{**kept, **moments, "plan": plan, "state": State(kept["state"])})
 
