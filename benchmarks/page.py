@@ -22,6 +22,7 @@ ALL = (
     "causes",
     "start_up",
     "sandbox_start",
+    "service",
     "before_after",
 )
 
