@@ -187,13 +187,6 @@ class SandboxUnavailable(RollguardError):
     """The sandbox cannot keep code apart on this machine, so nothing was run; the message says what it lacks."""
 
 
-# --- the service ---------------------------------------------------------------------------------------------------
-
-
-class ServiceRefused(RollguardError):
-    """The service refused a request of its client; the message says why."""
-
-
 # --- repairs -------------------------------------------------------------------------------------------------------
 
 
@@ -203,6 +196,13 @@ class ImproverFailed(RollguardError):
     def __init__(self, problem: str, output: str = "", *, tokens: int | None = None, cost: float | None = None) -> None:
         super().__init__(problem)
         self.output, self.tokens, self.cost = output, tokens, cost
+
+
+# --- the service ---------------------------------------------------------------------------------------------------
+
+
+class ServiceRefused(RollguardError):
+    """The service refused a request of its client; the message says why."""
 
 
 # --- the store -----------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ class Deployed:
         changed: False if the code was live already.
         put_back: whether its file held other code and was restored.
         changes: what callers notice, each with its `kind`, `sentence` and whether it is `breaking`.
+        rollout_id: the rollout in which it serves beside the live version; None if it is live.
     """
 
     tool_name: str
@@ -38,3 +39,4 @@ class Deployed:
     changed: bool
     put_back: bool
     changes: list[dict[str, Any]]
+    rollout_id: int | None = None

@@ -64,7 +64,7 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let go of callers that wait for a change, and of open pages, then finish the requests under way."""
+        """Let callers that wait for a change go, end the streams of open pages, then finish the requests under way."""
         self._app.state.service.stopping.set()
         self._app.state.live.close()
         await super().shutdown(sockets)

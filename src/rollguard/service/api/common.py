@@ -57,14 +57,14 @@ def _example(status: int) -> dict[str, Any]:
     return {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": _MEANS[status]}
 
 
-_REFUSED = problems(401, 403, 421, 422, 429, 500, 503)
+REFUSED = problems(401, 403, 421, 422, 429, 500, 503)
 WRITES = problems(400, 404, 408, 409, 413, 415, 502)
 """What an endpoint with a body that changes something may answer too."""
 
 
 def api_router(prefix: str, tag: str) -> APIRouter:
     """Return a router for endpoints that need a token."""
-    return APIRouter(prefix=prefix, tags=[tag], responses=_REFUSED, dependencies=[Depends(_no_unknown_filter)])
+    return APIRouter(prefix=prefix, tags=[tag], responses=REFUSED, dependencies=[Depends(_no_unknown_filter)])
 
 
 def _no_unknown_filter(request: Request) -> None:

@@ -9,6 +9,7 @@ from itertools import chain, islice
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from rollguard.errors import InvalidInput
 from rollguard.judge import Hangs, Window
@@ -79,11 +80,19 @@ class Executions(Encoding):
         if first is None:
             return 0
         with self._database.write(durable=durable) as connection:
-            new = write_once(connection, chain((first,), parts))
-            self._since_refresh += new
-            if self._since_refresh >= REFRESH_THRESHOLD:
-                self._since_refresh = 0
-                refresh_after_writing(connection)
+            return self._write_within(connection, chain((first,), parts))
+
+    def write_within(self, connection: Connection, executions: Sequence[Execution]) -> int:
+        """Write complete executions in the caller's transaction, like `write`."""
+        parts = (executions[start : start + AT_ONCE] for start in range(0, len(executions), AT_ONCE))
+        return self._write_within(connection, map(columns_of, parts)) if executions else 0
+
+    def _write_within(self, connection: Connection, parts: Iterator[Columns]) -> int:
+        new = write_once(connection, parts)
+        self._since_refresh += new
+        if self._since_refresh >= REFRESH_THRESHOLD:
+            self._since_refresh = 0
+            refresh_after_writing(connection)
         return new
 
     def try_writing(self) -> None:
