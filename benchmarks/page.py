@@ -24,6 +24,7 @@ ALL = (
     "causes",
     "start_up",
     "sandbox_start",
+    "service",
     "before_after",
 )
 

@@ -28,6 +28,7 @@ SAYS = {
     "causes": ("true cause first", "one named where there is none", "lift"),
     "start_up": ("SQLAlchemy and Typer imported", "rollguard status", "rollguard tools"),
     "sandbox_start": ("python -I -c pass", "first answer", "within 100 ms of a processor"),
+    "service": ("parsing alone", "API, one caller", "client", "at least 0.5"),
     "before_after": ("before", "after", "ingest", "restored"),
 }
 

@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from rollguard import Rollguard, tags
+from rollguard import Rollguard, request, tags
 from rollguard.client import Client
 from rollguard.client.sink import line_of
 from rollguard.errors import (
@@ -244,6 +244,27 @@ def test_what_is_live_is_served(serving: Client, sqlite_guard: Rollguard) -> Non
     assert [(one.version_number, one.parameters) for one in stored(sqlite_guard)] == [(2, '{"x":10}'), (1, '{"x":10}')]
     with pytest.raises(UnknownTool, match="no live version"):
         serving.call("other")
+
+
+def test_a_rollout_is_served(serving: Client, sqlite_guard: Rollguard) -> None:
+    """While two versions serve, each call is drawn and recorded with its arm; a request keeps its version."""
+    sqlite_guard.deploy("my_tool", code(1))
+    begun = sqlite_guard.deploy("my_tool", code(2), rollout=[0.5])
+    seen = [serving.call("my_tool") for _ in range(40)]
+    assert set(seen) == {1, 2}
+    with request("r-7"):
+        assert len({serving.call("my_tool") for _ in range(10)}) == 1
+    sqlite_guard.monitor.rollouts.promote("my_tool", by="me")
+    follow(serving)
+    assert {serving.call("my_tool") for _ in range(10)} == {2}
+    serving.flush()
+    drawn = stored(sqlite_guard)[:40]
+    assert [one.version_number for one in drawn] == seen
+    assert {(one.version_number, one.arm, one.rollout_id, one.stage) for one in drawn} == {
+        (1, "old", begun.rollout_id, 0),
+        (2, "new", begun.rollout_id, 0),
+    }
+    assert stored(sqlite_guard)[-1].arm is None
 
 
 def test_nothing_new_is_not_sent(serving: Client, wire: Wire, sqlite_guard: Rollguard) -> None:

@@ -13,6 +13,8 @@ from starlette.testclient import TestClient
 
 from rollguard import Rollguard
 from rollguard.errors import StoreUnavailable
+from rollguard.model.execution import FIELDS
+from rollguard.service.rows import Row
 from tests.service.conftest import client_of, row
 
 PATH = "/api/v1/executions"
@@ -189,3 +191,8 @@ def _raise(error: Exception) -> Callable[..., Any]:
         raise error
 
     return fail
+
+
+def test_a_row_has_every_field_of_an_execution() -> None:
+    """What the library records can be sent, each field of it."""
+    assert tuple(Row.__annotations__) == FIELDS

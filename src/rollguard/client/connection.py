@@ -127,7 +127,8 @@ _PLAIN: Iterable[type[RollguardError]] = (
     *(errors.UnknownTool, errors.UnknownVersion, errors.UnknownSession, errors.InvalidInput, errors.InvalidToolName),
     *(errors.ToolLoadError, errors.DeploymentConflict, errors.ReleaseConflict, errors.BreakingChange),
     *(errors.RehearsalRefused, errors.RehearsalUndecided, errors.SessionClosed, errors.RollbackRefused),
-    *(errors.CodeQuarantined, errors.NoEarlierVersion),
+    *(errors.CodeQuarantined, errors.NoEarlierVersion, errors.UnknownAttempt, errors.AttemptClosed),
+    errors.ApprovalRefused,
 )
 _KINDS = {kind.__name__: kind for kind in _PLAIN}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,16 +11,17 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from rollguard.client.answers import LiveVersion
+from rollguard.client.answers import LiveRollout, LiveVersion
 from rollguard.client.connection import Connection
 from rollguard.errors import RollguardError, ToolLoadError, UnknownTool
 from rollguard.model.file_access import FileAccess
 from rollguard.model.log import EXITS, described, logger_of
+from rollguard.model.split import Draws, Split
 from rollguard.record import Recorder
 from rollguard.record.fork_safety import renew_after_fork
 from rollguard.record.instrument import self_recording
 from rollguard.registry.folder.file_names import stem_of
-from rollguard.registry.serve.loader import load
+from rollguard.registry.serve.loader import LoadedTool, load
 from rollguard.sandbox import check_tool
 from rollguard.store import digest
 
@@ -30,6 +30,7 @@ logger = logger_of(__name__)
 _WAIT = 30.0  # seconds that one request waits for a change
 _MORE = 10.0  # seconds that its answer may take beyond that
 _FIRST_PAUSE, _LAST_PAUSE = 0.5, 30.0  # seconds before the next request after an error
+_KEPT = 3  # loaded versions of a tool, at most
 _LIVE = TypeAdapter(list[LiveVersion])
 
 
@@ -60,6 +61,8 @@ class Serving:
         self._served: dict[str, _Serving] = {}
         self._live: dict[str, LiveVersion] = {}
         self._tag: str | None = None
+        self._tools: dict[tuple[str, str], LoadedTool] = {}
+        self._draws: dict[str, tuple[int, Draws]] = {}
         self._over = threading.Event()
         self.begin_anew()
         renew_after_fork(self, "_turn", threading.Lock)
@@ -163,49 +166,81 @@ class Serving:
             return made
 
     def _loaded(self, version: LiveVersion) -> Callable[..., Any]:
-        name, path = version.tool_name, self._file(version)
-        code = self._code(version, path)
-        checked = check_tool(name, code, path)
-        if not checked.loads:
-            raise ToolLoadError(f"{name}, version {version.version_number}: {checked.error}")
-        tool = load(name, code, path, version.sha256)
+        name, rollout = version.tool_name, version.rollout
+        live = self._tool(name, version.version_number, version.sha256)
+        if rollout is not None:
+            try:
+                old = self._tool(name, rollout.old_version, rollout.old_sha256)
+                new = self._tool(name, rollout.new_version, rollout.new_sha256)
+                return self._recording(name, rollout.new_version, new, (self._draws_of(name, rollout), old.function))
+            except ToolLoadError as error:
+                logger.error("%s: version %d serves alone here: %s", name, version.version_number, error)
+        self._draws.pop(name, None)
+        return self._recording(name, version.version_number, live)
+
+    def _recording(
+        self, name: str, number: int, tool: LoadedTool, beside: tuple[Draws, Callable[..., Any]] | None = None
+    ) -> Callable[..., Any]:
         judges = () if tool.is_failure is None else (tool.is_failure,)
         return self_recording(
-            tool.function, self._recorder, name=name, version=version.version_number, judges=judges, mark=tool.mark
+            tool.function, self._recorder, name=name, version=number, judges=judges, mark=tool.mark, beside=beside
         )
 
-    def _code(self, version: LiveVersion, path: Path) -> bytes:
+    def _draws_of(self, name: str, rollout: LiveRollout) -> Draws:
+        """Return what draws the calls of a rollout, the same one for all of its stages."""
+        known, draws = self._draws.get(name, (0, Draws()))
+        if known != rollout.rollout_id:
+            draws = Draws()
+        numbers = rollout.rollout_id, rollout.old_version, rollout.new_version, rollout.stage
+        draws.told(name, Split(*numbers, rollout.share, bytes.fromhex(rollout.key)))
+        self._draws[name] = rollout.rollout_id, draws
+        return draws
+
+    def _tool(self, name: str, number: int, sha256: str) -> LoadedTool:
+        """Return a version that loaded in a child process first; the latest few are kept."""
+        kept = self._tools.get((name, sha256))
+        if kept is not None:
+            return kept
+        path = self._folder / f"{stem_of(name)}-{sha256[:12]}.py"
+        code = self._code(name, number, sha256, path)
+        checked = check_tool(name, code, path)
+        if not checked.loads:
+            raise ToolLoadError(f"{name}, version {number}: {checked.error}")
+        loaded = load(name, code, path, sha256)
+        own = [key for key in self._tools if key[0] == name]
+        for key in own[: 1 - _KEPT]:
+            del self._tools[key]
+        self._tools[name, sha256] = loaded
+        return loaded
+
+    def _code(self, name: str, number: int, sha256: str, path: Path) -> bytes:
         try:
             kept = path.read_bytes()
         except OSError:
             kept = b""
-        if digest(kept) == version.sha256:
+        if digest(kept) == sha256:
             return kept
-        wanted = {"tool": version.tool_name, "version": version.version_number}
+        wanted = {"tool": name, "version": number}
         code = self._connection.answer(self._connection.request("GET", "api/v1/code", params=wanted)).content
-        if digest(code) != version.sha256:
+        if digest(code) != sha256:
             said = "the service sent other code than its hash says; nothing of it is run"
-            raise ToolLoadError(f"{version.tool_name}, version {version.version_number}: {said}")
+            raise ToolLoadError(f"{name}, version {number}: {said}")
         self._write(path, code)
         return code
 
     # --- the folder ------------------------------------------------------------------------------------------------
 
-    def _file(self, version: LiveVersion) -> Path:
-        return self._folder / f"{stem_of(version.tool_name)}-{version.sha256[:12]}.py"
-
     def _remember(self) -> None:
-        live = [[one.tool_name, one.version_number, one.sha256, one.deployment_id] for one in self._live.values()]
-        self._write(self._folder / "live.json", json.dumps(live).encode())
+        self._write(self._folder / "live.json", _LIVE.dump_json(list(self._live.values())))
 
     def _recall(self) -> bool:
         """Take what was live at last from the folder, and return whether there was anything."""
         try:
-            kept = json.loads((self._folder / "live.json").read_bytes())
-            self._live = {one[0]: LiveVersion(str(one[0]), int(one[1]), str(one[2]), int(one[3])) for one in kept}
-        except (OSError, ValueError, TypeError, IndexError):
+            kept = _LIVE.validate_json((self._folder / "live.json").read_bytes())
+        except (OSError, ValueError):
             return False
-        return bool(self._live)
+        self._live = {one.tool_name: one for one in kept}
+        return bool(kept)
 
     def _write(self, path: Path, content: bytes) -> None:
         try:

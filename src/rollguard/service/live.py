@@ -10,16 +10,27 @@ from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
 
+from rollguard.model.split import Split
 from rollguard.store import ExecutionStore, Pointer
 
 _EVERY = 0.25  # seconds between two looks at the database, for all callers that wait together
 
 
 @dataclass(frozen=True, slots=True)
+class Shared:
+    """Two versions of a tool that serve at once, with the hashes of their code."""
+
+    split: Split
+    old_sha256: str
+    new_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Live:
-    """The live version of each tool at one moment, and a tag that changes with them."""
+    """The live version of each tool at one moment, the rollouts, and a tag that changes with them."""
 
     pointers: tuple[Pointer, ...]
+    shared: dict[str, Shared]
     tag: str
 
 
@@ -63,4 +74,10 @@ class LiveVersions:
 
     def _read(self) -> Live:
         pointers = tuple(sorted(self._store.pointers.moved_since(0), key=lambda one: one.tool_name))
-        return Live(pointers, hashlib.sha256(json.dumps(pointers).encode()).hexdigest()[:32])
+        shared = {name: self._shared(name, split) for name, split in sorted(self._store.rollouts.splits().items())}
+        said = json.dumps([pointers, {name: repr(one) for name, one in shared.items()}])
+        return Live(pointers, shared, hashlib.sha256(said.encode()).hexdigest()[:32])
+
+    def _shared(self, name: str, split: Split) -> Shared:
+        old, new = (self._store.versions.get(name, number).sha256 for number in (split.old, split.new))
+        return Shared(split, old, new)

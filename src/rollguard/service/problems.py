@@ -47,6 +47,8 @@ _STATUS: tuple[tuple[type[e.RollguardError], HTTPStatus], ...] = (
     (e.UnknownTool, HTTPStatus.NOT_FOUND),
     (e.UnknownVersion, HTTPStatus.NOT_FOUND),
     (e.UnknownSession, HTTPStatus.NOT_FOUND),
+    (e.UnknownExecution, HTTPStatus.NOT_FOUND),
+    (e.UnknownAttempt, HTTPStatus.NOT_FOUND),
     (e.SandboxUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
     (e.StoreConflict, HTTPStatus.CONFLICT),
     (e.StoreError, HTTPStatus.SERVICE_UNAVAILABLE),

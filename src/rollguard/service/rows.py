@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Annotated, Any, Required
+from typing import Annotated, Any, Literal, Required
 
 from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic_core import from_json
@@ -70,6 +70,9 @@ class Row(TypedDict, total=False):
     score: Annotated[float | None, Field(ge=0, le=1, allow_inf_nan=False, description="how right the answer was")]
     failed_at: Annotated[Place | None, Field(description="where it failed")]
     traceback: Annotated[str | None, Field(description="the traceback's text")]
+    rollout_id: Annotated[int | None, Field(ge=1, lt=2**31, description="the rollout in which the call was drawn")]
+    stage: Annotated[int | None, Field(ge=0, lt=2**31, description="the stage at whose share it was")]
+    arm: Annotated[Literal["new", "old"] | None, Field(description="which of the two versions was drawn")]
 
 
 @dataclass(frozen=True, slots=True)

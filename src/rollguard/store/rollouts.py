@@ -71,9 +71,13 @@ class Rollouts:
         """Return the rollouts of one session, the oldest first: one that it began with, or its confirmations."""
         return self._listed(sa.select(o).where(o.c.session_id == session_id).order_by(o.c.rollout_id))
 
-    def recent(self, tool_name: str | None = None, limit: int | None = None) -> list[Rollout]:
-        """Return rollouts, the newest first."""
+    def recent(
+        self, tool_name: str | None = None, limit: int | None = None, *, before: int | None = None
+    ) -> list[Rollout]:
+        """Return rollouts, the newest first; with `before` those older than that one."""
         query = sa.select(o).order_by(o.c.rollout_id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(o.c.rollout_id < before)
         return self._listed(query if tool_name is None else query.where(o.c.tool_name == tool_name))
 
     def refuse(self, tool_names: Collection[str]) -> None:

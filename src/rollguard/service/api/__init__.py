@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from rollguard.service.api import agents, deployments, executions, health, rollbacks, sessions, tools, weaknesses
+from rollguard.service.api import (
+    agents,
+    deployments,
+    executions,
+    health,
+    proposals,
+    rollbacks,
+    rollouts,
+    sessions,
+    tools,
+    weaknesses,
+)
 from rollguard.service.api.common import Filters
 
-_PARTS = (health, executions, agents, tools, deployments, sessions, rollbacks, weaknesses)
+_PARTS = (health, executions, agents, tools, deployments, rollouts, sessions, rollbacks, weaknesses, proposals)
 
 
 def add_to(app: FastAPI) -> None:

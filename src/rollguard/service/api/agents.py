@@ -11,6 +11,7 @@ from rollguard.model.in_flight import CallInFlight
 from rollguard.record.decorator import LONGEST_TIMEOUT
 from rollguard.service.api.common import WRITES, Given, Guarded, ToolName, api_router
 from rollguard.service.auth import Caller, Ingesting, Reading
+from rollguard.service.live import Shared
 from rollguard.service.problems import Refused
 from rollguard.service.rows import Moment
 
@@ -20,6 +21,19 @@ _LONGEST_WAIT = 60.0
 _MOST = 1_000
 
 
+class LiveRollout(BaseModel):
+    """By what the calls of a tool are drawn while two versions of it serve."""
+
+    rollout_id: int
+    old_version: int
+    old_sha256: str
+    new_version: int
+    new_sha256: str
+    stage: int
+    share: float = Field(description="The probability with which a unit gets the new version.")
+    key: str = Field(description="The key of the draw, in hexadecimal. A request gets the same version everywhere.")
+
+
 class LiveVersion(BaseModel):
     """The version of a tool that is live."""
 
@@ -27,6 +41,7 @@ class LiveVersion(BaseModel):
     version_number: int
     sha256: str = Field(description="Of its code, which `/api/v1/code` returns.")
     deployment_id: int = Field(description="Rises with every move of the live version.")
+    rollout: LiveRollout | None = Field(None, description="Another version of it serves too.")
 
 
 class LiveVersions(BaseModel):
@@ -84,7 +99,27 @@ async def live(
     if found.tag == known:
         return Response(status_code=304, headers={"ETag": f'"{found.tag}"'})
     response.headers["ETag"] = f'"{found.tag}"'
-    return LiveVersions(tools=[LiveVersion.model_validate(one._asdict()) for one in found.pointers])
+    tools = [
+        LiveVersion.model_validate({**one._asdict(), "rollout": _rollout(found.shared.get(one.tool_name))})
+        for one in found.pointers
+    ]
+    return LiveVersions(tools=tools)
+
+
+def _rollout(shared: Shared | None) -> LiveRollout | None:
+    if shared is None:
+        return None
+    split = shared.split
+    return LiveRollout(
+        rollout_id=split.rollout_id,
+        old_version=split.old,
+        old_sha256=shared.old_sha256,
+        new_version=split.new,
+        new_sha256=shared.new_sha256,
+        stage=split.stage,
+        share=split.share,
+        key=split.key.hex(),
+    )
 
 
 @router.post("/time-limits", status_code=204, responses=WRITES)

@@ -122,6 +122,9 @@ class ExecutionShown(BaseModel):
     score: float | None
     failed_at: Any
     traceback: str | None
+    rollout_id: int | None
+    stage: int | None
+    arm: str | None
 
 
 @router.get("")
