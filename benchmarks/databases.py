@@ -103,6 +103,15 @@ class Plain:
         elif self.postgres is not None:
             self.postgres.execute(sql.encode())
 
+    def many(self, sql: str, rows: list[tuple[Any, ...]]) -> None:
+        """Run one statement for many rows, in one transaction."""
+        self.execute("BEGIN")
+        if self.sqlite is not None:
+            self.sqlite.executemany(sql, rows)
+        elif self.postgres is not None:
+            self.postgres.cursor().executemany(sql.encode(), rows)
+        self.execute("COMMIT")
+
     def ask(self, sql: str) -> list[Any]:
         """The rows of one query."""
         if self.sqlite is not None:

@@ -12,6 +12,7 @@ ALL = (
     "caller_overhead",
     "payload_cost",
     "ingest",
+    "otlp",
     "check_cost",
     "many_sessions",
     "recorder_memory",

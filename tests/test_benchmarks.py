@@ -16,6 +16,7 @@ SAYS = {
     "caller_overhead": ("registry.call", "two versions at once", "@tool", "floor", "under 3 µs", "at most 1 µs more"),
     "payload_cost": ("a context", "dicts", "models", "at most 50 µs"),
     "ingest": ("SQLite: bare executemany", "PostgreSQL: bare COPY", "all folded"),
+    "otlp": ("parsing alone", "a minimal receiver", "SQLite, JSON: Rollguard", "PostgreSQL, protobuf: Rollguard"),
     "check_cost": ("SQLite: 400 rows", "PostgreSQL: 400 rows", "raw queries"),
     "many_sessions": ("SQLite: 6 sessions", "PostgreSQL: 6 sessions", "in under 3 s"),
     "recorder_memory": ("SQLite", "PostgreSQL away", "nothing lost: 0"),

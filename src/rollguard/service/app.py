@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from rollguard import __version__
 from rollguard.app import Rollguard
-from rollguard.service import api, otlp, pages
+from rollguard.service import api, metrics, otlp, pages
 from rollguard.service.auth import Auth, Tokens
 from rollguard.service.bodies import LimitedBodies, Limits
 from rollguard.service.hosts import CheckedHosts
@@ -22,7 +22,7 @@ from rollguard.service.problems import answer_problems
 from rollguard.service.rates import Rates
 from rollguard.service.watching import Watching
 
-_PARTS = (api, otlp, pages)  # packages of endpoints; each adds its own to the application
+_PARTS = (api, otlp, metrics, pages)  # packages of endpoints; each adds its own to the application
 
 
 @dataclass(frozen=True, slots=True)

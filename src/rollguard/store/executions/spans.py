@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from itertools import islice
+from functools import lru_cache
+from itertools import chain, islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,7 +15,9 @@ from sqlalchemy.engine import Connection
 from rollguard.model.execution import FIELDS, Execution
 from rollguard.model.log import logger_of
 from rollguard.model.span import Decide, KeptSpan, Key, Recorded
+from rollguard.store.database.driver import driver
 from rollguard.store.database.engine import Database
+from rollguard.store.database.types import sqlite_text
 from rollguard.store.executions.executions import Executions
 from rollguard.store.schema import otlp_spans as s
 
@@ -128,31 +131,48 @@ def _without(span: KeptSpan, decided: Recorded) -> KeptSpan:
 
 
 def _of(connection: Connection, traces: list[str]) -> list[KeptSpan]:
-    wanted = sa.select(s).where(s.c.trace_id.in_(traces)).order_by(s.c.trace_id, s.c.span_id).limit(_MOST_OF_TRACES)
-    return [*filter(None, map(_span, connection.execute(wanted.with_for_update())))]
+    dialect = connection.dialect.name
+    given = json.dumps(traces) if dialect == "sqlite" else traces
+    return [*filter(None, map(_span, connection.execute(_OF_TRACES[dialect], {"traces": given})))]
 
 
 def _insert(connection: Connection, spans: list[KeptSpan]) -> None:
-    if spans:
-        rows = sorted((_row(span) for span in spans), key=lambda row: (row["trace_id"], row["span_id"]))
-        connection.execute(_INSERT[connection.dialect.name], rows)
+    """Insert spans with one statement for many: SQLite keeps a journal for each one on a table with a trigger."""
+    rows = sorted((_values(span) for span in spans), key=lambda row: row[:2])
+    if connection.dialect.name == "postgresql":
+        if rows:
+            connection.execute(_INSERT, dict(zip(_NAMES, map(list, zip(*rows, strict=True)), strict=True)))
+        return
+    with driver(connection, _insert_sqlite(1)) as sqlite:
+        for start in range(0, len(rows), _ROWS):
+            some = rows[start : start + _ROWS]
+            moments = (sqlite_text(row[_DUE]) for row in some)
+            values = chain.from_iterable(
+                (*row[:_DUE], at, *row[_DUE + 1 :]) for row, at in zip(some, moments, strict=True)
+            )
+            sqlite.execute(_insert_sqlite(len(some)), list(values))
+
+
+@lru_cache(maxsize=64)
+def _insert_sqlite(rows: int) -> str:
+    values = ", ".join([f"({', '.join('?' * len(_NAMES))})"] * rows)
+    return f"INSERT OR IGNORE INTO otlp_spans ({', '.join(_NAMES)}) VALUES {values}"
 
 
 def _note(connection: Connection, spans: Iterable[KeptSpan]) -> None:
-    rows = [{f"new_{name}": value for name, value in _row(span).items()} for span in spans]
+    rows = [{f"new_{name}": value for name, value in zip(_NAMES, _values(span), strict=True)} for span in spans]
     if rows:
         connection.execute(_UPDATE, rows)
 
 
-def _row(span: KeptSpan) -> dict[str, Any]:
-    row = span._asdict()
-    for name in ("call", "failed"):
-        row[name] = None if row[name] is None else _encode(row[name])
-    if span.execution is not None:
-        fields = span.execution._asdict()
-        moment = span.execution.executed_at
-        row["execution"] = _encode({**fields, "executed_at": None if moment is None else moment.isoformat()})
-    return row
+def _values(span: KeptSpan) -> tuple[Any, ...]:
+    """Return a span as the columns hold it."""
+    *beginning, call, execution, failed = span
+    held = None
+    if execution is not None:
+        moment = execution.executed_at
+        held = _encode({**execution._asdict(), "executed_at": None if moment is None else moment.isoformat()})
+    return *beginning, None if call is None else _encode(call), held, None if failed is None else _encode(failed)
 
 
 def _span(row: Any) -> KeptSpan | None:
@@ -173,13 +193,25 @@ def _parts(traces: list[str], number: int) -> Iterator[list[str]]:
     return iter(lambda: list(islice(rest, number)), [])
 
 
-_INSERT: dict[str, sa.Executable] = {
-    "sqlite": sa.insert(s).prefix_with("OR IGNORE"),
+_NAMES = KeptSpan._fields
+_DUE = _NAMES.index("due_at")
+_ROWS = 200
+_FROM = f"SELECT {', '.join(_NAMES)} FROM otlp_spans WHERE trace_id"
+_COLUMNS = tuple(s.c[name] for name in _NAMES)
+_OF_TRACES = {
+    "sqlite": sa.text(
+        f"{_FROM} IN (SELECT value FROM json_each(:traces)) ORDER BY trace_id, span_id LIMIT {_MOST_OF_TRACES}"
+    ).columns(*_COLUMNS),
     "postgresql": sa.text(
-        f"INSERT INTO otlp_spans ({', '.join(column.name for column in s.columns)}) "
-        f"VALUES ({', '.join(f':{column.name}' for column in s.columns)}) ON CONFLICT DO NOTHING"
-    ),
+        f"{_FROM} = ANY(:traces) ORDER BY trace_id, span_id LIMIT {_MOST_OF_TRACES} FOR UPDATE"
+    ).columns(*_COLUMNS),
 }
+_TYPES = {name: "timestamptz" if name == "due_at" else "text" for name in _NAMES}
+_INSERT = sa.text(
+    f"INSERT INTO otlp_spans ({', '.join(_NAMES)}) "
+    f"SELECT * FROM unnest({', '.join(f'CAST(:{name} AS {kind}[])' for name, kind in _TYPES.items())}) "
+    "ON CONFLICT DO NOTHING"
+)
 _UPDATE = (
     sa.update(s)
     .where(s.c.trace_id == sa.bindparam("new_trace_id"), s.c.span_id == sa.bindparam("new_span_id"))
