@@ -17,7 +17,7 @@ from rollguard.model.text import one_line
 
 HEIGHT = 190  # pixels, without the labels of the time
 _TOP, _FOOT = 34, 18  # for the labels of the marks, and of the time
-_ROWS = {"rollback": 24}  # where the labels of a kind of marks are; the others are above
+_ROWS = {"rollback": 24, "rollout": 24}  # where the labels of a kind of marks are; the others are above
 _APART = 9.0  # percent of the width between two labels
 _STRIP, _STRIP_WIDTH = 24, 120
 _TICKS = (1, 2, 2.5, 5, 10)
