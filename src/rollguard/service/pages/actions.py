@@ -48,7 +48,7 @@ def ask_rollback(request: Request, name: str, to: int | None = None, caller: Cal
         raise UnknownTool(f"{name} was never deployed, so there is nothing to roll back")
     session_id = sessions[0].session_id if sessions else None
     wanted = Intention(name, session_id, live.version_number, to, "", "manual", caller.name)
-    planned = store.rollbacks.planned(wanted, datetime.now(UTC))
+    planned, extent = store.rollbacks.planned(wanted, datetime.now(UTC))
     versions = [row for row in store.reports.version_history(name) if row["version_number"] != live.version_number]
     return page(
         request,
@@ -56,6 +56,8 @@ def ask_rollback(request: Request, name: str, to: int | None = None, caller: Cal
         title=f"Roll {name} back",
         name=name,
         planned=planned,
+        others=[(intention.tool_name, decision) for intention, decision in extent.others],
+        left=extent.left,
         session_id=session_id,
         versions=versions,
     )

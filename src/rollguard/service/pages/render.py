@@ -79,6 +79,10 @@ VERDICTS = {
 """How a state looks, and what it is called, by the name that the database has for it."""
 
 
+STAGES = frozenset({"find", "investigate", "improve", "rehearse", "approve", "deploy", "watch", "maintenance"})
+"""The stages of the loop, which act by themselves; everybody else in a time line is a person."""
+
+
 def page(request: Request, template: str, /, *, status: int = 200, **values: Any) -> HTMLResponse:
     """Return a page.
 
@@ -122,7 +126,9 @@ def _environment() -> Environment:
         finalize=_shown,
     )
     made.globals.update(link=link, chart=chart, states=VERDICTS, version_of_files=_version_of_files())
-    made.globals.update(percent_of=formatting.percent, ms_of=formatting.milliseconds, no_time=timedelta(0))
+    made.globals.update(
+        percent_of=formatting.percent, ms_of=formatting.milliseconds, no_time=timedelta(0), stages=STAGES
+    )
     made.filters.update(
         ago=_ago,
         at=_at,
