@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import hmac
 import logging
 import socket
 import threading
@@ -43,6 +45,11 @@ class NoAnswer(Exception):
 def can_be_posted_to(url: str) -> bool:
     """Return whether it is a URL of http or https with a host."""
     return _split(url) is not None
+
+
+def signature_of(secret: bytes, timestamp: str, body: bytes) -> str:
+    """Return the signature of a request, for a receiver to compare with `hmac.compare_digest`."""
+    return "sha256=" + hmac.new(secret, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
 
 
 def host_of(url: str) -> str | None:

@@ -36,6 +36,7 @@ OF_DECIDING = {
     "creeping",
     "hangs",
     "rollout",
+    "confirmation",
 }
 OF_CALLING = {"in_flight", "silence"}
 ROLLBACK = {"rollback_performed", "rollback_type", "reason", "success_rate_drop", "rollback_result"}

@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import git
 import pytest
 
 from rollguard import Rollguard
@@ -45,6 +44,8 @@ def guard(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A folder with a repository, two copies of the server's package, one with a mistake, and the settings."""
     importlib.import_module("mcp.client.stdio")  # it keeps the sys.stderr of its import, which must not be a test's
     monkeypatch.chdir(tmp_path)
+    import git
+
     repository = git.Repo.init(tmp_path, initial_branch="work")
     repository.git.execute(
         ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "--allow-empty", "-qm", "one"]

@@ -369,3 +369,23 @@ def test_another_process_serves_the_package_that_was_restored_within_50_ms(
     assert {there.call(tool) for tool in TOOLS} == {(1, 1, 1)}
     assert story.live() == [1, 1, 1]
     there.close()
+
+
+def test_a_package_that_a_person_fixed_meanwhile_is_left_and_named(story: Story) -> None:
+    """Of two packages of a release one was edited since: it stays with all of its tools, and the other goes back."""
+    net = {number: {k: v.replace("web", "net") for k, v in files(number).items()} for number in (1, 2)}
+    code = {number: pack({k: v.encode() for k, v in each.items()}) for number, each in net.items()}
+    story.guard.release("n1", {"net": code[1]}, released_at=NOW - 3 * DAY, watch=False)
+    story.guard.release("v2", {"web": text_of(2), "net": code[2]}, released_at=NOW)
+    fixed = [tool.replace("web", "net") for tool in TOOLS]
+    assert {story.registry.call(tool) for tool in fixed} == {(2, 2, 2)}
+    (story.folder / "net" / "common.py").write_text("VERSION = 7\n")
+    for tool in fixed:
+        story.registry.get_tool(tool)
+        assert story.registry.call(tool) == (2, 7, 2)
+    story.calls("web/rank", 60, 40)
+    story.cycle()
+    assert (story.live(), story.live(*fixed)) == ([1, 1, 1], [3, 3, 3])
+    (cause,) = story.store.rollbacks.recent(tool_name="web/rank")
+    assert "left as they are: net/fetch (version 3 is live since, by unknown), net/rank" in cause.reason
+    assert story.registry.call("net/rank") == (2, 7, 2)

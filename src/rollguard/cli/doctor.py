@@ -105,7 +105,9 @@ def _files(settings: Settings) -> Iterator[Finding]:
         says = f"others than their owner may read or write {few(open_to_others)}"
         fix = f"chmod go= {shlex.join(map(str, open_to_others))}; or allow it with file_access in rollguard.toml"
         yield warning("files", says, fix)
+    packages = [init.parent for init in settings.tools_dir.glob("*/__init__.py")]
     tools = [file for file in settings.tools_dir.glob("*.py") if file.is_file()]
+    tools += [file for package in packages for file in package.rglob("*.py") if file.is_file()]
     changed_by_others = _with(tools, settings.file_access.refused & 0o022)
     if changed_by_others:
         says = f"others than their owner may change the code of {few(changed_by_others)}"

@@ -11,17 +11,18 @@ from fastapi import FastAPI
 
 from rollguard import __version__
 from rollguard.app import Rollguard
-from rollguard.service import api, pages
+from rollguard.service import api, otlp, pages
 from rollguard.service.auth import Auth, Tokens
 from rollguard.service.bodies import LimitedBodies, Limits
 from rollguard.service.hosts import CheckedHosts
 from rollguard.service.ingest import Ingest
 from rollguard.service.live import LiveVersions
+from rollguard.service.openapi import document_of
 from rollguard.service.problems import answer_problems
 from rollguard.service.rates import Rates
 from rollguard.service.watching import Watching
 
-_PARTS = (api, pages)  # packages of endpoints; each adds its own to the application
+_PARTS = (api, otlp, pages)  # packages of endpoints; each adds its own to the application
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ def create_app(guard: Rollguard, *, open_to_this_machine: bool = False, watch: b
     answer_problems(app)
     for part in _PARTS:
         part.add_to(app)
+    app.openapi = document_of(app)  # type: ignore[method-assign]
     app.add_middleware(
         LimitedBodies,
         limits=Limits(settings.max_body_bytes, settings.max_decompressed_bytes, settings.body_timeout_seconds),

@@ -94,6 +94,11 @@ class NotifySettings(Section):
     log: bool = True
     webhook_urls: tuple[str, ...] = Field(default=(), repr=False)
     webhook_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
+    webhook_secret: SecretStr = SecretStr("")
+    cloudevents_urls: tuple[str, ...] = Field(default=(), repr=False)
+    apprise_urls: tuple[str, ...] = Field(default=(), repr=False)
+    base_url: str = ""
+    group_seconds: float = Field(default=60.0, ge=0, le=3_600)
     notifiers: tuple[ImportPath, ...] = ()
     parameters: bool = False
 
@@ -102,7 +107,24 @@ class NotifySettings(Section):
     def _one_alone(cls, paths: Any) -> Any:
         return [paths] if isinstance(paths, str) else paths
 
-    @field_validator("webhook_urls")
+    @field_validator("apprise_urls")
+    @classmethod
+    def _all_different(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for number, url in enumerate(urls, start=1):
+            if "://" not in url:
+                raise InvalidSetting("", f"entry {number} is no URL of Apprise, as mailto://user:password@host")
+            if urls.count(url) > 1:
+                raise InvalidSetting("", f"entry {number} stands in it twice")
+        return urls
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_an_address(cls, url: str) -> str:
+        if url and not can_be_posted_to(url):
+            raise InvalidSetting("", f"{given(url)} is no URL with a host, as https://rollguard.example")
+        return url
+
+    @field_validator("webhook_urls", "cloudevents_urls")
     @classmethod
     def _each_once(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
         for number, url in enumerate(urls, start=1):

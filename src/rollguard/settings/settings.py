@@ -57,7 +57,10 @@ _SECTIONS: dict[str, type[BaseModel]] = {
 _TEXTS = ("database", "tools_dir", "schema")
 _TOP = (*_TEXTS, "follow", "edit_seconds", "file_access")
 _SECRET = frozenset(
-    {"database", "notify", "webhook_urls", "command", "url", "secret", "patterns"}
+    (
+        *("database", "notify", "webhook_urls", "webhook_secret", "cloudevents_urls", "apprise_urls"),
+        *("command", "url", "secret", "patterns"),
+    )
 )  # keys; values are not shown
 _KNOWN = (*_TOP, "monitor", *_SECTIONS, "tools", "actuators")
 

@@ -196,8 +196,7 @@ class Deployer:
         strict: bool,
         make_live: Callable[[Version, DeploymentRequest], object],
     ) -> Version:
-        if request.replaces is not None:
-            self._refuse_other(code.tool_name, request)
+        self.refuse_other(code.tool_name, request)
         found = changes_of(self._folder, self._store, code.tool_name, code.content)
         if strict:
             refuse_breaking(code.tool_name, found)
@@ -206,8 +205,10 @@ class Deployer:
         warn_of(code.tool_name, found)
         return version
 
-    def _refuse_other(self, tool_name: str, request: DeploymentRequest) -> None:
+    def refuse_other(self, tool_name: str, request: DeploymentRequest) -> None:
         """Refuse to deploy over other code than is to be replaced, before anything is stored or sent."""
+        if request.replaces is None:
+            return
         live = self._store.versions.live(tool_name)
         request.refuse_other(
             tool_name, None if live is None else self._store.versions.get(tool_name, live.version_number).sha256

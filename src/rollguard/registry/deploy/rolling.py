@@ -70,6 +70,7 @@ class RollingOut:
         if not self._remote.has(name):
             self._deployer.refuse_several(name, code.content)
         self._deployer.refuse_unloadable(code)
+        self._deployer.refuse_other(name, request)
         live = self._store.versions.live(name)
         if live is None or self._store.versions.get(name, live.version_number).code == code.content:
             return self._deployer.deploy(code, request, strict=False)
@@ -78,6 +79,7 @@ class RollingOut:
         self._refuse_breaking(code)
         version = self._deployer.stored(code, request)
         live = self._store.versions.live(name)
+        request.refuse_other(name, self._store.versions.get(name, live.version_number).sha256 if live else None)
         self._store.rollouts.begin(
             name,
             version.version_number,

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import Header, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from rollguard.model.in_flight import CallInFlight
 from rollguard.record.decorator import LONGEST_TIMEOUT
-from rollguard.service.api.common import REFUSED, WRITES, Given, Guarded, ToolName
+from rollguard.service.api.common import WRITES, Given, Guarded, ToolName, api_router
 from rollguard.service.auth import Caller, Ingesting, Reading
 from rollguard.service.problems import Refused
 from rollguard.service.rows import Moment
 
-router = APIRouter(prefix="/api/v1", tags=["agents"], responses=REFUSED)
+router = api_router("/api/v1", "agents")
 
 _LONGEST_WAIT = 60.0
 _MOST = 1_000

@@ -104,3 +104,8 @@ async def _taken(request: Request, caller: Caller, *, logs: bool) -> Response:
 
 def _refusal(media_type: str, status: int, message: str, headers: dict[str, str] | None = None) -> Response:
     return Response(refused(media_type, status, message), status, headers, media_type)
+
+
+def add_to(app: FastAPI) -> None:
+    """Add the receiver to an application."""
+    app.include_router(router)

@@ -42,19 +42,22 @@ def _reason(given: str) -> str:
 @actions.get("/rollback")
 def ask_rollback(request: Request, name: str, to: int | None = None, caller: Caller = _operating) -> Response:
     """Ask whether to roll a tool back, and say what that would do."""
-    store = _guard(request).store
+    guard = _guard(request)
+    store = guard.store
     live, sessions = store.versions.live(name), store.sessions.active(name)
     if live is None:
         raise UnknownTool(f"{name} was never deployed, so there is nothing to roll back")
     session_id = sessions[0].session_id if sessions else None
     wanted = Intention(name, session_id, live.version_number, to, "", "manual", caller.name)
-    planned, extent = store.rollbacks.planned(wanted, datetime.now(UTC))
-    versions = [row for row in store.reports.version_history(name) if row["version_number"] != live.version_number]
+    guard.registry.remote.refuse_partial([name])
+    planned, extent = store.rollbacks.planned(guard.monitor.runner.of_rollout(wanted), datetime.now(UTC))
+    versions = [row for row in store.reports.version_history(name) if row["version_number"] != planned.from_version]
     return page(
         request,
         "confirm_rollback",
         title=f"Roll {name} back",
         name=name,
+        live=live.version_number,
         planned=planned,
         others=[(intention.tool_name, decision) for intention, decision in extent.others],
         left=extent.left,
