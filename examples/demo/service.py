@@ -15,12 +15,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from examples.demo.agent import Agent, tasks_for
-from examples.demo.history import live_through
+from examples.demo.history import WEAK, begin_rollout, live_through, propose_repair
 from examples.demo.story import REASON
 from examples.demo.workspace import CANDIDATE, CHANGED, CannotStart, Workspace, make_workspace
 from rollguard import Rollguard, RollguardError
 
 CHECK_EVERY = 5.0
+_SETTINGS = f"""
+[watch]
+check_interval_seconds = {CHECK_EVERY}
+
+[loop]
+improve = true
+tools = ["{WEAK}"]
+
+[tools.{WEAK}.rehearse]
+read_only = true
+
+[[improve.improvers]]
+kind = "callable"
+name = "demo"
+function = "examples.demo.repairs:without_commas"
+"""
 _PAUSE = 0.25  # seconds between two calls of the agent
 
 
@@ -63,13 +79,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def open_with_history(workspace: Workspace) -> Rollguard:
     """Open the system of a workspace, with a watcher that looks often, and let its tools have their week."""
     with workspace.config.open("a", encoding="utf-8") as settings:
-        settings.write(f"\n[watch]\ncheck_interval_seconds = {CHECK_EVERY}\n")
+        settings.write(_SETTINGS)
     guard = workspace.open()
     print("A week passes ...", flush=True)
     quiet = logging.getLogger("rollguard.alerts")
     before, quiet.disabled = quiet.disabled, True
     try:
-        live_through(guard, datetime.now(UTC))
+        now = datetime.now(UTC)
+        live_through(guard, now)
+        propose_repair(guard, now)
+        begin_rollout(guard)
     finally:
         quiet.disabled = before
     return guard

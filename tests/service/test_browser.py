@@ -240,8 +240,9 @@ def test_texts_from_outside_do_nothing(site: Callable[..., Site]) -> None:
 
 
 def test_the_demo_has_something_on_each_page(tmp_path: Path, browser: Any) -> None:
-    """The demo's week has tools in every state, and each of its pages can be read by everyone."""
+    """The demo has tools in every state, a rollout, and a proposal that a click approves; everyone can read it."""
     from axe_playwright_python.sync_playwright import Axe
+    from playwright.sync_api import expect
 
     from examples.demo.service import open_with_history
     from examples.demo.workspace import make_workspace
@@ -251,11 +252,20 @@ def test_the_demo_has_something_on_each_page(tmp_path: Path, browser: Any) -> No
         try:
             page, axe = here.visit(), Axe()
             states = set()
-            for path in ("/", "/rollbacks", "/sessions", "/tool?name=geo_lookup", "/tool?name=currency_rates&range=7d"):
+            numbers = {one.tool_name: one.session_id for one in guard.store.sessions.active()}
+            more = (f"/sessions/{numbers['order_status']}", "/rollout?name=order_status&action=abort")
+            tools = ("/tool?name=geo_lookup", "/tool?name=currency_rates&range=7d")
+            for path in ("/", "/rollbacks", "/sessions", "/proposals", "/proposals/1", *tools, *more):
                 page.goto(path)
                 assert axe.run(page).response["violations"] == []
                 states |= set(page.locator(".state").all_inner_texts())
             assert {"regressed", "healthy", "rolled back", "observed only", "finished", "recorded only"} <= states
+            assert {"ramping", "waiting for you", "fixed"} <= states
+            page.goto("/proposals/1")
+            page.get_by_label("Why, for the history").fill("it is right")
+            page.get_by_role("button", name="Approve").click()
+            expect(page.locator("#events")).to_contain_text("Approve by local: it is right")
+            assert guard.store.attempts.get(1).state == "approved"
             assert here.said == []
         finally:
             here.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -54,7 +55,8 @@ def investigation_of(
             left = began + within / 2 - time.monotonic()
             read[window] = failures(session, until, _MOST, within=left)
     except Exception as error:  # noqa: BLE001 - whatever it is, the rollback goes on, and its record says so
-        logger.warning("%s: what failed could not be investigated: %s", session.tool_name, error)
+        level = logging.WARNING if look_for_causes else logging.DEBUG  # a page is read again
+        logger.log(level, "%s: what failed could not be investigated: %s", session.tool_name, error)
         incomplete = f"it failed: {type(error).__name__}: {error}"[:500]
     signatures = investigate(in_time("before"), in_time("since"))
     if incomplete is None and any(

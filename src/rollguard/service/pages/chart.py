@@ -17,7 +17,7 @@ from rollguard.model.text import one_line
 
 HEIGHT = 190  # pixels, without the labels of the time
 _TOP, _FOOT = 34, 18  # for the labels of the marks, and of the time
-_ROWS = {"rollback": 24}  # where the labels of a kind of marks are; the others are above
+_ROWS = {"rollback": 24, "rollout": 24}  # where the labels of a kind of marks are; the others are above
 _APART = 9.0  # percent of the width between two labels
 _STRIP, _STRIP_WIDTH = 24, 120
 _TICKS = (1, 2, 2.5, 5, 10)
@@ -200,7 +200,8 @@ def _ticks(frame: Frame) -> Iterable[Markup]:
     length = frame.end - frame.start
     for part, anchor in ((0.0, "start"), (0.25, "middle"), (0.5, "middle"), (0.75, "middle"), (1.0, "end")):
         at = frame.start + length * part
-        text = at.strftime("%H:%M" if length <= timedelta(days=1) else "%b %d")
+        short = "%H:%M:%S" if length < timedelta(minutes=10) else "%H:%M"
+        text = at.strftime(short if length <= timedelta(days=1) else "%b %d")
         small = "tick time" if part in (0.0, 0.5, 1.0) else "tick time between"
         yield _tag("text", text, x=f"{100 * part:g}%", y=HEIGHT + 14, **{"class": small, "text-anchor": anchor})
 

@@ -17,6 +17,7 @@ from rollguard.service.pages.actions import actions
 from rollguard.service.pages.live import Live
 from rollguard.service.pages.login import COOKIE, Logins, check_origin, set_cookie
 from rollguard.service.pages.overview import overview
+from rollguard.service.pages.proposals import proposal, proposals
 from rollguard.service.pages.render import HEADERS, link, page
 from rollguard.service.pages.session import session_view
 from rollguard.service.pages.tool import RANGES, tool_view
@@ -165,6 +166,19 @@ def list_rollbacks(
         name=name or "",
         stability=store.reports.deployment_stability()[:10],
     )
+
+
+@pages.get("/proposals")
+def list_proposals(request: Request, _caller: Caller = _reading) -> Response:
+    """List what the loop proposes."""
+    return page(request, "proposals", title="Proposals", seen=proposals(_guard(request).store, datetime.now(UTC)))
+
+
+@pages.get("/proposals/{attempt_id}")
+def show_proposal(request: Request, attempt_id: int, _caller: Caller = _reading) -> Response:
+    """Show one proposal, with what a person needs to decide."""
+    view = proposal(_guard(request).store, attempt_id, datetime.now(UTC))
+    return page(request, "proposal", title=f"Proposal {attempt_id}", view=view)
 
 
 # --- logging in and out ----------------------------------------------------------------------------------------------
