@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from rollguard.app.deployed import Deployed
 from rollguard.app.parts import actuators_of, improvers_of, notifiers_of, redact_of
+from rollguard.errors import InvalidInput
 from rollguard.settings import Settings
 from rollguard.store import ExecutionStore
 
@@ -209,6 +210,7 @@ class Rollguard:
         already_live: bool = False,
         rehearse: bool = False,
         replaces: str | None = None,
+        rollout: Sequence[float] | None = None,
     ) -> Deployed:
         """Deploy code and start monitoring it, in one transaction.
 
@@ -221,6 +223,8 @@ class Rollguard:
             already_live: True records a deployment that something else made; see `ToolRegistry.note_deployment`.
             rehearse: True deploys it only if it passes a rehearsal. It need not fix anything, and must break nothing.
             replaces: the hash of the only code that it may replace; None is any.
+            rollout: rising shares, such as `[0.1, 0.25, 0.5]`, at which it first serves beside the live version; `[]`
+                replaces that at once. By default what `[monitor] rollout` says. See docs/rollouts.md.
 
         Raises:
             RehearsalRefused, RehearsalUndecided: the rehearsal refuses it, or a person decides; nothing was deployed.
@@ -236,7 +240,9 @@ class Rollguard:
         beginning = self.monitor.watch(tool_name, deployed_at)
         before = self.store.versions.live(tool_name)
         held = content if self.registry.remote.of(tool_name) else self.registry.folder.read(tool_name)
-        go_live = self.registry.note_deployment if already_live else partial(self.registry.deploy, replaces=replaces)
+        shares = self._shares(tool_name, rollout, decides=watch and not already_live)
+        deploy = partial(self.registry.deploy, rollout=shares, replaces=replaces)
+        go_live = self.registry.note_deployment if already_live else deploy
         version_number = go_live(
             tool_name,
             content,
@@ -248,9 +254,16 @@ class Rollguard:
             strict=strict,
             watch=beginning if watch else None,
         )
+        beside = self.store.rollouts.open_of(tool_name) if shares else None
+        rollout_id = None if beside is None else beside.rollout_id
         if beginning.session is not None:
-            self.monitor.note_baseline(beginning.session)
-            return Deployed(tool_name, version_number, beginning.session.session_id, changed=True, changes=changes)
+            begun = beginning.session
+            self.monitor.note_baseline(begun)
+            return Deployed(
+                tool_name, version_number, begun.session_id, changed=True, changes=changes, rollout_id=rollout_id
+            )
+        if beside is not None and beside.new_version == version_number:
+            return Deployed(tool_name, version_number, beside.session_id, changed=False, rollout_id=rollout_id)
         if before is not None and before.version_number == version_number:
             if watch:
                 self.monitor.watch_edits()  # the code may be an edit in the folder that nobody monitors yet
@@ -258,6 +271,14 @@ class Rollguard:
             session_id = watching.session_id if watching else None
             return Deployed(tool_name, version_number, session_id, changed=False, put_back=held != content)
         return Deployed(tool_name, version_number, None, changed=True, changes=changes)
+
+    def _shares(self, tool_name: str, rollout: Sequence[float] | None, *, decides: bool) -> Sequence[float]:
+        """Return the shares of a deployment's rollout: as given, else as the settings say."""
+        if rollout is None:
+            return self.monitor.rules_for(tool_name).rollout if decides else ()
+        if rollout and not decides:
+            raise InvalidInput("rollout: without a session, or of what is live already, nobody could decide about it")
+        return rollout
 
     def release(
         self,
@@ -271,6 +292,7 @@ class Rollguard:
         force: bool = False,
         strict: bool = False,
         watch: bool = True,
+        replace: bool = False,
     ) -> Released:
         """Release several tools together and monitor each. A regression of one rolls all of them back.
 
@@ -283,6 +305,7 @@ class Rollguard:
             metadata: your own values, of JSON.
             released_at: when they went live; now by default.
             force, strict, watch: as for `deploy`.
+            replace: True ends the rollouts of its tools; by default a release that holds one is refused.
 
         Raises:
             The same errors as `ToolRegistry.release` and `DeploymentMonitor.start_monitoring`.
@@ -305,6 +328,7 @@ class Rollguard:
                 force=force,
                 strict=strict,
                 watch=beginning,
+                replace=replace,
             )
         self._note_baselines(released)
         return released

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from rollguard.cli import watching
+from rollguard.cli.doctor_improvers import improvers
 from rollguard.cli.doctor_tools import tools
 from rollguard.cli.findings import Finding, Health, broken, few, ok, warning
 from rollguard.cli.formatting import counted
@@ -35,7 +36,7 @@ def examine(settings: Settings, now: datetime) -> list[Finding]:
     """Check everything that the settings name, and return the findings, the worst first."""
     began = time.monotonic()
     findings = [*_settings(settings), *_folder(settings.tools_dir), *_spool(settings.tools_dir)]
-    findings += _sandbox(settings)
+    findings += [*_sandbox(settings), *improvers(settings)]
     try:
         findings += _files(settings)
         findings += _database(settings, now, lambda: now + timedelta(seconds=time.monotonic() - began))

@@ -159,8 +159,11 @@ class ToolRegistry(Changing, Upkeep):
         )
         self._releaser = Releaser(self.folder, store, self._file_swap, remote, self._replica, self._deployer)
         self.rolling = RollingOut(self.folder, store, self._deployer, remote, splits)
-        self._live_tools.sharing = Sharing(splits, store, self._live_tools.beside, self.rolling.unloadable)
+        load, unloadable = weakref.WeakMethod(self._live_tools.beside), weakref.WeakMethod(self.rolling.unloadable)
+        self._live_tools.sharing = Sharing(splits, store, load, unloadable)
         self.program = Program(store, self._releaser)
+        if splits.routers or not follow:  # nothing else tells this process
+            splits.bring_quietly()
         if adopt:
             store.database.when_replaced(self._deployer.bring_back)
             self.folder.remove_leftovers()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ from rollguard.errors import DeploymentConflict, InvalidInput, UnknownVersion
 from rollguard.judge import Arms
 from rollguard.model.confirming import Confirming, continued
 from rollguard.model.ramp import Plan, Ramp, State
-from rollguard.model.rollout import CANARY, CONFIRM, Rollout
+from rollguard.model.rollout import CANARY, CONFIRM, Rollout, start_event
 from rollguard.model.session import Session
 from rollguard.model.split import Split
 from rollguard.store import outbox, rollback_states, rollout_states
@@ -67,10 +67,20 @@ class Rollouts:
         query = sa.select(o).where(o.c.session_id.in_(session_ids)).order_by(o.c.rollout_id)
         return {rollout.session_id: rollout for rollout in self._listed(query)}
 
+    def of_session(self, session_id: int) -> list[Rollout]:
+        """Return the rollouts of one session, the oldest first: one that it began with, or its confirmations."""
+        return self._listed(sa.select(o).where(o.c.session_id == session_id).order_by(o.c.rollout_id))
+
     def recent(self, tool_name: str | None = None, limit: int | None = None) -> list[Rollout]:
         """Return rollouts, the newest first."""
         query = sa.select(o).order_by(o.c.rollout_id.desc()).limit(limit)
         return self._listed(query if tool_name is None else query.where(o.c.tool_name == tool_name))
+
+    def refuse(self, tool_names: Collection[str]) -> None:
+        """Raise `ReleaseConflict` if one of these tools is under rollout."""
+        for rollout in self.open():
+            if rollout.tool_name in tool_names:
+                raise rollout_states.under_way(rollout)
 
     def splits(self) -> dict[str, Split]:
         """Return by what the calls of each tool under rollout are drawn, by the tool."""
@@ -145,7 +155,9 @@ class Rollouts:
                 .returning(o)
             ).one()
             notify(connection, tool_name)
-            return rollout_of(row)
+            begun = rollout_of(row)
+            outbox.add(connection, start_event(begun, started_at), started_at)
+            return begun
 
     def begin_confirmation(
         self, session: Session, old_version: int, *, why: str, now: datetime, event: dict[str, Any]
@@ -198,21 +210,19 @@ class Rollouts:
         by: str,
         now: datetime,
         why: str | None = None,
-        event: dict[str, Any] | None = None,
     ) -> Rollout | None:
         """Change the state of a rollout that is as it was read, with what belongs to it. One that ends closes its
         session, unless it is promoted: `Versions.go_live` does that.
 
         Args:
             by, why: who changes it, and why.
-            event: the event that notifies people of it.
 
         Returns:
             The rollout; None if somebody else changed it since, so that nothing was done.
         """
         with self._database.write() as connection:
             self._database.lock_tool(connection, known.tool_name)
-            moved = rollout_states.move(connection, known, ramp, by=by, why=why)
+            moved = rollout_states.move(connection, known, ramp, by=by, at=now, why=why)
             if moved is None:
                 return None
             if ramp.ended and known.kind == CANARY:
@@ -220,8 +230,6 @@ class Rollouts:
                 sessions.close(connection, known.session_id, now, **closed, notes=f"rollout {ramp.state}: {why}")
                 error = f"the rollout was {ramp.state} first"
                 rollback_states.call_off(connection, [known.session_id], at=now, error=error)
-            if event is not None:
-                outbox.add(connection, event, now)
             return moved
 
     # --- counting --------------------------------------------------------------------------------------------------

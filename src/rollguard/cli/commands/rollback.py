@@ -157,6 +157,7 @@ def _plan(guard: Rollguard, tool: str, to: str | None, reason: str, by: str, *, 
     session_id = sessions[0].session_id if sessions else None
     target = None if to is None else version_named(guard.store, tool, to)
     wanted = Intention(tool, session_id, live.version_number, target, reason, "manual", by)
+    wanted = guard.monitor.runner.of_rollout(wanted)
     guard.registry.remote.refuse_partial([tool])
     (planned, extent), labels = (
         guard.store.rollbacks.planned(wanted, datetime.now(UTC)),

@@ -56,6 +56,8 @@ def _tools(guard: Rollguard, files: list[FolderFile]) -> list[dict[str, Any]]:
             sha256, description = descriptions[name]
             if problem is None and number is not None and sha256 != live[name].sha256:
                 problem = f"its file was edited by hand and is not version {number}; rollguard doctor says more"
+            elif problem is None and entry is not None and entry.kind is FileKind.BROKEN:
+                problem = entry.says
         elif entry is not None and number is None:
             problem = entry.says or problem
         elif (actuator := registry.remote.of(name)) is not None:

@@ -67,6 +67,9 @@ class Deployer:
         remote: the tools with an actuator.
         replica: notified of each deployment in the folder, if the folder follows other machines.
         bring: lets the processes of this machine draw by what the database says.
+
+    Attributes:
+        bring: as given.
     """
 
     def __init__(
@@ -85,7 +88,7 @@ class Deployer:
         self._admission = admission
         self._remote = remote
         self._replica = replica
-        self._bring = bring
+        self.bring = bring
 
     def deploy(self, code: Code, request: DeploymentRequest, *, strict: bool) -> Version:
         """Store the code and make it live. Same errors as `ToolRegistry.deploy`."""
@@ -131,7 +134,7 @@ class Deployer:
             why = f"{request.by} deployed version {version.version_number}, which was live"
             ramp = known.ramp.ended_by(State.SUPERSEDED, request.moment)
             self._store.rollouts.move(known, ramp, by=request.by, now=request.moment, why=why)
-        self._bring()
+        self.bring()
 
     def made_live_here(self, tool_name: str) -> None:
         """See `ToolRegistry.made_live_here`."""
@@ -194,8 +197,7 @@ class Deployer:
         strict: bool,
         make_live: Callable[[Version, DeploymentRequest], object],
     ) -> Version:
-        if request.replaces is not None:
-            self._refuse_other(code.tool_name, request)
+        self.refuse_other(code.tool_name, request)
         found = changes_of(self._folder, self._store, code.tool_name, code.content)
         if strict:
             refuse_breaking(code.tool_name, found)
@@ -204,8 +206,10 @@ class Deployer:
         warn_of(code.tool_name, found)
         return version
 
-    def _refuse_other(self, tool_name: str, request: DeploymentRequest) -> None:
+    def refuse_other(self, tool_name: str, request: DeploymentRequest) -> None:
         """Refuse to deploy over other code than is to be replaced, before anything is stored or sent."""
+        if request.replaces is None:
+            return
         live = self._store.versions.live(tool_name)
         request.refuse_other(
             tool_name, None if live is None else self._store.versions.get(tool_name, live.version_number).sha256

@@ -57,11 +57,15 @@ class Splits:
 
     def of(self, tool_name: str) -> Split | None:
         """Return by what the tool's calls are drawn; None if one version serves alone. It looks at the file's stamp."""
+        return self.present().get(tool_name)
+
+    def present(self) -> dict[str, Split]:
+        """Return by what the calls of each tool under rollout are drawn, by tool."""
         stamp = self._stamp_now()
         if stamp != self._stamp:
             with self._lock:
                 self._read(stamp)
-        return self._known.get(tool_name)
+        return self._known
 
     def bring(self) -> None:
         """Bring the file to what the database says now, and notify the routers. The newest of several writers wins.

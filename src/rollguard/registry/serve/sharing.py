@@ -51,11 +51,17 @@ class Sharing:
     Args:
         splits: what the machine knows of the rollouts.
         store: has the code of the versions.
-        load: loads one.
+        load: loads one. A weak reference, like the next one: what they belong to holds this object.
         unloadable: is told of one that cannot be loaded.
     """
 
-    def __init__(self, splits: Splits, store: ExecutionStore, load: LoadNew, unloadable: Unloadable) -> None:
+    def __init__(
+        self,
+        splits: Splits,
+        store: ExecutionStore,
+        load: Callable[[], LoadNew | None],
+        unloadable: Callable[[], Unloadable | None],
+    ) -> None:
         self._splits, self._store, self._load, self._unloadable = splits, store, load, unloadable
         self._draws = Draws()
         self._others: dict[str, tuple[int, Served | None]] = {}
@@ -65,6 +71,8 @@ class Sharing:
         """Let the tool be served as the machine knows it: by one version, or by two."""
         split = self._splits.of(name)
         live = served.version_number
+        if split is not None and live is None:  # which version it is, is being found out
+            return
         if split is None or name in self._splits.routers or live not in (split.old, split.new):
             if served.beside is not None or name in self._others:
                 self._end(name, served)
@@ -92,15 +100,20 @@ class Sharing:
             return known
         if time.monotonic() < self._ask_at.get(name, 0.0):
             return None
+        load = self._load()
+        if load is None:  # the registry is going
+            return None
         try:
-            other = self._load(self._store.versions.get(name, number))
+            other = load(self._store.versions.get(name, number))
         except (StoreError, UnknownVersion) as error:
             self._ask_at[name] = time.monotonic() + _ASK_AGAIN
             logger.warning("%s: version %d does not serve here yet: %s", name, number, error)
             return None
         except ToolLoadError as error:
             self._others[name] = split.rollout_id, None
-            self._unloadable(name, split, error)
+            unloadable = self._unloadable()
+            if unloadable is not None:
+                unloadable(name, split, error)
             return None
         if other is not None:
             other.version_number = number

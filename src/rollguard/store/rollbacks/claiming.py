@@ -136,12 +136,15 @@ def _write(
         written = rollback_of(connection.execute(sa.insert(r).values(**values).returning(r)).one())
         if written.state != "claimed" and event_if_held is not None:
             outbox.add(connection, event_if_held(written), now)
-        return written
-    if decision.state != "claimed":
+    elif decision.state != "claimed":
         return rollback_of(earlier)
-    del values["state"]
-    values["attempts"] = earlier.attempts + int(earlier.state == "failed")
-    return moved(connection, rollback_states.CLAIM_AGAIN, rollback_of(earlier), **values)
+    else:
+        del values["state"]
+        values["attempts"] = earlier.attempts + int(earlier.state == "failed")
+        written = moved(connection, rollback_states.CLAIM_AGAIN, rollback_of(earlier), **values)
+    if written.state == "claimed":
+        claims.end_rollout(connection, written, now)
+    return written
 
 
 def _write_others(

@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection, Row
 from rollguard.errors import DeploymentConflict, ReleaseConflict, UnknownVersion
 from rollguard.model.release import Release, ReleasedTool, checked_label, checked_metadata
 from rollguard.model.version import Deployment, Version
+from rollguard.store import rollout_states
 from rollguard.store.database.engine import Database
 from rollguard.store.monitoring import sessions
 from rollguard.store.monitoring.rows import columns_of, session_of
@@ -161,18 +162,20 @@ class Releases:
         swap: Callable[[Version], None],
         force: bool,
         at: datetime,
+        replace_rollouts: bool = False,
     ) -> tuple[Release, dict[str, Deployment] | None]:
         """Make the tools of a release live, all of them or none. Sessions of the versions before end.
 
         Args:
             swap: puts a version's code where it is run; the last act of the transaction, which fails with it.
             force: lift the quarantine of code that has one.
+            replace_rollouts: end the rollouts of its tools; by default a release that holds one is refused.
 
         Returns:
             The release, and its deployments by tool; None instead of them if the label was released already.
 
         Raises:
-            ReleaseConflict: the label names a release of other tools or code.
+            ReleaseConflict: the label names a release of other tools or code, or a tool is under rollout.
             CodeQuarantined: code was rolled back, and `force` is False.
             DeploymentConflict: something else went live in the meantime.
         """
@@ -184,6 +187,8 @@ class Releases:
                 return already, None
             for name in sorted(part.version.tool_name for part in parts):
                 self._database.lock_tool(connection, name)
+            for part in parts:
+                _end_rollout(connection, new, part.version.tool_name, replace_rollouts, at)
             release = _insert(connection, new, at)
             for part in parts:
                 _refuse_moved(connection, part)
@@ -260,6 +265,18 @@ def _refuse_moved(connection: Connection, part: Part) -> None:
             f"{name}: version {live.version_number if live else None} went live in the meantime, so nothing was "
             "released; check it and release again if you still want to"
         )
+
+
+def _end_rollout(connection: Connection, new: NewRelease, tool_name: str, replaces: bool, at: datetime) -> None:
+    """End the rollout of a tool of a release, and its session, or refuse the release."""
+    known = rollout_states.open_of(connection, tool_name)
+    if known is None:
+        return
+    if not replaces:
+        raise rollout_states.under_way(known)
+    why = f"release {new.label} took its place"
+    rollout_states.end_of_tool(connection, tool_name, at=at, by=new.by, why=why)
+    sessions.close(connection, known.session_id, at, status="superseded", notes=why)
 
 
 def _live(

@@ -380,7 +380,8 @@ def insert(
 def _promote(connection: Connection, rollout: Rollout, after: Deployment) -> None:
     """End a rollout whose new version is live now. It calls off a rollback that is decided and not over."""
     ramp = rollout.ramp.ended_by(State.PROMOTED, after.deployed_at)
-    if rollout_states.move(connection, rollout, ramp, by=after.deployed_by, why=after.reason) is None:
+    by, at = after.deployed_by, after.deployed_at
+    if rollout_states.move(connection, rollout, ramp, by=by, at=at, why=after.reason) is None:
         raise DeploymentConflict(f"{rollout.tool_name}: its rollout was changed at this moment; look at it again")
     rollback_states.overtake(
         connection,
