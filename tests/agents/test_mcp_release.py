@@ -7,6 +7,7 @@ import contextlib
 import importlib.util
 import os
 import shutil
+import subprocess
 import sys
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -44,13 +45,9 @@ def guard(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A folder with a repository, two copies of the server's package, one with a mistake, and the settings."""
     importlib.import_module("mcp.client.stdio")  # it keeps the sys.stderr of its import, which must not be a test's
     monkeypatch.chdir(tmp_path)
-    import git
-
-    repository = git.Repo.init(tmp_path, initial_branch="work")
-    repository.git.execute(
-        ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "--allow-empty", "-qm", "one"]
-    )
-    repository.close()
+    subprocess.run(["git", "init", "--quiet", "--initial-branch=work"], check=True)
+    commit = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "--allow-empty", "--quiet", "-m", "one"]
+    subprocess.run(commit, check=True)
     spec = importlib.util.find_spec("mcp_server_git")
     assert spec is not None
     assert spec.origin is not None

@@ -121,6 +121,7 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
     "reports.version_stability": lambda store: store.reports.version_stability(),
     "rollbacks.held": lambda store: store.rollbacks.held(1, LATER),
     "rollbacks.of_session": lambda store: store.rollbacks.of_session(1),
+    "rollbacks.of_release": lambda store: store.rollbacks.of_release(1),
     "rollbacks.open": lambda store: store.rollbacks.open(),
     "rollbacks.planned": planned,
     "rollbacks.planned_release": lambda store: store.rollbacks.planned_release(OF_RELEASE),

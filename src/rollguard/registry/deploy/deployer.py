@@ -101,6 +101,7 @@ class Deployer:
     def note(self, code: Code, request: DeploymentRequest, *, strict: bool) -> Version:
         """Record code that something else made live at the target. Same errors as `ToolRegistry.note_deployment`."""
         name = code.tool_name
+        self._remote.refuse_partial([name])
         if self._remote.of(name) is None:
             raise InvalidInput(
                 f"{name} has no actuator, so it lives in the folder; "
