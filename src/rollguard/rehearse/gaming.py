@@ -24,6 +24,7 @@ from rollguard.rehearse.result_form import Form
 _BROAD = frozenset(("Exception", "BaseException"))
 _WHOLE = 0.6  # the share of a function's statements that is nearly all of it
 _PLAIN_NUMBERS = frozenset((-1, 0, 1, 2, 10, 100, 1000))
+_FEW_SMALL = 3  # small whole numbers that are an accident
 _SHORTEST = 3  # characters of a text that is no accident
 _ERROR_KEYS = frozenset(("error", "errors", "exception", "traceback", "failed", "failure", "reason", "warning"))
 _GOOD_KEYS = frozenset(("ok", "success", "succeeded", "valid"))
@@ -57,11 +58,11 @@ def hidden_errors(old: bytes, new: bytes, tool_name: str) -> Iterator[Reason]:
     before, tree = whole_tree(old), whole_tree(new)
     known = {ast.dump(each) for each in ast.walk(before) if isinstance(each, ast.Try | ast.TryStar)}
     functions = [each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
-    for function in functions:
+    for function in reversed(functions):  # inner ones first
         for caught in ast.walk(function):
             if not isinstance(caught, ast.Try | ast.TryStar) or ast.dump(caught) in known:
                 continue
-            known.add(ast.dump(caught))  # of an inner function it is found again
+            known.add(ast.dump(caught))  # the outer one finds it again
             yield from _hidden_by(caught, function)
     if _swallowing(tree) > _swallowing(before):
         yield ask("hidden_errors", "it ignores errors by an __exit__ that returns something")
@@ -145,9 +146,10 @@ def learned_inputs(old: bytes, new: bytes, calls: Iterable[Call]) -> Iterator[Re
     learned = sorted(
         {value for _, values in where for value in values if often[value] == 1 and _stands_in(value, fresh)}
     )
-    if not learned:
+    telling = [value for value in learned if not _is_small(value)]
+    if not telling and len(learned) < _FEW_SMALL:
         return
-    say = refuse if len([value for value in learned if not _is_small(value)]) > 1 else ask
+    say = refuse if len(telling) > 1 else ask
     shown = ", ".join(learned[:3])
     yield say("learned_inputs", f"values of single failed calls stand in its source: {shown}")
 
