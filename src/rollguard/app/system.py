@@ -234,7 +234,9 @@ class Rollguard:
 
         content = bytes_of(code)
         if rehearse:
-            self.rehearser.rehearse(tool_name, content, must_fix=False).check_passed()
+            done = self.rehearser.rehearse(tool_name, content, must_fix=False)
+            done.check_passed()
+            replaces = replaces or done.old_sha256  # beside another live version it may do otherwise
         changes = self.registry.changes(tool_name, content)
         # The session starts in the transaction that makes the version live, so no version is live without monitoring.
         beginning = self.monitor.watch(tool_name, deployed_at)

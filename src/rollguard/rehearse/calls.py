@@ -195,5 +195,5 @@ def _held_out(calls: Sequence[Call], draw: int, seen: Collection[str]) -> list[C
     for success in (False, True):
         group = [number for _digest, number in by_hash if calls[number].success is success]
         unseen = [number for number in group if digest_of(calls[number].parameters) not in seen]
-        out.update(unseen[: int(len(group) * HELD_OUT)])
+        out.update(unseen[: max(int(len(group) * HELD_OUT), len(group) > 2)])
     return [replace(call, held_out=number in out) for number, call in enumerate(calls)]
