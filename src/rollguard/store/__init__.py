@@ -6,7 +6,7 @@ from rollguard.store.executions.ids import id_of
 from rollguard.store.executions.payloads import Payloads, Redact
 from rollguard.store.improvements.attempts import Caps, Finding, Step
 from rollguard.store.improvements.conditions import fewer_than, nothing_else_is_open, votes_are
-from rollguard.store.monitoring.sessions import Beginning
+from rollguard.store.monitoring.starting import Beginning
 from rollguard.store.probe import Checkup
 from rollguard.store.retention.retention import Tidied
 from rollguard.store.rollbacks.claim import Intention

@@ -19,7 +19,7 @@ from rollguard.model.split import Split
 from rollguard.store import outbox, rollback_states, rollout_states
 from rollguard.store.database.engine import Database
 from rollguard.store.monitoring import sessions
-from rollguard.store.monitoring.sessions import Beginning
+from rollguard.store.monitoring.starting import Beginning
 from rollguard.store.rollout_states import columns_of, rollout_of
 from rollguard.store.rollout_units import MOST, Counts, units_of
 from rollguard.store.schema import rollouts as o

@@ -18,11 +18,13 @@ from rollguard.store import rollout_states
 from rollguard.store.database.engine import Database
 from rollguard.store.monitoring import sessions
 from rollguard.store.monitoring.rows import columns_of, session_of
+from rollguard.store.monitoring.starting import changed_tools
 from rollguard.store.schema import deployment_monitoring as m
 from rollguard.store.schema import release_tools as t
 from rollguard.store.schema import releases as x
 from rollguard.store.schema import tool_deployments as d
 from rollguard.store.versions import quarantine, versions
+from rollguard.store.versions.superseding import supersede
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +302,7 @@ def _live(
         ended_by="deployment",
         release_id=release.release_id,
     )
-    versions.supersede(connection, name, after, at)
+    supersede(connection, name, after, at)
     if part.begin is not None:
         part.begin(connection, after)
     return after
@@ -313,7 +315,7 @@ def _adopt(connection: Connection, release_id: int, part: Part, live: Deployment
     row = connection.execute(sa.select(m).where(mine)).one_or_none()
     if row is not None and row.version_number == live.version_number:
         session = session_of(row)
-        rules = session.rules.of_release(sessions.changed_tools(connection, release_id))
+        rules = session.rules.of_release(changed_tools(connection, release_id))
         connection.execute(sa.update(m).where(mine).values(release_id=release_id, **columns_of(rules)))
     elif part.begin is not None:
         part.begin(connection, live)
