@@ -458,7 +458,7 @@ def test_loops_share_the_work(make: Make) -> None:
 
 async def test_a_blocked_improver_delays_no_rollback(make: Make) -> None:
     """While an improver takes an hour, a bad deployment is rolled back on time, and a stop does not wait for it."""
-    system = make()
+    system, before = make(), set(threading.enumerate())
     asked, release = threading.Event(), threading.Event()
 
     class Slow(Scripted):
@@ -489,6 +489,9 @@ async def test_a_blocked_improver_delays_no_rollback(make: Make) -> None:
         await asyncio.wait_for(running, 30)
     finally:
         release.set()
+        for thread in set(threading.enumerate()) - before:
+            if thread.name.startswith("rollguard-improve"):  # it still writes what became of the attempt
+                await asyncio.to_thread(thread.join, 60)
 
 
 # --- the loop itself -------------------------------------------------------------------------------------------------
