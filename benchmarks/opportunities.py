@@ -55,14 +55,14 @@ def run(options: Options) -> Result:
     return result
 
 
-def _fill(plain: Plain, tools: int) -> None:
+def _fill(plain: Plain, tools: int, now: datetime = _NOW, *, version: int = 0, histogram: str = "{}") -> None:
     """Rollups of each hour, and of each twelfth minute, made by the database itself."""
     sqlite = plain.sqlite is not None
     name = "printf('tool_%05d', k)" if sqlite else "'tool_' || lpad(k::text, 5, '0')"
-    begin = (_NOW - timedelta(hours=_HOURS)).replace(minute=0)
+    begin = (now - timedelta(hours=_HOURS)).replace(minute=0)
     plain.execute(
         f"INSERT INTO tool_version_starts (tool_name, version_number, first_hour) "
-        f"SELECT {name}, 0, '{_text(begin)}' FROM {_numbers('k', tools, sqlite=sqlite)}"
+        f"SELECT {name}, {version}, '{_text(begin)}' FROM {_numbers('k', tools, sqlite=sqlite)}"
     )
     for width, parts in ((3600, _HOURS), (60, _HOURS * 5)):
         step = width if width == 3600 else 720
@@ -82,7 +82,8 @@ def _fill(plain: Plain, tools: int) -> None:
             plain.execute(
                 "INSERT INTO tool_execution_rollups (tool_name, width, start_at, version_number, error_type, "
                 "executions, successes, timed, duration_sum_ms, histogram) "
-                f"SELECT {name}, {width}, {moment}, 0, {error}, {executions}, {successes}, {executions}, 20.0, '{{}}' "
+                f"SELECT {name}, {width}, {moment}, {version}, {error}, {executions}, {successes}, {executions}, 20.0, "
+                f"'{histogram}' "
                 f"FROM {_numbers('k', tools, sqlite=sqlite)} "
                 f"CROSS JOIN {_numbers('i', parts, sqlite=sqlite)} WHERE {where}"
             )

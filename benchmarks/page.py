@@ -19,6 +19,7 @@ ALL = (
     "backtest",
     "rollback_latency",
     "opportunities",
+    "pages",
     "causes",
     "start_up",
     "sandbox_start",

@@ -23,6 +23,7 @@ SAYS = {
     "backtest": ("SQLite: 2 tools", "PostgreSQL: 2 tools", "one decision"),
     "rollback_latency": ("SQLite", "PostgreSQL", "median", "p99", "at most 100 ms"),
     "opportunities": ("SQLite: 5 tools", "PostgreSQL: 5 tools", "in under 1 s"),
+    "pages": ("SQLite: overview", "PostgreSQL: tool", "p99 of each page within 100 ms"),
     "causes": ("true cause first", "one named where there is none", "lift"),
     "start_up": ("SQLAlchemy and Typer imported", "rollguard status", "rollguard tools"),
     "sandbox_start": ("python -I -c pass", "first answer", "within 100 ms of a processor"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import hmac
 import logging
 import socket
 import threading
@@ -26,6 +28,16 @@ for _name in _LOGGERS:
     logging.getLogger(_name).addFilter(lambda _record: not _silent.get())
 
 
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """Keep the HTTP client from logging a URL, which may hold a secret."""
+    token = _silent.set(True)
+    try:
+        yield
+    finally:
+        _silent.reset(token)
+
+
 class NoAnswer(Exception):
     """No complete response arrived in time. Neither its text nor its chain holds a part of the URL but its host."""
 
@@ -33,6 +45,11 @@ class NoAnswer(Exception):
 def can_be_posted_to(url: str) -> bool:
     """Return whether it is a URL of http or https with a host."""
     return _split(url) is not None
+
+
+def signature_of(secret: bytes, timestamp: str, body: bytes) -> str:
+    """Return the signature of a request, for a receiver to compare with `hmac.compare_digest`."""
+    return "sha256=" + hmac.new(secret, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
 
 
 def host_of(url: str) -> str | None:
@@ -68,9 +85,9 @@ def posting(url: str, body: bytes, headers: Mapping[str, str], *, timeout: float
     import httpx2
 
     deadline = _Deadline(WAITS * timeout)
-    token = _silent.set(True)
     try:
         with (
+            silent(),
             deadline,
             httpx2.Client(timeout=timeout) as client,
             client.stream(
@@ -82,8 +99,6 @@ def posting(url: str, body: bytes, headers: Mapping[str, str], *, timeout: float
         late = f"ReadTimeout: it took longer than {WAITS * timeout:g} s"
         failed = NoAnswer(late if deadline.over else _said(error, url))
         unchained(failed)
-    finally:
-        _silent.reset(token)
 
 
 def _said(error: Exception, url: str) -> str:

@@ -6,7 +6,11 @@ from datetime import timedelta
 
 import pytest
 
+from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry, request
 from rollguard.errors import BreakingChange, CodeQuarantined, DeploymentConflict, InvalidInput, ReleaseConflict
+from rollguard.loop.stages import RolloutsStage
+from rollguard.model.in_flight import CallInFlight
+from rollguard.model.split import Arm, Drawn
 from tests.conftest import NOW, Guard, code
 from tests.rollout.helpers import HOUR, MINUTE, Beside
 
@@ -227,3 +231,101 @@ def test_two_monitors_take_each_step_once(guard: Guard) -> None:
         guard.registry.rolling.promote(before, by="late", why="late", at=beside.at)
     assert beside.states == ("ramping", "active", 1)
     assert beside.served() <= {1, 2}
+
+
+def test_the_loop_looks_at_open_rollouts_alone(guard: Guard) -> None:
+    """Its stage checks the sessions of open rollouts between the scheduled checks, and nothing once they have ended."""
+    stage = RolloutsStage(guard.monitor)
+    assert stage.run(NOW) == {}
+    beside = Beside(guard, [0.5])
+    for _ in range(6):
+        beside.calls(20, new=1.0, old=0.0, over=MINUTE)
+    counts = stage.run(beside.at + MINUTE)
+    assert (counts["arrival_checks"], counts["rollbacks_triggered"]) == (1, 1)
+    assert beside.states == ("rolled_back", "rolled_back", 1)
+    assert stage.run(beside.at + HOUR) == {}
+
+
+def test_a_restart_in_the_middle(guard: Guard, url: str) -> None:
+    """A new process goes on where the last one was: the same counts, the same stage, the same draw of a request."""
+    beside = Beside(guard)
+    beside.calls(100, new=0.0, old=0.0, over=HOUR)
+    beside.check()
+    before = beside.rollout
+    assert (before.ramp.stage, before.arms and before.arms.counted) == (1, 100)
+    with request("a request"):
+        said = guard.registry.call("my_tool")
+    with ExecutionStore(url) as store:
+        registry = ToolRegistry(guard.registry.folder.path, store=store)
+        monitor = DeploymentMonitor(store, registry)
+        assert store.rollouts.open_of("my_tool") == before
+        with request("a request"):
+            assert registry.call("my_tool") == said
+        monitor.auto_rollback_if_needed("my_tool", beside.session_id, now=beside.at + MINUTE)
+        after = store.rollouts.open_of("my_tool")
+        assert after is not None
+        assert (after.ramp, after.arms) == (before.ramp, before.arms)
+
+
+def test_what_was_counted_never_changes(guard: Guard) -> None:
+    """A retry, or an execution that arrives late, changes no counted unit, however often it is checked."""
+    beside = Beside(guard, [0.5])
+    beside.calls(50, new=1.0, old=0.0, over=MINUTE, request_id="one")  # one request, of many calls
+    beside.calls(20, new=0.0, old=0.0, over=MINUTE)
+    beside.check(MINUTE * 2)
+    counted = beside.rollout.arms
+    assert counted is not None
+    assert counted.counted == 21
+    rollout = beside.rollout
+    guard.store.store_tool_executions(
+        {
+            **{"tool_name": "my_tool", "success": False, "version_number": 2, "executed_at": at},
+            **{"rollout_id": rollout.rollout_id, "stage": 0, "arm": "new", "request_id": name},
+        }
+        for at, name in ((NOW, None), (beside.at, "one"))
+    )
+    beside.check(MINUTE * 5)
+    assert beside.rollout.arms == counted
+
+
+def test_a_call_in_flight_holds_back_those_after_it(guard: Guard) -> None:
+    """Units are counted in the order drawn: one that still runs is waited for, and has failed at its time limit."""
+    beside = Beside(guard, [0.5], rollout_unit_seconds=600.0)
+    beside.calls(10, new=0.0, old=0.0, over=MINUTE)
+    drawn = Drawn(beside.rollout.rollout_id, Arm.NEW, 2, 0, 0.5)
+    guard.store.in_flight.publish("a process", [CallInFlight("my_tool", 2, beside.at, drawn=drawn)])
+    beside.at += MINUTE
+    beside.calls(10, new=0.0, old=0.0, over=MINUTE)
+    beside.check()
+    arms = beside.rollout.arms
+    assert arms is not None
+    assert arms.counted == 10
+    beside.check(MINUTE * 10)
+    arms = beside.rollout.arms
+    assert arms is not None
+    assert (arms.counted, arms.total.new_failures) == (21, 1)
+    guard.store.in_flight.publish("a process", [])
+    guard.store.store_tool_execution(
+        tool_name="my_tool",
+        success=True,
+        executed_at=NOW + MINUTE,
+        version_number=2,
+        rollout_id=drawn.rollout_id,
+        stage=0,
+        arm="new",
+    )
+    beside.check()
+    assert beside.rollout.arms == arms
+
+
+def test_many_units_are_counted_in_parts(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few executions are read at once, all units are counted, also where many wait for their end."""
+    whole, parts = Beside(guard, [0.5]), 7
+    whole.calls(40, new=0.5, old=0.5, over=MINUTE)
+    whole.calls(30, new=0.5, old=0.5, over=timedelta(seconds=5), request_id="of many calls")
+    whole.calls(40, new=0.5, old=0.5, over=MINUTE)
+    at = {"baseline": (0, 0), "until": whole.at, "now": whole.at + MINUTE, "limit": MINUTE}
+    monkeypatch.setattr("rollguard.store.rollouts.MOST", parts)
+    counted = guard.store.rollouts.counted(whole.rollout, **at)
+    assert counted.arms is not None
+    assert counted.arms.counted == 81

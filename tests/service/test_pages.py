@@ -175,7 +175,8 @@ def test_every_table_and_picture_can_be_read_aloud(sqlite_guard: Rollguard, here
         pictures = [number for number, (tag, attrs) in enumerate(page.tags) if attrs.get("role") == "img"]
         assert all(page.tags[number + 1][0] == "title" for number in pictures)
         labels = {attrs.get("for") for tag, attrs in page.tags if tag == "label"}
-        fields = [attrs for tag, attrs in page.tags if tag in ("input", "select") and attrs.get("type") != "hidden"]
+        fields = [attrs for tag, attrs in page.tags if tag in ("input", "select")]
+        fields = [attrs for attrs in fields if attrs.get("type") != "hidden" and "hidden" not in attrs]
         assert all(attrs.get("id") in labels for attrs in fields if attrs.get("type") != "checkbox")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rollguard.errors import InvalidSetting
+from rollguard.errors import InvalidInput, InvalidSetting
 from rollguard.model.given import checked_all
 from rollguard.model.import_path import called, imported
 from rollguard.settings import Settings
@@ -43,11 +43,21 @@ def _actuator(given: ActuatorSettings) -> Actuator:
 
 def notifiers_of(settings: Settings) -> list[Notifier]:
     """Return what notifies people."""
-    from rollguard.notify import LogNotifier, WebhookNotifier
+    from rollguard.notify import AppriseNotifier, CloudEventsNotifier, LogNotifier, WebhookNotifier
 
-    notifiers: list[Notifier] = [LogNotifier()] if settings.notify.log else []
-    timeout = settings.notify.webhook_timeout_seconds
-    notifiers += [WebhookNotifier(url, timeout=timeout) for url in settings.notify.webhook_urls]
+    notify = settings.notify
+    notifiers: list[Notifier] = [LogNotifier()] if notify.log else []
+    timeout, secret, base = notify.webhook_timeout_seconds, notify.webhook_secret.get_secret_value(), notify.base_url
+    notifiers += [WebhookNotifier(url, timeout=timeout, secret=secret) for url in notify.webhook_urls]
+    try:
+        notifiers += [
+            CloudEventsNotifier(url, timeout=timeout, secret=secret, base_url=base) for url in notify.cloudevents_urls
+        ]
+        notifiers += [
+            AppriseNotifier(url, base_url=base, group_seconds=notify.group_seconds) for url in notify.apprise_urls
+        ]
+    except InvalidInput as error:
+        raise InvalidSetting("notify", str(error)) from error
     for path in settings.notify.notifiers:
         made = imported("notify.notifiers", path, settings.folder)
         if isinstance(made, type) or not hasattr(made, "notify"):
@@ -99,9 +109,7 @@ def _improver(settings: Settings, given: ImproverSettings, store: ExecutionStore
                 raise InvalidSetting("improve.improvers", f"{given.function} is {kind}, not a function")
             return improve.CallableImprover(function, name=name, timeout=timeout)
         case "model":
-            from rollguard.improve.model import ModelImprover
-
-            return ModelImprover(
+            return improve.ModelImprover(
                 given.model,
                 name=name,
                 base_url=given.base_url,
@@ -117,12 +125,12 @@ def _improver(settings: Settings, given: ImproverSettings, store: ExecutionStore
 
 
 def check_rules_of(settings: Settings, tool_name: str) -> CheckRules:
-    """Return what the check in a work folder goes by: what a rehearsal does."""
+    """Return what the check in a work folder goes by: what a rehearsal does, but no variable or host is granted."""
     from rollguard.improve import CheckRules
     from rollguard.rehearse import RehearsalRules
 
     return CheckRules(
-        settings.rehearsals.get(tool_name, RehearsalRules()),
+        settings.rehearsals.get(tool_name, RehearsalRules()).model_copy(update={"grants": ()}),
         settings.failure_rules.get(tool_name),
         settings.sandbox.isolation,
         settings.sandbox.libraries,

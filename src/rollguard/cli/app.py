@@ -18,15 +18,15 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Release": ("release", "sync", "releases:release"),
     "Run and record": ("call", "record", "amend"),
     "Watch": ("watch", "status", "show", "calls", "health", "doctor"),
-    "Serve": ("serve", "token"),
+    "Serve": ("serve", "token", "schema"),
     "Find what is weak": ("opportunities", "investigate", "brief", "improve"),
+    "Improve by the loop": ("loop", "proposals", "freeze", "unfreeze:freeze"),
     "Try the rules": ("simulate", "backtest"),
     "Decide yourself": (
         *("rollback", "promote:rollout", "pause:rollout", "resume:rollout", "abort:rollout"),
         *("cancel:rollback", "quarantine"),
     ),
     "Look back": ("versions", "diff:versions", "sessions", "rollbacks", "explain"),
-    "Run it for many": ("schema",),
 }
 # Names that commands had before; they still work.
 ALIASES = {"executions": "calls", "history": "versions", "stability": "stability:rollbacks"}

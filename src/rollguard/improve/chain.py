@@ -161,21 +161,20 @@ class Improvers:
         began = time.monotonic()
         try:
             proposal = improver.propose(brief)
-            if proposal is not None and not isinstance(getattr(proposal, "source", None), bytes):
-                raise ImproverFailed(f"it returned {type(proposal).__name__}, and no Proposal with bytes as its source")
+            if proposal is not None and not isinstance(proposal, Proposal):
+                raise ImproverFailed(f"it returned {type(proposal).__name__}, and neither a Proposal nor None")
         except Exception as error:  # noqa: BLE001 - an improver is anybody's code; the next one is asked
             return self._failed(improver.name, error, time.monotonic() - began)
         seconds = time.monotonic() - began
         if proposal is None:
             return Answer(improver.name, Outcome.DECLINED, seconds=seconds)
         proposal = self._cleaned(proposal, brief, improver.name, seconds)
-        problems = tuple(problems_of(proposal.source, brief))
+        problems = list(problems_of(proposal.source, brief))
         if not problems and accept is not None:
-            problems = tuple(self._said(problem) for problem in accept(proposal))
+            problems = list(accept(proposal))
         outcome = Outcome.REFUSED if problems else Outcome.PROPOSED
-        return Answer(
-            improver.name, outcome, proposal, problems, proposal.output, seconds, proposal.tokens, proposal.cost
-        )
+        said = tuple(self._said(brief.masked(problem)) for problem in problems)
+        return Answer(improver.name, outcome, proposal, said, proposal.output, seconds, proposal.tokens, proposal.cost)
 
     def _failed(self, name: str, error: Exception, seconds: float) -> Answer:
         said = str(error) if isinstance(error, ImproverFailed) else f"{type(error).__name__}: {error}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 from rollguard.errors import RollguardError
 from rollguard.model.event import Event
@@ -18,6 +19,18 @@ class Notifier(Protocol):
 
     def notify(self, event: Event) -> None:
         """Deliver the event. If this raises any error, Rollguard delivers it again later."""
+        ...
+
+
+@runtime_checkable
+class Grouping(Notifier, Protocol):
+    """A channel that sends events that come soon after each other as one message."""
+
+    group_seconds: float
+    """The least time between two messages."""
+
+    def notify_together(self, events: Sequence[Event]) -> None:
+        """Deliver some events as one message. If this raises any error, all of them are delivered again later."""
         ...
 
 

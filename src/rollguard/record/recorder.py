@@ -21,9 +21,10 @@ from rollguard.record.endings import CONTROL_FLOW, Parents, checked_paths
 from rollguard.record.in_flight import Given, InFlight, outlived
 from rollguard.record.kept import Kept
 from rollguard.record.process_end import finish_as_child, finish_at_exit
+from rollguard.record.sink import Sink
 from rollguard.record.spool import Spool
 from rollguard.record.unwatched import Unwatched
-from rollguard.store import ExecutionStore, text_of
+from rollguard.store import text_of
 
 logger = logger_of(__name__)
 
@@ -68,7 +69,7 @@ class Recorder:
 
     def __init__(
         self,
-        store: ExecutionStore,
+        store: Sink,
         spool: Spool,
         *,
         durable: bool = False,

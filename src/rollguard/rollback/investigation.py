@@ -23,12 +23,13 @@ _MOST = 1_000  # failures of each window that are read, latest first; each text 
 
 
 def investigation_of(
-    store: ExecutionStore, session: Session, until: datetime, *, within: float = WITHIN
+    store: ExecutionStore, session: Session, until: datetime, *, within: float = WITHIN, look_for_causes: bool = True
 ) -> dict[str, Any]:
     """Count the error signatures since the deployment and in the baseline, with samples. Raise nothing.
 
     Args:
         within: seconds that it may take; half of them to read.
+        look_for_causes: False only counts the error signatures.
 
     Returns:
         `causes`, see `rollguard.investigate.Cause`, none if the time was over; `signatures`, see
@@ -62,7 +63,7 @@ def investigation_of(
         incomplete = f"only the latest {counted['since']:,} and {counted['before']:,} failures were counted"
     causes: list[Cause] = []
     left = began + within - time.monotonic()
-    if incomplete is None and left > within / _FOR_CAUSES:
+    if look_for_causes and incomplete is None and left > within / _FOR_CAUSES:
         try:
             causes = causes_since_deployment(store, session, until, within=left / 2)
         except Exception as error:  # noqa: BLE001 - as above

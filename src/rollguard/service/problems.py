@@ -94,7 +94,7 @@ def answer_problems(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)  # noqa: S101
         found = [{"where": ".".join(map(str, one["loc"])), "problem": one["msg"]} for one in error.errors()]
         said = "; ".join(f"{one['where']}: {one['problem']}" for one in found[:3])
-        return problem(422, said, errors=jsonable_encoder(found))
+        return problem(422, said, error="InvalidInput", errors=jsonable_encoder(found))
 
     async def own_error(_request: Request, error: Exception) -> Response:
         logger.error("a request failed by an error of Rollguard itself", exc_info=error)

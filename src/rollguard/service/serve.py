@@ -64,7 +64,8 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End the streams of open pages, which would last as long as the pages."""
+        """Let callers that wait for a change go, end the streams of open pages, then finish the requests under way."""
+        self._app.state.service.stopping.set()
         self._app.state.live.close()
         await super().shutdown(sockets)
 

@@ -94,6 +94,11 @@ class NotifySettings(Section):
     log: bool = True
     webhook_urls: tuple[str, ...] = Field(default=(), repr=False)
     webhook_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
+    webhook_secret: SecretStr = SecretStr("")
+    cloudevents_urls: tuple[str, ...] = Field(default=(), repr=False)
+    apprise_urls: tuple[str, ...] = Field(default=(), repr=False)
+    base_url: str = ""
+    group_seconds: float = Field(default=60.0, ge=0, le=3_600)
     notifiers: tuple[ImportPath, ...] = ()
     parameters: bool = False
 
@@ -102,7 +107,24 @@ class NotifySettings(Section):
     def _one_alone(cls, paths: Any) -> Any:
         return [paths] if isinstance(paths, str) else paths
 
-    @field_validator("webhook_urls")
+    @field_validator("apprise_urls")
+    @classmethod
+    def _all_different(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for number, url in enumerate(urls, start=1):
+            if "://" not in url:
+                raise InvalidSetting("", f"entry {number} is no URL of Apprise, as mailto://user:password@host")
+            if urls.count(url) > 1:
+                raise InvalidSetting("", f"entry {number} stands in it twice")
+        return urls
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_an_address(cls, url: str) -> str:
+        if url and not can_be_posted_to(url):
+            raise InvalidSetting("", f"{given(url)} is no URL with a host, as https://rollguard.example")
+        return url
+
+    @field_validator("webhook_urls", "cloudevents_urls")
     @classmethod
     def _each_once(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
         for number, url in enumerate(urls, start=1):
@@ -144,6 +166,13 @@ class ImproverSettings(Section):
     attempts: int = Field(default=2, ge=1, le=10)
     max_tokens: int = Field(default=16_384, ge=256, le=1_000_000)
     timeout_seconds: float = Field(default=900.0, gt=0, le=86_400)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, value: Any) -> Any:
+        for other in sorted(set(value) - set(cls.model_fields)) if isinstance(value, dict) else ():
+            raise InvalidSetting(other, f"unknown setting; the known ones are {', '.join(cls.model_fields)}")
+        return value
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -229,6 +258,14 @@ class ServiceSettings(Section):
         if bool(self.tls_cert) != bool(self.tls_key):
             raise InvalidSetting("tls_key" if self.tls_cert else "tls_cert", "TLS needs both tls_cert and tls_key")
         return self
+
+
+class OtlpSettings(Section):
+    """`[otlp]`: how calls are found in the spans of OpenTelemetry."""
+
+    wait_seconds: float = Field(default=10.0, ge=0, le=600)
+    max_waiting: int = Field(default=100_000, ge=0, le=10_000_000)
+    tail_sampled: bool = False
 
 
 class ActuatorSettings(Section):

@@ -26,6 +26,7 @@ from rollguard.settings.sections import (
     ActuatorSettings,
     ImproveSettings,
     NotifySettings,
+    OtlpSettings,
     RecordSettings,
     SandboxSettings,
     ServiceSettings,
@@ -50,12 +51,16 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "sandbox": SandboxSettings,
     "loop": LoopRules,
     "improve": ImproveSettings,
+    "otlp": OtlpSettings,
     "service": ServiceSettings,
 }
 _TEXTS = ("database", "tools_dir", "schema")
 _TOP = (*_TEXTS, "follow", "edit_seconds", "file_access")
 _SECRET = frozenset(
-    {"database", "notify", "webhook_urls", "command", "url", "secret", "patterns"}
+    (
+        *("database", "notify", "webhook_urls", "webhook_secret", "cloudevents_urls", "apprise_urls"),
+        *("command", "url", "secret", "patterns"),
+    )
 )  # keys; values are not shown
 _KNOWN = (*_TOP, "monitor", *_SECTIONS, "tools", "actuators")
 
@@ -96,6 +101,7 @@ class Settings:
     loop: LoopRules = field(default_factory=LoopRules)
     improve: ImproveSettings = field(default_factory=ImproveSettings)
     service: ServiceSettings = field(default_factory=ServiceSettings)
+    otlp: OtlpSettings = field(default_factory=OtlpSettings)
     tools: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     failure_rules: Mapping[str, FailureRule] = field(default_factory=dict)
     timeouts: Mapping[str, float] = field(default_factory=dict)

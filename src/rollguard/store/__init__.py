@@ -1,8 +1,9 @@
 """The only code that knows SQL. `ExecutionStore` is its door."""
 
 from rollguard.store.executions.complete import text_of
+from rollguard.store.executions.encoding import Encoding
 from rollguard.store.executions.ids import id_of
-from rollguard.store.executions.payloads import Redact
+from rollguard.store.executions.payloads import Payloads, Redact
 from rollguard.store.improvements.attempts import Caps, Finding, Step
 from rollguard.store.improvements.conditions import fewer_than, nothing_else_is_open, votes_are
 from rollguard.store.monitoring.sessions import Beginning
@@ -22,12 +23,14 @@ __all__ = [
     "Beginning",
     "Caps",
     "Checkup",
+    "Encoding",
     "ExecutionStore",
     "Finding",
     "Intention",
     "Moves",
     "NewRelease",
     "Part",
+    "Payloads",
     "Place",
     "Pointer",
     "Redact",

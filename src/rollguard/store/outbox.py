@@ -76,6 +76,10 @@ class Outbox:
         """Some channels have acknowledged the event, others failed; those are tried again at `at`."""
         self._set(notification_id, delivered_to=list(channels), last_error=error, next_attempt_at=at)
 
+    def hold(self, notification_id: int, channels: Sequence[str], at: datetime) -> None:
+        """Some channels have acknowledged the event, another one sends it with others at `at`."""
+        self._set(notification_id, delivered_to=list(channels), next_attempt_at=at)
+
     def undelivered(self) -> int:
         """How many events are not delivered everywhere yet."""
         with self._database.read() as connection:

@@ -21,7 +21,7 @@ from rollguard.store.database.engine import Database
 from rollguard.store.monitoring import sessions
 from rollguard.store.monitoring.sessions import Beginning
 from rollguard.store.rollout_states import columns_of, rollout_of
-from rollguard.store.rollout_units import Counts, units_of
+from rollguard.store.rollout_units import MOST, Counts, units_of
 from rollguard.store.schema import rollouts as o
 from rollguard.store.versions import quarantine, versions
 from rollguard.store.versions.channel import notify
@@ -254,18 +254,19 @@ class Rollouts:
             limit: after which time a unit has failed, and the outcome of a request is final.
             counts: whether a failure counts as one; one that does not is neither success nor failure.
         """
-        rollout = known
+        rollout, most = known, MOST
         while rollout.open:
             arms = rollout.arms or Arms(*baseline, confirms=rollout.kind == CONFIRM)
             with self._database.read() as connection:
-                drawn = units_of(connection, rollout, until=until, now=now, limit=limit, counts=counts)
+                drawn = units_of(connection, rollout, until=until, now=now, limit=limit, counts=counts, most=most)
             after = arms.and_units(drawn.units, drawn.now, limit)
             number = after.counted - arms.counted
             if number or rollout.arms is None:
                 place = drawn.places[number - 1] if number else (None, 0)
                 rollout = self._keep(rollout, after, place)
-            if drawn.whole or not number:
+            if drawn.whole:
                 break
+            most = most if number else 4 * most
         return rollout
 
     def _keep(self, known: Rollout, arms: Arms, place: tuple[datetime | None, int]) -> Rollout:

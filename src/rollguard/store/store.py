@@ -22,6 +22,7 @@ from rollguard.store.executions.hangs import FailureDefinitions, Flights
 from rollguard.store.executions.listing import Listing
 from rollguard.store.executions.payloads import Payloads, Redact
 from rollguard.store.executions.samples import Samples
+from rollguard.store.executions.spans import Spans
 from rollguard.store.improvements.attempts import Attempts
 from rollguard.store.improvements.events import AttemptEvents
 from rollguard.store.improvements.freezes import Freezes
@@ -110,6 +111,7 @@ class ExecutionStore:
         self.executions = Executions(self.database, Payloads(store_payloads, payload_limit, redact, redaction))
         self.samples = Samples(self.database)
         self.listing = Listing(self.database)
+        self.spans = Spans(self.database, self.executions)
         self.last_calls = LastCalls(self.database)
         self.in_flight = Flights(self.database)
         self.definitions = FailureDefinitions(self.database)

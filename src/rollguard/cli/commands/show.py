@@ -88,7 +88,8 @@ def _show_tool(guard: Rollguard, tool: str, *, as_json: bool) -> None:
             }
         )
         return
-    output.show(output.heading(_title(tool, live, store.releases.labels(tool), now)))
+    labels = store.releases.labels(tool)
+    output.show(output.heading(_title(tool, live, labels, now)))
     if session is not None:
         _show_session(session, checks, now)
     else:
@@ -97,7 +98,7 @@ def _show_tool(guard: Rollguard, tool: str, *, as_json: bool) -> None:
         output.show("", output.heading(f"Rollout {rollout.rollout_id}: {rollout.ramp.state}"))
         output.bullets(rollouts_shown.about(store, rollout, checks[0] if checks else None))
     if rollback is not None:
-        _show_rollback(rollback, checks, now)
+        _show_rollback(rollback, checks, labels, now)
     new = [error for error in errors if error["new"]]
     if new:
         output.show("", output.heading(f"New errors of version {session.version_number if session else '?'}"))
@@ -141,8 +142,8 @@ def _counts(check: dict[str, Any]) -> str | None:
     return None if total is None else f"{total:,}"
 
 
-def _show_rollback(rollback: Rollback, checks: list[dict[str, Any]], now: datetime) -> None:
-    title = f"Last rollback: {versions_of(rollback)}, {rollback.state}, {ago(rollback.rollback_time, now)}"
+def _show_rollback(rollback: Rollback, checks: list[dict[str, Any]], labels: Labels, now: datetime) -> None:
+    title = f"Last rollback: {versions_of(rollback, labels)}, {rollback.state}, {ago(rollback.rollback_time, now)}"
     output.show("", output.heading(title))
     said = checks[0]["reasons"] or () if checks else ()  # the check that decided has the reason already
     reasons = [reason_of(rollback), rollback.verification_note]

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from rollguard.errors import AttemptClosed, RollguardError, StoreError, StoreUnavailable
 from rollguard.improve import Briefer, Improver, Improvers
 from rollguard.investigate import Investigator
+from rollguard.loop.improvement.memory import left_alone_until
 from rollguard.loop.rules import LoopRules
 from rollguard.model.attempt import FAIL, VOID, Attempt, State, Why
 from rollguard.model.given import checked_now
@@ -153,14 +154,7 @@ class AttemptStage:
 
     def cooling(self, attempt: Attempt, now: datetime | None) -> dict[str, Any]:
         """Return until when the tool is left alone after an attempt that failed."""
-        from rollguard.loop.improvement.memory import Memory
-
-        moment, key = checked_now(now), attempt.cause_key
-        back_off = timedelta(hours=self.rules.back_off_hours)
-        if key is None:
-            return {"not_before": moment + back_off}
-        memory = Memory(self.store.attempts.of_cause(attempt.tool_name, key), back_off, 1)
-        return {"not_before": moment + memory.pause(len(memory.failed(moment)) + 1)}
+        return cooling(self.store, self.rules, attempt, checked_now(now))
 
     def _next(self, last: int, now: datetime | None) -> Attempt | None:
         moment = checked_now(now)
@@ -184,6 +178,13 @@ class AttemptStage:
 
     def _renewed(self, attempt_id: int) -> bool:
         return self.store.attempts.renew(attempt_id, self.worker, datetime.now(UTC) + LEASE)
+
+
+def cooling(store: ExecutionStore, rules: LoopRules, attempt: Attempt, now: datetime) -> dict[str, Any]:
+    """Return until when the tool of an attempt that fails now is left alone, as a value to store."""
+    key = attempt.cause_key
+    known = [] if key is None else store.attempts.of_cause(attempt.tool_name, key)
+    return {"not_before": left_alone_until(known, rules, now)}
 
 
 def _keep(over: threading.Event, renew: Callable[[], bool]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from rollguard.compat import changes
+from rollguard.compat import changes, place_of
 from rollguard.errors import BreakingChange, InvalidInput, RollguardError, ToolLoadError
 from rollguard.judge.rules import checked_shares
 from rollguard.model.log import logger_of
@@ -66,7 +66,11 @@ class RollingOut:
         """
         name = code.tool_name
         self._refuse_unrouted(name)
+        self._remote.refuse_partial([name])
+        if not self._remote.has(name):
+            self._deployer.refuse_several(name, code.content)
         self._deployer.refuse_unloadable(code)
+        self._deployer.refuse_other(name, request)
         live = self._store.versions.live(name)
         if live is None or self._store.versions.get(name, live.version_number).code == code.content:
             return self._deployer.deploy(code, request, strict=False)
@@ -75,6 +79,7 @@ class RollingOut:
         self._refuse_breaking(code)
         version = self._deployer.stored(code, request)
         live = self._store.versions.live(name)
+        request.refuse_other(name, self._store.versions.get(name, live.version_number).sha256 if live else None)
         self._store.rollouts.begin(
             name,
             version.version_number,
@@ -133,6 +138,8 @@ class RollingOut:
         if name not in self._splits.routers and (self._remote.has(name) or self._folder.read(name) is None):
             return "it does not run from the registry's folder, and nothing that draws its calls is known"
         before, now = (self._store.versions.get(name, number).code for number in (old, new))
+        if self._remote.shared(name) or any(place_of(code, name).several for code in (before, now)):
+            return "it goes live together with other tools, by one file, package or actuator"
         found = [*changes(before, now, name), *changes(now, before, name)]
         breaking = [change.sentence for change in found if change.breaking]
         return f"callers of one of both versions would break: {'; '.join(breaking)}" if breaking else None

@@ -32,16 +32,16 @@ class Beside:
         split: by what calls are drawn.
     """
 
-    __slots__ = ("_draws", "_name", "_new", "_old", "split")
+    __slots__ = ("_draws", "_live", "_name", "_new", "_old", "split")
 
-    def __init__(self, name: str, draws: Draws, old: Served, new: Served, split: Split) -> None:
-        self._name, self._draws, self._old, self._new, self.split = name, draws, old, new, split
+    def __init__(self, name: str, draws: Draws, live: Served, old: Served, new: Served, split: Split) -> None:
+        self._name, self._draws, self._live, self._old, self._new, self.split = name, draws, live, old, new, split
 
     def drawn(self) -> tuple[Subject, Ran]:
         """Draw the next call, and return what it runs."""
         drawn = self._draws.drawn(self._name, request_id())
         if drawn is None:  # the rollout ended at this moment
-            return self._old.subject, self._old.version_number
+            return self._live.subject, self._live.version_number
         return (self._new if drawn.arm is Arm.NEW else self._old).subject, drawn
 
 
@@ -86,7 +86,7 @@ class Sharing:
         self._draws.told(name, split)
         for one, arm, number in ((old, Arm.OLD, split.old), (new, Arm.NEW, split.new)):
             one.marked_as = Drawn(split.rollout_id, arm, number, split.stage, split.share)
-        served.beside = Beside(name, self._draws, old, new, split)
+        served.beside = Beside(name, self._draws, served, old, new, split)
 
     def _end(self, name: str, served: Served) -> None:
         served.beside = served.marked_as = None

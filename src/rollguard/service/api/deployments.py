@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from rollguard.compat import Change
 from rollguard.model.release import Release, ReleasedTool
 from rollguard.model.version import Deployment
 from rollguard.service.api.common import (
-    REFUSED,
     WRITES,
     Cursor,
     Given,
@@ -21,13 +20,14 @@ from rollguard.service.api.common import (
     Page,
     Text,
     ToolName,
+    api_router,
     number_of,
     page,
     problems,
 )
 from rollguard.service.auth import Operating, Reading
 
-router = APIRouter(prefix="/api/v1", tags=["deployments"], responses=REFUSED)
+router = api_router("/api/v1", "deployments")
 
 _LONGEST_CODE = 1_048_576
 Code = Annotated[str, Field(max_length=_LONGEST_CODE, examples=["def weather(city: str) -> str:\n    return 'sun'\n"])]

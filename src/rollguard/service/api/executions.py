@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from pydantic_core import from_json
@@ -13,13 +13,13 @@ from starlette.concurrency import run_in_threadpool
 
 from rollguard.model.execution import Execution
 from rollguard.service.api.common import (
-    REFUSED,
     Cursor,
     Guarded,
     Limit,
     OptionalTool,
     Page,
     Since,
+    api_router,
     moment_of,
     page,
     problems,
@@ -29,7 +29,7 @@ from rollguard.service.ingest import Taken
 from rollguard.service.problems import problem
 from rollguard.service.rows import JSON, LINES
 
-router = APIRouter(prefix="/api/v1/executions", tags=["executions"], responses=REFUSED)
+router = api_router("/api/v1/executions", "executions")
 
 
 class RefusedRow(BaseModel):

@@ -19,8 +19,11 @@ _OK = 1
 _SOFT = "tool_error"  # the `error.type` of a result that says it is an error
 _RPC_CODE = re.compile(r"-?[0-9]+")
 _RPC_ERRORS = {"-32602": "ValidationError", "-32001": "TimeoutError"}  # of JSON-RPC and MCP
+_OF_MCP = ("MCPError", "McpError")
 _WRAPPERS = frozenset(("ToolError", "ToolException", "ToolFailedError", "ToolRetryError"))
 _RAISED = re.compile(r"^(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)(?:: |$)", re.MULTILINE)
+_TIMED_OUT = re.compile(r"Timed out after [0-9.]+ seconds\.")
+_RAN_OUT = re.compile(r"Tool '.*' timed out after [0-9.]+ seconds\.")  # what OpenAI Agents answers the model
 _CAUSED = "\nThe above exception was the direct cause of the following exception:"
 _CONTENT = re.compile(r"\s*[\[{\"\d\-tfn]")
 
@@ -76,18 +79,21 @@ def tool_call(span: Span, is_control_flow: Callable[[str], bool]) -> ToolCall | 
     if found is None:
         return None
     name, layer, names = found
-    raised = [one.type for one in span.exceptions if one.type]
+    raised = [kind for one in span.exceptions if (kind := error_type_of(one))]
     control = "pydantic_ai.tool.deferral.name" in given or any(map(is_control_flow, raised))
-    failed = not control and _failed(span)
+    result, says_error, its_id = _result(given, names[1])
+    failed = not control and (says_error or _failed(span))
     kind, text, traceback = _error(span) if failed or control else (None, None, None)
+    if says_error and text is None and isinstance(result, str):
+        kind, text = ("TimeoutError" if _RAN_OUT.fullmatch(result) else kind), result
     return ToolCall(
         tool_name=name,
         layer=layer,
-        call_id=_text(given.get("gen_ai.tool.call.id") or given.get("tool.id") or given.get("tool_call.id")),
+        call_id=_text(given.get("gen_ai.tool.call.id") or given.get("tool.id") or given.get("tool_call.id") or its_id),
         parameters=_content(given, names[0]),
-        result=_content(given, names[1]),
+        result=result,
         failed=failed,
-        soft=failed and not raised and given.get("error.type") == _SOFT,
+        soft=failed and not raised and (says_error or given.get("error.type") == _SOFT),
         control=control,
         error_type=kind,
         error=text,
@@ -112,32 +118,33 @@ _LOGFIRE_MCP: _Content = (("request",), ("response",))
 def _named(span: Span) -> tuple[str, int, _Content] | None:
     """Return the tool's name, the layer and the attributes of contents; None if it is no call of a tool."""
     given = span.attributes
-    name = _text(given.get("gen_ai.tool.name"))
+    said = given.get("gen_ai.tool.name")
     method = given.get("mcp.method.name", given.get("rpc.method"))
-    if method is not None and method != _MCP_CALL:
+    layer, contents = AGENT, _GEN_AI
+    if method is not None:
+        if method != _MCP_CALL:
+            return None
+        said = said or span.name.partition(f"{_MCP_CALL} ")[2].strip()
+        layer, contents = _layer_of_mcp(span), _GEN_AI if "mcp.method.name" in given else _LOGFIRE_MCP
+    elif given.get("gen_ai.operation.name") == "execute_tool" or (said and "logfire.msg" in given):
+        said = said or span.name.partition("execute_tool ")[2].strip()
+    elif given.get("openinference.span.kind") == "TOOL":  # a handoff is such a span without a tool's name
+        said, contents = given.get("tool.name"), _OPEN_INFERENCE
+    elif given.get("langfuse.observation.type") == "tool":
+        said, contents = span.name, _LANGFUSE
+    elif given.get("logfire.msg_template") == "Function: {name}":
+        said, contents = given.get("name"), _LOGFIRE
+    else:
         return None
-    if method == _MCP_CALL:
-        name = name or span.name.partition(f"{_MCP_CALL} ")[2].strip() or None
-        contents = _GEN_AI if "mcp.method.name" in given else _LOGFIRE_MCP
-        return None if name is None else (name, _layer_of_mcp(span), contents)
-    if given.get("gen_ai.operation.name") == "execute_tool" or (name and "logfire.msg" in given):
-        name = name or span.name.partition("execute_tool ")[2].strip() or None
-        return None if name is None else (name, AGENT, _GEN_AI)
-    if given.get("openinference.span.kind") == "TOOL":  # a handoff is such a span without a tool's name
-        name = _text(given.get("tool.name"))
-        return None if name is None else (name, AGENT, _OPEN_INFERENCE)
-    if given.get("langfuse.observation.type") == "tool":
-        return span.name, AGENT, _LANGFUSE
-    if given.get("logfire.msg_template") == "Function: {name}" and (name := _text(given.get("name"))):
-        return name, AGENT, _LOGFIRE
-    return None
+    name = _text(said)
+    return None if name is None else (name, layer, contents)
 
 
 def _layer_of_mcp(span: Span) -> int:
+    if span.kind == CLIENT or span.name.startswith("MCP request"):
+        return MCP_CLIENT
     if span.kind == SERVER or "fastmcp.component.key" in span.attributes or "server handle" in span.name:
         return MCP_SERVER
-    if span.kind == CLIENT or "rpc.method" in span.attributes:
-        return MCP_CLIENT
     return AGENT  # a span of the agent that has the attributes of MCP too
 
 
@@ -156,9 +163,12 @@ def _error(span: Span) -> tuple[str | None, str | None, str | None]:
     given = span.attributes
     text = said.message or span.status_message or _text(given.get("error.message"))
     text = text or _text(given.get("langfuse.observation.status_message"))
-    kind = error_type_of(said) if said.type else _text(given.get("error.type"))
-    if kind is not None and _RPC_CODE.fullmatch(kind):
-        kind = _RPC_ERRORS.get(kind, "MCPError")
+    code = _text(given.get("error.type"))
+    kind = error_type_of(said) or code
+    if code is not None and _RPC_CODE.fullmatch(code) and kind in (code, *_OF_MCP):
+        kind = _RPC_ERRORS.get(code, "MCPError")
+    if kind in (*_OF_MCP, *_WRAPPERS) and text and "timed out after" in text:
+        kind = "TimeoutError"
     kind = None if kind in ("_OTHER", _SOFT) else kind
     return (None if kind is None else last_part(kind)), text, said.traceback
 
@@ -166,6 +176,8 @@ def _error(span: Span) -> tuple[str | None, str | None, str | None]:
 def error_type_of(failed: Failed) -> str | None:
     """Return the type of an exception; that of its cause, if a framework only wraps it."""
     kind = None if failed.type is None else last_part(failed.type)
+    if kind == "ToolRetryError" and _TIMED_OUT.fullmatch(failed.message or ""):
+        return "TimeoutError"  # Pydantic AI has the model try again, which no tool asked for
     if kind in _WRAPPERS and failed.traceback and _CAUSED in failed.traceback:
         first = _RAISED.findall(failed.traceback.partition(_CAUSED)[0])
         return first[-1] if first else kind
@@ -193,6 +205,17 @@ def _versions(span: Span) -> Iterator[tuple[bool, str]]:
 def _content(given: Attributes, names: tuple[str, ...]) -> Any:
     found = next((given[name] for name in names if given.get(name) is not None), None)
     return _decoded(found)
+
+
+def _result(given: Attributes, names: tuple[str, ...]) -> tuple[Any, bool, str | None]:
+    """Return (result, whether it says that it is an error, the call's id in it), without a framework's envelope."""
+    found = _content(given, names)
+    if not isinstance(found, dict):
+        return found, isinstance(found, str) and _RAN_OUT.fullmatch(found) is not None, None
+    message = found.get("data") if found.get("type") == "tool" else None
+    if isinstance(message, dict) and "content" in message:  # of LangChain
+        return _decoded(message["content"]), message.get("status") == "error", _text(message.get("tool_call_id"))
+    return found, found.get("isError") is True, None
 
 
 def _decoded(value: Any) -> Any:

@@ -79,7 +79,10 @@ def _parts(
             resource = _attributes((group.get("resource") or {}).get("attributes"))
             for part in group.get(parts) or ():
                 scope = part.get("scope") or {}
-                yield resource, (scope.get("name") or "", _attributes(scope.get("attributes"))), part.get(items) or []
+                found = part.get(items) or []
+                if not isinstance(found, list):
+                    raise TypeError(f"{items} is no list")
+                yield resource, (scope.get("name") or "", _attributes(scope.get("attributes"))), found
     except _WRONG as error:
         raise Malformed(f"the body is no request of OTLP in JSON: {error}") from error
 

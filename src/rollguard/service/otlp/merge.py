@@ -221,6 +221,8 @@ def _ended(
         name: (logged or {}).get(name) or getattr(execution, name) for name in ("error", "traceback", "failed_at")
     }
     kind = execution.error_type or (logged or {}).get("error_type") or ("ReturnedFailure" if call["soft"] else None)
+    if (logged or {}).get("control"):
+        return whole._replace(success=False, error_type=CONTROL_FLOW, error=values["error"])
     if kind == "CancelledError":
         kind, values["error"] = _given_up(duration, too_long, limit)
     return whole._replace(success=False, error_type=kind, result=None if not call["soft"] else whole.result, **values)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 MARKS = frozenset(
     (
         *("gen_ai.tool.name", "gen_ai.operation.name", "mcp.method.name", "rpc.method"),
-        *("openinference.span.kind", "langfuse.observation.type", "logfire.span_type"),
+        *("openinference.span.kind", "langfuse.observation.type", "logfire.msg_template"),
     )
 )
 """Attributes of which each call of a tool has at least one."""

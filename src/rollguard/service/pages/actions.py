@@ -41,7 +41,9 @@ def ask_rollback(request: Request, name: str, to: int | None = None, caller: Cal
         raise UnknownTool(f"{name} was never deployed, so there is nothing to roll back")
     session_id = sessions[0].session_id if sessions else None
     wanted = Intention(name, session_id, live.version_number, to, "", "manual", caller.name)
-    planned = store.rollbacks.planned(wanted, datetime.now(UTC))
+    guard = _guard(request)
+    guard.registry.remote.refuse_partial([name])
+    planned, extent = store.rollbacks.planned(guard.monitor.runner.of_rollout(wanted), datetime.now(UTC))
     versions = [row for row in store.reports.version_history(name) if row["version_number"] != live.version_number]
     return page(
         request,
@@ -49,6 +51,7 @@ def ask_rollback(request: Request, name: str, to: int | None = None, caller: Cal
         title=f"Roll {name} back",
         name=name,
         planned=planned,
+        together=[intention.tool_name for intention, _ in extent.others],
         session_id=session_id,
         versions=versions,
     )

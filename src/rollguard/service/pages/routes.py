@@ -72,11 +72,26 @@ def show_tool(
 
 @pages.get("/sessions")
 def list_sessions(
-    request: Request, _caller: Caller = _reading, name: str | None = None, status: str | None = None
+    request: Request,
+    _caller: Caller = _reading,
+    name: str | None = None,
+    status: str | None = None,
+    before: int | None = None,
 ) -> Response:
     """List sessions, newest first."""
-    found = _guard(request).store.sessions.recent(tool_name=name or None, status=status or None, limit=_AT_ONCE)
-    return page(request, "sessions", title="Sessions", found=found, name=name or "", status_=status or "")
+    found = _guard(request).store.sessions.recent(
+        tool_name=name or None, status=status or None, before=before, limit=_AT_ONCE + 1
+    )
+    return page(
+        request,
+        "sessions",
+        title="Sessions",
+        found=found[:_AT_ONCE],
+        more=len(found) > _AT_ONCE,
+        before=before,
+        name=name or "",
+        status_=status or "",
+    )
 
 
 @pages.get("/sessions/{session_id}")
@@ -134,21 +149,19 @@ def show_diff(
 
 @pages.get("/rollbacks")
 def list_rollbacks(
-    request: Request,
-    _caller: Caller = _reading,
-    name: str | None = None,
-    number: Annotated[int, Query(alias="page", ge=1)] = 1,
+    request: Request, _caller: Caller = _reading, name: str | None = None, before: int | None = None
 ) -> Response:
     """List rollbacks, newest first."""
     store = _guard(request).store
-    found = store.rollbacks.recent(tool_name=name or None, limit=number * _AT_ONCE + 1)[(number - 1) * _AT_ONCE :]
+    newer = None if before is None else store.rollbacks.get(before)
+    found = store.rollbacks.recent(tool_name=name or None, before=newer, limit=_AT_ONCE + 1)
     return page(
         request,
         "rollbacks",
         title="Rollbacks",
         found=found[:_AT_ONCE],
         more=len(found) > _AT_ONCE,
-        number=number,
+        before=before,
         name=name or "",
         stability=store.reports.deployment_stability()[:10],
     )

@@ -20,7 +20,7 @@ from rollguard.store.rollups.selection import Selection
 
 _FEWEST = 12  # calls of a point, on average
 _TOGETHER = (1, 2, 3, 6)  # steps that are joined if there are fewer
-_WITHIN = 0.03  # seconds to look for the errors of a deployment that was not rolled back
+_WITHIN = 0.1  # seconds to look for the errors of a deployment that was not rolled back
 _MOST_SESSIONS, _MOST_ROLLBACKS, _MOST_ERRORS, _MOST_VERSIONS = 20, 5, 8, 12
 
 
@@ -146,7 +146,9 @@ def _investigation(
     for rollback in rollbacks:
         if rollback.session_id == session.session_id and rollback.investigation is not None:
             return rollback.investigation
-    return investigation_of(store, session, min(now, session.completed_at or now), within=_WITHIN)
+    return investigation_of(
+        store, session, min(now, session.completed_at or now), within=_WITHIN, look_for_causes=False
+    )
 
 
 # --- over time -------------------------------------------------------------------------------------------------------

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import json
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from rollguard.errors import ActuatorFailed, InvalidInput
-from rollguard.http_client import WAITS, NoAnswer, can_be_posted_to, posting
+from rollguard.http_client import WAITS, NoAnswer, can_be_posted_to, posting, signature_of
 from rollguard.registry.deploy.actuators.actuator import Request
 
 _ANSWER = 16_384  # bytes of a response that are read
@@ -88,11 +86,6 @@ class WebhookActuator:
         if not 200 <= status < 300:
             raise ActuatorFailed(f"the webhook answered {status} {phrase}", text)
         return text
-
-
-def signature_of(secret: bytes, timestamp: str, body: bytes) -> str:
-    """Return the signature of a request, for a receiver to compare with `hmac.compare_digest`."""
-    return "sha256=" + hmac.new(secret, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
 
 
 def _body(request: Request) -> bytes:

@@ -1,0 +1,111 @@
+"""The endpoints of OTLP/HTTP, and what records the calls that waited."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from rollguard.errors import StoreError
+from rollguard.model.log import logger_of
+from rollguard.service.api.common import REFUSED, problems
+from rollguard.service.auth import Caller, Ingesting
+from rollguard.service.otlp import json_encoding, protobuf
+from rollguard.service.otlp.answers import JSON, PROTOBUF, accepted, refused
+from rollguard.service.otlp.receiver import Receiver, Taken
+from rollguard.service.otlp.spans import Batch, Malformed
+
+logger = logger_of(__name__)
+
+_reading = threading.BoundedSemaphore(2)  # bodies that are read at once, because their values take much memory
+_EVERY = 1.0  # seconds between two looks for calls that waited long enough
+_READERS: dict[tuple[str, bool], Callable[[bytes], Batch]] = {
+    (PROTOBUF, False): protobuf.traces,
+    (PROTOBUF, True): protobuf.logs,
+    (JSON, False): json_encoding.traces,
+    (JSON, True): json_encoding.logs,
+}
+_SCHEMA = {"schema": {"type": "string", "format": "binary"}}
+_BODY = {"requestBody": {"required": True, "content": {PROTOBUF: _SCHEMA, JSON: {"schema": {"type": "object"}}}}}
+
+
+@contextlib.asynccontextmanager
+async def _recording_due(app: FastAPI) -> AsyncIterator[None]:
+    receiver = receiver_of(app)
+
+    async def record() -> None:
+        while True:
+            await asyncio.sleep(_EVERY)
+            try:
+                await run_in_threadpool(receiver.record_due, datetime.now(UTC))
+            except StoreError as error:
+                logger.warning("calls that waited for other spans are recorded later: %s", error)
+
+    task = asyncio.create_task(record(), name="rollguard-otlp")
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+router = APIRouter(prefix="/v1", tags=["opentelemetry"], responses=REFUSED, lifespan=_recording_due)
+
+
+def receiver_of(app: FastAPI) -> Receiver:
+    """Return the receiver of an application, made when it is first needed."""
+    if not hasattr(app.state, "otlp"):
+        app.state.otlp = Receiver(app.state.service.guard)
+    found: Receiver = app.state.otlp
+    return found
+
+
+@router.post("/traces", openapi_extra=_BODY, responses=problems(400, 408, 413, 415))
+async def export_traces(request: Request, caller: Ingesting) -> Response:
+    """Take spans of OpenTelemetry, and record the calls of tools among them (OTLP/HTTP, protobuf or JSON)."""
+    return await _taken(request, caller, logs=False)
+
+
+@router.post("/logs", openapi_extra=_BODY, responses=problems(400, 408, 413, 415))
+async def export_logs(request: Request, caller: Ingesting) -> Response:
+    """Take logs of OpenTelemetry: exceptions that were logged within spans of calls (OTLP/HTTP, protobuf or JSON)."""
+    return await _taken(request, caller, logs=True)
+
+
+async def _taken(request: Request, caller: Caller, *, logs: bool) -> Response:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    read = _READERS.get((media_type, logs))
+    if read is None:
+        said = f"Content-Type: {media_type!r} is not one of OTLP; send {PROTOBUF} or {JSON}"
+        return _refusal(PROTOBUF, 415, said)
+    body = await request.body()
+
+    def take() -> Taken:
+        receiver = receiver_of(request.app)
+        with _reading:
+            batch, now = read(body), datetime.now(UTC)
+            request.app.state.service.rates.take_rows(caller.key, batch.total)
+            return receiver.take_logs(batch, now) if logs else receiver.take_traces(batch, caller.may_record, now)
+
+    try:
+        taken = await run_in_threadpool(take)
+    except Malformed as error:
+        return _refusal(media_type, 400, str(error))
+    except StoreError as error:
+        return _refusal(media_type, 503, str(error), {"Retry-After": "5"})
+    return Response(accepted(media_type, taken.rejected, taken.message, logs=logs), media_type=media_type)
+
+
+def _refusal(media_type: str, status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+    return Response(refused(media_type, status, message), status, headers, media_type)
+
+
+def add_to(app: FastAPI) -> None:
+    """Add the receiver to an application."""
+    app.include_router(router)
