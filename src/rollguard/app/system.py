@@ -59,7 +59,7 @@ class Rollguard:
         self._adopt = adopt
         if adopt:  # a program that serves learns at once what is wrong with its settings and its folder
             try:
-                _ = self.registry, self.monitor, self.loop, self.versions
+                _ = self.registry, self.monitor, self.loop_of(improve=False), self.versions
             except BaseException:
                 self.store.close()
                 raise
@@ -129,13 +129,14 @@ class Rollguard:
         from rollguard.loop.improvement import Improvement
 
         return Improvement(
-            self.store,
-            self.investigator,
-            self.briefer,
-            self.improvers,
-            self.rehearser,
-            self.deploy,
-            self.settings.loop,
+            store=self.store,
+            investigator=self.investigator,
+            briefer=self.briefer,
+            improver=self.improvers,
+            rehearser=self.rehearser,
+            registry=self.registry,
+            monitor=self.monitor,
+            rules=self.settings.loop,
         )
 
     @cached_property
