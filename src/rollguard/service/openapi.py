@@ -25,7 +25,7 @@ def document_of(app: FastAPI) -> Callable[[], dict[str, Any]]:
             )  # fmt: skip
             schemas = found["components"]["schemas"]
             row = TypeAdapter(Row).json_schema(ref_template=_REF)
-            schemas |= {**row.pop("$defs", {}), "Row": row}
+            schemas |= {**row.pop("$defs", {}), "Row": row | {"additionalProperties": False}}
             for unused in ("HTTPValidationError", "ValidationError"):  # FastAPI's own, which nothing answers
                 schemas.pop(unused, None)
             for operations in found["paths"].values():
