@@ -3,16 +3,17 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+SYSTEM_PACKAGES := chromium
 SEED_OR_NEW = $(or $(SEED),$$($(BIN)/python -c 'import secrets; print(secrets.randbits(32))'))
 
 # The tests start hundreds of processes; where Python is told to write no bytecode, each would compile everything.
 COMPILE = @$(BIN)/python -m compileall -q src tests examples
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-repeat agents long explore soak check bench study schema format clean
+.PHONY: help setup system demo demo-loop demo-service screenshots docs test test-fast test-repeat agents long explore soak check bench study schema format clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make .venv with everything that is needed
 
@@ -25,8 +26,24 @@ $(STAMP): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all,dev]'
 	@touch $@
 
+system: ## install Debian's packages that some long tests need, by apt: as root
+	@apt-get update -qq && apt-get install -y --no-install-recommends $(SYSTEM_PACKAGES)
+
 demo: $(STAMP) ## watch a bad deployment being found and rolled back, live, in under a minute
 	@$(BIN)/python -m examples.demo
+
+demo-loop: $(STAMP) ## watch weak tools being repaired, and wrong repairs being stopped, live, in under two minutes
+	@$(BIN)/python -m examples.demo_loop $(ARGS)
+
+demo-service: $(STAMP) ## start the service with its pages on the demo's data, and print the address
+	@$(BIN)/python -m examples.demo.service $(ARGS)
+
+screenshots: $(STAMP) ## make the pictures of the pages that the documentation shows; needs Chromium, see `make system`
+	@$(BIN)/python -m examples.demo.screenshots
+
+docs: .venv-docs/.installed ## build the documentation's site into site/
+	@.venv-docs/bin/python docs/generate.py
+	@.venv-docs/bin/zensical build --clean --strict
 
 test: $(STAMP) ## run the tests, on SQLite and on a real PostgreSQL, always with the same examples
 	$(COMPILE)
@@ -37,7 +54,7 @@ test-fast: $(STAMP) ## run most tests in a minute: without PostgreSQL, and witho
 	$(BIN)/pytest -m "not long and not soak and not agents and not slow"
 
 agents: .venv-agents/.installed ## run agents of three frameworks and MCP servers, offline, while their tools are rolled back
-	@.venv-agents/bin/python -m pytest -m agents tests/agents
+	@.venv-agents/bin/python -m pytest -m agents tests/agents tests/test_how_to.py
 
 long: $(STAMP) ## run what takes too long for `make test`: faults at many steps, each benchmark and study once, tiny
 	$(COMPILE)
@@ -85,4 +102,4 @@ format: $(STAMP) ## put the code into its format
 	$(BIN)/ruff check --fix .
 
 clean: ## remove what these targets made
-	rm -rf $(VENV) .venv-agents .venv-bench dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-agents .venv-bench .venv-docs site dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -5,7 +5,8 @@ All of them run the same no-op: the floor reads the clock twice and appends to a
 span with a BatchSpanProcessor and an in-memory exporter; MLflow's `@mlflow.trace` and Langfuse's `@observe` work as
 they come, in the background, with their last step, the request to a server, replaced by nothing. A figure is the
 time of one call in a burst of 1,000; what waits is flushed between bursts and does not count. The last column is
-the processor's time for one call with everything that follows it in the background, flushed.
+the processor's time for one call with everything that follows it in the background, flushed. With two versions at
+once, each call is drawn by chance, and recorded with what was drawn.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ import statistics
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import Aim, Options, Result, duration, profile, ratio, versions
-from rollguard import ExecutionStore, ToolRegistry, tool
+from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry, tool
 from rollguard.record import Recorder, Spool
 
 _NOOP = "def noop():\n    return None\n"
@@ -34,7 +35,9 @@ _GIVEN: dict[str, Any] = {"customer": 42, "query": "latest invoices"}
 _SETTLED = 2.2  # seconds after which a file's stamp tells every later change, so that no look at it reads it
 _BURSTS = 5  # a run is the median of so many bursts
 LIMIT, OF_A_SPAN = 3e-6, 0.1
+OF_A_DRAW = 1e-6
 _CALL, _TOOL = "Rollguard registry.call", "Rollguard @tool"
+_BESIDE = "Rollguard registry.call, two versions at once"
 
 
 def noop() -> None:
@@ -60,7 +63,7 @@ def run(options: Options) -> Result:
     calls = 20 if options.tiny else 1_000
     with contextlib.ExitStack() as stack:
         subjects = [_bare(), _floor()]
-        for make in (_rollguard, _decorated, _opentelemetry, _mlflow, _langfuse):
+        for make in (_rollguard, _beside, _decorated, _opentelemetry, _mlflow, _langfuse):
             try:
                 subjects.append(stack.enter_context(contextlib.contextmanager(make)()))
             except ModuleNotFoundError as missing:
@@ -86,6 +89,8 @@ def run(options: Options) -> Result:
                 plain = next(subject.plain for subject in subjects if subject.name == ours)
                 missed.profile = profile(partial(_burst, plain, calls))
             result.aims += aims
+        more = figures[_BESIDE][0] - figures[_CALL][0]
+        result.aims.append(Aim("Two versions at once: at most 1 µs more", duration(more), more <= OF_A_DRAW))
         return result
 
 
@@ -169,14 +174,26 @@ def _floor() -> Subject:
 
 
 def _rollguard() -> Iterator[Subject]:
+    yield from _calling(_CALL)
+
+
+def _beside() -> Iterator[Subject]:
+    yield from _calling(_BESIDE, rollout=[0.5])
+
+
+def _calling(name: str, rollout: Sequence[float] = ()) -> Iterator[Subject]:
     with tempfile.TemporaryDirectory(prefix="rg-bench-") as folder:
         store = ExecutionStore(f"sqlite:///{folder}/rollguard.db")
         registry = ToolRegistry(Path(folder) / "tools", store=store)
         registry.deploy("noop", _NOOP)
         registry.deploy("noop_given", _NOOP_GIVEN)
+        if rollout:
+            monitor = DeploymentMonitor(store, registry)
+            for tool_name, code in (("noop", _NOOP), ("noop_given", _NOOP_GIVEN)):
+                registry.deploy(tool_name, f"{code}\n", watch=monitor.watch(tool_name), rollout=rollout)
         call = registry.call
         yield Subject(
-            _CALL,
+            name,
             lambda: call("noop"),
             lambda: call("noop_given", **_GIVEN),
             registry.recorder.flush,

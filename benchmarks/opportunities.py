@@ -16,7 +16,7 @@ from rollguard import ExecutionStore
 from rollguard.investigate import find_opportunities
 
 LIMIT = 1.0
-_NOW = datetime(2026, 3, 8, 9, 41, tzinfo=UTC)
+NOW = datetime(2026, 3, 8, 9, 41, tzinfo=UTC)
 _HOURS, _AN_HOUR = 168, 60
 
 
@@ -35,17 +35,17 @@ def run(options: Options) -> Result:
         for kind in DATABASES:
             with ExecutionStore(url := make(kind)) as store:
                 plain = Plain(url)
-                _fill(plain, tools)
+                fill(plain, tools)
                 plain.settle()
                 ((rows, calls),) = plain.ask(
                     "SELECT COUNT(*), SUM(CASE WHEN width = 3600 THEN executions END) FROM tool_execution_rollups"
                 )
 
                 def find(store: ExecutionStore = store) -> None:
-                    find_opportunities(store, now=_NOW)
+                    find_opportunities(store, now=NOW)
 
                 taken = medians({"find": lambda find=find: seconds(find)}, options.runs)["find"]  # type: ignore[misc]
-                found = len(find_opportunities(store, now=_NOW))
+                found = len(find_opportunities(store, now=NOW))
                 label = f"{kind}: {number(tools)} tools"
                 result.rows.append([label, number(calls), number(rows), duration(taken), number(found)])
                 aim = Aim(f"{label} in under {LIMIT:.0f} s", duration(taken), taken < LIMIT)
@@ -55,14 +55,16 @@ def run(options: Options) -> Result:
     return result
 
 
-def _fill(plain: Plain, tools: int) -> None:
-    """Rollups of each hour, and of each twelfth minute, made by the database itself."""
+def fill(
+    plain: Plain, tools: int, now: datetime = NOW, *, version: int = 0, histogram: str = "{}", weak: bool = True
+) -> None:
+    """Insert rollups of each hour, and of each twelfth minute, made by the database itself."""
     sqlite = plain.sqlite is not None
     name = "printf('tool_%05d', k)" if sqlite else "'tool_' || lpad(k::text, 5, '0')"
-    begin = (_NOW - timedelta(hours=_HOURS)).replace(minute=0)
+    begin = (now - timedelta(hours=_HOURS)).replace(minute=0)
     plain.execute(
         f"INSERT INTO tool_version_starts (tool_name, version_number, first_hour) "
-        f"SELECT {name}, 0, '{_text(begin)}' FROM {_numbers('k', tools, sqlite=sqlite)}"
+        f"SELECT {name}, {version}, '{_text(begin)}' FROM {_numbers('k', tools, sqlite=sqlite)}"
     )
     for width, parts in ((3600, _HOURS), (60, _HOURS * 5)):
         step = width if width == 3600 else 720
@@ -73,16 +75,19 @@ def _fill(plain: Plain, tools: int) -> None:
         )
         calls = _AN_HOUR if width == 3600 else 12
         failed = f"CASE WHEN k % 10 = 0 THEN {calls // 2} ELSE 1 END"
-        kinds = (
+        kinds: tuple[tuple[str, str, str, str], ...] = (
             ("''", str(calls), str(calls), "TRUE"),
             ("'ValueError'", failed, "0", "k % 10 = 0 OR i % 12 = 0"),
             ("'KeyError'", "2", "0", f"k % 100 = 1 AND i >= {parts - parts // 7}"),
         )
+        if not weak:
+            kinds = kinds[:1]
         for error, executions, successes, where in kinds:
             plain.execute(
                 "INSERT INTO tool_execution_rollups (tool_name, width, start_at, version_number, error_type, "
                 "executions, successes, timed, duration_sum_ms, histogram) "
-                f"SELECT {name}, {width}, {moment}, 0, {error}, {executions}, {successes}, {executions}, 20.0, '{{}}' "
+                f"SELECT {name}, {width}, {moment}, {version}, {error}, {executions}, {successes}, {executions}, 20.0, "
+                f"'{histogram}' "
                 f"FROM {_numbers('k', tools, sqlite=sqlite)} "
                 f"CROSS JOIN {_numbers('i', parts, sqlite=sqlite)} WHERE {where}"
             )

@@ -20,9 +20,12 @@ ALL = (
     "backtest",
     "rollback_latency",
     "opportunities",
+    "loop_cycle",
+    "pages",
     "causes",
     "start_up",
     "sandbox_start",
+    "service",
     "before_after",
 )
 

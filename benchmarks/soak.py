@@ -1,7 +1,8 @@
 """`python -m benchmarks.soak [--seconds N] [--troubles]`: watchers and deployers on one store; then, is all recorded?
 
 Eight watcher processes (`AutonomousLoop.run`) and four working processes share one folder and one database. The workers
-call tools, deploy good and bad versions, deploy over rollbacks, roll back by hand and cancel sessions. Afterwards every
+call tools, deploy good and bad versions, at once or beside the old ones, deploy over rollbacks, promote and abort
+rollouts, roll back by hand and cancel sessions. Every second tool confirms what the evidence rule finds. Then every
 invariant is checked; the exit code is 1 where one does not hold. With `--troubles` everything of `benchmarks.troubles`
 happens to them meanwhile: they are killed and suspended, disks are full, the database goes away and comes back.
 """
@@ -20,6 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +31,10 @@ from benchmarks.databases import DATABASES, postgres
 from benchmarks.troubles import Troubles, clock_jumps
 from rollguard import Rollguard
 from rollguard.errors import (
+    BreakingChange,
     CodeQuarantined,
     DeploymentConflict,
+    InvalidInput,
     NoEarlierVersion,
     RollbackRefused,
     RollguardError,
@@ -39,6 +43,9 @@ from rollguard.errors import (
     ToolLoadError,
 )
 from rollguard.judge import Rules
+from rollguard.model.ramp import State
+from rollguard.model.rollback import Rollback
+from rollguard.model.rollout import CANARY
 from rollguard.settings import NotifySettings, RecordSettings, Settings, WatchSettings
 from rollguard.store.schema import notifications, tool_executions
 
@@ -46,8 +53,22 @@ WATCHERS, WORKERS, TOOLS = 8, 4, 12
 PLACES = 20_000  # a new process takes a new one
 STUCK = 20.0  # seconds without a call, after which a worker is killed
 # How often a worker does something else than to call. Rarely: most bad versions shall live long enough to be found.
-DEPLOYS, ROLLS_BACK, CANCELS = 0.0006, 0.0001, 0.0001
-REFUSALS = (CodeQuarantined, DeploymentConflict, NoEarlierVersion, RollbackRefused, SessionClosed, StoreBusy)
+DEPLOYS, ROLLS_BACK, CANCELS, DECIDES = 0.0006, 0.0001, 0.0001, 0.0001
+RULES = {  # stages of seconds, so that many rollouts come to each of their ends
+    **{"decision": "evidence", "max_rollbacks_per_day": 0, "confirm_calls": 200, "confirm_minutes": 1.0},
+    **{"rollout_stage_minutes": 0.05, "rollout_stage_units": 10, "rollout_limit_hours": 0.02},
+    **{"rollout_unit_seconds": 2.0},
+}
+ENDED_BY = {State.UNPROVEN: "completed", State.ABORTED: "cancelled", State.FAILED: "cancelled"}
+REFUSALS = (
+    BreakingChange,
+    CodeQuarantined,
+    DeploymentConflict,
+    NoEarlierVersion,
+    RollbackRefused,
+    SessionClosed,
+    StoreBusy,
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -112,7 +133,8 @@ def opened(url: str, folder: Path, *, durable: bool = False, must_answer: bool =
         Settings(
             database=url,
             tools_dir=folder,
-            monitor=Rules(24, 7, 0.15, 10).with_overrides({"decision": "evidence", "max_rollbacks_per_day": 0}),
+            monitor=Rules(24, 7, 0.15, 10).with_overrides(RULES),
+            tools={name_of(number): {"confirm": "concurrent"} for number in range(0, TOOLS, 2)},
             watch=WatchSettings(check_interval_seconds=1),
             record=RecordSettings(busy_timeout_seconds=30, durable=durable),
             notify=NotifySettings(log=False),
@@ -238,12 +260,15 @@ def work(url: str, folder: str, place: int, seconds: float, troubled: bool, call
             try:
                 if dice < DEPLOYS:
                     serial += 1
-                    guard.deploy(name_of(number), code_of(number, place * 1_000_000 + serial, chance.choice(kinds)))
+                    code = code_of(number, place * 1_000_000 + serial, chance.choice(kinds))
+                    guard.deploy(name_of(number), code, rollout=chance.choice(((), (0.3, 0.6))))
                 elif dice < DEPLOYS + ROLLS_BACK:
                     guard.monitor.roll_back(name_of(number), reason="by hand")
                 elif dice < DEPLOYS + ROLLS_BACK + CANCELS:
                     for session in guard.monitor.get_active_sessions()[:1]:
                         guard.monitor.cancel_monitoring(session.session_id)
+                elif dice < DEPLOYS + ROLLS_BACK + CANCELS + DECIDES:
+                    decide(guard, chance)
                 else:
                     lost = recorder.lost
                     with contextlib.suppress(RuntimeError, ToolLoadError):  # what does not load is a failed call
@@ -253,6 +278,15 @@ def work(url: str, folder: str, place: int, seconds: float, troubled: bool, call
                 if not troubled and not isinstance(refusal, REFUSALS):
                     raise
         recorder.flush()
+
+
+def decide(guard: Rollguard, chance: random.Random) -> None:
+    """What a person does with a rollout under way."""
+    for rollout in guard.store.rollouts.open()[:1]:
+        rollouts, now = guard.monitor.rollouts, datetime.now(UTC)
+        step = chance.choice((rollouts.promote, rollouts.pause, rollouts.abort))
+        with contextlib.suppress(InvalidInput):  # it ended, or is paused, at this moment
+            step(rollout.tool_name, by="a worker", reason="by hand", now=now)
 
 
 # --- what must hold --------------------------------------------------------------------------------------------------
@@ -279,9 +313,11 @@ def look(guard: Rollguard, folder: Path, counts: Counter[str]) -> Iterator[str]:
     for session in sessions:
         if (session.status == "rolled_back") != (session.session_id in finished):
             yield f"session {session.session_id} is {session.status}, and its rollback says otherwise"
+    yield from look_at_rollouts(guard, rollbacks)
     live_now = {name: live.version_number for name, live in store.versions.live_of_all().items()}
+    beside = {rollout.session_id: rollout.new_version for rollout in store.rollouts.open()}
     for session in (s for s in sessions if s.active):
-        if session.version_number != live_now[session.tool_name]:
+        if session.version_number not in (live_now[session.tool_name], beside.get(session.session_id)):
             yield f"session {session.session_id} watches version {session.version_number}, which is not live"
     store.fold()
     if store.database.dialect == "sqlite":  # it may have been replaced, and cut off
@@ -289,7 +325,7 @@ def look(guard: Rollguard, folder: Path, counts: Counter[str]) -> Iterator[str]:
             if (damage := connection.exec_driver_sql("PRAGMA integrity_check").scalar()) != "ok":
                 yield f"the database is damaged: {damage}"
     with store.database.read() as connection:
-        rows = connection.scalar(sa.select(sa.func.count()).select_from(tool_executions))
+        rows = connection.scalar(sa.select(sa.func.count()).select_from(tool_executions)) or 0
         events = [dict(event) for event in connection.scalars(sa.select(notifications.c.event))]
         rolled = connection.scalar(sa.text("SELECT SUM(executions) FROM tool_execution_rollups WHERE width = 60")) or 0
         rolled += connection.scalar(sa.text("SELECT SUM(executions) FROM tool_execution_deltas")) or 0
@@ -304,10 +340,35 @@ def look(guard: Rollguard, folder: Path, counts: Counter[str]) -> Iterator[str]:
         yield f"{store.outbox.undelivered()} events are not told"
 
 
+def look_at_rollouts(guard: Rollguard, rollbacks: list[Rollback]) -> Iterator[str]:
+    """What does not hold of the rollouts."""
+    store, by_rollback = guard.store, Counter(r.rollout_id for r in rollbacks if r.rollout_id is not None)
+    statement = sa.text("SELECT rollout_id, COUNT(*) AS n FROM tool_executions WHERE rollout_id IS NOT NULL GROUP BY 1")
+    with store.database.read() as connection:
+        drawn: dict[int, int] = {row.rollout_id: row.n for row in connection.execute(statement)}
+    for rollout in store.rollouts.recent():
+        number, state, session = rollout.rollout_id, rollout.ramp.state, store.sessions.get(rollout.session_id)
+        if rollout.open and not session.active:
+            yield f"rollout {number} is {state}, and its session {session.status}"
+        if state is State.ROLLED_BACK and not by_rollback[number]:
+            yield f"rollout {number} is rolled back, and no rollback says so"
+        if rollout.kind == CANARY and state in ENDED_BY and session.status != ENDED_BY[state]:
+            yield f"rollout {number} ended {state}, and its session is {session.status}"
+        # a call in flight in a process that was killed is counted, and may never be stored
+        if (
+            rollout.kind == CANARY
+            and rollout.arms is not None
+            and rollout.arms.counted > drawn.get(number, 0) + WORKERS
+        ):
+            yield f"rollout {number} counted {rollout.arms.counted} units of {drawn.get(number, 0)} calls"
+
+
 def _kept(guard: Rollguard) -> Counter[str]:
     counts: Counter[str] = Counter()
     for session in guard.store.sessions.recent():
         counts[f"sessions {session.status}"] += 1
+    for rollout in guard.store.rollouts.recent():
+        counts[f"rollouts {rollout.ramp.state}, {rollout.kind}"] += 1
     for rollback in guard.store.rollbacks.recent():
         counts[f"rollbacks {rollback.state}, {rollback.rollback_type}"] += 1
     return counts

@@ -13,7 +13,10 @@ from studies.tables import ALL, Table
 KEPT = Path(__file__).parent / "results.json"
 _DOCS = Path(__file__).parents[1] / "docs"
 PAGE = _DOCS / "deciding.md"
-ELSEWHERE = {"gate": _DOCS / "rehearse.md", "noise": _DOCS / "rehearse.md"}
+ELSEWHERE = {
+    **dict.fromkeys(("gate", "noise"), _DOCS / "rehearse.md"),
+    **dict.fromkeys(("rollouts", "rollouts_worse"), _DOCS / "rollouts.md"),
+}
 """The pages of tables that are not in `PAGE`."""
 
 

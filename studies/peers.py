@@ -129,6 +129,27 @@ def growthbook(
     return None
 
 
+def gbstats_bound(
+    control: tuple[int, int], canary: tuple[int, int], *, alpha: float = 0.05, tuning: float = 5000.0
+) -> float | None:
+    """Return the lower bound of the difference of the failure rates in GrowthBook's package; None without a variance.
+
+    It is that of `SequentialTwoSidedTTest` of gbstats 0.8.0 (gbstats/frequentist/tests.py) at twice alpha. The package
+    itself needs pandas below 2, which no longer installs beside the rest.
+
+    Args:
+        control, canary: calls and failures.
+    """
+    (n_a, f_a), (n_b, f_b), level = control, canary, 2.0 * alpha
+    if not 0 < f_a < n_a or not 0 < f_b < n_b:
+        return None
+    p_a, p_b, n = f_a / n_a, f_b / n_b, n_a + n_b
+    rho = math.sqrt((-2.0 * math.log(level) + math.log(-2.0 * math.log(level) + 1.0)) / tuning)
+    s2 = n * (p_a * (1.0 - p_a) / n_a + p_b * (1.0 - p_b) / n_b)
+    spread = n * rho**2 + 1.0
+    return p_b - p_a - math.sqrt(s2 * 2.0 * spread * math.log(math.sqrt(spread) / level) / (n * rho) ** 2)
+
+
 def kayenta(canary: Minutes, control: Minutes, *, interval: int = 60) -> Act | None:
     """Apply Kayenta's rule: a standalone canary analysis of the failure rate of each minute, judged every hour.
 

@@ -15,6 +15,7 @@ from rollguard.evaluate.simulator import overrides_of, through_monitor
 from rollguard.evaluate.traffic import calls_of
 from rollguard.judge import Evidence, Rules
 from studies import peers, rehearsals
+from studies import rollouts as side_by_side
 
 NOT_MEASURED = "–"
 THRESHOLD, EVIDENCE = RULES = (  # without triggers, to compare the two alone
@@ -36,6 +37,9 @@ class Size:
     hours: int = 24
     small_tools: int = 34
     noisy_rounds: int = 25
+    rollouts: int = 10
+    rollouts_outage: int = 45
+    rollouts_worse: int = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +237,16 @@ def noise(size: Size) -> Table:
     return Table(*rehearsals.noise(size.noisy_rounds))
 
 
+def rollouts(size: Size) -> Table:
+    """How often a good version is rolled back: replaced at once, confirmed, and in a rollout."""
+    return Table(*side_by_side.rows_unchanged(size.rollouts, size.rollouts_outage))
+
+
+def rollouts_worse(size: Size) -> Table:
+    """After how many calls a worse version is rolled back, and how many of them it got."""
+    return Table(*side_by_side.rows_worse(size.rollouts_worse))
+
+
 ALL: dict[str, Callable[[Size], Table]] = {
     "risks": risks,
     "delays": delays,
@@ -242,4 +256,6 @@ ALL: dict[str, Callable[[Size], Table]] = {
     "gate": gate,
     "noise": noise,
     "releases": releases,
+    "rollouts": rollouts,
+    "rollouts_worse": rollouts_worse,
 }

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import re
+import runpy
+import shutil
+import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +32,13 @@ OWN_TESTS = {
     "sql.md",
 }  # pages whose blocks are run by the tests of what they describe
 AGENTS_NOT_SHOWN = {"tools/convert_time.py", "offline_models.py"}
+
+
+@functools.cache
+def generated() -> dict[str, str]:
+    """The pages that `make docs` writes, by the name of their file."""
+    made = runpy.run_path(str(ROOT / "docs" / "generate.py"))["PAGES"]
+    return {name: text() for name, text in made.items()}
 
 
 def _blocks(page: Path, language: str) -> list[str]:
@@ -82,7 +96,7 @@ def test_toml_blocks_are_settings(page: Path, tmp_path: Path) -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     """Every relative link of a page leads to a file of the project."""
     for target in LINK.findall(page.read_text()):
-        assert (page.parent / target).exists(), f"{page.name}: {target}"
+        assert (page.parent / target).exists() or Path(target).name in generated(), f"{page.name}: {target}"
 
 
 @pytest.mark.parametrize(("expression", "error", "says"), _table(ERRORS, "Python"), ids=lambda c: c[:60])
@@ -143,3 +157,56 @@ def test_the_settings_page_shows_the_defaults(tmp_path: Path) -> None:
     shown, empty = (Settings.load(tmp_path / f"{name}.toml", {}) for name in ("shown", "empty"))
     for name in ("database", "tools_dir", "monitor", "watch", "record", "notify", "sandbox"):
         assert getattr(shown, name) == getattr(empty, name)
+
+
+def test_the_reference_is_made_from_the_program() -> None:
+    """Each command and each setting is on the page that is made of them."""
+    from rollguard.cli.app import COMMANDS
+    from rollguard.judge import Rules
+
+    assert all(f"### rollguard {name}\n" in generated()["commands.md"] for name in COMMANDS)
+    rules = [field.name for field in dataclasses.fields(Rules)]
+    assert all(f"| `{name}` |" in generated()["settings.md"] for name in [*rules, "check_interval_seconds", "port"])
+
+
+def test_every_page_has_its_place_in_the_site() -> None:
+    """The navigation of the site names each page of the documentation, and none that is not there."""
+
+    def named(entry: Any) -> Iterator[str]:
+        if isinstance(entry, str):
+            yield entry
+        else:
+            for part in entry.values() if isinstance(entry, dict) else entry:
+                yield from named(part)
+
+    nav = set(named(tomllib.loads((ROOT / "zensical.toml").read_text())["project"]["nav"]))
+    docs = ROOT / "docs"
+    pages = {page.relative_to(docs).as_posix() for page in docs.rglob("*.md")} | {
+        f"reference/{name}" for name in generated()
+    }
+    assert nav == {page for page in pages if not page.startswith("decisions/")} | {"decisions/index.md"}
+
+
+@pytest.mark.long
+def test_the_site_is_built(tmp_path: Path) -> None:
+    """The site is built without a complaint; its links lead somewhere in it, and the API has its docstrings."""
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for name in ("docs", "src"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".rollguard"))
+    shutil.copy(ROOT / "zensical.toml", copy)
+    for name, text in generated().items():
+        (copy / "docs" / "reference" / name).write_text(text, "utf-8")
+    zensical = Path(sys.executable).parent / "zensical"
+    built = subprocess.run(
+        [zensical, "build", "--clean", "--strict"], cwd=copy, capture_output=True, text=True, timeout=300
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    site = copy / "site"
+    for page in site.rglob("*.html"):
+        for target in re.findall(r'(?:href|src)="?([^"\s>#?]+)', page.read_text()):
+            if re.match(r"[a-z]+:|//|/", target):
+                continue
+            found = (page.parent / target).resolve()
+            assert found.exists(), f"{page.relative_to(site)}: {target}"
+    assert "Deploy code and start monitoring it, in one transaction." in (site / "reference/api/index.html").read_text()

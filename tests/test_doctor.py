@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ from rollguard.model.event import Event, EventKind, Level
 from rollguard.record import Spool, refused_beside
 from rollguard.sandbox import Layer
 from rollguard.settings import ActuatorSettings, SandboxSettings
+from rollguard.settings.sections import ImproveSettings
 from rollguard.store import Checkup, Intention
 from rollguard.store.database.engine import Database
 from rollguard.store.schema import migrate, watchers
@@ -369,3 +371,26 @@ def test_a_layer_of_the_sandbox_that_is_missing(settings: Settings, monkeypatch:
     assert said() == [(Health.OK, f"{refused} here"), holds]
     assert said(isolation="required") == [(Health.WARNING, refused), holds]
     assert said(isolation="best_effort") == [(Health.OK, f'{missing}isolation = "best_effort" permits that'), holds]
+
+
+def test_improvers_that_lack_something(guard: Rollguard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that is not there, packages and variables that are missing are named; the others are in order."""
+    given = {
+        "improvers": [
+            {"kind": "retry"},
+            {"kind": "command", "command": ["sh", "improve.sh"]},
+            {"kind": "command", "name": "gone", "command": ["./gone.sh"], "environment": ["PATH", "NOT_SET"]},
+            {"kind": "model", "model": "openai:gpt-5", "key_env": "NO_KEY"},
+        ]
+    }
+    improve = ImproveSettings.model_validate(given)
+    settings = replace(guard.settings, improve=improve, improver_variables={"PATH": os.environ["PATH"]})
+    found = wrong(settings)
+    assert [(one.check, one.health) for one in found] == [
+        ("improvers", Health.BROKEN),
+        ("improvers", Health.WARNING),
+        ("improvers", Health.WARNING),
+    ]
+    assert [word in one.says for one, word in zip(found, ("./gone.sh", "NOT_SET", "NO_KEY"), strict=True)] == [True] * 3
+    monkeypatch.setattr("rollguard.cli.doctor_improvers.find_spec", lambda _name: None)
+    assert any(one.fix == "pip install rollguard[model]" for one in wrong(settings))

@@ -11,6 +11,7 @@ from rollguard import Rollguard, Settings
 from rollguard.errors import InvalidSetting
 from rollguard.judge import Rules
 from tests.conftest import code
+from tests.improve.helpers import a_brief
 
 
 def _load(folder: Path, toml: str = "", **environ: str) -> Settings:
@@ -164,3 +165,51 @@ def test_the_spool_can_be_left_to_the_system(tmp_path: Path, *, fsync: bool) -> 
     (tmp_path / "rollguard.toml").write_text(f"[record]\nspool_fsync = {str(fsync).lower()}\n")
     with Rollguard.from_settings(tmp_path / "rollguard.toml", {}) as guard:
         assert guard.registry.recorder.spool.fsync is fsync
+
+
+def test_improvers(tmp_path: Path) -> None:
+    """Improvers are asked in the order of the file; each gets the variables that it names."""
+    settings = _load(
+        tmp_path,
+        "[[improve.improvers]]\nkind = 'retry'\n"
+        "[[improve.improvers]]\nkind = 'command'\nname = 'coder'\ncommand = ['./x']\nenvironment = ['KEY', 'NO']\n"
+        "[[improve.improvers]]\nkind = 'callable'\nfunction = 'repairs_of_a_test:Repairs'\n"
+        "[[improve.improvers]]\nkind = 'model'\nmodel = 'coder-1'\nbase_url = 'http://localhost/v1'\nkey_env = 'KEY'\n"
+        "[[improve.improvers]]\nkind = 'earlier_version'\n",
+        KEY="the-secret",
+        OTHER="not given",
+    )
+    assert settings.improver_variables == {"KEY": "the-secret"}
+    assert "the-secret" not in repr(settings)
+    (tmp_path / "repairs_of_a_test.py").write_text(
+        "class Repairs:\n    def propose(self, brief):\n        return brief.source + '#'\n"
+    )
+    with Rollguard(settings, adopt=False) as guard:
+        assert guard.improvers.names == ("retry", "coder", "callable", "model", "earlier_version")
+        (answer,) = guard.improvers.ask(a_brief(), only="callable").answers
+        assert answer.proposal is not None
+        assert answer.proposal.source.endswith(b"#")
+    with Rollguard(_load(tmp_path), adopt=False) as guard:
+        assert guard.improvers.names == ()
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ("kind = 'magic'", "is not one of"),
+        ("kind = 'command'", "command: missing"),
+        ("kind = 'callable'", "function: missing"),
+        ("kind = 'callable'\nfunction = 'no path'", "is not an import path"),
+        ("kind = 'model'", "model: missing"),
+        ("kind = 'model'\nmodel = 'm'\nbase_url = 'nowhere'", "base_url: is no URL"),
+        ("kind = 'retry'\ncommand = ['x']", 'command: has no meaning where kind is "retry"'),
+        ("kind = 'model'\nmodel = 'm'\nkey = 'sk-1'", "key: unknown setting; the known ones are kind, name, command"),
+        ("kind = 'retry'\n[[improve.improvers]]\nkind = 'retry'", "two are named retry"),
+    ],
+)
+def test_improvers_that_are_invalid(tmp_path: Path, entry: str, says: str) -> None:
+    """An improver that lacks what it needs, or has what has no meaning for it, is refused by its key."""
+    with pytest.raises(InvalidSetting, match=r"improve\.improvers") as raised:
+        _load(tmp_path, f"[[improve.improvers]]\n{entry}\n")
+    assert says in str(raised.value)
+    assert "sk-1" not in str(raised.value)

@@ -19,7 +19,18 @@ from studies.peers import Minutes
 from studies.tables import ALL, Size
 from tests.conftest import examples
 
-TINY = Size(horizon=40, baselines=(10, 20), tools=2, outage_tools=3, hours=2, small_tools=1, noisy_rounds=1)
+TINY = Size(
+    horizon=40,
+    baselines=(10, 20),
+    tools=2,
+    outage_tools=3,
+    hours=2,
+    small_tools=1,
+    noisy_rounds=1,
+    rollouts=1,
+    rollouts_outage=1,
+    rollouts_worse=1,
+)
 
 
 def group(*minutes: tuple[int, int]) -> Minutes:
@@ -124,6 +135,23 @@ def test_growthbook_halfwidth() -> None:
     least = next(f for f in range(100, n) if (f - 100) / n > half(f))
     assert peers.growthbook(group((n, least), *[(0, 0)] * 59), control) == Act(3600.0, n)
     assert peers.growthbook(group((n, least - 1), *[(0, 0)] * 59), control) is None
+
+
+# control: calls and failures; canary: the same; tuning; lower bound, as gbstats 0.8.0 itself computes it
+GBSTATS = [
+    ((157, 17), (84, 16), 500.0, -0.05757950725665964),
+    ((480, 98), (503, 404), 5000.0, 0.5191768165980165),
+    ((22, 3), (476, 370), 5000.0, 0.36650433490374756),
+    ((124, 2), (345, 12), 5000.0, -0.03672674048732577),
+    ((574, 98), (29, 22), 5000.0, 0.3078944413185319),
+    ((452, 136), (49, 15), 500.0, -0.18625896647887927),
+]
+
+
+@pytest.mark.parametrize(("control", "canary", "tuning", "bound"), GBSTATS)
+def test_gbstats(control: tuple[int, int], canary: tuple[int, int], tuning: float, bound: float) -> None:
+    """GrowthBook's package: the bound is the one that the package itself computes."""
+    assert peers.gbstats_bound(control, canary, tuning=tuning) == pytest.approx(bound, abs=1e-12)
 
 
 def test_kayenta_finds_what_is_plainly_higher() -> None:

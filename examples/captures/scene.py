@@ -80,12 +80,12 @@ def made(folder: Path, now: datetime) -> None:
 
 def _changed(guard: Rollguard, tool: str, code: str, reason: str, at: datetime, chance: Random, failing: float) -> None:
     """Deploy a version, call it for half an hour, and check it then."""
-    done = guard.deploy(tool, code, reason=reason, created_by="ada", deployed_at=at)
+    guard.deploy(tool, code, reason=reason, created_by="ada", deployed_at=at, watch=False)
+    session_id = guard.monitor.start_monitoring(tool, at, now=at)
     until = at + timedelta(minutes=32)
     _calls(guard, tool, at, until, 40, chance, failing)
     monitor: DeploymentMonitor = guard.monitor
-    assert done.session_id is not None
-    monitor.auto_rollback_if_needed(tool, done.session_id, now=until)
+    monitor.auto_rollback_if_needed(tool, session_id, now=until)
 
 
 def _calls(

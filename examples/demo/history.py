@@ -78,6 +78,16 @@ TOOLS = (
     )),
     Past("order_status", 33, (Phase(_WORKS, 0.01, 60), Phase(50, 0.015, 58, reason="cache the customer's orders"))),
 )  # fmt: skip
+WEAK, WEAK_SOURCE = (
+    "unit_price",
+    '''"""What one piece costs."""
+
+
+def unit_price(amount: str, count: int) -> dict:
+    return {"price": float(amount) / count, "currency": "EUR"}
+''',
+)
+BESIDE = "order_status"
 RECORDED_ONLY = Past("legacy_lookup", 6, (Phase(_WORKS, 0.12, 700),))
 
 
@@ -92,6 +102,40 @@ def live_through(guard: Rollguard, now: datetime, *, hours: float = _WORKS) -> N
         for number, phase in enumerate(past.phases, start=1):
             _deploy(guard, past, number, phase, now, hours, chance)
     guard.store.store_tool_executions(_calls(RECORDED_ONLY, RECORDED_ONLY.phases[0], None, now - _WEEK, now, chance))
+
+
+def begin_rollout(guard: Rollguard, *, calls: int = 400) -> None:
+    """Deploy a third version of a tool to some calls only, and let it be called."""
+    code = source(BESIDE, 3, "ask the warehouse too")
+    guard.deploy(BESIDE, code, created_by="maria", reason="ask the warehouse too", rollout=[0.1, 0.25, 0.5])
+    for number in range(calls):
+        guard.registry.call(BESIDE, query=f"order {number}")
+    guard.registry.recorder.flush()
+
+
+def propose_repair(guard: Rollguard, now: datetime) -> None:
+    """Let a tool fail with a class of inputs, and the loop propose a repair."""
+    guard.registry.deploy(
+        WEAK, WEAK_SOURCE, created_by="jon", reason="first version", deployed_at=now - timedelta(hours=60)
+    )
+    guard.store.store_tool_executions(_priced(number, now - _HOUR * (2 + number / 3)) for number in range(90))
+    guard.loop.tick(now)
+
+
+def _priced(number: int, at: datetime) -> dict[str, Any]:
+    amount, count = (f"1,{number:03}.50", 2) if number % 3 == 0 else (f"{1000 + number}.50", 1 + number % 4)
+    failed = "," in amount
+    return {
+        "tool_name": WEAK,
+        "version_number": 1,
+        "parameters": {"amount": amount, "count": count},
+        "success": not failed,
+        "result": None if failed else {"price": float(amount) / count, "currency": "EUR"},
+        "error": f"ValueError: could not convert string to float: '{amount}'" if failed else None,
+        "error_type": "ValueError" if failed else None,
+        "duration_ms": 1.0 + number % 3,
+        "executed_at": at,
+    }
 
 
 def source(tool: str, version: int, reason: str) -> str:

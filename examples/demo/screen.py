@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol, Self
+from collections.abc import Callable
+from typing import Any, Protocol, Self
 
 from rich.console import Console
 from rich.live import Live
@@ -29,12 +30,13 @@ class Screen(Protocol):
 class LiveScreen:
     """The whole terminal, drawn again and again."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, frame: Callable[[Any], Any] = Frame) -> None:
         self._live = Live(console=console, screen=True, auto_refresh=False)
+        self._frame = frame
 
     def draw(self, board: Board) -> None:
         """Show the board as it is."""
-        self._live.update(Frame(board), refresh=True)
+        self._live.update(self._frame(board), refresh=True)
 
     def __enter__(self) -> Self:
         self._live.start()

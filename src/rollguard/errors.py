@@ -198,6 +198,13 @@ class ImproverFailed(RollguardError):
         self.output, self.tokens, self.cost = output, tokens, cost
 
 
+# --- the service ---------------------------------------------------------------------------------------------------
+
+
+class ServiceRefused(RollguardError):
+    """The service refused a request of its client; the message says why."""
+
+
 # --- the store -----------------------------------------------------------------------------------------------------
 
 

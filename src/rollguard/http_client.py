@@ -28,6 +28,16 @@ for _name in _LOGGERS:
     logging.getLogger(_name).addFilter(lambda _record: not _silent.get())
 
 
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """Keep the HTTP client from logging a URL, which may hold a secret."""
+    token = _silent.set(True)
+    try:
+        yield
+    finally:
+        _silent.reset(token)
+
+
 class NoAnswer(Exception):
     """No complete response arrived in time. Neither its text nor its chain holds a part of the URL but its host."""
 
@@ -75,9 +85,9 @@ def posting(url: str, body: bytes, headers: Mapping[str, str], *, timeout: float
     import httpx2
 
     deadline = _Deadline(WAITS * timeout)
-    token = _silent.set(True)
     try:
         with (
+            silent(),
             deadline,
             httpx2.Client(timeout=timeout) as client,
             client.stream(
@@ -89,8 +99,6 @@ def posting(url: str, body: bytes, headers: Mapping[str, str], *, timeout: float
         late = f"ReadTimeout: it took longer than {WAITS * timeout:g} s"
         failed = NoAnswer(late if deadline.over else _said(error, url))
         unchained(failed)
-    finally:
-        _silent.reset(token)
 
 
 def _said(error: Exception, url: str) -> str:

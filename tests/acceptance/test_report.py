@@ -35,6 +35,8 @@ OF_DECIDING = {
     "baseline_notes",
     "creeping",
     "hangs",
+    "rollout",
+    "confirmation",
 }
 OF_CALLING = {"in_flight", "silence"}
 ROLLBACK = {"rollback_performed", "rollback_type", "reason", "success_rate_drop", "rollback_result"}

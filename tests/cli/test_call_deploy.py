@@ -198,6 +198,15 @@ def test_tools_lists_versions_descriptions_and_problems(shell: Shell) -> None:
     assert "broken: " in shown
 
 
+def test_what_does_not_load_is_shown(shell: Shell) -> None:
+    """A file that a command found not to load is a problem in `tools` and `doctor` from then on; neither runs it."""
+    shell.write("tools/needy.py", "import no_such_module\ndef needy(): ...\n")
+    assert shell.run("deploy", "tools/needy.py").exit_code == 1
+    found = {tool["name"]: tool for tool in shell.ok("tools", "--json").json}
+    assert "No module named 'no_such_module'" in found["needy"]["problem"]
+    assert "needy.py does not load on this machine" in shell.run("doctor").out
+
+
 def test_every_file_of_the_folder_is_told_apart(shell: Shell) -> None:
     """`tools`, `init` and `doctor` say what each file is and is not, and none of them runs it."""
     shell.write("tools/helper.py", "X = 1\n")

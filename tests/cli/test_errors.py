@@ -131,7 +131,7 @@ TABLE = [
     csv("with a short row", "tool_name,success\nt\n", "line 2: it has 1 cells"),
     csv("with an open quote", 'tool_name,success\n"t,1\n', "line 2: not CSV"),
     csv("with a bad number", "tool_name,success,duration_ms\nt,1,slow\n", "line 2: duration_ms: 'slow'"),
-    csv("with a bad version", "tool_name,success,version_number\nt,1,1.5\n", "line 2: version_number: '1.5'"),
+    csv("with a bad version", "tool_name,success,version_number\nt,1,1.5\n", "line 2: t has no version 1.5"),
     csv("with a bad time", "tool_name,success,executed_at\nt,1,noon\n", "line 2: executed_at: 'noon'"),
     csv("with an empty tool", "tool_name,success\n,1\n", "line 2: tool_name: missing"),
     csv("that is not UTF-8", "tool_name,success\n\u00e9,1\n".encode("latin-1"), "line 2: it is not UTF-8"),

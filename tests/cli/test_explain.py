@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,22 @@ def test_a_record_that_cannot_be_replayed(shell: Shell, tmp_path: Path) -> None:
 def test_a_session_that_is_not_there(shell: Shell, session: str) -> None:
     """An unknown session is refused with the way to list them."""
     assert "error:" in shell.run("explain", session).err
+
+
+def test_explains_both_versions_of_a_rollout(shell: Shell) -> None:
+    """What both versions did while they served, when that began and how it ended is told, and a backtest marks it."""
+    shell.deploy(1)
+    shell.calls(60, 0)
+    shell.deploy(2, "--canary", "50")
+    before = (datetime.now(UTC) - timedelta(minutes=5)).isoformat()
+    drawn = {"tool_name": "my_tool", "rollout_id": 1, "stage": 0, "executed_at": before}
+    arms = [{"arm": "new", "version_number": 2, "success": False}, {"arm": "old", "version_number": 1, "success": True}]
+    shell.ok("record", "--file", "-", stdin="\n".join(json.dumps(drawn | arm) for arm in arms * 20))
+    shell.ok("watch", "--once")
+    told = shell.ok("explain", "2", "--json").json
+    assert told["rollouts"][0]["new"] == {"units": 20, "failures": 20}
+    assert told["rollouts"][0]["old"] == {"units": 20, "failures": 0}
+    shown = shell.ok("explain", "2").out
+    for words in ("What both versions did", "version 2", "a rollout began: version 2 served 50 % beside version 1"):
+        assert words in shown
+    assert "in a rollout" in shell.ok("backtest", "--no-false-alarms").out

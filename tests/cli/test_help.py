@@ -81,7 +81,8 @@ def test_status_imports_what_it_needs(shell: Shell) -> None:
     program = (
         "import sys; from rollguard.cli import main; main(['status']); "
         "heavy = ('sqlalchemy.dialects.postgresql', 'alembic', 'rich', 'rollguard.compat', "
-        "'rollguard.registry.registry', 'rollguard.monitor', 'rollguard.loop', 'rollguard.cli.commands.call'); "
+        "'rollguard.registry.registry', 'rollguard.monitor', 'rollguard.loop.autonomous_loop', "
+        "'rollguard.cli.commands.call'); "
         "print([m for m in heavy if m in sys.modules])"
     )
     out = subprocess.check_output([sys.executable, "-c", program], text=True, cwd=shell.folder)

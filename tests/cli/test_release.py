@@ -101,3 +101,40 @@ def _two_releases(shell: Shell) -> None:
         for tool in names:
             shell.write(f"{tool}.py", code(number, tool))
         shell.ok("release", f"v{number}", *(f"{tool}.py" for tool in names))
+
+
+def test_a_label_stands_for_a_version_where_calls_are_recorded(shell: Shell) -> None:
+    """Recorded calls name their version by a label, in options and in files; `rollbacks` and `show` show labels."""
+    _two_releases(shell)
+    shell.ok("record", "--tool", ONE, "--success", "--version", "v1")
+    shell.write("calls.csv", "tool_name,success,version_number\nalpha,true,v1\nalpha,false,2\n")
+    shell.ok("record", "--file", "calls.csv")
+    shell.write("calls.jsonl", '{"tool_name": "alpha", "success": true, "version_number": "v2"}\n')
+    shell.ok("record", "--file", "calls.jsonl")
+    found = [one["version_number"] for one in shell.ok("calls", ONE, "--json").json]
+    assert sorted(found) == [1, 1, 2, 2]
+    shell.write("calls.jsonl", '{"tool_name": "alpha", "success": true, "version_number": "v9"}\n')
+    refused = shell.run("record", "--file", "calls.jsonl")
+    assert (refused.exit_code, "line 1: alpha has no version v9" in refused.err) == (exits.ERROR, True)
+    shell.ok("rollback", ONE, "--to", "v1", "--reason", "r", "--yes")
+    assert "2 (v2) → 1 (v1)" in shell.ok("rollbacks").out
+    assert "Last rollback: 2 (v2) → 1 (v1)" in shell.ok("show", ONE).out
+
+
+def test_a_package_is_released_on_the_command_line(shell: Shell) -> None:
+    """A package's folder stands where a file may; its tools are listed, and go live and back together."""
+    for number in (1, 2):
+        for name in ("search", "fetch"):
+            text = f"from rollguard import tool\n\n\n@tool\n{code(number, name)}"
+            shell.write(f"v{number}/web/{name}.py", text)
+        shell.write(f"v{number}/web/__init__.py", "from .fetch import fetch\nfrom .search import search\n")
+        shell.ok("release", f"v{number}", f"v{number}/web")
+    assert "web/fetch" in shell.ok("tools").out
+    planned = shell.ok("rollback", "web/fetch", "--reason", "r", "--dry-run").out
+    assert "web/search" in planned
+    assert shell.run("deploy", "v1/web").exit_code == exits.ERROR
+    shell.ok("rollback", "web/fetch", "--reason", "r", "--yes")
+    assert "web/search, version 1" in shell.ok("show", "web/search", "1").out
+    assert shell.ok("call", "web/search", "x=1").out.strip() == "2"
+    assert "+    return x + 2" in shell.ok("diff", "web/search", "v1", "v2").out
+    assert shell.ok("doctor").exit_code == 0

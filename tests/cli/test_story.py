@@ -19,6 +19,7 @@ def test_bad_deployment_is_found_and_rolled_back(shell_on: Shell) -> None:
         "changed": True,
         "changes": [],
         "put_back": False,
+        "rollout_id": None,
     }
     shell.calls(6, 6)
 

@@ -32,7 +32,15 @@ def _beat(shell: Shell, *, silent: bool = False) -> None:
 def test_nothing_to_watch(shell: Shell) -> None:
     """Without a monitored deployment nobody needs to watch."""
     assert "Nobody watches" not in shell.ok("status").out
-    empty = {"watchers": [], "sessions": [], "silent": [], "in_flight": [], "rollbacks": [], "held_back": []}
+    empty = {
+        "watchers": [],
+        "sessions": [],
+        "silent": [],
+        "in_flight": [],
+        "rollouts": [],
+        "rollbacks": [],
+        "held_back": [],
+    }
     assert shell.ok("status", "--json").json == {"coverage": "nothing_to_watch", **empty}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from rollguard.model.rehearsed import ReplayTestResult, ShadowTestResult
+from rollguard.store import Caps, Finding
 from tests.conftest import Guard
 
 START = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
@@ -94,7 +95,7 @@ def rollbacks_of_two_weeks(guard: Guard, now: datetime) -> None:
 
 
 def two_tests(guard: Guard, now: datetime) -> None:
-    """A shadow test that passed and a replay test that did not."""
+    """A shadow test that passed, a replay test that did not, and an attempt to improve the tool."""
     both = {"tool_name": "my_tool", "candidate_sha256": "0" * 64, "started_at": now - HOUR, "completed_at": now}
     guard.store.rehearsals.add_shadow(
         ShadowTestResult(**both, passed=True, test_count=20, agreements=19, disagreements=1)
@@ -110,3 +111,5 @@ def two_tests(guard: Guard, now: datetime) -> None:
             regressions_count=2,
         )
     )
+    found = Finding("my_tool", "new_error", "high", "KeyError is new", 1, "0" * 64, {})
+    assert guard.store.attempts.begin(found, Caps(9, 9, 9), by="find", now=now) is not None

@@ -24,11 +24,12 @@ TABLES = (
     *("deployment_monitoring", "deployment_health_checks", "deployment_rollbacks", "quarantined_code"),
     *("tool_actuations", "watchers", "tool_versions", "tool_deployments", "tool_executions"),
     *("investigation_reports", "releases", "release_tools", "shadow_test_results", "replay_test_results"),
+    *("improvement_attempts", "improvement_events", "loop_statistics"),
 )
 VIEWS = (
     *("active_monitoring", "tool_health_history", "deployment_stability"),
     *("version_history_with_metrics", "version_stability"),
-    *("tool_testing_history", "testing_summary"),
+    *("tool_testing_history", "testing_summary", "improvement_history"),
 )
 TYPES = {
     "SERIAL": "integer",

@@ -1,57 +1,98 @@
-"""Stories of a release: of three tools one is added; `release` makes them live, `release_back` rolls them back."""
+"""Stories of a release: of three tools one is added; `release` makes them live, `release_back` rolls them back.
+
+With `_package` they are in one package.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from rollguard import Rollguard
+from rollguard.compat import pack
+from rollguard.registry.folder.folder import Folder
 from tests.conftest import code
 
 REGRESSED, WITH_IT, ADDED = "pay", "ship", "mail"
-TOOLS = (REGRESSED, WITH_IT, ADDED)
-BEFORE, AFTER = {REGRESSED: 1, WITH_IT: 1, ADDED: None}, {REGRESSED: 2, WITH_IT: 2, ADDED: 1}
+
+
+@dataclass(frozen=True)
+class Tools:
+    """Three tools, in a file each, or in one package."""
+
+    in_package: bool
+
+    @classmethod
+    def of(cls, story: str) -> Tools:
+        """The tools of a story."""
+        return cls("package" in story)
+
+    def name(self, tool: str) -> str:
+        """The name under which a tool is known."""
+        return f"shop/{tool}" if self.in_package else tool
+
+    @property
+    def before(self) -> dict[str, int | None]:
+        """What is live before the release."""
+        return {self.name(REGRESSED): 1, self.name(WITH_IT): 1, self.name(ADDED): None}
+
+    @property
+    def after(self) -> dict[str, int | None]:
+        """What is live after it."""
+        return {self.name(REGRESSED): 2, self.name(WITH_IT): 2, self.name(ADDED): 1}
+
+    def release(self, guard: Rollguard, version: int, at: datetime | None = None, *, watch: bool = True) -> None:
+        """Release a version; the second one has a tool more."""
+        tools = (REGRESSED, WITH_IT, ADDED)[: version + 1]
+        given: dict[str, str | bytes] = {tool: code(version, tool) for tool in tools}
+        if self.in_package:
+            modules = {
+                f"{tool}.py": f"from rollguard import tool\n@tool\n{code(version, tool)}".encode() for tool in tools
+            }
+            modules["__init__.py"] = "".join(f"from .{tool} import {tool}\n" for tool in tools).encode()
+            given = {"shop": pack(modules)}
+        guard.release(f"v{version}", given, released_at=at, watch=watch)
 
 
 def prepare(story: str, guard: Rollguard) -> None:
-    """Two tools in their first version; for `release_back` they are released in the second, and one regresses."""
-    now = datetime.now(UTC)
+    """Two tools in their first version; to be rolled back, they are released in the second, and one regresses."""
+    now, tools = datetime.now(UTC), Tools.of(story)
+    if tools.in_package:
+        tools.release(guard, 1, now - timedelta(days=3), watch=False)
     for tool in (REGRESSED, WITH_IT):
-        guard.deploy(tool, code(1, tool), deployed_at=now - timedelta(days=3), watch=False)
-        _calls(guard, tool, now - timedelta(days=2), failures=0)
-    if story == "release_back":
-        release(guard, now - timedelta(hours=2))
-        for tool in TOOLS:
-            _calls(guard, tool, now - timedelta(hours=1), failures=40 if tool == REGRESSED else 0)
-
-
-def release(guard: Rollguard, at: datetime | None = None) -> None:
-    """Release the second version of two tools, and a third tool."""
-    guard.release("v2", {tool: code(2, tool) for tool in TOOLS}, released_at=at)
+        if not tools.in_package:
+            guard.deploy(tool, code(1, tool), deployed_at=now - timedelta(days=3), watch=False)
+        _calls(guard, tools.name(tool), now - timedelta(days=2), failures=0)
+    if story.endswith("_back"):
+        tools.release(guard, 2, now - timedelta(hours=2))
+        for tool in (REGRESSED, WITH_IT, ADDED):
+            _calls(guard, tools.name(tool), now - timedelta(hours=1), failures=40 if tool == REGRESSED else 0)
 
 
 def act(story: str, guard: Rollguard) -> None:
     """Release, or check the session of the tool that regressed."""
-    if story == "release":
-        release(guard)
+    tools = Tools.of(story)
+    if not story.endswith("_back"):
+        tools.release(guard, 2)
         return
-    session = guard.store.sessions.active(REGRESSED)[0]
-    guard.monitor.auto_rollback_if_needed(REGRESSED, session.session_id)
+    session = guard.store.sessions.active(tools.name(REGRESSED))[0]
+    guard.monitor.auto_rollback_if_needed(tools.name(REGRESSED), session.session_id)
 
 
 def wrong(story: str, guard: Rollguard, folder: Path, told: Counter[str], *, returned: bool) -> Iterator[str]:
     """Return what does not hold: a release is whole or not at all, and is rolled back whole, each tool once."""
-    store = guard.store
-    lives = {tool: store.versions.live(tool) for tool in TOOLS}
+    store, tools = guard.store, Tools.of(story)
+    before, after = tools.before, tools.after
+    lives = {tool: store.versions.live(tool) for tool in after}
     live = {tool: life and life.version_number for tool, life in lives.items()}
-    released, known = live == AFTER, store.releases.find("v2")
-    if live not in (BEFORE, AFTER):
+    released, known = live == after, store.releases.find("v2")
+    if live not in (before, after):
         yield f"half a release is live: {live}"
     for tool, number in live.items():
-        file = folder / "tools" / f"{tool}.py"
-        held = file.read_bytes() if file.exists() else None
+        held = Folder(folder / "tools").read(tool)
         if held != (None if number is None else store.versions.get(tool, number).code):
             yield f"version {number} of {tool} is live, and the file holds {held!r}"
     if store.rollbacks.open():
@@ -60,20 +101,23 @@ def wrong(story: str, guard: Rollguard, folder: Path, told: Counter[str], *, ret
         yield "somebody is not told"
     statuses = {(session.tool_name, session.status) for session in store.sessions.recent()}
     rollbacks = {(r.tool_name, r.state, r.from_version, r.to_version) for r in store.rollbacks.recent()}
-    if story == "release":
+    if not story.endswith("_back"):
         if returned and not released:
             yield f"the release returned, and {live} is live"
-        if statuses != ({(tool, "active") for tool in TOOLS} if released else set()) or rollbacks:
+        if statuses != ({(tool, "active") for tool in after} if released else set()) or rollbacks:
             yield f"{live} is live, sessions {statuses}, rollbacks {rollbacks}"
         if (known is not None) is not released:
             yield f"{live} is live, and the release is {known}"
         return
     quarantined = [held.tool_name for held in store.quarantine.in_force()]
-    if statuses != {(REGRESSED, "rolled_back"), (WITH_IT, "superseded"), (ADDED, "superseded")}:
+    expected = {(tools.name(tool), "superseded") for tool in (WITH_IT, ADDED)} | {
+        (tools.name(REGRESSED), "rolled_back")
+    }
+    if statuses != expected:
         yield f"sessions {statuses}"
-    if rollbacks != {(tool, "finished", AFTER[tool], BEFORE[tool]) for tool in TOOLS}:
+    if rollbacks != {(tool, "finished", after[tool], before[tool]) for tool in after}:
         yield f"rollbacks {rollbacks}"
-    if (quarantined, told["rolled_back"], known and known.state) != ([REGRESSED], 3, "rolled_back"):
+    if (quarantined, told["rolled_back"], known and known.state) != ([tools.name(REGRESSED)], 3, "rolled_back"):
         yield f"quarantined {quarantined}, told {dict(told)}, the release is {known}"
 
 

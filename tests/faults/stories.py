@@ -16,13 +16,15 @@ from rollguard.errors import StoreBusy
 from rollguard.settings import NotifySettings, RecordSettings, Settings
 from rollguard.store.schema import notifications
 from tests.conftest import code
-from tests.faults import release_stories
+from tests.faults import improvement_stories, release_stories, rollout_stories
 from tests.faults.tracer import Outside, Tracer
 
 TOOL = "pay"
 LATER = timedelta(hours=2)  # when the next cycle is, so that every lease and every pause is over
 STORIES = ("deploy", "deploy_first", "deploy_over_edit", "auto", "auto_cancelled", "manual", "deploy_out", "auto_out")
-STORIES += ("release", "release_back")
+STORIES += ("release", "release_back", "release_package", "release_package_back", "improve")
+ROLLOUTS = ("rollout", "rollout_back", "rollout_up")
+LONG = ("release_package", "release_package_back", "improve")  # among many strides alone
 EDITED = b"def pay(x: int = 0) -> int:\n    return x + 77  # by hand\n"
 _GOOD = ("deploy", "deploy_over_edit", "manual", "deploy_out")  # the version that is live is healthy
 
@@ -52,6 +54,12 @@ def prepare(story: str, url: str, folder: Path) -> None:
         if story.startswith("release"):
             release_stories.prepare(story, guard)
             return
+        if story.startswith("rollout"):
+            rollout_stories.prepare(story, guard)
+            return
+        if story == "improve":
+            improvement_stories.prepare(guard)
+            return
         if story == "deploy_first":
             return
         guard.deploy(TOOL, code(1, TOOL), deployed_at=now - timedelta(days=3), watch=False)
@@ -68,6 +76,10 @@ def act(story: str, guard: Rollguard) -> None:
     """What is struck."""
     if story.startswith("release"):
         release_stories.act(story, guard)
+    elif story.startswith("rollout"):
+        rollout_stories.act(story, guard)
+    elif story == "improve":
+        improvement_stories.act(guard)
     elif story.startswith("deploy"):
         guard.deploy(TOOL, code(3, TOOL), reason="because")
     elif story == "manual":
@@ -81,6 +93,8 @@ def recover(story: str, guard: Rollguard) -> None:
     if story == "auto_cancelled":
         for session in guard.monitor.get_active_sessions():
             guard.monitor.cancel_monitoring(session.session_id)
+    if story == "improve":
+        improvement_stories.recover(guard, datetime.now(UTC) + LATER)
     asyncio.run(guard.loop.check_deployment_health(now=datetime.now(UTC) + LATER))
 
 
@@ -89,6 +103,14 @@ def wrong(story: str, guard: Rollguard, folder: Path, *, killed: bool, returned:
     store = guard.store
     if story.startswith("release"):
         yield from release_stories.wrong(story, guard, folder, _told(guard), returned=returned)
+        yield from _left(folder)
+        return
+    if story.startswith("rollout"):
+        yield from rollout_stories.wrong(story, guard, folder, _told(guard), returned=returned)
+        yield from _left(folder)
+        return
+    if story == "improve":
+        yield from improvement_stories.wrong(guard, folder, _told(guard), killed=killed, returned=returned)
         yield from _left(folder)
         return
     deployed = store.versions.live(TOOL)

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import PostgresServer
-from tests.faults.stories import STORIES
+from tests.faults.stories import LONG, ROLLOUTS, STORIES
 
 SEED = os.environ.get("FAULTS_SEED", "0")
 
@@ -41,13 +41,24 @@ Strike = Callable[[str, dict[str, int]], None]
 
 
 @_strides({"kill": 211, "error": 331, "away": 499}, {"kill": 19, "error": 31, "away": 43})
-@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize(
+    "story", [pytest.param(story, marks=[pytest.mark.long] if story in LONG else []) for story in STORIES]
+)
 def test_struck_at_any_step(story: str, strides: dict[str, int], strike: Strike) -> None:
     """Whatever step is struck, what was being done happens once and whole or not at all, and file and books agree.
 
     A `kill` ends the process; with an `error` the write, fsync, rename, statement, commit or call outside fails, or its
     answer is lost; `away`, the database fails from a statement on.
     """
+    strike(story, strides)
+
+
+@_strides({"kill": 701, "error": 1_499, "away": 1_999}, {"kill": 19, "error": 31, "away": 43})
+@pytest.mark.parametrize(
+    "story", [*(pytest.param(story, marks=pytest.mark.long) for story in ROLLOUTS[:-1]), ROLLOUTS[-1]]
+)
+def test_a_rollout_struck_at_any_step(story: str, strides: dict[str, int], strike: Strike) -> None:
+    """Whatever step of a rollout is struck, it happens once and whole, and every process draws by what is so."""
     strike(story, strides)
 
 

@@ -17,13 +17,13 @@ from sqlalchemy.engine.default import DefaultDialect
 
 from rollguard.errors import ActuatorFailed
 from rollguard.registry.deploy.actuators import Request
-from rollguard.registry.folder import folder
+from rollguard.registry.folder import folder, tree
 
-_FILES = ("open", "write", "fsync", "fchmod", "fchown", "pwrite", "replace", "unlink")
+_FILES = ("open", "write", "fsync", "fchmod", "fchown", "pwrite", "replace", "unlink", "mkdir", "rename", "rmdir")
 _STATEMENTS = ("do_execute", "do_execute_no_params", "do_executemany", "do_commit", "do_rollback")
 
 # After these the world is another; after any other step it is as it is before the next one.
-_TELLING = ("file: replace", "database: commit")
+_TELLING = ("file: replace", "file: rename", "file: exchange", "file: rmdir", "database: commit")
 
 # What goes wrong with a file, step by step; a full disk is the most frequent.
 _ERRNO = {"replace": errno.EACCES, "unlink": errno.EACCES, "fsync": errno.EIO, "fchmod": errno.EPERM}
@@ -55,6 +55,7 @@ class Tracer:
             setattr(os, name, self._around(f"file: {name}", getattr(os, name)))
         fcntl.flock = self._around("file: flock", fcntl.flock)
         folder.open = self._open  # type: ignore[attr-defined]
+        tree._exchange = self._around("file: exchange", tree._exchange)
         for name in _STATEMENTS:
             step = name.removeprefix("do_").partition("_")[0].removesuffix("many")
             setattr(DefaultDialect, name, self._around(f"database: {step}", getattr(DefaultDialect, name)))

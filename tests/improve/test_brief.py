@@ -11,6 +11,7 @@ from rollguard import ExecutionStore, ToolRegistry
 from rollguard.errors import InvalidInput, UnknownTool
 from rollguard.improve import Attempt, Brief
 from rollguard.improve.brief_text import mark_of
+from rollguard.rehearse.calls import digest_of
 from tests.conftest import NOW
 from tests.improve.helpers import HOSTILE, HOUR, OLD, TRACEBACK, a_brief, briefer, record
 
@@ -64,6 +65,24 @@ def test_nothing_of_calls_that_are_held_out(store: ExecutionStore, registry: Too
     assert {case.call_id for case in briefs[0].failing} != {case.call_id for case in briefs[1].failing}
 
 
+def test_what_was_seen_is_never_held_out(store: ExecutionStore, registry: ToolRegistry) -> None:
+    """Newer calls and another draw change which calls are held out, and none of those is one that its reader saw."""
+    registry.deploy("price", OLD, deployed_at=NOW - 2 * HOUR)
+    record(store)
+    found = briefer(store, registry)
+    brief = found.brief("price", now=NOW)
+    for amount in range(30):
+        store.store_tool_execution(
+            tool_name="price", success=False, error="ValueError: no", parameters={"amount": f"9,{amount:03}"},
+            executed_at=NOW,
+        )  # fmt: skip
+    for seen, some in (((), True), (brief.seen, False)):
+        calls = found._rehearser.candidate("price", draw=1, seen=seen, now=NOW + HOUR).chosen.calls
+        held_out = {digest_of(call.parameters) for call in calls if call.held_out}
+        assert len(held_out) == 15
+        assert bool(held_out & set(brief.seen)) is some
+
+
 def test_recorded_texts_are_data(store: ExecutionStore, registry: ToolRegistry) -> None:
     """Instructions in errors, tracebacks and parameters are between marks that no recorded text can hold."""
     registry.deploy("price", OLD, deployed_at=NOW - 2 * HOUR)
@@ -87,7 +106,7 @@ def test_recorded_texts_are_data(store: ExecutionStore, registry: ToolRegistry) 
 def test_no_secrets(store: ExecutionStore, registry: ToolRegistry) -> None:
     """Secrets of the source are placeholders that a proposal may keep; those in errors and diffs are gone."""
     secret, key = "hunter2-and-more", "sk-live-0123456789abcdef0123"
-    source = f'PASSWORD = "{secret}"\n# with {key}\n{OLD}'
+    source = f'PASSWORD = "{secret}"\n# with {key}\n{OLD}'.replace("count=1", f"count=1, password='{secret}'")
     registry.deploy("price", OLD, deployed_at=NOW - 3 * HOUR)
     registry.deploy("price", source, deployed_at=NOW - 2 * HOUR)
     place = {"function": "price", "line": 1, "text": f'PASSWORD = "{secret}"'}
@@ -100,7 +119,7 @@ def test_no_secrets(store: ExecutionStore, registry: ToolRegistry) -> None:
     assert brief.code
     assert brief.source != source
     assert brief.restored(brief.source.encode()).decode() == source
-    assert "def price(amount, count=1):" in brief.source
+    assert "def price(amount, count=1, password='rollguard-secret-" in brief.source
 
 
 def test_a_tool_that_no_author_can_be_given(store: ExecutionStore, registry: ToolRegistry) -> None:

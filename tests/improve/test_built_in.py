@@ -8,12 +8,17 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rollguard import ExecutionStore, ToolRegistry
 from rollguard.improve import Brief, EarlierVersion, Recovered, RetryTransient
 from rollguard.improve.problems import problems_of
+from rollguard.improve.undo import undone
+from rollguard.rehearse import Weight
 from tests.conftest import NOW
 from tests.improve.helpers import HOUR, OLD, RIGHT, a_brief, briefer
+from tests.rehearse.test_gate import recorded, tried
 
 WORSE = OLD.replace("* count", "* count / (count - 1)")
 
@@ -44,13 +49,41 @@ def test_back_to_the_version_that_was_better(store: ExecutionStore, registry: To
     assert proposal is not None
     assert (proposal.source, proposal.author) == (OLD.encode(), "earlier_version")
     assert proposal.reason == "back to version 2, since calls fail since version 3 (9 of 9 calls failed)"
-    earlier = EarlierVersion(store).propose(since(2, WORSE))
-    assert earlier is not None
-    assert earlier.source == RIGHT.encode()
     assert EarlierVersion(store).propose(since(1, WORSE)) is None
     assert EarlierVersion(store).propose(a_brief(source=WORSE)) is None
     assert EarlierVersion(store).propose(since(3, OLD)) is None
     assert EarlierVersion(store).propose(since(3, "def price(amount): pass\n")) is None
+
+
+BAD = "def price(amount, count=1):\n    total = float(amount[1:]) * count\n    return {'total': total}\n"
+GOOD = BAD.replace("amount[1:]", "amount")
+
+
+@pytest.mark.parametrize(
+    ("live", "without"),
+    [
+        (f"# later\n{BAD}\n\ndef more(): ...\n", f"# later\n{GOOD}\n\ndef more(): ...\n"),
+        (BAD.replace("* count", "* int(count)"), None),
+    ],
+)
+def test_later_changes_stay(store: ExecutionStore, registry: ToolRegistry, live: str, without: str | None) -> None:
+    """Where a later version is live, only the change that brought the failures is undone, if no other touches it."""
+    deploy(registry, GOOD, BAD, live)
+    proposal = EarlierVersion(store).propose(since(2, live))
+    if without is None:
+        assert proposal is None
+    else:
+        assert proposal is not None
+        assert proposal.source.decode() == without
+        assert proposal.reason.startswith("undoes what version 2 changed against version 1, since calls fail since")
+
+
+@given(st.lists(st.integers(0, 4), max_size=8), st.lists(st.integers(0, 4), max_size=8))
+def test_undoing_alone_gives_what_was_before(before: list[int], after: list[int]) -> None:
+    """Without a later change, what is left is the source as it was; without the change itself, what is there now."""
+    old, new = (b"".join(b"%d\n" % line for line in lines) for lines in (before, after))
+    assert undone(old, new, new) == old
+    assert undone(new, new, old) == old
 
 
 def test_the_evidence_is_found_in_recorded_calls(store: ExecutionStore, registry: ToolRegistry) -> None:
@@ -212,3 +245,10 @@ def test_not_twice() -> None:
     brief = weather()
     assert RetryTransient().propose(weather(retried(brief))) is None
     assert ast.parse(retried(brief))
+
+
+def test_the_gate_reads_a_retry_as_what_it_is() -> None:
+    """The gate refuses neither the form of retries nor what they do: fixes that luck gives ask a person."""
+    brief = a_brief(recovered=(TIMEOUTS,), declared={"read_only": True})
+    done = tried(retried(brief), calls=recorded(bad=0))
+    assert {(reason.weight, reason.check) for reason in done.reasons} == {(Weight.ASK, "fixes")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -88,12 +89,35 @@ def test_what_is_no_candidate(answer: Any, problem: str) -> None:
     assert problem in only.problems[0]
 
 
-@pytest.mark.parametrize("answer", [5, {"source": RIGHT}, Proposal(RIGHT, "mine", "text")])  # type: ignore[arg-type]
-def test_what_is_no_answer(answer: Any) -> None:
-    """An answer of another type is a failure that names it."""
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (5, "it returned int"),
+        ({"source": RIGHT}, "it returned dict"),
+        (lambda _brief: Proposal(RIGHT, "mine", "text"), "source: str is not bytes"),  # type: ignore[arg-type]
+        (lambda _brief: Proposal(b"", "mine", "text", tokens=-1), "tokens: -1 is not"),
+        (lambda _brief: Proposal(b"", "mine", "text", cost=float("nan")), "cost: nan is not"),
+        (lambda _brief: sys.exit("bye"), "ended with SystemExit"),
+    ],
+)
+def test_what_is_no_answer(answer: Any, says: str) -> None:
+    """An answer of another type is a failure that names it, and so is the end that it would have of the process."""
     (only,) = Improvers([by(answer)]).ask(a_brief()).answers
     assert only.outcome is Outcome.FAILED
-    assert type(answer).__name__ in only.problems[0]
+    assert says in only.problems[0]
+
+
+def test_an_improver_without_a_function() -> None:
+    """An improver of any class may be bad in the same ways."""
+
+    class Bad:
+        name = "bad"
+
+        def propose(self, brief: Brief) -> Any:
+            return RIGHT
+
+    (only,) = Improvers([Bad()]).ask(a_brief()).answers
+    assert only.problems == ("it returned str, and neither a Proposal nor None",)
 
 
 def test_secrets_are_put_back() -> None:
@@ -105,6 +129,10 @@ def test_secrets_are_put_back() -> None:
     assert asked.proposal.source.decode() == f'PASSWORD = "hunter2"\n{RIGHT}'
     (same,) = Improvers([by(lambda told: told.source)]).ask(brief).answers
     assert same.problems == ("it changes nothing",)
+    (refused,) = Improvers([by(RIGHT)]).ask(brief, lambda _proposal: ["it returns 'hunter2'"]).answers
+    assert refused.problems == ("it returns 'rollguard-secret-1'",)
+    many = {f"rollguard-secret-{number}": f"hunter{number}" for number in range(1, 12)}
+    assert a_brief(hidden=many).restored(" ".join(many).encode()).decode() == " ".join(many.values())
 
 
 def test_one_alone() -> None:

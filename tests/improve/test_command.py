@@ -224,7 +224,7 @@ def test_a_check_without_a_sandbox(
     assert "no Landlock" in capsys.readouterr().out
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_check_runs_from_the_folder(script: Callable[..., CommandImprover], tmp_path: Path) -> None:
     """`./check` runs in the work folder as it is, in the sandbox: before the repair it refuses, after it it passes."""
     improver = script(

@@ -16,6 +16,7 @@ from rollguard.errors import InvalidSetting, StoreUnavailable
 from rollguard.model.session import Session
 from rollguard.monitor.actions import Actions, ActionTaken
 from rollguard.monitor.checker import Checker
+from rollguard.monitor.confirmations import Confirmations
 from rollguard.monitor.report import HealthReport
 from rollguard.monitor.session_checks import SessionChecks
 from tests.conftest import NOW, Guard
@@ -81,8 +82,11 @@ class OneSessionFails(DeploymentMonitor):
         super().__init__(*args, **kwargs)
         checker = OneFails if fails_at == "check" else Checker
         actions = OneIsNotActedUpon if fails_at == "act" else Actions
+        confirmations = Confirmations(self.store, self.registry)
         self.session_checks = SessionChecks(
-            self.store, checker(self.store, self.registry.recorder), actions(self.store, self.runner)
+            self.store,
+            checker(self.store, self.registry.recorder, confirmations),
+            actions(self.store, self.runner, self.rollouts, confirmations),
         )
 
 

@@ -15,7 +15,7 @@ from tests.registry.helpers import executions
 
 PAGE = Path(__file__).parents[2] / "docs" / "tools.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-FILE_NAME = re.compile(r"In `(\w+\.py)`:\s*$")
+FILE_NAME = re.compile(r"In `([\w/]+\.py)`:\s*$")
 
 
 def test_the_page(store: ExecutionStore, url: str, tools_dir: Path) -> None:
@@ -30,12 +30,14 @@ def test_the_page(store: ExecutionStore, url: str, tools_dir: Path) -> None:
             files[named[1]] = match[2]
         else:
             scripts.append(match[2])
-    assert sorted(files) == ["counter.py", "greet.py", "mail.py", "price.py", "weather.py"]
+    single = [name for name in sorted(files) if not name.startswith("units/")]
+    assert single == ["counter.py", "greet.py", "mail.py", "price.py", "text.py", "weather.py"]
     for name, content in files.items():
+        (tools_dir / name).parent.mkdir(exist_ok=True)
         (tools_dir / name).write_text(content)
     registry = ToolRegistry(tools_dir, store=store)
     assert registry.problems == {}
-    assert len(registry.get_tool_definitions()) == 5
+    assert len(registry.get_tool_definitions()) == 5 + 2 + 2
 
     space: dict[str, Any] = {"registry": registry, "ExecutionStore": ExecutionStore, "url": url}
     for script in scripts:

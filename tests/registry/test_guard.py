@@ -139,6 +139,30 @@ def test_what_loads_is_known_to_the_next_process(store: ExecutionStore, tools_di
     assert ToolRegistry(tools_dir, store=store).call("my_tool") == 1
 
 
+def test_what_does_not_load_is_known_until_a_module_changes(
+    tools_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files that come and go beside the modules, as those of a database do, are no reason to run a child again."""
+    project, broken = tmp_path / "project", digest(b"1 / 0")
+    project.mkdir()
+    monkeypatch.syspath_prepend(project)
+    (project / "helper.py").write_text("")
+    LoadChecks(tools_dir).keep("my_tool", broken, ToolCheck(loads=False, error="ZeroDivisionError"))
+
+    def known() -> bool:
+        return LoadChecks(tools_dir).known("my_tool", broken) is not None
+
+    (project / "rollguard.db-wal").touch()
+    (project / "__pycache__").mkdir()
+    assert known()
+    (project / "package").mkdir()
+    assert not known()
+    (project / "package").rmdir()
+    assert known()
+    os.utime(project / "helper.py", ns=(1, 1))
+    assert not known()
+
+
 def test_what_was_read_is_kept(store: ExecutionStore, tools_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A later process parses no file that an earlier one has adopted; a damaged note is made anew."""
     (tools_dir / "my_tool.py").write_text('def my_tool():\n    """Says."""\n')

@@ -316,9 +316,9 @@ def traced(f):
     def inner(*args, **kw):
         return f(*args, **kw)
     return inner
-@tool(store=store)
 def helper():
     return 1
+helper = tool(store=store)(helper)
 helper.__module__ = "elsewhere"
 """
 FORMS = {

@@ -16,6 +16,7 @@ import pytest
 from rollguard import ExecutionStore, Rollguard, ToolRegistry
 from rollguard.compat import pack, unpack
 from rollguard.errors import CodeQuarantined, InvalidInput, UnknownTool
+from rollguard.registry import Folder
 from rollguard.registry.folder import tree
 from rollguard.settings import NotifySettings, Settings
 from tests.conftest import NOW
@@ -350,3 +351,41 @@ def test_a_system_that_cannot_exchange_folders(story: Story, monkeypatch: pytest
     with opened(story.url, story.folder) as next_start:
         next_start.registry.settle_swaps()
         assert (story.live(), next_start.registry.call("web/rank")) == ([2, 2, 2], (2, 2, 2))
+
+
+def test_another_process_serves_the_package_that_was_restored_within_50_ms(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that learns of the swap by its check of the files alone serves the old tree when 50 ms have passed."""
+    now = 1000.0
+    there = ToolRegistry(story.folder, store=story.store, clock=lambda: now, follow=False)
+    story.guard.release("v2", {"web": text_of(2)}, released_at=NOW)
+    assert {there.call(tool) for tool in TOOLS} == {(2, 2, 2)}
+    unaware = Folder.latest_swap
+    story.guard.monitor.roll_back_release("v2", reason="r", now=NOW + HOUR)
+    monkeypatch.setattr(Folder, "latest_swap", unaware)
+    assert {there.call(tool) for tool in TOOLS} == {(2, 2, 2)}
+    now += 0.05
+    assert {there.call(tool) for tool in TOOLS} == {(1, 1, 1)}
+    assert story.live() == [1, 1, 1]
+    there.close()
+
+
+def test_a_package_that_a_person_fixed_meanwhile_is_left_and_named(story: Story) -> None:
+    """Of two packages of a release one was edited since: it stays with all of its tools, and the other goes back."""
+    net = {number: {k: v.replace("web", "net") for k, v in files(number).items()} for number in (1, 2)}
+    code = {number: pack({k: v.encode() for k, v in each.items()}) for number, each in net.items()}
+    story.guard.release("n1", {"net": code[1]}, released_at=NOW - 3 * DAY, watch=False)
+    story.guard.release("v2", {"web": text_of(2), "net": code[2]}, released_at=NOW)
+    fixed = [tool.replace("web", "net") for tool in TOOLS]
+    assert {story.registry.call(tool) for tool in fixed} == {(2, 2, 2)}
+    (story.folder / "net" / "common.py").write_text("VERSION = 7\n")
+    for tool in fixed:
+        story.registry.get_tool(tool)
+        assert story.registry.call(tool) == (2, 7, 2)
+    story.calls("web/rank", 60, 40)
+    story.cycle()
+    assert (story.live(), story.live(*fixed)) == ([1, 1, 1], [3, 3, 3])
+    (cause,) = story.store.rollbacks.recent(tool_name="web/rank")
+    assert "left as they are: net/fetch (version 3 is live since, by unknown), net/rank" in cause.reason
+    assert story.registry.call("net/rank") == (2, 7, 2)

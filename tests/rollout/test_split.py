@@ -69,7 +69,7 @@ def test_a_request_gets_the_same_version_everywhere(request: str, one: float, ot
     for router in routers:
         router.told("my_tool", early)
     first = {router.drawn("my_tool", request) for router in routers}
-    assert first == {draw(early, f"request:{request}")}
+    assert first == {draw(early, request)}
     for router in routers:
         router.told("my_tool", late)
     assert {router.drawn("my_tool", request) for router in routers} == first
@@ -95,12 +95,13 @@ def test_without_a_split_nothing_is_drawn() -> None:
 
 
 def test_a_forked_process_draws_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A child that begins with its parent's state names its calls otherwise."""
+    """A child that begins with its parent's state draws otherwise."""
     parent, child = Draws("one"), Draws("one")
     for router in (parent, child):
         router.told("my_tool", SPLIT)
     drawn = [parent.drawn("my_tool", None) for _ in range(200)]
     monkeypatch.setattr(os, "getpid", lambda: -1)
+    child._begin_anew()  # as in a forked child
     assert [child.drawn("my_tool", None) for _ in range(200)] != drawn
 
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from starlette.testclient import TestClient
 
 from rollguard import Rollguard
+from rollguard.model.attempt import State
 from rollguard.service.app import create_app
-from tests.conftest import code
+from rollguard.store.schema import improvement_attempts
+from tests.conftest import Guard, code
+from tests.loop.improving import System
+from tests.rollout.helpers import Beside
 from tests.service.conftest import HERE, client_of
 
 HOUR = timedelta(hours=1)
@@ -175,7 +182,8 @@ def test_every_table_and_picture_can_be_read_aloud(sqlite_guard: Rollguard, here
         pictures = [number for number, (tag, attrs) in enumerate(page.tags) if attrs.get("role") == "img"]
         assert all(page.tags[number + 1][0] == "title" for number in pictures)
         labels = {attrs.get("for") for tag, attrs in page.tags if tag == "label"}
-        fields = [attrs for tag, attrs in page.tags if tag in ("input", "select") and attrs.get("type") != "hidden"]
+        fields = [attrs for tag, attrs in page.tags if tag in ("input", "select")]
+        fields = [attrs for attrs in fields if attrs.get("type") != "hidden" and "hidden" not in attrs]
         assert all(attrs.get("id") in labels for attrs in fields if attrs.get("type") != "checkbox")
 
 
@@ -347,3 +355,70 @@ def test_what_is_not_there(here: TestClient) -> None:
     assert seen(here, "/sessions/many", status=422)
     assert here.get("/static/nothing.js").status_code == 404
     assert here.get("/static/..%2Froutes.py").status_code == 404
+
+
+# --- rollouts and proposals ------------------------------------------------------------------------------------------
+
+
+def test_a_rollout_is_seen_and_decided(guard: Rollguard) -> None:
+    """Overview, tool and session show both versions of a rollout; a person promotes it, with confirmation."""
+    beside = Beside(Guard(guard.store, guard.registry, guard.monitor), [0.5])
+    beside.calls(40, new=0.05, old=0.05)
+    beside.check()
+    client = client_of(guard)
+    assert "In a rollout my_tool v2 beside v1" in seen(client, "/").text
+    session = seen(client, f"/sessions/{beside.session_id}").text
+    assert "Both versions, side by side" in session
+    assert "at a share of 50 %" in session
+    seen(client, "/tool?name=my_tool&range=30d")
+    form = form_of(client, "/rollout?name=my_tool&action=promote")
+    assert client.post("/rollout", data={**form, "reason": " "}).status_code == 422
+    done = client.post("/rollout", data={**form, "reason": "it is fine"}, follow_redirects=False)
+    assert done.headers["location"] == f"/sessions/{beside.session_id}"
+    rollout = beside.rollout
+    assert (str(rollout.ramp.state), rollout.ended_by, rollout.ended_why) == ("promoted", "local", "it is fine")
+    assert client.post("/rollout", data={**form, "reason": "again"}).status_code == 409
+    assert seen(client, "/rollout?name=my_tool&action=abort", status=404)
+
+
+@pytest.fixture
+def proposed(tmp_path: Path, sqlite_template: Path) -> Iterator[System]:
+    """A system whose loop proposes a repair, which waits for a person without a limit."""
+    shutil.copy(sqlite_template, tmp_path / "rollguard.db")
+    system = System(f"sqlite:///{tmp_path}/rollguard.db", tmp_path, rules={})
+    system.weak().tick()
+    assert system.attempt.state is State.WAITING
+    with system.store.database.write() as connection:
+        connection.execute(sa.update(improvement_attempts).values(expires_at=None))
+    yield system
+    system.close()
+
+
+@pytest.mark.parametrize(("action", "state"), [("approve", "approved"), ("reject", "refused")])
+def test_a_proposal_is_seen_and_decided(proposed: System, action: str, state: str) -> None:
+    """A proposal says its cause, what it fixes and breaks, and its code; who may approve decides, with a reason."""
+    client = client_of(proposed.guard)
+    assert "Waiting for a decision" in seen(client, "/proposals").text
+    assert "Proposals that wait for a person" in seen(client, "/").text
+    page = seen(client, "/proposals/1").text
+    assert "Cause" in page
+    assert "fixed" in page
+    assert "could not convert" in page
+    assert "Rehearsed on recorded calls" in page
+    form = form_of(client, "/proposals/1")
+    changed = {**form, "binding": "0" * 64, "action": action, "reason": "x"}
+    assert client.post("/proposals/1", data=changed).status_code == 409
+    assert client.post("/proposals/1", data={**form, "action": action, "reason": ""}).status_code == 422
+    client.post("/proposals/1", data={**form, "action": action, "reason": "as I see it"})
+    assert proposed.attempt.state == state
+    last = proposed.store.attempt_events.of(1)[-1]
+    assert (last.by, last.reason) == ("local", "as I see it")
+    assert "There is nothing to decide" in seen(client, "/proposals/1").text or action == "approve"
+
+
+def test_who_may_operate_may_not_approve(sqlite_guard: Rollguard, closed: Callable[..., TestClient]) -> None:
+    """Deciding about proposals needs the scope approve."""
+    client = closed("read", "operate")
+    form = {"action": "approve", "binding": "x", "reason": "x"}
+    assert client.post("/proposals/1", data=form).status_code == 403
+    assert closed("read", "approve", name="bob").post("/proposals/1", data=form).status_code in (403, 404)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from rollguard import ExecutionStore
 from rollguard.errors import CodeQuarantined
 from rollguard.judge import Rules
-from rollguard.store import Beginning, Intention
+from rollguard.store import Beginning, Caps, Finding, Intention
 from rollguard.store.rollups.selection import Selection
 from tests.conftest import NOW, Guard, code
 
@@ -63,6 +63,18 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
     "investigations.monitored": lambda store: store.investigations.monitored(),
     "investigations.outside": lambda store: store.investigations.outside(NOW),
     "investigations.recent": lambda store: store.investigations.recent("my_tool"),
+    "attempts.busy": lambda store: store.attempts.busy(),
+    "attempts.cooling_down": lambda store: store.attempts.cooling_down(NOW),
+    "attempts.get": lambda store: store.attempts.get(1),
+    "attempts.of_cause": lambda store: store.attempts.of_cause("my_tool", "key"),
+    "attempts.recent": lambda store: store.attempts.recent(tool_name="my_tool"),
+    "attempts.spent_tokens": lambda store: store.attempts.spent_tokens(NOW),
+    "attempts.track_records": lambda store: store.attempts.track_records(),
+    "attempt_events.of": lambda store: store.attempt_events.of(1),
+    "attempt_events.recent": lambda store: store.attempt_events.recent(),
+    "attempt_events.votes": lambda store: store.attempt_events.votes(1),
+    "freezes.all": lambda store: store.freezes.all(),
+    "loop_statistics.all": lambda store: store.loop_statistics.all(),
     "samples.of": lambda store: store.samples.of("my_tool", NOW, LATER, 9, failed=True),
     "baselines.outages_beside": lambda store: store.baselines.outages_beside("my_tool", NOW, LATER),
     "listing.by_tag": lambda store: store.listing.by_tag("tenant", tags={"shard": 1}),
@@ -86,8 +98,10 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
     "rollouts.get": lambda store: store.rollouts.get(1),
     "rollouts.of_sessions": lambda store: store.rollouts.of_sessions([1, 2]),
     "rollouts.open": lambda store: store.rollouts.open(),
+    "rollouts.of_session": lambda store: store.rollouts.of_session(1),
     "rollouts.open_of": lambda store: store.rollouts.open_of("my_tool"),
     "rollouts.recent": lambda store: store.rollouts.recent("my_tool"),
+    "rollouts.refuse": lambda store: store.rollouts.refuse(["my_tool"]),
     "rollouts.splits": lambda store: store.rollouts.splits(),
     "pointers.moves": lambda store: store.pointers.moves(),
     "quarantine.history": lambda store: store.quarantine.history(),
@@ -98,6 +112,7 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
     "reports.active_monitoring": lambda store: store.reports.active_monitoring(),
     "reports.deployment_stability": lambda store: store.reports.deployment_stability(),
     "reports.latest": lambda store: store.reports.latest(),
+    "reports.improvement_history": lambda store: store.reports.improvement_history(),
     "reports.silent": lambda store: store.reports.silent(),
     "reports.testing_summary": lambda store: store.reports.testing_summary(),
     "reports.tool_health_history": lambda store: store.reports.tool_health_history("my_tool"),
@@ -106,6 +121,7 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
     "reports.version_stability": lambda store: store.reports.version_stability(),
     "rollbacks.held": lambda store: store.rollbacks.held(1, LATER),
     "rollbacks.of_session": lambda store: store.rollbacks.of_session(1),
+    "rollbacks.of_release": lambda store: store.rollbacks.of_release(1),
     "rollbacks.open": lambda store: store.rollbacks.open(),
     "rollbacks.planned": planned,
     "rollbacks.planned_release": lambda store: store.rollbacks.planned_release(OF_RELEASE),
@@ -125,6 +141,7 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
     "executions.by_hour": lambda store: store.executions.by_hour([WINDOW]),
     "executions.totals": lambda store: store.executions.totals([WINDOW]),
     "sessions.creeping": lambda store: store.sessions.creeping(),
+    "spans.waiting": lambda store: store.spans.waiting(),
     "tokens.all": lambda store: store.tokens.all(),
     "tokens.exist": lambda store: store.tokens.exist(),
     "tokens.is_holder": lambda store: store.tokens.is_holder("somebody", NOW),
@@ -140,11 +157,14 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
 WRITES = {
     *("amendments.apply", "actuations.postpone", "actuations.release", "actuations.settle", "actuations.take"),
     *("executions.refresh_rollups", "executions.try_writing", "executions.write", "executions.write_from"),
+    *("attempts.begin", "attempts.let_go", "attempts.move", "attempts.renew", "attempts.take", "freezes.set"),
+    *("loop_statistics.begin_if_due", "loop_statistics.count"),
+    *("executions.write_within", "outbox.hold", "spans.add", "spans.forget", "spans.record_due"),
     *("investigations.keep", "definitions.note", "edits.monitor", "edits.serve", "in_flight.publish"),
     *("outbox.add", "outbox.delivered", "outbox.retry", "outbox.take_due", "pointers.while_live"),
     *("pointers.while_withdrawn", "releases.go_live", "rollbacks.claim_release"),
     *("quarantine.lift", "quarantine.noticed", "retention.tidy"),
-    *("rollouts.begin", "rollouts.counted", "rollouts.move"),
+    *("rollouts.begin", "rollouts.begin_confirmation", "rollouts.counted", "rollouts.move"),
     *("rehearsals.add_replay", "rehearsals.add_shadow"),
     *("rollbacks.attempt", "rollbacks.claim", "rollbacks.fail", "rollbacks.finish", "rollbacks.overtake_if_stale"),
     *("rollbacks.postpone", "rollbacks.restored", "rollbacks.verify", "rollbacks.investigated"),
@@ -181,6 +201,8 @@ def read_only(guard: Guard, url: str) -> Iterator[ExecutionStore]:
     guard.deploy(2, at=NOW + HOUR)
     session_id = guard.watch(at=NOW + HOUR)
     guard.calls(20, 80, start=NOW + HOUR)
+    found = Finding("my_tool", "new_error", "high", "x", 1, "0" * 64, {})
+    assert guard.store.attempts.begin(found, Caps(9, 9, 9), by="find", now=NOW) is not None
     guard.registry.release("v1", {"other_tool": code(1, "other_tool")}, released_at=NOW)
     assert guard.monitor.auto_rollback_if_needed("my_tool", session_id, now=NOW + 2 * HOUR)["rollback_performed"]
     beside(guard)

@@ -109,9 +109,7 @@ def _improver(settings: Settings, given: ImproverSettings, store: ExecutionStore
                 raise InvalidSetting("improve.improvers", f"{given.function} is {kind}, not a function")
             return improve.CallableImprover(function, name=name, timeout=timeout)
         case "model":
-            from rollguard.improve.model import ModelImprover
-
-            return ModelImprover(
+            return improve.ModelImprover(
                 given.model,
                 name=name,
                 base_url=given.base_url,
@@ -127,12 +125,12 @@ def _improver(settings: Settings, given: ImproverSettings, store: ExecutionStore
 
 
 def check_rules_of(settings: Settings, tool_name: str) -> CheckRules:
-    """Return what the check in a work folder goes by: what a rehearsal does."""
+    """Return what the check in a work folder goes by: what a rehearsal does, but no variable or host is granted."""
     from rollguard.improve import CheckRules
     from rollguard.rehearse import RehearsalRules
 
     return CheckRules(
-        settings.rehearsals.get(tool_name, RehearsalRules()),
+        settings.rehearsals.get(tool_name, RehearsalRules()).model_copy(update={"grants": ()}),
         settings.failure_rules.get(tool_name),
         settings.sandbox.isolation,
         settings.sandbox.libraries,

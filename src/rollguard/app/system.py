@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from rollguard.app.deployed import Deployed
-from rollguard.app.parts import actuators_of, improvers_of, notifiers_of, redact_of
+from rollguard.app.improving import Improving
+from rollguard.app.parts import actuators_of, notifiers_of, redact_of
+from rollguard.errors import InvalidInput
 from rollguard.settings import Settings
 from rollguard.store import ExecutionStore
 
 if TYPE_CHECKING:  # a command that only reads needs few of the parts, and starts sooner without the others
-    from rollguard.improve import Briefer, Improvers
-    from rollguard.investigate import Investigator
-    from rollguard.loop.autonomous_loop import AutonomousLoop
-    from rollguard.loop.improvement import Improvement
     from rollguard.monitor.deployment_monitor import DeploymentMonitor
     from rollguard.registry import IsFailure, Released, Synced, ToolRegistry, VersionNumber
-    from rollguard.rehearse import Rehearser
     from rollguard.versions.version_manager import ToolVersionManager
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Rollguard:
+class Rollguard(Improving):
     """The whole system.
 
     Args:
@@ -58,7 +55,7 @@ class Rollguard:
         self._adopt = adopt
         if adopt:  # a program that serves learns at once what is wrong with its settings and its folder
             try:
-                _ = self.registry, self.monitor, self.loop, self.versions
+                _ = self.registry, self.monitor, self.loop_of(improve=False), self.versions
             except BaseException:
                 self.store.close()
                 raise
@@ -102,84 +99,11 @@ class Rollguard:
         )
 
     @cached_property
-    def loop(self) -> AutonomousLoop:
-        """What lets the monitor check at each interval, and improves tools where `[loop] improve` is true."""
-        return self.loop_of(improve=self.settings.loop.improve)
-
-    def loop_of(self, *, improve: bool, dry_run: bool = False) -> AutonomousLoop:
-        """Return a loop of this system that improves tools, or only monitors."""
-        from rollguard.loop.autonomous_loop import AutonomousLoop
-
-        rules = self.settings.loop
-        return AutonomousLoop(
-            self.monitor,
-            check_interval_seconds=rules.check_interval_seconds,
-            maintenance_interval_hours=rules.maintenance_interval_hours,
-            min_executions_for_analysis=rules.min_executions_for_analysis,
-            improvement_threshold=rules.improvement_threshold,
-            improvement=self.improvement if improve else None,
-            health_interval_seconds=self.settings.watch.check_interval_seconds,
-            dry_run=dry_run,
-        )
-
-    @cached_property
-    def improvement(self) -> Improvement:
-        """The parts of an improvement, which the loop's stages work with."""
-        from rollguard.loop.improvement import Improvement
-
-        return Improvement(
-            self.store,
-            self.investigator,
-            self.briefer,
-            self.improvers,
-            self.rehearser,
-            self.deploy,
-            self.settings.loop,
-        )
-
-    @cached_property
     def versions(self) -> ToolVersionManager:
         """The versions of the tools."""
         from rollguard.versions.version_manager import ToolVersionManager
 
         return ToolVersionManager(self.store, self.registry)
-
-    @cached_property
-    def rehearser(self) -> Rehearser:
-        """What runs a candidate beside the live version on recorded calls."""
-        from rollguard.rehearse import Rehearser
-        from rollguard.rehearse.sandboxed import in_sandbox
-
-        settings = self.settings
-        return Rehearser(
-            self.store,
-            self.registry,
-            rules=settings.rehearsals,
-            failure_rules=settings.failure_rules,
-            environment=settings.granted,
-            run=in_sandbox(settings.sandbox.isolation, settings.sandbox.libraries),
-        )
-
-    @cached_property
-    def investigator(self) -> Investigator:
-        """What finds out why tools fail; it runs those that may be run, in the sandbox."""
-        from rollguard.investigate import Investigator
-
-        return Investigator(self.store, runner=self.rehearser.runner)
-
-    @cached_property
-    def briefer(self) -> Briefer:
-        """What tells improvers about a tool: `guard.briefer.brief(tool_name)`."""
-        from rollguard.improve import Briefer
-
-        return Briefer(self.store, self.rehearser, self.investigator)
-
-    @cached_property
-    def improvers(self) -> Improvers:
-        """What writes repairs, asked in turn; without the settings `[improve]` there is none."""
-        from rollguard.improve import Improvers
-
-        return Improvers(improvers_of(self.settings, self.store), redaction=self.store.redaction)
 
     @classmethod
     def from_settings(
@@ -209,6 +133,7 @@ class Rollguard:
         already_live: bool = False,
         rehearse: bool = False,
         replaces: str | None = None,
+        rollout: Sequence[float] | None = None,
     ) -> Deployed:
         """Deploy code and start monitoring it, in one transaction.
 
@@ -221,6 +146,8 @@ class Rollguard:
             already_live: True records a deployment that something else made; see `ToolRegistry.note_deployment`.
             rehearse: True deploys it only if it passes a rehearsal. It need not fix anything, and must break nothing.
             replaces: the hash of the only code that it may replace; None is any.
+            rollout: rising shares, such as `[0.1, 0.25, 0.5]`, at which it first serves beside the live version; `[]`
+                replaces that at once. By default what `[monitor] rollout` says. See docs/rollouts.md.
 
         Raises:
             RehearsalRefused, RehearsalUndecided: the rehearsal refuses it, or a person decides; nothing was deployed.
@@ -230,13 +157,17 @@ class Rollguard:
 
         content = bytes_of(code)
         if rehearse:
-            self.rehearser.rehearse(tool_name, content, must_fix=False).check_passed()
+            done = self.rehearser.rehearse(tool_name, content, must_fix=False)
+            done.check_passed()
+            replaces = replaces or done.old_sha256  # beside another live version it may do otherwise
         changes = self.registry.changes(tool_name, content)
         # The session starts in the transaction that makes the version live, so no version is live without monitoring.
         beginning = self.monitor.watch(tool_name, deployed_at)
         before = self.store.versions.live(tool_name)
         held = content if self.registry.remote.of(tool_name) else self.registry.folder.read(tool_name)
-        go_live = self.registry.note_deployment if already_live else partial(self.registry.deploy, replaces=replaces)
+        shares = self._shares(tool_name, rollout, decides=watch and not already_live)
+        deploy = partial(self.registry.deploy, rollout=shares, replaces=replaces)
+        go_live = self.registry.note_deployment if already_live else deploy
         version_number = go_live(
             tool_name,
             content,
@@ -248,9 +179,16 @@ class Rollguard:
             strict=strict,
             watch=beginning if watch else None,
         )
+        beside = self.store.rollouts.open_of(tool_name) if shares else None
+        rollout_id = None if beside is None else beside.rollout_id
         if beginning.session is not None:
-            self.monitor.note_baseline(beginning.session)
-            return Deployed(tool_name, version_number, beginning.session.session_id, changed=True, changes=changes)
+            begun = beginning.session
+            self.monitor.note_baseline(begun)
+            return Deployed(
+                tool_name, version_number, begun.session_id, changed=True, changes=changes, rollout_id=rollout_id
+            )
+        if beside is not None and beside.new_version == version_number:
+            return Deployed(tool_name, version_number, beside.session_id, changed=False, rollout_id=rollout_id)
         if before is not None and before.version_number == version_number:
             if watch:
                 self.monitor.watch_edits()  # the code may be an edit in the folder that nobody monitors yet
@@ -258,6 +196,14 @@ class Rollguard:
             session_id = watching.session_id if watching else None
             return Deployed(tool_name, version_number, session_id, changed=False, put_back=held != content)
         return Deployed(tool_name, version_number, None, changed=True, changes=changes)
+
+    def _shares(self, tool_name: str, rollout: Sequence[float] | None, *, decides: bool) -> Sequence[float]:
+        """Return the shares of a deployment's rollout: as given, else as the settings say."""
+        if rollout is None:
+            return self.monitor.rules_for(tool_name).rollout if decides else ()
+        if rollout and not decides:
+            raise InvalidInput("rollout: without a session, or of what is live already, nobody could decide about it")
+        return rollout
 
     def release(
         self,
@@ -271,6 +217,7 @@ class Rollguard:
         force: bool = False,
         strict: bool = False,
         watch: bool = True,
+        replace: bool = False,
     ) -> Released:
         """Release several tools together and monitor each. A regression of one rolls all of them back.
 
@@ -283,6 +230,7 @@ class Rollguard:
             metadata: your own values, of JSON.
             released_at: when they went live; now by default.
             force, strict, watch: as for `deploy`.
+            replace: True ends the rollouts of its tools; by default a release that holds one is refused.
 
         Raises:
             The same errors as `ToolRegistry.release` and `DeploymentMonitor.start_monitoring`.
@@ -305,6 +253,7 @@ class Rollguard:
                 force=force,
                 strict=strict,
                 watch=beginning,
+                replace=replace,
             )
         self._note_baselines(released)
         return released

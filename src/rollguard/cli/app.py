@@ -20,8 +20,12 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Watch": ("watch", "status", "show", "calls", "health", "doctor"),
     "Serve": ("serve", "token", "schema"),
     "Find what is weak": ("opportunities", "investigate", "brief", "improve"),
+    "Improve by the loop": ("loop", "proposals", "freeze", "unfreeze:freeze"),
     "Try the rules": ("simulate", "backtest"),
-    "Decide yourself": ("rollback", "cancel:rollback", "quarantine"),
+    "Decide yourself": (
+        *("rollback", "promote:rollout", "pause:rollout", "resume:rollout", "abort:rollout"),
+        *("cancel:rollback", "quarantine"),
+    ),
     "Look back": ("versions", "diff:versions", "sessions", "rollbacks", "explain"),
 }
 # Names that commands had before; they still work.

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from rollguard.cli import watching
+from rollguard.cli.doctor_improvers import improvers
 from rollguard.cli.doctor_tools import tools
 from rollguard.cli.findings import Finding, Health, broken, few, ok, warning
 from rollguard.cli.formatting import counted
@@ -35,7 +36,7 @@ def examine(settings: Settings, now: datetime) -> list[Finding]:
     """Check everything that the settings name, and return the findings, the worst first."""
     began = time.monotonic()
     findings = [*_settings(settings), *_folder(settings.tools_dir), *_spool(settings.tools_dir)]
-    findings += _sandbox(settings)
+    findings += [*_sandbox(settings), *improvers(settings)]
     try:
         findings += _files(settings)
         findings += _database(settings, now, lambda: now + timedelta(seconds=time.monotonic() - began))
@@ -104,7 +105,9 @@ def _files(settings: Settings) -> Iterator[Finding]:
         says = f"others than their owner may read or write {few(open_to_others)}"
         fix = f"chmod go= {shlex.join(map(str, open_to_others))}; or allow it with file_access in rollguard.toml"
         yield warning("files", says, fix)
+    packages = [init.parent for init in settings.tools_dir.glob("*/__init__.py")]
     tools = [file for file in settings.tools_dir.glob("*.py") if file.is_file()]
+    tools += [file for package in packages for file in package.rglob("*.py") if file.is_file()]
     changed_by_others = _with(tools, settings.file_access.refused & 0o022)
     if changed_by_others:
         says = f"others than their owner may change the code of {few(changed_by_others)}"

@@ -7,10 +7,13 @@ from collections.abc import Iterator, Sequence
 from rollguard.cli.findings import Finding, broken, few, ok, warning
 from rollguard.cli.folder_files import FileKind, FolderFile, files_of, unused_sections
 from rollguard.cli.held_back import held_back, live_in_folder
+from rollguard.cli.opening import importable
 from rollguard.registry import Folder
 from rollguard.registry.folder.swap_journal import entries_in
 from rollguard.settings import Settings
 from rollguard.store import ExecutionStore
+
+_FIX = "install what it needs, or deploy a version that loads; what this machine loaded before goes on serving"
 
 
 def tools(settings: Settings, store: ExecutionStore) -> Iterator[Finding]:
@@ -20,7 +23,14 @@ def tools(settings: Settings, store: ExecutionStore) -> Iterator[Finding]:
     folder, live = Folder(settings.tools_dir), live_in_folder(settings, store)
     wrong = list(held_back(settings, store))
     yield from wrong
-    others = [file for file in files_of(folder) if file.name not in live]
+    with importable(settings):
+        files = files_of(folder)
+    others = [file for file in files if file.name not in live]
+    for file in files:
+        known = any(file.name in finding.says for finding in wrong)
+        if file.name in live and file.kind is FileKind.BROKEN and not known:
+            wrong.append(warning("tools", f"{file.file} does not load on this machine: {file.says}", _FIX))
+            yield wrong[-1]
     yield from _other_files(settings, others)
     for says in unused_sections(settings, {*live, *(file.name for file in others), *store.executions.tool_names()}):
         yield warning("settings", says, "correct the name, or remove the section")

@@ -6,6 +6,8 @@ import sys
 from typing import Any
 
 from rollguard.errors import (
+    ApprovalRefused,
+    AttemptClosed,
     BreakingChange,
     DeploymentConflict,
     NotARollguardStore,
@@ -40,14 +42,16 @@ MEANINGS = {
     REGRESSION: "health: a regression was found; sync: the release was rolled back",
     TOOL_FAILED: "call: the tool failed",
     BREAKING: "deploy, release, sync --strict: it would break callers",
-    REFUSED: "rehearse, deploy --rehearse: the rehearsal refuses the code; improve: there is no candidate",
-    UNDECIDED: "rehearse, deploy --rehearse: a person has to decide",
+    REFUSED: "rehearse, deploy --rehearse, proposals: the code is refused; improve: there is no candidate",
+    UNDECIDED: "rehearse, deploy --rehearse, proposals: a person has to decide",
     CONFLICT: "release, sync: what is live or was released is other code",
     INTERRUPTED: "interrupted by Ctrl-C",
     READER_GONE: "the reader of the output closed it",
 }
 
 _CODES: dict[type[RollguardError], int] = {
+    ApprovalRefused: REFUSED,
+    AttemptClosed: REFUSED,
     BreakingChange: BREAKING,
     RehearsalRefused: REFUSED,
     RehearsalUndecided: UNDECIDED,

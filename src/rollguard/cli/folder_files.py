@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from rollguard.registry import Folder
+    from rollguard.registry.folder.readings import Readings
     from rollguard.settings import Settings
 
 
@@ -52,8 +53,11 @@ _KINDS = {
 }
 
 
-def files_of(folder: Folder) -> list[FolderFile]:
+def files_of(folder: Folder, readings: Readings | None = None) -> list[FolderFile]:
     """Return what each entry of the folder is, by name. Entries that begin with a dot are left out.
+
+    Args:
+        readings: what is known of the files already.
 
     Raises:
         ToolFileError: the folder cannot be read.
@@ -61,7 +65,7 @@ def files_of(folder: Folder) -> list[FolderFile]:
     from rollguard.registry.folder.readings import Readings
     from rollguard.registry.serve.load_checks import LoadChecks
 
-    readings, checks = Readings(folder), LoadChecks(folder.path, writes=False)
+    readings, checks = readings or Readings(folder), LoadChecks(folder.path, writes=False)
     found = []
     for name in folder.names():
         file = folder.file(name).name

@@ -187,6 +187,11 @@ def _truth(cell: str) -> bool:
     return word in _YES
 
 
+def _version(text: str) -> int | str:
+    """Return a version's number, or a text that may be the label of a release."""
+    return _whole(text) if text.isdecimal() else text
+
+
 def _whole(cell: str) -> int:
     try:
         return int(cell)
@@ -208,7 +213,7 @@ COLUMNS: Mapping[str, Callable[[str], Any]] = dict.fromkeys(FIELDS, str) | {
     "parameters": inputs.json_or_text,
     "result": inputs.json_or_text,
     "executed_at": inputs.time_of,
-    "version_number": _whole,
+    "version_number": _version,
     "tags": inputs.json_or_text,
     "score": _number,
     "failed_at": inputs.json_or_text,

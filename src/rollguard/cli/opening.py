@@ -41,7 +41,7 @@ def opened(
 
     settings = settings_for(config)
     _log_to(logs or _warnings())
-    with _importable(settings.file.parent if settings.file else Path.cwd()):
+    with importable(settings):
         with tools_print_to_stderr():
             guard = Rollguard(settings, adopt=adopt, must_answer=must_answer)
         with guard:
@@ -51,8 +51,9 @@ def opened(
 
 
 @contextlib.contextmanager
-def _importable(project: Path) -> Iterator[None]:
+def importable(settings: Settings) -> Iterator[None]:
     """Let tools import the modules of the project, as in a program that is started there; installed ones come first."""
+    project = settings.file.parent if settings.file else Path.cwd()
     sys.path.append(str(project))
     try:
         yield

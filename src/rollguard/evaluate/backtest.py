@@ -16,6 +16,7 @@ from rollguard.evaluate.false_alarm_risk import WORK, Risk, false_alarm
 from rollguard.evaluate.replay_history import MINUTE, History, Replayed, replay_history
 from rollguard.judge import MOST_OUTCOMES, PATTERN, Confounders, Outcome, Rules, Window
 from rollguard.model.rollback import Rollback
+from rollguard.model.rollout import Rollout
 from rollguard.model.session import Session
 from rollguard.monitor.confounders import confounders_of
 from rollguard.store import ExecutionStore
@@ -55,6 +56,8 @@ class Deployment:
         seen_until: until when the candidate could have checked it.
         calls: known executions from the deployment until then.
         replayed: what the candidate would have decided.
+        rollout: the latest rollout or confirmation of its session, if there was one. The replay then counts the new
+            version's calls alone, as if it had replaced the other version.
         compared: `replayed` compared with what happened. `same` is within one check of the schedule. `not_seen` means
             that its executions end before the candidate decides, so the result is unknown.
     """
@@ -66,6 +69,7 @@ class Deployment:
     calls: int
     replayed: Replayed
     compared: Compared
+    rollout: Rollout | None = None
 
     @property
     def decided_at(self) -> datetime | None:
@@ -115,7 +119,8 @@ def backtest(
     """Replay past deployments under candidate rules.
 
     Counts are known to the minute, from the rollups, which Rollguard keeps for ever. Triggers need the executions
-    themselves, and are left out if these were removed. `mode` and `max_rollbacks_per_day` have no effect.
+    themselves, and are left out if these were removed. `mode`, `max_rollbacks_per_day`, `rollout` and `confirm` have no
+    effect: nobody knows what the other version would have answered.
 
     Args:
         rules_for: returns the candidate for a tool's name.
@@ -226,6 +231,7 @@ class _Replaying:
         ends = [self._seen_until(session) for session in candidates]
         baselines = self._baselines(candidates, ends)
         parts = [replayed_of(session, end) for session, end in zip(candidates, ends, strict=True)]
+        rollouts = self.store.rollouts.of_sessions([session.session_id for session in sessions])
         durations = any(session.rules.rollback_on_slowdown for session in candidates)
         early = self.store.executions.count([early for early, _rest in parts])
         minutes = self.store.executions.by_minute([rest for _early, rest in parts], durations=durations)
@@ -235,7 +241,7 @@ class _Replaying:
             checked = session.status == "active" or (session.status == "rolled_back" and scheduled)
             clock_behind = before if durations else Window(before.total, before.successes)
             history = History(session.deployment_time, end, checked, series, baseline, clock_behind, session.left_out)
-            yield self._replay(session, history)
+            yield replace(self._replay(session, history), rollout=rollouts.get(session.session_id))
 
     def _candidate(self, session: Session) -> Session:
         rules = self.rules_for(session.tool_name)

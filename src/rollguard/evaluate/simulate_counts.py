@@ -21,7 +21,13 @@ from rollguard.judge.outages import affected_minutes, outages, suspicious_hours,
 from rollguard.judge.triggers import IN_A_ROW
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)  # the time of the deployments; in the past, so that none is in the future
-NOT_BY_COUNTS = ("baseline", "collapse_retries", "extend_until_sufficient")  # rules that have no effect here
+NOT_BY_COUNTS = (
+    "baseline",
+    "collapse_retries",
+    "extend_until_sufficient",
+    "rollout",
+    "confirm",
+)  # rules that have no effect here
 
 
 class Counted:

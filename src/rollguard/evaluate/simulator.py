@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from rollguard.evaluate.scenario import Scenario
 from rollguard.evaluate.simulate_counts import NOON, Act
-from rollguard.evaluate.traffic import HOUR, Call, calls_of
+from rollguard.evaluate.traffic import HOUR, Call, calls_of, success_at
 from rollguard.judge import Rules
+from rollguard.model.split import Draws
 from rollguard.monitor.deployment_monitor import DeploymentMonitor
 from rollguard.registry import ToolRegistry
-from rollguard.store import ExecutionStore
+from rollguard.store import Beginning, ExecutionStore
+
+_KEY = b"simulated"  # in place of a random one, so that the same seed gives the same draws
 
 
 def overrides_of(rules: Rules) -> dict[str, Any]:
@@ -33,7 +38,8 @@ def through_monitor(
 ) -> list[Act | None]:
     """Deploy and monitor every tool of a scenario, on a SQLite store in a temporary folder.
 
-    The old version of a tool that was rolled back is still called, because its calls may show an outage.
+    The old version of a tool that was rolled back is still called, because its calls may show an outage. If both
+    versions serve, each request is drawn as a process draws it. What the old version answers is drawn at its own rate.
 
     Args:
         scenario: the scenario to run.
@@ -54,7 +60,7 @@ def through_monitor(
         ExecutionStore(f"sqlite:///{folder}/simulated.db") as store,
     ):
         simulation = _Simulation(scenario, store, ToolRegistry(Path(folder) / "tools", store=store), run)
-        simulation.deploy(overrides, together)
+        simulation.deploy({"monitoring_window_hours": scenario.traffic.watched_hours, **overrides}, together)
         until = scenario.traffic.watched_hours * HOUR
         now = every
         while now <= until and simulation.monitoring:
@@ -73,6 +79,8 @@ class _Simulation:
         self.acts: dict[str, Act] = {}
         self._monitor = DeploymentMonitor(store, registry, notifiers=[])
         self._pending = {name: calls_of(scenario, number, run) for number, name in enumerate(self.names)}
+        self._draws, self._old = Draws(f"{scenario.seed}/{run}"), _OldAnswers(scenario, run)
+        self._live: dict[str, int] = {}
 
     @property
     def monitoring(self) -> bool:
@@ -91,9 +99,11 @@ class _Simulation:
             if together:
                 self.registry.release(f"release {first}", codes, released_at=NOON)
             for name, code in codes.items():
-                version = None if together else self.registry.deploy(name, code, deployed_at=NOON)
-                rules = {"monitoring_window_hours": self.scenario.traffic.watched_hours, **overrides}
-                self._monitor.start_monitoring(name, NOON, version=version, now=NOON, **rules)
+                if together:
+                    self._monitor.start_monitoring(name, NOON, now=NOON, **overrides)
+                else:
+                    watch = Beginning(self._monitor.rules.with_overrides(overrides), NOON)
+                    self.registry.deploy(name, code, deployed_at=NOON, watch=watch, rollout=watch.rules.rollout)
 
     def check(self, at: float) -> None:
         """Record the calls up to `at`, then check every deployment."""
@@ -107,17 +117,32 @@ class _Simulation:
                 self._call_old_version(name, at)
 
     def _write(self, *, until: float, before: bool = False) -> None:
+        splits = self.store.rollouts.splits()
+        for name in self.names:
+            split = splits.get(name)
+            self._draws.told(name, split and replace(split, key=_KEY))
+        self._live = {name: one.version_number for name, one in self.store.versions.live_of_all().items()}
         self.store.executions.write_from(
-            self._execution(name, call, version=1 if before or name in self.acts else 2)
+            execution
             for name, calls in self._pending.items()
             for call in _take(calls, until, before=before)
+            if (execution := self._execution(name, call, before=before)) is not None
         )
 
     def _call_old_version(self, name: str, at: float) -> None:
         calls = calls_of(self.scenario.unchanged(), self.names.index(name), self.run)
         self._pending[name] = [call for call in calls if call.at > at]
 
-    def _execution(self, name: str, call: Call, *, version: int) -> dict[str, Any]:
+    def _execution(self, name: str, call: Call, *, before: bool) -> dict[str, Any] | None:
+        """Return the execution of a call; None if it is a retry that is not needed."""
+        request = None if call.request is None else f"{name}-{call.request}"
+        drawn = None if before else self._draws.drawn(name, request)
+        version = self._live[name] if drawn is None else drawn.version
+        if version == 1 and not before and name not in self.acts:
+            answered = self._old.answer(call, request)
+            if answered is None:
+                return None
+            call = answered
         given: dict[str, Any] = {
             "tool_name": name,
             "success": call.succeeded,
@@ -127,9 +152,30 @@ class _Simulation:
             "executed_at": _moment(call.at),
             "version_number": version,
         }
-        if call.request is not None:
-            given["request_id"] = f"{name}-{call.request}"
+        if request is not None:
+            given["request_id"] = request
+        if drawn is not None:
+            given |= {"rollout_id": drawn.rollout_id, "stage": drawn.stage, "arm": str(drawn.arm)}
         return given
+
+
+class _OldAnswers:
+    """What the old version answers to calls while the new one serves, too."""
+
+    def __init__(self, scenario: Scenario, run: int) -> None:
+        self._scenario, self._succeeded = scenario.unchanged(), set[str]()
+        self._chance = Random(f"{scenario.seed}/{run}/old")  # noqa: S311 - a simulation
+
+    def answer(self, call: Call, request: str | None) -> Call | None:
+        """Return the call as it answers; None if it is a retry of a request that it answered."""
+        if request in self._succeeded:
+            return None
+        errors, chance = self._scenario.errors, self._chance
+        succeeded = chance.random() < success_at(self._scenario, call.at)
+        if succeeded and request is not None:
+            self._succeeded.add(request)
+        error = None if succeeded else chance.choices(list(errors), list(errors.values()))[0]
+        return replace(call, succeeded=succeeded, error_type=error)
 
 
 def _take(calls: list[Call], until: float, *, before: bool) -> Iterator[Call]:

@@ -2,7 +2,8 @@
 
 `briefing` makes a `Brief` from an investigation and the calls that are not held out; `brief_text` writes it for people
 and models. `command`, `callable`, `model`, `earlier_version` and `retry` are improvers; `chain` asks them in turn.
-`work_folder` and `check` are what a program works in.
+`work_folder` and `check` are what a program works in. `brief_text`, `problems`, `secrets`, `transient` and `undo` are
+pure.
 """
 
 from rollguard.improve.brief import Attempt, Brief, Case, Recovered
@@ -11,6 +12,7 @@ from rollguard.improve.callable import CallableImprover
 from rollguard.improve.chain import Answer, Asked, Improvers, Outcome
 from rollguard.improve.command import CommandImprover
 from rollguard.improve.earlier_version import EarlierVersion
+from rollguard.improve.model import ModelImprover
 from rollguard.improve.proposal import Improver, Proposal
 from rollguard.improve.retry import RetryTransient
 from rollguard.improve.work_folder import CheckRules
@@ -28,6 +30,7 @@ __all__ = [
     "EarlierVersion",
     "Improver",
     "Improvers",
+    "ModelImprover",
     "Outcome",
     "Proposal",
     "Recovered",

@@ -9,6 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from rollguard.improve.secrets import without
+from rollguard.rehearse.calls import digest_of
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -139,15 +142,25 @@ class Brief(_Part):
         """Return the recorded calls that a repair is checked with, those that failed first."""
         return (*self.failing, *self.passing)
 
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """Return the digests of the inputs that its reader sees; a rehearsal that is given them holds out none."""
+        given = [case.parameters for case in self.cases]
+        return tuple(sorted(map(digest_of, given if self.smallest is None else [*given, self.smallest])))
+
     def with_attempt(self, attempt: Attempt) -> Brief:
         """Return the brief with one more earlier proposal."""
         return self.model_copy(update={"attempts": (*self.attempts, attempt)})
 
     def restored(self, source: bytes) -> bytes:
         """Return a proposed source with the secrets that its placeholders stand for."""
-        for placeholder, secret in self.hidden.items():
+        for placeholder, secret in sorted(self.hidden.items(), key=lambda pair: len(pair[0]), reverse=True):
             source = source.replace(placeholder.encode(), secret.encode())
         return source
+
+    def masked(self, text: str) -> str:
+        """Return a text about a proposal with placeholders for the secrets of the source, as its author may read it."""
+        return without(text, self.hidden)
 
     def to_markdown(self) -> str:
         """Return the brief as a text for an author: a person, a coding agent or a model."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from rollguard.compat import function_name, read
+from rollguard.compat import function_name, is_package, place_of, read
 from rollguard.compat.scope import parsed
 from rollguard.errors import InvalidInput
 from rollguard.improve.brief import Attempt, Brief, Case, Recovered
@@ -19,7 +19,7 @@ from rollguard.investigate.evidence import parameters_of, version_at
 from rollguard.investigate.investigator import LOOKBACK_DAYS
 from rollguard.model.given import checked_now
 from rollguard.rehearse import Call, Candidate, Rehearser, strategy_of
-from rollguard.rehearse.calls import NO_RESULT
+from rollguard.rehearse.calls import NO_RESULT, digest_of
 from rollguard.rehearse.noise import canonical
 from rollguard.store import ExecutionStore
 
@@ -59,10 +59,10 @@ class Briefer:
         """
         moment = checked_now(now)
         candidate = self._rehearser.candidate(tool_name, draw=draw, now=moment)
-        held_out = {canonical(call.parameters) for call in candidate.chosen.calls if call.held_out}
+        held_out = {digest_of(call.parameters) for call in candidate.chosen.calls if call.held_out}
 
         def is_held_out(parameters: Any) -> bool:
-            return isinstance(parameters, dict) and canonical(parameters) in held_out
+            return isinstance(parameters, dict) and digest_of(parameters) in held_out
 
         report = self._investigator.investigate(tool_name, now=moment, keep=False, leave_out=is_held_out)
         return brief_for(
@@ -108,6 +108,8 @@ def brief_for(
         InvalidInput: the live source is not UTF-8, or not Python.
     """
     tool_name = candidate.tool_name
+    if is_package(candidate.old) or place_of(candidate.old, tool_name).several:
+        raise InvalidInput(f"{tool_name}: it is in a package or beside other tools, so a person has to improve it")
     try:
         source = candidate.old.decode("utf-8")
         parsed(source)
@@ -141,7 +143,7 @@ def brief_for(
         passing=tuple(_case(call, text) for call in shown if call.success),
         recovered=tuple(recovered),
         declared=_declared(candidate),
-        parameters=tuple(_parameters(candidate)),
+        parameters=tuple(_parameters(without(source, hidden), tool_name)),
         keep=tuple(_keep(candidate)),
         attempts=tuple(attempts),
         notes=tuple(map(text, report.notes)),
@@ -196,8 +198,8 @@ def _declared(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def _parameters(candidate: Candidate) -> Iterable[dict[str, Any]]:
-    tool = read(candidate.old, candidate.tool_name).tool
+def _parameters(source: str, tool_name: str) -> Iterable[dict[str, Any]]:
+    tool = read(source, tool_name).tool
     for one in tool.parameters if tool else ():
         yield {
             "name": one.name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,10 +12,11 @@ from rollguard.errors import ImproverFailed, InvalidInput
 from rollguard.improve.brief import Attempt, Brief
 from rollguard.improve.problems import problems_of
 from rollguard.improve.proposal import Improver, Proposal
+from rollguard.model.log import logger_of
 from rollguard.model.redaction import DEFAULT, Redaction
 from rollguard.model.text import one_line, printable
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 _LONGEST_REASON, _LONGEST_OUTPUT = 1_000, 16_384
 Accept = Callable[[Proposal], Sequence[str]]
 """Returns why a proposal is refused, as its author may know it; empty accepts it."""
@@ -161,21 +161,20 @@ class Improvers:
         began = time.monotonic()
         try:
             proposal = improver.propose(brief)
-            if proposal is not None and not isinstance(getattr(proposal, "source", None), bytes):
-                raise ImproverFailed(f"it returned {type(proposal).__name__}, and no Proposal with bytes as its source")
+            if proposal is not None and not isinstance(proposal, Proposal):
+                raise ImproverFailed(f"it returned {type(proposal).__name__}, and neither a Proposal nor None")
         except Exception as error:  # noqa: BLE001 - an improver is anybody's code; the next one is asked
             return self._failed(improver.name, error, time.monotonic() - began)
         seconds = time.monotonic() - began
         if proposal is None:
             return Answer(improver.name, Outcome.DECLINED, seconds=seconds)
         proposal = self._cleaned(proposal, brief, improver.name, seconds)
-        problems = tuple(problems_of(proposal.source, brief))
+        problems = list(problems_of(proposal.source, brief))
         if not problems and accept is not None:
-            problems = tuple(self._said(problem) for problem in accept(proposal))
+            problems = list(accept(proposal))
         outcome = Outcome.REFUSED if problems else Outcome.PROPOSED
-        return Answer(
-            improver.name, outcome, proposal, problems, proposal.output, seconds, proposal.tokens, proposal.cost
-        )
+        said = tuple(self._said(brief.masked(problem)) for problem in problems)
+        return Answer(improver.name, outcome, proposal, said, proposal.output, seconds, proposal.tokens, proposal.cost)
 
     def _failed(self, name: str, error: Exception, seconds: float) -> Answer:
         said = str(error) if isinstance(error, ImproverFailed) else f"{type(error).__name__}: {error}"

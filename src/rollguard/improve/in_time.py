@@ -48,6 +48,8 @@ class InTime(Generic[T]):
         if thread.is_alive():
             self._late = thread
             raise ImproverFailed(f"took longer than {self._seconds:g} s")
-        if errors:
-            raise errors[0]
+        for error in errors:
+            if isinstance(error, Exception):
+                raise error
+            raise ImproverFailed(f"ended with {type(error).__name__}") from error  # such as SystemExit: not ours
         return results[0]

@@ -97,7 +97,6 @@ class ModelImprover:
 
     async def _asked(self, brief: Brief, told: str, given: str) -> _Answer:
         try:
-            from pydantic_ai import exceptions
             from pydantic_ai.usage import RunUsage, UsageLimits
         except ImportError as error:
             raise ImproverFailed(
@@ -113,7 +112,7 @@ class ModelImprover:
                     usage_limits=UsageLimits(request_limit=self._attempts),
                     timeout=self._timeout,
                 )
-        except (exceptions.AgentRunError, exceptions.UserError, ImportError, OSError) as error:
+        except Exception as error:  # a provider's package raises what it likes, and tokens were spent
             spent = _tokens(usage)
             raise ImproverFailed(f"{self._short(error)} ({spent:,} tokens)", tokens=spent, cost=_cost(usage)) from error
         model = result.response.model_name or str(self._model)
@@ -121,7 +120,8 @@ class ModelImprover:
 
     def _short(self, error: BaseException) -> str:
         """Return an error's text without the key, which an endpoint may repeat."""
-        said = f"{type(error).__name__}: {error}"
+        model = self._model if isinstance(self._model, str) else self._model.model_name
+        said = f"{model}: {type(error).__name__}: {error}"
         return said.replace(self._key, REDACTED) if self._key else said
 
     def _agent(self, brief: Brief, told: str) -> Agent[Any, Repair]:
@@ -144,7 +144,7 @@ class ModelImprover:
             """Have the model answer again if its source is no candidate."""
             source = brief.restored(repair.source.encode("utf-8", "surrogatepass"))
             if repair.source.strip() and (problems := list(problems_of(source, brief))):
-                raise ModelRetry(f"That source is no candidate: {'; '.join(problems)}.")
+                raise ModelRetry(brief.masked(f"That source is no candidate: {'; '.join(problems)}."))
             return repair
 
         return agent

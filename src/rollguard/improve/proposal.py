@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from rollguard.errors import InvalidInput
 from rollguard.improve.brief import Brief
 
 
@@ -23,6 +25,9 @@ class Proposal:
         cost: what it cost in US dollars; None if that is not known.
         seconds: how long it took.
         output: what the author's program printed, cut and without secrets.
+
+    Raises:
+        InvalidInput: the source is not bytes, or a number is none.
     """
 
     source: bytes = field(repr=False)
@@ -34,6 +39,14 @@ class Proposal:
     cost: float | None = None
     seconds: float = 0.0
     output: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.source, bytes):
+            raise InvalidInput(f"source: {type(self.source).__name__} is not bytes")
+        for name in ("tokens", "cost", "seconds"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, int | float) and 0 <= value < math.inf):
+                raise InvalidInput(f"{name}: {value!r} is not a number of 0 or more")
 
     @property
     def sha256(self) -> str:

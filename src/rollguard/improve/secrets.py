@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rollguard.compat.scope import parsed
 from rollguard.model.redaction import Redaction
@@ -24,7 +24,7 @@ def hidden_in(source: str, redaction: Redaction) -> dict[str, str]:
     return {next(free): secret for secret in secrets if secret in source}
 
 
-def without(text: str, hidden: dict[str, str]) -> str:
+def without(text: str, hidden: Mapping[str, str]) -> str:
     """Return a text with each secret replaced by its placeholder."""
     if not hidden:
         return text

@@ -76,7 +76,6 @@ class LoopRules(BaseModel):
         max_attempts_per_day: attempts in 24 hours.
         max_tokens_per_attempt, max_tokens_per_day: tokens after which no proposal is asked for.
         back_off_hours: how long a cause is left alone after an attempt that failed; twice as long after each.
-        rollout: the shares of a canary, rising; empty deploys to every call at once.
         approval: who approves.
     """
 
@@ -96,7 +95,6 @@ class LoopRules(BaseModel):
     max_tokens_per_attempt: int = Field(default=200_000, ge=1)
     max_tokens_per_day: int = Field(default=1_000_000, ge=1)
     back_off_hours: float = Field(default=6.0, gt=0, le=168)
-    rollout: tuple[float, ...] = ()
     approval: ApprovalRules = Field(default_factory=ApprovalRules)
 
     @model_validator(mode="before")

@@ -34,8 +34,14 @@ def reported_by(columns: Mapping[str, Any]) -> frozenset[EventKind]:
         kinds.add(EventKind.SILENT)
     if columns["verdict"] == Verdict.EXTERNAL:
         kinds.add(EventKind.EXTERNAL)
-    elif columns["verdict"] == Verdict.INSUFFICIENT_DATA and columns["regression_detected"]:
+    elif columns["verdict"] == Verdict.INSUFFICIENT_DATA and columns["regression_detected"] and not _confirms(columns):
         kinds.add(EventKind.UNPROVEN_DROP)
     if "creeping" in (columns.get("record") or ()):
         kinds.add(EventKind.CREEPING)
     return frozenset(kinds)
+
+
+def _confirms(columns: Mapping[str, Any]) -> bool:
+    """Return whether both versions confirm what a check found; the rollout notifies people of that itself."""
+    record = columns.get("record") or {}
+    return "confirmation" in record or bool((record.get("concurrent") or {}).get("confirms"))

@@ -110,10 +110,12 @@ class Confirming(Ramp):
 
     def after(self, signs: Signs, now: datetime) -> Self:
         """Return the confirmation after a check. Evidence ends it first, then the bound."""
-        if self.ended or not isinstance(signs, ConfirmSigns):
+        if self.ended:
             return self
         if signs.evidence:
             return self._end(State.ROLLED_BACK, now)
+        if not isinstance(signs, ConfirmSigns):
+            return self
         if self._is_external(signs) or self._at_bound(signs, now):
             return self._end(State.UNPROVEN, now)
         enough = signs.alone >= ALONE_UNITS

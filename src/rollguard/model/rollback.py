@@ -28,6 +28,7 @@ class Rollback:
         verified_at: when the restored version had enough calls; None before, or if it never had.
         verification_success: whether the restored version recovered.
         verification_note: what its calls showed, or why there were too few.
+        rollout_id: the rollout that it ended: then `to_version` served beside `from_version`.
         release_id: the release that is rolled back as one. Without a session, the tool is so for another tool's sake.
     """
 
@@ -59,6 +60,7 @@ class Rollback:
     verification_success: bool | None = None
     verification_note: str | None = None
     release_id: int | None = None
+    rollout_id: int | None = None
 
     @property
     def withdraws(self) -> bool:

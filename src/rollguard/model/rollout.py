@@ -75,7 +75,7 @@ class Rollout:
 
 
 _EVENTS = {
-    State.FROZEN: (EventKind.ROLLOUT_FROZEN, Level.WARNING, "the share of version {new} is held"),
+    State.FROZEN: (EventKind.ROLLOUT_FROZEN, Level.WARNING, "the share of version {new} is held at {share:.3g} %"),
     State.PROMOTED: (EventKind.ROLLOUT_PROMOTED, Level.INFO, "version {new} went live at the end of its rollout"),
     State.UNPROVEN: (
         EventKind.ROLLOUT_UNPROVEN,
@@ -84,15 +84,39 @@ _EVENTS = {
     ),
     State.FAILED: (EventKind.ROLLOUT_FAILED, Level.CRITICAL, "version {old} serves alone again, version {new} failed"),
 }
+_ADVANCED = EventKind.ROLLOUT_ADVANCED, Level.INFO, "version {new} serves {share:.3g} % of the calls now"
+_STARTED = EventKind.ROLLOUT_STARTED, Level.INFO, "version {new} serves {share:.3g} % beside version {old}"
+_UNCONFIRMED = "version {new} serves alone again: its confirmation gave no answer"
 
 
-def rollout_event(rollout: Rollout, ramp: Ramp, why: str, now: datetime) -> dict[str, Any] | None:
-    """Return the event of a rollout that enters the state of `ramp`; None if nobody needs to be notified of it."""
-    if ramp.state not in _EVENTS:
+def change_event(rollout: Rollout, ramp: Ramp, why: str, now: datetime) -> dict[str, Any] | None:
+    """Return the event of a rollout that changes to `ramp`; None if nobody needs to be notified of it.
+
+    A rollback notifies people itself.
+    """
+    before = rollout.ramp
+    if ramp.state is not before.state:
+        found = _EVENTS.get(ramp.state)
+    else:
+        found = _ADVANCED if ramp.stage > before.stage and rollout.kind == CANARY else None
+    if found is None:
         return None
-    kind, level, title = _EVENTS[ramp.state]
+    kind, level, title = found
+    if rollout.kind == CONFIRM:
+        level, title = Level.WARNING, _UNCONFIRMED
+    return _event((kind, level, title), rollout, ramp, why, now)
+
+
+def start_event(rollout: Rollout, now: datetime) -> dict[str, Any]:
+    """Return the event of a rollout that begins."""
+    return _event(_STARTED, rollout, rollout.ramp, rollout.reason or f"deployed by {rollout.started_by}", now)
+
+
+def _event(what: tuple[EventKind, Level, str], rollout: Rollout, ramp: Ramp, why: str, now: datetime) -> dict[str, Any]:
+    kind, level, title = what
     names = ("rollout_id", "old_version", "new_version")
-    details = {**{name: getattr(rollout, name) for name in names}, "stage": rollout.ramp.stage, "share": ramp.share}
-    title = f"{rollout.tool_name}: {title.format(old=rollout.old_version, new=rollout.new_version)}"
-    at = now.astimezone(UTC).isoformat()
-    return Event(kind, level, rollout.tool_name, rollout.session_id, title, (why,), at, details).to_dict()
+    details = {**{name: getattr(rollout, name) for name in names}, "kind": rollout.kind}
+    details |= {"stage": ramp.stage, "share": ramp.share}
+    title = title.format(old=rollout.old_version, new=rollout.new_version, share=100 * ramp.share)
+    at, tool = now.astimezone(UTC).isoformat(), rollout.tool_name
+    return Event(kind, level, tool, rollout.session_id, f"{tool}: {title}", (why,), at, details).to_dict()

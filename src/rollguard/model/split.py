@@ -1,9 +1,10 @@
-"""Draw which of two versions a unit gets: by a keyed hash, so that each process draws without asking another one.
+"""Draw which of two versions a unit gets, by chance, so that each process draws without asking another one.
 
-A unit is a call or, if calls name one, the request that they are made for. Its name is hashed with the split's key. The
-first 64 bits of the hash are a number that is uniform and independent of all others, whatever the names are, to anybody
-who does not know the key. The unit gets the new version if that number is below the share. So the counts of any number
-of processes together are binomial, and a request gets the same version in each of them.
+A unit is a call or, if calls name one, the request that they are made for. A request's name is hashed with the split's
+key. The first 64 bits of the hash are a number that is uniform and independent of all others, whatever the names are,
+to anybody who does not know the key. A call has no name: its number is one of the process's own generator, which begins
+with random bits of the system. The unit gets the new version if its number is below the share. So the counts of any
+number of processes together are binomial, and a request gets the same version in each of them.
 
 Over the stages of a rollout the same number is compared with a rising share: a request that got the new version keeps
 it. One that got the old version keeps that, in a process that remembers it; a unit counts for the arm that was drawn
@@ -13,11 +14,13 @@ first, see `rollguard.judge.arms`.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
+import random
+import weakref
 from collections import OrderedDict
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import count
 from typing import Protocol
 
 from rollguard.errors import InvalidInput
@@ -95,12 +98,13 @@ def draw(split: Split, unit: str) -> Drawn:
 class _Draw:
     """The draw of one split, with all prepared that is the same for each unit."""
 
-    __slots__ = ("_below", "_hash", "_new", "_old", "split")
+    __slots__ = ("_below", "_hash", "new", "old", "share", "split")
 
     def __init__(self, split: Split) -> None:
-        self.split, self._below = split, split.share * _RANGE
+        self.split, self.share = split, split.share
+        self._below = None if split.share == 1.0 else math.ceil(split.share * _RANGE).to_bytes(8, "big")
         self._hash = hashlib.blake2b(digest_size=8, key=split.key)
-        self._new, self._old = (
+        self.new, self.old = (
             Drawn(split.rollout_id, arm, version, split.stage, split.share)
             for arm, version in ((Arm.NEW, split.new), (Arm.OLD, split.old))
         )
@@ -108,7 +112,7 @@ class _Draw:
     def of(self, unit: str) -> Drawn:
         hashed = self._hash.copy()
         hashed.update(unit.encode("utf-8", "surrogatepass"))
-        return self._new if int.from_bytes(hashed.digest(), "big") < self._below else self._old
+        return self.new if self._below is None or hashed.digest() < self._below else self.old
 
 
 class Router(Protocol):
@@ -126,16 +130,18 @@ class Router(Protocol):
 
 
 class Draws:
-    """The router of this process. Its units are requests, and calls that it numbers itself.
+    """The router of this process. Its units are requests, and calls.
 
     Args:
-        process: unique for each process; by default random, and another one after a fork.
+        process: what the draws of its calls begin with; by default random bits, and other ones after a fork.
     """
 
     def __init__(self, process: str | None = None) -> None:
         self._splits: dict[str, _Draw] = {}
         self._requests: OrderedDict[tuple[str, int, str], Drawn] = OrderedDict()
-        self._given, self._pid, self._process, self._calls = process, os.getpid(), process or _random(), count()
+        self._given = process
+        self._chance = random.Random(process or os.urandom(32)).random  # noqa: S311 - it is chance, and no secret
+        _all.add(self)
 
     def told(self, tool_name: str, split: Split | None) -> None:
         """Take note of the split from now on; None says that one version serves alone."""
@@ -150,22 +156,27 @@ class Draws:
         if draws is None:
             return None
         if request_id is None:
-            return draws.of(f"{self._token()}:{next(self._calls)}")
+            return draws.new if self._chance() < draws.share else draws.old
         key = tool_name, draws.split.rollout_id, request_id
         found = self._requests.get(key)
         if found is None:
-            # A request cannot have the name of a call: those begin otherwise.
-            found = self._requests.setdefault(key, draws.of(f"request:{request_id}"))
+            found = self._requests.setdefault(key, draws.of(request_id))
             if len(self._requests) > _REMEMBERED:
                 self._requests.popitem(last=False)
         return found
 
-    def _token(self) -> str:
-        """Return what begins the names of this process's calls; a fork begins again, so it needs another one."""
-        if self._pid != os.getpid():
-            self._pid, self._process = os.getpid(), f"{self._given}:{os.getpid()}" if self._given else _random()
-        return self._process
+    def _begin_anew(self) -> None:
+        """Draw otherwise than the parent process."""
+        seed = f"{self._given}:{os.getpid()}" if self._given else os.urandom(32)
+        self._chance = random.Random(seed).random  # noqa: S311 - as above
 
 
-def _random() -> str:
-    return f"call:{os.urandom(16).hex()}"
+_all: weakref.WeakSet[Draws] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for draws in list(_all):
+        draws._begin_anew()
+
+
+os.register_at_fork(after_in_child=_after_fork)

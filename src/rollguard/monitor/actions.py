@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from rollguard.errors import RollbackRefused
-from rollguard.judge import Judgement, Verdict, as_float
+from rollguard.judge import Judgement, Verdict, as_float, reasons
+from rollguard.model.confirming import Confirming, ConfirmSigns
 from rollguard.model.log import logger_of
+from rollguard.model.ramp import Signs
 from rollguard.model.rollback import Rollback
+from rollguard.model.rollout import Rollout
 from rollguard.model.session import Session
+from rollguard.monitor.confirmations import Confirmations
 from rollguard.monitor.report import HealthReport
 from rollguard.rollback import RollbackRunner
+from rollguard.rollout import RolloutSteps
 from rollguard.store import ExecutionStore, Intention
+from rollguard.store.rollback_states import HELD
 
 logger = logger_of(__name__)
 
@@ -80,11 +86,16 @@ class Actions:
     Args:
         store: where sessions and rollbacks are kept.
         runner: carries rollbacks out.
+        rollouts: advances, holds and ends rollouts.
+        confirmations: begins those of deployments that the evidence rule would roll back.
     """
 
-    def __init__(self, store: ExecutionStore, runner: RollbackRunner) -> None:
+    def __init__(
+        self, store: ExecutionStore, runner: RollbackRunner, rollouts: RolloutSteps, confirmations: Confirmations
+    ) -> None:
         self._store = store
         self._runner = runner
+        self._rollouts, self._confirmations = rollouts, confirmations
 
     def take(self, report: HealthReport, now: datetime) -> ActionTaken:
         """Roll back, complete the session, or leave it as it is.
@@ -94,35 +105,54 @@ class Actions:
         """
         session, judgement = report.session, report.judgement
         rollback = refusal = None
+        beside = report.rollout if report.rollout is not None and report.rollout.open else None
         if report.needs_rollback:
-            rollback, refusal = self._roll_back(session, judgement, now)
+            rollback, refusal = self._roll_back(session, judgement, now, beside)
+        if beside is not None and session.active:
+            if rollback is None or rollback.state in HELD:
+                self._step(beside, judgement, now)
+        elif report.needs_rollback:
+            pass
         elif session.active and judgement.scheduled and report.checked_at >= _end_of(session, judgement):
             self._complete(session, judgement, report.checked_at)
+        elif session.active and judgement.wants_confirmation:
+            self._confirmations.begin(report, now)
+            return ActionTaken(report, session.status)
         else:
             return ActionTaken(report, session.status)
         return ActionTaken(report, self._store.sessions.get(session.session_id).status, rollback, refusal)
 
+    def _step(self, rollout: Rollout, judgement: Judgement, now: datetime) -> None:
+        """Advance, hold or end a rollout. Evidence that was not acted upon holds it."""
+        ramp = rollout.ramp
+        signs = (ConfirmSigns if isinstance(ramp, Confirming) else Signs).of(judgement)
+        signs = replace(signs, evidence=False, suspected=signs.suspected or signs.evidence)
+        said = judgement.reasons if judgement.arms is None else (reasons.beside(judgement.arms), judgement.reasons[0])
+        why = ramp.why(signs) if isinstance(ramp, Confirming) else "; ".join(said[:2])
+        self._rollouts.after_check(rollout, signs, why, now)
+
     def _roll_back(
-        self, session: Session, judgement: Judgement, now: datetime
+        self, session: Session, judgement: Judgement, now: datetime, beside: Rollout | None
     ) -> tuple[Rollback, None] | tuple[None, str]:
         """Return the rollback, or why there is none. Without a rollback, the session ends with its window."""
         rollback = self._store.rollbacks.held(session.session_id, now)
         if rollback is None:
             try:
-                rollback = self._runner.roll_back(self._intention(session, judgement), now)
+                rollback = self._runner.roll_back(self._intention(session, judgement, beside), now)
             except RollbackRefused as refusal:
                 logger.info("session %d: %s", session.session_id, refusal)
                 return None, str(refusal)
-        if now >= session.window_end and (_decided_not_to(rollback) or rollback.to_version is None):
+        if beside is None and now >= session.window_end and (_decided_not_to(rollback) or rollback.to_version is None):
             self._complete(session, judgement, now)
         return rollback, None
 
-    def _intention(self, session: Session, judgement: Judgement) -> Intention:
+    def _intention(self, session: Session, judgement: Judgement, beside: Rollout | None = None) -> Intention:
         return Intention(
             tool_name=session.tool_name,
             session_id=session.session_id,
             from_version=session.version_number,
-            to_version=None,
+            to_version=None if beside is None else beside.old_version,
+            rollout_id=None if beside is None else beside.rollout_id,
             reason=judgement.headline,
             rollback_type=str(judgement.rollback_type),
             requested_by="rollguard",

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rollguard.errors import InvalidSetting, StoreUnavailable
 from rollguard.judge import MOST_OUTCOMES, PATTERN, Hangs, Judgement, Outcome, Verdict, Window, as_float, judge
 from rollguard.model.check import NewCheck, reported_by
 from rollguard.model.event import Event, EventKind, Level
+from rollguard.model.rollout import Rollout
 from rollguard.model.session import Session
+from rollguard.monitor.confirmations import Confirmations
 from rollguard.monitor.confounders import confounders_of
 from rollguard.monitor.report import HealthReport, in_flight_of
 from rollguard.monitor.silences import silences_of
 from rollguard.record import Recorder
+from rollguard.record.in_flight import PUBLISHED_AFTER
 from rollguard.store import ExecutionStore
+
+KNOWN_AFTER = timedelta(seconds=PUBLISHED_AFTER + 1)
+"""How long after its draw a unit is counted at the earliest: by then the store knows its end, or that it runs."""
 
 _Judged = tuple[Judgement, Window]
 """A judgement, and the baseline as it was counted, before calls that hung were added."""
@@ -26,9 +32,11 @@ class Checker:
     Args:
         store: where executions and sessions are kept.
         recorder: holds executions of this process; a check flushes it first, so that it counts them.
+        confirmations: says where the confirmation of a deployment stands.
     """
 
-    def __init__(self, store: ExecutionStore, recorder: Recorder) -> None:
+    def __init__(self, store: ExecutionStore, recorder: Recorder, confirmations: Confirmations) -> None:
+        self._confirmations = confirmations
         self._store = store
         self._recorder = recorder
 
@@ -49,6 +57,7 @@ class Checker:
         self._recorder.flush(wait=False)
         self._store.executions.refresh_rollups()
         known = self._store.baselines.of(sessions, now)
+        beside = self._store.rollouts.of_sessions([session.session_id for session in sessions])
         in_flight = self._store.in_flight.all()
         silent = silences_of(self._store, known, now) if scheduled else {}
         reports = [
@@ -56,8 +65,9 @@ class Checker:
                 *(session, judgement, until, now, counted),
                 in_flight_of(session, in_flight, until),
                 silent.get(session.session_id),
+                beside.get(session.session_id),
             )
-            for session, (judgement, counted), until in self._judged(known, now, scheduled)
+            for session, (judgement, counted), until in self._judged(known, now, scheduled, beside)
         ]
         active = [report for report in reports if report.session.active]
         self._store.sessions.record_checks(
@@ -84,10 +94,10 @@ class Checker:
             return [found for some in halves for found in self.check_each(some, now, scheduled=scheduled)]
 
     def _judged(
-        self, sessions: Sequence[Session], now: datetime, scheduled: bool
+        self, sessions: Sequence[Session], now: datetime, scheduled: bool, beside: dict[int, Rollout]
     ) -> list[tuple[Session, _Judged, datetime]]:
         ends = [_end(session, now, session.window_end) for session in sessions]
-        judged = self._judge_until(sessions, ends, scheduled)
+        judged = self._judge_until(sessions, ends, scheduled, beside, now)
         # A session that may be extended for too little data is judged by all executions since its deployment.
         longer = [
             number
@@ -99,19 +109,49 @@ class Checker:
         if longer:
             for number in longer:
                 ends[number] = _end(sessions[number], now, sessions[number].last_end)
-            again = self._judge_until([sessions[n] for n in longer], [ends[n] for n in longer], scheduled)
+            again = self._judge_until([sessions[n] for n in longer], [ends[n] for n in longer], scheduled, beside, now)
             for number, result in zip(longer, again, strict=True):
                 judged[number] = result
         return list(zip(sessions, judged, ends, strict=True))
 
-    def _judge_until(self, sessions: Sequence[Session], ends: Sequence[datetime], scheduled: bool) -> list[_Judged]:
+    def _judge_until(
+        self,
+        sessions: Sequence[Session],
+        ends: Sequence[datetime],
+        scheduled: bool,
+        beside: dict[int, Rollout],
+        now: datetime,
+    ) -> list[_Judged]:
+        """Judge sessions, and put into `beside` the rollouts with the units that are counted now."""
         asked = list(zip(sessions, ends, strict=True))
         windows = self._store.executions.windows_of(asked)
         found = self._store.definitions.hangs_in(sessions, windows)
+        for session, (baseline, _current), hangs in zip(sessions, windows, found, strict=True):
+            rollout = beside.get(session.session_id)
+            if rollout is not None and rollout.open:
+                beside[session.session_id] = self._counted(rollout, session, baseline, hangs, now)
         return [
-            (self._judge(session, until, baseline, current, hangs, scheduled), baseline)
+            (self._judge(session, until, baseline, current, hangs, scheduled, beside, now), baseline)
             for (session, until), (baseline, current), hangs in zip(asked, windows, found, strict=True)
         ]
+
+    def _counted(
+        self, rollout: Rollout, session: Session, baseline: Window, hangs: Hangs | None, now: datetime
+    ) -> Rollout:
+        """Count the units of both versions that are final by now."""
+        rules = session.rules
+
+        def counts(error_type: str | None, duration_ms: float | None) -> bool:
+            return error_type not in rules.caller_errors and (hangs is None or hangs.counts(error_type, duration_ms))
+
+        return self._store.rollouts.counted(
+            rollout,
+            baseline=(baseline.total, baseline.failures),
+            until=now - max(KNOWN_AFTER, timedelta(seconds=rules.rollout_amend_seconds)),
+            now=now,
+            limit=timedelta(seconds=rules.rollout_unit_seconds),
+            counts=counts,
+        )
 
     def _judge(
         self,
@@ -121,7 +161,10 @@ class Checker:
         current: Window,
         hangs: Hangs | None,
         scheduled: bool,
+        beside: dict[int, Rollout],
+        now: datetime,
     ) -> Judgement:
+        rollout = beside.get(session.session_id)
         if hangs is not None:
             baseline, current = hangs.add_to(baseline, current)
         return judge(
@@ -134,6 +177,8 @@ class Checker:
             outcomes=lambda: self._outcomes(session, until, hangs),
             confounders=lambda: confounders_of(self._store, session, baseline, current, until),
             hangs=hangs,
+            arms=None if rollout is None else rollout.arms,
+            confirmation=lambda: self._confirmations.stand(session, rollout, now),
         )
 
     def _outcomes(self, session: Session, until: datetime, hangs: Hangs | None) -> list[Outcome]:
@@ -144,7 +189,8 @@ class Checker:
 def _new_check(report: HealthReport, *, scheduled: bool) -> NewCheck:
     columns = report.to_row()
     events = {kind: _event(kind, report) for kind in reported_by(columns)}
-    return NewCheck(report.session.session_id, columns, events, required=scheduled or report.needs_rollback)
+    acts = report.needs_rollback or report.judgement.wants_confirmation
+    return NewCheck(report.session.session_id, columns, events, required=scheduled or acts)
 
 
 def _settled_baselines(active: Sequence[HealthReport], now: datetime) -> dict[int, Window]:

@@ -16,12 +16,14 @@ from rollguard.model.rollback import Rollback
 from rollguard.model.session import Session
 from rollguard.monitor.actions import Actions
 from rollguard.monitor.checker import Checker
+from rollguard.monitor.confirmations import Confirmations
 from rollguard.monitor.confounders import notes_on_baseline
 from rollguard.monitor.explain import explain
 from rollguard.monitor.session_checks import SessionChecks, moment_of
 from rollguard.notify import Dispatcher, LogNotifier, Notifier
 from rollguard.registry import ToolRegistry
 from rollguard.rollback import RollbackRunner
+from rollguard.rollout import RolloutSteps
 from rollguard.store import Beginning, ExecutionStore
 
 logger = logger_of(__name__)
@@ -52,6 +54,7 @@ class DeploymentMonitor:
         store, registry, rules: as given.
         session_checks, runner, dispatcher: check many sessions, carry out rollbacks and send notifications, for the
             stages of the loop.
+        rollouts: promotes, pauses, resumes and aborts rollouts.
 
     Raises:
         InvalidSetting: a setting is out of its range; the message gives the setting and the range.
@@ -88,8 +91,10 @@ class DeploymentMonitor:
         self.runner = RollbackRunner(execution_store, tool_registry)
         channels = [LogNotifier()] if notifiers is None else checked_all("notifiers", notifiers, "name", "notify")
         self.dispatcher = Dispatcher(execution_store, channels, parameters=notify_parameters)
-        self._checker = Checker(execution_store, tool_registry.recorder)
-        self._actions = Actions(execution_store, self.runner)
+        self.rollouts = RolloutSteps(execution_store, tool_registry)
+        confirmations = Confirmations(execution_store, tool_registry)
+        self._checker = Checker(execution_store, tool_registry.recorder, confirmations)
+        self._actions = Actions(execution_store, self.runner, self.rollouts, confirmations)
         self.session_checks = SessionChecks(execution_store, self._checker, self._actions)
         tool_registry.monitor_edits_with(self)
 

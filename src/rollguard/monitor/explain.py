@@ -9,6 +9,7 @@ from typing import Any
 from rollguard.errors import InvalidInput
 from rollguard.judge import differences, replay
 from rollguard.model.rollback import Rollback
+from rollguard.model.rollout import CANARY, Rollout
 from rollguard.model.session import Session
 from rollguard.store import ExecutionStore
 
@@ -25,7 +26,8 @@ def explain(store: ExecutionStore, session_id: int, *, replayed: bool = True) ->
         A JSON-safe mapping: `session`, `rules`, `baseline_notes`, `left_out` (what its baseline does not count), `why`
         (sentences), `decision` (the check that decided, or the latest one), `checks` (`kept`, `made_again`,
         `differing`: those whose record now leads to another decision, each with its `differences`, and `not_replayed`:
-        those whose record cannot be replayed, each with its `problem`), `rollback` and `timeline`.
+        those whose record cannot be replayed, each with its `problem`), `rollouts` (when two versions served, and
+        what each of them did), `rollback` and `timeline`.
 
     Raises:
         UnknownSession: there is none with that id.
@@ -33,6 +35,7 @@ def explain(store: ExecutionStore, session_id: int, *, replayed: bool = True) ->
     session = store.sessions.get(session_id)
     checks = store.sessions.checks(session_id, limit=_MOST_CHECKS, records=replayed)[::-1]
     rollback = store.rollbacks.of_session(session_id)
+    rollouts = store.rollouts.of_session(session_id)
     deciding = next((check for check in checks if check["needs_rollback"]), checks[-1] if checks else None)
     if deciding is not None and not replayed:
         deciding = store.sessions.check(deciding["check_id"])
@@ -51,10 +54,11 @@ def explain(store: ExecutionStore, session_id: int, *, replayed: bool = True) ->
             "differing": differing,
             "not_replayed": not_replayed,
         },
+        "rollouts": [_rollout(rollout) for rollout in rollouts],
         "rollback": None if rollback is None else _rollback(rollback),
         "timeline": [
             {"at": at.isoformat(), "what": what}
-            for at, what in sorted(_timeline(session, checks, rollback), key=lambda entry: entry[0])
+            for at, what in sorted(_timeline(session, checks, rollback, rollouts), key=lambda entry: entry[0])
         ],
     }
 
@@ -105,7 +109,7 @@ def _distinct(sentences: Iterable[str]) -> list[str]:
 
 
 def _timeline(
-    session: Session, checks: list[dict[str, Any]], rollback: Rollback | None
+    session: Session, checks: list[dict[str, Any]], rollback: Rollback | None, rollouts: list[Rollout]
 ) -> Iterator[tuple[datetime, str]]:
     version = "" if session.version_number is None else f" version {session.version_number}"
     yield session.deployment_time, f"{session.tool_name}{version} was deployed"
@@ -116,12 +120,23 @@ def _timeline(
             reason = (check["reasons"] or ["no reason was kept"])[0]
             yield check["checked_at"], f"{check['verdict']}: {reason}"
         before = check["verdict"]
+    for rollout in rollouts:
+        yield from _of_rollout(rollout)
     if rollback is not None:
         yield from _of_rollback(rollback)
     by_rollback = session.status == "rolled_back" and rollback is not None and rollback.state == "finished"
     if session.completed_at is not None and not by_rollback:  # the rollback says so already
         outcome = f" ({session.outcome})" if session.outcome else ""
         yield session.completed_at, f"the session ended: {session.status}{outcome}"
+
+
+def _of_rollout(rollout: Rollout) -> Iterator[tuple[datetime, str]]:
+    ramp, share = rollout.ramp, " and ".join(f"{100 * share:g} %" for share in rollout.ramp.plan.shares if share)
+    what = "a rollout" if rollout.kind == CANARY else "a confirmation"
+    both = f"version {rollout.new_version} served {share} beside version {rollout.old_version}"
+    yield ramp.started_at, f"{what} began: {both}"
+    if ramp.ended_at is not None:
+        yield ramp.ended_at, f"{what} ended: {ramp.state}: {rollout.ended_why}"
 
 
 def _of_rollback(rollback: Rollback) -> Iterator[tuple[datetime, str]]:
@@ -153,6 +168,16 @@ def _session(session: Session) -> dict[str, Any]:
 def _decision(check: dict[str, Any]) -> dict[str, Any]:
     kept = {name: check[name] for name in ("check_id", "verdict", "needs_rollback", "reasons", "record")}
     return {"checked_at": check["checked_at"].isoformat(), **kept}
+
+
+def _rollout(rollout: Rollout) -> dict[str, Any]:
+    found = rollout.to_dict()
+    del found["tool_name"], found["session_id"]
+    total = None if rollout.arms is None else rollout.arms.total
+    return found | {
+        "new": None if total is None else {"units": total.new_units, "failures": total.new_failures},
+        "old": None if total is None else {"units": total.old_units, "failures": total.old_failures},
+    }
 
 
 def _rollback(rollback: Rollback) -> dict[str, Any]:

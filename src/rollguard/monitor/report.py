@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from rollguard.judge import Judgement, LeftOut, Scores, Verdict, Window, as_float, executions_needed
+from rollguard.judge import ArmsFound, Judgement, LeftOut, Scores, Verdict, Window, as_float, executions_needed
 from rollguard.judge.silence import Silence
 from rollguard.model.in_flight import CallInFlight
+from rollguard.model.rollout import Rollout
 from rollguard.model.session import Session
 
 PERCENTILES = (50, 95, 99)
@@ -32,6 +33,7 @@ class HealthReport:
         counted_baseline: the baseline as it was counted, before calls that hung were added.
         in_flight: calls of the version that began and have not ended.
         silence: that nobody calls the tool any more, if a scheduled check found so.
+        rollout: the rollout that the session began with, if it did.
     """
 
     session: Session
@@ -41,6 +43,7 @@ class HealthReport:
     counted_baseline: Window
     in_flight: tuple[CallInFlight, ...] = ()
     silence: Silence | None = None
+    rollout: Rollout | None = None
 
     @property
     def needs_rollback(self) -> bool:
@@ -102,6 +105,8 @@ class HealthReport:
                 "required": evidence.required,
                 "present": evidence.present,
             },
+            "rollout": None if self.rollout is None else _beside(self.rollout, judgement.arms),
+            "confirmation": None if judgement.confirmation is None else judgement.confirmation.to_dict(),
             "hangs": None if judgement.hangs is None else judgement.hangs.to_dict(),
             "in_flight": [call.to_dict() for call in self.in_flight],
             "silence": None if self.silence is None else self.silence.to_dict(),
@@ -174,6 +179,23 @@ def _period(words: str, start: datetime, end: datetime, window: Window, min_exec
         "avg_duration_ms": window.avg_duration_ms,
         **dict(zip(_PERCENTILES, window.percentiles_ms(_SHARES), strict=True)),
         "sufficient_data": window.total >= min_executions,
+    }
+
+
+def _beside(rollout: Rollout, found: ArmsFound | None) -> dict[str, Any]:
+    """Return a rollout with the counts of both versions, and the evidence from them."""
+    about = rollout.to_dict()
+    del about["tool_name"], about["session_id"], about["arms"]
+    if found is None:
+        return about | {"arms": None, "evidence": None}
+    _share, new, new_failures, old, old_failures = found.arms.total
+    names = ("alpha", "log_e", "required", "present", "suspected")
+    return about | {
+        "arms": {
+            "new": {"version_number": rollout.new_version, "units": new, "failures": new_failures},
+            "old": {"version_number": rollout.old_version, "units": old, "failures": old_failures},
+        },
+        "evidence": {name: getattr(found, name) for name in names},
     }
 
 

@@ -88,7 +88,7 @@ class Call:
         """Let the call be known as one that has not ended."""
         flight = (self.subject, self._version, self._began, self._given, self._request, self._tags)
         self._recorder.running[self._clock] = flight
-        self._recorder.began(self.subject.timeout_seconds)
+        self._recorder.began(self.subject.timeout_seconds, self._version)
 
     def land(self) -> bool:
         """Take the call out of those in flight. Return False if it outlived its limit and is recorded by now."""
@@ -208,7 +208,7 @@ def run(
     began, clock = time.time(), time.perf_counter()
     running[clock] = flight = (subject, version, began, given, request, tags)
     if recorder.resting:
-        recorder.began(subject.timeout_seconds)
+        recorder.began(subject.timeout_seconds, version)
     try:
         result = subject.invoke(*args, **parameters)
     except BaseException as error:

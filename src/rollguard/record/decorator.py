@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from rollguard.errors import InvalidInput, InvalidSetting
 
 if TYPE_CHECKING:  # a file that only marks its tool does not wait for a database library
+    from rollguard.model.split import Router
     from rollguard.record import Recorder
     from rollguard.record.call import IsFailure, Score
     from rollguard.record.instrument import VersionNumber
@@ -69,6 +70,8 @@ def tool(
     idempotent: bool | None = None,
     side_effects: Iterable[str] | None = None,
     requires: Iterable[str] = (),
+    router: Router | None = None,
+    previous: Callable[..., Any] | None = None,
 ) -> Callable[[F], F]: ...
 def tool(
     function: F | None = None,
@@ -89,6 +92,8 @@ def tool(
     idempotent: bool | None = None,
     side_effects: Iterable[str] | None = None,
     requires: Iterable[str] = (),
+    router: Router | None = None,
+    previous: Callable[..., Any] | None = None,
 ) -> F | Callable[[F], F]:
     """Mark the function of a file that is its tool; with `store`, make a function of any program record its calls.
 
@@ -114,6 +119,8 @@ def tool(
         idempotent: whether a repeated call changes nothing more.
         side_effects: what it changes, such as `["database"]`; an empty list says that it changes nothing.
         requires: the variables of the environment, and the hosts (with a dot or a colon), that it needs.
+        router: draws each call while a rollout is on, such as `rollguard.model.split.Draws`; see docs/rollouts.md.
+        previous: with `router`: the function as it was before, which a call of the old version runs.
 
     Raises:
         InvalidInput: the marked object is neither a function nor a class, or a value is invalid.
@@ -122,9 +129,13 @@ def tool(
         raise InvalidInput(f"@tool marks a function or a class, not {function!r}; its options are given by name")
     if store is not None and recorder is not None:
         raise InvalidInput("@tool records to a store or by a recorder; give one of store and recorder")
-    if store is None and recorder is None and (name is not None or version is not None):
-        raise InvalidInput("@tool records nothing without a store, so name and version mean nothing; give store=...")
+    if store is None and recorder is None and (name, version, router) != (None, None, None):
+        raise InvalidInput(
+            "@tool records nothing without a store, so name, version and router mean nothing; give store=..."
+        )
 
+    if (router is None) != (previous is None):
+        raise InvalidInput("@tool draws between two functions; give both router and previous, or none of them")
     if timeout_seconds is not None:
         checked_timeout(timeout_seconds)
     if score is not None and not callable(score):
@@ -152,7 +163,8 @@ def tool(
 
         judges = () if is_failure is None else (is_failure,)
         own = Mark(is_failure, description, recorded=marked, timeout_seconds=timeout_seconds, **kept)
-        made = self_recording(marked, records, name=name, version=version, judges=judges, mark=own)
+        beside = None if router is None or previous is None else (router, previous)
+        made = self_recording(marked, records, name=name, version=version, judges=judges, mark=own, beside=beside)
         setattr(made, _MARK, own)
         return made
 

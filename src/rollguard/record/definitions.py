@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from rollguard.errors import StoreError, StoreUnavailable
 from rollguard.model.execution import Execution
 from rollguard.model.log import logger_of
-from rollguard.store import ExecutionStore
+from rollguard.record.sink import Sink
 
 logger = logger_of(__name__)
 
@@ -19,7 +19,7 @@ class Definitions:
         store: keeps since when each tool is counted so.
     """
 
-    def __init__(self, store: ExecutionStore) -> None:
+    def __init__(self, store: Sink) -> None:
         self._store = store
         self._limits: dict[str, float | None] = {}
         self._noted: dict[str, float | None] = {}

@@ -11,8 +11,8 @@ from rollguard.model.execution import Execution
 from rollguard.model.log import logger_of
 from rollguard.record.definitions import Definitions
 from rollguard.record.fork_safety import renew_after_fork
+from rollguard.record.sink import RowsRefused, Sink
 from rollguard.record.spool import Spool
-from rollguard.store import ExecutionStore
 
 logger = logger_of(__name__)
 
@@ -36,7 +36,7 @@ class Delivery:
 
     def __init__(
         self,
-        store: ExecutionStore,
+        store: Sink,
         spool: Spool,
         definitions: Definitions,
         *,
@@ -163,6 +163,9 @@ class Delivery:
             self._store.executions.write(rows, durable=self._durable)
         except _AWAY:
             raise
+        except RowsRefused as refusal:
+            for row in refusal.rows:
+                self._set_aside(row, refusal)
         except Exception as refusal:  # noqa: BLE001 - logged when the row is set aside
             if len(rows) > 1:
                 for row in rows:

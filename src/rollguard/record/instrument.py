@@ -9,6 +9,7 @@ import threading
 import weakref
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
+from dataclasses import replace
 from pathlib import Path
 from types import CoroutineType
 from typing import Any, TypeVar, cast
@@ -16,7 +17,8 @@ from typing import Any, TypeVar, cast
 from rollguard.errors import InvalidInput
 from rollguard.model.log import logger_of
 from rollguard.model.names import checked_tool_name
-from rollguard.record import Recorder, Spool
+from rollguard.model.split import Arm, Router
+from rollguard.record import Recorder, Spool, request_id
 from rollguard.record.call import Call, IsFailure, Subject, awaited, in_event_loop, run
 from rollguard.record.decorator import Mark
 from rollguard.record.fork_safety import renew_after_fork
@@ -41,6 +43,7 @@ def self_recording(
     version: VersionNumber | None = None,
     judges: tuple[IsFailure, ...] = (),
     mark: Mark | None = None,
+    beside: tuple[Router, Callable[..., Any]] | None = None,
 ) -> F:
     """Return a function that runs `function` and records each call.
 
@@ -51,6 +54,7 @@ def self_recording(
         version: the version that runs, or a function that returns it at each call.
         judges: each returns whether a returned result is a failure.
         mark: says what of a call is recorded, after how many seconds it counts as failed, and how it is scored.
+        beside: what draws each call while a rollout is on, and the function that a call of the old version runs.
 
     Raises:
         InvalidInput: a value is invalid.
@@ -65,8 +69,16 @@ def self_recording(
     number, ask = _checked_version(version)
     given_to, encoded = by_name(function), recorder.given
 
+    if beside is not None and inspect.iscoroutinefunction(beside[1]) != inspect.iscoroutinefunction(function):
+        raise InvalidInput(f"previous: only one of {tool_name} and its previous function is async")
+    router, old = (None, subject) if beside is None else (beside[0], replace(subject, invoke=beside[1]))
+
     def recorded(args: tuple[Any, ...], parameters: dict[str, Any]) -> Any:
         given = encoded(subject.name, kept, given_to(args, parameters)) if args or parameters else None
+        drawn = None if router is None else router.drawn(tool_name, request_id())
+        if drawn is not None:
+            chosen = old if drawn.arm is Arm.OLD else subject
+            return run(recorder, chosen, drawn, given, args, parameters, _awaited_by_the_caller)
         running = number if ask is None else _version_from(subject.name, ask)
         return run(recorder, subject, running, given, args, parameters, _awaited_by_the_caller)
 

@@ -13,6 +13,7 @@ from rollguard.errors import InvalidInput, StoreError
 from rollguard.model.execution import Execution
 from rollguard.model.in_flight import CallInFlight
 from rollguard.model.log import EXITS, logger_of
+from rollguard.model.split import Drawn, Ran
 from rollguard.record.buffer import Buffer, Note
 from rollguard.record.definitions import Definitions
 from rollguard.record.delivery import RETRY_AFTER, Delivery
@@ -20,9 +21,10 @@ from rollguard.record.endings import CONTROL_FLOW, Parents, checked_paths
 from rollguard.record.in_flight import Given, InFlight, outlived
 from rollguard.record.kept import Kept
 from rollguard.record.process_end import finish_as_child, finish_at_exit
+from rollguard.record.sink import Sink
 from rollguard.record.spool import Spool
 from rollguard.record.unwatched import Unwatched
-from rollguard.store import ExecutionStore, text_of
+from rollguard.store import text_of
 
 logger = logger_of(__name__)
 
@@ -67,7 +69,7 @@ class Recorder:
 
     def __init__(
         self,
-        store: ExecutionStore,
+        store: Sink,
         spool: Spool,
         *,
         durable: bool = False,
@@ -186,9 +188,14 @@ class Recorder:
         """Remember the time limit of a tool's calls, which is a part of what counts as its failure."""
         self._definitions.define(tool_name, timeout_seconds)
 
-    def began(self, timeout_seconds: float | None) -> None:
-        """Look after a call that began: it may not end. If `durable`, only a call with a limit needs the thread."""
-        if self.resting and not self._over.is_set() and not (self._through and timeout_seconds is None):
+    def began(self, timeout_seconds: float | None, ran: Ran = None) -> None:
+        """Look after a call that began: it may not end.
+
+        If `durable`, only a call with a limit needs the thread, and one that was drawn: a long one is to be known.
+        """
+        if not self.resting or self._over.is_set():
+            return
+        if not self._through or timeout_seconds is not None or isinstance(ran, Drawn):
             self._wake()
 
     def calls_in_flight(self) -> list[CallInFlight]:

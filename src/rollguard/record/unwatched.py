@@ -10,7 +10,7 @@ from datetime import timedelta
 from rollguard.errors import StoreError
 from rollguard.model.log import logger_of
 from rollguard.model.watcher import Coverage
-from rollguard.store import ExecutionStore
+from rollguard.record.sink import Sink
 
 logger = logger_of(__name__)
 
@@ -24,9 +24,7 @@ class Unwatched:
         clock: a monotonic clock, in seconds.
     """
 
-    def __init__(
-        self, store: ExecutionStore, *, every: float = 300.0, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, store: Sink, *, every: float = 300.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._store, self._every, self._clock = store, every, clock
         self._due = clock() + every
         store.database.before_closing(self.stop)

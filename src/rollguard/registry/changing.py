@@ -103,6 +103,7 @@ class Changing:
         strict: bool = False,
         watch: Watch | None = None,
         adopted: Collection[str] = (),
+        replace: bool = False,
     ) -> Released:
         """Make the code of several tools live together, all or none. A regression of one rolls all of them back.
 
@@ -118,9 +119,10 @@ class Changing:
             force, strict: as for `deploy`.
             watch: starts monitoring a tool in the transaction that makes it live; see `DeploymentMonitor.watch`.
             adopted: tools whose live version is an edit in the folder that belongs to the release.
+            replace: True ends the rollouts of its tools.
 
         Raises:
-            ReleaseConflict: the label was released with other tools or code.
+            ReleaseConflict: the label was released with other tools or code, or a tool is under rollout.
             ActuatorFailed: a target did not acknowledge; nothing was released, and each target is asked for its live
                 version again.
             InvalidInput, InvalidToolName, CodeQuarantined, ToolLoadError, BreakingChange, ToolFileError,
@@ -134,7 +136,9 @@ class Changing:
             for name, content in given
             for code in ([Code.of(name, content)] if self.remote.has(name) else codes_of(name, content))
         }
-        return self._releaser.release(new, list(codes.values()), request, strict=strict, watch=watch, adopted=adopted)
+        return self._releaser.release(
+            new, list(codes.values()), request, strict=strict, watch=watch, adopted=adopted, replace_rollouts=replace
+        )
 
     def sync(
         self,
@@ -179,6 +183,7 @@ class Changing:
             strict=strict,
             watch=watch,
             adopted=plan.edits,
+            replace=wins == "folder",
         )
         return Synced(plan, released, kept)
 

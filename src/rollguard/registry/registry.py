@@ -37,6 +37,7 @@ from rollguard.registry.deploy.remote import Remote
 from rollguard.registry.deploy.replica import Replica
 from rollguard.registry.deploy.rolling import RollingOut
 from rollguard.registry.folder.folder import Folder
+from rollguard.registry.folder.readings import Readings
 from rollguard.registry.folder.splits import Splits
 from rollguard.registry.program import Program
 from rollguard.registry.serve.json_schema import definition_of, definitions_of
@@ -158,8 +159,11 @@ class ToolRegistry(Changing, Upkeep):
         )
         self._releaser = Releaser(self.folder, store, self._file_swap, remote, self._replica, self._deployer)
         self.rolling = RollingOut(self.folder, store, self._deployer, remote, splits)
-        self._live_tools.sharing = Sharing(splits, store, self._live_tools.beside, self.rolling.unloadable)
+        load, unloadable = weakref.WeakMethod(self._live_tools.beside), weakref.WeakMethod(self.rolling.unloadable)
+        self._live_tools.sharing = Sharing(splits, store, load, unloadable)
         self.program = Program(store, self._releaser)
+        if splits.routers or not follow:  # nothing else tells this process
+            splits.bring_quietly()
         if adopt:
             store.database.when_replaced(self._deployer.bring_back)
             self.folder.remove_leftovers()
@@ -178,6 +182,11 @@ class ToolRegistry(Changing, Upkeep):
     def descriptions(self) -> dict[str, tuple[str, str | None]]:
         """Return the hash and the description of each file that may be a tool, by name. No file is run."""
         return self._live_tools.admission.descriptions()
+
+    @property
+    def readings(self) -> Readings:
+        """Return what the syntax trees of the files tell; each content is read once."""
+        return self._live_tools.admission.readings
 
     @property
     def behind(self) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -63,7 +63,14 @@ class Chosen:
     repeated: int = 0
 
 
-def choose(executions: Iterable[Execution], *, required: Iterable[str] = (), limit: int = 50, draw: int = 0) -> Chosen:
+def choose(
+    executions: Iterable[Execution],
+    *,
+    required: Iterable[str] = (),
+    limit: int = 50,
+    draw: int = 0,
+    seen: Collection[str] = (),
+) -> Chosen:
     """Return the calls to run again, at most `limit`: failures and successes in equal parts, if there are enough.
 
     Of the failures, each kind is taken in turn. Calls are held out by their input alone, so that the same ones are at
@@ -74,6 +81,7 @@ def choose(executions: Iterable[Execution], *, required: Iterable[str] = (), lim
         required: the parameters that every call must give; one that was not recorded comes from the tool's framework.
         limit: the most calls.
         draw: another number holds other calls out.
+        seen: the digests of inputs that the candidate's author saw; they are never held out.
     """
     unfit: Counter[str] = Counter()
     found: dict[str, Call] = {}
@@ -93,7 +101,7 @@ def choose(executions: Iterable[Execution], *, required: Iterable[str] = (), lim
     most = max(limit - len(successes), limit // 2)
     taken = failures[:most]
     taken += successes[: limit - len(taken)]
-    return Chosen(tuple(_held_out(taken, draw)), dict(unfit), repeated)
+    return Chosen(tuple(_held_out(taken, draw, seen)), dict(unfit), repeated)
 
 
 def _call(execution: Execution, required: frozenset[str]) -> tuple[Call | None, str]:
@@ -162,6 +170,11 @@ def has_no_form(text: str) -> bool:
     return text.startswith(_NO_FORM) or (text.startswith("<") and text.endswith(">") and name.isidentifier())
 
 
+def digest_of(parameters: Any) -> str:
+    """Return the digest of an input, equal for equal ones."""
+    return hashlib.sha256(canonical(parameters).encode()).hexdigest()
+
+
 def _in_turn(failures: Sequence[Call]) -> list[Call]:
     """Return failures so that each kind is among the first ones."""
     seen: Counter[str | None] = Counter()
@@ -172,8 +185,8 @@ def _in_turn(failures: Sequence[Call]) -> list[Call]:
     return [call for _turn, _number, call in sorted(order, key=lambda entry: entry[:2])]
 
 
-def _held_out(calls: Sequence[Call], draw: int) -> list[Call]:
-    """Hold out a fixed share of the failures and of the successes, by their inputs."""
+def _held_out(calls: Sequence[Call], draw: int, seen: Collection[str]) -> list[Call]:
+    """Hold out a fixed share of the failures and of the successes, by their inputs, of those that nobody saw."""
     by_hash = sorted(
         (hashlib.sha256(f"{draw}:{canonical(call.parameters)}".encode()).digest(), number)
         for number, call in enumerate(calls)
@@ -181,5 +194,6 @@ def _held_out(calls: Sequence[Call], draw: int) -> list[Call]:
     out = set()
     for success in (False, True):
         group = [number for _digest, number in by_hash if calls[number].success is success]
-        out.update(group[: int(len(group) * HELD_OUT)])
+        unseen = [number for number in group if digest_of(calls[number].parameters) not in seen]
+        out.update(unseen[: max(int(len(group) * HELD_OUT), len(group) > 2)])
     return [replace(call, held_out=number in out) for number, call in enumerate(calls)]

@@ -24,6 +24,7 @@ from rollguard.rehearse.result_form import Form
 _BROAD = frozenset(("Exception", "BaseException"))
 _WHOLE = 0.6  # the share of a function's statements that is nearly all of it
 _PLAIN_NUMBERS = frozenset((-1, 0, 1, 2, 10, 100, 1000))
+_FEW_SMALL = 3  # small whole numbers that are an accident
 _SHORTEST = 3  # characters of a text that is no accident
 _ERROR_KEYS = frozenset(("error", "errors", "exception", "traceback", "failed", "failure", "reason", "warning"))
 _GOOD_KEYS = frozenset(("ok", "success", "succeeded", "valid"))
@@ -51,25 +52,61 @@ def tool_function(source: bytes, tool_name: str) -> tuple[Definition | None, ast
 
 def hidden_errors(old: bytes, new: bytes, tool_name: str) -> Iterator[Reason]:
     """Yield a reason if the candidate catches what goes wrong in nearly all of the tool, and ignores it."""
-    before, _ = tool_function(old, tool_name)
-    after, module = tool_function(new, tool_name)
+    after, _ = tool_function(new, tool_name)
     if after is None:
         return
-    known = set() if before is None else {ast.dump(each) for each in ast.walk(before) if isinstance(each, ast.Try)}
-    functions = [after, *(each for each in module.body if isinstance(each, ast.FunctionDef) and each is not after)]
-    for function in functions:
+    before, tree = whole_tree(old), whole_tree(new)
+    known = {ast.dump(each) for each in ast.walk(before) if isinstance(each, ast.Try | ast.TryStar)}
+    functions = [each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
+    for function in reversed(functions):  # inner ones first
         for caught in ast.walk(function):
-            if not isinstance(caught, ast.Try) or ast.dump(caught) in known or _ends_in_raise(function):
+            if not isinstance(caught, ast.Try | ast.TryStar) or ast.dump(caught) in known:
                 continue
-            ignoring = [handler for handler in caught.handlers if not _raises(handler)]
-            broad = [handler for handler in ignoring if _is_broad(handler)]
-            handled = sum(_statements(handler.body) for handler in caught.handlers)
-            whole = _statements(caught.body) >= _WHOLE * (_statements(function.body) - handled - 1)
-            if ignoring and whole and (broad or any(map(_gives_a_constant, ignoring))):
-                what = "any error" if broad else "an error"
-                yield refuse("hidden_errors", f"{function.name} catches {what} of nearly all of it, and goes on")
-            elif broad:
-                yield ask("hidden_errors", f"{function.name} catches any error in line {caught.lineno}, and goes on")
+            known.add(ast.dump(caught))  # the outer one finds it again
+            yield from _hidden_by(caught, function)
+    if _swallowing(tree) > _swallowing(before):
+        yield ask("hidden_errors", "it ignores errors by an __exit__ that returns something")
+
+
+def _hidden_by(caught: ast.Try | ast.TryStar, function: Definition) -> Iterator[Reason]:
+    if next(returns_of(caught.finalbody), None) is not None:
+        yield refuse("hidden_errors", f"{function.name} returns from a finally, which ignores any error")
+    ignoring = [handler for handler in caught.handlers if not _raises(handler)]
+    if _ends_in_raise(function):  # it tries again, and fails in the end
+        ignoring = [handler for handler in ignoring if next(returns_of(handler.body), None) is not None]
+    broad = [handler for handler in ignoring if _is_broad(handler)]
+    handled = sum(_statements(handler.body) for handler in caught.handlers)
+    whole = _statements(caught.body) >= _WHOLE * (_statements(function.body) - handled - 1)
+    if ignoring and whole and (broad or any(map(_gives_a_constant, ignoring))):
+        what = "any error" if broad else "an error"
+        yield refuse("hidden_errors", f"{function.name} catches {what} of nearly all of it, and goes on")
+    elif broad:
+        yield ask("hidden_errors", f"{function.name} catches any error in line {caught.lineno}, and goes on")
+
+
+def _swallowing(tree: ast.Module) -> int:
+    return sum(
+        node.name in ("__exit__", "__aexit__") and any(each.value is not None for each in returns_of(node.body))
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+
+
+def other_judges(old: bytes, new: bytes) -> Iterator[Reason]:
+    """Yield a reason if the candidate judges its own results otherwise: by another `is_failure`."""
+    if _judges(old) != _judges(new):
+        yield ask("is_failure", "its is_failure, which says what results are failures, is another one")
+
+
+def _judges(source: bytes) -> list[str]:
+    tree = whole_tree(source)
+    functions = {n.name: n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
+    found = [ast.dump(function) for name, function in functions.items() if name == "is_failure"]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg == "is_failure":
+            named = functions.get(node.value.id) if isinstance(node.value, ast.Name) else None
+            found.append(ast.dump(named or node.value))
+    return found
 
 
 def suppressed_errors(old: bytes, new: bytes) -> Iterator[Reason]:
@@ -109,9 +146,10 @@ def learned_inputs(old: bytes, new: bytes, calls: Iterable[Call]) -> Iterator[Re
     learned = sorted(
         {value for _, values in where for value in values if often[value] == 1 and _stands_in(value, fresh)}
     )
-    if not learned:
+    telling = [value for value in learned if not _is_small(value)]
+    if not telling and len(learned) < _FEW_SMALL:
         return
-    say = refuse if len(learned) > 1 else ask
+    say = refuse if len(telling) > 1 else ask
     shown = ", ".join(learned[:3])
     yield say("learned_inputs", f"values of single failed calls stand in its source: {shown}")
 
@@ -176,6 +214,11 @@ def _is_telling(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value not in _PLAIN_NUMBERS
 
 
+def _is_small(value: str) -> bool:
+    """Return whether a value is a whole number that many sources hold: an index, a width, a count of digits."""
+    return value.lstrip("-").isdigit() and len(value.lstrip("-")) < _SHORTEST
+
+
 def _stands_in(value: str, constants: set[str]) -> bool:
     if value in constants:
         return True
@@ -196,6 +239,28 @@ def errors_as_results(pairs: Sequence[Pair]) -> Iterator[Reason]:
             "errors_as_results",
             f"{len(wrong)} of the fixed calls return an error instead of raising it, such as {example}",
             held_out=all(pair.call.held_out for pair in wrong),
+        )
+
+
+def other_classes(pairs: Sequence[Pair]) -> Iterator[Reason]:
+    """Yield a reason if results look alike as JSON, and are of other classes: a generator, say, instead of a list."""
+    usual = {kind for pair in pairs if pair.old_successes for kind in pair.kinds[0]}
+    succeeds = any(pair.old_successes for pair in pairs)
+    wrong: list[tuple[Pair, set[str]]] = []
+    for pair in pairs:
+        old, new = pair.kinds
+        if pair.old_successes == len(pair.runs.old) and pair.new_successes:
+            other = old ^ new
+        else:
+            other = new - usual if pair.kind is PairKind.FIXED and succeeds else set()
+        if other:
+            wrong.append((pair, other))
+    if wrong:
+        names = ", ".join(sorted({name for _, other in wrong for name in other})[:3])
+        yield ask(
+            "classes",
+            f"results of {len(wrong)} calls look alike and are of other classes ({names})",
+            held_out=all(pair.call.held_out for pair, _ in wrong),
         )
 
 

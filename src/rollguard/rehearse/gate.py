@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from rollguard.rehearse.runs import Run, Versions, did_not_run, paired
 from rollguard.rehearse.shown import Shown
 from rollguard.rehearse.source_checks import source_reasons
 from rollguard.rehearse.test_cases import CaseResult, cases_of, run_cases
-from rollguard.rehearse.witness import readings, unexplained
+from rollguard.rehearse.witness import explaining, readings, unexplained
 from rollguard.sandbox.outcome import Limits, Outcome, OutcomeKind
 
 PASSING_CASES = 0.9
@@ -113,6 +113,7 @@ def _gaming_in_source(candidate: Candidate) -> Iterator[Reason]:
     yield from gaming.hidden_errors(old, new, name)
     yield from gaming.suppressed_errors(old, new)
     yield from gaming.constant_results(old, new, name)
+    yield from gaming.other_judges(old, new)
     yield from gaming.learned_inputs(old, new, [call for call in candidate.chosen.calls if not call.held_out])
 
 
@@ -190,6 +191,7 @@ def _results_reasons(pairs: Sequence[Pair]) -> Iterator[Reason]:
         yield ask(
             "no_form", f"a person decides: results of {formless} calls have no form in JSON, and are not compared"
         )
+    yield from gaming.other_classes(pairs)
     yield from gaming.errors_as_results(pairs)
     yield from gaming.widened_results(pairs)
 
@@ -204,14 +206,11 @@ def _unwitnessed(
     """Yield a reason if nothing but the candidate says what fixed calls should return; see `witness`."""
     known = [case.case["input"] for case in cases if case.passed and case.case.get("expected_output") is not None]
     fixed = [pair for pair in pairs if pair.kind is PairKind.FIXED and pair.call.parameters not in known]
-    asked = [(pair, reading) for pair in fixed[:_MOST_WITNESSED] for reading in readings(pair.call.parameters)]
-    answers = versions.outcomes(versions.old, [reading.parameters for _, reading in asked])
-    explained: dict[str, set[int]] = {pair.call.call_id: set() for pair in fixed[:_MOST_WITNESSED]}
-    for (pair, reading), answer in zip(asked, answers, strict=True):
-        if classifier.succeeded(answer):
-            expected, returned = result_of(answer), result_of(pair.runs.new[0])
-            if not any(classifier.comparison.differences(expected, returned)):
-                explained[pair.call.call_id] |= reading.kinds
+    explained = _explained(fixed[:_MOST_WITNESSED], versions, classifier)
+    if not unexplained(explained) and fixed[_MOST_WITNESSED:]:
+        few = set(explaining(explained))
+        rest = _explained(fixed[_MOST_WITNESSED:], versions, classifier, few)
+        explained |= {call: kinds & few for call, kinds in rest.items()}
     left: list[Any] = unexplained(explained)
     if left:
         yield from gaming.same_result(pairs)
@@ -219,3 +218,27 @@ def _unwitnessed(
             "unwitnessed",
             f"a person decides: nothing but the candidate says what {len(left)} of {len(explained)} fixed calls return",
         )
+
+
+def _explained(
+    pairs: Sequence[Pair], versions: Versions, classifier: Classifier, only: Collection[int] = ()
+) -> dict[str, set[int]]:
+    """Return, for each fixed call, the kinds of readings with which the live version returns what the candidate does.
+
+    Args:
+        only: the kinds of readings that are tried; by default all.
+    """
+    asked = [
+        (pair, reading)
+        for pair in pairs
+        for reading in readings(pair.call.parameters)
+        if not only or reading.kinds & set(only)
+    ]
+    answers = versions.outcomes(versions.old, [reading.parameters for _, reading in asked])
+    explained: dict[str, set[int]] = {pair.call.call_id: set() for pair in pairs}
+    for (pair, reading), answer in zip(asked, answers, strict=True):
+        if classifier.succeeded(answer):
+            expected, returned = result_of(answer), result_of(pair.runs.new[0])
+            if not any(classifier.comparison.differences(expected, returned)):
+                explained[pair.call.call_id] |= reading.kinds
+    return explained

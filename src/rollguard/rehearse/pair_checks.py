@@ -17,6 +17,8 @@ _SLOWER, _SLOWER_MS = 2.0, 5.0
 _LARGER, _LARGER_BYTES = 2.0, 64 * 1024 * 1024
 _FEW_MOVED = 0.5
 _EXAMPLES = 3
+_MUCH_SLOWER, _FIXED_SLOWER, _MUCH_SLOWER_MS = 3.0, 10.0, 500.0
+_NONE_UNSEEN = "its author saw each failure that it fixes, so nothing shows that it fixes others"
 
 
 def unfixed_reasons(pairs: Sequence[Pair], *, must_fix: bool) -> tuple[float | None, list[Reason]]:
@@ -26,8 +28,11 @@ def unfixed_reasons(pairs: Sequence[Pair], *, must_fix: bool) -> tuple[float | N
         reason = ask("fixes", "a person decides: no recorded failure fails in the sandbox, so no fix can be shown")
         return None, [reason] if must_fix else []
     p_fixed = p_more(pair.counts for pair in failing)
-    if p_fixed <= ALPHA + 1e-12 or not must_fix:
+    if not must_fix:
         return p_fixed, []
+    if p_fixed <= ALPHA + 1e-12:
+        unseen = any(pair.call.held_out for pair in failing)
+        return p_fixed, [] if unseen else [ask("unseen", f"a person decides: {_NONE_UNSEEN}")]
     return p_fixed, [refuse("fixes", f"it fixes none of {len(failing)} recorded failures (p = {p_fixed:.2g})")]
 
 
@@ -35,7 +40,8 @@ def pair_reasons(pairs: Sequence[Pair], *, held_out: bool = False) -> list[Reaso
     """Return what speaks against a candidate in some calls."""
     return [
         replace_held_out(reason, held_out)
-        for reason in (*_broken(pairs), *_fails_more_often(pairs), *_changed(pairs), *_moved(pairs), *_costs(pairs))
+        for check in (_broken, _fails_more_often, _changed, _unsteady, _inputs, _moved, _costs, _some_slower)
+        for reason in check(pairs)
     ]
 
 
@@ -73,6 +79,26 @@ def _changed(pairs: Sequence[Pair]) -> Iterator[Reason]:
         yield ask("changed", f"it changes the outcome of {len(changed)} recorded calls{_examples(changed)}")
 
 
+def _unsteady(pairs: Sequence[Pair]) -> Iterator[Reason]:
+    unsteady = [pair for pair in pairs if not pair.steady]
+    if unsteady:
+        yield ask("unsteady", f"{len(unsteady)} fixed calls return something else in each run{_examples(unsteady)}")
+
+
+def _inputs(pairs: Sequence[Pair]) -> Iterator[Reason]:
+    changing = [
+        pair
+        for pair in pairs
+        if any(outcome.changed_input for outcome in pair.runs.new)
+        and not any(outcome.changed_input for outcome in pair.runs.old)
+        and pair.old_successes
+    ]
+    if changing:
+        yield ask(
+            "inputs", f"it changes the lists or mappings that {len(changing)} callers gave it{_examples(changing)}"
+        )
+
+
 def _moved(pairs: Sequence[Pair]) -> Iterator[Reason]:
     good = [pair for pair in pairs if pair.call.success]
     gone = [pair for pair in good if pair.old_successes == 0]
@@ -95,6 +121,26 @@ def _costs(pairs: Sequence[Pair]) -> Iterator[Reason]:
     memory = [max(outcome.memory_bytes for pair in both for outcome in runs(pair)) for runs in (_old, _new)]
     if memory[1] > _LARGER * memory[0] and memory[1] - memory[0] > _LARGER_BYTES:
         yield ask("memory", f"it holds {memory[1] // 2**20} MiB of memory, before {memory[0] // 2**20} MiB")
+
+
+def _some_slower(pairs: Sequence[Pair]) -> Iterator[Reason]:
+    """Yield a reason if single calls take far longer. Fixed ones are measured by the live version's slowest."""
+    usual = max(
+        (outcome.duration_ms for pair in pairs if pair.old_successes for outcome in pair.runs.old), default=None
+    )
+    slower = []
+    for pair in pairs:
+        after = min((outcome.duration_ms for outcome in pair.runs.new), default=0.0)
+        if pair.old_successes and pair.new_successes:
+            before, times = max(outcome.duration_ms for outcome in pair.runs.old), _MUCH_SLOWER
+        elif pair.kind is PairKind.FIXED and usual is not None:
+            before, times = usual, _FIXED_SLOWER
+        else:
+            continue
+        if after > times * before and after - before > _MUCH_SLOWER_MS:
+            slower.append(pair)
+    if slower:
+        yield ask("slower", f"{len(slower)} calls take far longer than with the live version{_examples(slower)}")
 
 
 def _not_fixed_unseen(pairs: Sequence[Pair]) -> Iterator[Reason]:

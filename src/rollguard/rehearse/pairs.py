@@ -10,6 +10,7 @@ from itertools import islice
 from statistics import median
 from typing import Any
 
+from rollguard.judge.error_signatures import signature
 from rollguard.rehearse.calls import NO_RESULT, Call
 from rollguard.rehearse.compare import Comparison, Difference
 from rollguard.sandbox.outcome import Outcome, OutcomeKind
@@ -46,6 +47,7 @@ class Pair:
         old_successes, new_successes: how many of the runs succeeded.
         differences: where the results differ beyond noise and rules.
         moved: whether the live version does something else now than it did when the call was recorded.
+        steady: whether the candidate returns the same in each run of a fixed call.
     """
 
     runs: Runs
@@ -54,6 +56,7 @@ class Pair:
     new_successes: int
     differences: tuple[Difference, ...] = ()
     moved: bool = False
+    steady: bool = True
 
     @property
     def call(self) -> Call:
@@ -68,6 +71,11 @@ class Pair:
     def counts(self) -> tuple[int, int, int, int]:
         """Return (successes, runs) of the candidate and of the live version."""
         return self.new_successes, len(self.runs.new), self.old_successes, len(self.runs.old)
+
+    @property
+    def kinds(self) -> tuple[set[str], set[str]]:
+        """Return the classes, beside those of JSON, in the results of the live version and of the candidate."""
+        return _kinds(self.runs.old), _kinds(self.runs.new)
 
     @property
     def slowdown(self) -> tuple[float, float]:
@@ -100,6 +108,7 @@ class Classifier:
         moved = self._moved(runs.call, old)
         kind = PairKind.SAME
         differences: tuple[Difference, ...] = ()
+        steady = True
         if old and new:
             differences = self._differences(result_of(old[0]), new)
             kind = PairKind.CHANGED if differences else PairKind.SAME
@@ -107,9 +116,10 @@ class Classifier:
             kind = PairKind.BROKEN
         elif new and len(new) == len(runs.new):
             kind, differences = self._succeeds_alone(runs.call, new)
-        elif not old and not new and _error(runs.old) != _error(runs.new):
+            steady = kind is not PairKind.FIXED or not self._differences(result_of(new[0]), new[1:])
+        elif not old and not new and _fails_otherwise(runs):
             kind = PairKind.CHANGED
-        return Pair(runs, kind, len(old), len(new), differences, moved)
+        return Pair(runs, kind, len(old), len(new), differences, moved, steady)
 
     def _succeeds_alone(self, call: Call, new: Sequence[Outcome]) -> tuple[PairKind, tuple[Difference, ...]]:
         """Classify an input with which only the candidate succeeds here: the recorded result is the third witness."""
@@ -140,5 +150,17 @@ def result_of(outcome: Outcome) -> Any:
     return None if outcome.result is None else json.loads(outcome.result)
 
 
-def _error(outcomes: Sequence[Outcome]) -> tuple[str, str | None]:
-    return outcomes[0].kind, outcomes[0].error_type
+def _kinds(outcomes: Sequence[Outcome]) -> set[str]:
+    return {kind for outcome in outcomes for kind in outcome.kinds}
+
+
+def _fails_otherwise(runs: Runs) -> bool:
+    """Return whether the candidate fails in another way: with another error, or with another message for callers."""
+    before, after = ({_error(outcome) for outcome in outcomes} for outcomes in (runs.old, runs.new))
+    if len(before) > 1:  # the message is noise
+        before, after = ({error[:2] for error in some} for some in (before, after))
+    return not after <= before
+
+
+def _error(outcome: Outcome) -> tuple[str, ...]:
+    return outcome.kind.value, outcome.error_type or "", signature(outcome.error_type, outcome.error)

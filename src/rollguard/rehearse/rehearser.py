@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -59,6 +59,7 @@ class Rehearser:
         must_fix: bool = True,
         lookback_days: float = LOOKBACK_DAYS,
         draw: int = 0,
+        seen: Collection[str] = (),
         now: datetime | None = None,
     ) -> Rehearsal:
         """Run a candidate beside the live version on recorded calls, and say whether it may go live.
@@ -69,6 +70,8 @@ class Rehearser:
             must_fix: False for a change that is to fix nothing, and only must break nothing.
             lookback_days: how far back calls are read.
             draw: another number holds other calls out.
+            seen: the digests of inputs that the candidate's author saw (`Brief.seen`). They are never held out, so that
+                calls that were recorded since the brief was made change nothing about that.
             now: the present moment; the clock's by default.
 
         Raises:
@@ -78,7 +81,7 @@ class Rehearser:
         """
         started = checked_now(now)
         candidate = self.candidate(
-            tool_name, code, must_fix=must_fix, lookback_days=lookback_days, draw=draw, now=started
+            tool_name, code, must_fix=must_fix, lookback_days=lookback_days, draw=draw, seen=seen, now=started
         )
         done = rehearse(candidate, self._run or in_sandbox())
         self._keep(done, started, checked_now(now))
@@ -92,6 +95,7 @@ class Rehearser:
         must_fix: bool = True,
         lookback_days: float = LOOKBACK_DAYS,
         draw: int = 0,
+        seen: Collection[str] = (),
         now: datetime | None = None,
     ) -> Candidate:
         """Return what a rehearsal goes by: the live source, the recorded calls and the rules. Nothing is run.
@@ -111,7 +115,7 @@ class Rehearser:
             tool_name,
             live,
             live if code is None else code.encode() if isinstance(code, str) else code,
-            recorded_calls(self._store, tool_name, live, since=since, limit=rules.max_replays, draw=draw),
+            recorded_calls(self._store, tool_name, live, since=since, limit=rules.max_replays, draw=draw, seen=seen),
             rules,
             self._failure_rules.get(tool_name),
             must_fix=must_fix,

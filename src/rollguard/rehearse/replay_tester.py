@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -129,7 +129,14 @@ class ReplayTester:
 
 
 def recorded_calls(
-    store: ExecutionStore, tool_name: str, source: bytes, *, since: datetime, limit: int, draw: int = 0
+    store: ExecutionStore,
+    tool_name: str,
+    source: bytes,
+    *,
+    since: datetime,
+    limit: int,
+    draw: int = 0,
+    seen: Collection[str] = (),
 ) -> Chosen:
     """Return recorded calls of a tool that can be run again; see `choose`."""
     executions: list[Execution] = []
@@ -141,4 +148,4 @@ def recorded_calls(
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # the gate says so
         tool = None
     required = [parameter.name for parameter in tool.parameters if parameter.required] if tool else []
-    return choose(executions, required=required, limit=limit, draw=draw)
+    return choose(executions, required=required, limit=limit, draw=draw, seen=seen)

@@ -7,21 +7,10 @@ import difflib
 from collections.abc import Iterator
 
 from rollguard.compat import Form, changes, form_of, read
-from rollguard.compat.place import whole_tree
+from rollguard.compat.place import place_of, whole_tree
+from rollguard.rehearse.reach import new_chance, new_reach, new_state
 from rollguard.rehearse.reason import Reason, ask, refuse
 from rollguard.rehearse.rules import RehearsalRules
-
-_REACHES_OUT = frozenset(
-    (
-        *("asyncio", "builtins", "code", "gc", "getpass", "glob", "io", "pathlib", "platform", "posix", "pty", "pwd"),
-        *("runpy", "sqlite3", "tempfile", "aiohttp", "urllib3"),
-        *("ctypes", "ftplib", "http", "httpx", "importlib", "inspect", "multiprocessing", "os", "pickle", "requests"),
-        *("shutil", "signal", "smtplib", "socket", "subprocess", "sys", "urllib"),
-    )
-)
-_BUILT_IN = frozenset(
-    ("eval", "exec", "compile", "open", "__import__", "globals", "breakpoint", "__builtins__", "__loader__")
-)
 
 
 def source_reasons(old: bytes, new: bytes, tool_name: str, rules: RehearsalRules) -> list[Reason]:
@@ -29,7 +18,11 @@ def source_reasons(old: bytes, new: bytes, tool_name: str, rules: RehearsalRules
     form = form_of(new, tool_name)
     if form.form is not Form.TOOL:
         return [refuse("parses", f"the candidate {form.says}")]
-    return [*_interface(old, new, tool_name), *_size(old, new, rules), *_uses(old, new, rules)]
+    return [
+        *_interface(old, new, tool_name),
+        *_size(old, new, rules),
+        *_uses(old, new, place_of(new, tool_name).unit, rules),
+    ]
 
 
 def _interface(old: bytes, new: bytes, tool_name: str) -> Iterator[Reason]:
@@ -48,7 +41,7 @@ def _size(old: bytes, new: bytes, rules: RehearsalRules) -> Iterator[Reason]:
         yield refuse("size", f"it changes {changed} lines, and max_changed_lines allows {rules.max_changed_lines}")
 
 
-def _uses(old: bytes, new: bytes, rules: RehearsalRules) -> Iterator[Reason]:
+def _uses(old: bytes, new: bytes, unit: str, rules: RehearsalRules) -> Iterator[Reason]:
     before, after = whole_tree(old), whole_tree(new)
     known, imported = _imports(before), _imports(after)
     forbidden = sorted(
@@ -56,10 +49,14 @@ def _uses(old: bytes, new: bytes, rules: RehearsalRules) -> Iterator[Reason]:
     )
     if forbidden:
         yield refuse("imports", f"it imports {', '.join(forbidden)}, which forbidden_imports names")
-    names = (imported - known) | (_names(after) - _names(before))
-    outside = sorted(name for name in names if name.partition(".")[0] in _REACHES_OUT | _BUILT_IN)
-    if outside and not forbidden:
+    if (outside := new_reach(before, after, unit)) and not forbidden:
         yield ask("imports", f"it uses {', '.join(outside)}, which the live version does not")
+    if chance := new_chance(before, after):
+        yield ask("chance", f"it asks the clock or chance ({', '.join(chance)}), so that later calls may end otherwise")
+    if state := new_state(before, after):
+        yield ask(
+            "state", f"it keeps something between calls ({', '.join(state)}), so that later calls may end otherwise"
+        )
     for text in sorted(texts(after) - texts(before)):
         if any(text.startswith(path) for path in rules.forbidden_paths):
             yield refuse("paths", f"it names {text!r}, which forbidden_paths covers")
@@ -77,10 +74,6 @@ def _imports(module: ast.Module) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             found.add("." * node.level + (node.module or ""))
     return found
-
-
-def _names(module: ast.Module) -> set[str]:
-    return {node.id for node in ast.walk(module) if isinstance(node, ast.Name)} & _BUILT_IN
 
 
 def texts(module: ast.AST) -> set[str]:

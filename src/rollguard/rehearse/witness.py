@@ -66,14 +66,20 @@ def unexplained(explained: Mapping[_Key, Collection[int]]) -> list[_Key]:
     Args:
         explained: for each fixed call, the kinds of changes with which the live version returns the same.
     """
-    left = {key: set(kinds) for key, kinds in explained.items()}
+    few = set(explaining(explained))
+    return [key for key, kinds in explained.items() if not few & set(kinds)]
+
+
+def explaining(explained: Mapping[_Key, Collection[int]]) -> list[int]:
+    """Return the few kinds of changes that explain most calls."""
+    left, found = [set(kinds) for kinds in explained.values()], []
     for _ in range(_MOST_KINDS):
-        often = Counter(kind for kinds in left.values() for kind in kinds)
+        often = Counter(kind for kinds in left for kind in kinds)
         if not often:
             break
-        best = max(often, key=lambda kind: (often[kind], -kind))
-        left = {key: kinds for key, kinds in left.items() if best not in kinds}
-    return list(left)
+        found.append(max(often, key=lambda kind: (often[kind], -kind)))
+        left = [kinds for kinds in left if found[-1] not in kinds]
+    return found
 
 
 def _places(value: Any, place: _Step) -> Iterator[_Step]:

@@ -75,6 +75,7 @@ def _event(
         "rollback_id": rollback.rollback_id,
         "rollback_type": rollback.rollback_type,
         "release_id": rollback.release_id,
+        "rollout_id": rollback.rollout_id,
         "from_version": rollback.from_version,
         "to_version": rollback.to_version,
         "success_rate_drop": rollback.success_rate_drop,

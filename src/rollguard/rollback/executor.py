@@ -55,6 +55,8 @@ class RollbackRunner:
             StoreUnavailable: the database cannot be reached; `recover` carries out what was claimed.
         """
         claimed = self.claim(intention, now)
+        if claimed.rollout_id is not None:
+            self._registry.rolling.bring()
         if claimed.state != "claimed":
             return self._investigated(claimed, now)
         done = self.carry_out(claimed, now)
@@ -99,22 +101,33 @@ class RollbackRunner:
         if isinstance(to_version, str):
             to_version = self._store.versions.get(tool_name, to_version).version_number
         session = next(iter(self._store.sessions.active(tool_name)), None)
-        rollback = self.roll_back(
-            Intention(
-                tool_name=tool_name,
-                session_id=session.session_id if session else None,
-                from_version=live.version_number,
-                to_version=to_version,
-                reason=reason,
-                rollback_type="manual",
-                requested_by=requested_by,
-                quarantine=quarantine,
-            ),
-            now,
+        intention = Intention(
+            tool_name=tool_name,
+            session_id=session.session_id if session else None,
+            from_version=live.version_number,
+            to_version=to_version,
+            reason=reason,
+            rollback_type="manual",
+            requested_by=requested_by,
+            quarantine=quarantine,
         )
+        rollback = self.roll_back(self.of_rollout(intention), now)
         if rollback.state != "finished":
             raise _error_of(rollback)
         return rollback
+
+    def of_rollout(self, by_hand: Intention) -> Intention:
+        """Return a rollback by hand of a tool under rollout as that of the new version, unless it names a third one."""
+        rollout = self._store.rollouts.open_of(by_hand.tool_name)
+        if rollout is None or by_hand.to_version not in (None, rollout.old_version):
+            return by_hand
+        return replace(
+            by_hand,
+            session_id=rollout.session_id,
+            from_version=rollout.new_version,
+            to_version=rollout.old_version,
+            rollout_id=rollout.rollout_id,
+        )
 
     def roll_back_release(
         self, label: str, *, reason: str, requested_by: str, now: datetime, quarantine: bool = False
@@ -156,6 +169,7 @@ class RollbackRunner:
             self._registry.collect_ended_calls()
         with self._isolated("interrupted swaps"):
             self._registry.settle_swaps()
+        self._registry.rolling.bring()
         with self._isolated("remote tools"):
             self._registry.remote.settle(now)
         return ended
@@ -210,7 +224,7 @@ class RollbackRunner:
         """
         actuator = self._registry.remote.of(claimed.tool_name)
         kind = self._actuator_of(claimed.tool_name)
-        if claimed.actuator == PROGRAM:
+        if claimed.actuator == PROGRAM or self._served_all_along(claimed):
             return self._finished(self._investigated(claimed, now), _nothing, now)
         if claimed.actuator != kind:
             raise RollbackRefused(
@@ -223,6 +237,12 @@ class RollbackRunner:
         if claimed.state == "claimed":
             claimed = self._restore_remote(actuator, claimed, now)
         return self._finish_remote(claimed, now) if claimed.state == "restored" else claimed
+
+    def _served_all_along(self, claimed: Rollback) -> bool:
+        """Return whether the version to restore is live, because the other one only served beside it."""
+        if claimed.rollout_id is None:
+            return False
+        return self._store.rollouts.get(claimed.rollout_id).kind == "canary"
 
     def _investigated(self, rollback: Rollback, now: datetime) -> Rollback:
         """Record which errors came with the deployment, once for each claim. It delays a rollback by 0.2 s at most."""

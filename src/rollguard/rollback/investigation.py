@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -23,12 +24,13 @@ _MOST = 1_000  # failures of each window that are read, latest first; each text 
 
 
 def investigation_of(
-    store: ExecutionStore, session: Session, until: datetime, *, within: float = WITHIN
+    store: ExecutionStore, session: Session, until: datetime, *, within: float = WITHIN, look_for_causes: bool = True
 ) -> dict[str, Any]:
     """Count the error signatures since the deployment and in the baseline, with samples. Raise nothing.
 
     Args:
         within: seconds that it may take; half of them to read.
+        look_for_causes: False only counts the error signatures.
 
     Returns:
         `causes`, see `rollguard.investigate.Cause`, none if the time was over; `signatures`, see
@@ -53,7 +55,8 @@ def investigation_of(
             left = began + within / 2 - time.monotonic()
             read[window] = failures(session, until, _MOST, within=left)
     except Exception as error:  # noqa: BLE001 - whatever it is, the rollback goes on, and its record says so
-        logger.warning("%s: what failed could not be investigated: %s", session.tool_name, error)
+        level = logging.WARNING if look_for_causes else logging.DEBUG  # a page is read again
+        logger.log(level, "%s: what failed could not be investigated: %s", session.tool_name, error)
         incomplete = f"it failed: {type(error).__name__}: {error}"[:500]
     signatures = investigate(in_time("before"), in_time("since"))
     if incomplete is None and any(
@@ -62,7 +65,7 @@ def investigation_of(
         incomplete = f"only the latest {counted['since']:,} and {counted['before']:,} failures were counted"
     causes: list[Cause] = []
     left = began + within - time.monotonic()
-    if incomplete is None and left > within / _FOR_CAUSES:
+    if look_for_causes and incomplete is None and left > within / _FOR_CAUSES:
         try:
             causes = causes_since_deployment(store, session, until, within=left / 2)
         except Exception as error:  # noqa: BLE001 - as above

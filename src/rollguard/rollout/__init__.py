@@ -4,5 +4,6 @@
 """
 
 from rollguard.model.ramp import Plan, Ramp, Signs, State
+from rollguard.rollout.steps import RolloutSteps
 
-__all__ = ["Plan", "Ramp", "Signs", "State"]
+__all__ = ["Plan", "Ramp", "RolloutSteps", "Signs", "State"]

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _MAX_DEPTH = 100
+_MAX_VALUES = 10_000  # whose classes are looked at
+_PLAIN = (dict, list, str, int, float, bool, type(None))
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
@@ -18,6 +20,23 @@ def json_of(value: Any) -> str:
         return dumps(value, allow_nan=False)
     except Exception:  # noqa: BLE001 - a value of the tool's own may raise anything
         return dumps(_plain(value, 0))
+
+
+def kinds_of(value: Any) -> set[str]:
+    """Return the names of the classes in a value that JSON does not know, of its first values."""
+    found, left = set(), [value]
+    for _ in range(_MAX_VALUES):
+        if not left:
+            break
+        item = left.pop()
+        kind = type(item)
+        if kind not in _PLAIN:
+            found.add(kind.__qualname__)
+        if isinstance(item, dict):
+            left.extend(dict.values(item))
+        elif isinstance(item, list | tuple):
+            left.extend(kind.__iter__(item) if kind in (list, tuple) else ())
+    return found
 
 
 def _plain(value: Any, depth: int) -> Any:

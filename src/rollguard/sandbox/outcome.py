@@ -46,6 +46,8 @@ class Outcome:
         duration_ms: how long it ran, in milliseconds, by the clock of the process that asked.
         memory_bytes: the most memory that its process held so far; 0 if it ended at once.
         output: the beginning of what it printed.
+        kinds: the classes in what it returned that JSON does not know, such as `tuple`, `generator` or `Decimal`.
+        changed_input: whether it changed what it was given.
     """
 
     kind: OutcomeKind
@@ -56,6 +58,8 @@ class Outcome:
     duration_ms: float = 0.0
     memory_bytes: int = 0
     output: str = ""
+    kinds: tuple[str, ...] = ()
+    changed_input: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,7 +214,8 @@ class Run:
         }
         try:
             if kind == "returned":
-                return Outcome(OutcomeKind.RETURNED, result=_json(said), **spent)  # type: ignore[arg-type]
+                seen, _space, result = said.partition(b" ")
+                return Outcome(OutcomeKind.RETURNED, result=_json(result), **_seen(seen), **spent)  # type: ignore[arg-type]
             if kind == "raised":
                 return Outcome(OutcomeKind.RAISED, **self._raised(said), **spent)  # type: ignore[arg-type]
         except (ValueError, RecursionError, TypeError, KeyError):  # not by our child's hand
@@ -293,6 +294,11 @@ def _json(said: bytes) -> str:
     text = said.decode("ascii")
     json.loads(text)
     return text
+
+
+def _seen(said: bytes) -> dict[str, Any]:
+    kinds, changed = json.loads(said)
+    return {"kinds": tuple(map(str, kinds)), "changed_input": bool(changed)}
 
 
 def _lines(code: bytes | dict[str, bytes]) -> list[str]:

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from rollguard.sandbox import tool_file
-    from rollguard.sandbox.json_form import json_of
+    from rollguard.sandbox.json_form import json_of, kinds_of
 elif __name__ == "runner":  # beside the program, as in `child`
     import tool_file
-    from json_form import json_of
+    from json_form import json_of, kinds_of
 else:
     from rollguard.sandbox import tool_file
-    from rollguard.sandbox.json_form import json_of
+    from rollguard.sandbox.json_form import json_of, kinds_of
 
 _SHOWN = 2_000  # characters of an error
 RESULT_TOO_LARGE, RETURNED_FAILURE = "ResultTooLarge", "ReturnedFailure"
@@ -40,8 +40,11 @@ class Runner:
         """Run the tool with the parameters, which are JSON, and return the answer: a word, a space and JSON."""
         try:
             try:
-                result = _complete(self._invoke(**loads(text)))
+                given = loads(text)
+                returned = self._invoke(**given)
+                result = _complete(returned)
                 written = json_of(result)
+                seen = _seen(kinds_of(returned) | kinds_of(result), given, text)
                 failure = self._failure(result, written)
             finally:
                 _flush()
@@ -52,7 +55,7 @@ class Runner:
             return b"raised " + _said(RESULT_TOO_LARGE, says)
         if failure is not None:
             return b"raised " + _said(RETURNED_FAILURE, failure, result=written)
-        return b"returned " + written.encode()
+        return b"returned " + seen + b" " + written.encode()
 
     def _failure(self, result: Any, written: str) -> str | None:
         """Return why the tool's own check finds a result a failure, as it is recorded; None if it is none."""
@@ -83,6 +86,15 @@ class Runner:
 
 def _said(kind: str, text: str, *, frame: tuple[str, int] | None = None, result: str | None = None) -> bytes:
     return dumps({"type": kind, "error": text[:_SHOWN], "frame": frame, "result": result}).encode()
+
+
+def _seen(kinds: set[str], given: Any, text: bytes) -> bytes:
+    """Return what JSON does not show of a call, without a space: the classes in its result, and a changed input."""
+    try:
+        changed = bool(dumps(given) != dumps(loads(text)))
+    except Exception:  # noqa: BLE001 - it holds what the tool put in
+        changed = True
+    return dumps([sorted(kind.replace(" ", "_") for kind in kinds), changed], separators=(",", ":")).encode()
 
 
 def _complete(result: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from rollguard.service.auth import Auth, Tokens
 from rollguard.service.bodies import LimitedBodies, Limits
 from rollguard.service.hosts import CheckedHosts
 from rollguard.service.ingest import Ingest
+from rollguard.service.live import LiveVersions
+from rollguard.service.openapi import document_of
 from rollguard.service.problems import answer_problems
 from rollguard.service.rates import Rates
 from rollguard.service.watching import Watching
@@ -32,6 +35,8 @@ class Service:
         rates: how much each caller sends.
         ingest: what records executions.
         watching: the loop, if it runs in this process.
+        live: what is live of every tool.
+        stopping: set when the service is to stop; what waits for long ends then.
     """
 
     guard: Rollguard
@@ -39,6 +44,8 @@ class Service:
     rates: Rates
     ingest: Ingest
     watching: Watching
+    live: LiveVersions
+    stopping: asyncio.Event
 
 
 def create_app(guard: Rollguard, *, open_to_this_machine: bool = False, watch: bool | None = None) -> FastAPI:
@@ -50,36 +57,40 @@ def create_app(guard: Rollguard, *, open_to_this_machine: bool = False, watch: b
             to its own machine alone.
         watch: whether the loop runs in this process, from start to stop; by default as the settings say.
     """
-    settings = guard.settings.service
+    settings, stopping = guard.settings.service, asyncio.Event()
     service = Service(
         guard,
         Auth(Tokens(guard.store), open_to_this_machine),
         Rates(settings.requests_per_minute, settings.rows_per_minute),
         Ingest(guard, settings.max_rows),
         Watching(guard, wanted=settings.watch if watch is None else watch),
+        LiveVersions(guard.store, stopping),
+        stopping,
     )
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with service.watching.running():
             yield
+            stopping.set()
 
     app = FastAPI(
         title="Rollguard",
         version=__version__,
         description="Records calls of tools, monitors their deployments, and rolls back bad ones.",
-        root_path=settings.root_path,
         redirect_slashes=False,
         docs_url=None,  # its scripts come from elsewhere
         redoc_url=None,
         separate_input_output_schemas=False,
         generate_unique_id_function=lambda route: route.name,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         lifespan=lifespan,
     )
     app.state.service = service
     answer_problems(app)
     for part in _PARTS:
         part.add_to(app)
+    app.openapi = document_of(app, settings.root_path)  # type: ignore[method-assign]
     app.add_middleware(
         LimitedBodies,
         limits=Limits(settings.max_body_bytes, settings.max_decompressed_bytes, settings.body_timeout_seconds),

@@ -14,7 +14,7 @@ from rollguard.service.problems import Refused
 
 _GZIP = 31  # zlib's number for gzip with the largest window
 _AT_ONCE = 65_536  # bytes that are decompressed before the limit is looked at
-_ALL = 64 * 2**20  # bytes of all bodies in memory together
+_ALL = 24 * 2**20  # bytes of all bodies in memory together
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -15,8 +14,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from rollguard import errors as e
+from rollguard.model.log import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -47,6 +47,8 @@ _STATUS: tuple[tuple[type[e.RollguardError], HTTPStatus], ...] = (
     (e.UnknownTool, HTTPStatus.NOT_FOUND),
     (e.UnknownVersion, HTTPStatus.NOT_FOUND),
     (e.UnknownSession, HTTPStatus.NOT_FOUND),
+    (e.UnknownExecution, HTTPStatus.NOT_FOUND),
+    (e.UnknownAttempt, HTTPStatus.NOT_FOUND),
     (e.SandboxUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
     (e.StoreConflict, HTTPStatus.CONFLICT),
     (e.StoreError, HTTPStatus.SERVICE_UNAVAILABLE),
@@ -94,7 +96,7 @@ def answer_problems(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)  # noqa: S101
         found = [{"where": ".".join(map(str, one["loc"])), "problem": one["msg"]} for one in error.errors()]
         said = "; ".join(f"{one['where']}: {one['problem']}" for one in found[:3])
-        return problem(422, said, errors=jsonable_encoder(found))
+        return problem(422, said, error="InvalidInput", errors=jsonable_encoder(found))
 
     async def own_error(_request: Request, error: Exception) -> Response:
         logger.error("a request failed by an error of Rollguard itself", exc_info=error)

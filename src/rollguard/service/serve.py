@@ -64,7 +64,8 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End the streams of open pages, which would last as long as the pages."""
+        """Let callers that wait for a change go, end the streams of open pages, then finish the requests under way."""
+        self._app.state.service.stopping.set()
         self._app.state.live.close()
         await super().shutdown(sockets)
 
@@ -100,6 +101,7 @@ def serve(guard: Rollguard, *, host: str | None = None, port: int | None = None,
         log_config=None,
         access_log=False,
         server_header=False,
+        root_path=settings.root_path,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
         limit_concurrency=_MOST_CONNECTIONS,

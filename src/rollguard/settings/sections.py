@@ -167,6 +167,13 @@ class ImproverSettings(Section):
     max_tokens: int = Field(default=16_384, ge=256, le=1_000_000)
     timeout_seconds: float = Field(default=900.0, gt=0, le=86_400)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, value: Any) -> Any:
+        for other in sorted(set(value) - set(cls.model_fields)) if isinstance(value, dict) else ():
+            raise InvalidSetting(other, f"unknown setting; the known ones are {', '.join(cls.model_fields)}")
+        return value
+
     @model_validator(mode="after")
     def _whole(self) -> Self:
         known = SETTINGS_OF_IMPROVER[self.kind]

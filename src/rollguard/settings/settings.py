@@ -49,9 +49,9 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "record": RecordSettings,
     "notify": NotifySettings,
     "sandbox": SandboxSettings,
-    "otlp": OtlpSettings,
     "loop": LoopRules,
     "improve": ImproveSettings,
+    "otlp": OtlpSettings,
     "service": ServiceSettings,
 }
 _TEXTS = ("database", "tools_dir", "schema")

@@ -1,11 +1,12 @@
 """The only code that knows SQL. `ExecutionStore` is its door."""
 
 from rollguard.store.executions.complete import text_of
+from rollguard.store.executions.encoding import Encoding
 from rollguard.store.executions.ids import id_of
-from rollguard.store.executions.payloads import Redact
+from rollguard.store.executions.payloads import Payloads, Redact
 from rollguard.store.improvements.attempts import Caps, Finding, Step
 from rollguard.store.improvements.conditions import fewer_than, nothing_else_is_open, votes_are
-from rollguard.store.monitoring.sessions import Beginning
+from rollguard.store.monitoring.starting import Beginning
 from rollguard.store.probe import Checkup
 from rollguard.store.retention.retention import Tidied
 from rollguard.store.rollbacks.claim import Intention
@@ -22,12 +23,14 @@ __all__ = [
     "Beginning",
     "Caps",
     "Checkup",
+    "Encoding",
     "ExecutionStore",
     "Finding",
     "Intention",
     "Moves",
     "NewRelease",
     "Part",
+    "Payloads",
     "Place",
     "Pointer",
     "Redact",

@@ -12,10 +12,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
+from rollguard.errors import ReleaseConflict
 from rollguard.judge import Arms
 from rollguard.model.confirming import Confirming
 from rollguard.model.ramp import Ramp, State
-from rollguard.model.rollout import CONFIRM, Rollout
+from rollguard.model.rollout import CONFIRM, Rollout, change_event
+from rollguard.store import outbox
 from rollguard.store.schema import rollouts as o
 from rollguard.store.versions.channel import notify
 
@@ -58,11 +60,16 @@ def latest_arms(connection: Connection, session_id: int) -> Arms | None:
     return None if kept is None else Arms.from_dict(kept)
 
 
-def move(connection: Connection, known: Rollout, ramp: Ramp, *, by: str, why: str | None = None) -> Rollout | None:
-    """Change the state of a rollout that is as it was read; return None if somebody else changed it since.
+def move(
+    connection: Connection, known: Rollout, ramp: Ramp, *, by: str, at: datetime, why: str | None = None
+) -> Rollout | None:
+    """Change the state of a rollout that is as it was read, and notify people if they need to know.
+
+    Return None if somebody else changed it since.
 
     Args:
         by: who changes it.
+        at: when.
         why: why it ends, if it does.
     """
     ends: dict[str, Any] = {"ended_by": by, "ended_why": why} if ramp.ended else {}
@@ -78,6 +85,9 @@ def move(connection: Connection, known: Rollout, ramp: Ramp, *, by: str, why: st
     ).one_or_none()
     if row is None:
         return None
+    event = change_event(known, ramp, why or f"by {by}", at)
+    if event is not None:
+        outbox.add(connection, event, at)
     notify(connection, known.tool_name)
     return rollout_of(row)
 
@@ -86,7 +96,7 @@ def end_of_tool(connection: Connection, tool_name: str, *, at: datetime, by: str
     """End the open rollout of a tool, if there is one, because something newer takes its place."""
     known = open_of(connection, tool_name)
     if known is not None:
-        move(connection, known, known.ramp.ended_by(State.SUPERSEDED, at), by=by, why=why)
+        move(connection, known, known.ramp.ended_by(State.SUPERSEDED, at), by=by, at=at, why=why)
 
 
 def end_of_sessions(
@@ -97,4 +107,12 @@ def end_of_sessions(
         return
     for row in connection.execute(sa.select(o).where(o.c.session_id.in_(session_ids), _OPEN)).all():
         known = rollout_of(row)
-        move(connection, known, known.ramp.ended_by(state, at), by=by, why=why)
+        move(connection, known, known.ramp.ended_by(state, at), by=by, at=at, why=why)
+
+
+def under_way(rollout: Rollout) -> ReleaseConflict:
+    """Return the error of a release that holds a tool under rollout."""
+    return ReleaseConflict(
+        f"{rollout.tool_name}: a rollout of version {rollout.new_version} is under way; promote or abort it, or "
+        "release with replace=True, which is: rollguard release --replace"
+    )

@@ -16,7 +16,7 @@ from rollguard.model.split import Arm
 from rollguard.store.schema import calls_in_flight as f
 from rollguard.store.schema import tool_executions as e
 
-MOST = 20_000  # executions that are read at once
+MOST = 20_000  # executions that are read at once; more if so many say nothing yet
 
 Counts = Callable[[str | None, float | None], bool]
 """Whether a failure, by its type and its duration, counts as one; otherwise it is neither success nor failure."""
@@ -27,7 +27,6 @@ _CALLS = (
     sa.select(e.c.id, e.c.executed_at, e.c.duration_ms, e.c.success, e.c.error_type, e.c.request_id, e.c.stage, e.c.arm)
     .where(e.c.rollout_id == _ROLLOUT)
     .order_by(e.c.executed_at, e.c.id)
-    .limit(MOST)
 )
 _FLIGHTS = sa.select(f.c.began_at, f.c.request_id, f.c.stage, f.c.arm).where(f.c.rollout_id == _ROLLOUT)
 _LAST = 2**63 - 1  # after every row of its moment
@@ -63,11 +62,22 @@ class _Open:
 
 
 def units_of(
-    connection: Connection, rollout: Rollout, *, until: datetime, now: datetime, limit: timedelta, counts: Counts
+    connection: Connection,
+    rollout: Rollout,
+    *,
+    until: datetime,
+    now: datetime,
+    limit: timedelta,
+    counts: Counts,
+    most: int = MOST,
 ) -> Drawn:
-    """Return the units after those that are counted, drawn at `until` or before. See `Rollouts.counted`."""
-    rows = connection.execute(_after(rollout, now), {"rollout_id": rollout.rollout_id}).all()
-    whole = len(rows) < MOST
+    """Return the units after those that are counted, drawn at `until` or before. See `Rollouts.counted`.
+
+    Args:
+        most: how many executions are read.
+    """
+    rows = connection.execute(_after(rollout, now).limit(most), {"rollout_id": rollout.rollout_id}).all()
+    whole = len(rows) < most
     if not whole:  # what comes after these is not known yet
         now = until = min(until, rows[-1].executed_at - timedelta(microseconds=1))
     units = _put_together(rows, counts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,15 +13,15 @@ from rollguard.errors import DeploymentConflict, InvalidInput, UnknownVersion
 from rollguard.judge import Arms
 from rollguard.model.confirming import Confirming, continued
 from rollguard.model.ramp import Plan, Ramp, State
-from rollguard.model.rollout import CANARY, CONFIRM, Rollout
+from rollguard.model.rollout import CANARY, CONFIRM, Rollout, start_event
 from rollguard.model.session import Session
 from rollguard.model.split import Split
 from rollguard.store import outbox, rollback_states, rollout_states
 from rollguard.store.database.engine import Database
 from rollguard.store.monitoring import sessions
-from rollguard.store.monitoring.sessions import Beginning
+from rollguard.store.monitoring.starting import Beginning
 from rollguard.store.rollout_states import columns_of, rollout_of
-from rollguard.store.rollout_units import Counts, units_of
+from rollguard.store.rollout_units import MOST, Counts, units_of
 from rollguard.store.schema import rollouts as o
 from rollguard.store.versions import quarantine, versions
 from rollguard.store.versions.channel import notify
@@ -67,10 +67,24 @@ class Rollouts:
         query = sa.select(o).where(o.c.session_id.in_(session_ids)).order_by(o.c.rollout_id)
         return {rollout.session_id: rollout for rollout in self._listed(query)}
 
-    def recent(self, tool_name: str | None = None, limit: int | None = None) -> list[Rollout]:
-        """Return rollouts, the newest first."""
+    def of_session(self, session_id: int) -> list[Rollout]:
+        """Return the rollouts of one session, the oldest first: one that it began with, or its confirmations."""
+        return self._listed(sa.select(o).where(o.c.session_id == session_id).order_by(o.c.rollout_id))
+
+    def recent(
+        self, tool_name: str | None = None, limit: int | None = None, *, before: int | None = None
+    ) -> list[Rollout]:
+        """Return rollouts, the newest first; with `before` those older than that one."""
         query = sa.select(o).order_by(o.c.rollout_id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(o.c.rollout_id < before)
         return self._listed(query if tool_name is None else query.where(o.c.tool_name == tool_name))
+
+    def refuse(self, tool_names: Collection[str]) -> None:
+        """Raise `ReleaseConflict` if one of these tools is under rollout. A confirmation holds no release up."""
+        for rollout in self.open():
+            if rollout.tool_name in tool_names and rollout.kind == CANARY:
+                raise rollout_states.under_way(rollout)
 
     def splits(self) -> dict[str, Split]:
         """Return by what the calls of each tool under rollout are drawn, by the tool."""
@@ -145,7 +159,9 @@ class Rollouts:
                 .returning(o)
             ).one()
             notify(connection, tool_name)
-            return rollout_of(row)
+            begun = rollout_of(row)
+            outbox.add(connection, start_event(begun, started_at), started_at)
+            return begun
 
     def begin_confirmation(
         self, session: Session, old_version: int, *, why: str, now: datetime, event: dict[str, Any]
@@ -198,21 +214,19 @@ class Rollouts:
         by: str,
         now: datetime,
         why: str | None = None,
-        event: dict[str, Any] | None = None,
     ) -> Rollout | None:
         """Change the state of a rollout that is as it was read, with what belongs to it. One that ends closes its
         session, unless it is promoted: `Versions.go_live` does that.
 
         Args:
             by, why: who changes it, and why.
-            event: the event that notifies people of it.
 
         Returns:
             The rollout; None if somebody else changed it since, so that nothing was done.
         """
         with self._database.write() as connection:
             self._database.lock_tool(connection, known.tool_name)
-            moved = rollout_states.move(connection, known, ramp, by=by, why=why)
+            moved = rollout_states.move(connection, known, ramp, by=by, at=now, why=why)
             if moved is None:
                 return None
             if ramp.ended and known.kind == CANARY:
@@ -220,8 +234,6 @@ class Rollouts:
                 sessions.close(connection, known.session_id, now, **closed, notes=f"rollout {ramp.state}: {why}")
                 error = f"the rollout was {ramp.state} first"
                 rollback_states.call_off(connection, [known.session_id], at=now, error=error)
-            if event is not None:
-                outbox.add(connection, event, now)
             return moved
 
     # --- counting --------------------------------------------------------------------------------------------------
@@ -246,18 +258,19 @@ class Rollouts:
             limit: after which time a unit has failed, and the outcome of a request is final.
             counts: whether a failure counts as one; one that does not is neither success nor failure.
         """
-        rollout = known
+        rollout, most = known, MOST
         while rollout.open:
             arms = rollout.arms or Arms(*baseline, confirms=rollout.kind == CONFIRM)
             with self._database.read() as connection:
-                drawn = units_of(connection, rollout, until=until, now=now, limit=limit, counts=counts)
+                drawn = units_of(connection, rollout, until=until, now=now, limit=limit, counts=counts, most=most)
             after = arms.and_units(drawn.units, drawn.now, limit)
             number = after.counted - arms.counted
             if number or rollout.arms is None:
                 place = drawn.places[number - 1] if number else (None, 0)
                 rollout = self._keep(rollout, after, place)
-            if drawn.whole or not number:
+            if drawn.whole:
                 break
+            most = most if number else 4 * most
         return rollout
 
     def _keep(self, known: Rollout, arms: Arms, place: tuple[datetime | None, int]) -> Rollout:

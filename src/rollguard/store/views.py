@@ -25,6 +25,8 @@ _LATEST = sa.text(
     "(SELECT COUNT(*) FROM deployment_rollbacks WHERE state = 'finished'), "
     "(SELECT COUNT(*) FROM deployment_rollbacks WHERE verified_at IS NOT NULL), "
     "(SELECT COALESCE(MAX(deployment_id), 0) FROM tool_deployments), "
+    "(SELECT COALESCE(SUM(revision + 1), 0) FROM rollouts), "
+    "(SELECT COALESCE(MAX(event_id), 0) FROM improvement_events), "
     "(SELECT COALESCE(MAX(id), 0) FROM tool_executions)"
 )
 
@@ -39,6 +41,8 @@ class Latest(NamedTuple):
     finished_rollbacks: int
     verified_rollbacks: int
     deployment_id: int
+    rollout_revisions: int
+    attempt_event_id: int
 
 
 class Reports:

@@ -31,6 +31,7 @@ _OUTCOMES = {  # how the summary names them, in this order
     "neither": "rolled back by neither",
     "not_seen": "not seen: ended before the candidate decided",
 }
+_BESIDE = {"canary": "in a rollout", "confirm": "with a confirmation"}
 _MOST_REASONS = _MOST_TOOLS = 20  # shown to people
 
 
@@ -174,6 +175,7 @@ def _deployment(deployment: Deployment) -> dict[str, Any]:
         "deployment_time": session.deployment_time,
         "happened": deployment.happened,
         "rolled_back_at": deployment.decided_at,
+        "rollout": None if deployment.rollout is None else deployment.rollout.to_dict(),
         "rollback_type": None if rollback is None else rollback.rollback_type,
         "seen_until": deployment.seen_until,
         "compared": deployment.compared.value,
@@ -224,6 +226,8 @@ def _show(deployments: Sequence[Deployment], risks: Sequence[ToolRisk], override
     counts = summary(deployments)
     output.lines("")
     output.show(Table(("Deployments", "Number>"), [(name, counts[k]) for k, name in _OUTCOMES.items() if counts[k]]))
+    if any(deployment.rollout is not None for deployment in deployments):
+        output.lines("", "Of a rollout the new version's calls are replayed, as if it had replaced the other version.")
     if not all(deployment.replayed.triggers_known for deployment in deployments):
         output.lines(
             "", "Some executions are no longer kept, so their deployments (*) are replayed without fast triggers."
@@ -245,6 +249,8 @@ def _row(deployment: Deployment, now: datetime) -> tuple[object, ...]:
         happened += f" after {duration(deployment.decided_at - session.deployment_time)}"
     elif deployment.rollback is not None:
         happened += " by hand"
+    if deployment.rollout is not None:
+        happened += f", {_BESIDE[deployment.rollout.kind]}"
     return (
         session.tool_name,
         session.version_number,

@@ -39,7 +39,7 @@ def brief(
 
             if into.exists():
                 raise typer.BadParameter(f"--into: {into} exists; name a folder that does not")
-            into.mkdir(parents=True)
+            into.mkdir(mode=0o700, parents=True)
             write_folder(into, made, check_rules_of(guard.settings, tool))
     if as_json:
         output.emit_json(made.to_dict())

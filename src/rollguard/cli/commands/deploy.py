@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rollguard.app import Rollguard
+    from rollguard.app.deployed import Deployed
     from rollguard.compat import Change
 
 
@@ -54,6 +55,16 @@ def deploy(
     rehearse: Annotated[
         bool, typer.Option("--rehearse", help="Deploy it only if it passes a rehearsal on recorded calls.")
     ] = False,
+    canary: Annotated[
+        str | None,
+        typer.Option(
+            "--canary",
+            metavar="PERCENT,...",
+            help="Serve it beside the live version first, at these rising shares of calls, as 10,25,50; 'off' replaces "
+            "that at once. By default what [monitor] rollout says.",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: DryRun = False,
     config: Config = None,
     as_json: Json = False,
@@ -66,6 +77,7 @@ def deploy(
         raise typer.BadParameter("code from stdin has no name; give one with --tool")
     if rehearse and dry_run:
         raise typer.BadParameter("--dry-run runs no code; rehearse it with: rollguard rehearse TOOL FILE --no-fix")
+    rollout = None if canary is None else _shares(canary)
     with opened(config, adopt=not dry_run) as guard:
         from rollguard.registry import name_of  # after all that --help needs
 
@@ -86,6 +98,7 @@ def deploy(
                     watch=not no_watch,
                     already_live=already_live,
                     rehearse=rehearse,
+                    rollout=rollout,
                 )
             except InvalidToolName as error:
                 advice = "" if tool else "; name the tool with --tool"
@@ -94,7 +107,9 @@ def deploy(
         output.emit_json(done)
         return
     version = f"version {done.version_number} of {done.tool_name}"
-    if not done.changed:
+    if done.rollout_id is not None:
+        _show_rollout(done)
+    elif not done.changed:
         monitored = f"; session {done.session_id} watches it" if done.session_id else "; nothing watches it"
         file_state = "Its file held something else, and holds it again" if done.put_back else "Nothing was changed"
         output.lines(f"This code is live already, as {version}{monitored}. {file_state}.")
@@ -105,6 +120,23 @@ def deploy(
             f"Version {done.version_number} of {done.tool_name} is live. Session {done.session_id} watches it."
         )
     _show_breaking(done.changes)
+
+
+def _shares(canary: str) -> list[float]:
+    """Return the shares of `--canary`."""
+    try:
+        return [] if canary == "off" else [float(percent) / 100 for percent in canary.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(f"--canary: {canary!r} is no list of percentages, as 10,25,50") from error
+
+
+def _show_rollout(done: Deployed) -> None:
+    version = f"Version {done.version_number} of {done.tool_name}"
+    said = "serves beside the live version" if done.changed else "serves beside the live version already"
+    output.lines(
+        f"{version} {said}. Session {done.session_id} watches it, and the loop of rollguard watch decides.",
+        f"Follow it with: rollguard show {done.tool_name}",
+    )
 
 
 def _show_breaking(changes: Sequence[Change]) -> None:

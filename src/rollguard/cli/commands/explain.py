@@ -74,6 +74,8 @@ def _show(found: dict[str, Any], *, details: bool) -> None:
     decision = found["decision"]
     if decision is not None and decision["record"] is not None and decision["check_id"] not in unreadable:
         output.show("", output.heading("What was counted"), _windows(decision["record"]))
+    if any(rollout["new"] for rollout in found["rollouts"]):
+        output.show("", output.heading("What both versions did"), _arms(found["rollouts"]))
     if found["rollback"] is not None and found["rollback"]["investigation"] is not None:
         _show_errors(found["rollback"]["investigation"])
     output.show("", output.heading("Rules"), f"  {_rules(found['rules'])}", "", output.heading("Time line"))
@@ -90,6 +92,16 @@ def _windows(record: dict[str, Any]) -> Any:
         failed = window["total"] - window["successes"]
         rows.append((name, f"{window['total']:,}", f"{window['successes']:,}", f"{failed:,}"))
     return Table(("", "Calls>", "Succeeded>", "Failed>"), rows)
+
+
+def _arms(rollouts: list[dict[str, Any]]) -> Any:
+    """Return what each version did while both served; the counts go on in a later confirmation, so the last has all."""
+    last = [rollout for rollout in rollouts if rollout["new"]][-1]
+    rows = [
+        (f"version {last[f'{arm}_version']}", f"{last[arm]['units']:,}", f"{last[arm]['failures']:,}")
+        for arm in ("old", "new")
+    ]
+    return Table(("", "Calls>", "Failed>"), rows)
 
 
 def _show_errors(investigation: dict[str, Any]) -> None:

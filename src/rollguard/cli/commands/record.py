@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rollguard.cli import inputs, output
+from rollguard.cli.chosen import version_named
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
 from rollguard.cli.progress import Advance, progress
-from rollguard.errors import InvalidInput
+from rollguard.errors import InvalidInput, UnknownVersion
 
 if TYPE_CHECKING:
     from rollguard.cli import ingest
@@ -47,7 +48,10 @@ def record(
     executed_at: Annotated[
         str | None, _option("--executed-at", "TIME", "When it began, in ISO 8601; now by default.")
     ] = None,
-    version: Annotated[int | None, _option("--version", "N", "The version that ran; else the time decides.")] = None,
+    version: Annotated[
+        str | None,
+        _option("--version", "N", "The version that ran, or the label of a release; else the time decides."),
+    ] = None,
     execution_id: Annotated[
         str | None, _option("--execution-id", "ID", "Your id of the call; the same id is stored once.")
     ] = None,
@@ -89,6 +93,7 @@ def record(
             counts = _store_file(guard.store, file, None if form is None else form.value)
         else:
             one["execution_id"] = execution_id or uuid.uuid4().hex
+            _Named(guard.store).number(one)
             new = guard.store.store_tool_executions([one])
             counts = {"read": 1, "new": new, "already_stored": 1 - new, "execution_id": one["execution_id"]}
     if as_json:
@@ -104,7 +109,7 @@ def _store_file(store: ExecutionStore, file: Path, form: ingest.Format | None) -
     file_format = ingest.format_of(file, form)
     with ingest.opened_source(file) as source, progress("storing", size=source.size or None) as advance:
         try:
-            new = store.store_tool_executions(_with_progress(source, file_format, advance))
+            new = store.store_tool_executions(_with_progress(store, source, file_format, advance))
         except ingest.BadLine:
             raise
         except InvalidInput as error:  # the store refuses one of the executions
@@ -112,12 +117,35 @@ def _store_file(store: ExecutionStore, file: Path, form: ingest.Format | None) -
     return {"read": source.count, "new": new, "already_stored": source.count - new}
 
 
-def _with_progress(source: ingest.Source, form: ingest.Format, advance: Advance) -> Iterator[dict[str, Any]]:
+def _with_progress(
+    store: ExecutionStore, source: ingest.Source, form: ingest.Format, advance: Advance
+) -> Iterator[dict[str, Any]]:
+    named = _Named(store)
     for number, execution in enumerate(source.executions(form)):
         if number % _EVERY == 0:
             advance(source.read, f"{source.count:,}")
+        try:
+            named.number(execution)
+        except UnknownVersion as error:
+            raise source.fault(error) from error
         yield execution
     advance(source.read, f"{source.count:,}")
+
+
+class _Named:
+    """Versions that are named by the labels of releases, each looked up once."""
+
+    def __init__(self, store: ExecutionStore) -> None:
+        self._store = store
+        self._known: dict[tuple[str, str], int] = {}
+
+    def number(self, execution: dict[str, Any]) -> None:
+        """Put the number of a version in the place of a label."""
+        tool, version = execution.get("tool_name"), execution.get("version_number")
+        if isinstance(version, str) and isinstance(tool, str):
+            if (tool, version) not in self._known:
+                self._known[tool, version] = version_named(self._store, tool, version)
+            execution["version_number"] = self._known[tool, version]
 
 
 def _counted(number: int) -> str:

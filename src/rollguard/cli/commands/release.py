@@ -41,6 +41,7 @@ def release(
         bool, typer.Option("--force", help="Release code even if it was rolled back, and lift its quarantine.")
     ] = False,
     strict: Strict = False,
+    replace: Annotated[bool, typer.Option("--replace", help="End the rollouts of its tools.")] = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -61,6 +62,7 @@ def release(
             force=force,
             strict=strict,
             watch=not no_watch,
+            replace=replace,
         )
     if as_json:
         output.emit_json(done)

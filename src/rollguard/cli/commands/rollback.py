@@ -157,7 +157,13 @@ def _plan(guard: Rollguard, tool: str, to: str | None, reason: str, by: str, *, 
     session_id = sessions[0].session_id if sessions else None
     target = None if to is None else version_named(guard.store, tool, to)
     wanted = Intention(tool, session_id, live.version_number, target, reason, "manual", by)
-    planned, labels = guard.store.rollbacks.planned(wanted, datetime.now(UTC)), guard.store.releases.labels(tool)
+    wanted = guard.monitor.runner.of_rollout(wanted)
+    guard.registry.remote.refuse_partial([tool])
+    (planned, extent), labels = (
+        guard.store.rollbacks.planned(wanted, datetime.now(UTC)),
+        guard.store.releases.labels(tool),
+    )
+    together = [intention.tool_name for intention, _ in extent.others]
     if as_json:
         output.emit_json(
             {
@@ -166,13 +172,15 @@ def _plan(guard: Rollguard, tool: str, to: str | None, reason: str, by: str, *, 
                 "from_version": planned.from_version,
                 "to_version": planned.to_version,
                 "closes_session": session_id,
+                "with_it": together,
             }
         )
         return
     restored, replaced = (labelled(n, labels.get(n or 0, ())) for n in (planned.to_version, planned.from_version))
     closes = "" if session_id is None else f", and session {session_id} would end"
+    with_it = f" With it, from the same file or package: {', '.join(together)}." if together else ""
     output.lines(
-        f"Version {restored} of {tool} would be live again, in place of version {replaced}{closes}. "
+        f"Version {restored} of {tool} would be live again, in place of version {replaced}{closes}.{with_it} "
         "Nothing was changed."
     )
 

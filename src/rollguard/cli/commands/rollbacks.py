@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rollguard.cli import output
-from rollguard.cli.formatting import NOTHING, drop_points, duration, moment, percent
+from rollguard.cli.formatting import NOTHING, drop_points, duration, labelled, moment, percent
 from rollguard.cli.inputs import since_given
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json, Limit, OptionalTool, ToolFilter
@@ -16,6 +17,7 @@ from rollguard.cli.options import Config, Json, Limit, OptionalTool, ToolFilter
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rollguard.cli.commands.versions import Labels
     from rollguard.model.rollback import Rollback
 
 
@@ -43,6 +45,7 @@ def rollbacks(
     start = None if since is None else since_given(since, now)
     with opened(config, adopt=False) as guard:
         found = guard.store.rollbacks.recent(tool_name=name, since=start, limit=limit)
+        labels = {tool: guard.store.releases.labels(tool) for tool in {one.tool_name for one in found}}
     if as_json:
         output.emit_json(found)
         return
@@ -52,7 +55,7 @@ def rollbacks(
             (
                 moment(rollback.rollback_time, now, seconds=True),
                 *(() if name else (rollback.tool_name,)),
-                versions_of(rollback),
+                versions_of(rollback, labels[rollback.tool_name]),
                 rollback.state,
                 drop_points(rollback.success_rate_drop),
                 reason_of(rollback),
@@ -68,9 +71,10 @@ def stability(config: Config = None, as_json: Json = False) -> None:
     _show_counts(config, as_json=as_json)
 
 
-def versions_of(rollback: Rollback) -> str:
-    """Return from which version to which it goes."""
-    before, after = (NOTHING if n is None else str(n) for n in (rollback.from_version, rollback.to_version))
+def versions_of(rollback: Rollback, labels: Labels = MappingProxyType({})) -> str:
+    """Return from which version to which it goes, with the newest label of each."""
+    numbers = (rollback.from_version, rollback.to_version)
+    before, after = (NOTHING if n is None else labelled(n, labels.get(n, ())[-1:]) for n in numbers)
     return f"{before} → {after}"
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rollguard.cli import output
+from rollguard.cli import output, rollouts_shown
 from rollguard.cli.chosen import latest_session
 from rollguard.cli.commands.rollbacks import reason_of, versions_of
 from rollguard.cli.commands.versions import Labels, Tool, state_of
@@ -73,6 +73,7 @@ def _show_tool(guard: Rollguard, tool: str, *, as_json: bool) -> None:
     checks = [] if session is None else store.sessions.checks(session.session_id, limit=_MOST_CHECKS)
     rollbacks = store.rollbacks.recent(tool_name=tool, limit=1)
     rollback = rollbacks[0] if rollbacks else None
+    rollout = None if session is None else store.rollouts.of_sessions([session.session_id]).get(session.session_id)
     errors = [] if session is None else _errors(guard, session, now)
     if as_json:
         output.emit_json(
@@ -81,18 +82,23 @@ def _show_tool(guard: Rollguard, tool: str, *, as_json: bool) -> None:
                 "live": live,
                 "session": None if session is None else output.record(session),
                 "checks": [{name: value for name, value in check.items() if name != "record"} for check in checks],
+                "rollout": None if rollout is None else rollouts_shown.as_json(store, rollout),
                 "rollback": rollback,
                 "errors": errors,
             }
         )
         return
-    output.show(output.heading(_title(tool, live, store.releases.labels(tool), now)))
+    labels = store.releases.labels(tool)
+    output.show(output.heading(_title(tool, live, labels, now)))
     if session is not None:
         _show_session(session, checks, now)
     else:
         output.lines("", "No deployment of it was monitored.")
+    if rollout is not None:
+        output.show("", output.heading(f"Rollout {rollout.rollout_id}: {rollout.ramp.state}"))
+        output.bullets(rollouts_shown.about(store, rollout, checks[0] if checks else None))
     if rollback is not None:
-        _show_rollback(rollback, checks, now)
+        _show_rollback(rollback, checks, labels, now)
     new = [error for error in errors if error["new"]]
     if new:
         output.show("", output.heading(f"New errors of version {session.version_number if session else '?'}"))
@@ -136,8 +142,8 @@ def _counts(check: dict[str, Any]) -> str | None:
     return None if total is None else f"{total:,}"
 
 
-def _show_rollback(rollback: Rollback, checks: list[dict[str, Any]], now: datetime) -> None:
-    title = f"Last rollback: {versions_of(rollback)}, {rollback.state}, {ago(rollback.rollback_time, now)}"
+def _show_rollback(rollback: Rollback, checks: list[dict[str, Any]], labels: Labels, now: datetime) -> None:
+    title = f"Last rollback: {versions_of(rollback, labels)}, {rollback.state}, {ago(rollback.rollback_time, now)}"
     output.show("", output.heading(title))
     said = checks[0]["reasons"] or () if checks else ()  # the check that decided has the reason already
     reasons = [reason_of(rollback), rollback.verification_note]

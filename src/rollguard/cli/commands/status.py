@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rollguard.cli import output, watching
+from rollguard.cli import output, rollouts_shown, watching
 from rollguard.cli.commands.rollbacks import versions_of
 from rollguard.cli.formatting import NOTHING, ago, drop_points, duration
 from rollguard.cli.opening import opened
@@ -55,6 +55,7 @@ def _as_json(guard: Rollguard) -> dict[str, Any]:
     return {
         **watching.as_json(store.watchers.watching(), watching.interval_of(guard)),
         "sessions": [row | {"creeping": creeping.get(row["session_id"])} for row in _rows(guard)],
+        "rollouts": [rollouts_shown.as_json(store, rollout) for rollout in store.rollouts.open()],
         "silent": store.reports.silent(),
         "in_flight": [call.to_dict() for call in store.in_flight.all()],
         "rollbacks": store.rollbacks.recent(since=datetime.now(UTC) - _DAY),
@@ -108,6 +109,9 @@ def _now_or_error(guard: Rollguard) -> list[output.Part]:
 def _now(guard: Rollguard) -> list[output.Part]:
     store, now = guard.store, datetime.now(UTC)
     parts = _monitored(guard, now)
+    rollouts = store.rollouts.open()
+    if rollouts:
+        parts += ["", rollouts_shown.rollouts_table(store, rollouts)]
     for silent in store.reports.silent():
         last = ago(silent["silent_since"], now)
         parts += ["", f"{silent['tool_name']}: nobody calls it any more; the last call was {last}."]

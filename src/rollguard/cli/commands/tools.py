@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 def tools(config: Config = None, as_json: Json = False) -> None:
     """List the tools: the live version, the description, and what each other file of the folder is. No file is run."""
     with opened(config, adopt=False) as guard:
-        found, folder = _tools(guard, files_of(guard.registry.folder)), guard.registry.folder.path
+        found, folder = (
+            _tools(guard, files_of(guard.registry.folder, guard.registry.readings)),
+            guard.registry.folder.path,
+        )
         known = {tool["name"] for tool in found} | set(guard.store.executions.tool_names())
         unused = list(unused_sections(guard.settings, known))
     if as_json:
@@ -53,6 +56,8 @@ def _tools(guard: Rollguard, files: list[FolderFile]) -> list[dict[str, Any]]:
             sha256, description = descriptions[name]
             if problem is None and number is not None and sha256 != live[name].sha256:
                 problem = f"its file was edited by hand and is not version {number}; rollguard doctor says more"
+            elif problem is None and entry is not None and entry.kind is FileKind.BROKEN:
+                problem = entry.says
         elif entry is not None and number is None:
             problem = entry.says or problem
         elif (actuator := registry.remote.of(name)) is not None:

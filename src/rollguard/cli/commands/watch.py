@@ -47,7 +47,7 @@ def watch(
     import asyncio
 
     # The loop handles signals itself; until it runs, SIGTERM may arrive while the database is opened.
-    before = signal.signal(signal.SIGTERM, _stop)
+    before = signal.signal(signal.SIGTERM, stop_by_signal)
     try:
         with opened(config, logs=log_lines()) as guard:
             loop = _loop(guard, interval)
@@ -80,7 +80,7 @@ def _until_stopped(guard: Rollguard, loop: AutonomousLoop) -> dict[str, int]:
 
 def _loop(guard: Rollguard, interval: float | None) -> AutonomousLoop:
     if interval is None:
-        return guard.loop
+        return guard.loop_of(improve=False)
     from rollguard.loop.autonomous_loop import AutonomousLoop
 
     return AutonomousLoop(guard.monitor, check_interval_seconds=interval)
@@ -90,5 +90,6 @@ def _summary(counts: dict[str, int]) -> str:
     return ", ".join(f"{label}: {counts[name]}" for name, label in _LABELS.items())
 
 
-def _stop(_number: int, _frame: Any) -> None:
+def stop_by_signal(_number: int, _frame: Any) -> None:
+    """Handle SIGTERM like Ctrl-C."""
     raise KeyboardInterrupt

@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import NoReturn
 
 from rollguard.errors import ApprovalRefused
-from rollguard.loop.rules import ApprovalRules
+from rollguard.loop.improvement.work import cooling
+from rollguard.loop.rules import ApprovalRules, LoopRules
 from rollguard.model.attempt import APPROVE, REFUSE, VOID, VOTE, Attempt, State, Transition, Why
 from rollguard.model.names import checked_id
 from rollguard.store import ExecutionStore, Step, fewer_than, votes_are
@@ -23,11 +24,12 @@ class Approvals:
 
     Args:
         store: the attempts.
-        rules: who may decide, and how many have to.
+        rules: who may decide, how many have to, and how long a cause is left alone afterwards.
     """
 
-    def __init__(self, store: ExecutionStore, rules: ApprovalRules | None = None) -> None:
-        self._store, self._rules = store, rules or ApprovalRules()
+    def __init__(self, store: ExecutionStore, rules: LoopRules | None = None) -> None:
+        self._store, self._loop = store, rules or LoopRules()
+        self._rules = self._loop.approval
 
     def approve(self, attempt_id: int, *, by: str, reason: str, now: datetime) -> Attempt:
         """Approve a proposal. It stays waiting until enough people have.
@@ -78,7 +80,7 @@ class Approvals:
         if attempt.state not in (State.WAITING, State.APPROVED):
             raise ApprovalRefused(f"attempt {attempt_id} is {attempt.state}, so there is nothing to reject")
         entry = {"author": attempt.author, "sha256": attempt.candidate_sha256, "reasons": [f"a person: {reason}"]}
-        values = {"reasons": [*map(dict, attempt.reasons), entry]}
+        values = {"reasons": [*map(dict, attempt.reasons), entry], **cooling(self._store, self._loop, attempt, now)}
         step = Step(REFUSE, by, reason, why=Why.REJECTED, values=values, details={"binding": attempt.binding})
         return self._store.attempts.move(attempt, step, now)
 
@@ -111,7 +113,8 @@ class Approvals:
         return attempt
 
     def _refuse(self, attempt: Attempt, transition: Transition, why: Why, reason: str, now: datetime) -> NoReturn:
-        self._store.attempts.move(attempt, Step(transition, "approve", reason, why=why), now)
+        values = {} if transition is VOID else cooling(self._store, self._loop, attempt, now)
+        self._store.attempts.move(attempt, Step(transition, "approve", reason, why=why, values=values), now)
         raise ApprovalRefused(f"attempt {attempt.attempt_id} of {attempt.tool_name} cannot be approved: {reason}")
 
 

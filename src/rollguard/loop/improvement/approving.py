@@ -21,7 +21,7 @@ class ApproveStage(AttemptStage):
 
     def __init__(self, parts: Improvement) -> None:
         super().__init__(parts)
-        self._approvals = Approvals(parts.store, parts.rules.approval)
+        self._approvals = Approvals(parts.store, parts.rules)
 
     def work(self, attempt: Attempt, now: datetime | None) -> Mapping[str, int]:
         """Decide about one proposal, if that can be decided without a person."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import NamedTuple
 
 from rollguard.errors import AttemptClosed, DeploymentConflict, RollguardError, StoreError
 from rollguard.loop.improvement.approvals import Approvals
@@ -14,6 +15,12 @@ from rollguard.model.version import Deployment
 from rollguard.store import nothing_else_is_open
 
 _LONGEST_REASON = 4_000
+
+
+class _Made(NamedTuple):
+    version_number: int
+    session_id: int | None
+    how: str
 
 
 class DeployStage(AttemptStage):
@@ -29,7 +36,7 @@ class DeployStage(AttemptStage):
 
     def __init__(self, parts: Improvement) -> None:
         super().__init__(parts)
-        self._approvals = Approvals(parts.store, parts.rules.approval)
+        self._approvals = Approvals(parts.store, parts.rules)
 
     def work(self, attempt: Attempt, now: datetime | None) -> Mapping[str, int]:
         """Deploy the candidate of one attempt."""
@@ -45,23 +52,27 @@ class DeployStage(AttemptStage):
             except AttemptClosed:
                 self.leave(attempt)  # it waits until the tool can be changed
                 raise
-        deployment = self._deployment_of(attempt)
-        if deployment is None:
+        made = self._made(attempt)
+        if made is None:
             if {None, attempt.tool_name} & self.store.freezes.all().keys():
                 return self.leave(attempt)
             try:
                 self._act(attempt, now)
             except StoreError:
                 raise  # it is unknown what was done: the next run finds out
-            except DeploymentConflict as error:
-                self.move(attempt, self.step(VOID, str(error), why=Why.BASE_CHANGED), now)
-                return {}
             except RollguardError as error:
-                self.move(attempt, self.step(FAIL, str(error), why=Why.ERROR, values=self.cooling(attempt, now)), now)
-                return {"improvements_failed": 1}
-            deployment = self._deployment_of(attempt)
-        self._confirm(attempt, deployment, now)
+                if self._made(attempt) is None:
+                    return self._not_deployed(attempt, error, now)
+            made = self._made(attempt)
+        self._confirm(attempt, made, now)
         return {"improvements_deployed": 1}
+
+    def _not_deployed(self, attempt: Attempt, error: RollguardError, now: datetime | None) -> Mapping[str, int]:
+        if isinstance(error, DeploymentConflict):
+            self.move(attempt, self.step(VOID, str(error), why=Why.BASE_CHANGED), now)
+            return {}
+        self.move(attempt, self.step(FAIL, str(error), why=Why.ERROR, values=self.cooling(attempt, now)), now)
+        return {"improvements_failed": 1}
 
     def _intended(self, attempt: Attempt, now: datetime | None) -> Attempt:
         """Write the intention. It stays this stage's, so that no other loop acts on it."""
@@ -73,39 +84,46 @@ class DeployStage(AttemptStage):
         by = [f"model {proposal['model']}"] if proposal.get("model") else []
         by += [f"prompt sha256 {proposal['prompt_sha256']}"] if proposal.get("prompt_sha256") else []
         why = str(proposal.get("reason") or "a repair")[:_LONGEST_REASON]
-        self.parts.deploy(
-            attempt.tool_name,
+        name, monitor = attempt.tool_name, self.parts.monitor
+        at = None if now is None else min(checked_now(now), checked_now(None))  # never in the future
+        beginning = monitor.watch(name, at)
+        self.parts.registry.deploy(
+            name,
             attempt.candidate or b"",
             reason=f"{why} ({', '.join([*by, key_of(attempt)])})",
             created_by=attempt.author or self.name,
             kind="improvement",
-            deployed_at=now,
+            deployed_at=at,
+            watch=beginning,
+            rollout=monitor.rules_for(name).rollout,
             replaces=attempt.base_sha256,
         )
+        if beginning.session is not None:
+            monitor.note_baseline(beginning.session)
 
-    def _deployment_of(self, attempt: Attempt) -> Deployment | None:
-        """Return the deployment that this attempt made, if it did."""
-        mark = key_of(attempt)
-        made = self.store.versions.deployments(attempt.tool_name)
-        return next((one for one in made if mark in (one.reason or "")), None)
+    def _made(self, attempt: Attempt) -> _Made | None:
+        """Return the deployment, or the rollout, that this attempt made, if it did."""
+        mark, name = key_of(attempt), attempt.tool_name
+        for rollout in self.store.rollouts.recent(name):
+            if mark in (rollout.reason or ""):
+                return _Made(rollout.new_version, rollout.session_id, "serves beside the live one")
+        for one in self.store.versions.deployments(name):
+            if mark in (one.reason or ""):
+                return _Made(one.version_number, self._session_of(one), "is live")
+        return None
 
-    def _confirm(self, attempt: Attempt, deployment: Deployment | None, now: datetime | None) -> None:
-        if deployment is None:
+    def _session_of(self, deployment: Deployment) -> int | None:
+        for one in self.store.sessions.recent(tool_name=deployment.tool_name):
+            same = one.version_number == deployment.version_number
+            if same and one.deployment_time == deployment.monitored_from:
+                return one.session_id
+        return None
+
+    def _confirm(self, attempt: Attempt, made: _Made | None, now: datetime | None) -> None:
+        if made is None:
             raise RollguardError(f"{attempt.tool_name}: its deployment is not recorded; the next run looks again")
-        sessions = self.store.sessions.recent(tool_name=attempt.tool_name)
-        session = next(
-            (
-                one
-                for one in sessions
-                if one.version_number == deployment.version_number and one.deployment_time == deployment.monitored_from
-            ),
-            None,
-        )
-        values = {
-            "version_number": deployment.version_number,
-            "session_id": None if session is None else session.session_id,
-        }
-        reason = f"version {deployment.version_number} is live and monitored"
+        values = {"version_number": made.version_number, "session_id": made.session_id}
+        reason = f"version {made.version_number} {made.how} and is monitored"
         self.move(attempt, self.step(DEPLOY, reason, values=values, details=values), now)
 
 

@@ -56,7 +56,7 @@ class ImproveStage(AttemptStage):
             **spent,
             "candidate": proposal.source,
             "candidate_sha256": proposal.sha256,
-            "proposal": {**kept, "draw": draw, "brief_sha256": brief.sha256},
+            "proposal": {**kept, "draw": draw, "seen": list(brief.seen), "brief_sha256": brief.sha256},
             "tries": attempt.tries + 1,
         }
         self.move(attempt, self.step(PROPOSE, proposal.reason, values=values, details=details), now)

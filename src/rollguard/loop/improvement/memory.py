@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from rollguard.investigate import Report
+from rollguard.loop.rules import LoopRules
 from rollguard.model.attempt import NOT_GOOD, Attempt, Why
 
 REMEMBERED = timedelta(days=30)
@@ -56,6 +57,18 @@ class Memory:
     def tries(self) -> int:
         """Return how many proposals there were."""
         return sum(one.tries for one in self.attempts)
+
+
+def left_alone_until(known: Sequence[Attempt], rules: LoopRules, now: datetime) -> datetime:
+    """Return until when a tool is left alone after an attempt for a cause that fails now.
+
+    Args:
+        known: the attempts for the cause that ended before.
+        rules: how long a cause is left alone.
+        now: the present moment.
+    """
+    memory = Memory(known, timedelta(hours=rules.back_off_hours), rules.max_attempts_per_cause)
+    return now + memory.pause(len(memory.failed(now)) + 1)
 
 
 def draw_of(tries: int) -> int:

@@ -28,7 +28,11 @@ class RehearseStage(AttemptStage):
             return self._refused(attempt, [known], now)
         proposal = attempt.proposal or {}
         done = self.parts.rehearser.rehearse(
-            attempt.tool_name, attempt.candidate or b"", draw=int(proposal.get("draw", 0)), now=now
+            attempt.tool_name,
+            attempt.candidate or b"",
+            draw=int(proposal.get("draw", 0)),
+            seen=proposal.get("seen", ()),
+            now=now,
         )
         if done.verdict is Verdict.REFUSED:
             return self._refused(attempt, done.for_author(), now, details={"rehearsal": done.to_dict()["reasons"]})

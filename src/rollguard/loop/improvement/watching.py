@@ -7,6 +7,7 @@ from datetime import datetime
 
 from rollguard.loop.improvement.work import AttemptStage
 from rollguard.model.attempt import END, ROLL_BACK, SUCCEED, VOID, Attempt, State, Why
+from rollguard.model.ramp import State as RampState
 from rollguard.model.session import Session
 
 
@@ -31,10 +32,15 @@ class WatchStage(AttemptStage):
         if session.status == "completed" and session.outcome == "unproven":
             self.move(attempt, self.step(END, session.notes, why=Why.UNPROVEN), now)
             return {}
-        if session.status in ("superseded", "cancelled"):
+        if session.status in ("superseded", "cancelled") and not self._could_not_serve(session):
             self.move(attempt, self.step(VOID, session.notes, why=Why.BASE_CHANGED), now)
             return {}
         return self._failed(attempt, session, now)
+
+    def _could_not_serve(self, session: Session) -> bool:
+        """Return whether its rollout ended because no process could load it."""
+        rollout = self.store.rollouts.of_sessions([session.session_id]).get(session.session_id)
+        return rollout is not None and rollout.ramp.state is RampState.FAILED
 
     def _failed(self, attempt: Attempt, session: Session, now: datetime | None) -> Mapping[str, int]:
         rolled_back = self.store.rollbacks.of_session(session.session_id)

@@ -12,15 +12,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from rollguard.errors import AttemptClosed, RollguardError, StoreError, StoreUnavailable
 from rollguard.improve import Briefer, Improver, Improvers
 from rollguard.investigate import Investigator
+from rollguard.loop.improvement.memory import left_alone_until
 from rollguard.loop.rules import LoopRules
 from rollguard.model.attempt import FAIL, VOID, Attempt, State, Why
 from rollguard.model.given import checked_now
 from rollguard.model.log import described, logger_of
+from rollguard.monitor.deployment_monitor import DeploymentMonitor
+from rollguard.registry import ToolRegistry
 from rollguard.rehearse import Rehearser
 from rollguard.store import ExecutionStore, Step
 
@@ -29,23 +32,6 @@ logger = logger_of(__name__)
 LEASE = timedelta(seconds=90)
 _RENEW_SECONDS = 30.0
 _MOST_STARTS = 5  # of a stage whose process ended each time
-
-
-class Deploy(Protocol):
-    """Deploys a version and begins to monitor it; see `Rollguard.deploy`."""
-
-    def __call__(
-        self,
-        tool_name: str,
-        code: bytes,
-        *,
-        reason: str,
-        created_by: str,
-        kind: str,
-        deployed_at: datetime | None,
-        replaces: str,
-    ) -> object:
-        """Deploy it."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +44,8 @@ class Improvement:
         briefer: says what an improver is told.
         improver: writes repairs.
         rehearser: the gate.
-        deploy: makes a version live and begins to monitor it.
+        registry: makes a version live.
+        monitor: begins to monitor it.
         rules: what may be done, how often, and what it may cost.
     """
 
@@ -67,7 +54,8 @@ class Improvement:
     briefer: Briefer
     improver: Improver | Improvers
     rehearser: Rehearser
-    deploy: Deploy
+    registry: ToolRegistry
+    monitor: DeploymentMonitor
     rules: LoopRules = field(default_factory=LoopRules)
 
 
@@ -153,14 +141,7 @@ class AttemptStage:
 
     def cooling(self, attempt: Attempt, now: datetime | None) -> dict[str, Any]:
         """Return until when the tool is left alone after an attempt that failed."""
-        from rollguard.loop.improvement.memory import Memory
-
-        moment, key = checked_now(now), attempt.cause_key
-        back_off = timedelta(hours=self.rules.back_off_hours)
-        if key is None:
-            return {"not_before": moment + back_off}
-        memory = Memory(self.store.attempts.of_cause(attempt.tool_name, key), back_off, 1)
-        return {"not_before": moment + memory.pause(len(memory.failed(moment)) + 1)}
+        return cooling(self.store, self.rules, attempt, checked_now(now))
 
     def _next(self, last: int, now: datetime | None) -> Attempt | None:
         moment = checked_now(now)
@@ -184,6 +165,13 @@ class AttemptStage:
 
     def _renewed(self, attempt_id: int) -> bool:
         return self.store.attempts.renew(attempt_id, self.worker, datetime.now(UTC) + LEASE)
+
+
+def cooling(store: ExecutionStore, rules: LoopRules, attempt: Attempt, now: datetime) -> dict[str, Any]:
+    """Return until when the tool of an attempt that fails now is left alone, as a value to store."""
+    key = attempt.cause_key
+    known = [] if key is None else store.attempts.of_cause(attempt.tool_name, key)
+    return {"not_before": left_alone_until(known, rules, now)}
 
 
 def _keep(over: threading.Event, renew: Callable[[], bool]) -> None:

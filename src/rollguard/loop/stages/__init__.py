@@ -13,6 +13,7 @@ from rollguard.loop.stages.notifications import NotificationsStage
 from rollguard.loop.stages.quarantine import QuarantineStage
 from rollguard.loop.stages.recovery import RecoveryStage
 from rollguard.loop.stages.retention import RetentionStage
+from rollguard.loop.stages.rollouts import RolloutsStage
 from rollguard.loop.stages.stage import ResidentStage, Stage
 from rollguard.loop.stages.verification import VerificationStage
 from rollguard.monitor.deployment_monitor import DeploymentMonitor
@@ -28,6 +29,7 @@ __all__ = [
     "RecoveryStage",
     "ResidentStage",
     "RetentionStage",
+    "RolloutsStage",
     "Stage",
     "VerificationStage",
     "default_stages",
@@ -49,6 +51,7 @@ def default_stages(monitor: DeploymentMonitor, check_interval_seconds: float) ->
         EditsStage(monitor),
         health,
         ArrivalsStage(monitor),
+        RolloutsStage(monitor),
         VerificationStage(monitor.store),
         QuarantineStage(monitor.store, monitor.registry),
         HeartbeatStage(monitor.store, health, check_interval_seconds),

@@ -67,6 +67,9 @@ class Deployer:
         remote: the tools with an actuator.
         replica: notified of each deployment in the folder, if the folder follows other machines.
         bring: lets the processes of this machine draw by what the database says.
+
+    Attributes:
+        bring: as given.
     """
 
     def __init__(
@@ -85,19 +88,20 @@ class Deployer:
         self._admission = admission
         self._remote = remote
         self._replica = replica
-        self._bring = bring
+        self.bring = bring
 
     def deploy(self, code: Code, request: DeploymentRequest, *, strict: bool) -> Version:
         """Store the code and make it live. Same errors as `ToolRegistry.deploy`."""
         self._remote.refuse_partial([code.tool_name])
         if not self._remote.has(code.tool_name):
-            self._refuse_several(code.tool_name, code.content)
+            self.refuse_several(code.tool_name, code.content)
         self.refuse_unloadable(code)
         return self._deploy(code, request, strict, self.go_live)
 
     def note(self, code: Code, request: DeploymentRequest, *, strict: bool) -> Version:
         """Record code that something else made live at the target. Same errors as `ToolRegistry.note_deployment`."""
         name = code.tool_name
+        self._remote.refuse_partial([name])
         if self._remote.of(name) is None:
             raise InvalidInput(
                 f"{name} has no actuator, so it lives in the folder; "
@@ -116,7 +120,7 @@ class Deployer:
             self._remote.refuse_partial([version.tool_name])
             self._remote.go_live(version, request)
         else:
-            self._refuse_several(version.tool_name, version.code)
+            self.refuse_several(version.tool_name, version.code)
             deployment_id = self._file_swap.go_live(version, request)
             if self._replica is not None:
                 self._replica.made_here(version.tool_name, deployment_id)
@@ -130,7 +134,7 @@ class Deployer:
             why = f"{request.by} deployed version {version.version_number}, which was live"
             ramp = known.ramp.ended_by(State.SUPERSEDED, request.moment)
             self._store.rollouts.move(known, ramp, by=request.by, now=request.moment, why=why)
-        self._bring()
+        self.bring()
 
     def made_live_here(self, tool_name: str) -> None:
         """See `ToolRegistry.made_live_here`."""
@@ -193,8 +197,7 @@ class Deployer:
         strict: bool,
         make_live: Callable[[Version, DeploymentRequest], object],
     ) -> Version:
-        if request.replaces is not None:
-            self._refuse_other(code.tool_name, request)
+        self.refuse_other(code.tool_name, request)
         found = changes_of(self._folder, self._store, code.tool_name, code.content)
         if strict:
             refuse_breaking(code.tool_name, found)
@@ -203,8 +206,10 @@ class Deployer:
         warn_of(code.tool_name, found)
         return version
 
-    def _refuse_other(self, tool_name: str, request: DeploymentRequest) -> None:
+    def refuse_other(self, tool_name: str, request: DeploymentRequest) -> None:
         """Refuse to deploy over other code than is to be replaced, before anything is stored or sent."""
+        if request.replaces is None:
+            return
         live = self._store.versions.live(tool_name)
         request.refuse_other(
             tool_name, None if live is None else self._store.versions.get(tool_name, live.version_number).sha256
@@ -213,7 +218,7 @@ class Deployer:
             held = self._folder.read(tool_name)
             request.refuse_other(tool_name, None if held is None else digest(held))
 
-    def _refuse_several(self, name: str, content: bytes) -> None:
+    def refuse_several(self, name: str, content: bytes) -> None:
         """Refuse to make one tool of a file or package live alone, unless it is live there already."""
         others = codes_of(name, content)
         if len(others) == 1:

@@ -93,11 +93,13 @@ class Releaser:
         strict: bool = False,
         watch: Watch | None = None,
         adopted: Collection[str] = (),
+        replace_rollouts: bool = False,
     ) -> Released:
         """Make the code of several tools live under a label. Same errors as `ToolRegistry.release`.
 
         Args:
             adopted: tools whose live version is an edit in the folder that belongs to the release.
+            replace_rollouts: end the rollouts of its tools.
         """
         if not codes:
             raise InvalidInput(f"{new.label}: a release needs at least one tool")
@@ -113,8 +115,11 @@ class Releaser:
             known = self._store.releases.tools(already.release_id)
             refuse_other(already, known, [self._known(code) for code in codes])
             return self.released(already, None, {})
+        if not replace_rollouts:
+            self._store.rollouts.refuse([code.tool_name for code in codes])  # again when they go live
         versions = [self._deployer.stored(code, request) for code in codes]
-        released = self._go_live(new, versions, request, watch, frozenset(adopted))
+        released = self._go_live(new, versions, request, watch, frozenset(adopted), replace_rollouts)
+        self._deployer.bring()
         for name in released.changed if released.new else ():
             warn_of(name, found[name])
         return replace(released, changes={name: found[name] for name in released.changed})
@@ -132,6 +137,7 @@ class Releaser:
         request: DeploymentRequest,
         watch: Watch | None,
         adopted: frozenset[str],
+        replace_rollouts: bool,
     ) -> Released:
         parts, sessions = self.parts(versions, watch, adopted)
         moving = [part.version for part in parts if part.goes_live]
@@ -151,6 +157,7 @@ class Releaser:
                 swap=lambda version: puts[version.tool_name](version) if version.tool_name in puts else None,
                 force=request.force,
                 at=request.moment,
+                replace_rollouts=replace_rollouts,
             )
         if self._replica is not None and made is not None:
             for version in here:

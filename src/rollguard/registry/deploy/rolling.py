@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from rollguard.compat import changes
+from rollguard.compat import changes, place_of
 from rollguard.errors import BreakingChange, InvalidInput, RollguardError, ToolLoadError
 from rollguard.judge.rules import checked_shares
 from rollguard.model.log import logger_of
 from rollguard.model.names import toml_key
 from rollguard.model.ramp import State
-from rollguard.model.rollout import CANARY, Rollout, rollout_event
+from rollguard.model.rollout import CANARY, Rollout
 from rollguard.model.split import Split
 from rollguard.model.version import Version
 from rollguard.registry.deploy.compat_check import changes_of
@@ -66,7 +66,11 @@ class RollingOut:
         """
         name = code.tool_name
         self._refuse_unrouted(name)
+        self._remote.refuse_partial([name])
+        if not self._remote.has(name):
+            self._deployer.refuse_several(name, code.content)
         self._deployer.refuse_unloadable(code)
+        self._deployer.refuse_other(name, request)
         live = self._store.versions.live(name)
         if live is None or self._store.versions.get(name, live.version_number).code == code.content:
             return self._deployer.deploy(code, request, strict=False)
@@ -75,6 +79,7 @@ class RollingOut:
         self._refuse_breaking(code)
         version = self._deployer.stored(code, request)
         live = self._store.versions.live(name)
+        request.refuse_other(name, self._store.versions.get(name, live.version_number).sha256 if live else None)
         self._store.rollouts.begin(
             name,
             version.version_number,
@@ -106,6 +111,10 @@ class RollingOut:
         """Let the processes of this machine draw by what the database says now. Raise nothing."""
         self._splits.bring_quietly()
 
+    def present(self) -> dict[str, Split]:
+        """Return by what processes of this machine draw, by tool."""
+        return self._splits.present()
+
     def unloadable(self, tool_name: str, split: Split, error: ToolLoadError) -> None:
         """End a rollout of which a version cannot be loaded. Raise nothing."""
         logger.error("%s: a version cannot be loaded, so its rollout ends: %s", tool_name, error)
@@ -115,8 +124,7 @@ class RollingOut:
             if known is not None and known.rollout_id == split.rollout_id:
                 number = split.new if known.kind == CANARY else split.old
                 ramp, why = known.ramp.ended_by(State.FAILED, now), f"version {number} cannot be loaded: {error}"
-                event = rollout_event(known, ramp, why, now)
-                self._store.rollouts.move(known, ramp, by="rollguard", now=now, why=why, event=event)
+                self._store.rollouts.move(known, ramp, by="rollguard", now=now, why=why)
         except RollguardError as again:
             logger.error("%s: its rollout is not ended yet: %s", tool_name, again)
         self.bring()
@@ -130,6 +138,8 @@ class RollingOut:
         if name not in self._splits.routers and (self._remote.has(name) or self._folder.read(name) is None):
             return "it does not run from the registry's folder, and nothing that draws its calls is known"
         before, now = (self._store.versions.get(name, number).code for number in (old, new))
+        if self._remote.shared(name) or any(place_of(code, name).several for code in (before, now)):
+            return "it goes live together with other tools, by one file, package or actuator"
         found = [*changes(before, now, name), *changes(now, before, name)]
         breaking = [change.sentence for change in found if change.breaking]
         return f"callers of one of both versions would break: {'; '.join(breaking)}" if breaking else None

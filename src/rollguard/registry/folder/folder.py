@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from rollguard.compat import is_package, pack, place_of, tools_in, unpack
 from rollguard.errors import ToolFileError
 from rollguard.model.file_access import FileAccess, umask
 from rollguard.model.log import logger_of
@@ -23,7 +22,6 @@ from rollguard.registry.folder.tree import FileStamp
 logger = logger_of(__name__)
 
 _TEMPORARY = ".rollguard-"  # begins with a dot: not a tool, and hidden from listings
-_RACY_NS = 2_000_000_000  # the times of file systems have steps of up to two seconds
 
 __all__ = ["FileStamp", "Folder"]
 
@@ -80,16 +78,21 @@ class Folder:
         own = self._own_path(unit)
         if own is None:
             return ()
+        path, began = self.path / own, time.time_ns()
         try:
-            stamp = self._stamp(self.path / own)
+            stamp = self._stamp(path)
             known = self._several.get(own)
             if known is not None and known[0] == stamp:
                 return known[1]
-            code = self._read(self.path / own)
+            code = self._read(path)
         except ToolFileError:
             return (unit,)
-        found = (unit,) if code is None else tools_in(code, unit)
-        if stamp is not None and max(stamp.modified_ns, stamp.changed_ns) + _RACY_NS < time.time_ns():
+        found: tuple[str, ...] = (unit,)
+        if code is not None and may_hold_several(path, code):
+            from rollguard.compat import tools_in  # a command that only lists does not wait for it
+
+            found = tools_in(code, unit)
+        if stamp is not None and stamp.settled(began):
             self._several[own] = stamp, found
         return found
 
@@ -151,7 +154,11 @@ class Folder:
     def _read(self, path: Path) -> bytes | None:
         with self._reading(path):
             try:
-                return pack(tree.read(path)) if path.suffix != ".py" else path.read_bytes()
+                if path.suffix == ".py":
+                    return path.read_bytes()
+                from rollguard.compat import pack
+
+                return pack(tree.read(path))
             except FileNotFoundError:
                 return None
 
@@ -184,6 +191,8 @@ class Folder:
         Raises:
             ToolFileError: it cannot be written; the file is unchanged.
         """
+        from rollguard.compat import is_package, unpack
+
         path = self.path
         try:
             stem = stem_of(unit_in(code, name))
@@ -306,12 +315,19 @@ class Folder:
             raise ToolFileError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
+def may_hold_several(path: Path, code: bytes) -> bool:
+    """Return whether several tools may be in a file or package; a search takes a thousandth of a parse."""
+    return path.suffix != ".py" or code.count(b"tool") > 1
+
+
 def unit_in(code: bytes, name: str) -> str:
     """Return the name of the file or package that a version's code is; the tool's own, if it holds no other.
 
     Raises:
         ValueError: it is a damaged text of a package.
     """
+    from rollguard.compat import place_of
+
     return place_of(code, name).unit
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from functools import partial
@@ -59,13 +60,26 @@ class Readings:
         Raises:
             ToolFileError: it is not a file, or cannot be read.
         """
-        stamp = self._folder.stamp(name)
+        began, stamp = time.time_ns(), self._folder.stamp(name)
         if stamp is None:
             return None
         if stamp.size > LARGEST and not self._folder.is_package(name):
             return Reading(self._hash_of(name, stamp), partial(too_large, stamp.size))
+        known = self._hashes.get(name)
+        if known is not None and known[0] == stamp:
+            return Reading(known[1], partial(self._form_again, name, known[1]))
         code = self._folder.read(name)
-        return None if code is None else self.read(name, code, digest(code))
+        if code is None:
+            return None
+        reading = self.read(name, code, digest(code))
+        if stamp.settled(began):
+            self._hashes[name] = stamp, reading.sha256
+        return reading
+
+    def _form_again(self, name: str, sha256: str) -> FileForm:
+        """Return the form of a file that was not changed since its hash was taken; its bytes are not kept."""
+        form = self._forms.get((name, sha256))
+        return form or self._form(name, self._folder.read(name) or b"", sha256)
 
     def _hash_of(self, name: str, stamp: FileStamp) -> str:
         """Return the hash of a large file; its bytes are read again only after a change."""

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from rollguard.registry.folder.folder import Folder
 from rollguard.store import ExecutionStore
 
 logger = logger_of(__name__)
+
+_TRIES, _MOMENT = 100, 0.02  # how long another process may write the file
 
 _Stamp = tuple[int, int, int] | None
 
@@ -57,11 +60,17 @@ class Splits:
 
     def of(self, tool_name: str) -> Split | None:
         """Return by what the tool's calls are drawn; None if one version serves alone. It looks at the file's stamp."""
+        return self.present().get(tool_name)
+
+    def present(self) -> dict[str, Split]:
+        """Return by what the calls of each tool under rollout are drawn, by tool."""
         stamp = self._stamp_now()
-        if stamp != self._stamp:
-            with self._lock:
+        if stamp != self._stamp and self._lock.acquire(blocking=False):  # else another thread brings it: no call waits
+            try:
                 self._read(stamp)
-        return self._known.get(tool_name)
+            finally:
+                self._lock.release()
+        return self._known
 
     def bring(self) -> None:
         """Bring the file to what the database says now, and notify the routers. The newest of several writers wins.
@@ -124,7 +133,7 @@ class Splits:
         try:
             self._access.make_folder(self._path.parent)
             descriptor = self._access.open(self._path.with_suffix(".lock"), os.O_RDWR)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _lock_soon(descriptor)
         except OSError as error:
             logger.debug("%s is written without a lock: %s", self._path, error)
         try:
@@ -132,6 +141,16 @@ class Splits:
         finally:
             if descriptor != -1:
                 os.close(descriptor)
+
+
+def _lock_soon(descriptor: int) -> None:
+    """Lock a file; raise `OSError` if another process holds it for seconds, because it is suspended."""
+    for _ in range(_TRIES):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(_MOMENT)
+    raise BlockingIOError("another process holds its lock")
 
 
 _NAMES = ("rollout_id", "old", "new", "stage", "share")

@@ -18,12 +18,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from rollguard.compat.archive import INIT, checked_path, pack
 from rollguard.errors import InvalidInput, ToolFileError
 from rollguard.model.file_access import umask
 
 MOST_BYTES, MOST_FILES = 4 * 2**20, 1_000
+INIT = "__init__.py"
 
+_RACY_NS = 2_000_000_000  # the times of file systems have steps of up to two seconds
 _SWAPPED = ".rollguard-swap"  # in a folder that is about to be removed
 _HERE, _EXCHANGE = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of Linux; RENAME_SWAP of macOS is 2, too
 
@@ -37,6 +38,10 @@ class FileStamp(NamedTuple):
     size: int
     modified_ns: int
     changed_ns: int
+
+    def settled(self, now_ns: int) -> bool:
+        """Return whether every change since then changes the stamp; a file written just before may be written again."""
+        return max(self.modified_ns, self.changed_ns) + _RACY_NS < now_ns
 
 
 def is_tree(path: str | os.PathLike[str]) -> bool:
@@ -82,6 +87,8 @@ def code_at(path: Path) -> bytes:
     Raises:
         InvalidInput: it cannot be read, or is a folder that is no package.
     """
+    from rollguard.compat import pack  # a command that only lists does not wait for it
+
     try:
         if not path.is_dir():
             return path.read_bytes()
@@ -170,6 +177,8 @@ def _entries(path: Path) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def _checked(path: Path, name: str, entry: os.DirEntry[str]) -> str:
+    from rollguard.compat.archive import checked_path
+
     try:
         checked_path(name)
         name.encode()

@@ -30,7 +30,6 @@ from rollguard.store import ExecutionStore, Place, digest
 
 logger = logger_of(__name__)
 
-_RACY_NS = 2_000_000_000  # the times of file systems have steps of up to two seconds
 _TOGETHER = 4  # files that `load_all` checks at the same time
 _ASK_AGAIN = 5.0  # seconds until an unknown version is queried again
 _PATIENCE = 1.0  # seconds that a call waits for another one that records its version
@@ -249,7 +248,7 @@ class LiveTools:
         began = time.time_ns()
         known = self._served.get(name)
         stamp, code = self._read(name, patient=known is not None and known.tool is not None)
-        settled = max(stamp.modified_ns, stamp.changed_ns) + _RACY_NS < began
+        settled = stamp.settled(began)
         sha256 = digest(code)
         under_way = known is not None and known.held_back and not settled  # perhaps by a deployment of it
         if known is not None and not under_way and self._is_the_same(known, stamp, sha256):

@@ -23,6 +23,8 @@ _AT_ONCE = 8  # children of one process; one that hangs holds a place until its 
 _KEPT = 32  # checks of a tool that are kept, the newest
 _INTERPRETER = f"{sys.implementation.cache_tag} {sys.version_info[:3]} {sys.prefix}"
 
+_MODULES = (".py", ".so", ".pyd", ".pth")
+
 
 class LoadChecks:
     """Checks in child processes whether code loads, each code once. You can use it from many threads.
@@ -146,11 +148,22 @@ def _places() -> threading.BoundedSemaphore:
 
 
 def _environment() -> str:
-    """Return a fingerprint of what can be imported: it changes when a package is installed or removed."""
-    state = []
-    for entry in sys.path:
-        try:
-            state.append((str(entry), os.stat(entry or os.curdir).st_mtime_ns))  # noqa: PTH116
-        except (OSError, ValueError, TypeError):
-            state.append((str(entry), 0))
+    """Return a fingerprint of what can be imported: it changes when a package or module is added, edited or removed."""
+    state = [(str(entry), _importable(entry)) for entry in sys.path]
     return hashlib.sha256(repr(state).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
+def _importable(entry: str) -> list[tuple[str, int]]:
+    """Return the modules of a folder with their times, and its packages; other files in it come and go."""
+    try:
+        with os.scandir(entry or os.curdir) as found:
+            return sorted(
+                (each.name, 0 if each.is_dir() else each.stat().st_mtime_ns)
+                for each in found
+                if each.name.endswith(_MODULES)
+                or (each.is_dir() and each.name[0] != "." and each.name != "__pycache__")
+            )
+    except NotADirectoryError:
+        return [(entry, os.stat(entry).st_mtime_ns)]  # noqa: PTH116 - an archive
+    except (OSError, ValueError, TypeError):
+        return []

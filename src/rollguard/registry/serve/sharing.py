@@ -32,16 +32,16 @@ class Beside:
         split: by what calls are drawn.
     """
 
-    __slots__ = ("_draws", "_name", "_new", "_old", "split")
+    __slots__ = ("_draws", "_live", "_name", "_new", "_old", "split")
 
-    def __init__(self, name: str, draws: Draws, old: Served, new: Served, split: Split) -> None:
-        self._name, self._draws, self._old, self._new, self.split = name, draws, old, new, split
+    def __init__(self, name: str, draws: Draws, live: Served, old: Served, new: Served, split: Split) -> None:
+        self._name, self._draws, self._live, self._old, self._new, self.split = name, draws, live, old, new, split
 
     def drawn(self) -> tuple[Subject, Ran]:
         """Draw the next call, and return what it runs."""
         drawn = self._draws.drawn(self._name, request_id())
         if drawn is None:  # the rollout ended at this moment
-            return self._old.subject, self._old.version_number
+            return self._live.subject, self._live.version_number
         return (self._new if drawn.arm is Arm.NEW else self._old).subject, drawn
 
 
@@ -51,20 +51,28 @@ class Sharing:
     Args:
         splits: what the machine knows of the rollouts.
         store: has the code of the versions.
-        load: loads one.
+        load: loads one. A weak reference, like the next one: what they belong to holds this object.
         unloadable: is told of one that cannot be loaded.
     """
 
-    def __init__(self, splits: Splits, store: ExecutionStore, load: LoadNew, unloadable: Unloadable) -> None:
+    def __init__(
+        self,
+        splits: Splits,
+        store: ExecutionStore,
+        load: Callable[[], LoadNew | None],
+        unloadable: Callable[[], Unloadable | None],
+    ) -> None:
         self._splits, self._store, self._load, self._unloadable = splits, store, load, unloadable
         self._draws = Draws()
-        self._others: dict[str, tuple[int, Served | None]] = {}
+        self._others: dict[str, tuple[tuple[int, int], Served | None]] = {}
         self._ask_at: dict[str, float] = {}
 
     def attend(self, name: str, served: Served) -> None:
         """Let the tool be served as the machine knows it: by one version, or by two."""
         split = self._splits.of(name)
         live = served.version_number
+        if split is not None and live is None:  # which version it is, is being found out
+            return
         if split is None or name in self._splits.routers or live not in (split.old, split.new):
             if served.beside is not None or name in self._others:
                 self._end(name, served)
@@ -78,7 +86,7 @@ class Sharing:
         self._draws.told(name, split)
         for one, arm, number in ((old, Arm.OLD, split.old), (new, Arm.NEW, split.new)):
             one.marked_as = Drawn(split.rollout_id, arm, number, split.stage, split.share)
-        served.beside = Beside(name, self._draws, old, new, split)
+        served.beside = Beside(name, self._draws, served, old, new, split)
 
     def _end(self, name: str, served: Served) -> None:
         served.beside = served.marked_as = None
@@ -87,22 +95,28 @@ class Sharing:
 
     def _other_of(self, name: str, split: Split, number: int) -> Served | None:
         """Return the version that is not the file's; None if it is not loaded yet, or cannot be."""
-        rollout_id, known = self._others.get(name, (0, None))
-        if rollout_id == split.rollout_id:
+        wanted = split.rollout_id, number
+        found, known = self._others.get(name, ((0, 0), None))
+        if found == wanted:
             return known
         if time.monotonic() < self._ask_at.get(name, 0.0):
             return None
+        load = self._load()
+        if load is None:  # the registry is going
+            return None
         try:
-            other = self._load(self._store.versions.get(name, number))
+            other = load(self._store.versions.get(name, number))
         except (StoreError, UnknownVersion) as error:
             self._ask_at[name] = time.monotonic() + _ASK_AGAIN
             logger.warning("%s: version %d does not serve here yet: %s", name, number, error)
             return None
         except ToolLoadError as error:
-            self._others[name] = split.rollout_id, None
-            self._unloadable(name, split, error)
+            self._others[name] = wanted, None
+            unloadable = self._unloadable()
+            if unloadable is not None:
+                unloadable(name, split, error)
             return None
         if other is not None:
             other.version_number = number
-            self._others[name] = split.rollout_id, other
+            self._others[name] = wanted, other
         return other

@@ -9,7 +9,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Generic, TypeVar
 
-from fastapi import Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from rollguard.app import Rollguard
@@ -58,10 +58,44 @@ def _example(status: int) -> dict[str, Any]:
 
 
 REFUSED = problems(401, 403, 421, 422, 429, 500, 503)
-"""What every endpoint with a token may answer."""
-
 WRITES = problems(400, 404, 408, 409, 413, 415, 502)
 """What an endpoint with a body that changes something may answer too."""
+
+
+def api_router(prefix: str, tag: str) -> APIRouter:
+    """Return a router for endpoints that need a token."""
+    return APIRouter(prefix=prefix, tags=[tag], responses=REFUSED, dependencies=[Depends(_no_unknown_filter)])
+
+
+def _no_unknown_filter(request: Request) -> None:
+    """Refuse a filter that there is not: left out in silence, it would answer another question."""
+    known = request.app.state.filters.of(request.scope["endpoint"].__name__)
+    for name in request.query_params:
+        if name not in known:
+            there_are = f"there are {', '.join(sorted(known))}" if known else "there are none"
+            raise InvalidInput(f"{name!r} is no parameter of {request.url.path}; {there_are}")
+
+
+class Filters:
+    """The parameters of each endpoint's query, by the name of its function, as the OpenAPI document has them.
+
+    Args:
+        app: the application.
+    """
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self._known: dict[str, frozenset[str]] = {}
+
+    def of(self, endpoint: str) -> frozenset[str]:
+        """Return the names of the parameters of one endpoint."""
+        if not self._known:
+            operations = (one for path in self._app.openapi()["paths"].values() for one in path.values())
+            self._known = {
+                one["operationId"]: frozenset(p["name"] for p in one.get("parameters", ()) if p["in"] == "query")
+                for one in operations
+            }
+        return self._known.get(endpoint, frozenset())
 
 
 def _guard(request: Request) -> Rollguard:
@@ -88,7 +122,8 @@ Text = Annotated[str, Field(max_length=4_096), AfterValidator(_no_control)]
 Reason = Annotated[str, Field(min_length=1, max_length=4_096, pattern=r"\S"), AfterValidator(_no_control)]
 ToolName = Annotated[str, Field(min_length=1, max_length=MAX_NAME, examples=["weather"]), AfterValidator(_no_control)]
 Label = Annotated[
-    int | str,
+    Annotated[int, Field(ge=1, lt=2**31)]
+    | Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_no_control)],
     Field(
         description="A version's number, or the label of a release.", examples=[3, "v2.1"], union_mode="left_to_right"
     ),

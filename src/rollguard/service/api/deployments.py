@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from rollguard.compat import Change
 from rollguard.model.release import Release, ReleasedTool
 from rollguard.model.version import Deployment
 from rollguard.service.api.common import (
-    REFUSED,
     WRITES,
     Cursor,
     Given,
@@ -21,16 +20,18 @@ from rollguard.service.api.common import (
     Page,
     Text,
     ToolName,
+    api_router,
     number_of,
     page,
     problems,
 )
 from rollguard.service.auth import Operating, Reading
 
-router = APIRouter(prefix="/api/v1", tags=["deployments"], responses=REFUSED)
+router = api_router("/api/v1", "deployments")
 
 _LONGEST_CODE = 1_048_576
 Code = Annotated[str, Field(max_length=_LONGEST_CODE, examples=["def weather(city: str) -> str:\n    return 'sun'\n"])]
+Share = Annotated[float, Field(gt=0, lt=1)]
 LabelText = Annotated[str, Field(min_length=1, max_length=128, examples=["v2.1"])]
 
 
@@ -46,6 +47,9 @@ class NewDeployment(Given):
     watch: bool = Field(default=True, description="Monitor it.")
     already_live: bool = Field(default=False, description="It is deployed already: only record and monitor it.")
     rehearse: bool = Field(default=False, description="Deploy it only if it passes a rehearsal on recorded calls.")
+    rollout: Annotated[list[Share], Field(max_length=20)] | None = Field(
+        None, description="Rising shares at which it first serves beside the live version; by default as the rules say."
+    )
 
 
 class NewRelease(Given):
@@ -58,6 +62,7 @@ class NewRelease(Given):
     force: bool = False
     strict: bool = False
     watch: bool = True
+    replace: bool = Field(default=False, description="End the rollouts of its tools; else they refuse it.")
 
 
 class Deployed(BaseModel):
@@ -71,6 +76,7 @@ class Deployed(BaseModel):
     changed: bool = Field(description="False if the code was live already.")
     put_back: bool = Field(description="Whether its file held other code and was restored.")
     changes: list[Change] = Field(description="What callers notice, breaking changes first.")
+    rollout_id: int | None = Field(None, description="The rollout in which it serves beside the live version.")
 
 
 class Released(BaseModel):

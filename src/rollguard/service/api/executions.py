@@ -5,21 +5,20 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from pydantic_core import from_json
-from starlette.concurrency import run_in_threadpool
 
 from rollguard.model.execution import Execution
 from rollguard.service.api.common import (
-    REFUSED,
     Cursor,
     Guarded,
     Limit,
     OptionalTool,
     Page,
     Since,
+    api_router,
     moment_of,
     page,
     problems,
@@ -29,7 +28,7 @@ from rollguard.service.ingest import Taken
 from rollguard.service.problems import problem
 from rollguard.service.rows import JSON, LINES
 
-router = APIRouter(prefix="/api/v1/executions", tags=["executions"], responses=REFUSED)
+router = api_router("/api/v1/executions", "executions")
 
 
 class RefusedRow(BaseModel):
@@ -100,8 +99,7 @@ async def record_executions(request: Request, caller: Ingesting) -> Response:
     """
     service = request.app.state.service
     body, kind = await request.body(), request.headers.get("content-type", "")
-    taken = await run_in_threadpool(service.ingest.take_body, body, kind, caller, service.rates)
-    return _answer(taken)
+    return _answer(await service.ingest.take_body(body, kind, caller, service.rates))
 
 
 class ExecutionShown(BaseModel):
@@ -122,6 +120,9 @@ class ExecutionShown(BaseModel):
     score: float | None
     failed_at: Any
     traceback: str | None
+    rollout_id: int | None
+    stage: int | None
+    arm: str | None
 
 
 @router.get("")

@@ -5,12 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from rollguard.model.rollback import Quarantined, Rollback
 from rollguard.service.api.common import (
-    REFUSED,
     WRITES,
     Cursor,
     Given,
@@ -22,6 +20,7 @@ from rollguard.service.api.common import (
     Reason,
     Since,
     ToolName,
+    api_router,
     number_of,
     page,
     problems,
@@ -29,7 +28,7 @@ from rollguard.service.api.common import (
 from rollguard.service.api.deployments import LabelText
 from rollguard.service.auth import Operating, Reading
 
-router = APIRouter(prefix="/api/v1", tags=["rollbacks"], responses=REFUSED)
+router = api_router("/api/v1", "rollbacks")
 
 
 class NewRollback(Given):

@@ -6,12 +6,11 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, Field
 
 from rollguard.model.session import Session
 from rollguard.service.api.common import (
-    REFUSED,
     WRITES,
     Cursor,
     Given,
@@ -21,13 +20,14 @@ from rollguard.service.api.common import (
     OptionalTool,
     Page,
     Reason,
+    api_router,
     number_of,
     page,
     problems,
 )
 from rollguard.service.auth import Operating, Reading
 
-router = APIRouter(prefix="/api/v1/sessions", tags=["sessions"], responses=REFUSED)
+router = api_router("/api/v1/sessions", "sessions")
 
 Status = Literal["active", "completed", "rolled_back", "superseded", "cancelled"]
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from pydantic import BaseModel, Field
 
 from rollguard.compat import Change
 from rollguard.model.version import Deployment, VersionRecord
 from rollguard.service.api.common import (
-    REFUSED,
     Cursor,
     Guarded,
     Limit,
     OneTool,
     OneVersion,
     Page,
+    api_router,
     number_of,
     page,
     place_of,
@@ -25,7 +25,7 @@ from rollguard.service.api.common import (
 )
 from rollguard.service.auth import Reading
 
-router = APIRouter(prefix="/api/v1", tags=["tools"], responses=REFUSED)
+router = api_router("/api/v1", "tools")
 
 
 class ToolShown(BaseModel):

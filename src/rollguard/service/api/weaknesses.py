@@ -6,15 +6,14 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from fastapi import APIRouter
 from pydantic import BaseModel
 
 from rollguard.investigate import find_opportunities
 from rollguard.model.watcher import Coverage, WatcherState
-from rollguard.service.api.common import REFUSED, WRITES, Given, Guarded, Label, Limit, OneTool, ToolName
+from rollguard.service.api.common import WRITES, Given, Guarded, Label, Limit, OneTool, ToolName, api_router
 from rollguard.service.auth import Operating, Reading
 
-router = APIRouter(prefix="/api/v1", tags=["weaknesses"], responses=REFUSED)
+router = api_router("/api/v1", "weaknesses")
 
 
 class OpportunityShown(BaseModel):

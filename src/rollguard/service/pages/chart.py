@@ -17,7 +17,7 @@ from rollguard.model.text import one_line
 
 HEIGHT = 190  # pixels, without the labels of the time
 _TOP, _FOOT = 34, 18  # for the labels of the marks, and of the time
-_ROWS = {"rollback": 24}  # where the labels of a kind of marks are; the others are above
+_ROWS = {"rollback": 24, "rollout": 24}  # where the labels of a kind of marks are; the others are above
 _APART = 9.0  # percent of the width between two labels
 _STRIP, _STRIP_WIDTH = 24, 120
 _TICKS = (1, 2, 2.5, 5, 10)
@@ -144,18 +144,17 @@ def strip(counts: Sequence[tuple[int, int] | None], *, title: str) -> Markup:
     """
     most = max((one[0] for one in counts if one), default=0)
     step = _STRIP_WIDTH / max(1, len(counts))
-    parts: list[Markup] = []
+    bars: dict[str, list[str]] = {"none": [], "good": [], "bad": []}  # one path each: a list has many strips
     for place, one in enumerate(counts):
-        x, broad = round(place * step, 2), round(step - 1, 2)
-        if one is None or not most:
-            parts.append(_tag("rect", x=x, y=_STRIP - 1, width=broad, height=1, **{"class": "none"}))
-            continue
-        calls, failures = one
-        height = max(2.0, _STRIP * calls / most)
-        failed = 0.0 if not failures else max(2.0, height * failures / calls)
-        parts.append(_tag("rect", x=x, y=_STRIP - height, width=broad, height=height - failed, **{"class": "good"}))
-        if failed:
-            parts.append(_tag("rect", x=x, y=_STRIP - failed, width=broad, height=failed, **{"class": "bad"}))
+        calls, failures = one or (0, 0)
+        height = max(2.0, _STRIP * calls / most) if calls else 1.0
+        failed = max(2.0, height * failures / calls) if failures else 0.0
+        for kind, low, high in (("good" if calls else "none", failed, height), ("bad", 0.0, failed)):
+            if high > low:
+                bars[kind].append(
+                    f"M{place * step:.2f} {_STRIP - high:.2f}h{step - 1:.2f}v{high - low:.2f}h{1 - step:.2f}z"
+                )
+    parts = [_tag("path", d="".join(drawn), **{"class": kind}) for kind, drawn in bars.items() if drawn]
     return _image("strip", str(_STRIP_WIDTH), _STRIP, title, None, parts)
 
 
@@ -200,7 +199,8 @@ def _ticks(frame: Frame) -> Iterable[Markup]:
     length = frame.end - frame.start
     for part, anchor in ((0.0, "start"), (0.25, "middle"), (0.5, "middle"), (0.75, "middle"), (1.0, "end")):
         at = frame.start + length * part
-        text = at.strftime("%H:%M" if length <= timedelta(days=1) else "%b %d")
+        short = "%H:%M:%S" if length < timedelta(minutes=10) else "%H:%M"
+        text = at.strftime(short if length <= timedelta(days=1) else "%b %d")
         small = "tick time" if part in (0.0, 0.5, 1.0) else "tick time between"
         yield _tag("text", text, x=f"{100 * part:g}%", y=HEIGHT + 14, **{"class": small, "text-anchor": anchor})
 

@@ -10,8 +10,11 @@ from enum import StrEnum
 from typing import Any
 
 from rollguard.judge import Window
+from rollguard.model.attempt import Attempt
+from rollguard.model.attempt import State as Stage
 from rollguard.model.formatting import ago, counted, duration
 from rollguard.model.rollback import Rollback
+from rollguard.model.rollout import Rollout
 from rollguard.model.version import Deployment
 from rollguard.model.watcher import Coverage, WatcherState, Watching
 from rollguard.store import ExecutionStore
@@ -114,6 +117,8 @@ class Overview:
         tools: those of this page, each with its calls and failures hour by hour.
         found: how many tools match; `known`: how many there are.
         states: how many tools are in each state.
+        rollouts: those under way; two versions of a tool serve.
+        proposals: those that wait for a person.
     """
 
     tools: Sequence[tuple[ToolLine, Sequence[tuple[int, int] | None]]]
@@ -127,6 +132,8 @@ class Overview:
     concerns: Sequence[Concern]
     more_concerns: int
     rollbacks: Sequence[Rollback]
+    rollouts: Sequence[Rollout]
+    proposals: Sequence[Attempt]
     watching: Watching
     page: int
 
@@ -181,6 +188,8 @@ def overview(
         concerns=concerns[:_MOST_CONCERNS],
         more_concerns=max(0, len(concerns) - _MOST_CONCERNS),
         rollbacks=store.rollbacks.recent(limit=_MOST_ROLLBACKS),
+        rollouts=store.rollouts.open(),
+        proposals=[one for one in store.attempts.recent(states=[Stage.WAITING]) if not one.expired(now)],
         watching=watching,
         page=page,
     )

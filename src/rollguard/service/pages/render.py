@@ -55,6 +55,21 @@ VERDICTS = {
     "observed": ("warn", "observed only"),
     "capped": ("bad", "capped"),
     "overtaken": ("quiet", "overtaken"),
+    "found": ("quiet", "found"),
+    "investigated": ("quiet", "investigated"),
+    "proposed": ("quiet", "proposed"),
+    "waiting": ("warn", "waiting for you"),
+    "approved": ("good", "approved"),
+    "deploying": ("good", "being deployed"),
+    "watching": ("good", "deployed and monitored"),
+    "succeeded": ("good", "succeeded"),
+    "refused": ("bad", "refused"),
+    "void": ("quiet", "void"),
+    "dropped": ("quiet", "dropped"),
+    "fixed": ("good", "fixed"),
+    "broken": ("bad", "broken"),
+    "changed": ("warn", "changed"),
+    "same": ("quiet", "the same"),
     "promoted": ("good", "promoted"),
     "ramping": ("good", "ramping"),
     "frozen": ("warn", "frozen"),
@@ -62,6 +77,10 @@ VERDICTS = {
     "aborted": ("quiet", "aborted"),
 }
 """How a state looks, and what it is called, by the name that the database has for it."""
+
+
+STAGES = frozenset({"find", "investigate", "improve", "rehearse", "approve", "deploy", "watch", "maintenance"})
+"""The stages of the loop, which act by themselves; everybody else in a time line is a person."""
 
 
 def page(request: Request, template: str, /, *, status: int = 200, **values: Any) -> HTMLResponse:
@@ -107,7 +126,9 @@ def _environment() -> Environment:
         finalize=_shown,
     )
     made.globals.update(link=link, chart=chart, states=VERDICTS, version_of_files=_version_of_files())
-    made.globals.update(percent_of=formatting.percent, ms_of=formatting.milliseconds, no_time=timedelta(0))
+    made.globals.update(
+        percent_of=formatting.percent, ms_of=formatting.milliseconds, no_time=timedelta(0), stages=STAGES
+    )
     made.filters.update(
         ago=_ago,
         at=_at,

@@ -17,6 +17,7 @@ from rollguard.service.pages.actions import actions
 from rollguard.service.pages.live import Live
 from rollguard.service.pages.login import COOKIE, Logins, check_origin, set_cookie
 from rollguard.service.pages.overview import overview
+from rollguard.service.pages.proposals import proposal, proposals
 from rollguard.service.pages.render import HEADERS, link, page
 from rollguard.service.pages.session import session_view
 from rollguard.service.pages.tool import RANGES, tool_view
@@ -72,11 +73,26 @@ def show_tool(
 
 @pages.get("/sessions")
 def list_sessions(
-    request: Request, _caller: Caller = _reading, name: str | None = None, status: str | None = None
+    request: Request,
+    _caller: Caller = _reading,
+    name: str | None = None,
+    status: str | None = None,
+    before: int | None = None,
 ) -> Response:
     """List sessions, newest first."""
-    found = _guard(request).store.sessions.recent(tool_name=name or None, status=status or None, limit=_AT_ONCE)
-    return page(request, "sessions", title="Sessions", found=found, name=name or "", status_=status or "")
+    found = _guard(request).store.sessions.recent(
+        tool_name=name or None, status=status or None, before=before, limit=_AT_ONCE + 1
+    )
+    return page(
+        request,
+        "sessions",
+        title="Sessions",
+        found=found[:_AT_ONCE],
+        more=len(found) > _AT_ONCE,
+        before=before,
+        name=name or "",
+        status_=status or "",
+    )
 
 
 @pages.get("/sessions/{session_id}")
@@ -134,24 +150,35 @@ def show_diff(
 
 @pages.get("/rollbacks")
 def list_rollbacks(
-    request: Request,
-    _caller: Caller = _reading,
-    name: str | None = None,
-    number: Annotated[int, Query(alias="page", ge=1)] = 1,
+    request: Request, _caller: Caller = _reading, name: str | None = None, before: int | None = None
 ) -> Response:
     """List rollbacks, newest first."""
     store = _guard(request).store
-    found = store.rollbacks.recent(tool_name=name or None, limit=number * _AT_ONCE + 1)[(number - 1) * _AT_ONCE :]
+    newer = None if before is None else store.rollbacks.get(before)
+    found = store.rollbacks.recent(tool_name=name or None, before=newer, limit=_AT_ONCE + 1)
     return page(
         request,
         "rollbacks",
         title="Rollbacks",
         found=found[:_AT_ONCE],
         more=len(found) > _AT_ONCE,
-        number=number,
+        before=before,
         name=name or "",
         stability=store.reports.deployment_stability()[:10],
     )
+
+
+@pages.get("/proposals")
+def list_proposals(request: Request, _caller: Caller = _reading) -> Response:
+    """List what the loop proposes."""
+    return page(request, "proposals", title="Proposals", seen=proposals(_guard(request).store, datetime.now(UTC)))
+
+
+@pages.get("/proposals/{attempt_id}")
+def show_proposal(request: Request, attempt_id: int, _caller: Caller = _reading) -> Response:
+    """Show one proposal, with what a person needs to decide."""
+    view = proposal(_guard(request).store, attempt_id, datetime.now(UTC))
+    return page(request, "proposal", title=f"Proposal {attempt_id}", view=view)
 
 
 # --- logging in and out ----------------------------------------------------------------------------------------------

@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from rollguard.errors import InvalidInput
-from rollguard.judge import Judgement, Rules, executions_needed, replay
+from rollguard.judge import ArmsFound, Judgement, Rules, executions_needed, reasons, replay
 from rollguard.model.formatting import everyday
 from rollguard.model.rollback import Rollback
+from rollguard.model.rollout import Rollout
 from rollguard.model.session import Session
 from rollguard.monitor.explain import explain
 from rollguard.service.pages.chart import Band, Mark, Point
@@ -36,6 +37,8 @@ class SessionView:
         explained: as `rollguard explain` says it, without deciding each check again.
         judgement: the decision of the check that decided, made again from its record; None if there is none.
         needed: how many more calls a verdict needs at the present rates; 0 if there is one, None if that is unknown.
+        rollout: when both versions served, the latest time; None if they never did.
+        beside: what both versions did then, and the evidence; None before the first check.
         rates: the success rate since the deployment, as each of the latest checks found it.
         checks: the latest checks, newest first.
         changed_rules: the rules that are not the defaults.
@@ -49,6 +52,8 @@ class SessionView:
     rates: Sequence[Point]
     checks: Sequence[dict[str, Any]]
     rollback: Rollback | None
+    rollout: Rollout | None
+    beside: ArmsFound | None
     changed_rules: dict[str, Any]
 
     @property
@@ -63,10 +68,9 @@ class SessionView:
         return [reason for reason in (decision or {}).get("reasons") or () if reason.startswith("evidence ")]
 
     @property
-    def arms(self) -> Any:
-        """Return the counts of both versions of a rollout; None if it is none."""
-        found = None if self.judgement is None else self.judgement.arms
-        return None if found is None else found.arms
+    def beside_says(self) -> str:
+        """Return what both versions of a rollout did, as a sentence."""
+        return "no call of either version is counted yet" if self.beside is None else reasons.beside(self.beside)
 
     @property
     def timeline(self) -> list[Entry]:
@@ -127,6 +131,7 @@ def session_view(store: ExecutionStore, session_id: int) -> SessionView:
     explained = explain(store, session_id, replayed=False)
     checks = store.sessions.checks(session_id, limit=_MOST_CHECKS, records=False)
     judgement = _judgement(explained["decision"])
+    rollout = store.rollouts.of_sessions([session_id]).get(session_id)
     defaults, rules = Rules().to_dict(), explained["rules"]
     return SessionView(
         session=session,
@@ -137,6 +142,8 @@ def session_view(store: ExecutionStore, session_id: int) -> SessionView:
         rates=[_point(check) for check in reversed(checks)],
         checks=checks,
         rollback=store.rollbacks.of_session(session_id),
+        rollout=rollout,
+        beside=None if rollout is None else _beside(session, rollout),
         changed_rules={name: value for name, value in rules.items() if value != defaults[name]},
     )
 
@@ -149,6 +156,12 @@ def _judgement(decision: dict[str, Any] | None) -> Judgement | None:
         return replay(record)
     except InvalidInput:  # of another version of the rule; `rollguard explain` says so, and the page shows its words
         return None
+
+
+def _beside(session: Session, rollout: Rollout) -> ArmsFound | None:
+    if rollout.arms is None:
+        return None
+    return ArmsFound.of(rollout.arms, session.rules.alpha_of_each(rollout=not rollout.arms.confirms))
 
 
 def _point(check: dict[str, Any]) -> Point:

@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 from rollguard.errors import UnknownTool
 from rollguard.judge import Window
 from rollguard.model.formatting import counted, milliseconds, percent
+from rollguard.model.ramp import State
 from rollguard.model.rollback import Rollback
+from rollguard.model.rollout import Rollout
 from rollguard.model.session import Session
 from rollguard.model.version import Deployment
 from rollguard.rollback.investigation import investigation_of
@@ -20,7 +22,7 @@ from rollguard.store.rollups.selection import Selection
 
 _FEWEST = 12  # calls of a point, on average
 _TOGETHER = (1, 2, 3, 6)  # steps that are joined if there are fewer
-_WITHIN = 0.03  # seconds to look for the errors of a deployment that was not rolled back
+_WITHIN = 0.1  # seconds to look for the errors of a deployment that was not rolled back
 _MOST_SESSIONS, _MOST_ROLLBACKS, _MOST_ERRORS, _MOST_VERSIONS = 20, 5, 8, 12
 
 
@@ -146,7 +148,9 @@ def _investigation(
     for rollback in rollbacks:
         if rollback.session_id == session.session_id and rollback.investigation is not None:
             return rollback.investigation
-    return investigation_of(store, session, min(now, session.completed_at or now), within=_WITHIN)
+    return investigation_of(
+        store, session, min(now, session.completed_at or now), within=_WITHIN, look_for_causes=False
+    )
 
 
 # --- over time -------------------------------------------------------------------------------------------------------
@@ -182,7 +186,7 @@ def _series(
         ],
         rate_bands=[rate for rate, _p95 in bands if rate is not None],
         p95_bands=[p95 for _rate, p95 in bands if p95 is not None],
-        marks=list(_marks(deployments, start, end)),
+        marks=[*_marks(deployments, start, end), *_rollout_marks(store.rollouts.recent(name, limit=20), start, end)],
     )
 
 
@@ -265,3 +269,13 @@ def _marks(deployments: Sequence[Deployment], start: datetime, end: datetime) ->
             restored = one.kind == "rollback"
             label = f"back to {one.version_number}" if restored else f"version {one.version_number}"
             yield Mark(one.deployed_at, label, one.kind)
+
+
+def _rollout_marks(rollouts: Sequence[Rollout], start: datetime, end: datetime) -> Iterator[Mark]:
+    """Return when two versions began to serve; the end of it is a deployment, or a mark of its own."""
+    for one in rollouts:
+        ramp = one.ramp
+        if start <= ramp.started_at < end:
+            yield Mark(ramp.started_at, f"{one.new_version} beside {one.old_version}", "rollout")
+        if ramp.ended_at is not None and start <= ramp.ended_at < end and ramp.state is not State.PROMOTED:
+            yield Mark(ramp.ended_at, str(ramp.state).replace("_", " "), "rollout")

@@ -14,13 +14,12 @@ from sqlalchemy.engine import Connection
 from rollguard.errors import InvalidInput
 from rollguard.judge import Hangs, Window
 from rollguard.model.execution import Columns, Execution, Failure, checked, columns_of
-from rollguard.model.failed_at import where_failed
-from rollguard.model.redaction import Redaction
 from rollguard.model.rollback import Unverified
 from rollguard.model.session import Session
 from rollguard.store.database.engine import Database
 from rollguard.store.executions.bulk_insert import write_once
-from rollguard.store.executions.complete import complete, complete_call, stored_place
+from rollguard.store.executions.complete import complete
+from rollguard.store.executions.encoding import AT_ONCE, Encoding
 from rollguard.store.executions.payloads import Payloads
 from rollguard.store.rollups.by_minute import Minutes, Series
 from rollguard.store.rollups.intervals import HOUR
@@ -28,73 +27,20 @@ from rollguard.store.rollups.query import Rollups
 from rollguard.store.rollups.refresh import REFRESH_THRESHOLD, refresh_after_writing, refresh_if_due
 from rollguard.store.rollups.selection import Selection, baseline_of, current_of, restored_of, since
 
-_AT_ONCE = 200  # executions that are checked and converted together; they stay in memory
-
 
 class _TakenBack(Exception):
     """Raised to roll a transaction back."""
 
 
-class Executions:
+class Executions(Encoding):
     """The table `tool_executions`."""
 
     def __init__(self, database: Database, payloads: Payloads) -> None:
+        super().__init__(payloads)
         self._database = database
-        self._payloads, self.is_simple = payloads, payloads.is_simple
         self._rollups = Rollups(database)
         self._minutes = Minutes(database)
         self._since_refresh = 0  # executions that this process has written
-
-    @property
-    def redaction(self) -> Redaction:
-        """Return what is a secret in them."""
-        return self._payloads.redaction
-
-    def row(self, **execution: Any) -> Execution:
-        """Return the complete execution with these fields, ready to be written now or later.
-
-        Raises:
-            InvalidInput: a field is unknown, missing or invalid; the message names it.
-        """
-        (row,) = zip(*complete(checked([execution]), self._payloads), strict=True)
-        return Execution._make(row)
-
-    def rows(self, executions: Sequence[Mapping[str, Any]]) -> list[Execution | InvalidInput]:
-        """Return the complete execution of each mapping, as `row` does, or what is wrong with it."""
-        found: list[Execution | InvalidInput] = []
-        for start in range(0, len(executions), _AT_ONCE):
-            some = executions[start : start + _AT_ONCE]
-            try:
-                found += map(Execution._make, zip(*complete(checked(some), self._payloads), strict=True))
-            except InvalidInput:
-                found += map(self._row_or_problem, some)
-        return found
-
-    def _row_or_problem(self, execution: Mapping[str, Any]) -> Execution | InvalidInput:
-        try:
-            return self.row(**execution)
-        except InvalidInput as problem:
-            return problem
-
-    def of_call(self, note: Sequence[Any]) -> Execution:
-        """Return the complete execution of a call that Rollguard recorded; see `complete_call`."""
-        return complete_call(note, self._payloads)
-
-    def encoded(self, tool_name: str, what: str, value: Any, left_out: Iterable[Any] = ()) -> str | None:
-        """Return parameters or a result as they are stored: JSON, redacted, cut to the limit; None for no value.
-
-        Args:
-            left_out: values beside it that are not stored, and may not be in the call's error either.
-        """
-        return self._payloads.encode(tool_name, what, value, left_out)
-
-    def error_text(self, text: str, parameters: object) -> str:
-        """Return the text of a call's error as it is stored: redacted, beside its encoded parameters."""
-        return self._payloads.error(text, parameters)
-
-    def place(self, error: BaseException, parameters: object) -> tuple[str | None, str | None]:
-        """Return where a call failed as it is stored: the frame as JSON, and the traceback."""
-        return stored_place(*where_failed(error), parameters, self._payloads)
 
     def write(self, executions: Iterable[Execution], *, durable: bool = False) -> int:
         """Write complete executions, all or none. One whose `execution_id` is already stored changes nothing.
@@ -107,7 +53,7 @@ class Executions:
         """
         rows = iter(executions)
         return self._write(
-            (columns_of(some) for some in iter(lambda: list(islice(rows, _AT_ONCE)), [])), durable=durable
+            (columns_of(some) for some in iter(lambda: list(islice(rows, AT_ONCE)), [])), durable=durable
         )
 
     def write_from(self, executions: Iterable[Mapping[str, Any]]) -> int:
@@ -120,7 +66,7 @@ class Executions:
 
     def _completed(self, given: Iterator[Mapping[str, Any]]) -> Iterator[Columns]:
         number = 0
-        while some := list(islice(given, _AT_ONCE)):
+        while some := list(islice(given, AT_ONCE)):
             try:
                 columns = complete(checked(some), self._payloads)
             except InvalidInput as error:
@@ -138,7 +84,7 @@ class Executions:
 
     def write_within(self, connection: Connection, executions: Sequence[Execution]) -> int:
         """Write complete executions in the caller's transaction, like `write`."""
-        parts = (executions[start : start + _AT_ONCE] for start in range(0, len(executions), _AT_ONCE))
+        parts = (executions[start : start + AT_ONCE] for start in range(0, len(executions), AT_ONCE))
         return self._write_within(connection, map(columns_of, parts)) if executions else 0
 
     def _write_within(self, connection: Connection, parts: Iterator[Columns]) -> int:

@@ -48,10 +48,14 @@ class Flights:
         self._database = database
 
     def publish(self, process_id: str, calls: Sequence[CallInFlight]) -> None:
-        """Replace the calls of a process by these. Calls of processes that are gone for a day are removed."""
+        """Replace the calls of a process by these. Calls of processes that are gone for a day are removed.
+
+        A call that names no process is one of this process.
+        """
+        here, pid = socket.gethostname(), os.getpid()
         rows: list[dict[str, Any]] = [
             {
-                **{"process_id": process_id, "number": number, "host": socket.gethostname(), "pid": os.getpid()},
+                **{"process_id": process_id, "number": number, "host": call.host or here, "pid": call.pid or pid},
                 **{"tool_name": call.tool_name, "version_number": call.version_number, "began_at": call.began_at},
                 **{"request_id": call.request_id, **_drawn(call.drawn)},
             }

@@ -100,10 +100,17 @@ class Attempts:
             return _get(connection, attempt_id)
 
     def recent(
-        self, *, tool_name: str | None = None, states: Collection[State] | None = None, limit: int | None = None
+        self,
+        *,
+        tool_name: str | None = None,
+        states: Collection[State] | None = None,
+        limit: int | None = None,
+        before: int | None = None,
     ) -> list[Attempt]:
-        """Return attempts, newest first."""
+        """Return attempts, newest first; with `before` those older than that one."""
         query = sa.select(a).order_by(a.c.attempt_id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(a.c.attempt_id < before)
         if tool_name is not None:
             query = query.where(a.c.tool_name == tool_name)
         if states is not None:

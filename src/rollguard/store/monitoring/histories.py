@@ -13,6 +13,7 @@ from rollguard.judge.baseline import History, Life, Watched
 from rollguard.store.schema import deployment_health_checks as c
 from rollguard.store.schema import deployment_monitoring as m
 from rollguard.store.schema import deployment_rollbacks as r
+from rollguard.store.schema import rollouts as o
 from rollguard.store.schema import tool_deployments as d
 
 _NAMES: sa.BindParameter[list[str]] = sa.bindparam("names", expanding=True)
@@ -25,19 +26,35 @@ _ENDED_IT = sa.and_(
 _WITH_ITS_RELEASE = sa.and_(  # for another tool's sake
     sa.func.coalesce(r.c.release_id, 0) > 0, r.c.session_id.is_(None), r.c.rollback_type != RollbackType.MANUAL
 )
-_LIVES = (
+_BY_HAND = sa.and_(r.c.rollback_type == RollbackType.MANUAL, ~r.c.quarantines).label("by_hand")
+_DEPLOYED = (
     sa.select(
+        d.c.deployment_id,
         d.c.tool_name,
         d.c.version_number,
         d.c.deployed_at,
         d.c.ended_at,
         sa.and_(d.c.ended_by == "rollback", ~_WITH_ITS_RELEASE).label("rolled_back"),
-        sa.and_(r.c.rollback_type == RollbackType.MANUAL, ~r.c.quarantines).label("by_hand"),
+        _BY_HAND,
     )
     .outerjoin(r, _ENDED_IT)
     .where(d.c.tool_name.in_(_NAMES))
-    .order_by(d.c.deployment_id)
 )
+_BESIDE = (  # a version that was rolled back while another one was live
+    sa.select(
+        sa.literal(0).label("deployment_id"),
+        o.c.tool_name,
+        o.c.new_version,
+        o.c.started_at,
+        o.c.ended_at,
+        sa.true().label("rolled_back"),
+        _BY_HAND,
+    )
+    .outerjoin(r, sa.and_(r.c.rollout_id == o.c.rollout_id, r.c.state == "finished"))
+    .where(o.c.tool_name.in_(_NAMES), o.c.state == "rolled_back", o.c.kind == "canary")
+)
+_lives = sa.union_all(_DEPLOYED, _BESIDE).subquery()
+_LIVES = sa.select(*list(_lives.c)[1:]).order_by(_lives.c.deployed_at, _lives.c.deployment_id)
 _LAST_VERDICT = (
     sa.select(c.c.verdict)
     .where(c.c.session_id == m.c.session_id, c.c.verdict != str(Verdict.ERROR))

@@ -11,7 +11,9 @@ from sqlalchemy.engine import Connection, Row
 
 from rollguard.errors import NoEarlierVersion, RollbackRefused
 from rollguard.judge import RollbackType
-from rollguard.store import outbox, rollback_states
+from rollguard.model.ramp import Signs
+from rollguard.model.rollback import Rollback
+from rollguard.store import outbox, rollback_states, rollout_states
 from rollguard.store.monitoring import sessions
 from rollguard.store.schema import deployment_rollbacks as r
 from rollguard.store.versions import quarantine, versions
@@ -19,7 +21,7 @@ from rollguard.store.versions import quarantine, versions
 _DAY = timedelta(hours=24)
 INTENDED = (
     *("tool_name", "session_id", "reason", "success_rate_drop"),
-    *("regression_severity", "rollback_type", "requested_by", "release_id"),
+    *("regression_severity", "rollback_type", "requested_by", "release_id", "rollout_id"),
 )
 """What a record has as it was intended."""
 
@@ -37,6 +39,7 @@ class Intention:
         max_per_day: automatic rollbacks of the tool in 24 hours; 0 is no limit.
         quarantine: whether the replaced code is quarantined; by default unless a person requested the rollback.
         release_id: the release that is rolled back as one.
+        rollout_id: the open rollout that it ends; `from_version` is the new version, `to_version` the one beside it.
     """
 
     tool_name: str
@@ -52,6 +55,7 @@ class Intention:
     max_per_day: int = 0
     quarantine: bool | None = None
     release_id: int | None = None
+    rollout_id: int | None = None
 
     @property
     def manual(self) -> bool:
@@ -177,6 +181,8 @@ def _refuse_stale(connection: Connection, intention: Intention) -> int | None:
         session = sessions.get(connection, intention.session_id)
         if not session.active:
             raise RollbackRefused(f"session {session.session_id} of {session.tool_name} is {session.status}")
+    if intention.rollout_id is not None:
+        return _new_version(connection, intention.rollout_id)
     watched = intention.session_id is not None and not intention.manual
     if not watched and intention.from_version is not None and intention.from_version != live_version:
         raise RollbackRefused(
@@ -185,6 +191,23 @@ def _refuse_stale(connection: Connection, intention: Intention) -> int | None:
     if intention.to_version is not None and intention.to_version == live_version:
         raise RollbackRefused(f"{intention.tool_name}: version {live_version} is already live")
     return live_version
+
+
+def _new_version(connection: Connection, rollout_id: int) -> int:
+    """Return the new version of an open rollout; raise `RollbackRefused` if it ended."""
+    rollout = rollout_states.get(connection, rollout_id)
+    if rollout is None or not rollout.open:
+        raise RollbackRefused(f"rollout {rollout_id} is {'unknown' if rollout is None else rollout.ramp.state}")
+    return rollout.new_version
+
+
+def end_rollout(connection: Connection, rollback: Rollback, now: datetime) -> None:
+    """End the rollout that a claimed rollback rolls back: from now on the old version serves alone."""
+    rollout = None if rollback.rollout_id is None else rollout_states.get(connection, rollback.rollout_id)
+    if rollout is not None:
+        ramp, by = rollout.ramp.after(Signs(0, evidence=True), now), rollback.requested_by or "rollguard"
+        if rollout_states.move(connection, rollout, ramp, by=by, at=now, why=rollback.reason) is None:
+            raise RollbackRefused(f"rollout {rollout.rollout_id} was changed at this moment")
 
 
 def _target(connection: Connection, intention: Intention, from_version: int | None) -> int | None:

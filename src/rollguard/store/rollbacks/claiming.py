@@ -68,10 +68,11 @@ class Claims:
                 _write_others(connection, extent, actuator_of, event_if_held, now)
             return claimed
 
-    def planned(self, intention: Intention, now: datetime) -> claims.Decision:
-        """Return what `claim` would decide now. Nothing is recorded; the errors are the same."""
+    def planned(self, intention: Intention, now: datetime) -> tuple[claims.Decision, of_release.Extent]:
+        """Return what `claim` would decide now, and what goes with it. Nothing is recorded; the errors are the same."""
         with self._database.read() as connection:
-            return _decide(connection, intention, now)
+            decision = _decide(connection, intention, now)
+            return decision, of_release.extent_of(connection, intention, decision)
 
     def planned_release(self, cause: Intention) -> of_release.Extent:
         """Return what `claim_release` would record now. Nothing is recorded; the errors are the same."""
@@ -135,12 +136,15 @@ def _write(
         written = rollback_of(connection.execute(sa.insert(r).values(**values).returning(r)).one())
         if written.state != "claimed" and event_if_held is not None:
             outbox.add(connection, event_if_held(written), now)
-        return written
-    if decision.state != "claimed":
+    elif decision.state != "claimed":
         return rollback_of(earlier)
-    del values["state"]
-    values["attempts"] = earlier.attempts + int(earlier.state == "failed")
-    return moved(connection, rollback_states.CLAIM_AGAIN, rollback_of(earlier), **values)
+    else:
+        del values["state"]
+        values["attempts"] = earlier.attempts + int(earlier.state == "failed")
+        written = moved(connection, rollback_states.CLAIM_AGAIN, rollback_of(earlier), **values)
+    if written.state == "claimed":
+        claims.end_rollout(connection, written, now)
+    return written
 
 
 def _write_others(

@@ -185,6 +185,8 @@ def way_back(connection: Connection, release: Release, tool: ReleasedTool) -> tu
 
 def of_cause(connection: Connection, cause: Intention) -> dict[str, Any]:
     """Return what `decide` has to know of the release of the tool that calls for a rollback."""
+    if cause.rollout_id is not None:
+        return {}  # the version before it serves
     live = versions.live(connection, cause.tool_name)
     release_id = cause.release_id if live is None or cause.release_id is not None else live.release_id
     if release_id is None:

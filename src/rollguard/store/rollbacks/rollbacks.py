@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 from rollguard.errors import RollbackRefused
 from rollguard.model.rollback import Rollback, Unverified
 from rollguard.model.version import Version
-from rollguard.store import outbox, rollback_states
+from rollguard.store import outbox, rollback_states, rollout_states
 from rollguard.store.monitoring import sessions
 from rollguard.store.rollbacks import actuator_leases
 from rollguard.store.rollbacks import claim as claims
@@ -309,15 +309,20 @@ class Rollbacks(Claims):
 
 
 def _move_pointer(connection: Connection, finished: Rollback, now: datetime) -> None:
+    by, name = finished.requested_by or "rollguard", finished.tool_name
+    rollout_states.end_of_tool(connection, name, at=now, by=by, why=f"rolled back: {finished.reason}")
     if finished.withdraws:
         versions.withdraw(connection, finished.tool_name, now)
         return
+    live = versions.live(connection, name)
+    if finished.rollout_id is not None and live is not None and live.version_number == finished.to_version:
+        return  # it served all along
     versions.move_pointer(
         connection,
-        finished.tool_name,
+        name,
         finished.to_version or 0,
         at=now,
-        by=finished.requested_by or "rollguard",
+        by=by,
         reason=finished.reason,
         ended_by="rollback",
     )
@@ -360,7 +365,8 @@ def _refuse_late(connection: Connection, claimed: Rollback, sequence: int | None
 
 def _why_stale(connection: Connection, going: Rollback) -> str | None:
     live = versions.live(connection, going.tool_name)
-    if (live.version_number if live else None) != going.from_version:
+    expected = (going.from_version,) if going.rollout_id is None else (going.from_version, going.to_version)
+    if (live.version_number if live else None) not in expected:
         return f"version {going.from_version} is no longer live"
     if going.session_id is not None:
         session = sessions.get(connection, going.session_id)

@@ -14,12 +14,13 @@ from rollguard.model.session import Session
 from rollguard.model.version import Deployment, Version
 from rollguard.store import rollback_states
 from rollguard.store.database.engine import Database
-from rollguard.store.monitoring import sessions
+from rollguard.store.monitoring.starting import start
 from rollguard.store.schema import deployment_monitoring as m
 from rollguard.store.schema import quarantined_code as q
 from rollguard.store.schema import tool_deployments as d
 from rollguard.store.schema import tool_versions as v
 from rollguard.store.versions import quarantine, versions
+from rollguard.store.versions.superseding import supersede
 
 _UNKNOWN, _REASON = "unknown", "edited in the folder"
 _live, _ever = v.alias("live"), d.alias("ever")
@@ -163,7 +164,7 @@ class Edits:
                 ended_by="deployment",
                 edit_began_at=_began(before, now, within),
             )
-            versions.supersede(connection, tool_name, after, now)
+            supersede(connection, tool_name, after, now)
             if begin is not None and before is not None:
                 begin(connection, after)
             return Edited(version, after)
@@ -182,7 +183,7 @@ class Edits:
             ).one_or_none()
             if row is None:  # another process was faster
                 return None
-            return sessions.start(
+            return start(
                 connection, tool_name, row.edit_began_at, rules, version_number=row.version_number, notes=None, now=now
             )
 

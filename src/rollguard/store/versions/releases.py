@@ -12,15 +12,19 @@ from sqlalchemy.engine import Connection, Row
 
 from rollguard.errors import DeploymentConflict, ReleaseConflict, UnknownVersion
 from rollguard.model.release import Release, ReleasedTool, checked_label, checked_metadata
+from rollguard.model.rollout import CANARY
 from rollguard.model.version import Deployment, Version
+from rollguard.store import rollout_states
 from rollguard.store.database.engine import Database
 from rollguard.store.monitoring import sessions
 from rollguard.store.monitoring.rows import columns_of, session_of
+from rollguard.store.monitoring.starting import changed_tools
 from rollguard.store.schema import deployment_monitoring as m
 from rollguard.store.schema import release_tools as t
 from rollguard.store.schema import releases as x
 from rollguard.store.schema import tool_deployments as d
 from rollguard.store.versions import quarantine, versions
+from rollguard.store.versions.superseding import supersede
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,18 +165,20 @@ class Releases:
         swap: Callable[[Version], None],
         force: bool,
         at: datetime,
+        replace_rollouts: bool = False,
     ) -> tuple[Release, dict[str, Deployment] | None]:
         """Make the tools of a release live, all of them or none. Sessions of the versions before end.
 
         Args:
             swap: puts a version's code where it is run; the last act of the transaction, which fails with it.
             force: lift the quarantine of code that has one.
+            replace_rollouts: end the rollouts of its tools; by default a release that holds one is refused.
 
         Returns:
             The release, and its deployments by tool; None instead of them if the label was released already.
 
         Raises:
-            ReleaseConflict: the label names a release of other tools or code.
+            ReleaseConflict: the label names a release of other tools or code, or a tool is under rollout.
             CodeQuarantined: code was rolled back, and `force` is False.
             DeploymentConflict: something else went live in the meantime.
         """
@@ -184,6 +190,8 @@ class Releases:
                 return already, None
             for name in sorted(part.version.tool_name for part in parts):
                 self._database.lock_tool(connection, name)
+            for part in parts:
+                _end_rollout(connection, new, part.version.tool_name, replace_rollouts, at)
             release = _insert(connection, new, at)
             for part in parts:
                 _refuse_moved(connection, part)
@@ -262,6 +270,18 @@ def _refuse_moved(connection: Connection, part: Part) -> None:
         )
 
 
+def _end_rollout(connection: Connection, new: NewRelease, tool_name: str, replaces: bool, at: datetime) -> None:
+    """End the rollout of a tool of a release, and its session, or refuse the release."""
+    known = rollout_states.open_of(connection, tool_name)
+    if known is None:
+        return
+    if not replaces and known.kind == CANARY:
+        raise rollout_states.under_way(known)
+    why = f"release {new.label} took its place"
+    rollout_states.end_of_tool(connection, tool_name, at=at, by=new.by, why=why)
+    sessions.close(connection, known.session_id, at, status="superseded", notes=why)
+
+
 def _live(
     connection: Connection, new: NewRelease, release: Release, part: Part, force: bool, at: datetime
 ) -> Deployment | None:
@@ -282,7 +302,7 @@ def _live(
         ended_by="deployment",
         release_id=release.release_id,
     )
-    versions.supersede(connection, name, after, at)
+    supersede(connection, name, after, at)
     if part.begin is not None:
         part.begin(connection, after)
     return after
@@ -295,7 +315,7 @@ def _adopt(connection: Connection, release_id: int, part: Part, live: Deployment
     row = connection.execute(sa.select(m).where(mine)).one_or_none()
     if row is not None and row.version_number == live.version_number:
         session = session_of(row)
-        rules = session.rules.of_release(sessions.changed_tools(connection, release_id))
+        rules = session.rules.of_release(changed_tools(connection, release_id))
         connection.execute(sa.update(m).where(mine).values(release_id=release_id, **columns_of(rules)))
     elif part.begin is not None:
         part.begin(connection, live)

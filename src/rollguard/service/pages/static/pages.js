@@ -7,7 +7,7 @@ let reading = false;
 let again = false;
 
 function show(text, stale) {
-  if (!light || light.textContent === text) return;
+  if (!light || (!light.hidden && light.textContent === text)) return;
   light.hidden = false;
   light.textContent = text;
   light.classList.toggle("stale", stale);

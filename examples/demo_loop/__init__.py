@@ -1,0 +1,1 @@
+"""Watch weak tools being repaired, and wrong repairs being stopped: `make demo-loop`."""

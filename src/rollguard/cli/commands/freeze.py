@@ -1,0 +1,59 @@
+"""`rollguard freeze` and `rollguard unfreeze`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rollguard.cli import inputs, output
+from rollguard.cli.opening import opened
+from rollguard.cli.options import Config, Json
+
+_Tool = Annotated[
+    str | None, typer.Argument(metavar="[TOOL]", help="The tool; without one, every tool.", show_default=False)
+]
+_Reason = Annotated[
+    str | None, typer.Option("--reason", metavar="TEXT", help="Why; it is kept in the history.", show_default=False)
+]
+_By = Annotated[
+    str | None,
+    typer.Option("--by", metavar="NAME", help="Who does it; by default your login name.", show_default=False),
+]
+
+
+def freeze(
+    tool: _Tool = None, reason: _Reason = None, by: _By = None, config: Config = None, as_json: Json = False
+) -> None:
+    """Let the loop improve nothing more, of one tool or of any, until it is unfrozen.
+
+    Monitoring and rollbacks go on. A proposal that waits stays, and is not deployed.
+    """
+    _set(tool, reason, by, config, frozen=True, as_json=as_json)
+
+
+def unfreeze(
+    tool: _Tool = None, reason: _Reason = None, by: _By = None, config: Config = None, as_json: Json = False
+) -> None:
+    """Let the loop improve a tool again, or every tool that is not frozen by itself."""
+    _set(tool, reason, by, config, frozen=False, as_json=as_json)
+
+
+def _set(
+    tool: str | None, reason: str | None, by: str | None, config: Path | None, *, frozen: bool, as_json: bool
+) -> None:
+    with opened(config, adopt=False) as guard:
+        freezes = guard.store.freezes
+        changed = freezes.set(tool, frozen=frozen, by=by or inputs.who(), reason=reason, now=datetime.now(UTC))
+        now = freezes.all()
+    if as_json:
+        held = [{"tool_name": name, "by": one.by, "reason": one.reason, "at": one.at} for name, one in now.items()]
+        output.emit_json({"changed": changed, "frozen": held})
+        return
+    what = tool or "Every tool"
+    state = "frozen" if frozen else "no longer frozen"
+    output.lines(f"{what} is {state}." if changed else f"{what} was {state} already.")
+    if not frozen and tool is not None and None in now:
+        output.lines("Every tool is frozen; unfreeze them with: rollguard unfreeze")
