@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import typer
 
-from rollguard.cli.formatting import counted, everyday
 from rollguard.cli.inputs import since_given
 from rollguard.cli.table import Screen, Table, width_of
+from rollguard.model.formatting import counted, everyday
 from tests.cli.conftest import Shell
 from tests.cli.test_reading import everything
 from tests.conftest import code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ class System:
     ) -> None:
         (folder / "tools").mkdir(exist_ok=True)
         approval = {"approval": AUTOMATIC} if rules is None else dict(rules)
-        loop = LoopRules(**{"improve": True, **approval})
+        loop = LoopRules(**approval)
         self.guard = Rollguard(Settings(database=url, tools_dir=folder / "tools", loop=loop))
         self.store = self.guard.store
         gate = {TOOL: RehearsalRules(read_only=True, **given)}
@@ -70,16 +71,7 @@ class System:
 
     @property
     def parts(self) -> Improvement:
-        guard = self.guard
-        return Improvement(
-            self.store,
-            guard.investigator,
-            guard.briefer,
-            self.improver,
-            guard.rehearser,
-            guard.deploy,
-            guard.settings.loop,
-        )
+        return replace(self.guard.improvement, improver=self.improver)
 
     def loop(self, **given: Any) -> AutonomousLoop:
         return AutonomousLoop(self.guard.monitor, improvement=self.parts, **given)

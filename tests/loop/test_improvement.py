@@ -351,13 +351,14 @@ def test_a_persons_deployment_makes_the_attempt_void(make: Make, step: str) -> N
 def test_a_deployment_at_the_last_moment_wins(make: Make) -> None:
     """Between the intention and the deployment a person deploys: nothing is deployed over it."""
     system = make()
-    real = system.guard.deploy
+    real = system.guard.registry.deploy
 
     def late(*args: Any, **given: Any) -> Any:
-        real(TOOL, OLD + "\n# by hand", deployed_at=NOW, watch=False)
+        system.guard.registry.deploy = real  # type: ignore[method-assign]
+        system.guard.deploy(TOOL, OLD + "\n# by hand", deployed_at=NOW, watch=False)
         return real(*args, **given)
 
-    system.guard.deploy = late  # type: ignore[method-assign]
+    system.guard.registry.deploy = late  # type: ignore[method-assign]
     system.tick()
     assert (system.attempt.state, system.attempt.why) == (State.VOID, Why.BASE_CHANGED)
     assert system.store.versions.get(TOOL, system.live() or 0).code.endswith(b"# by hand")
@@ -458,7 +459,7 @@ def test_loops_share_the_work(make: Make) -> None:
 
 async def test_a_blocked_improver_delays_no_rollback(make: Make) -> None:
     """While an improver takes an hour, a bad deployment is rolled back on time, and a stop does not wait for it."""
-    system = make()
+    system, before = make(), set(threading.enumerate())
     asked, release = threading.Event(), threading.Event()
 
     class Slow(Scripted):
@@ -489,6 +490,9 @@ async def test_a_blocked_improver_delays_no_rollback(make: Make) -> None:
         await asyncio.wait_for(running, 30)
     finally:
         release.set()
+        for thread in set(threading.enumerate()) - before:
+            if thread.name.startswith("rollguard-improve"):  # it still writes what became of the attempt
+                await asyncio.to_thread(thread.join, 60)
 
 
 # --- the loop itself -------------------------------------------------------------------------------------------------

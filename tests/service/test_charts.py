@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from datetime import timedelta
 
@@ -126,8 +127,8 @@ def test_no_style_and_no_script() -> None:
 def test_the_strip_shows_calls_and_failures() -> None:
     """Each hour is a bar as high as its calls are many, with what failed in red, however little that is."""
     found = ET.fromstring(str(strip([(10, 0), (1_000, 1), None], title="calls by the hour")))
-    heights = [(one.get("class"), float(one.get("height", ""))) for one in found.iter("rect")]
-    assert heights == [("good", 2.0), ("good", 22.0), ("bad", 2.0), ("none", 1.0)]
+    bars = {one.get("class"): re.findall(r"v([\d.]+)", one.get("d", "")) for one in found.iter("path")}
+    assert bars == {"none": ["1.00"], "good": ["2.00", "22.00"], "bad": ["2.00"]}
 
 
 def test_nothing_to_draw() -> None:

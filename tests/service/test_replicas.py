@@ -29,7 +29,7 @@ class Replica:
 
     def __init__(self, folder: Path, url: str) -> None:
         (folder / "tools").mkdir(parents=True)
-        (folder / "rollguard.toml").write_text(f'database = "{url}"\n')
+        (folder / "rollguard.toml").write_text(f'database = "{url}"\n[record]\nretention_days = 0\n')
         self._folder, self.port = folder, 0
         self.start()
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rollguard.app.parts import improvers_of
 
@@ -25,7 +24,6 @@ class Improving:
 
     settings: Settings
     store: ExecutionStore
-    deploy: Callable[..., Any]
     if TYPE_CHECKING:
 
         @property
@@ -61,13 +59,14 @@ class Improving:
         from rollguard.loop.improvement import Improvement
 
         return Improvement(
-            self.store,
-            self.investigator,
-            self.briefer,
-            self.improvers,
-            self.rehearser,
-            self.deploy,
-            self.settings.loop,
+            store=self.store,
+            investigator=self.investigator,
+            briefer=self.briefer,
+            improver=self.improvers,
+            rehearser=self.rehearser,
+            registry=self.registry,
+            monitor=self.monitor,
+            rules=self.settings.loop,
         )
 
     @cached_property

@@ -55,7 +55,7 @@ class Rollguard(Improving):
         self._adopt = adopt
         if adopt:  # a program that serves learns at once what is wrong with its settings and its folder
             try:
-                _ = self.registry, self.monitor, self.loop, self.versions
+                _ = self.registry, self.monitor, self.loop_of(improve=False), self.versions
             except BaseException:
                 self.store.close()
                 raise

@@ -15,8 +15,8 @@ from rollguard.cli import watching
 from rollguard.cli.doctor_improvers import improvers
 from rollguard.cli.doctor_tools import tools
 from rollguard.cli.findings import Finding, Health, broken, few, ok, warning
-from rollguard.cli.formatting import counted
 from rollguard.errors import RollguardError
+from rollguard.model.formatting import counted
 from rollguard.model.rollback import Rollback
 from rollguard.model.watcher import WatcherState
 from rollguard.record import Spool, refused_beside

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rollguard.cli.formatting import percent
 from rollguard.cli.table import Table
 from rollguard.judge import ArmsFound, reasons
 from rollguard.model.confirming import ALONE
+from rollguard.model.formatting import percent
 from rollguard.model.rollout import CONFIRM, Rollout
 from rollguard.store import ExecutionStore
 

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rollguard.cli.formatting import NOTHING
+from rollguard.model.formatting import NOTHING
 from rollguard.model.text import one_line
 
 CUT = "…"

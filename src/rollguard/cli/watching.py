@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from rollguard.cli import output
-from rollguard.cli.formatting import NOTHING, ago, duration, moment
 from rollguard.cli.table import Table
+from rollguard.model.formatting import NOTHING, ago, duration, moment
 from rollguard.model.watcher import Coverage, Watcher, WatcherState, Watching
 
 if TYPE_CHECKING:

@@ -10,6 +10,9 @@ from enum import StrEnum
 from rollguard.errors import InvalidInput, given
 from rollguard.model.names import MAX_NAME, checked_tool_name
 
+LOGIN_MARK = " \N{MIDDLE DOT} page "
+"""In the name of a log-in's token, between its holder and a random part."""
+
 
 class Scope(StrEnum):
     """What a token allows. None of them includes another."""
@@ -46,6 +49,11 @@ class Token:
     def valid_at(self, now: datetime) -> bool:
         """Return whether it may be used now."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+    @property
+    def is_login(self) -> bool:
+        """Return whether it is a log-in to the pages, which ends with its holder's own token."""
+        return LOGIN_MARK in self.name
 
 
 def checked_scopes(scopes: Iterable[str]) -> frozenset[Scope]:

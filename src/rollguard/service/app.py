@@ -78,7 +78,6 @@ def create_app(guard: Rollguard, *, open_to_this_machine: bool = False, watch: b
         title="Rollguard",
         version=__version__,
         description="Records calls of tools, monitors their deployments, and rolls back bad ones.",
-        root_path=settings.root_path,
         redirect_slashes=False,
         docs_url=None,  # its scripts come from elsewhere
         redoc_url=None,
@@ -91,7 +90,7 @@ def create_app(guard: Rollguard, *, open_to_this_machine: bool = False, watch: b
     answer_problems(app)
     for part in _PARTS:
         part.add_to(app)
-    app.openapi = document_of(app)  # type: ignore[method-assign]
+    app.openapi = document_of(app, settings.root_path)  # type: ignore[method-assign]
     app.add_middleware(
         LimitedBodies,
         limits=Limits(settings.max_body_bytes, settings.max_decompressed_bytes, settings.body_timeout_seconds),

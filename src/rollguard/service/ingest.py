@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import threading
+import asyncio
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
+
+from starlette.concurrency import run_in_threadpool
 
 from rollguard.app import Rollguard
 from rollguard.errors import InvalidInput, StoreError
@@ -49,20 +52,28 @@ class Ingest:
 
     def __init__(self, guard: Rollguard, most_rows: int) -> None:
         self._guard, self._most = guard, most_rows
-        self._reading = threading.Lock()  # one body is read at a time, because its values take much memory
+        # One body is read at a time, and always in the same thread: its values take much memory, and what a thread
+        # frees is kept for that thread.
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rollguard-reader")
 
-    def take_body(self, body: bytes, content_type: str, caller: Caller, rates: Rates) -> Taken:
-        """Record the rows of a body. Wait for the database.
+    async def take_body(self, body: bytes, content_type: str, caller: Caller, rates: Rates) -> Taken:
+        """Record the rows of a body.
 
         Raises:
             Refused: the body is none, or the caller sends too much.
             StoreError: nothing was recorded.
         """
-        with self._reading:
-            rows = read_rows(body, content_type, self._most)
-            rates.take_rows(caller.key, len(rows))
-            found = self._completed(rows, caller)
-        return self.take(found, dated=[isinstance(row, dict) and bool(row.get("executed_at")) for row in rows])
+        reading = asyncio.get_running_loop().run_in_executor
+        found, dated = await reading(self._reader, self._read, body, content_type, caller, rates)
+        return await run_in_threadpool(self.take, found, dated=dated)
+
+    def _read(
+        self, body: bytes, content_type: str, caller: Caller, rates: Rates
+    ) -> tuple[list[Execution | Bad], list[bool]]:
+        rows = read_rows(body, content_type, self._most)
+        rates.take_rows(caller.key, len(rows))
+        dated = [isinstance(row, dict) and bool(row.get("executed_at")) for row in rows]
+        return self._completed(rows, caller), dated
 
     def take(self, found: Sequence[Execution | Bad], *, dated: Sequence[bool]) -> Taken:
         """Record complete executions; what is none is refused.

@@ -14,18 +14,22 @@ from rollguard.service.rows import Row
 _REF = "#/components/schemas/{model}"
 
 
-def document_of(app: FastAPI) -> Callable[[], dict[str, Any]]:
-    """Return what makes the document of an application, once."""
+def document_of(app: FastAPI, root_path: str) -> Callable[[], dict[str, Any]]:
+    """Return what makes the document of an application, once.
+
+    Args:
+        root_path: the prefix that a reverse proxy adds.
+    """
 
     def document() -> dict[str, Any]:
         if not app.openapi_schema:
             found = get_openapi(
                 title=app.title, version=app.version, description=app.description, routes=app.routes,
-                servers=[{"url": app.root_path}] if app.root_path else None,
+                servers=[{"url": root_path}] if root_path else None,
             )  # fmt: skip
             schemas = found["components"]["schemas"]
             row = TypeAdapter(Row).json_schema(ref_template=_REF)
-            schemas |= {**row.pop("$defs", {}), "Row": row}
+            schemas |= {**row.pop("$defs", {}), "Row": row | {"additionalProperties": False}}
             for unused in ("HTTPValidationError", "ValidationError"):  # FastAPI's own, which nothing answers
                 schemas.pop(unused, None)
             for operations in found["paths"].values():

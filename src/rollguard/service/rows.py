@@ -7,17 +7,19 @@ from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, Literal, Required
 
-from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic import ConfigDict, FailFast, Field, PlainValidator, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic_core import from_json
 from typing_extensions import TypedDict
 
 from rollguard.model.execution import LONGEST
+from rollguard.model.failed_at import frame_text
 from rollguard.model.names import MAX_NAME
+from rollguard.model.tags import MOST, checked_tags
 from rollguard.service.problems import Refused
 
 JSON = "application/json"
 LINES = ("application/x-ndjson", "application/jsonl", "application/json-lines")
-MOST_VALUES = 500_000  # values in one body: each takes up to some hundred bytes of memory when it is read
+MOST_VALUES = 300_000  # values in one body: each takes up to some hundred bytes of memory when it is read
 _SHOWN = 200  # characters of a problem's text
 
 
@@ -37,18 +39,45 @@ Moment = Annotated[datetime, PlainValidator(_moment), WithJsonSchema({"type": "s
 Id = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
 
 
-class Place(TypedDict):
-    """The innermost line of the tool's own code in a traceback."""
+# Each of these finds one error at most, however many a hostile value holds: errors take more memory than values.
 
-    function: str
-    line: Annotated[int, Field(ge=1, lt=2**31)]
-    text: str
+
+def _tags(value: object) -> object:
+    checked_tags(value)
+    return value
+
+
+def _place(value: object) -> object:
+    if not isinstance(value, dict):
+        raise ValueError("give an object of function, line and text")
+    frame_text(value)
+    return value
+
+
+_TAGS_SCHEMA = {
+    "type": "object",
+    "maxProperties": MOST,
+    "additionalProperties": {"type": ["string", "number", "boolean"]},
+}
+_PLACE_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "function": {"type": "string"},
+        "line": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
+        "text": {"type": "string"},
+    },
+    "required": ["function", "line", "text"],
+    "additionalProperties": False,
+}
+Tags = Annotated[Any, PlainValidator(_tags), WithJsonSchema(_TAGS_SCHEMA)]
+Place = Annotated[Any, PlainValidator(_place), WithJsonSchema(_PLACE_SCHEMA)]
 
 
 class Row(TypedDict, total=False):
     """One call of a tool. `null` is the same as a field that is left out."""
 
-    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")  # type: ignore[misc]
+    # What is unknown is refused by `Executions.rows`, with one error for all of it.
+    __pydantic_config__ = ConfigDict(strict=True, extra="allow")  # type: ignore[misc]
 
     tool_name: Required[Annotated[str, Field(min_length=1, max_length=MAX_NAME, description="the tool")]]
     success: Required[Annotated[bool, Field(description="whether the call succeeded")]]
@@ -63,10 +92,7 @@ class Row(TypedDict, total=False):
     version_number: Annotated[int | None, Field(ge=1, lt=2**31, description="the version that ran")]
     execution_id: Annotated[Id | None, Field(description="the caller's id of this call; it is stored once")]
     request_id: Annotated[Id | None, Field(description="what the call was made for; retries share it")]
-    tags: Annotated[
-        dict[str, str | bool | int | float] | None,
-        Field(description="at most 16 of the caller's own, 1,024 bytes of JSON in all"),
-    ]
+    tags: Annotated[Tags | None, Field(description="at most 16 of the caller's own, 1,024 bytes of JSON in all")]
     score: Annotated[float | None, Field(ge=0, le=1, allow_inf_nan=False, description="how right the answer was")]
     failed_at: Annotated[Place | None, Field(description="where it failed")]
     traceback: Annotated[str | None, Field(description="the traceback's text")]
@@ -90,7 +116,7 @@ def _one() -> TypeAdapter[Row]:
 
 @cache
 def _many() -> TypeAdapter[list[Row]]:
-    return TypeAdapter(list[Row])
+    return TypeAdapter(Annotated[list[Row], FailFast()])
 
 
 def read_rows(body: bytes, content_type: str, most: int) -> list[Row | Bad]:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rollguard.cli import inputs, output
-from rollguard.cli.formatting import duration, moment, percent
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
 from rollguard.cli.progress import progress
 from rollguard.cli.table import Table
+from rollguard.model.formatting import duration, moment, percent
 
 if TYPE_CHECKING:
     from rollguard.app import Rollguard

@@ -11,10 +11,10 @@ import typer
 from rollguard.cli import output
 from rollguard.cli.chosen import version_named
 from rollguard.cli.errors_shown import error_of
-from rollguard.cli.formatting import NOTHING, milliseconds, moment, percent
 from rollguard.cli.inputs import since_given, tags_given
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json, Limit, OptionalTool, Since, Tags, ToolFilter
+from rollguard.model.formatting import NOTHING, milliseconds, moment, percent
 
 if TYPE_CHECKING:
     from rollguard.model.execution import Execution

@@ -10,11 +10,11 @@ import typer
 from rollguard.cli import output
 from rollguard.cli.chosen import session_named
 from rollguard.cli.errors_shown import errors_table, kinds_since, others
-from rollguard.cli.formatting import counted, everyday, labelled, moment
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Details, Json
 from rollguard.cli.table import Table
 from rollguard.errors import UnknownSession
+from rollguard.model.formatting import counted, everyday, labelled, moment
 
 if TYPE_CHECKING:
     from rollguard.app import Rollguard

@@ -11,7 +11,10 @@ import typer
 
 from rollguard.cli import exits, output
 from rollguard.cli.chosen import session_of_tool
-from rollguard.cli.formatting import (
+from rollguard.cli.opening import opened
+from rollguard.cli.options import Config, Details, Json
+from rollguard.cli.table import Table
+from rollguard.model.formatting import (
     NOTHING,
     change_percent,
     change_points,
@@ -22,9 +25,6 @@ from rollguard.cli.formatting import (
     moment,
     percent,
 )
-from rollguard.cli.opening import opened
-from rollguard.cli.options import Config, Details, Json
-from rollguard.cli.table import Table
 
 
 def health(

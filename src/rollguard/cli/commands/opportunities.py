@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from rollguard.cli import output
-from rollguard.cli.formatting import NOTHING
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
+from rollguard.model.formatting import NOTHING
 
 
 def opportunities(config: Config = None, as_json: Json = False) -> None:

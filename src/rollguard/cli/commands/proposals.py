@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rollguard.cli import exits, inputs, output
-from rollguard.cli.formatting import moment
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
 from rollguard.model.attempt import NOT_GOOD, OPEN, Attempt, State
+from rollguard.model.formatting import moment
 
 if TYPE_CHECKING:
     from rollguard.app import Rollguard

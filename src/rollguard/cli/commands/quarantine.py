@@ -9,10 +9,10 @@ import typer
 
 from rollguard.cli import inputs, output
 from rollguard.cli.chosen import version_named
-from rollguard.cli.formatting import moment
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, DryRun, Json, OptionalTool, ToolFilter
 from rollguard.errors import UnknownVersion
+from rollguard.model.formatting import moment
 
 if TYPE_CHECKING:
     from rollguard.model.rollback import Quarantined

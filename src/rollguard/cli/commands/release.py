@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rollguard.cli import inputs, output
-from rollguard.cli.formatting import moment
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json, Limit
 from rollguard.cli.table import Table
+from rollguard.model.formatting import moment
 
 if TYPE_CHECKING:
     from rollguard.app import Rollguard

@@ -11,10 +11,10 @@ import typer
 
 from rollguard.cli import exits, inputs, output
 from rollguard.cli.chosen import session_named, version_named
-from rollguard.cli.formatting import labelled
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, DryRun, Json
 from rollguard.errors import SessionClosed, UnknownTool
+from rollguard.model.formatting import labelled
 from rollguard.model.text import one_line
 
 if TYPE_CHECKING:

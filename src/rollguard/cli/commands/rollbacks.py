@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rollguard.cli import output
-from rollguard.cli.formatting import NOTHING, drop_points, duration, labelled, moment, percent
 from rollguard.cli.inputs import since_given
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json, Limit, OptionalTool, ToolFilter
+from rollguard.model.formatting import NOTHING, drop_points, duration, labelled, moment, percent
 
 if TYPE_CHECKING:
     from pathlib import Path

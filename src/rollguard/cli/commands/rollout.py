@@ -8,9 +8,9 @@ import typer
 
 from rollguard.cli import inputs, output
 from rollguard.cli.commands.versions import Tool
-from rollguard.cli.formatting import percent
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
+from rollguard.model.formatting import percent
 
 if TYPE_CHECKING:
     from pathlib import Path

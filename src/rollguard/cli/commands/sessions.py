@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from rollguard.cli import output, watching
-from rollguard.cli.formatting import moment
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json, Limit, OptionalTool, ToolFilter
+from rollguard.model.formatting import moment
 
 
 class Status(StrEnum):

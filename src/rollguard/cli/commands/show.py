@@ -13,11 +13,11 @@ from rollguard.cli.chosen import latest_session
 from rollguard.cli.commands.rollbacks import reason_of, versions_of
 from rollguard.cli.commands.versions import Labels, Tool, state_of
 from rollguard.cli.errors_shown import errors_table, kinds_since
-from rollguard.cli.formatting import ago, counted, drop_points, everyday, labelled, milliseconds, moment, percent
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
 from rollguard.cli.table import Table
 from rollguard.errors import UnknownTool
+from rollguard.model.formatting import ago, counted, drop_points, everyday, labelled, milliseconds, moment, percent
 
 if TYPE_CHECKING:
     from rollguard.app import Rollguard

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rollguard.cli import output
-from rollguard.cli.formatting import NOTHING, duration, percent
 from rollguard.cli.options import Config, Json
 from rollguard.cli.progress import progress
+from rollguard.model.formatting import NOTHING, duration, percent
 
 if TYPE_CHECKING:
     from rollguard.evaluate.scenario import Scenario

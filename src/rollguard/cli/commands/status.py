@@ -11,11 +11,11 @@ import typer
 
 from rollguard.cli import output, rollouts_shown, watching
 from rollguard.cli.commands.rollbacks import versions_of
-from rollguard.cli.formatting import NOTHING, ago, drop_points, duration
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
 from rollguard.cli.table import Screen, Table
 from rollguard.errors import StoreUnavailable
+from rollguard.model.formatting import NOTHING, ago, drop_points, duration
 
 if TYPE_CHECKING:
     from rollguard.app import Rollguard

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rollguard.cli import inputs, output
-from rollguard.cli.formatting import NOTHING, moment
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
+from rollguard.model.formatting import NOTHING, counted, moment
 from rollguard.model.token import Scope
 
 if TYPE_CHECKING:
@@ -71,12 +71,16 @@ def token(
             _show_new(*made, as_json=as_json)
             return
         found = tokens.revoke(name or "", now) if action is Action.revoke else tokens.all()
+    logins = [one for one in found if one.is_login and one.valid_at(now)]
+    found = [one for one in found if not one.is_login]
     if as_json:
         output.emit_json([_as_json(one) for one in found])
     elif action is Action.revoke:
         output.lines(f"{name} has no valid token any more.")
     else:
         _list(found, now)
+        if logins:
+            output.note(f"{counted(len(logins), 'log-in')} to the pages, each ends with its holder's token")
 
 
 def _show_new(made: Token, secret: str, *, as_json: bool) -> None:

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rollguard.cli import output
-from rollguard.cli.formatting import (
+from rollguard.cli.opening import opened
+from rollguard.cli.options import Config, Json
+from rollguard.cli.table import ALARM, Styled, Table
+from rollguard.errors import UnknownTool, UnknownVersion
+from rollguard.model.formatting import (
     change_percent,
     change_points,
     counted,
@@ -19,10 +23,6 @@ from rollguard.cli.formatting import (
     moment,
     percent,
 )
-from rollguard.cli.opening import opened
-from rollguard.cli.options import Config, Json
-from rollguard.cli.table import ALARM, Styled, Table
-from rollguard.errors import UnknownTool, UnknownVersion
 
 if TYPE_CHECKING:
     from rollguard.model.version import Deployment, VersionRecord

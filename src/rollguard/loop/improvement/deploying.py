@@ -84,15 +84,22 @@ class DeployStage(AttemptStage):
         by = [f"model {proposal['model']}"] if proposal.get("model") else []
         by += [f"prompt sha256 {proposal['prompt_sha256']}"] if proposal.get("prompt_sha256") else []
         why = str(proposal.get("reason") or "a repair")[:_LONGEST_REASON]
-        self.parts.deploy(
-            attempt.tool_name,
+        name, monitor = attempt.tool_name, self.parts.monitor
+        at = None if now is None else min(checked_now(now), checked_now(None))  # never in the future
+        beginning = monitor.watch(name, at)
+        self.parts.registry.deploy(
+            name,
             attempt.candidate or b"",
             reason=f"{why} ({', '.join([*by, key_of(attempt)])})",
             created_by=attempt.author or self.name,
             kind="improvement",
-            deployed_at=None if now is None else min(checked_now(now), checked_now(None)),  # never in the future
+            deployed_at=at,
+            watch=beginning,
+            rollout=monitor.rules_for(name).rollout,
             replaces=attempt.base_sha256,
         )
+        if beginning.session is not None:
+            monitor.note_baseline(beginning.session)
 
     def _made(self, attempt: Attempt) -> _Made | None:
         """Return the deployment, or the rollout, that this attempt made, if it did."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from rollguard.errors import AttemptClosed, RollguardError, StoreError, StoreUnavailable
 from rollguard.improve import Briefer, Improver, Improvers
@@ -22,6 +22,8 @@ from rollguard.loop.rules import LoopRules
 from rollguard.model.attempt import FAIL, VOID, Attempt, State, Why
 from rollguard.model.given import checked_now
 from rollguard.model.log import described, logger_of
+from rollguard.monitor.deployment_monitor import DeploymentMonitor
+from rollguard.registry import ToolRegistry
 from rollguard.rehearse import Rehearser
 from rollguard.store import ExecutionStore, Step
 
@@ -30,23 +32,6 @@ logger = logger_of(__name__)
 LEASE = timedelta(seconds=90)
 _RENEW_SECONDS = 30.0
 _MOST_STARTS = 5  # of a stage whose process ended each time
-
-
-class Deploy(Protocol):
-    """Deploys a version and begins to monitor it; see `Rollguard.deploy`."""
-
-    def __call__(
-        self,
-        tool_name: str,
-        code: bytes,
-        *,
-        reason: str,
-        created_by: str,
-        kind: str,
-        deployed_at: datetime | None,
-        replaces: str,
-    ) -> object:
-        """Deploy it."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +44,8 @@ class Improvement:
         briefer: says what an improver is told.
         improver: writes repairs.
         rehearser: the gate.
-        deploy: makes a version live and begins to monitor it.
+        registry: makes a version live.
+        monitor: begins to monitor it.
         rules: what may be done, how often, and what it may cost.
     """
 
@@ -68,7 +54,8 @@ class Improvement:
     briefer: Briefer
     improver: Improver | Improvers
     rehearser: Rehearser
-    deploy: Deploy
+    registry: ToolRegistry
+    monitor: DeploymentMonitor
     rules: LoopRules = field(default_factory=LoopRules)
 
 

@@ -17,7 +17,7 @@ class NotificationsStage:
 
     name = "notifications"
     interval_seconds = 10.0  # the delay before the first retry of a failed channel
-    follows = frozenset({"recovery", "health", "arrivals", "verification", "quarantine"})
+    follows = frozenset({"recovery", "health", "arrivals", "verification", "quarantine", "rehearse"})
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher

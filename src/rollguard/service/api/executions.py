@@ -9,7 +9,6 @@ from fastapi import Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from pydantic_core import from_json
-from starlette.concurrency import run_in_threadpool
 
 from rollguard.model.execution import Execution
 from rollguard.service.api.common import (
@@ -100,8 +99,7 @@ async def record_executions(request: Request, caller: Ingesting) -> Response:
     """
     service = request.app.state.service
     body, kind = await request.body(), request.headers.get("content-type", "")
-    taken = await run_in_threadpool(service.ingest.take_body, body, kind, caller, service.rates)
-    return _answer(taken)
+    return _answer(await service.ingest.take_body(body, kind, caller, service.rates))
 
 
 class ExecutionShown(BaseModel):

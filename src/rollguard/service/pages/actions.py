@@ -14,6 +14,7 @@ from rollguard.loop.improvement.approvals import Approvals
 from rollguard.model.token import Scope
 from rollguard.service.auth import Caller
 from rollguard.service.pages.render import link, page
+from rollguard.service.pages.versions import version_lines
 from rollguard.service.pages.visitor import PageRoute, acting, root_of, visiting
 from rollguard.store import Intention
 
@@ -51,7 +52,8 @@ def ask_rollback(request: Request, name: str, to: int | None = None, caller: Cal
     wanted = Intention(name, session_id, live.version_number, to, "", "manual", caller.name)
     guard.registry.remote.refuse_partial([name])
     planned, extent = store.rollbacks.planned(guard.monitor.runner.of_rollout(wanted), datetime.now(UTC))
-    versions = [row for row in store.reports.version_history(name) if row["version_number"] != planned.from_version]
+    lines = version_lines(store, name, datetime.now(UTC))
+    versions = [line for line in lines if line.version_number != planned.from_version]
     return page(
         request,
         "confirm_rollback",

@@ -144,18 +144,17 @@ def strip(counts: Sequence[tuple[int, int] | None], *, title: str) -> Markup:
     """
     most = max((one[0] for one in counts if one), default=0)
     step = _STRIP_WIDTH / max(1, len(counts))
-    parts: list[Markup] = []
+    bars: dict[str, list[str]] = {"none": [], "good": [], "bad": []}  # one path each: a list has many strips
     for place, one in enumerate(counts):
-        x, broad = round(place * step, 2), round(step - 1, 2)
-        if one is None or not most:
-            parts.append(_tag("rect", x=x, y=_STRIP - 1, width=broad, height=1, **{"class": "none"}))
-            continue
-        calls, failures = one
-        height = max(2.0, _STRIP * calls / most)
-        failed = 0.0 if not failures else max(2.0, height * failures / calls)
-        parts.append(_tag("rect", x=x, y=_STRIP - height, width=broad, height=height - failed, **{"class": "good"}))
-        if failed:
-            parts.append(_tag("rect", x=x, y=_STRIP - failed, width=broad, height=failed, **{"class": "bad"}))
+        calls, failures = one or (0, 0)
+        height = max(2.0, _STRIP * calls / most) if calls else 1.0
+        failed = max(2.0, height * failures / calls) if failures else 0.0
+        for kind, low, high in (("good" if calls else "none", failed, height), ("bad", 0.0, failed)):
+            if high > low:
+                bars[kind].append(
+                    f"M{place * step:.2f} {_STRIP - high:.2f}h{step - 1:.2f}v{high - low:.2f}h{1 - step:.2f}z"
+                )
+    parts = [_tag("path", d="".join(drawn), **{"class": kind}) for kind, drawn in bars.items() if drawn]
     return _image("strip", str(_STRIP_WIDTH), _STRIP, title, None, parts)
 
 

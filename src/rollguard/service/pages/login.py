@@ -18,14 +18,13 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from rollguard.model.token import Scope, Token
+from rollguard.model.token import LOGIN_MARK, Scope, Token
 from rollguard.service.auth import LOCAL, Caller, Tokens
 from rollguard.service.problems import Refused
 from rollguard.store import ExecutionStore
 
 COOKIE: Final = "rollguard_login"
 LASTS = timedelta(hours=12)
-_MARK = " \N{MIDDLE DOT} page "  # in the name of a log-in's token, between its holder and a random part
 _KEPT = 5.0  # seconds that it is not read again whether a holder has a valid token
 _OF_THIS_PROCESS = secrets.token_bytes(32)
 
@@ -44,27 +43,27 @@ class Logins:
             Refused: the token is unknown, expired or revoked, or does not allow to read.
         """
         token = self._tokens.of_secret(secret.strip())
-        if token is None or _MARK in token.name:
+        if token is None or token.is_login:
             raise Refused(401, "The token is unknown, expired or revoked. Make one with: rollguard token create")
         allowed = token.scopes - {Scope.INGEST}
         if Scope.READ not in allowed:
             raise Refused(403, "The token does not allow to read. Make one with: rollguard token create --scope read")
         ends = min(now + LASTS, token.expires_at or now + LASTS)
-        name = f"{token.name[:200]}{_MARK}{secrets.token_hex(6)}"
+        name = f"{token.name[:200]}{LOGIN_MARK}{secrets.token_hex(6)}"
         _login, made = self._store.tokens.create(name, allowed, created_by=token.name, now=now, expires_at=ends)
         return made, ends
 
     def leave(self, secret: str, now: datetime) -> None:
         """End a log-in."""
         login = self._tokens.of_secret(secret)
-        if login is not None and _MARK in login.name:
+        if login is not None and login.is_login:
             self._store.tokens.revoke(login.name, now)
             self._tokens.forget(secret)
 
     def caller(self, secret: str) -> Caller | None:
         """Return who logged in; None if the log-in ended, or its holder has no valid token any more."""
         login = self._tokens.of_secret(secret)
-        if login is None or _MARK not in login.name or not self._holds_token(login):
+        if login is None or not login.is_login or not self._holds_token(login):
             return None
         return Caller(login.created_by, login.scopes, key=f"token {login.token_id}")
 

@@ -21,7 +21,7 @@ from rollguard.store import ExecutionStore
 from rollguard.store.rollups.selection import Selection
 
 HOURS = 24
-SHOWN = 50  # tools on a page
+SHOWN = 25  # tools on a page
 _DAY = timedelta(days=1)
 _WEEK = timedelta(days=7)
 _MOST_CONCERNS = 12
@@ -201,7 +201,7 @@ def _by_hour(
     """Return calls and failures of each tool in each hour, None in hours without calls."""
     hours = [since + timedelta(hours=number) for number in range(HOURS)]
     found = store.executions.by_hour([[Selection(name, since, now)] for name in names])
-    return [[_counts(dict(series).get(hour)) for hour in hours] for series in found]
+    return [[_counts(windows.get(hour)) for hour in hours] for windows in map(dict, found)]
 
 
 def _counts(window: Window | None) -> tuple[int, int] | None:

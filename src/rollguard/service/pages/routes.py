@@ -21,6 +21,7 @@ from rollguard.service.pages.proposals import proposal, proposals
 from rollguard.service.pages.render import HEADERS, link, page
 from rollguard.service.pages.session import session_view
 from rollguard.service.pages.tool import RANGES, tool_view
+from rollguard.service.pages.versions import compared
 from rollguard.service.pages.visitor import PageRoute, root_of, visiting
 from rollguard.service.problems import Refused
 
@@ -140,12 +141,9 @@ def show_diff(
     _caller: Caller = _reading,
 ) -> Response:
     """Show what differs between two versions of a tool."""
-    guard = _guard(request)
-    if before is None:
-        before = guard.versions.get_version(name, after).parent_version or max(1, after - 1)
-    compared = guard.versions.compare_versions(name, before, after)
-    numbers = [row["version_number"] for row in guard.store.reports.version_history(name)]
-    return page(request, "diff", title=f"{name}, {before} → {after}", compared=compared, numbers=numbers)
+    found, numbers = compared(_guard(request).store, name, before, after, datetime.now(UTC))
+    title = f"{name}, {found.before.version_number} → {after}"
+    return page(request, "diff", title=title, compared=found, numbers=numbers)
 
 
 @pages.get("/rollbacks")

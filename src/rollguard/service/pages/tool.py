@@ -17,6 +17,7 @@ from rollguard.model.session import Session
 from rollguard.model.version import Deployment
 from rollguard.rollback.investigation import investigation_of
 from rollguard.service.pages.chart import Band, Mark, Point
+from rollguard.service.pages.versions import VersionLine, version_lines
 from rollguard.store import ExecutionStore
 from rollguard.store.rollups.selection import Selection
 
@@ -78,7 +79,7 @@ class ToolView:
         session: its latest session; None if no deployment of it was monitored.
         check: the latest check of that session.
         investigation: the errors since the session's deployment and before it; None without a session.
-        versions: rows of `version_history_with_metrics`, newest first.
+        versions: newest first.
     """
 
     name: str
@@ -88,7 +89,7 @@ class ToolView:
     check: dict[str, Any] | None
     series: Series
     investigation: dict[str, Any] | None
-    versions: Sequence[dict[str, Any]]
+    versions: Sequence[VersionLine]
     more_versions: int
     rollbacks: Sequence[Rollback]
 
@@ -115,7 +116,7 @@ def tool_view(store: ExecutionStore, name: str, now: datetime, chosen: str | Non
     if chosen not in RANGES:
         chosen = _shortest(now, deployments)
     rollbacks = store.rollbacks.recent(tool_name=name, limit=_MOST_ROLLBACKS)
-    versions = store.reports.version_history(name)
+    versions = version_lines(store, name, now)
     checks = [] if latest is None else store.sessions.checks(latest.session_id, limit=1, records=False)
     live = next((one for one in deployments if one.ended_at is None), None)
     view = ToolView(
