@@ -7,6 +7,7 @@ import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -32,6 +33,15 @@ _READERS: dict[tuple[str, bool], Callable[[bytes], Batch]] = {
 }
 _SCHEMA = {"schema": {"type": "string", "format": "binary"}}
 _BODY = {"requestBody": {"required": True, "content": {PROTOBUF: _SCHEMA, JSON: {"schema": {"type": "object"}}}}}
+_OWN: dict[str, Any] = {PROTOBUF: _SCHEMA, JSON: {"schema": {"type": "object"}}}
+
+
+def _answers() -> dict[int | str, dict[str, Any]]:
+    """Return the answers for the OpenAPI document: what the receiver itself refuses is a `google.rpc.Status`."""
+    found = problems(400, 408, 413, 415, 503)
+    for status in (400, 415, 503):
+        found[status]["content"] |= _OWN
+    return found | {200: {"description": "what was taken, and what was rejected", "content": _OWN}}
 
 
 @contextlib.asynccontextmanager
@@ -66,13 +76,13 @@ def receiver_of(app: FastAPI) -> Receiver:
     return found
 
 
-@router.post("/traces", openapi_extra=_BODY, responses=problems(400, 408, 413, 415))
+@router.post("/traces", openapi_extra=_BODY, responses=_answers())
 async def export_traces(request: Request, caller: Ingesting) -> Response:
     """Take spans of OpenTelemetry, and record the calls of tools among them (OTLP/HTTP, protobuf or JSON)."""
     return await _taken(request, caller, logs=False)
 
 
-@router.post("/logs", openapi_extra=_BODY, responses=problems(400, 408, 413, 415))
+@router.post("/logs", openapi_extra=_BODY, responses=_answers())
 async def export_logs(request: Request, caller: Ingesting) -> Response:
     """Take logs of OpenTelemetry: exceptions that were logged within spans of calls (OTLP/HTTP, protobuf or JSON)."""
     return await _taken(request, caller, logs=True)
