@@ -56,6 +56,16 @@ class Unscheduled(Dying):
         return 0.01
 
 
+class Often(Dying):
+    """A stage that checks in each run, and does something in the third."""
+
+    name = "often"
+
+    def run(self, now: datetime | None) -> dict[str, int]:
+        self.runs += 1
+        return {"arrival_checks": 1, "recovered": int(self.runs == 3)}
+
+
 async def _recovers(guard: Guard, stage: Any) -> AutonomousLoop:
     loop = AutonomousLoop(guard.monitor, stages=[stage])
     running = asyncio.create_task(loop.run(handle_signals=False))
@@ -83,6 +93,13 @@ async def test_a_stage_whose_schedule_fails_starts_again(guard: Guard, monkeypat
     stage = Unscheduled(None)
     stage.runs = 1
     assert (await _recovers(guard, stage)).stats["errors"] == 1
+
+
+async def test_runs_that_only_checked_are_not_logged(guard: Guard, caplog: pytest.LogCaptureFixture) -> None:
+    """A stage that runs every two seconds logs a line when something came of it, and not each time."""
+    with caplog.at_level("INFO", logger="rollguard"):
+        await _recovers(guard, Often(None))
+    assert caplog.text.count("often: ") == 1
 
 
 class Awaited(Spool):

@@ -48,7 +48,16 @@ class Beside:
         status = self.monitor.get_session(self.session_id).status
         return str(self.rollout.ramp.state), status, live and live.version_number
 
-    def calls(self, count: int, *, new: float, old: float, over: timedelta = MINUTE * 30, **fields: Any) -> None:
+    def calls(
+        self,
+        count: int,
+        *,
+        new: float,
+        old: float,
+        over: timedelta = MINUTE * 30,
+        error_type: str = "ValueError",
+        **fields: Any,
+    ) -> None:
         """Let so many calls happen, which fail with these probabilities on the new and the old version."""
         self.draws.told("my_tool", self.rollout.split)
         rows = []
@@ -59,7 +68,7 @@ class Beside:
             rows.append(
                 {
                     **{"tool_name": "my_tool", "success": not failed, "duration_ms": 5.0},
-                    **{"error_type": "ValueError" if failed else None, "executed_at": self.at + over * number / count},
+                    **{"error_type": error_type if failed else None, "executed_at": self.at + over * number / count},
                     **{"version_number": drawn.version, "rollout_id": drawn.rollout_id},
                     **{"stage": drawn.stage, "arm": str(drawn.arm), **fields},
                 }

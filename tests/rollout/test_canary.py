@@ -8,6 +8,7 @@ import pytest
 
 from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry, request
 from rollguard.errors import BreakingChange, CodeQuarantined, DeploymentConflict, InvalidInput, ReleaseConflict
+from rollguard.judge import TIMED_OUT
 from rollguard.loop.stages import RolloutsStage
 from rollguard.model.in_flight import CallInFlight
 from rollguard.model.split import Arm, Drawn
@@ -329,3 +330,35 @@ def test_many_units_are_counted_in_parts(guard: Guard, monkeypatch: pytest.Monke
     counted = guard.store.rollouts.counted(whole.rollout, **at)
     assert counted.arms is not None
     assert counted.arms.counted == 81
+
+
+def test_errors_of_callers_are_no_evidence(guard: Guard) -> None:
+    """A version of which more calls fail by their callers' errors is not called worse: each unit drawn is counted."""
+    beside = Beside(guard, [0.5], caller_errors=("ValueError",), rollout_stage_units=1_000)
+    beside.calls(300, new=0.5, old=0.0)
+    assert not beside.check()["rollback_performed"]
+    arms = beside.rollout.arms
+    assert arms is not None
+    assert (arms.counted, arms.total.new_failures, beside.states[0]) == (300, 0, "ramping")
+
+
+def test_a_version_that_hangs_by_a_new_limit_is_rolled_back(guard: Guard) -> None:
+    """Calls that time out have failed, also by a limit that was not in force in the baseline."""
+    beside = Beside(guard, [0.5])
+    guard.store.definitions.note({"my_tool": (5.0, NOW)})
+    beside.calls(40, new=1.0, old=0.0, error_type=TIMED_OUT)
+    assert beside.check()["rollback_performed"]
+    arms = beside.rollout.arms
+    assert arms is not None
+    assert (arms.total.new_failures, arms.total.old_failures) == (arms.total.new_units, 0)
+
+
+def test_a_late_retry_of_a_callers_error_has_not_failed(guard: Guard) -> None:
+    """A request that began with an error of its caller has not failed by a call that ends after its time."""
+    beside = Beside(guard, [0.5], caller_errors=("ValueError",))
+    beside.calls(1, new=1.0, old=1.0, over=MINUTE * 2, request_id="one")
+    beside.calls(1, new=0.0, old=0.0, request_id="one")
+    beside.check()
+    arms = beside.rollout.arms
+    assert arms is not None
+    assert (arms.counted, arms.total.new_failures + arms.total.old_failures) == (1, 0)

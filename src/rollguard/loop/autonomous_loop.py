@@ -288,7 +288,7 @@ class AutonomousLoop:
         if "cycles" in counts:
             made = {name: number for name, number in counts.items() if name != "cycles"}
             logger.info("cycle %d: %s", self.stats["cycles"], made)
-        elif counts and self._interval_of(stage):
+        elif self._interval_of(stage) and any(number for name, number in counts.items() if name != "arrival_checks"):
             logger.info("%s: %s", stage.name, counts)
         return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rollguard.errors import InvalidSetting, StoreUnavailable
@@ -140,6 +141,8 @@ class Checker:
     ) -> Rollout:
         """Count the units of both versions that are final by now."""
         rules = session.rules
+        if hangs is not None:  # both versions are called by the limits that are in force, whatever the baseline's were
+            hangs = replace(hangs, counted=True)
 
         def counts(error_type: str | None, duration_ms: float | None) -> bool:
             return error_type not in rules.caller_errors and (hangs is None or hangs.counts(error_type, duration_ms))

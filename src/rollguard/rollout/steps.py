@@ -42,8 +42,10 @@ class RolloutSteps:
         try:
             return self._moved(rollout, ramp, "rollguard", why, now)
         except DeploymentConflict as conflict:  # another process, or a person, was faster
-            logger.info("%s", conflict)
-            return self._store.rollouts.get(rollout.rollout_id)
+            present = self._store.rollouts.get(rollout.rollout_id)
+            if present.revision == rollout.revision:  # not with the rollout, but with what is live
+                logger.info("%s", conflict)
+            return present
 
     def promote(
         self, tool_name: str, *, by: str = "human", reason: str | None = None, now: datetime | None = None

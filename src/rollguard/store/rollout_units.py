@@ -1,4 +1,9 @@
-"""The units of a rollout that are not counted yet, as the database knows them: in the order drawn."""
+"""The units of a rollout that are not counted yet, as the database knows them: in the order drawn.
+
+Each unit that was drawn is counted, also one whose calls are neither successes nor failures: it has not failed. Without
+those, the share of the new version among the counted units would be another than the one drawn by, and a version of
+which more calls are such ones would be called worse, however few fail.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +24,7 @@ from rollguard.store.schema import tool_executions as e
 MOST = 20_000  # executions that are read at once; more if so many say nothing yet
 
 Counts = Callable[[str | None, float | None], bool]
-"""Whether a failure, by its type and its duration, counts as one; otherwise it is neither success nor failure."""
+"""Whether a failure, by its type and its duration, counts as one; otherwise its unit has not failed by it."""
 
 _earlier = e.alias("earlier")
 _ROLLOUT: sa.BindParameter[Any] = sa.bindparam("rollout_id")
@@ -54,11 +59,6 @@ class _Open:
     def __init__(self, at: datetime, row_id: int, stage: int, arm: str, *, request: bool) -> None:
         self.at, self.row_id, self.stage, self.arm, self.request = at, row_id, stage, arm, request
         self.ends: list[tuple[datetime, bool]] = []
-        self.neutral = False
-
-    def dropped(self, now: datetime, limit: timedelta) -> bool:
-        """Return whether it is neither success nor failure; of a request that is certain when its time is over."""
-        return self.neutral and not self.ends and (not self.request or now >= self.at + limit)
 
 
 def units_of(
@@ -67,7 +67,6 @@ def units_of(
     *,
     until: datetime,
     now: datetime,
-    limit: timedelta,
     counts: Counts,
     most: int = MOST,
 ) -> Drawn:
@@ -85,7 +84,7 @@ def units_of(
         _add_flight(units, flight)
     shares, kept = rollout.ramp.plan.shares, []
     for unit in sorted(units.values(), key=lambda one: (one.at, one.row_id)):
-        if unit.at <= until and unit.stage < len(shares) and not unit.dropped(now, limit):
+        if unit.at <= until and unit.stage < len(shares):
             kept.append(unit)
     made = [Unit(u.at, shares[u.stage], u.arm == Arm.NEW, tuple(sorted(u.ends)), request=u.request) for u in kept]
     return Drawn(made, [(unit.at, unit.row_id) for unit in kept], now, whole)
@@ -134,11 +133,11 @@ def _put_together(rows: Iterable[Row[Any]], counts: Counts) -> dict[Any, _Open]:
         if unit is None:
             made_for = row.request_id is not None
             unit = units[key] = _Open(row.executed_at, row.id, row.stage, row.arm, request=made_for)
-        if row.error_type in UNCOUNTED or not (row.success or counts(row.error_type, row.duration_ms)):
-            unit.neutral = True
-        else:
-            ended = row.executed_at + timedelta(milliseconds=min(row.duration_ms or 0.0, 1e12))
+        ended = row.executed_at + timedelta(milliseconds=min(row.duration_ms or 0.0, 1e12))
+        if row.success or (row.error_type not in UNCOUNTED and counts(row.error_type, row.duration_ms)):
             unit.ends.append((ended, row.success))
+        elif not unit.ends:  # it leaves what an earlier call of its request ended with
+            unit.ends.append((ended, True))
     return units
 
 

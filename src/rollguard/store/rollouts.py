@@ -256,13 +256,13 @@ class Rollouts:
             baseline: calls and failures of the baseline. Those of the first count stay.
             until: the latest draw that is counted now; what was drawn later may not be known yet.
             limit: after which time a unit has failed, and the outcome of a request is final.
-            counts: whether a failure counts as one; one that does not is neither success nor failure.
+            counts: whether a failure counts as one; by one that does not, its unit has not failed.
         """
         rollout, most = known, MOST
         while rollout.open:
             arms = rollout.arms or Arms(*baseline, confirms=rollout.kind == CONFIRM)
             with self._database.read() as connection:
-                drawn = units_of(connection, rollout, until=until, now=now, limit=limit, counts=counts, most=most)
+                drawn = units_of(connection, rollout, until=until, now=now, counts=counts, most=most)
             after = arms.and_units(drawn.units, drawn.now, limit)
             number = after.counted - arms.counted
             if number or rollout.arms is None:
