@@ -353,6 +353,10 @@ def test_what_is_not_there(here: TestClient) -> None:
     assert "nothing is not known" in seen(here, "/tool?name=nothing", status=404).text
     assert "there is no monitoring session 99" in seen(here, "/sessions/99", status=404).text
     assert seen(here, "/sessions/many", status=422)
+    browser = here.get("/tools/my_tool", headers={"Accept": "text/html,*/*;q=0.8"})
+    assert (browser.status_code, "there is nothing at /tools/my_tool" in browser.text) == (404, True)
+    assert browser.headers["content-type"].startswith("text/html")
+    assert here.get("/tools/my_tool").headers["content-type"] == "application/problem+json"
     assert here.get("/static/nothing.js").status_code == 404
     assert here.get("/static/..%2Froutes.py").status_code == 404
 

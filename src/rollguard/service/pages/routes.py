@@ -22,7 +22,7 @@ from rollguard.service.pages.render import HEADERS, link, page
 from rollguard.service.pages.session import session_view
 from rollguard.service.pages.tool import RANGES, tool_view
 from rollguard.service.pages.versions import compared
-from rollguard.service.pages.visitor import PageRoute, root_of, visiting
+from rollguard.service.pages.visitor import PageRoute, answer_browsers, root_of, visiting
 from rollguard.service.problems import Refused
 
 pages = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -41,6 +41,7 @@ def add_to(app: FastAPI) -> None:
     app.state.logins, app.state.live = logins, Live(guard.store)
     app.include_router(pages)
     app.include_router(actions)
+    answer_browsers(app)
 
 
 def _guard(request: Request) -> Rollguard:

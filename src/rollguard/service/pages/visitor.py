@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from fastapi import Depends, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
@@ -16,7 +16,7 @@ from rollguard.model.token import Scope
 from rollguard.service.auth import Caller, require
 from rollguard.service.pages.login import COOKIE, check_form, form_token
 from rollguard.service.pages.render import link, page
-from rollguard.service.problems import status_of
+from rollguard.service.problems import Refused, status_of
 
 
 def root_of(request: Request) -> str:
@@ -69,6 +69,20 @@ class PageRoute(APIRoute):
                 return _error_page(request, 422, said)
 
         return handled
+
+
+def answer_browsers(app: FastAPI) -> None:
+    """Have an application answer a browser by a page if there is nothing at an address; programs get the problem."""
+    of_programs: Any = app.exception_handlers[HTTPException]
+
+    async def not_there(request: Request, error: Exception) -> Response:
+        unknown = isinstance(error, HTTPException) and error.status_code == 404 and not isinstance(error, Refused)
+        if unknown and request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+            return _error_page(request, 404, f"there is nothing at {request.url.path}")
+        answer: Response = await of_programs(request, error)
+        return answer
+
+    app.add_exception_handler(HTTPException, not_there)
 
 
 def _error_page(request: Request, status: int, says: str) -> Response:
