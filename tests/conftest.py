@@ -170,7 +170,7 @@ class PostgresServer:
         self._numbers = itertools.count(1)
         self._made: list[str] = []
         self._connection: Any = None
-        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+        for setting in ("fsync", "synchronous_commit", "full_page_writes", "autovacuum"):
             self.execute(f"ALTER SYSTEM SET {setting} = off")
         self.execute("SELECT pg_reload_conf()")
         self.execute("CREATE DATABASE rollguard_template")

@@ -61,9 +61,9 @@ def test_an_unknown_table_is_refused(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_the_pages_are_those_of_the_kept_results() -> None:
-    """The pages say what `studies/results.json` holds, of every table but those of rollouts, which take longer."""
+    """The pages say what `studies/results.json` holds, of every table."""
     kept = page.kept()
-    assert {*ALL} - {*kept} <= {"rollouts", "rollouts_worse"}
+    assert {*ALL} == {*kept}
     for path in {page.page_of(name) for name in ALL}:
         text = path.read_text("utf-8")
         assert page.filled(text, {name: table for name, table in kept.items() if page.page_of(name) == path}) == text

@@ -183,3 +183,42 @@ def test_markdown_keeps_recorded_text_as_text(store: ExecutionStore) -> None:
     assert "- `$.units is missing (20 of 20 calls failed, q = " in text
     assert "\n# Heading" not in text
     assert "```` ValueError: ``` # Heading" in text
+
+
+def test_calls_are_compared_with_calls_of_the_same_time(store: ExecutionStore) -> None:
+    """With far more calls than are read, neither the version nor the hour is a cause."""
+    store.store_tool_executions(
+        {
+            "tool_name": "my_tool",
+            "success": place % 30 > 0,
+            "version_number": 1 if place < 2_000 else 2 if place < 3_500 else 3,
+            "parameters": {"days": place * 7 % 31},
+            "executed_at": NOW - 6 * DAY + place * DAY / 1_000,
+            **({} if place % 30 else {"error": "ValueError: no", "error_type": "ValueError"}),
+        }
+        for place in range(5_000)
+    )
+    report = Investigator(store).investigate("my_tool", now=NOW)
+    assert [cause.kind for cause in report.causes] == ["none"]
+    (signature,) = report.signatures
+    assert (signature["count"], signature["version_number"]) == (167, 1)
+    assert (report.calls - report.failures, report.notes[:-1]) == (pytest.approx(970, abs=30), [])
+
+
+def test_an_old_error_is_traced_to_its_first_call(store: ExecutionStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where only the latest failures are read, a signature still has its first call and its version."""
+    monkeypatch.setattr("rollguard.investigate.investigator._MOST", 20)
+    store.store_tool_executions(
+        {
+            "tool_name": "my_tool",
+            "success": False,
+            "version_number": 1 if place < 30 else 2,
+            "executed_at": NOW - DAY + place * SECOND,
+            "error": "ValueError: no" if place else "KeyError: 'other'",
+            "error_type": "ValueError",
+        }
+        for place in range(60)
+    )
+    (signature,) = Investigator(store).investigate("my_tool", now=NOW).signatures
+    assert signature["first_seen"] == (NOW - DAY + SECOND).isoformat()
+    assert (signature["count"], signature["version_number"]) == (20, 1)

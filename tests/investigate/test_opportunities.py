@@ -162,3 +162,10 @@ def test_the_costs_are_sums_of_what_was_counted(uses: Iterable[Uses]) -> None:
     assert costs == sorted(costs)
     kinds = [one.kind for one in opportunities]
     assert not {"low_success_rate", "recent_failures"} <= set(kinds)
+
+
+def test_the_present_hour_counts(store: ExecutionStore) -> None:
+    """Calls of the hour that runs are counted as soon as they are stored."""
+    now = NOW.replace(minute=40)
+    calls(store, "now", 0, 30, now.replace(minute=1))
+    assert [(one.tool_name, one.kind) for one in find_opportunities(store, now=now)] == [("now", "low_success_rate")]

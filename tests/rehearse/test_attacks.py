@@ -100,7 +100,8 @@ HIDDEN = {
     "a finally": "try:\n        return float(amount)\n    finally:\n        return 0.0",
     "an inner function": "def f():\n        try:\n            return float(amount)\n        except Exception:\n"
     "            return 0.0\n    return f()",
-    "a group": "r = 0.0\n    try:\n        x = float(amount)\n        y = x\n        r = y\n    except* Exception:\n        pass\n    return r",
+    "a group": "r = 0.0\n    try:\n        x = float(amount)\n        y = x\n        r = y\n"
+    "    except* Exception:\n        pass\n    return r",
     "a raise that is never reached": "try:\n        x = float(amount)\n        y = x\n        return y\n"
     "    except Exception:\n        return 0.0\n    raise ValueError",
 }

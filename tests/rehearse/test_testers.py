@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rollguard import ExecutionStore, Rollguard, Settings, ToolRegistry
-from rollguard.errors import InvalidSetting, RehearsalRefused, RehearsalUndecided, UnknownTool
+from rollguard.errors import DeploymentConflict, InvalidSetting, RehearsalRefused, RehearsalUndecided, UnknownTool
 from rollguard.rehearse import RehearsalRules, Rehearser, ReplayTester, ShadowTester, Verdict
 from tests.conftest import NOW
 from tests.rehearse.running import in_process
@@ -166,6 +166,21 @@ def test_a_deployment_that_is_rehearsed(whole: Rollguard) -> None:
         whole.deploy("price", OLD.replace("* count", "+ count"), rehearse=True)
     assert whole.store.versions.live("price").version_number == 1  # type: ignore[union-attr]
     assert whole.deploy("price", OLD.replace("count, ", "count , ") + "\n", rehearse=True).version_number == 2
+
+
+def test_a_deployment_during_the_rehearsal(whole: Rollguard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was rehearsed beside one live version does not replace another that came meanwhile."""
+    rehearse = whole.rehearser.rehearse
+
+    def slowly(*given: Any, **more: Any) -> Any:
+        done = rehearse(*given, **more)
+        whole.deploy("price", f"{OLD}# another\n")
+        return done
+
+    monkeypatch.setattr(whole.rehearser, "rehearse", slowly)
+    with pytest.raises(DeploymentConflict):
+        whole.deploy("price", f"{OLD}\n", rehearse=True)
+    assert whole.store.versions.live("price").version_number == 2  # type: ignore[union-attr]
 
 
 def test_an_investigation_runs_what_may_be_run(whole: Rollguard) -> None:

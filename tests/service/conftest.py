@@ -15,6 +15,7 @@ from rollguard.service.app import create_app
 from rollguard.settings import ServiceSettings, Settings
 
 HERE = "http://127.0.0.1"
+APPS: dict[Any, Any] = {}
 
 
 @pytest.fixture
@@ -40,7 +41,15 @@ def client_of(guard: Rollguard, *, open_: bool = True, **settings: Any) -> TestC
 
     changed = dataclasses.replace(guard.settings, service=ServiceSettings(**settings))
     guard.settings = changed
-    return TestClient(create_app(guard, open_to_this_machine=open_, watch=False), HERE, raise_server_exceptions=False)
+    app = create_app(guard, open_to_this_machine=open_, watch=False)
+    key = (open_, tuple(sorted(settings.items())))
+    known = APPS.setdefault(
+        key, app
+    )  # the first request to an application makes its routes, which takes a third of a second
+    for name, value in app.state._state.items():
+        if name != "filters":  # they are of the routes
+            setattr(known.state, name, value)
+    return TestClient(known, HERE, raise_server_exceptions=False)
 
 
 @pytest.fixture

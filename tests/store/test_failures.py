@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -233,3 +235,24 @@ def test_a_deadlock_is_nobodys_fault(postgres: PostgresServer) -> None:
             raised = sa.text(f"DO $$ BEGIN RAISE EXCEPTION 'given up' USING ERRCODE = '{state}'; END $$")
             with pytest.raises(StoreBusy, match="given up"), store.database.write() as connection:
                 connection.execute(raised)
+
+
+def test_a_connection_that_is_in_use_is_closed_when_it_is_given_back(postgres: PostgresServer) -> None:
+    """A thread that uses a connection while the store is closed leaves none open behind it."""
+    store, inside, go_on = ExecutionStore(postgres.new_database()), threading.Event(), threading.Event()
+    used: list[Any] = []
+
+    def use() -> None:
+        with store.database.read() as connection:
+            used.append(connection.connection.driver_connection)
+            inside.set()
+            go_on.wait()
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    assert inside.wait(60)
+    store.close()
+    assert not used[0].closed
+    go_on.set()
+    thread.join()
+    assert used[0].closed

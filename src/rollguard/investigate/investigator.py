@@ -10,7 +10,7 @@ from typing import Any
 
 from rollguard.errors import SandboxUnavailable, UnknownTool
 from rollguard.investigate.causes import Cause, find_causes
-from rollguard.investigate.evidence import as_call, parameters_of, signatures_of, version_at
+from rollguard.investigate.evidence import as_call, failed, parameters_of, signatures_of, version_at
 from rollguard.investigate.intervention import Run, confirmed, runnable, smallest
 from rollguard.investigate.report import Report
 from rollguard.model.execution import Execution
@@ -22,6 +22,7 @@ from rollguard.store import ExecutionStore
 
 LOOKBACK_DAYS = 7
 _MOST = 1_000  # failed calls that are read, and as many that succeeded
+_TRACED = 5  # signatures whose first call is looked for
 _AROUND = 5  # lines of code on each side of the one that failed
 _LONGEST_DIFF = 16_384
 _CANNOT_RUN = "it was not run: it does not say that it is safe to run (read_only, or idempotent without side effects)"
@@ -59,7 +60,7 @@ class Investigator:
     ) -> Report:
         """Return why a tool fails.
 
-        The latest 1,000 failed calls and as many that succeeded are read.
+        The latest 1,000 failed calls are read, and as many that succeeded, taken evenly from the same time.
 
         Args:
             tool_name: the tool.
@@ -103,9 +104,9 @@ def causes_since_deployment(store: ExecutionStore, session: Session, until: date
     """
     name = session.tool_name
     read = partial(store.samples.of, name, until=until, limit=_FEW, longest=_SHORT, within=within / 2)
-    failed, passed = read(session.deployment_time, failed=True), read(session.baseline_start, failed=False)
+    bad, good = read(session.deployment_time, failed=True), read(session.baseline_start, failed=False)
     of_version = version_at(store.versions.deployments(name))
-    return find_causes([as_call(call, of_version(call), ()) for call in (*failed, *passed)])
+    return find_causes([as_call(call, of_version(call), ()) for call in (*bad, *good)])
 
 
 class _Investigation:
@@ -121,8 +122,11 @@ class _Investigation:
         self._store, self._tool, self._version, self._now = store, tool_name, version_number, now
         self._of_version = version_at(store.versions.deployments(tool_name))
         begin = now - lookback
-        read = [store.samples.of(tool_name, begin, now, _MOST, failed=failed) for failed in (True, False)]
-        self._cut = [len(some) == _MOST for some in read]
+        latest = store.samples.of(tool_name, begin, now, _MOST, failed=True)
+        self._begin, self._cut = begin, len(latest) == _MOST
+        # Calls of other times would differ from the failed ones by their time alone.
+        same_time = latest[-1].executed_at or begin if self._cut else begin
+        read = [latest, store.samples.of(tool_name, same_time, now, _MOST, failed=False, spread=True)]
         if leave_out is not None:
             read = [[call for call in some if not leave_out(parameters_of(call))] for some in read]
         self._failed = [call for call in read[0] if version_number in (None, self._of_version(call))]
@@ -137,6 +141,8 @@ class _Investigation:
     def report(self, runner: Runner | None) -> Report:
         """Return what was found."""
         signatures = signatures_of(self._failed, self._of_version)
+        if self._cut and self._version is None:
+            signatures = [*map(self._since_first, signatures[:_TRACED]), *signatures[_TRACED:]]
         causes = find_causes([as_call(call, self._of_version(call), self._outages) for call in self.calls])
         notes = self._notes()
         causes, least = self._run(causes, runner, notes) if self._failed else (causes, None)
@@ -154,11 +160,20 @@ class _Investigation:
             notes,
         )
 
+    def _since_first(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """Return a signature with when it was really first seen, and the version that brought it."""
+        read_from = self._failed[-1].executed_at or self._now
+        earlier = self._store.samples.first(self._tool, self._begin, read_from, _MOST, entry["error_type"])
+        alike = [call for call in earlier if failed(call, None).name == entry["signature"]]
+        if not alike:
+            return entry
+        at = alike[0].executed_at
+        return {**entry, "first_seen": at and at.isoformat(), "version_number": self._of_version(alike[0])}
+
     def _notes(self) -> list[str]:
         notes = []
-        for cut, which in zip(self._cut, ("failed", "succeeded"), strict=True):
-            if cut:
-                notes.append(f"only the latest {_MOST:,} calls that {which} were read")
+        if self._cut:
+            notes.append(f"only the latest {_MOST:,} calls that failed were read")
         unknown = sum(parameters_of(call) is None for call in self.calls)
         if unknown:
             notes.append(

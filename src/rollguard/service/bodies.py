@@ -14,7 +14,7 @@ from rollguard.service.problems import Refused
 
 _GZIP = 31  # zlib's number for gzip with the largest window
 _AT_ONCE = 65_536  # bytes that are decompressed before the limit is looked at
-_ALL = 24 * 2**20  # bytes of all bodies in memory together
+_AT_LEAST = 16 * 2**20  # bytes of all bodies in memory together, or two of the largest
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class LimitedBodies:
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
         self._app, self._limits = app, limits
-        self._held = 0
+        self._held, self._most = 0, max(_AT_LEAST, 2 * limits.decompressed)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, with a limited body."""
@@ -61,7 +61,7 @@ class LimitedBodies:
             self._held -= body.held
 
     def _hold(self, number: int) -> None:
-        if self._held + number > _ALL:
+        if self._held + number > self._most:
             raise Refused(503, "too much is being sent at once; send it again in a moment", {"Retry-After": "1"})
         self._held += number
 

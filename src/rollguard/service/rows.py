@@ -19,7 +19,7 @@ from rollguard.service.problems import Refused
 
 JSON = "application/json"
 LINES = ("application/x-ndjson", "application/jsonl", "application/json-lines")
-MOST_VALUES = 500_000  # values in one body: each takes up to some hundred bytes of memory when it is read
+MOST_VALUES = 300_000  # values in one body: each takes up to some hundred bytes of memory when it is read
 _SHOWN = 200  # characters of a problem's text
 
 

@@ -27,12 +27,11 @@ from rollguard.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
-from rollguard.judge.histogram import bucket_of
 from rollguard.model.file_access import FileAccess
 from rollguard.store.database.driver import has_input, limited
 from rollguard.store.database.driver_errors import meaning_of
 from rollguard.store.database.fork_gate import sqlite_gate
-from rollguard.store.database.histograms import merged_json
+from rollguard.store.database.histograms import bucket_of_row, merged_json
 from rollguard.store.database.sqlite_file import SqliteFile, switch_to_wal, text_of
 from rollguard.store.database.url import Secrets, checked_schema, parse_url, session_options, shown
 
@@ -98,6 +97,7 @@ class Database:
         self._before_closing: list[weakref.WeakMethod[Callable[[], None]]] = []
         self._when_replaced: list[weakref.WeakMethod[Callable[[], None]]] = []
         self.check_replaced: Callable[[bool], None] | None = None
+        self._closed = [0]  # times; a list, so that the engine does not keep this object alive
         self._engine = self._sqlite() if self.dialect == "sqlite" else self._postgresql(connect_timeout)
         if self.path is not None:
             for other in sqlite_gate.connected():
@@ -259,6 +259,7 @@ class Database:
         self._dispose()
 
     def _dispose(self) -> None:
+        self._closed[0] += 1
         self._engine.dispose()
         if self._file is not None:
             self._file.closed()
@@ -297,7 +298,7 @@ class Database:
             connection.isolation_level = None  # Rollguard begins its transactions itself
             connection.text_factory = text_of
             connection.execute("PRAGMA foreign_keys = ON")
-            connection.create_function("rollguard_bucket", 1, _bucket_of, deterministic=True)
+            connection.create_function("rollguard_bucket", 1, bucket_of_row, deterministic=True)
             connection.create_function("rollguard_merged", 2, merged_json, deterministic=True)
             if not self._in_memory and not self._opened_read_only:
                 switch_to_wal(connection, time.monotonic() + self.busy_timeout)
@@ -329,9 +330,17 @@ class Database:
         except ModuleNotFoundError as error:
             raise StoreError("PostgreSQL needs its driver: pip install 'rollguard[postgres]'") from error
 
+        closed = self._closed
+
+        @sa.event.listens_for(engine, "connect")
+        def opened(_connection: Any, record: Any) -> None:
+            record.info["closed"] = closed[0]
+
         @sa.event.listens_for(engine, "checkin")
         def returned(_connection: Any, record: Any) -> None:
             record.info["used"] = time.monotonic()
+            if record.info.get("closed") != closed[0]:  # it was in use by a thread while all others were closed
+                record.invalidate()
 
         @sa.event.listens_for(engine, "checkout")
         def taken(connection: Any, record: Any, _proxy: Any) -> None:
@@ -380,11 +389,6 @@ def _call(methods: list[weakref.WeakMethod[Callable[[], None]]]) -> None:
         call = method()
         if call is not None:
             call()
-
-
-def _bucket_of(duration_ms: object) -> int:
-    """Return the bucket of a row's duration. Text, which SQLite accepts in any column, counts as none."""
-    return bucket_of(duration_ms if isinstance(duration_ms, int | float) else None)
 
 
 def _forget_connections(engine: Engine | None) -> None:

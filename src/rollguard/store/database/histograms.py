@@ -9,6 +9,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rollguard.judge.histogram import bucket_of
+
 SCORE_BUCKET = {
     "sqlite": "(CASE WHEN round(x.score * 100) / 100 = x.score THEN 2 * CAST(round(x.score * 100) AS INTEGER) "
     "ELSE 2 * CAST(x.score * 100 AS INTEGER) + 1 END)",
@@ -44,6 +46,11 @@ def histogram_text(histogram: Mapping[int, int], dialect: str) -> str:
     if not histogram:
         return "{}"
     return f"{{{{{','.join(map(str, histogram))}}},{{{','.join(map(str, histogram.values()))}}}}}"
+
+
+def bucket_of_row(duration_ms: object) -> int:
+    """Return the bucket of a row's duration. Text, which SQLite accepts in any column, counts as none."""
+    return bucket_of(duration_ms if isinstance(duration_ms, int | float) else None)
 
 
 def merged_json(one: str, other: str) -> str:

@@ -29,6 +29,7 @@ class Samples:
         failed: bool,
         longest: int | None = None,
         within: float | None = None,
+        spread: bool = False,
     ) -> list[Execution]:
         """Return the latest calls from `since` up to and including `until`, the latest first, without their results.
 
@@ -37,6 +38,7 @@ class Samples:
             failed: whether those that failed, or those that succeeded.
             longest: characters of parameters that are read; longer ones are left out.
             within: seconds that it may take.
+            spread: True takes them evenly from the whole time instead: each call is as likely to be among them.
         """
         conditions: list[sa.ColumnElement[bool]] = [
             t.c.tool_name == tool_name,
@@ -46,12 +48,34 @@ class Samples:
         ]
         if failed:
             conditions.append(sa.func.coalesce(t.c.error_type, "").not_in((*UNCOUNTED, GIVEN_UP)))
-        wanted = (
-            sa.select(*_read(longest)).where(*conditions).order_by(t.c.executed_at.desc(), t.c.id.desc()).limit(limit)
-        )
         with self._database.read(within=within) as connection:
+            if spread:
+                every = connection.execute(sa.select(sa.func.count()).where(*conditions)).scalar_one() // limit + 1
+                conditions.append(_SCATTERED % every == 0)
+            latest = t.c.executed_at.desc(), t.c.id.desc()
+            wanted = sa.select(*_read(longest)).where(*conditions).order_by(*latest).limit(limit)
             rows: list[Any] = [Execution._make(row) for row in connection.execute(wanted)]
         return [row for row in rows if row.executed_at is not None]
+
+    def first(
+        self, tool_name: str, since: datetime, until: datetime, limit: int, error_type: str | None
+    ) -> list[Execution]:
+        """Return the earliest failed calls of an error type from `since` on and before `until`, the earliest first."""
+        conditions = (
+            t.c.tool_name == tool_name,
+            t.c.executed_at >= since,
+            t.c.executed_at < until,
+            t.c.success.is_(False),
+            t.c.error_type.is_(None) if error_type is None else t.c.error_type == error_type,
+        )
+        wanted = sa.select(*_read(None)).where(*conditions).order_by(t.c.executed_at, t.c.id).limit(limit)
+        with self._database.read() as connection:
+            rows: list[Any] = [Execution._make(row) for row in connection.execute(wanted)]
+        return [row for row in rows if row.executed_at is not None]
+
+
+# Calls come in patterns, so that every tenth may be of one kind.
+_SCATTERED = t.c.id % 100_003 * 60_013 % 100_003
 
 
 def _read(longest: int | None) -> list[sa.ColumnElement[Any]]:
