@@ -1,9 +1,12 @@
 """How long each page of the service takes, with 1,000 monitored tools and the rollups of 10,000,000 executions.
 
 Each tool has three versions, a session with 20 checks and its rollups of a week; one in twenty was rolled back, and the
-latest 100,000 executions are there as rows. A page is read 100 times, of another tool each time where it is about one;
-the figure is the 99th percentile of the times from the request to the whole answer, in this process. Cold is the first
-time that a page is read after the store was opened anew. The limits are 100 ms, and 300 ms cold.
+latest 100,000 executions are there as rows. A page is read 20 times, with `--full` 100 times, of another tool each time
+where it is about one; the figure is the 99th percentile of the times from the request to the whole answer, in this
+process; of 20 reads that is the slowest. Cold is the first time that a page is read after the store was opened anew.
+The limits are 100 ms, and 300 ms cold. Before each read of the overview a call is recorded, so that nothing that was
+kept serves it. The last column is the processor's time of the median read, which other work on the machine does not
+change.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from rollguard.judge import Rules, Window, judge
 from rollguard.settings import Settings
 
 WARM, COLD = 0.1, 0.3
-_READS = 100
+_READS, _FEW_READS = 100, 20
 _ADDRESSES = {
     "overview": "/",
     "overview, by name": "/?search={tool}",
@@ -43,12 +46,12 @@ _ADDRESSES = {
 
 def run(options: Options) -> Result:
     """Measure."""
-    tools, reads = (5, 3) if options.tiny else (1_000, _READS)
+    tools, reads = (5, 3) if options.tiny else (1_000, _READS if options.full else _FEW_READS)
     result = Result(
         name="pages",
         title="The pages",
         about=__doc__ or "",
-        columns=["", "cold", "median", "p99"],
+        columns=["", "cold", "median", "p99", "processor"],
         notes=[versions("fastapi", "Jinja2", "psycopg", "SQLAlchemy")],
     )
     with urls(*DATABASES) as (make, servers):
@@ -59,8 +62,8 @@ def run(options: Options) -> Result:
             cold = {page: _cold(url, address) for page, address in _ADDRESSES.items()}
             with _Reader(url) as reader:
                 warm = {page: _p99_of(reader, address, tools, reads) for page, address in _ADDRESSES.items()}
-                for page, (middle, p99) in warm.items():
-                    result.rows.append([f"{kind}: {page}", duration(cold[page]), duration(middle), duration(p99)])
+                for page, times in warm.items():
+                    result.rows.append([f"{kind}: {page}", *map(duration, (cold[page], *times))])
                 slowest = max(warm, key=lambda page: warm[page][1])
                 p99, first = warm[slowest][1], max(cold.values())
                 aim = Aim(
@@ -73,10 +76,17 @@ def run(options: Options) -> Result:
     return result
 
 
-def _p99_of(reader: _Reader, address: str, tools: int, reads: int) -> tuple[float, float]:
-    """Return the median and the 99th percentile of the times that a page takes."""
-    times = sorted(reader.read(address, place * 7 % tools) for place in range(reads))
-    return times[len(times) // 2], times[min(len(times) - 1, int(0.99 * len(times)))]
+def _p99_of(reader: _Reader, address: str, tools: int, reads: int) -> tuple[float, float, float]:
+    """Return the median and the 99th percentile of the times that a page takes, and the median of the processor's."""
+    times, used = [], []
+    for place in range(reads):
+        if address.partition("?")[0] == "/":
+            reader.record(place * 7 % tools)
+        began = time.process_time()
+        times.append(reader.read(address, place * 7 % tools))
+        used.append(time.process_time() - began)
+    times.sort()
+    return times[reads // 2], times[min(reads - 1, int(0.99 * reads))], sorted(used)[reads // 2]
 
 
 class _Reader:
@@ -97,6 +107,10 @@ class _Reader:
         self._loop.close()
         self._guard.store.close()
         self._folder.cleanup()
+
+    def record(self, place: int) -> None:
+        """Record a call, so that there is something new."""
+        self._guard.store.store_tool_execution(tool_name=f"tool_{place:05d}", success=True, duration_ms=1.0)
 
     def read(self, address: str, place: int) -> float:
         """Read a page, and return how long it took."""

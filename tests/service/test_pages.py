@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from starlette.testclient import TestClient
 
 from rollguard import Rollguard
+from rollguard.cli import main
 from rollguard.model.attempt import State
 from rollguard.service.app import create_app
 from rollguard.store.schema import improvement_attempts
@@ -247,6 +248,40 @@ def test_logging_out_ends_the_log_in(sqlite_guard: Rollguard, closed: Callable[.
     assert not client.cookies
     client.cookies.update(kept)
     assert client.get("/", follow_redirects=False).status_code == 303
+
+
+def test_the_stream_of_a_log_in_that_ended(closed: Callable[..., TestClient]) -> None:
+    """An open page whose log-in has ended gets no stream, and its browser is told to ask no more."""
+    client = closed("read")
+    client.post("/logout")
+    response = client.get("/events", headers={"Accept": "text/event-stream"}, follow_redirects=False)
+    assert (response.status_code, response.content) == (204, b"")
+
+
+def test_log_ins_are_not_in_the_list_of_tokens(
+    sqlite_guard: Rollguard,
+    closed: Callable[..., TestClient],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`rollguard token list` shows the tokens that people made, and says how many log-ins there are."""
+    closed("read")
+    monkeypatch.setenv("ROLLGUARD_DATABASE", str(sqlite_guard.settings.database))
+    assert main(["token", "list"]) == 0
+    shown = capsys.readouterr()
+    assert "ann" in shown.out
+    assert "page" not in shown.out
+    assert "1 log-in to the pages" in shown.err
+
+
+def test_the_overview_keeps_nothing_that_changed(sqlite_guard: Rollguard) -> None:
+    """What was recorded or decided since the last read is on the next overview."""
+    client = client_of(sqlite_guard)
+    for number in (1, 2, 3):
+        sqlite_guard.store.store_tool_execution(tool_name="my_tool", success=number > 1, duration_ms=1.0)
+        assert f"of {number} call" in seen(client, "/").text
+    sqlite_guard.registry.deploy("other_tool", code(1, "other_tool"))
+    assert "other_tool" in seen(client, "/").text
 
 
 def test_a_log_in_ends_with_its_token(sqlite_guard: Rollguard, closed: Callable[..., TestClient]) -> None:

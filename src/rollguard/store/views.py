@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -51,9 +53,16 @@ class Reports:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def active_monitoring(self) -> list[dict[str, Any]]:
-        """Return each active session with its latest check, the oldest deployment first."""
-        return self._rows("SELECT * FROM active_monitoring ORDER BY deployment_time, session_id")
+    def active_monitoring(self, *columns: str) -> list[dict[str, Any]]:
+        """Return each active session with its latest check, the oldest deployment first.
+
+        Args:
+            columns: those that are read, so that the others cost nothing; by default all.
+        """
+        read = sa.select(*(map(sa.column, columns) if columns else (sa.text("*"),))).select_from(
+            sa.table("active_monitoring")
+        )
+        return self._rows(read.order_by(sa.text("deployment_time, session_id")))
 
     def tool_health_history(self, tool_name: str, limit: int = 10) -> list[dict[str, Any]]:
         """Return the tool's latest health checks, newest first."""
@@ -119,23 +128,24 @@ class Reports:
             **({} if tool_name is None else {"tool_name": tool_name}),
         )
 
-    def _rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
+    def _rows(self, sql: str | sa.Select[Any], **parameters: Any) -> list[dict[str, Any]]:
         with self._database.read() as connection:
-            return [_typed(dict(row._mapping)) for row in connection.execute(sa.text(sql), parameters)]
+            found = connection.execute(sa.text(sql) if isinstance(sql, str) else sql, parameters)
+            names = tuple(found.keys())
+            times, flags = ([name for name in names if name in those] for those in (_TIMES, _FLAGS))
+            return [_typed(dict(zip(names, row, strict=True)), times, flags) for row in found]
 
 
 _moment = UTCDateTime()
 
 
-def _typed(row: dict[str, Any]) -> dict[str, Any]:
+def _typed(row: dict[str, Any], times: Sequence[str], flags: Sequence[str]) -> dict[str, Any]:
     """Convert the times and booleans of SQLite's views, which are text and 0 or 1, to what PostgreSQL returns."""
-    from datetime import datetime
-
-    for name in _TIMES:
-        value = row.get(name)
+    for name in times:
+        value = row[name]
         if isinstance(value, str):
             row[name] = _moment.process_result_value(datetime.fromisoformat(value), None)  # type: ignore[arg-type]
-    for name in _FLAGS:
-        if row.get(name) is not None:
+    for name in flags:
+        if row[name] is not None:
             row[name] = bool(row[name])
     return row

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from rollguard.judge import Window
 from rollguard.model.attempt import Attempt
@@ -26,6 +27,11 @@ _DAY = timedelta(days=1)
 _WEEK = timedelta(days=7)
 _MOST_CONCERNS = 12
 _MOST_ROLLBACKS = 5
+_KEPT = 3.0  # seconds that the summary is kept at most while `Reports.latest` says that nothing changed
+_READ = (  # of `active_monitoring`
+    *("session_id", "tool_name", "version_number", "monitoring_started_at"),
+    *("latest_verdict", "latest_check_at", "latest_success_rate_drop"),
+)
 
 
 class State(StrEnum):
@@ -148,8 +154,48 @@ class Overview:
         return None if not self.calls else (self.calls - self.failures) / self.calls
 
 
+class Summary(NamedTuple):
+    """What there is of every tool, by its name.
+
+    Attributes:
+        sessions: its active session.
+        calls: its calls and failures of the last day.
+        live: its live deployment.
+    """
+
+    sessions: dict[str, dict[str, Any]]
+    calls: dict[str, tuple[int, int]]
+    live: dict[str, Deployment]
+
+
+class Summaries:
+    """Reads the summary once for all who look, and again as soon as something was decided or recorded."""
+
+    def __init__(self, store: ExecutionStore) -> None:
+        self._store = store
+        self._kept: tuple[object, float, Summary] | None = None
+
+    def read(self, since: datetime) -> Summary:
+        """Return the summary, with the calls from the full hour `since` on."""
+        store, seen = self._store, (self._store.reports.latest(), since)
+        if self._kept is not None and self._kept[0] == seen and time.monotonic() - self._kept[1] < _KEPT:
+            return self._kept[2]
+        began = time.monotonic()
+        sessions = {row["tool_name"]: row for row in store.reports.active_monitoring(*_READ)}
+        found = Summary(sessions, store.by_tool.calls(since), store.versions.live_of_all())
+        self._kept = seen, began, found
+        return found
+
+
 def overview(
-    store: ExecutionStore, now: datetime, interval: timedelta, *, search: str = "", state: str = "", page: int = 1
+    store: ExecutionStore,
+    summaries: Summaries,
+    now: datetime,
+    interval: timedelta,
+    *,
+    search: str = "",
+    state: str = "",
+    page: int = 1,
 ) -> Overview:
     """Read the overview, with a number of statements that does not depend on the number of tools.
 
@@ -160,10 +206,9 @@ def overview(
         page: of the list, from 1 on.
     """
     since = _hour(now) - timedelta(hours=HOURS - 1)
-    sessions = {row["tool_name"]: row for row in store.reports.active_monitoring()}
+    sessions, calls, live = summaries.read(since)
     recent = store.rollbacks.recent(since=now - _DAY, limit=200)
     rolled_back = {rollback.tool_name: rollback for rollback in reversed(recent)}
-    calls, live = store.by_tool.calls(since), store.versions.live_of_all()
     lines = [
         ToolLine(name, live.get(name), sessions.get(name), *calls.get(name, (0, 0)), rolled_back.get(name))
         for name in calls.keys() | live.keys() | sessions.keys()
@@ -175,7 +220,7 @@ def overview(
     page = min(max(1, page), max(1, -(-len(matching) // SHOWN)))
     shown = matching[(page - 1) * SHOWN : page * SHOWN]
     watching = store.watchers.watching()
-    concerns = list(_distinct(_concerns(store, list(sessions.values()), watching, interval, now)))
+    concerns = list(_distinct(_concerns(store, list(sessions.values()), recent, watching, interval, now)))
     return Overview(
         tools=list(zip(shown, _by_hour(store, [line.name for line in shown], since, now), strict=True)),
         found=len(matching),
@@ -226,10 +271,15 @@ def _distinct(concerns: Iterable[Concern]) -> Iterator[Concern]:
 
 
 def _concerns(
-    store: ExecutionStore, sessions: Sequence[dict[str, Any]], watching: Watching, interval: timedelta, now: datetime
+    store: ExecutionStore,
+    sessions: Sequence[dict[str, Any]],
+    recent: Sequence[Rollback],
+    watching: Watching,
+    interval: timedelta,
+    now: datetime,
 ) -> Iterator[Concern]:
     yield from _of_watchers(watching, interval)
-    yield from _of_rollbacks(store, now)
+    yield from _of_rollbacks(store, recent)
     yield from _of_sessions(store, sessions, interval, now)
     for held in store.quarantine.in_force():
         if held.noticed_at is not None:
@@ -255,11 +305,11 @@ def _of_watchers(watching: Watching, interval: timedelta) -> Iterator[Concern]:
             yield Concern("warn", None, says)
 
 
-def _of_rollbacks(store: ExecutionStore, now: datetime) -> Iterator[Concern]:
+def _of_rollbacks(store: ExecutionStore, recent: Sequence[Rollback]) -> Iterator[Concern]:
     for rollback in store.rollbacks.unfinished():
         says = f"its rollback is {rollback.state}: {rollback.error or rollback.reason}"
         yield Concern("bad", rollback.tool_name, says, rollback.session_id)
-    for rollback in store.rollbacks.recent(since=now - _DAY, limit=100):
+    for rollback in recent:
         if rollback.verification_success is False:
             says = f"version {rollback.to_version} did not recover after the rollback: {rollback.verification_note}"
             yield Concern("bad", rollback.tool_name, says, rollback.session_id)

@@ -16,7 +16,7 @@ from rollguard.service.auth import Caller
 from rollguard.service.pages.actions import actions
 from rollguard.service.pages.live import Live
 from rollguard.service.pages.login import COOKIE, Logins, check_origin, set_cookie
-from rollguard.service.pages.overview import overview
+from rollguard.service.pages.overview import Summaries, overview
 from rollguard.service.pages.proposals import proposal, proposals
 from rollguard.service.pages.render import HEADERS, link, page
 from rollguard.service.pages.session import session_view
@@ -38,7 +38,7 @@ def add_to(app: FastAPI) -> None:
     guard, auth = app.state.service.guard, app.state.service.auth
     logins = Logins(guard.store, auth.tokens)
     auth.authenticators.append(logins.of_request)
-    app.state.logins, app.state.live = logins, Live(guard.store)
+    app.state.logins, app.state.live, app.state.summaries = logins, Live(guard.store), Summaries(guard.store)
     app.include_router(pages)
     app.include_router(actions)
     answer_browsers(app)
@@ -60,7 +60,8 @@ def show_overview(
     """Show what is monitored and how it does."""
     guard, now = _guard(request), datetime.now(UTC)
     interval = timedelta(seconds=guard.settings.watch.check_interval_seconds)
-    found = overview(guard.store, now, interval, search=search, state=state, page=number)
+    summaries: Summaries = request.app.state.summaries
+    found = overview(guard.store, summaries, now, interval, search=search, state=state, page=number)
     return page(request, "overview", title="Overview", seen=found, search=search, state=state)
 
 

@@ -57,6 +57,8 @@ class PageRoute(APIRoute):
             try:
                 return await handler(request)
             except HTTPException as error:
+                if error.status_code == 401 and "text/event-stream" in request.headers.get("accept", ""):
+                    return Response(status_code=204)  # the log-in has ended: no stream, and no further try
                 if error.status_code == 401 and request.method == "GET":
                     wanted = request.url.path.removeprefix(root_of(request)) or "/"
                     query = f"?{request.url.query}" if request.url.query else ""

@@ -3,6 +3,7 @@
 
 const script = document.querySelector("script[data-events]");
 const light = document.getElementById("live");
+let events = null;
 let reading = false;
 let again = false;
 
@@ -59,7 +60,7 @@ async function refresh() {
         const other = fresh.getElementById(part.id);
         if (other) put(part, document.adoptNode(other));
       }
-      show("live", false);
+      if (events?.readyState === EventSource.OPEN) show("live", false);
     } while (again);
   } catch {
     show("not up to date", true);
@@ -68,8 +69,8 @@ async function refresh() {
   }
 }
 
-if (script) {
-  const events = new EventSource(script.dataset.events);
+if (script && document.querySelector("[data-live][id]")) {
+  events = new EventSource(script.dataset.events);
   let lost = false;
   events.addEventListener("open", () => {
     show("live", false);
@@ -79,7 +80,9 @@ if (script) {
   events.addEventListener("changed", () => (document.hidden ? (lost = true) : refresh()));
   events.addEventListener("error", () => {
     lost = true;
-    show("reconnecting", true);
+    const over = events.readyState === EventSource.CLOSED; // the log-in has ended, or the service refuses
+    show(over ? "not up to date" : "reconnecting", true);
+    if (over) refresh();
   });
   document.addEventListener("visibilitychange", () => {
     if (document.hidden || !lost) return;
