@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 
+from rollguard.service.otlp.answers import PROTOBUF
 from rollguard.service.rows import Row
 
 _REF = "#/components/schemas/{model}"
@@ -42,7 +43,8 @@ def document_of(app: FastAPI, root_path: str) -> Callable[[], dict[str, Any]]:
 
 
 def _only_problems(operation: dict[str, Any]) -> None:
-    """Leave problem+json as the only form of a refusal."""
+    """Leave problem+json as the only form of a refusal, but for what is refused in the form that OpenTelemetry wants."""
     for status, answer in operation["responses"].items():
-        if status.startswith(("4", "5")):
-            answer.get("content", {}).pop("application/json", None)
+        content = answer.get("content", {})
+        if status.startswith(("4", "5")) and PROTOBUF not in content:
+            content.pop("application/json", None)

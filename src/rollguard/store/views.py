@@ -59,9 +59,8 @@ class Reports:
         Args:
             columns: those that are read, so that the others cost nothing; by default all.
         """
-        read = sa.select(*(map(sa.column, columns) if columns else (sa.text("*"),))).select_from(
-            sa.table("active_monitoring")
-        )
+        wanted: list[Any] = [sa.column(name) for name in columns] or [sa.text("*")]
+        read = sa.select(*wanted).select_from(sa.table("active_monitoring"))
         return self._rows(read.order_by(sa.text("deployment_time, session_id")))
 
     def tool_health_history(self, tool_name: str, limit: int = 10) -> list[dict[str, Any]]:
