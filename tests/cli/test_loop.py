@@ -94,6 +94,8 @@ def test_a_frozen_tool_is_left_alone(shop: Shell) -> None:
     """Frozen by name or with all others, nothing begins; the list says who froze what."""
     assert "price is frozen" in shop.ok("freeze", "price", "--reason", "sale", "--by", "ann").out
     assert "frozen already" in shop.ok("freeze", "price", "--by", "ann").out
+    unknown = shop.run("freeze", "prize", "--by", "ann")  # a stop by mistake would stop nothing
+    assert (unknown.exit_code, "there is no tool prize" in unknown.err) == (1, True)
     assert "leave it alone: frozen" in shop.ok("loop", "--dry-run").out
     shop.ok("loop", "--once")
     assert "price is frozen by ann: sale" in shop.ok("proposals").out

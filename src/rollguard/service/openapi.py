@@ -43,7 +43,7 @@ def document_of(app: FastAPI, root_path: str) -> Callable[[], dict[str, Any]]:
 
 
 def _only_problems(operation: dict[str, Any]) -> None:
-    """Leave problem+json as the only form of a refusal, but for what is refused in the form that OpenTelemetry wants."""
+    """Leave problem+json as the only form of a refusal, but where OpenTelemetry wants another one."""
     for status, answer in operation["responses"].items():
         content = answer.get("content", {})
         if status.startswith(("4", "5")) and PROTOBUF not in content:

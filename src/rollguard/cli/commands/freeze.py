@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rollguard.cli import inputs, output
 from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
+from rollguard.errors import UnknownTool
+
+if TYPE_CHECKING:
+    from rollguard.app import Rollguard
 
 _Tool = Annotated[
     str | None, typer.Argument(metavar="[TOOL]", help="The tool; without one, every tool.", show_default=False)
@@ -41,11 +45,17 @@ def unfreeze(
     _set(tool, reason, by, config, frozen=False, as_json=as_json)
 
 
+def _is_known(guard: Rollguard, tool: str) -> bool:
+    return guard.store.versions.live(tool) is not None or tool in guard.store.executions.tool_names()
+
+
 def _set(
     tool: str | None, reason: str | None, by: str | None, config: Path | None, *, frozen: bool, as_json: bool
 ) -> None:
     with opened(config, adopt=False) as guard:
         freezes = guard.store.freezes
+        if tool is not None and frozen and not _is_known(guard, tool):
+            raise UnknownTool(f"there is no tool {tool}, so nothing was frozen; list them with: rollguard tools")
         changed = freezes.set(tool, frozen=frozen, by=by or inputs.who(), reason=reason, now=datetime.now(UTC))
         now = freezes.all()
     if as_json:
