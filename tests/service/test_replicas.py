@@ -39,13 +39,25 @@ class Replica:
         self.process = subprocess.Popen(command, cwd=self._folder, stderr=subprocess.PIPE, text=True)
         assert self.process.stderr is not None
         self.port = _port(self.process.stderr)
-        threading.Thread(target=self.process.stderr.read, daemon=True).start()
+        self._log = threading.Thread(target=_read_whole, args=(self.process.stderr,), daemon=True)
+        self._log.start()
 
     def strike(self) -> None:
         """Kill it, as a loss of power would, and start it again."""
         self.process.kill()
-        self.process.wait()
+        self.ended()
         self.start()
+
+    def ended(self) -> int:
+        """Wait until it has ended, and return its exit code."""
+        self._log.join()
+        return self.process.wait()
+
+
+def _read_whole(log: IO[str]) -> None:
+    with log:
+        for _line in log:
+            pass
 
 
 def _port(log: IO[str]) -> int:
@@ -115,7 +127,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_stored_twice(postgres: Post
         over.set()
         for replica in replicas:
             replica.process.send_signal(signal.SIGTERM)
-    assert [replica.process.wait() for replica in replicas] == [0, 0]
+    assert [replica.ended() for replica in replicas] == [0, 0]
     acknowledged = set().union(*(caller.acknowledged for caller in callers))
     sent = {name: success for caller in callers for name, success in caller.sent.items()}
     with ExecutionStore(url) as store, store.database.read() as connection:

@@ -40,6 +40,7 @@ def _answers() -> dict[int | str, dict[str, Any]]:
     """Return the answers for the OpenAPI document: what the receiver itself refuses is a `google.rpc.Status`."""
     found = problems(400, 408, 413, 415, 503)
     for status in (400, 415, 503):
+        del found[status]["model"]  # it would be taken for the form of the JSON, too
         found[status]["content"] |= _OWN
     return found | {200: {"description": "what was taken, and what was rejected", "content": _OWN}}
 
