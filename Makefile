@@ -59,7 +59,7 @@ agents: .venv-agents/.installed ## run agents of three frameworks and MCP server
 long: $(STAMP) ## run what takes too long for `make test`: faults at many steps, each benchmark and study once, tiny
 	$(COMPILE)
 	@seed=$(SEED_OR_NEW); echo "to repeat it: make long SEED=$$seed"; \
-	  FAULTS_SEED=$$seed $(BIN)/pytest -m long
+	  FAULTS_SEED=$$seed $(BIN)/pytest -m "long and not soak"
 
 explore: $(STAMP) ## look at other examples than `make test`, and at ten times as many
 	$(COMPILE)
