@@ -72,9 +72,7 @@ def test_a_long_story_struck_at_any_step(story: str, strides: dict[str, int], st
 
 @_SELDOM
 @pytest.mark.parametrize("story", ["release_package"])
-@pytest.mark.xfail(
-    strict=False, reason="known: killed at one of some 40 steps, it leaves its tree in the folder"
-)
+@pytest.mark.xfail(strict=False, reason="known: killed at one of some 40 steps, it leaves its tree in the folder")
 def test_a_released_package_struck_at_any_step(story: str, strides: dict[str, int], strike: Strike) -> None:
     """Whatever step of the release of a package is struck, it happens once and whole or not at all."""
     strike(story, strides)
