@@ -318,9 +318,10 @@ def openai_agents(script: Script) -> Any:
 @pytest.mark.parametrize("by", ["openinference", "logfire"])
 def test_openai_agents(guard: Rollguard, sink: Sink, provider: Any, by: str) -> None:
     """OpenAI Agents, by OpenInference and by Logfire: what it answers the model instead of raising is a failure."""
-    from agents import Runner, set_trace_processors
+    from agents import Runner, set_trace_processors, set_tracing_disabled
 
     release(guard, "ok")
+    set_tracing_disabled(False)  # it is for the whole process, and other tests of this one send no traces
     set_trace_processors([])
     if by == "openinference":
         from openinference.instrumentation.openai_agents import OpenAIAgentsInstrumentor

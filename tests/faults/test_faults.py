@@ -64,17 +64,9 @@ def test_struck_at_any_step(story: str, strides: dict[str, int], strike: Strike)
 
 
 @_SELDOM
-@pytest.mark.parametrize("story", [story for story in LONG if story != "release_package"])
+@pytest.mark.parametrize("story", LONG)
 def test_a_long_story_struck_at_any_step(story: str, strides: dict[str, int], strike: Strike) -> None:
-    """What holds for the other stories holds for an improvement, and for a package that is rolled back."""
-    strike(story, strides)
-
-
-@_SELDOM
-@pytest.mark.parametrize("story", ["release_package"])
-@pytest.mark.xfail(strict=False, reason="known: killed at one of some 40 steps, it leaves its tree in the folder")
-def test_a_released_package_struck_at_any_step(story: str, strides: dict[str, int], strike: Strike) -> None:
-    """Whatever step of the release of a package is struck, it happens once and whole or not at all."""
+    """What holds for the other stories holds for an improvement, and for a package's release and its rollback."""
     strike(story, strides)
 
 

@@ -11,7 +11,7 @@ from rollguard.model.log import logger_of
 from rollguard.model.version import Deployment, Version
 from rollguard.registry.deploy.deployment_request import DeploymentRequest
 from rollguard.registry.deploy.hand_edits import keep_hand_edit, remove_unless_shared
-from rollguard.registry.folder.folder import Folder
+from rollguard.registry.folder.folder import Folder, unit_in
 from rollguard.registry.folder.swap_journal import NO_FILE, SwapEntry, entries_in, write_entry
 from rollguard.registry.serve.live_tools import LiveTools
 from rollguard.store import ExecutionStore, Standing, digest
@@ -209,13 +209,27 @@ class FileSwap:
 
     def _take_back(self, standing: Standing, entry: SwapEntry) -> None:
         if entry.before is None:
-            self.remove(entry.tool_name)
+            beside = self._live_beside(entry.tool_name)
+            if beside is None:
+                self.remove(entry.tool_name)
+            else:  # the swap added the tool to a file or package that was there
+                self.put(beside)
             return
         before = standing.find(entry.before)
         if before is None:
             logger.error("%s: what its file held before is not known", entry.tool_name)
         else:
             self.put(before)
+
+    def _live_beside(self, name: str) -> Version | None:
+        """Return the live version of another tool of the same file or package, which they share."""
+        unit = self._folder.unit(name)
+        for other, live in self._store.versions.live_of_all().items():
+            if other != name and (other == unit or other.startswith(f"{unit}/")):
+                version = self._store.versions.get(other, live.version_number)
+                if unit_in(version.code, other) == unit:
+                    return version
+        return None
 
     def _sha256(self, name: str) -> str | None:
         code = self._folder.read(name)
