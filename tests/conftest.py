@@ -139,6 +139,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         postgresql = "postgres" in item.name or "postgres" in getattr(item, "fixturenames", ())
         if postgresql or file.startswith(SLOW):
             item.add_marker(pytest.mark.slow)
+        if postgresql and item.get_closest_marker("sqlite_first"):
+            item.add_marker(pytest.mark.long)
 
 
 def pytest_collection_finish() -> None:

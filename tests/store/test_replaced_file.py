@@ -370,8 +370,11 @@ def test_versions_that_a_backup_does_not_know(file: Path, tmp_path: Path) -> Non
         registry.deploy("other", code(1, "other"))
         assert registry.call("my_tool", x=0) == 2
         registry.recorder.flush()
+        brought = threading.Event()
+        store.database.when_replaced(brought.set)  # after the registry's own, which brings the versions back
         copy.replace(file)
-        store.versions.history("my_tool")  # which sees it
+        store.versions.history("my_tool")  # which sees it, unless a thread of the registry has just done so
+        assert brought.wait(60)
         history = store.versions.history("my_tool")
         assert {version.version_number: version.code.decode() for version in history} == {1: code(1), 2: code(2)}
         assert "the database, which was replaced" in (history[0].reason or "")
