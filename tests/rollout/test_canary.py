@@ -313,6 +313,25 @@ def test_what_was_counted_never_changes(guard: Guard) -> None:
     assert beside.rollout.arms == counted
 
 
+def test_calls_of_an_earlier_rollout_with_its_number_are_not_counted(guard: Guard) -> None:
+    """After a restored backup numbers are given again; a call drawn before its rollout began, or elsewhere, is no unit."""
+    beside = Beside(guard, [0.5])
+    drawn = {"rollout_id": beside.rollout.rollout_id, "stage": 0, "arm": "new", "request_id": "one"}
+    spooled = {"success": False, "version_number": 2, **drawn}
+    guard.store.store_tool_executions(
+        [
+            {"tool_name": "my_tool", "executed_at": NOW - MINUTE, **spooled},
+            {"tool_name": "other", "executed_at": NOW + MINUTE, **spooled},
+        ]
+    )
+    beside.calls(10, new=0.0, old=0.0, over=MINUTE)
+    beside.calls(1, new=0.0, old=0.0, over=MINUTE, request_id="one")
+    beside.check(MINUTE * 5)
+    arms = beside.rollout.arms
+    assert arms is not None
+    assert (arms.counted, arms.total.new_failures) == (11, 0)
+
+
 def test_a_call_in_flight_holds_back_those_after_it(guard: Guard) -> None:
     """Units are counted in the order drawn: one that still runs is waited for, and has failed at its time limit."""
     beside = Beside(guard, [0.5], rollout_unit_seconds=600.0)
