@@ -314,7 +314,7 @@ def test_what_was_counted_never_changes(guard: Guard) -> None:
 
 
 def test_calls_of_an_earlier_rollout_with_its_number_are_not_counted(guard: Guard) -> None:
-    """After a restored backup numbers are given again; a call drawn before its rollout began, or elsewhere, is no unit."""
+    """After a restored backup numbers are given again; a call drawn earlier, or of another tool, is no unit."""
     beside = Beside(guard, [0.5])
     drawn = {"rollout_id": beside.rollout.rollout_id, "stage": 0, "arm": "new", "request_id": "one"}
     spooled = {"success": False, "version_number": 2, **drawn}
