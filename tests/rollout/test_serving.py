@@ -18,6 +18,7 @@ from rollguard import ExecutionStore, ToolRegistry, request, tool
 from rollguard.errors import InvalidInput
 from rollguard.model.split import Draws, Split
 from rollguard.record.in_flight import PUBLISHED_AFTER
+from rollguard.registry.serve.sharing import Sharing
 from rollguard.sandbox import ToolCheck
 from rollguard.store import digest
 from tests.conftest import NOW, Guard, code
@@ -112,6 +113,25 @@ def test_a_version_that_cannot_be_loaded_ends_it(guard: Guard) -> None:
     assert "gone" in str(beside.rollout.ended_why)
     assert {registry.call("my_tool") for _ in range(20)} == {1}
     assert beside.served() == {1}
+
+
+def test_a_superseded_version_serves_no_longer(guard: Guard) -> None:
+    """Until a process has loaded the version of a new rollout, the live one serves alone, not the last one's."""
+    Beside(guard, [0.9])
+    live_tools, loads = guard.registry._live_tools, True
+    served = live_tools.serve("my_tool")
+    sharing = Sharing(
+        guard.registry._splits, guard.store, lambda: live_tools.beside if loads else lambda _version: None, lambda: None
+    )
+    sharing.attend("my_tool", served)
+    assert served.beside is not None
+    guard.registry.deploy("my_tool", code(3), watch=guard.monitor.watch("my_tool"), rollout=[0.9])
+    loads = False
+    sharing.attend("my_tool", served)
+    assert (served.beside, served.marked_as) == (None, None)
+    loads = True
+    sharing.attend("my_tool", served)
+    assert {served.beside.drawn()[0].invoke() for _ in range(99)} == {1, 3}  # type: ignore[attr-defined]
 
 
 SERVING = """

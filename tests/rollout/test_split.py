@@ -59,6 +59,15 @@ def test_two_rollouts_draw_independently() -> None:
     assert abs(both - 4_000 * 0.625) < 4 * math.sqrt(4_000 * 0.625 * 0.375)
 
 
+def test_a_number_that_is_given_again_decides_nothing() -> None:
+    """After a restored backup a rollout may have the number of an earlier one; its requests are drawn anew."""
+    router = Draws()
+    router.told("my_tool", replace(SPLIT, share=1.0))
+    assert {router.drawn("my_tool", f"{n}").arm for n in range(20)} == {Arm.NEW}  # type: ignore[union-attr]
+    router.told("my_tool", replace(SPLIT, share=0.0, key=b"other"))
+    assert {router.drawn("my_tool", f"{n}").arm for n in range(20)} == {Arm.OLD}  # type: ignore[union-attr]
+
+
 @given(st.text(min_size=1, max_size=30), st.floats(0, 1), st.floats(0, 1))
 @examples(30)
 def test_a_request_gets_the_same_version_everywhere(request: str, one: float, other: float) -> None:

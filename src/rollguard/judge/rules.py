@@ -63,7 +63,7 @@ def checked_shares(shares: Sequence[float]) -> tuple[float, ...]:
         ValueError: they do not rise, or one is not above 0 and below 1.
     """
     edges = (0.0, *map(float, shares), 1.0)
-    if any(one >= after for one, after in pairwise(edges)):
+    if not all(one < after for one, after in pairwise(edges)):  # which NaN is not, either
         raise ValueError
     return edges[1:-1]
 
