@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from rollguard.compat import place_of
 from rollguard.errors import UnknownTool
 from rollguard.model.given import checked_now
 from rollguard.model.rehearsed import ReplayTestResult
@@ -142,7 +141,7 @@ class Rehearser:
         if strategy_of(tool, rules.grants)[0] not in (Strategy.SHADOW, Strategy.REPLAY):
             return None
         limits, run = limits_of(tool, rules, self._environment.get(tool_name, {})), self._run or in_sandbox()
-        return lambda inputs: run(code, place_of(code, tool_name).exported, inputs, limits)
+        return lambda inputs: run(code, tool_name, inputs, limits)
 
     def _keep(self, done: Rehearsal, started: datetime, completed: datetime) -> None:
         """Store what a candidate did with recorded calls, in the table of its strategy."""
