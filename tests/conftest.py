@@ -73,6 +73,19 @@ SLOW = (
     *("test_benchmarks", "test_demo", "test_docs", "test_doctor", "test_studies"),
 )
 
+# What these show does not depend on the database; `make test` runs them on SQLite, `make long` on PostgreSQL.
+SQLITE_FIRST = (
+    "evaluate/test_backtest",
+    *(
+        f"monitor/test_{name}"
+        for name in ("baseline", "deciding", "elsewhere", "external", "hangs", "invalid_rules", "investigation")
+    ),
+    *(f"registry/test_{name}" for name in ("calls", "edits", "names", "self_recording", "stale_code")),
+    "rehearse/test_testers",
+    "releases/test_packages",
+    "test_doctor",
+)
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that starts the tests in the background has them, and every process they start, ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -139,7 +152,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         postgresql = "postgres" in item.name or "postgres" in getattr(item, "fixturenames", ())
         if postgresql or file.startswith(SLOW):
             item.add_marker(pytest.mark.slow)
-        if postgresql and item.get_closest_marker("sqlite_first"):
+        if postgresql and (file.startswith(SQLITE_FIRST) or item.get_closest_marker("sqlite_first")):
             item.add_marker(pytest.mark.long)
 
 

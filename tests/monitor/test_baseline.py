@@ -86,7 +86,6 @@ OUTCOMES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize(("decision", "named"), [("threshold", True), ("evidence", False)])
 @pytest.mark.parametrize("outcome", OUTCOMES)
-@pytest.mark.sqlite_first
 def test_a_bad_version_is_no_baseline(guard: Guard, outcome: str, decision: str, named: bool) -> None:
     """After a version that always failed one that fails in a third is critical, whatever became of the first."""
     agent = Agent(guard, named=named, decision=decision, **OUTCOMES[outcome])
@@ -132,7 +131,6 @@ RATES = [0.75, 0.4, 0.7, 0.45, 0.65, 0.5, 0.6, 0.55, 0.72, 0.42]
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
-@pytest.mark.sqlite_first
 def test_an_agent_that_tries_again(guard: Guard, outcome: str) -> None:
     """Of ten bad versions in turn none is healthy, days apart too, until one is good again."""
     agent = Agent(guard, **({"max_rollbacks_per_day": 0} if outcome == "finished" else OUTCOMES[outcome]))
