@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from rollguard.monitor.report import HealthReport, in_flight_of
 from rollguard.monitor.silences import silences_of
 from rollguard.record import Recorder
 from rollguard.record.in_flight import PUBLISHED_AFTER
+from rollguard.spans import span
 from rollguard.store import ExecutionStore
 
 KNOWN_AFTER = timedelta(seconds=PUBLISHED_AFTER + 1)
@@ -55,6 +57,14 @@ class Checker:
             if session.invalid_rules is not None:
                 fix = f"correct its row in deployment_monitoring, or: rollguard cancel {session.session_id}"
                 raise InvalidSetting(f"session {session.session_id}", f"{session.invalid_rules}; {fix}")
+        with span("check", sessions=len(sessions), scheduled=scheduled) as note:
+            reports = self._checked(sessions, now, scheduled=scheduled)
+            note(**{f"verdict.{name}": number for name, number in Counter(map(_verdict, reports)).items()})
+            if len(reports) == 1:
+                note(tool_name=reports[0].session.tool_name, session_id=reports[0].session.session_id)
+            return reports
+
+    def _checked(self, sessions: Sequence[Session], now: datetime, *, scheduled: bool) -> list[HealthReport]:
         self._recorder.flush(wait=False)
         self._store.executions.refresh_rollups()
         known = self._store.baselines.of(sessions, now)
@@ -187,6 +197,10 @@ class Checker:
     def _outcomes(self, session: Session, until: datetime, hangs: Hangs | None) -> list[Outcome]:
         rows = self._store.executions.latest(session, until - PATTERN, until, MOST_OUTCOMES, hangs=hangs)
         return [Outcome(*row) for row in rows]
+
+
+def _verdict(report: HealthReport) -> str:
+    return str(report.judgement.verdict)
 
 
 def _new_check(report: HealthReport, *, scheduled: bool) -> NewCheck:
