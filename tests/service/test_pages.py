@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,10 +15,12 @@ import pytest
 import sqlalchemy as sa
 from starlette.testclient import TestClient
 
+from benchmarks import pages
 from rollguard import Rollguard
 from rollguard.cli import main
 from rollguard.model.attempt import State
 from rollguard.service.app import create_app
+from rollguard.settings import Settings
 from rollguard.store.schema import improvement_attempts
 from tests.conftest import Guard, code
 from tests.loop.improving import System
@@ -105,6 +109,28 @@ def test_nothing_to_show(client: TestClient) -> None:
     for path in ("/", "/sessions", "/rollbacks", "/calls"):
         seen(client, path)
     assert "rollguard deploy" in seen(client, "/").text
+
+
+def test_no_page_asks_for_each_tool(tmp_path: Path, sqlite_template: Path) -> None:
+    """No page is read by more statements with 200 tools than with 10."""
+    asked = {}
+    for tools in (10, 200):
+        file = tmp_path / f"{tools}.db"
+        file.write_bytes(sqlite_template.read_bytes())
+        with closing(sqlite3.connect(file)) as plain, plain:
+            for statement in pages.statements(datetime.now(UTC), tools, sqlite=True):
+                plain.execute(statement)
+        settings = Settings(database=f"sqlite:///{file}", tools_dir=tmp_path / "tools")
+        with Rollguard(settings, adopt=False) as guard:
+            client, read = client_of(guard), []
+            sa.event.listen(
+                guard.store.database._engine, "before_cursor_execute", lambda *given, r=read: r.append(given[2])
+            )
+            for page, address in pages.ADDRESSES.items():
+                read.clear()
+                assert client.get(address.format(tool="tool_00002", session=3)).status_code == 200
+                asked[page, tools] = len(read)
+    assert [page for page in pages.ADDRESSES if asked[page, 200] > asked[page, 10]] == []
 
 
 def test_how_many_more_calls_a_session_needs(guard: Rollguard, client: TestClient) -> None:

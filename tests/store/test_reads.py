@@ -58,6 +58,7 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
     "last_calls.of_all": lambda store: store.last_calls.of_all(["my_tool"], NOW),
     "last_calls.of": lambda store: store.last_calls.of(["my_tool"]),
     "by_tool.calls": lambda store: store.by_tool.calls(NOW - HOUR),
+    "by_tool.hours": lambda store: store.by_tool.hours(["my_tool"], NOW - HOUR),
     "by_tool.uses": lambda store: store.by_tool.uses(NOW - HOUR, NOW),
     "investigations.capped": lambda store: store.investigations.capped(NOW),
     "investigations.monitored": lambda store: store.investigations.monitored(),

@@ -21,6 +21,7 @@ from rollguard.rehearse.sandboxed import in_sandbox
 from rollguard.rehearse.shadow_tester import shadow_result, stored_shadow
 from rollguard.rehearse.shown import Shown
 from rollguard.sandbox.outcome import Outcome
+from rollguard.spans import span
 from rollguard.store import ExecutionStore
 
 
@@ -79,11 +80,13 @@ class Rehearser:
             StoreError: the calls cannot be read, or the result cannot be stored.
         """
         started = checked_now(now)
-        candidate = self.candidate(
-            tool_name, code, must_fix=must_fix, lookback_days=lookback_days, draw=draw, seen=seen, now=started
-        )
-        done = rehearse(candidate, self._run or in_sandbox())
-        self._keep(done, started, checked_now(now))
+        with span("rehearsal", tool_name=tool_name, must_fix=must_fix) as note:
+            candidate = self.candidate(
+                tool_name, code, must_fix=must_fix, lookback_days=lookback_days, draw=draw, seen=seen, now=started
+            )
+            done = rehearse(candidate, self._run or in_sandbox())
+            self._keep(done, started, checked_now(now))
+            note(verdict=str(done.verdict), **{str(kind): done.count(kind) for kind in PairKind})
         return done
 
     def candidate(

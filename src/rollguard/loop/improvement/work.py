@@ -25,6 +25,7 @@ from rollguard.model.log import described, logger_of
 from rollguard.monitor.deployment_monitor import DeploymentMonitor
 from rollguard.registry import ToolRegistry
 from rollguard.rehearse import Rehearser
+from rollguard.spans import Note, span
 from rollguard.store import ExecutionStore, Step
 
 logger = logger_of(__name__)
@@ -91,7 +92,7 @@ class AttemptStage:
         while (attempt := self._next(last, now)) is not None:
             last = attempt.attempt_id
             try:
-                with self._keeping(attempt, now):
+                with self._keeping(attempt, now), _traced(self.name, attempt):
                     counts.update(self._handle(attempt, now))
             except AttemptClosed as error:
                 logger.info("%s: %s", self.name, error)
@@ -165,6 +166,11 @@ class AttemptStage:
 
     def _renewed(self, attempt_id: int) -> bool:
         return self.store.attempts.renew(attempt_id, self.worker, datetime.now(UTC) + LEASE)
+
+
+def _traced(stage: str, attempt: Attempt) -> contextlib.AbstractContextManager[Note]:
+    state = str(attempt.state)
+    return span("improvement", tool_name=attempt.tool_name, attempt_id=attempt.attempt_id, stage=stage, state=state)
 
 
 def cooling(store: ExecutionStore, rules: LoopRules, attempt: Attempt, now: datetime) -> dict[str, Any]:
