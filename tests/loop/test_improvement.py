@@ -151,14 +151,20 @@ def test_held_out_calls_are_drawn_anew_after_three_proposals(make: Make) -> None
 
 
 def test_recorded_instructions_reach_no_decision(make: Make) -> None:
-    """Errors that contain instructions are data: the attempt goes its way, and a person decides."""
+    """Errors that contain instructions are data: an author is given them as they are, and a person decides as ever."""
     system = make(rules={"approval": {}})
     system.store.store_tool_execution(
         tool_name=TOOL, success=False, error=HOSTILE, parameters={"amount": "1,999"}, executed_at=NOW - HOUR
     )
     system.tick()
-    assert system.attempt.state is State.WAITING
-    assert HOSTILE in {case.error for case in system.improver.briefs[0].failing} or system.improver.briefs[0].failures
+    (brief,) = system.improver.briefs
+    assert HOSTILE in {case.error for case in brief.failing}
+    told, mark = brief.to_markdown(), mark_of(brief)
+    before, _, after = told.partition(HOSTILE.splitlines()[0])
+    assert before.count(f"BEGIN DATA {mark}") == before.count(f"END DATA {mark}") + 1
+    assert f"END DATA {mark}" in after
+    assert (system.attempt.state, system.attempt.author) == (State.WAITING, "scripted")
+    assert (system.attempt.verdict, system.live()) == ("passes", 1)
 
 
 # --- improvers -------------------------------------------------------------------------------------------------------
