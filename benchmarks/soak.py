@@ -108,12 +108,15 @@ def soak(crowd: Crowd, troubles: Troubles | None) -> dict[str, Any]:
     with opened(crowd.url, crowd.folder) as guard:
         for number in range(TOOLS):
             guard.deploy(name_of(number), code_of(number, 0, "good"))
-    crowd.begin()
-    if troubles is None:
-        crowd.wait_for_workers()
-    else:
-        troubles.until(crowd.end)
-    crowd.stop()
+    try:
+        crowd.begin()
+        if troubles is None:
+            crowd.wait_for_workers()
+        else:
+            troubles.until(crowd.end)
+        crowd.stop()
+    finally:
+        crowd.kill()
     wrong, counts = crowd.wrong, crowd.counts()
     if troubles is not None:
         counts.update(troubles.counts)
@@ -222,6 +225,11 @@ class Crowd:
                 self._ended(process)
                 if not self.troubled:
                     self.wrong.append(f"a process ended with {process.exitcode}")
+
+    def kill(self) -> None:
+        """Kill those that are left, after an error: a suspended one would not end by itself."""
+        for process in self.running.values():
+            process.kill()
 
     def counts(self) -> Counter[str]:
         """What was called, and how many processes ended before their time, and how."""
