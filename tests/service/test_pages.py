@@ -18,8 +18,10 @@ from starlette.testclient import TestClient
 from benchmarks import pages
 from rollguard import Rollguard
 from rollguard.cli import main
+from rollguard.model import attempt
 from rollguard.model.attempt import State
 from rollguard.service.app import create_app
+from rollguard.service.pages.render import EVENTS
 from rollguard.settings import Settings
 from rollguard.store.schema import improvement_attempts
 from tests.conftest import Guard, code
@@ -100,6 +102,8 @@ def test_the_story_of_a_regression(guard: Rollguard, client: TestClient) -> None
     session = seen(client, "/sessions/1").text
     assert "10 of 20 calls failed (50 %) since the deployment, 0 of 60 calls failed (0 %) before" in session
     assert "observed" in seen(client, "/rollbacks").text
+    assert "The latest 50. Calls are listed" in seen(client, "/calls").text
+    assert "The latest 50, of version 2. Calls" in seen(client, "/calls?name=my_tool&version=2").text
     assert "+def my_tool" not in seen(client, "/diff?name=my_tool&to=2").text
     assert "return x + 2" in seen(client, "/diff?name=my_tool&to=2").text
 
@@ -131,6 +135,12 @@ def test_no_page_asks_for_each_tool(tmp_path: Path, sqlite_template: Path) -> No
                 assert client.get(address.format(tool="tool_00002", session=3)).status_code == 200
                 asked[page, tools] = len(read)
     assert [page for page in pages.ADDRESSES if asked[page, 200] > asked[page, 10]] == []
+
+
+def test_every_event_of_an_attempt_has_a_name() -> None:
+    """The time line of a proposal knows every event."""
+    names = {each.name for each in vars(attempt).values() if isinstance(each, attempt.Transition)}
+    assert {*names, "find", "freeze", "unfreeze"} == set(EVENTS)
 
 
 def test_how_many_more_calls_a_session_needs(guard: Rollguard, client: TestClient) -> None:
@@ -470,6 +480,7 @@ def test_a_proposal_is_seen_and_decided(proposed: System, action: str, state: st
     assert "fixed" in page
     assert "could not convert" in page
     assert "Rehearsed on recorded calls" in page
+    assert "Found by the loop" in page
     form = form_of(client, "/proposals/1")
     changed = {**form, "binding": "0" * 64, "action": action, "reason": "x"}
     assert client.post("/proposals/1", data=changed).status_code == 409
