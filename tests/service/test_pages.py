@@ -368,6 +368,16 @@ def test_rolling_back(guard: Rollguard) -> None:
     assert "version 1 is live by now" in late.text
 
 
+def test_without_a_good_version_no_button_leads_back(sqlite_guard: Rollguard, here: TestClient) -> None:
+    """A tool has a button to roll back while there is a good version to go back to."""
+    sqlite_guard.registry.deploy("my_tool", code(1))
+    assert "Roll back …" not in seen(here, "/tool?name=my_tool").text
+    sqlite_guard.registry.deploy("my_tool", code(2))
+    assert "Roll back …" in seen(here, "/tool?name=my_tool").text
+    sqlite_guard.monitor.roll_back("my_tool", reason="it is worse", requested_by="ann")
+    assert "Roll back …" not in seen(here, "/tool?name=my_tool").text
+
+
 def test_stopping_a_session(sqlite_guard: Rollguard, closed: Callable[..., TestClient]) -> None:
     """Stopping a session's monitoring is noted with the name of who did it."""
     session = story(sqlite_guard, failing=False)
