@@ -20,12 +20,14 @@ from rollguard import Rollguard
 from rollguard.cli import main
 from rollguard.model import attempt
 from rollguard.model.attempt import State
+from rollguard.model.event import Event, EventKind, Level
+from rollguard.notify.message import message_of
 from rollguard.service.app import create_app
 from rollguard.service.pages.render import EVENTS
 from rollguard.settings import Settings
 from rollguard.store.schema import improvement_attempts
 from tests.conftest import Guard, code
-from tests.loop.improving import System
+from tests.loop.improving import TOOL, System
 from tests.rollout.helpers import Beside
 from tests.service.conftest import HERE, client_of
 
@@ -106,6 +108,22 @@ def test_the_story_of_a_regression(guard: Rollguard, client: TestClient) -> None
     assert "The latest 50, of version 2. Calls" in seen(client, "/calls?name=my_tool&version=2").text
     assert "+def my_tool" not in seen(client, "/diff?name=my_tool&to=2").text
     assert "return x + 2" in seen(client, "/diff?name=my_tool&to=2").text
+
+
+def test_alerts_lead_to_pages(proposed: System) -> None:
+    """Each alert's link leads to the page of what it is about: the session, the proposal, the tool, or the overview."""
+    client = client_of(proposed.guard)
+    session = proposed.guard.monitor.start_monitoring(TOOL, proposed.now)
+    kinds = (
+        (EventKind.ROLLED_BACK, TOOL, int(session), {}, f"Session {session}"),
+        (EventKind.PROPOSAL_WAITING, TOOL, None, {"attempt_id": 1}, "Proposal 1"),
+        (EventKind.QUARANTINED_CODE, TOOL, None, {}, TOOL),
+        (EventKind.WATCHER_SILENT, "", None, {}, "Overview"),
+    )
+    for kind, tool, session_id, details, title in kinds:
+        event = Event(kind, Level.WARNING, tool, session_id, "", (), "", details)
+        link = message_of([event], HERE).body.rpartition("See: ")[2]
+        assert title in seen(client, link).text
 
 
 def test_nothing_to_show(client: TestClient) -> None:
