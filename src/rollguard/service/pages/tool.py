@@ -94,6 +94,18 @@ class ToolView:
     rollbacks: Sequence[Rollback]
 
     @property
+    def can_go_back(self) -> bool:
+        """Return whether there is a good version to go back to; any other is restored from the list of versions."""
+        live, session = self.live, self.session
+        if live is None:
+            return False
+        if (
+            session is not None and session.active and session.version_number != live.version_number
+        ):  # beside the live one
+            return True
+        return any(one.lives and not one.is_live and not one.was_rolled_back for one in self.versions)
+
+    @property
     def errors(self) -> list[dict[str, Any]]:
         """Return the kinds of errors, the most frequent since the deployment first."""
         return [] if self.investigation is None else self.investigation["signatures"][:_MOST_ERRORS]
