@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from rollguard.registry import ToolRegistry
 from rollguard.rehearse.declared import Strategy, declared, strategy_of
 from rollguard.rehearse.gate import Candidate, limits_of, rehearse
 from rollguard.rehearse.pairs import IsFailure, PairKind
+from rollguard.rehearse.reason import ask
 from rollguard.rehearse.rehearsal import Rehearsal, Verdict
 from rollguard.rehearse.replay_tester import LOOKBACK_DAYS, recorded_calls
 from rollguard.rehearse.rules import RehearsalRules
@@ -85,6 +87,11 @@ class Rehearser:
                 tool_name, code, must_fix=must_fix, lookback_days=lookback_days, draw=draw, seen=seen, now=started
             )
             done = rehearse(candidate, self._run or in_sandbox())
+            if self._registry.live_code(tool_name) != candidate.old:
+                moved = ask(
+                    "live", "another version went live meanwhile, so it was rehearsed beside the wrong one: try again"
+                )
+                done = replace(done, reasons=(*done.reasons, moved))
             self._keep(done, started, checked_now(now))
             note(verdict=str(done.verdict), **{str(kind): done.count(kind) for kind in PairKind})
         return done
