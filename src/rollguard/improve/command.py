@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from rollguard.command import run_command, size, tail
+from rollguard.sandbox.command import run_command, size, tail
 from rollguard.compat import LARGEST, Form, form_of
 from rollguard.errors import ImproverFailed, InvalidInput
 from rollguard.improve.brief import Brief

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rollguard.command import run_command, size, tail
+from rollguard.sandbox.command import run_command, size, tail
 from rollguard.errors import ActuatorFailed, InvalidInput
 from rollguard.registry.deploy.actuators.actuator import Request
 from rollguard.registry.folder.file_names import stem_of
