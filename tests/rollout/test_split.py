@@ -20,7 +20,7 @@ SPLIT = Split(7, 1, 2, 0, 0.25, b"key")
 
 def _draws(split: Split, process: str, calls: int) -> list[bool]:
     router: Router = Draws(process)
-    router.told("my_tool", split)
+    router.use_split("my_tool", split)
     drawn = [router.drawn("my_tool", None) for _ in range(calls)]
     return [one is not None and one.arm is Arm.NEW for one in drawn]
 
@@ -67,11 +67,11 @@ def test_a_request_gets_the_same_version_everywhere(request: str, one: float, ot
     early, late = replace(SPLIT, share=low), replace(SPLIT, share=high, stage=1)
     routers = Draws(), Draws()
     for router in routers:
-        router.told("my_tool", early)
+        router.use_split("my_tool", early)
     first = {router.drawn("my_tool", request) for router in routers}
     assert first == {draw(early, request)}
     for router in routers:
-        router.told("my_tool", late)
+        router.use_split("my_tool", late)
     assert {router.drawn("my_tool", request) for router in routers} == first
     if draw(early, request).arm is Arm.NEW:
         assert draw(late, request).arm is Arm.NEW
@@ -87,10 +87,10 @@ def test_without_a_split_nothing_is_drawn() -> None:
     """One version serves alone before a split is known and after it ended; tools have splits of their own."""
     router = Draws()
     assert router.drawn("my_tool", None) is None
-    router.told("my_tool", SPLIT)
+    router.use_split("my_tool", SPLIT)
     assert router.drawn("other", None) is None
     assert router.drawn("my_tool", "a") is not None
-    router.told("my_tool", None)
+    router.use_split("my_tool", None)
     assert router.drawn("my_tool", "a") is None
 
 
@@ -98,7 +98,7 @@ def test_a_forked_process_draws_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that begins with its parent's state draws otherwise."""
     parent, child = Draws("one"), Draws("one")
     for router in (parent, child):
-        router.told("my_tool", SPLIT)
+        router.use_split("my_tool", SPLIT)
     drawn = [parent.drawn("my_tool", None) for _ in range(200)]
     monkeypatch.setattr(os, "getpid", lambda: -1)
     child._begin_anew()  # as in a forked child

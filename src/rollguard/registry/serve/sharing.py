@@ -52,7 +52,7 @@ class Sharing:
         splits: what the machine knows of the rollouts.
         store: has the code of the versions.
         load: loads one. A weak reference, like the next one: what they belong to holds this object.
-        unloadable: is told of one that cannot be loaded.
+        unloadable: is called with one that cannot be loaded.
     """
 
     def __init__(
@@ -83,14 +83,14 @@ class Sharing:
         if other is None:
             return
         old, new = (other, served) if live == split.new else (served, other)
-        self._draws.told(name, split)
+        self._draws.use_split(name, split)
         for one, arm, number in ((old, Arm.OLD, split.old), (new, Arm.NEW, split.new)):
             one.marked_as = Drawn(split.rollout_id, arm, number, split.stage, split.share)
         served.beside = Beside(name, self._draws, served, old, new, split)
 
     def _end(self, name: str, served: Served) -> None:
         served.beside = served.marked_as = None
-        self._draws.told(name, None)
+        self._draws.use_split(name, None)
         self._others.pop(name, None)
 
     def _other_of(self, name: str, split: Split, number: int) -> Served | None:
