@@ -223,7 +223,7 @@ class Troubles:
         try:
             with contextlib.closing(sqlite3.connect(self._file, timeout=2)) as plain:
                 plain.execute("VACUUM INTO ?", (str(copy),))
-        except sqlite3.OperationalError:
+        except sqlite3.DatabaseError:  # locked, or half of it is in a log that a suspended process holds
             return None
         return copy
 

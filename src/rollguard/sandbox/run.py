@@ -233,14 +233,14 @@ class Run:
         return Outcome(ending, error=_how(answer, seconds), **spent)  # type: ignore[arg-type]
 
     def _raised(self, said: bytes) -> dict[str, Any]:
-        told = json.loads(said)
+        reported = json.loads(said)
         frame = None
-        if told["frame"] is not None:
-            function, line = str(told["frame"][0]), int(told["frame"][1])
+        if reported["frame"] is not None:
+            function, line = str(reported["frame"][0]), int(reported["frame"][1])
             lines = _lines(self._code)
             frame = Frame(function, line, lines[line - 1].strip() if 0 < line <= len(lines) else "")
-        result = None if told["result"] is None else _json(str(told["result"]).encode())
-        return {"error_type": str(told["type"]), "error": str(told["error"]), "frame": frame, "result": result}
+        result = None if reported["result"] is None else _json(str(reported["result"]).encode())
+        return {"error_type": str(reported["type"]), "error": str(reported["error"]), "frame": frame, "result": result}
 
 
 # --- what the child is given -----------------------------------------------------------------------------------------

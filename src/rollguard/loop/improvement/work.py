@@ -43,7 +43,7 @@ class Improvement:
     Attributes:
         store: attempts, versions and sessions.
         investigator: finds causes.
-        briefer: says what an improver is told.
+        briefer: says what an improver gets to know.
         improver: writes repairs.
         rehearser: the gate.
         registry: makes a version live.
