@@ -15,7 +15,7 @@ _DOCS = Path(__file__).parents[1] / "docs"
 PAGE = _DOCS / "deciding.md"
 ELSEWHERE = {
     **dict.fromkeys(("gate", "noise"), _DOCS / "rehearse.md"),
-    **dict.fromkeys(("rollouts", "rollouts_worse"), _DOCS / "rollouts.md"),
+    **dict.fromkeys(("rollouts", "rollouts_worse", "rollouts_stages"), _DOCS / "rollouts.md"),
 }
 """The pages of tables that are not in `PAGE`."""
 

@@ -10,13 +10,17 @@ import math
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from rollguard.evaluate.simulate_counts import NOON, interval
+from rollguard.judge import ConcurrentEvidence, Rules
+from rollguard.judge.concurrent import Stage
 from rollguard.model.split import Draws
 from rollguard.monitor.deployment_monitor import DeploymentMonitor
 from rollguard.registry import ToolRegistry
@@ -24,10 +28,11 @@ from rollguard.store import ExecutionStore
 from studies import peers
 
 HOUR, MINUTE = 3600.0, 60.0
-PER_HOUR = 120.0  # calls
+PER_HOUR = 240.0  # calls
 WATCHED = 3.0  # hours
 BEFORE = 1000  # calls
 SHARES = (0.1, 0.25, 0.5)
+STAGES = (50, 100, 200, 400)  # calls
 RULES: dict[str, dict[str, Any]] = {
     "replace": {"decision": "evidence"},
     "confirm": {"decision": "evidence", "confirm": "concurrent"},
@@ -106,7 +111,7 @@ def stream(case: Case, seed: int) -> list[Try]:
     return found
 
 
-def through_monitor(case: Case, way: str, seed: int, template: Path) -> Found | None:
+def through_monitor(case: Case, way: str, template: Path, seed: int) -> Found | None:
     """Deploy, call and monitor one tool; return its rollback, or None.
 
     Args:
@@ -124,7 +129,7 @@ class _Simulation:
         self.registry = ToolRegistry(tools, store=store)
         self.monitor = DeploymentMonitor(store, self.registry, notifiers=[], **RULES[way])
         self._stream, self._chance = stream(case, seed), Random(f"others/{way}/{seed}")
-        self._draws = Draws(f"{way}/{seed}")
+        self._draws, self._live, self._waiting = Draws(f"{way}/{seed}"), 1, []  # type: tuple[Draws, int, list[Any]]
         self._shares = SHARES if way == "canary" else ()
         self._deploy(seed)
 
@@ -138,24 +143,28 @@ class _Simulation:
         )
         watch = self.monitor.watch(_TOOL, now=NOON)
         self.registry.deploy(_TOOL, _code(2), deployed_at=NOON, watch=watch, rollout=self._shares)
-        self.session = self.monitor.get_active_sessions()[0]
+        self._follow()
 
     def run(self) -> Found | None:
-        """Make the calls, and check every ten minutes and every ten calls, of a bad version after every call."""
-        every, worse = 600.0, self.case.after is not None
+        """Make the calls. Check every ten minutes, and after calls that failed, as others hardly raise evidence.
+
+        A worse version is checked after each of them, another one after five calls at least.
+        """
+        every, looked, least = 600.0, 0, 5 if self.case.after is None else 1
         for one in self._stream:
             while every < one.at:
                 if self._check(every, scheduled=True):
                     return self._found()
                 every += 600.0
-            self._call(one)
-            if (worse or self.calls % 10 == 0) and self._check(one.at + _LATER, scheduled=False):
-                return self._found()
+            if self._call(one) and self.calls - looked >= least:
+                looked = self.calls
+                if self._check(one.at + _LATER, scheduled=False):
+                    return self._found()
         return None
 
-    def _call(self, one: Try) -> None:
-        """Make a call, and again if callers do."""
-        at, number = one.at, one.number
+    def _call(self, one: Try) -> bool:
+        """Make a call, and again if callers do; return whether one failed."""
+        at, number, failures = one.at, one.number, 0
         for attempt in range(3):
             given = self._drawn(one.request)
             new = given["version_number"] == 2
@@ -164,29 +173,37 @@ class _Simulation:
             self.harmed += new and attempt == 0
             if one.request is not None:
                 given["request_id"] = one.request
-            self.store.executions.write_from([_execution(at, not failed, **given)])
+            failures += failed
+            self._waiting.append(_execution(at, not failed, **given))
             if not failed or one.request is None:
                 break
             at, number = at + 0.5, 0.0 if self._chance.random() < 0.9 else 1.0
+        return failures > 0
 
-    def _drawn(self, request: str | None) -> dict[str, Any]:
-        split = self.store.rollouts.splits().get(_TOOL)
+    def _follow(self) -> None:
+        """Learn what serves now, as a process does; only checks change it."""
+        split, live = self.store.rollouts.splits().get(_TOOL), self.store.versions.live(_TOOL)
         # The real key is random; this one gives the same draws each time.
         self._draws.told(_TOOL, split and replace(split, key=b"the key of the study"))
+        self._live = live.version_number if live else 0
+
+    def _drawn(self, request: str | None) -> dict[str, Any]:
         drawn = self._draws.drawn(_TOOL, request)
         if drawn is None:
-            live = self.store.versions.live(_TOOL)
-            return {"version_number": live.version_number if live else None}
+            return {"version_number": self._live}
         arm = {"rollout_id": drawn.rollout_id, "stage": drawn.stage, "arm": str(drawn.arm)}
         return {"version_number": drawn.version, **arm}
 
     def _check(self, at: float, *, scheduled: bool) -> bool:
+        self.store.executions.write_from(self._waiting)
+        self._waiting.clear()
         now, active = NOON + timedelta(seconds=at), self.monitor.get_active_sessions()
         for taken in self.monitor.session_checks.run(active, now, scheduled=scheduled):
             if isinstance(taken, Exception):
                 raise taken
             if taken.rollback_performed:
                 return True
+        self._follow()
         return False
 
     def _found(self) -> Found:
@@ -248,9 +265,9 @@ def rows_unchanged(runs: int, runs_outage: int) -> tuple[list[str], list[list[st
     rows = []
     for case in UNCHANGED:
         cells = [case.title]
-        for way, one in _ways(case):
+        for way, found_of in _ways(case):
             number = runs_outage if case.outage is not None and way in ("confirm", "canary") else runs
-            wrong = sum(one(seed) is not None for seed in range(number))
+            wrong = sum(act is not None for act in found_of(number))
             cells.append(f"{_share(wrong, number)} (≤ {100 * interval(wrong, number)[1]:.1f} %)")
         rows.append(cells)
     return ["a good version, and", *RULES, *PEERS], rows
@@ -261,8 +278,8 @@ def rows_worse(runs: int) -> tuple[list[str], list[list[str]]]:
     rows = []
     for case in WORSE:
         cells = [case.title]
-        for _way, one in _ways(case):
-            found = [act for seed in range(runs) if (act := one(seed)) is not None]
+        for _way, found_of in _ways(case):
+            found = [act for act in found_of(runs) if act is not None]
             if not found:
                 cells.append("never")
                 continue
@@ -273,14 +290,49 @@ def rows_worse(runs: int) -> tuple[list[str], list[list[str]]]:
     return ["success rate", *RULES, *PEERS], rows
 
 
-def _ways(case: Case) -> Iterator[tuple[str, Callable[[int], Found | None]]]:
-    with tempfile.TemporaryDirectory(prefix="rollguard-") as folder:
+def rows_stages(runs: int) -> tuple[list[str], list[list[str]]]:
+    """Return how often a rollout finds a worse version by the end of its last stage, by the calls of a stage."""
+    rows = []
+    for case in WORSE:
+        found = [sum(_found_within(case, calls, seed) for seed in range(runs)) for calls in STAGES]
+        rows.append([case.title, *(_share(number, runs) for number in found)])
+    return ["success rate", *(f"{calls} calls a stage" for calls in STAGES)], rows
+
+
+def _found_within(case: Case, calls: int, seed: int) -> bool:
+    """Return whether the counts of both versions are evidence after some call that failed. No clock, no store."""
+    chance, before = Random(f"stages/{case.title}/{calls}/{seed}"), round(BEFORE * case.rate(0.0, new=False))
+    test, over = ConcurrentEvidence(BEFORE, before, Rules().alpha_of_each(rollout=True)), list[Stage]()
+    for share in SHARES:
+        counts = [0, 0, 0, 0]
+        for _ in range(calls):
+            new = chance.random() < share
+            failed = chance.random() < case.rate(0.0, new=new)
+            counts[0 if new else 2] += 1
+            counts[1 if new else 3] += failed
+            if failed and test.log_e([*over, Stage(share, *counts)]) >= test.required:
+                return True
+        over.append(Stage(share, *counts))
+    return False
+
+
+_Acts = Callable[[int], list[Found | None]]
+"""What so many runs found."""
+
+
+def _ways(case: Case) -> Iterator[tuple[str, _Acts]]:
+    """Yield each way and each other rule; several processes share the runs of one."""
+    with tempfile.TemporaryDirectory(prefix="rollguard-") as folder, ProcessPoolExecutor() as pool:
         template = Path(folder) / "empty.db"
         ExecutionStore(f"sqlite:///{template}").close()
         for way in RULES:
-            yield way, lambda seed, way=way: through_monitor(case, way, seed, template)  # type: ignore[misc]
+            yield way, partial(_runs, pool, partial(through_monitor, case, way, template))
         for peer in PEERS:
-            yield peer, lambda seed, peer=peer: by_peer(case, peer, seed)  # type: ignore[misc]
+            yield peer, partial(_runs, pool, partial(by_peer, case, peer))
+
+
+def _runs(pool: ProcessPoolExecutor, one: Callable[[int], Found | None], runs: int) -> list[Found | None]:
+    return list(pool.map(one, range(runs), chunksize=max(1, runs // 20)))
 
 
 def _share(part: int, whole: int) -> str:

@@ -37,9 +37,10 @@ class Size:
     hours: int = 24
     small_tools: int = 34
     noisy_rounds: int = 25
-    rollouts: int = 10
-    rollouts_outage: int = 45
-    rollouts_worse: int = 10
+    rollouts: int = 100
+    rollouts_outage: int = 100
+    rollouts_worse: int = 100
+    rollouts_stages: int = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +248,11 @@ def rollouts_worse(size: Size) -> Table:
     return Table(*side_by_side.rows_worse(size.rollouts_worse))
 
 
+def rollouts_stages(size: Size) -> Table:
+    """How often a rollout finds a worse version, by the calls of its stages."""
+    return Table(*side_by_side.rows_stages(size.rollouts_stages))
+
+
 ALL: dict[str, Callable[[Size], Table]] = {
     "risks": risks,
     "delays": delays,
@@ -258,4 +264,5 @@ ALL: dict[str, Callable[[Size], Table]] = {
     "releases": releases,
     "rollouts": rollouts,
     "rollouts_worse": rollouts_worse,
+    "rollouts_stages": rollouts_stages,
 }

@@ -30,6 +30,7 @@ TINY = Size(
     rollouts=1,
     rollouts_outage=1,
     rollouts_worse=1,
+    rollouts_stages=1,
 )
 
 

@@ -65,7 +65,7 @@ def test_both_kinds_of_evidence_are_shown(shell: Shell) -> None:
     with Rollguard(Settings.load(shell.folder / "rollguard.toml")) as guard:
         guard.monitor.auto_rollback_if_needed("my_tool", 2, now=at + timedelta(seconds=30))
     said = shell.ok("show", "my_tool").out
-    assert "beside each other 0 of 10 units failed on the new version and 0 of 10 on the old one" in said
+    assert said.count("beside each other 0 of 10 units failed on the new version and 0 of 10 on the old one") == 1
     assert "since the deployment and before:" in said
     (row,) = shell.ok("status", "--json").json["rollouts"]
     assert row["evidence"]["present"] is False
@@ -79,8 +79,9 @@ def test_the_settings_decide(shell: Shell) -> None:
     assert shell.deploy(3, "--canary", "off")["rollout_id"] is None
     shell.deploy(1, tool="other")
     assert shell.deploy(2, tool="other")["rollout_id"] is None
-    for wrong in ("50,10", "0", "100", "ten"):
-        assert shell.run("deploy", "-", "--tool", "my_tool", "--canary", wrong, stdin=code(4)).exit_code != 0
+    for wrong in ("50,10", "0", "100", "ten", "10,x", "", "nan"):
+        refused = shell.run("deploy", "-", "--tool", "my_tool", "--canary", wrong, stdin=code(4))
+        assert (refused.exit_code, "rising percentages" in refused.err) == (exits.USAGE, True)
     refused = shell.run("deploy", "-", "--tool", "my_tool", "--canary", "50", "--no-watch", stdin=code(4))
     assert "nobody could decide" in refused.err
     shell.write("rollguard.toml", "[monitor]\nrollout = [0.5, 0.2]\n")

@@ -182,7 +182,7 @@ def test_what_breaks_callers_cannot_share(guard: Guard) -> None:
 def test_invalid_shares(guard: Guard) -> None:
     """Shares that do not rise, or reach 0 or 1, are refused, and so is a rollout that nobody watches."""
     guard.deploy(1)
-    for shares in ([0.5, 0.1], [0.0], [1.0], ["a"], 0.5):
+    for shares in ([0.5, 0.1], [0.0], [1.0], ["a"], 0.5, [float("nan")]):
         with pytest.raises(InvalidInput, match="rollout"):
             guard.registry.deploy("my_tool", code(2), watch=guard.monitor.watch("my_tool"), rollout=shares)  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="watch"):
@@ -247,6 +247,30 @@ def test_the_loop_looks_at_open_rollouts_alone(guard: Guard) -> None:
     assert stage.run(beside.at + HOUR) == {}
 
 
+def test_what_moves_a_rollout_is_kept_as_a_check(guard: Guard) -> None:
+    """A step between two scheduled checks is kept with the counts that decided it; one that changes nothing is not."""
+    stage, beside = RolloutsStage(guard.monitor), Beside(guard, [0.25, 0.5])
+    for kept in (1, 2):
+        beside.calls(100, new=0.0, old=0.0, over=HOUR)
+        stage.run(beside.at + MINUTE)
+        stage.run(beside.at + MINUTE)
+        assert len(guard.store.sessions.checks(beside.session_id)) == kept
+    assert beside.states[0] == "promoted"
+    explained = guard.monitor.explain(beside.session_id)
+    assert explained["decision"]["record"]["concurrent"]["stages"] == [list(s) for s in beside.rollout.arms.stages]  # type: ignore[union-attr]
+    assert (explained["checks"]["made_again"], explained["checks"]["differing"]) == (2, [])
+
+
+def test_a_held_rollback_is_kept_once(guard: Guard) -> None:
+    """In a session that only observes, the checks between the scheduled ones keep the evidence once, not each time."""
+    stage, beside = RolloutsStage(guard.monitor), Beside(guard, [0.5], mode="observe")
+    beside.calls(80, new=1.0, old=0.0, over=MINUTE)
+    for seconds in range(5):
+        stage.run(beside.at + MINUTE + timedelta(seconds=seconds))
+    assert beside.states[0] == "frozen"
+    assert len(guard.store.sessions.checks(beside.session_id)) == 1
+
+
 def test_a_restart_in_the_middle(guard: Guard, url: str) -> None:
     """A new process goes on where the last one was: the same counts, the same stage, the same draw of a request."""
     beside = Beside(guard)
@@ -287,6 +311,25 @@ def test_what_was_counted_never_changes(guard: Guard) -> None:
     )
     beside.check(MINUTE * 5)
     assert beside.rollout.arms == counted
+
+
+def test_calls_of_an_earlier_rollout_with_its_number_are_not_counted(guard: Guard) -> None:
+    """After a restored backup numbers are given again; a call drawn earlier, or of another tool, is no unit."""
+    beside = Beside(guard, [0.5])
+    drawn = {"rollout_id": beside.rollout.rollout_id, "stage": 0, "arm": "new", "request_id": "one"}
+    spooled = {"success": False, "version_number": 2, **drawn}
+    guard.store.store_tool_executions(
+        [
+            {"tool_name": "my_tool", "executed_at": NOW - MINUTE, **spooled},
+            {"tool_name": "other", "executed_at": NOW + MINUTE, **spooled},
+        ]
+    )
+    beside.calls(10, new=0.0, old=0.0, over=MINUTE)
+    beside.calls(1, new=0.0, old=0.0, over=MINUTE, request_id="one")
+    beside.check(MINUTE * 5)
+    arms = beside.rollout.arms
+    assert arms is not None
+    assert (arms.counted, arms.total.new_failures) == (11, 0)
 
 
 def test_a_call_in_flight_holds_back_those_after_it(guard: Guard) -> None:

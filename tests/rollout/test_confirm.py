@@ -11,6 +11,7 @@ import pytest
 
 from rollguard.errors import AmendmentRefused
 from rollguard.model.confirming import ALONE, EXTERNAL
+from rollguard.model.ramp import State
 from rollguard.model.rollout import Rollout
 from rollguard.model.split import Arm, Draws
 from tests.conftest import NOW, Guard, code
@@ -45,7 +46,7 @@ class Confirmed:
     def calls(self, count: int, *, new: float, old: float = 0.05) -> list[str]:
         """Let so many calls happen within some minutes, which fail with these probabilities, and return their ids."""
         split = self.store.rollouts.splits().get("my_tool")
-        self.draws.told("my_tool", split and replace(split, key=b"the same draws at each run"))
+        self.draws.use_split("my_tool", split and replace(split, key=b"the same draws at each run"))
         ids = []
         for _ in range(count):
             drawn, live = self.draws.drawn("my_tool", None), self.store.versions.live("my_tool")
@@ -205,6 +206,19 @@ def test_a_person_ends_a_confirmation(guard: Guard) -> None:
     report = confirmed.check()
     assert not report["rollback_performed"]
     assert "it is us" in report["reasons"][-1]
+
+
+def test_what_was_counted_stays_at_the_end(guard: Guard) -> None:
+    """A process that ends a confirmation keeps what another one counted since it read it."""
+    confirmed = Confirmed(guard)
+    confirmed.begun()
+    known = confirmed.rollouts[0]
+    confirmed.calls(4, new=0.0, old=0.0)
+    confirmed.check()
+    ended = guard.store.rollouts.move(known, known.ramp.ended_by(State.ABORTED, confirmed.at), by="a", now=confirmed.at)
+    assert ended is not None
+    assert ended.arms is not None
+    assert (ended.arms.counted, ended.arms.serving) == (4, False)
 
 
 @pytest.mark.long

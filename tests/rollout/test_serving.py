@@ -18,6 +18,7 @@ from rollguard import ExecutionStore, ToolRegistry, request, tool
 from rollguard.errors import InvalidInput
 from rollguard.model.split import Draws, Split
 from rollguard.record.in_flight import PUBLISHED_AFTER
+from rollguard.registry.serve.sharing import Sharing
 from rollguard.sandbox import ToolCheck
 from rollguard.store import digest
 from tests.conftest import NOW, Guard, code
@@ -114,6 +115,25 @@ def test_a_version_that_cannot_be_loaded_ends_it(guard: Guard) -> None:
     assert beside.served() == {1}
 
 
+def test_a_superseded_version_serves_no_longer(guard: Guard) -> None:
+    """Until a process has loaded the version of a new rollout, the live one serves alone, not the last one's."""
+    Beside(guard, [0.9])
+    live_tools, loads = guard.registry._live_tools, True
+    served = live_tools.serve("my_tool")
+    sharing = Sharing(
+        guard.registry._splits, guard.store, lambda: live_tools.beside if loads else lambda _version: None, lambda: None
+    )
+    sharing.attend("my_tool", served)
+    assert served.beside is not None
+    guard.registry.deploy("my_tool", code(3), watch=guard.monitor.watch("my_tool"), rollout=[0.9])
+    loads = False
+    sharing.attend("my_tool", served)
+    assert (served.beside, served.marked_as) == (None, None)
+    loads = True
+    sharing.attend("my_tool", served)
+    assert {served.beside.drawn()[0].invoke() for _ in range(99)} == {1, 3}  # type: ignore[attr-defined]
+
+
 SERVING = """
 import sys
 from rollguard import ExecutionStore, ToolRegistry
@@ -188,10 +208,10 @@ class Told(Draws):
         super().__init__()
         self.splits: list[Split | None] = []
 
-    def told(self, tool_name: str, split: Split | None) -> None:
+    def use_split(self, tool_name: str, split: Split | None) -> None:
         """Remember it."""
         self.splits.append(split)
-        super().told(tool_name, split)
+        super().use_split(tool_name, split)
 
 
 def test_a_function_of_a_program_is_drawn(store: ExecutionStore, url: str) -> None:
@@ -206,7 +226,7 @@ def test_a_function_of_a_program_is_drawn(store: ExecutionStore, url: str) -> No
         return "new"
 
     assert hello() == "new"
-    router.told("hello", Split(7, 1, 2, 0, 0.5, b"key"))
+    router.use_split("hello", Split(7, 1, 2, 0, 0.5, b"key"))
     said = Counter(hello() for _ in range(100))
     assert set(said) == {"new", "old"}
     store.executions.tool_names()

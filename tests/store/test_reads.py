@@ -77,6 +77,9 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
     "freezes.all": lambda store: store.freezes.all(),
     "loop_statistics.all": lambda store: store.loop_statistics.all(),
     "samples.of": lambda store: store.samples.of("my_tool", NOW, LATER, 9, failed=True),
+    "samples.over": lambda store: store.samples.over(
+        "my_tool", NOW - HOUR, LATER, 20, failed=True, longest=99, within=60.0
+    ),
     "samples.first": lambda store: store.samples.first("my_tool", NOW, LATER, 9, "ValueError"),
     "baselines.outages_beside": lambda store: store.baselines.outages_beside("my_tool", NOW, LATER),
     "listing.by_tag": lambda store: store.listing.by_tag("tenant", tags={"shard": 1}),

@@ -33,7 +33,10 @@ def about(store: ExecutionStore, rollout: Rollout, check: dict[str, Any] | None)
     else:
         lines.append(f"{ramp.state} by {rollout.ended_by}: {rollout.ended_why}")
     found = _found(store, rollout)
-    lines.append("no call of either version is counted yet" if found is None else reasons.beside(found))
+    if found is None:
+        lines.append("no call of either version is counted yet")
+    elif rollout.open or not reasons.is_beside(rollout.ended_why or ""):
+        lines.append(reasons.beside(found))
     record = None if check is None else check.get("record")
     if isinstance(record, dict) and found is not None:
         lines.append(f"since the deployment and before: {reasons.evidence(record['log_e'], found.required)}")

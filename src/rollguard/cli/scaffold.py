@@ -39,11 +39,16 @@ tools_dir = "tools"
 # (hold_on_external, true or false: wait while an outage explains the failures. By default with "evidence" only.)
 # mode = "act"                   # "observe" records and alerts, and never rolls back
 # max_rollbacks_per_day = 3      # automatic rollbacks of one tool in 24 hours; 0 is no limit
+# confirm = "off"                # "concurrent": the version before serves half of the calls again before a rollback
+# confirm_calls = 300            # how many calls of both versions that takes at most
+# confirm_minutes = 120.0        # and how long
+# confirm_at_bound = "hold"      # without an answer by then; "roll_back" rolls back all the same
 # rollout = []                   # [0.1, 0.25, 0.5]: new versions serve beside the live one first, at these shares
 # rollout_stage_minutes = 60.0   # how long a share lasts at least
 # rollout_stage_units = 50       # calls, or requests, that a share needs at least
 # rollout_limit_hours = 12.0     # then the old version serves alone again, unless the new one was promoted
 # rollout_unit_seconds = 60.0    # then a call beside another version has failed, and a request is over
+# rollout_amend_seconds = 0.0    # how long the outcome of such a call may be amended; counting waits for it
 
 # How often `rollguard watch` checks.
 [watch]

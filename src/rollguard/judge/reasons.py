@@ -15,6 +15,7 @@ from rollguard.judge.slowdown import Slowdown
 from rollguard.judge.windows import Window
 
 _MOST_NAMED = 10  # versions
+_BOTH = "units failed on the new version and"
 
 
 def compared(comparison: Comparison, rules: Rules) -> str:
@@ -64,10 +65,15 @@ def slower(comparison: Comparison, found: Slowdown | None) -> str:
 def beside(found: ArmsFound) -> str:
     """Return what both versions did at once: 'beside each other 8 of 10 units failed on the new version and …'."""
     _share, new, new_failures, old, old_failures = found.arms.total
-    counts = f"{new_failures} of {new} units failed on the new version and {old_failures} of {old} on the old one"
+    counts = f"{new_failures} of {new} {_BOTH} {old_failures} of {old} on the old one"
     ended = "while the old version served too" if found.arms.confirms else "until the new version was promoted"
     while_ = "beside each other" if found.arms.serving else ended
     return f"{while_} {counts}, {evidence(found.log_e, found.required)}"
+
+
+def is_beside(sentence: str) -> bool:
+    """Return whether a sentence is one of `beside`."""
+    return _BOTH in sentence
 
 
 def answers(found: Scores, rules: Rules) -> str:

@@ -80,7 +80,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         rising = all(one < next_ for one, next_ in zip(self.shares, self.shares[1:], strict=False))
-        if not self.shares or not rising or self.shares[0] <= 0.0 or self.shares[-1] >= 1.0:
+        if not (self.shares and rising and self.shares[0] > 0.0 and self.shares[-1] < 1.0):
             raise InvalidInput(f"rollout: {list(self.shares)} are not rising shares above 0 and below 1")
         if self.stage_time <= timedelta(0) or self.stage_units < 1:
             raise InvalidInput("rollout: a stage needs a time above 0 and at least one unit")

@@ -98,10 +98,9 @@ def draw(split: Split, unit: str) -> Drawn:
 class _Draw:
     """The draw of one split, with all prepared that is the same for each unit."""
 
-    __slots__ = ("_below", "_hash", "new", "old", "share", "split")
+    __slots__ = ("_below", "_hash", "new", "old")
 
     def __init__(self, split: Split) -> None:
-        self.split, self.share = split, split.share
         self._below = None if split.share == 1.0 else math.ceil(split.share * _RANGE).to_bytes(8, "big")
         self._hash = hashlib.blake2b(digest_size=8, key=split.key)
         self.new, self.old = (
@@ -118,8 +117,8 @@ class _Draw:
 class Router(Protocol):
     """What gives each unit of a tool its version: in this process, in front of it, or at a target."""
 
-    def told(self, tool_name: str, split: Split | None) -> None:
-        """Take note of the split from now on; None says that one version serves alone."""
+    def use_split(self, tool_name: str, split: Split | None) -> None:
+        """Use this split from now on; None says that one version serves alone."""
 
     def drawn(self, tool_name: str, request_id: str | None) -> Drawn | None:
         """Return the arm of the next unit; None if one version serves alone.
@@ -129,46 +128,67 @@ class Router(Protocol):
         """
 
 
+class Drawing:
+    """Draws the units of one split in this process.
+
+    Attributes:
+        new, old: what a unit of each arm gets.
+    """
+
+    __slots__ = ("_draw", "_draws", "_key", "_share", "new", "old")
+
+    def __init__(self, draws: Draws, tool_name: str, split: Split) -> None:
+        self._draws, self._draw, self._share = draws, _Draw(split), split.share
+        self._key = tool_name, split.key  # a rollout's number may be that of an earlier one, after a restored backup
+        self.new, self.old = self._draw.new, self._draw.old
+
+    def next(self, request_id: str | None) -> Drawn:
+        """Return the arm of the next unit; a request keeps its first arm and share."""
+        if request_id is None:
+            return self.new if self._draws.chance() < self._share else self.old
+        requests, key = self._draws.requests, (self._key, request_id)
+        found = requests.get(key)
+        if found is None:
+            found = requests.setdefault(key, self._draw.of(request_id))
+            if len(requests) > _REMEMBERED:
+                requests.popitem(last=False)
+        return found
+
+
 class Draws:
     """The router of this process. Its units are requests, and calls.
+
+    Attributes:
+        chance: returns a random number for each call, from 0 on and below 1.
+        requests: what the latest requests of each split got.
 
     Args:
         process: what the draws of its calls begin with; by default random bits, and other ones after a fork.
     """
 
     def __init__(self, process: str | None = None) -> None:
-        self._splits: dict[str, _Draw] = {}
-        self._requests: OrderedDict[tuple[str, int, str], Drawn] = OrderedDict()
+        self._splits: dict[str, Drawing] = {}
+        self.requests: OrderedDict[tuple[tuple[str, bytes], str], Drawn] = OrderedDict()
         self._given = process
-        self._chance = random.Random(process or os.urandom(32)).random  # noqa: S311 - it is chance, and no secret
+        self.chance = random.Random(process or os.urandom(32)).random  # noqa: S311 - it is chance, and no secret
         _all.add(self)
 
-    def told(self, tool_name: str, split: Split | None) -> None:
-        """Take note of the split from now on; None says that one version serves alone."""
+    def use_split(self, tool_name: str, split: Split | None) -> None:
+        """Use this split from now on; None says that one version serves alone."""
         if split is None:
             self._splits.pop(tool_name, None)
         else:
-            self._splits[tool_name] = _Draw(split)
+            self._splits[tool_name] = Drawing(self, tool_name, split)
 
     def drawn(self, tool_name: str, request_id: str | None) -> Drawn | None:
         """Return the arm of the next unit; a request keeps its first arm and share. None if one version serves."""
-        draws = self._splits.get(tool_name)
-        if draws is None:
-            return None
-        if request_id is None:
-            return draws.new if self._chance() < draws.share else draws.old
-        key = tool_name, draws.split.rollout_id, request_id
-        found = self._requests.get(key)
-        if found is None:
-            found = self._requests.setdefault(key, draws.of(request_id))
-            if len(self._requests) > _REMEMBERED:
-                self._requests.popitem(last=False)
-        return found
+        drawing = self._splits.get(tool_name)
+        return None if drawing is None else drawing.next(request_id)
 
     def _begin_anew(self) -> None:
         """Draw otherwise than the parent process."""
         seed = f"{self._given}:{os.getpid()}" if self._given else os.urandom(32)
-        self._chance = random.Random(seed).random  # noqa: S311 - as above
+        self.chance = random.Random(seed).random  # noqa: S311 - as above
 
 
 _all: weakref.WeakSet[Draws] = weakref.WeakSet()

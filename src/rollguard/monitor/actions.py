@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from rollguard.errors import RollbackRefused
 from rollguard.judge import Judgement, Verdict, as_float, reasons
-from rollguard.model.confirming import Confirming, ConfirmSigns
+from rollguard.model.confirming import Confirming
 from rollguard.model.log import logger_of
-from rollguard.model.ramp import Signs
 from rollguard.model.rollback import Rollback
 from rollguard.model.rollout import Rollout
 from rollguard.model.session import Session
@@ -110,7 +109,7 @@ class Actions:
             rollback, refusal = self._roll_back(session, judgement, now, beside)
         if beside is not None and session.active:
             if rollback is None or rollback.state in HELD:
-                self._step(beside, judgement, now)
+                self._step(beside, report)
         elif report.needs_rollback:
             pass
         elif session.active and judgement.scheduled and report.checked_at >= _end_of(session, judgement):
@@ -122,14 +121,14 @@ class Actions:
             return ActionTaken(report, session.status)
         return ActionTaken(report, self._store.sessions.get(session.session_id).status, rollback, refusal)
 
-    def _step(self, rollout: Rollout, judgement: Judgement, now: datetime) -> None:
-        """Advance, hold or end a rollout. Evidence that was not acted upon holds it."""
-        ramp = rollout.ramp
-        signs = (ConfirmSigns if isinstance(ramp, Confirming) else Signs).of(judgement)
-        signs = replace(signs, evidence=False, suspected=signs.suspected or signs.evidence)
+    def _step(self, rollout: Rollout, report: HealthReport) -> None:
+        """Advance, hold or end a rollout, as of the moment of the check, so that the kept check is what decided."""
+        ramp, signs, judgement = rollout.ramp, report.signs, report.judgement
+        if signs is None:
+            return
         said = judgement.reasons if judgement.arms is None else (reasons.beside(judgement.arms), judgement.reasons[0])
         why = ramp.why(signs) if isinstance(ramp, Confirming) else "; ".join(said[:2])
-        self._rollouts.after_check(rollout, signs, why, now)
+        self._rollouts.after_check(rollout, signs, why, report.checked_at)
 
     def _roll_back(
         self, session: Session, judgement: Judgement, now: datetime, beside: Rollout | None

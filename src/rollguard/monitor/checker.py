@@ -47,8 +47,8 @@ class Checker:
         """Check sessions, and record the checks of the active ones.
 
         Args:
-            scheduled: False for a check between two scheduled ones; it is recorded only if it calls for a rollback or
-                has something new to report.
+            scheduled: False for a check between two scheduled ones; it is recorded only if it calls for a rollback,
+                changes the stage or the state of a rollout, or has something new to report.
 
         Raises:
             InvalidSetting: the stored rules of a session are invalid; nothing was checked.
@@ -82,7 +82,7 @@ class Checker:
         ]
         active = [report for report in reports if report.session.active]
         self._store.sessions.record_checks(
-            [_new_check(report, scheduled=scheduled) for report in active],
+            [self._new_check(report, scheduled=scheduled) for report in active],
             baselines=_settled_baselines(active, now) if scheduled else {},
             now=now,
             left_out=[one for one, before in zip(known, sessions, strict=True) if one is not before and one.active],
@@ -198,16 +198,20 @@ class Checker:
         rows = self._store.executions.latest(session, until - PATTERN, until, MOST_OUTCOMES, hangs=hangs)
         return [Outcome(*row) for row in rows]
 
+    def _new_check(self, report: HealthReport, *, scheduled: bool) -> NewCheck:
+        columns = report.to_row()
+        events = {kind: _event(kind, report) for kind in reported_by(columns)}
+        required = scheduled or report.moves_rollout or report.judgement.wants_confirmation or self._rolls_back(report)
+        return NewCheck(report.session.session_id, columns, events, required=required)
+
+    def _rolls_back(self, report: HealthReport) -> bool:
+        """Return whether a check makes a rollback be tried: one that is held was recorded with the check before."""
+        held = self._store.rollbacks.held
+        return report.needs_rollback and held(report.session.session_id, report.checked_at) is None
+
 
 def _verdict(report: HealthReport) -> str:
     return str(report.judgement.verdict)
-
-
-def _new_check(report: HealthReport, *, scheduled: bool) -> NewCheck:
-    columns = report.to_row()
-    events = {kind: _event(kind, report) for kind in reported_by(columns)}
-    acts = report.needs_rollback or report.judgement.wants_confirmation
-    return NewCheck(report.session.session_id, columns, events, required=scheduled or acts)
 
 
 def _settled_baselines(active: Sequence[HealthReport], now: datetime) -> dict[int, Window]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from rollguard.judge import ArmsFound, Judgement, LeftOut, Scores, Verdict, Window, as_float, executions_needed
 from rollguard.judge.silence import Silence
+from rollguard.model.confirming import Confirming, ConfirmSigns
 from rollguard.model.in_flight import CallInFlight
+from rollguard.model.ramp import Signs
 from rollguard.model.rollout import Rollout
 from rollguard.model.session import Session
 
@@ -49,6 +51,25 @@ class HealthReport:
     def needs_rollback(self) -> bool:
         """Return whether to roll the deployment back; False if the session has ended."""
         return self.judgement.needs_rollback and self.session.active
+
+    @property
+    def signs(self) -> Signs | None:
+        """Return what the check found of an open rollout, None without one.
+
+        Evidence is acted upon by a rollback; where that was not made, it only holds the share.
+        """
+        if self.rollout is None or not self.rollout.open:
+            return None
+        found = (ConfirmSigns if isinstance(self.rollout.ramp, Confirming) else Signs).of(self.judgement)
+        return replace(found, evidence=False, suspected=found.suspected or found.evidence)
+
+    @property
+    def moves_rollout(self) -> bool:
+        """Return whether the check changes the stage or the state of its rollout."""
+        if self.rollout is None or self.signs is None:
+            return False
+        before, after = self.rollout.ramp, self.rollout.ramp.after(self.signs, self.checked_at)
+        return (before.state, before.stage) != (after.state, after.stage)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON-safe report. Times are ISO 8601 in UTC; rates and drops are shares (0.15 is 15 points)."""

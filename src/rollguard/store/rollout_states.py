@@ -73,10 +73,11 @@ def move(
         why: why it ends, if it does.
     """
     ends: dict[str, Any] = {"ended_by": by, "ended_why": why} if ramp.ended else {}
-    arms = known.arms
-    alone = ramp.ended if known.kind == CONFIRM else ramp.state is State.PROMOTED
-    if alone and arms is not None:
-        ends["arms"] = {**arms.to_dict(), "serving": False}
+    if ramp.ended if known.kind == CONFIRM else ramp.state is State.PROMOTED:
+        query = sa.select(o.c.arms).where(o.c.rollout_id == known.rollout_id).with_for_update()
+        arms = connection.scalar(query)  # another process may have counted since
+        if arms is not None:
+            ends["arms"] = {**arms, "serving": False}
     row = connection.execute(
         sa.update(o)
         .where(o.c.rollout_id == known.rollout_id, o.c.revision == known.revision, _OPEN)

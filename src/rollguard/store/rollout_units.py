@@ -28,12 +28,18 @@ Counts = Callable[[str | None, float | None], bool]
 
 _earlier = e.alias("earlier")
 _ROLLOUT: sa.BindParameter[Any] = sa.bindparam("rollout_id")
+_TOOL: sa.BindParameter[Any] = sa.bindparam("tool_name")
+_SINCE: sa.BindParameter[Any] = sa.bindparam("since", type_=e.c.executed_at.type)
+# After a restored backup a rollout may have the number of one whose calls arrive still.
+_OF_IT = sa.and_(e.c.rollout_id == _ROLLOUT, e.c.tool_name == _TOOL, e.c.executed_at >= _SINCE)
 _CALLS = (
     sa.select(e.c.id, e.c.executed_at, e.c.duration_ms, e.c.success, e.c.error_type, e.c.request_id, e.c.stage, e.c.arm)
-    .where(e.c.rollout_id == _ROLLOUT)
+    .where(_OF_IT)
     .order_by(e.c.executed_at, e.c.id)
 )
-_FLIGHTS = sa.select(f.c.began_at, f.c.request_id, f.c.stage, f.c.arm).where(f.c.rollout_id == _ROLLOUT)
+_FLIGHTS = sa.select(f.c.began_at, f.c.request_id, f.c.stage, f.c.arm).where(
+    f.c.rollout_id == _ROLLOUT, f.c.tool_name == _TOOL, f.c.began_at >= _SINCE
+)
 _LAST = 2**63 - 1  # after every row of its moment
 
 
@@ -75,12 +81,13 @@ def units_of(
     Args:
         most: how many executions are read.
     """
-    rows = connection.execute(_after(rollout, now).limit(most), {"rollout_id": rollout.rollout_id}).all()
+    which = {"rollout_id": rollout.rollout_id, "tool_name": rollout.tool_name, "since": rollout.ramp.started_at}
+    rows = connection.execute(_after(rollout, now).limit(most), which).all()
     whole = len(rows) < most
     if not whole:  # what comes after these is not known yet
         now = until = min(until, rows[-1].executed_at - timedelta(microseconds=1))
     units = _put_together(rows, counts)
-    for flight in connection.execute(_in_flight(rollout), {"rollout_id": rollout.rollout_id}):
+    for flight in connection.execute(_in_flight(rollout), which):
         _add_flight(units, flight)
     shares, kept = rollout.ramp.plan.shares, []
     for unit in sorted(units.values(), key=lambda one: (one.at, one.row_id)):
@@ -121,6 +128,7 @@ def _not_counted(rollout: Rollout, request_id: sa.Column[Any]) -> sa.ColumnEleme
         _earlier.c.tool_name == rollout.tool_name,
         _earlier.c.request_id == request_id,
         _earlier.c.rollout_id == rollout.rollout_id,
+        _earlier.c.executed_at >= rollout.ramp.started_at,
     )
     return sa.or_(request_id.is_(None), ~sa.exists().where(same, counted_before))
 

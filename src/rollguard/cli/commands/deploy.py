@@ -124,10 +124,13 @@ def deploy(
 
 def _shares(canary: str) -> list[float]:
     """Return the shares of `--canary`."""
+    from rollguard.judge.rules import checked_shares
+
     try:
-        return [] if canary == "off" else [float(percent) / 100 for percent in canary.split(",")]
+        return [] if canary == "off" else list(checked_shares([float(percent) / 100 for percent in canary.split(",")]))
     except ValueError as error:
-        raise typer.BadParameter(f"--canary: {canary!r} is no list of percentages, as 10,25,50") from error
+        wanted = "give rising percentages above 0 and below 100, as 10,25,50, or 'off'"
+        raise typer.BadParameter(f"--canary {canary!r}: {wanted}") from error
 
 
 def _show_rollout(done: Deployed) -> None:

@@ -78,7 +78,9 @@ def _show(found: dict[str, Any], *, details: bool) -> None:
         output.show("", output.heading("What both versions did"), _arms(found["rollouts"]))
     if found["rollback"] is not None and found["rollback"]["investigation"] is not None:
         _show_errors(found["rollback"]["investigation"])
-    output.show("", output.heading("Rules"), f"  {_rules(found['rules'])}", "", output.heading("Time line"))
+    output.show("", output.heading("Rules"))
+    output.bullets([_rules(found["rules"])])
+    output.show("", output.heading("Time line"))
     rows = [
         (moment(datetime.fromisoformat(entry["at"]), now, seconds=True), entry["what"]) for entry in found["timeline"]
     ]

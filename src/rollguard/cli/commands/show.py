@@ -17,6 +17,7 @@ from rollguard.cli.opening import opened
 from rollguard.cli.options import Config, Json
 from rollguard.cli.table import Table
 from rollguard.errors import UnknownTool
+from rollguard.judge import reasons
 from rollguard.model.formatting import ago, counted, drop_points, everyday, labelled, milliseconds, moment, percent
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _show_tool(guard: Rollguard, tool: str, *, as_json: bool) -> None:
     labels = store.releases.labels(tool)
     output.show(output.heading(_title(tool, live, labels, now)))
     if session is not None:
-        _show_session(session, checks, now)
+        _show_session(session, checks, now, beside=rollout is not None)
     else:
         output.lines("", "No deployment of it was monitored.")
     if rollout is not None:
@@ -115,7 +116,12 @@ def _title(tool: str, live: Deployment | None, labels: Labels, now: datetime) ->
     return f"{tool}: version {version} is live, {how} {live.deployed_by} {when}"
 
 
-def _show_session(session: Session, checks: list[dict[str, Any]], now: datetime) -> None:
+def _show_session(session: Session, checks: list[dict[str, Any]], now: datetime, *, beside: bool) -> None:
+    """Show a session and its last checks.
+
+    Args:
+        beside: whether its rollout is shown after it, with newer counts of both versions than those of the last check.
+    """
     outcome = f", {session.outcome}" if session.outcome else ""
     version = "" if session.version_number is None else f" of version {session.version_number}"
     output.show("", output.heading(f"Session {session.session_id}{version}: {session.status}{outcome}"))
@@ -134,7 +140,8 @@ def _show_session(session: Session, checks: list[dict[str, Any]], now: datetime)
         for check in checks
     ]
     output.show(Table(("Checked", "Verdict", "Calls>", "Success>", "Before>", "Drop>"), rows))
-    output.bullets(everyday(checks[0]["reasons"] or ()))
+    said = checks[0]["reasons"] or ()
+    output.bullets(everyday([reason for reason in said if not (beside and reasons.is_beside(reason))]))
 
 
 def _counts(check: dict[str, Any]) -> str | None:
@@ -146,8 +153,8 @@ def _show_rollback(rollback: Rollback, checks: list[dict[str, Any]], labels: Lab
     title = f"Last rollback: {versions_of(rollback, labels)}, {rollback.state}, {ago(rollback.rollback_time, now)}"
     output.show("", output.heading(title))
     said = checks[0]["reasons"] or () if checks else ()  # the check that decided has the reason already
-    reasons = [reason_of(rollback), rollback.verification_note]
-    output.bullets(reason for reason in reasons if reason and reason not in said)
+    why = [reason_of(rollback), rollback.verification_note]
+    output.bullets(reason for reason in why if reason and reason not in said)
 
 
 def _errors(guard: Rollguard, session: Session, now: datetime) -> list[dict[str, Any]]:

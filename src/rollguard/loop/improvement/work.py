@@ -7,6 +7,7 @@ import os
 import platform
 import threading
 import uuid
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -42,7 +43,7 @@ class Improvement:
     Attributes:
         store: attempts, versions and sessions.
         investigator: finds causes.
-        briefer: says what an improver is told.
+        briefer: says what an improver gets to know.
         improver: writes repairs.
         rehearser: the gate.
         registry: makes a version live.
@@ -60,7 +61,7 @@ class Improvement:
     rules: LoopRules = field(default_factory=LoopRules)
 
 
-class AttemptStage:
+class AttemptStage(ABC):
     """A stage that takes the attempts in its states, one at a time. Your own may derive from it.
 
     Several loops share the attempts: each takes what no other one works on. If a process ends, another takes over its
@@ -104,9 +105,9 @@ class AttemptStage:
                 logger.error("%s: attempt %d of %s: %s", self.name, last, attempt.tool_name, said)
         return dict(counts)
 
+    @abstractmethod
     def work(self, attempt: Attempt, now: datetime | None) -> Mapping[str, int]:
         """Work on one attempt, and move it on with `move`, or leave it with `leave`. Return counts."""
-        raise NotImplementedError
 
     def move(self, attempt: Attempt, step: Step, now: datetime | None, **options: Any) -> Attempt:
         """Change the state of the attempt that this stage has taken."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from rollguard.errors import StoreError, ToolLoadError, UnknownVersion
 from rollguard.model.log import logger_of
-from rollguard.model.split import Arm, Drawn, Draws, Ran, Split
+from rollguard.model.split import Arm, Drawing, Drawn, Draws, Ran, Split
 from rollguard.model.version import Version
 from rollguard.record.call import Subject
 from rollguard.record.request import request_id
@@ -17,6 +17,7 @@ from rollguard.store import ExecutionStore
 
 logger = logger_of(__name__)
 
+_NEW = Arm.NEW  # each call asks for it
 _ASK_AGAIN = 5.0  # seconds until a database that was away is asked again
 
 LoadNew = Callable[[Version], Served | None]
@@ -32,17 +33,15 @@ class Beside:
         split: by what calls are drawn.
     """
 
-    __slots__ = ("_draws", "_live", "_name", "_new", "_old", "split")
+    __slots__ = ("_new", "_next", "_old", "split")
 
-    def __init__(self, name: str, draws: Draws, live: Served, old: Served, new: Served, split: Split) -> None:
-        self._name, self._draws, self._live, self._old, self._new, self.split = name, draws, live, old, new, split
+    def __init__(self, drawing: Drawing, old: Served, new: Served, split: Split) -> None:
+        self._next, self._old, self._new, self.split = drawing.next, old, new, split
 
     def drawn(self) -> tuple[Subject, Ran]:
         """Draw the next call, and return what it runs."""
-        drawn = self._draws.drawn(self._name, request_id())
-        if drawn is None:  # the rollout ended at this moment
-            return self._live.subject, self._live.version_number
-        return (self._new if drawn.arm is Arm.NEW else self._old).subject, drawn
+        drawn = self._next(request_id())
+        return (self._new if drawn.arm is _NEW else self._old).subject, drawn
 
 
 class Sharing:
@@ -52,7 +51,7 @@ class Sharing:
         splits: what the machine knows of the rollouts.
         store: has the code of the versions.
         load: loads one. A weak reference, like the next one: what they belong to holds this object.
-        unloadable: is told of one that cannot be loaded.
+        unloadable: is called with one that cannot be loaded.
     """
 
     def __init__(
@@ -64,7 +63,7 @@ class Sharing:
     ) -> None:
         self._splits, self._store, self._load, self._unloadable = splits, store, load, unloadable
         self._draws = Draws()
-        self._others: dict[str, tuple[tuple[int, int], Served | None]] = {}
+        self._others: dict[str, tuple[tuple[bytes, int], Served | None]] = {}
         self._ask_at: dict[str, float] = {}
 
     def attend(self, name: str, served: Served) -> None:
@@ -81,22 +80,22 @@ class Sharing:
             return
         other = self._other_of(name, split, split.old if live == split.new else split.new)
         if other is None:
+            if served.beside is not None and served.beside.split.key != split.key:  # of a rollout that is over
+                served.beside = served.marked_as = None
             return
         old, new = (other, served) if live == split.new else (served, other)
-        self._draws.told(name, split)
         for one, arm, number in ((old, Arm.OLD, split.old), (new, Arm.NEW, split.new)):
             one.marked_as = Drawn(split.rollout_id, arm, number, split.stage, split.share)
-        served.beside = Beside(name, self._draws, served, old, new, split)
+        served.beside = Beside(Drawing(self._draws, name, split), old, new, split)
 
     def _end(self, name: str, served: Served) -> None:
         served.beside = served.marked_as = None
-        self._draws.told(name, None)
         self._others.pop(name, None)
 
     def _other_of(self, name: str, split: Split, number: int) -> Served | None:
         """Return the version that is not the file's; None if it is not loaded yet, or cannot be."""
-        wanted = split.rollout_id, number
-        found, known = self._others.get(name, ((0, 0), None))
+        wanted = split.key, number  # not the rollout's number, which a restored backup gives again
+        found, known = self._others.get(name, ((b"", 0), None))
         if found == wanted:
             return known
         if time.monotonic() < self._ask_at.get(name, 0.0):
