@@ -3,10 +3,10 @@
 Each tool has three versions, a session with 20 checks and its rollups of a week; one in twenty was rolled back, and the
 latest 100,000 executions are there as rows. A page is read 20 times, with `--full` 100 times, of another tool each time
 where it is about one; the figure is the 99th percentile of the times from the request to the whole answer, in this
-process; of 20 reads that is the slowest. Cold is the first time that a page is read after the store was opened anew.
-The limits are 100 ms, and 300 ms cold. Before each read of the overview a call is recorded, so that nothing that was
-kept serves it. The last column is the processor's time of the median read, which other work on the machine does not
-change.
+process; of 20 reads that is the slowest. Cold is the first time that a page is read after the service has started, with
+what is compiled for it. The limits are 100 ms, and 300 ms cold. Before each read of the overview a call is recorded, so
+that the calls are counted again. The last columns are the processor's time, of the cold read and of the median one,
+which other work on the machine changes less; they have the same limits.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def run(options: Options) -> Result:
         name="pages",
         title="The pages",
         about=__doc__ or "",
-        columns=["", "cold", "median", "p99", "processor"],
+        columns=["", "cold", "median", "p99", "processor, cold", "processor"],
         notes=[versions("fastapi", "Jinja2", "psycopg", "SQLAlchemy")],
     )
     with urls(*DATABASES) as (make, servers):
@@ -64,22 +64,32 @@ def run(options: Options) -> Result:
             with _Reader(url) as reader:
                 warm = {page: _p99_of(reader, address, tools, reads) for page, address in ADDRESSES.items()}
                 for page, times in warm.items():
-                    result.rows.append([f"{kind}: {page}", *map(duration, (cold[page], *times))])
+                    shown = (cold[page][0], *times[:2], cold[page][1], times[2])
+                    result.rows.append([f"{kind}: {page}", *map(duration, shown)])
                 slowest = max(warm, key=lambda page: warm[page][1])
-                p99, first = warm[slowest][1], max(cold.values())
+                p99, first = warm[slowest][1], max(taken for taken, _used in cold.values())
                 aim = Aim(
                     f"{kind}, {number(tools)} tools: p99 of each page within 100 ms, 300 ms cold",
                     f"{duration(p99)} ({slowest}), {duration(first)} cold",
                     p99 <= WARM and first <= COLD,
                 )
                 aim.profile = None if aim.met else profile(lambda: reader.read(ADDRESSES[slowest], 3))  # noqa: B023
-                result.aims.append(aim)
+                used = max(times[2] for times in warm.values()), max(used for _taken, used in cold.values())
+                result.aims += [
+                    aim,
+                    Aim(
+                        f"{kind}, {number(tools)} tools: the processor's time of each page within 100 ms, 300 ms cold",
+                        f"{duration(used[0])}, {duration(used[1])} cold",
+                        used[0] <= WARM and used[1] <= COLD,
+                    ),
+                ]
     return result
 
 
 def _p99_of(reader: _Reader, address: str, tools: int, reads: int) -> tuple[float, float, float]:
     """Return the median and the 99th percentile of the times that a page takes, and the median of the processor's."""
     times, used = [], []
+    reader.read(address, tools - 1)  # the first one is cold
     for place in range(reads):
         if address.partition("?")[0] == "/":
             reader.record(place * 7 % tools)
@@ -94,11 +104,12 @@ class _Reader:
     """Reads pages of a service in this process."""
 
     def __init__(self, url: str) -> None:
-        from rollguard.service.app import create_app
+        from rollguard.service.app import create_app, make_routes
 
         self._folder = tempfile.TemporaryDirectory(prefix="rg-bench-")
         self._guard = Rollguard(Settings(database=url, tools_dir=Path(self._folder.name)), adopt=False)
         self._app = create_app(self._guard, open_to_this_machine=True, watch=False)
+        make_routes(self._app)
         self._loop = asyncio.new_event_loop()
 
     def __enter__(self) -> _Reader:
@@ -140,13 +151,14 @@ class _Reader:
         return int(found[0]["status"])
 
 
-def _cold(url: str, address: str) -> float:
-    """Return how long a page takes that is read first after the store was opened, without what was kept in memory."""
+def _cold(url: str, address: str) -> tuple[float, float]:
+    """Return how long a page takes that is read first after the service has started, and the processor's time."""
     from rollguard.service.pages import render
 
     render._environment.cache_clear()
     with _Reader(url) as reader:
-        return reader.read(address, 2)
+        began = time.process_time()
+        return reader.read(address, 2), time.process_time() - began
 
 
 # --- a large store ---------------------------------------------------------------------------------------------------

@@ -265,7 +265,7 @@ def test_the_demo_has_something_on_each_page(tmp_path: Path, browser: Any) -> No
             page.goto("/proposals/1")
             page.get_by_label("Why, for the history").fill("it is right")
             page.get_by_role("button", name="Approve").click()
-            expect(page.locator("#events")).to_contain_text("Approve by local: it is right")
+            expect(page.locator("#events")).to_contain_text("Approved by local: it is right")
             assert guard.store.attempts.get(1).state == "approved"
             assert here.said == []
         finally:

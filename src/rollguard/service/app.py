@@ -73,7 +73,8 @@ def create_app(guard: Rollguard, *, open_to_this_machine: bool = False, watch: b
     )
 
     @contextlib.asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        make_routes(app)
         async with service.watching.running():
             yield
             stopping.set()
@@ -101,3 +102,9 @@ def create_app(guard: Rollguard, *, open_to_this_machine: bool = False, watch: b
     )
     app.add_middleware(CheckedHosts, allowed=settings.allowed_hosts, only_here=open_to_this_machine)
     return app
+
+
+def make_routes(app: FastAPI) -> None:
+    """Let FastAPI make the routes of what was added, which it does when it looks for one, so that no caller waits."""
+    for route in app.routes:
+        route.matches({"type": "http", "method": "GET", "path": "/-", "root_path": "", "headers": []})

@@ -179,12 +179,13 @@ def _image(kind: str, width: str, height: float, title: str, says: str | None, p
 
 
 def _tag(name: str, text: str | None = None, **attributes: object) -> Markup:
-    given = Markup(" ").join(
-        Markup('{}="{}"').format(key, round(value, 3) if isinstance(value, float) else value)
-        for key, value in attributes.items()
-    )
-    inner = Markup("") if text is None else escape(one_line(text))
-    return Markup("<{} {}>{}</{}>").format(name, given, inner, name)
+    given = " ".join([f'{key}="{_attribute(value)}"' for key, value in attributes.items()])
+    inner = "" if text is None else text if isinstance(text, Markup) else escape(one_line(text))
+    return Markup(f"<{name} {given}>{inner}</{name}>")  # noqa: S704 - names are ours, and values are escaped
+
+
+def _attribute(value: object) -> object:
+    return round(value, 3) if isinstance(value, float) else value if isinstance(value, int) else escape(value)
 
 
 def _grid(frame: Frame) -> Iterable[Markup]:
@@ -263,6 +264,7 @@ def _marks(frame: Frame, marks: Sequence[Mark]) -> Iterable[Markup]:
 
 def _hover(frame: Frame, point: Point, width: timedelta) -> Markup:
     left, right = frame.x(point.at), frame.x(point.at + width)
-    return Markup('<rect class="hover" x="{}%" width="{:.3f}%" y="0" height="{}"><title>{}</title></rect>').format(
-        left, max(0.6, right - left), HEIGHT, one_line(point.says)
+    title = Markup("<title>%s</title>") % one_line(point.says)
+    return _tag(
+        "rect", title, x=f"{left}%", width=f"{max(0.6, right - left):.3f}%", y=0, height=HEIGHT, **{"class": "hover"}
     )
