@@ -7,7 +7,7 @@ SYSTEM_PACKAGES := chromium
 SEED_OR_NEW = $(or $(SEED),$$($(BIN)/python -c 'import secrets; print(secrets.randbits(32))'))
 
 # The tests start hundreds of processes; where Python is told to write no bytecode, each would compile everything.
-COMPILE = @$(BIN)/python -m compileall -q src tests examples
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup system demo demo-loop demo-service screenshots docs test test-fast test-repeat agents long explore soak check bench study schema format clean
@@ -46,32 +46,26 @@ docs: .venv-docs/.installed ## build the documentation's site into site/
 	@.venv-docs/bin/zensical build --clean --strict
 
 test: $(STAMP) ## run the tests, on SQLite and on a real PostgreSQL, always with the same examples
-	$(COMPILE)
 	$(BIN)/pytest
 
 test-fast: $(STAMP) ## run most tests in a minute: without PostgreSQL, and without the files that take longest
-	$(COMPILE)
 	$(BIN)/pytest -m "not long and not soak and not agents and not slow"
 
 agents: .venv-agents/.installed ## run agents of three frameworks and MCP servers, offline, while their tools are rolled back
 	@.venv-agents/bin/python -m pytest -m agents tests/agents tests/test_how_to.py
 
 long: $(STAMP) ## run what takes too long for `make test`: faults at many steps, each benchmark and study once, tiny
-	$(COMPILE)
 	@seed=$(SEED_OR_NEW); echo "to repeat it: make long SEED=$$seed"; \
 	  FAULTS_SEED=$$seed $(BIN)/pytest -m "long and not soak"
 
 explore: $(STAMP) ## look at other examples than `make test`, and at ten times as many
-	$(COMPILE)
 	@seed=$(SEED_OR_NEW); echo "to repeat it: make explore SEED=$$seed"; \
 	  HYPOTHESIS_PROFILE=explore $(BIN)/pytest -m "hypothesis and not long and not soak" --timeout=1800 --hypothesis-seed=$$seed
 
 test-repeat: $(STAMP) ## run `make test` N times: with 1, 2 and 4 workers, loaded, in random order: make test-repeat N=20
-	$(COMPILE)
 	$(BIN)/python -m tests.repeat $(or $(N),20)
 
 soak: $(STAMP) ## strike at every step, then let everything go wrong at once: make soak SECONDS=60
-	$(COMPILE)
 	$(BIN)/pytest tests/faults -m soak
 	$(BIN)/python -W ignore -m benchmarks.soak --troubles --seconds $(or $(SECONDS),60)
 

@@ -6,7 +6,9 @@ import contextlib
 import itertools
 import signal
 import sqlite3
+import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 import psycopg
 
 DATABASES = ("SQLite", "PostgreSQL")
+_STARTS = 60  # of a second and more
 
 
 class Postgres:
@@ -38,6 +41,17 @@ class Postgres:
         assert process is not None
         process.send_signal(signal.SIGQUIT)  # an immediate shutdown
         process.wait(60)
+
+    def start_again(self) -> None:
+        """Start the server after a crash. On a busy machine it recovers for longer than `start` waits."""
+        for _ in range(_STARTS):
+            try:
+                self.server.start()
+            except (subprocess.TimeoutExpired, AssertionError):  # it is still recovering
+                time.sleep(1.0)
+            else:
+                return
+        raise TimeoutError("PostgreSQL does not start again")
 
     def url(self, database: str) -> str:
         return f"postgresql://postgres:@/{database}?host={self._folder}"

@@ -3,7 +3,7 @@
 Every session is of a tool of its own, with 20 to 400 executions before its deployment and 20 since, all of them
 healthy, so that the whole cycle is checking. The first cycle of a new process counts and keeps every baseline and
 judges it for the first time; the usual one finds them kept. The limit is 3 s for 10,000 sessions; how it grows is
-told per session.
+given per session.
 """
 
 from __future__ import annotations

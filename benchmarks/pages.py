@@ -30,7 +30,7 @@ from rollguard.settings import Settings
 
 WARM, COLD = 0.1, 0.3
 _READS, _FEW_READS = 100, 20
-_ADDRESSES = {
+ADDRESSES = {
     "overview": "/",
     "overview, by name": "/?search={tool}",
     "tool": "/tool?name={tool}",
@@ -40,6 +40,7 @@ _ADDRESSES = {
     "sessions": "/sessions",
     "diff": "/diff?name={tool}&to=3",
     "rollbacks": "/rollbacks",
+    "proposals": "/proposals",
     "calls": "/calls?name={tool}&failed=true",
 }
 
@@ -59,9 +60,9 @@ def run(options: Options) -> Result:
         for kind in DATABASES:
             url = make(kind)
             fill(url, tools)
-            cold = {page: _cold(url, address) for page, address in _ADDRESSES.items()}
+            cold = {page: _cold(url, address) for page, address in ADDRESSES.items()}
             with _Reader(url) as reader:
-                warm = {page: _p99_of(reader, address, tools, reads) for page, address in _ADDRESSES.items()}
+                warm = {page: _p99_of(reader, address, tools, reads) for page, address in ADDRESSES.items()}
                 for page, times in warm.items():
                     result.rows.append([f"{kind}: {page}", *map(duration, (cold[page], *times))])
                 slowest = max(warm, key=lambda page: warm[page][1])
@@ -71,7 +72,7 @@ def run(options: Options) -> Result:
                     f"{duration(p99)} ({slowest}), {duration(first)} cold",
                     p99 <= WARM and first <= COLD,
                 )
-                aim.profile = None if aim.met else profile(lambda: reader.read(_ADDRESSES[slowest], 3))  # noqa: B023
+                aim.profile = None if aim.met else profile(lambda: reader.read(ADDRESSES[slowest], 3))  # noqa: B023
                 result.aims.append(aim)
     return result
 
@@ -158,13 +159,14 @@ def fill(url: str, tools: int) -> None:
         sqlite = plain.sqlite is not None
         histogram = '{"100": 40, "120": 18, "160": 2}' if sqlite else "{{100,120,160},{40,18,2}}"
         fill_rollups(plain, tools, now, version=3, histogram=histogram)
-        for statement in _statements(now, tools, sqlite=sqlite):
+        for statement in statements(now, tools, sqlite=sqlite):
             plain.execute(statement)
         plain.settle()
         plain.close()
 
 
-def _statements(now: datetime, tools: int, *, sqlite: bool) -> Iterator[str]:
+def statements(now: datetime, tools: int, *, sqlite: bool) -> Iterator[str]:
+    """Return what fills a store, except for the rollups."""
     name = "printf('tool_%05d', k)" if sqlite else "'tool_' || lpad(k::text, 5, '0')"
     each, three, twenty = (_numbers(*of, sqlite=sqlite) for of in (("k", tools), ("v", 3), ("i", 20)))
     code = "CAST('def t(x): return ' || v AS BLOB)" if sqlite else "convert_to('def t(x): return ' || v, 'UTF8')"

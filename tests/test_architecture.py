@@ -15,9 +15,8 @@ LAYERS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["im
 
 
 def rooms() -> list[list[str]]:
-    """The packages of each layer that exist, the highest layer first."""
-    names = [[name.strip().removeprefix("rollguard.") for name in layer.split("|")] for layer in LAYERS]
-    return [there for layer in names if (there := [name for name in layer if not name.startswith("(")])]
+    """The packages of each layer, the highest layer first."""
+    return [[name.strip().removeprefix("rollguard.") for name in layer.split("|")] for layer in LAYERS]
 
 
 def picture() -> str:

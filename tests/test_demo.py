@@ -36,7 +36,8 @@ from examples.demo.workspace import CANDIDATE, CHANGED, HERE, TOOLS, make_worksp
 from rollguard import ExecutionStore, ToolRegistry
 from rollguard.judge import Outcome, Rules, Window, judge
 from rollguard.model.rollback import Rollback
-from tests.conftest import NOW, PostgresServer
+from tests.conftest import NOW
+from tests.postgres import PostgresServer
 
 ROOT = Path(__file__).parents[1]
 VERSION_1 = HERE / "tools_v1" / "invoice_total.py"

@@ -100,6 +100,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize(("expression", "error", "says"), _table(ERRORS, "Python"), ids=lambda c: c[:60])
+@pytest.mark.sqlite_first
 def test_errors_in_python(
     expression: str,
     error: str,

@@ -21,7 +21,8 @@ from rollguard.settings import ActuatorSettings, NotifySettings
 from rollguard.store.database.change_feed import arrivals_in
 from rollguard.store.database.engine import Database
 from tests.cli.conftest import Shell, empty  # noqa: F401 - a fixture
-from tests.conftest import NOW, PostgresServer
+from tests.conftest import NOW
+from tests.postgres import PostgresServer
 
 PARTS = ("Us3r", "S3cret", "T0ken", "Pa1h")
 DATABASES = [  # what people write, well or not; nothing of a part may be seen

@@ -22,6 +22,7 @@ INSTEAD = {  # what is not said, and what is
     r"\bstretch(es)?\b": "interval, selection",
     r"\bwatch over\b": "monitoring, session",
     r"\bis to be had\b": "is available",
+    r"\btold\b": "notified, reported, gets to know",
 }
 
 

@@ -135,7 +135,7 @@ TABLE = [
     csv("with a bad time", "tool_name,success,executed_at\nt,1,noon\n", "line 2: executed_at: 'noon'"),
     csv("with an empty tool", "tool_name,success\n,1\n", "line 2: tool_name: missing"),
     csv("that is not UTF-8", "tool_name,success\n\u00e9,1\n".encode("latin-1"), "line 2: it is not UTF-8"),
-    Bad("format not told by the name", ("record", "--file", "a.txt"), "give --format", files={"a.txt": ""}),
+    Bad("format not known by the name", ("record", "--file", "a.txt"), "give --format", files={"a.txt": ""}),
     Bad("unknown format", ("record", "--file", "a.csv", "--format", "xml"), "xml", 2),
     Bad("file and options together", (*RECORD, "--file", "a.csv"), "leave out the options", 2),
     Bad("negative duration", (*RECORD, "--duration-ms", "-1"), "duration_ms: -1.0"),

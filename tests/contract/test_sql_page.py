@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.conftest import Guard, PostgresServer
+from tests.conftest import Guard
 from tests.contract.sql import DOCS, Row, ask, block, fenced, moment
 from tests.contract.stories import (
     DAY,
@@ -18,6 +18,7 @@ from tests.contract.stories import (
     two_tests,
     two_tools_under_watch,
 )
+from tests.postgres import PostgresServer
 
 PAGE = "sql.md"
 TABLES = (

@@ -11,8 +11,8 @@ import pytest
 from psycopg.rows import dict_row
 
 from rollguard import ExecutionStore
-from tests.conftest import PostgresServer
 from tests.contract.sql import Row, ask, block, moment
+from tests.postgres import PostgresServer
 
 TABLES = ("deployment_monitoring", "deployment_health_checks", "deployment_rollbacks")
 NEEDED = {  # the columns that have no default and may not be NULL, as the contract has them

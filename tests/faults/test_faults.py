@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import PostgresServer
 from tests.faults.stories import LONG, ROLLOUTS, STORIES
+from tests.postgres import PostgresServer
 
 SEED = os.environ.get("FAULTS_SEED", "0")
 

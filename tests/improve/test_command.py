@@ -134,7 +134,7 @@ def test_one_that_takes_an_hour(
 ) -> None:
     """When its time is over it is killed with all that it started, and what it would have answered is not taken."""
     lock, ready = tmp_path / "lock", tmp_path / "ready"
-    monkeypatch.setattr("rollguard.command.time", Clock(ready))
+    monkeypatch.setattr("rollguard.sandbox.command.time", Clock(ready))
     improver = script(
         f'exec 9> {lock}; flock 9; (exec sleep 3600) & cp "$1/right.py" tool.py; echo busy; touch {ready}; sleep 3600',
         timeout=900.0,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,11 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollguard import ExecutionStore
+from rollguard import ExecutionStore, ToolRegistry
 from rollguard.errors import AttemptClosed, InvalidInput
+from rollguard.loop.improvement import Approvals
+from rollguard.loop.rules import LoopRules
 from rollguard.model import attempt as machine
 from rollguard.model.attempt import BEGIN, OPEN, TRANSITIONS, Attempt, State, Transition, Why, after, bound_to
 from rollguard.store import Caps, Finding, Step
+from rollguard.store.database.engine import Database
+from rollguard.store.schema import migrate
 from tests.conftest import NOW
 
 PAGE = Path(__file__).parents[2] / "docs/loop.md"
@@ -149,17 +156,42 @@ def test_the_binding_covers_everything() -> None:
     assert len({one, bound_to("c", "b", {"x": 1, "y": [2]}), bound_to("a", "c", {}), bound_to("a", "b", {"x": 2})}) == 4
 
 
-def test_an_attempt_that_waits_survives_another_version_of_the_package(store: ExecutionStore, url: str) -> None:
-    """A store that is opened again holds what waits, with values that this version does not know."""
-    attempt = store.attempts.begin(found(), CAPS, by="find", now=NOW)
-    assert attempt is not None
-    values = {
-        "candidate": b"x",
-        "evidence": {"of a newer version": [1, {"é": None}]},
-        "proposal": {"author": "a", "z": 1},
-    }
-    for step in (machine.INVESTIGATE, machine.PROPOSE, machine.REHEARSE):
-        attempt = store.attempts.move(attempt, Step(step, "stage", values=values), NOW)
-    with ExecutionStore(url) as later:
-        kept = later.attempts.get(attempt.attempt_id)
-    assert (kept, kept.binding) == (attempt, attempt.binding)
+@pytest.mark.long
+def test_an_upgrade_loses_no_approval_that_waits(
+    new_url: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store of the migration before, with a proposal that one of two people approved: after it the second decides."""
+    rules = LoopRules(approval={"approvals": 2})  # type: ignore[arg-type]
+    url, newest = new_url(), migrate.head()
+    before = migrate.scripts().get_revision(newest).down_revision
+    with monkeypatch.context() as patched:
+        patched.setattr(migrate, "head", lambda: before)
+        old = Database(url)
+        migrate.migrate(old)
+        old.close()
+        with ExecutionStore(url) as store:
+            assert migrate.current(store.database) == before
+            live = ToolRegistry(tmp_path, store=store).deploy("t", "def t(): return 1\n", deployed_at=NOW)
+            base = store.versions.get("t", live).sha256
+            attempt = store.attempts.begin(replace(found(), base_sha256=base), CAPS, by="find", now=NOW)
+            assert attempt is not None
+            values = {
+                "candidate": b"def t(): return 2\n",
+                "candidate_sha256": hashlib.sha256(b"def t(): return 2\n").hexdigest(),
+                "evidence": {"of another version": [1, {"é": None}]},
+                "proposal": {"author": "a", "z": 1},
+                "verdict": "passes",
+                "expires_at": NOW + timedelta(days=1),
+            }
+            for step in (machine.INVESTIGATE, machine.PROPOSE, machine.REHEARSE):
+                attempt = store.attempts.move(attempt, Step(step, "stage", values=values), NOW)
+            attempt = Approvals(store, rules).approve(attempt.attempt_id, by="ann", reason="right", now=NOW)
+            events = store.attempt_events.of(attempt.attempt_id)
+    with ExecutionStore(url) as store:
+        assert migrate.current(store.database) == newest
+        kept = store.attempts.get(attempt.attempt_id)
+        assert (kept, kept.binding, kept.intact, kept.state) == (attempt, attempt.binding, True, State.WAITING)
+        assert store.attempt_events.of(attempt.attempt_id) == events
+        approved = Approvals(store, rules).approve(attempt.attempt_id, by="bob", reason="right", now=NOW)
+        assert approved.state is State.APPROVED
+        assert Approvals(store, rules).problem(approved, NOW) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -15,9 +16,11 @@ import sqlalchemy as sa
 from rollguard import AutonomousLoop
 from rollguard.errors import ApprovalRefused, InvalidSetting, StoreConflict
 from rollguard.improve import Brief, Improvers, Proposal
+from rollguard.improve.brief_text import mark_of
 from rollguard.loop.improvement import POLICY, Approvals
 from rollguard.loop.rules import ApprovalRules, LoopRules
 from rollguard.model.attempt import Why
+from rollguard.rehearse.calls import digest_of
 from rollguard.store.schema import improvement_attempts, improvement_events
 from tests.conftest import NOW
 from tests.improve.helpers import HOSTILE
@@ -150,15 +153,36 @@ def test_held_out_calls_are_drawn_anew_after_three_proposals(make: Make) -> None
     assert {case.call_id for case in first.cases} != {case.call_id for case in fourth.cases}
 
 
+def test_what_an_author_saw_is_not_held_out_by_later_calls(make: Make) -> None:
+    """Calls that are recorded between a proposal and its rehearsal hold out none that the proposal's author saw."""
+    system = make(rules={"approval": {}})
+    for stage in system.stages():
+        if stage.name in ("find", "investigate", "improve"):
+            stage.run(NOW)
+    (brief,) = system.improver.briefs
+    system.calls(0, 30)
+    system.tick()
+    inputs = system.attempt.evidence["rehearsal"]["inputs"]
+    held_out = [digest_of(one["parameters"]) for one in inputs if one["held_out"]]
+    assert len(held_out) > 3
+    assert not set(held_out) & set(brief.seen)
+
+
 def test_recorded_instructions_reach_no_decision(make: Make) -> None:
-    """Errors that contain instructions are data: the attempt goes its way, and a person decides."""
+    """Errors that contain instructions are data: an author is given them as they are, and a person decides as ever."""
     system = make(rules={"approval": {}})
     system.store.store_tool_execution(
         tool_name=TOOL, success=False, error=HOSTILE, parameters={"amount": "1,999"}, executed_at=NOW - HOUR
     )
     system.tick()
-    assert system.attempt.state is State.WAITING
-    assert HOSTILE in {case.error for case in system.improver.briefs[0].failing} or system.improver.briefs[0].failures
+    (brief,) = system.improver.briefs
+    assert HOSTILE in {case.error for case in brief.failing}
+    told, mark = brief.to_markdown(), mark_of(brief)
+    before, _, after = told.partition(HOSTILE.splitlines()[0])
+    assert before.count(f"BEGIN DATA {mark}") == before.count(f"END DATA {mark}") + 1
+    assert f"END DATA {mark}" in after
+    assert (system.attempt.state, system.attempt.author) == (State.WAITING, "scripted")
+    assert (system.attempt.verdict, system.live()) == ("passes", 1)
 
 
 # --- improvers -------------------------------------------------------------------------------------------------------
@@ -460,7 +484,12 @@ def test_loops_share_the_work(make: Make) -> None:
 async def test_a_blocked_improver_delays_no_rollback(make: Make) -> None:
     """While an improver takes an hour, a bad deployment is rolled back on time, and a stop does not wait for it."""
     system, before = make(), set(threading.enumerate())
-    asked, release = threading.Event(), threading.Event()
+    asked, release, rolled_back = threading.Event(), threading.Event(), threading.Event()
+
+    class Log(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.getMessage().startswith("AUTO-ROLLBACK: other"):
+                rolled_back.set()
 
     class Slow(Scripted):
         def propose(self, brief: Brief) -> Proposal | None:
@@ -473,6 +502,8 @@ async def test_a_blocked_improver_delays_no_rollback(make: Make) -> None:
     guard.deploy("other", "def other():\n    return 1\n", watch=False)
     loop = system.loop(check_interval_seconds=1.0)
     system.store.store_tool_executions({"tool_name": "other", "success": True, "executed_at": None} for _ in range(50))
+    health, log = logging.getLogger("rollguard.loop.stages.health"), Log()
+    health.addHandler(log)
     try:
         for stage in loop.stages:  # its attempt begins in the test's time; the loop runs in the clock's
             if stage.name in ("find", "investigate"):
@@ -483,12 +514,13 @@ async def test_a_blocked_improver_delays_no_rollback(make: Make) -> None:
         system.store.store_tool_executions(
             {"tool_name": "other", "success": False, "error": "KeyError: 'x'"} for _ in range(50)
         )
-        while system.store.versions.live("other").version_number != 1:  # type: ignore[union-attr]
-            await asyncio.sleep(0.05)
+        assert await asyncio.to_thread(rolled_back.wait, 60)
+        assert system.store.versions.live("other").version_number == 1  # type: ignore[union-attr]
         assert system.attempt.state is State.INVESTIGATED
         loop.stop()
         await asyncio.wait_for(running, 30)
     finally:
+        health.removeHandler(log)
         release.set()
         for thread in set(threading.enumerate()) - before:
             if thread.name.startswith("rollguard-improve"):  # it still writes what became of the attempt

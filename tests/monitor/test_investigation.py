@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -115,6 +116,35 @@ def test_the_event_of_a_held_rollback_has_it(guard: Guard) -> None:
     assert rollback is not None
     assert rollback.investigation == pending.event["details"]["investigation"]
     assert rollback.investigation["failures_since"] == 10
+
+
+def test_it_looks_at_the_whole_time(guard: Guard) -> None:
+    """Half of the calls that are read are the latest; the others are of the whole time, and none is read twice."""
+    guard.store.store_tool_executions(
+        {"tool_name": "my_tool", "success": False, "executed_at": NOW + timedelta(minutes=number)}
+        for number in range(300)
+    )
+    read = partial(guard.store.samples.over, "my_tool", NOW, NOW + timedelta(days=1), failed=True, longest=9, within=60)
+    minutes = [(call.executed_at - NOW) // timedelta(minutes=1) for call in read(20)]  # type: ignore[operator]
+    assert minutes == [*range(299, 289, -1), *range(0, 290, 29)]
+    assert len(read(300)) == len({call.execution_id for call in read(300)}) == 300
+    assert len(read(301)) == 300
+
+
+def test_many_failures_hide_no_cause(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Causes are looked for although only the latest failures were counted."""
+    session_id = regressed(guard)
+    for number in range(30):
+        guard.store.store_tool_execution(
+            tool_name="my_tool",
+            success=number % 3 > 0,
+            parameters={"city": ["Bonn", "Kiel", "Ulm"][number % 3]},
+            executed_at=NOW + timedelta(seconds=number),
+        )
+    monkeypatch.setattr("rollguard.rollback.investigation._MOST", 5)
+    found = investigation_of(guard.store, guard.session(session_id), LATER, within=60.0)
+    assert found["incomplete"] == "only the latest 5 and 5 failures were counted"
+    assert found["causes"]
 
 
 def test_it_looks_for_the_cause(guard: Guard) -> None:

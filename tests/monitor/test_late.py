@@ -15,8 +15,9 @@ from rollguard.registry.deploy.actuators import Request
 from rollguard.store import Intention
 from rollguard.store.database import engine
 from rollguard.store.schema import deployment_rollbacks, tool_actuations
-from tests.conftest import NOW, Guard, PostgresServer, code
+from tests.conftest import NOW, Guard, code
 from tests.monitor.helpers import LATER, Place, regressed
+from tests.postgres import PostgresServer
 from tests.watching import recover
 
 SOON = LATER + timedelta(minutes=1)  # when a lease that was taken at LATER is over

@@ -28,7 +28,8 @@ from hypothesis.stateful import (
 from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry
 from rollguard.errors import CodeQuarantined, NoEarlierVersion, SessionClosed
 from rollguard.store import digest
-from tests.conftest import NOW, PostgresServer, code, examples
+from tests.conftest import NOW, code, examples
+from tests.postgres import PostgresServer
 
 TOOL = "my_tool"
 THRESHOLD = Fraction(15, 100)

@@ -162,7 +162,7 @@ def test_every_kind_has_a_message(kind: EventKind) -> None:
     """Each kind of event has a message with a link, whatever its details hold; hostile text stays on its line."""
     event = rolled_back(kind=kind, session_id=None, details={}, title="t\x1b[31m\nx", tool_name="a/b")
     message = message_of([event], f"{BASE}/prefix/")
-    assert message.body.splitlines()[-1] == f"See: {BASE}/prefix/tools/a%2Fb"
+    assert message.body.splitlines()[-1] == f"See: {BASE}/prefix/tool?name=a%2Fb"
     assert message.title == r"t\x1b[31m\nx"
     assert message_of([rolled_back(tool_name="", session_id=None, kind=kind)]).body.endswith("See: rollguard status")
 

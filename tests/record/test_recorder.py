@@ -19,7 +19,8 @@ from rollguard import ExecutionStore, ToolRegistry
 from rollguard.errors import StoreUnavailable
 from rollguard.model.execution import Execution
 from rollguard.record import Recorder, Spool, request
-from tests.conftest import NOW, PostgresServer
+from tests.conftest import NOW
+from tests.postgres import PostgresServer
 from tests.processes import finished, python
 from tests.registry.helpers import executions
 

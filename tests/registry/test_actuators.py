@@ -83,7 +83,7 @@ def test_a_command_that_takes_too_long_is_ended_with_all_that_it_started(
 ) -> None:
     """When its time is over the program and its children are killed, and nothing is acknowledged."""
     lock, both = tmp_path / "lock", tmp_path / "both"
-    monkeypatch.setattr("rollguard.command.time", Clock(both))
+    monkeypatch.setattr("rollguard.sandbox.command.time", Clock(both))
     program = (
         "import fcntl, subprocess, sys, time\n"
         f"held = open({str(lock)!r}, 'w')\n"

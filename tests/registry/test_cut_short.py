@@ -14,7 +14,8 @@ from rollguard.errors import ToolFileError
 from rollguard.registry.folder.swap_journal import entries_in, write_entry
 from rollguard.settings import Settings
 from rollguard.store import digest
-from tests.conftest import Guard, PostgresServer, code
+from tests.conftest import Guard, code
+from tests.postgres import PostgresServer
 from tests.processes import finished, python
 from tests.watching import recover
 

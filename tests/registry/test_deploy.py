@@ -20,7 +20,8 @@ from rollguard.errors import (
     UnknownVersion,
 )
 from rollguard.registry import Folder
-from tests.conftest import NOW, PostgresServer, code
+from tests.conftest import NOW, code
+from tests.postgres import PostgresServer
 from tests.processes import finished, python
 from tests.registry.helpers import executions
 

@@ -12,6 +12,7 @@ import pytest
 from rollguard import ExecutionStore, Rollguard, Settings, ToolRegistry
 from rollguard.errors import DeploymentConflict, InvalidSetting, RehearsalRefused, RehearsalUndecided, UnknownTool
 from rollguard.rehearse import RehearsalRules, Rehearser, ReplayTester, ShadowTester, Verdict
+from rollguard.sandbox.outcome import Outcome
 from tests.conftest import NOW
 from tests.rehearse.running import in_process
 from tests.rehearse.test_gate import OLD, RIGHT
@@ -118,6 +119,21 @@ def test_a_rehearsal_is_stored_in_the_table_of_its_strategy(
     assert [(row.passed, row.candidate_sha256 == passed.new_sha256) for row in stored] == [(False, False), (True, True)]
     with pytest.raises(UnknownTool, match="no live version"):
         rehearser.rehearse("nothere", RIGHT, now=NOW)
+
+
+def test_a_deployment_by_somebody_while_it_is_rehearsed(store: ExecutionStore, registry: ToolRegistry) -> None:
+    """What was rehearsed beside a version that is live no more does not pass, and the reason says so."""
+    registry.deploy("price", OLD, deployed_at=NOW - 2 * HOUR)
+    record(store)
+
+    def run(source: bytes, *given: Any) -> list[Outcome]:
+        if store.versions.live("price").version_number == 1:  # type: ignore[union-attr]
+            registry.deploy("price", f"{OLD}# by a person\n")
+        return in_process(source, *given)
+
+    rules = {"price": RehearsalRules(read_only=True)}
+    done = Rehearser(store, registry, rules=rules, run=run).rehearse("price", RIGHT, now=NOW)
+    assert (done.verdict, [reason.check for reason in done.reasons]) == (Verdict.ASK, ["live"])
 
 
 def test_the_sandbox_is_where_it_runs(store: ExecutionStore, registry: ToolRegistry) -> None:

@@ -59,7 +59,7 @@ class Beside:
         **fields: Any,
     ) -> None:
         """Let so many calls happen, which fail with these probabilities on the new and the old version."""
-        self.draws.told("my_tool", self.rollout.split)
+        self.draws.use_split("my_tool", self.rollout.split)
         rows = []
         for number in range(count):
             drawn = self.draws.drawn("my_tool", None)

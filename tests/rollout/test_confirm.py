@@ -46,7 +46,7 @@ class Confirmed:
     def calls(self, count: int, *, new: float, old: float = 0.05) -> list[str]:
         """Let so many calls happen within some minutes, which fail with these probabilities, and return their ids."""
         split = self.store.rollouts.splits().get("my_tool")
-        self.draws.told("my_tool", split and replace(split, key=b"the same draws at each run"))
+        self.draws.use_split("my_tool", split and replace(split, key=b"the same draws at each run"))
         ids = []
         for _ in range(count):
             drawn, live = self.draws.drawn("my_tool", None), self.store.versions.live("my_tool")

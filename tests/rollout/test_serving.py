@@ -208,10 +208,10 @@ class Told(Draws):
         super().__init__()
         self.splits: list[Split | None] = []
 
-    def told(self, tool_name: str, split: Split | None) -> None:
+    def use_split(self, tool_name: str, split: Split | None) -> None:
         """Remember it."""
         self.splits.append(split)
-        super().told(tool_name, split)
+        super().use_split(tool_name, split)
 
 
 def test_a_function_of_a_program_is_drawn(store: ExecutionStore, url: str) -> None:
@@ -226,7 +226,7 @@ def test_a_function_of_a_program_is_drawn(store: ExecutionStore, url: str) -> No
         return "new"
 
     assert hello() == "new"
-    router.told("hello", Split(7, 1, 2, 0, 0.5, b"key"))
+    router.use_split("hello", Split(7, 1, 2, 0, 0.5, b"key"))
     said = Counter(hello() for _ in range(100))
     assert set(said) == {"new", "old"}
     store.executions.tool_names()

@@ -20,7 +20,7 @@ SPLIT = Split(7, 1, 2, 0, 0.25, b"key")
 
 def _draws(split: Split, process: str, calls: int) -> list[bool]:
     router: Router = Draws(process)
-    router.told("my_tool", split)
+    router.use_split("my_tool", split)
     drawn = [router.drawn("my_tool", None) for _ in range(calls)]
     return [one is not None and one.arm is Arm.NEW for one in drawn]
 
@@ -62,9 +62,9 @@ def test_two_rollouts_draw_independently() -> None:
 def test_a_number_that_is_given_again_decides_nothing() -> None:
     """After a restored backup a rollout may have the number of an earlier one; its requests are drawn anew."""
     router = Draws()
-    router.told("my_tool", replace(SPLIT, share=1.0))
+    router.use_split("my_tool", replace(SPLIT, share=1.0))
     assert {router.drawn("my_tool", f"{n}").arm for n in range(20)} == {Arm.NEW}  # type: ignore[union-attr]
-    router.told("my_tool", replace(SPLIT, share=0.0, key=b"other"))
+    router.use_split("my_tool", replace(SPLIT, share=0.0, key=b"other"))
     assert {router.drawn("my_tool", f"{n}").arm for n in range(20)} == {Arm.OLD}  # type: ignore[union-attr]
 
 
@@ -76,11 +76,11 @@ def test_a_request_gets_the_same_version_everywhere(request: str, one: float, ot
     early, late = replace(SPLIT, share=low), replace(SPLIT, share=high, stage=1)
     routers = Draws(), Draws()
     for router in routers:
-        router.told("my_tool", early)
+        router.use_split("my_tool", early)
     first = {router.drawn("my_tool", request) for router in routers}
     assert first == {draw(early, request)}
     for router in routers:
-        router.told("my_tool", late)
+        router.use_split("my_tool", late)
     assert {router.drawn("my_tool", request) for router in routers} == first
     if draw(early, request).arm is Arm.NEW:
         assert draw(late, request).arm is Arm.NEW
@@ -96,10 +96,10 @@ def test_without_a_split_nothing_is_drawn() -> None:
     """One version serves alone before a split is known and after it ended; tools have splits of their own."""
     router = Draws()
     assert router.drawn("my_tool", None) is None
-    router.told("my_tool", SPLIT)
+    router.use_split("my_tool", SPLIT)
     assert router.drawn("other", None) is None
     assert router.drawn("my_tool", "a") is not None
-    router.told("my_tool", None)
+    router.use_split("my_tool", None)
     assert router.drawn("my_tool", "a") is None
 
 
@@ -107,7 +107,7 @@ def test_a_forked_process_draws_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that begins with its parent's state draws otherwise."""
     parent, child = Draws("one"), Draws("one")
     for router in (parent, child):
-        router.told("my_tool", SPLIT)
+        router.use_split("my_tool", SPLIT)
     drawn = [parent.drawn("my_tool", None) for _ in range(200)]
     monkeypatch.setattr(os, "getpid", lambda: -1)
     child._begin_anew()  # as in a forked child

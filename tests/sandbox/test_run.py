@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 
+from rollguard.compat import pack
 from rollguard.errors import InvalidInput, SandboxUnavailable
+from rollguard.rehearse.sandboxed import in_sandbox
 from rollguard.sandbox import Frame, Isolation, Limits, Outcome, OutcomeKind, layers, run, run_inputs
 from rollguard.sandbox.layers import LAYERS
-from rollguard.sandbox.work_folder import WorkFolder
+from rollguard.sandbox.work_folder import WorkFolder, remove_abandoned
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the layers are Linux's")
 
@@ -281,6 +283,31 @@ def test_no_process_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rollguard.sandbox.process.sys.executable", "/nowhere/python")
     with pytest.raises(SandboxUnavailable, match="free processes or memory"):
         one("def t(): ...")
+
+
+def test_the_folder_of_a_killed_process_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that no process holds locked was left by one that was killed: it is removed, and none that is in use."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = Path(tempfile.mkdtemp(prefix="rollguard-sandbox-"))
+    (left / "folder").mkdir()
+    with WorkFolder(1) as used:
+        remove_abandoned.__wrapped__(str(tmp_path))
+        assert [*tmp_path.iterdir()] == [Path(used.path)]
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_package_knows_its_own_name() -> None:
+    """The modules of a package import one another by its name, whatever the name of the tool in it is."""
+    files = {
+        "__init__.py": b"from shop.money import price\n",
+        "money.py": b"from shop.parse import number\ndef price(amount): return number(amount)\n",
+        "parse.py": b"number = float\n",
+    }
+    marked = files | {"other.py": b"from rollguard import tool\n@tool\ndef other(): pass\n"}
+    marked["__init__.py"] += b"from .other import other\n"
+    marked["money.py"] = b"from rollguard import tool\n" + files["money.py"].replace(b"def", b"@tool\ndef")
+    (outcome,) = in_sandbox()(pack(marked), "shop/price", [{"amount": "2"}], LONG)
+    assert outcome.result == "2.0"
 
 
 def test_a_folder_that_is_hard_to_remove() -> None:

@@ -58,6 +58,25 @@ def test_each_row_stands_for_itself(client: TestClient, guard: Rollguard) -> Non
     assert set(stored(guard)) == {"call-0", "call-3"}
 
 
+def test_a_long_list_is_read_in_parts(here: TestClient, sqlite_guard: Rollguard) -> None:
+    """Each row of a long list is found, also after rows that hold what looks like rows, and named by its position."""
+    inside = [{"tool_name": "inside", "success": "x" * 2_000}] * 100  # more than one part
+    rows = [row(number, parameters={"some": inside if number % 4 == 0 else "},{" * 200}) for number in range(40)]
+    answer = here.post(PATH, json=[*rows, row(40, success="yes"), row(41)]).json()
+    assert (answer["received"], answer["stored"]) == (42, 41)
+    assert [one["row"] for one in answer["refused"]] == [40]
+    assert set(stored(sqlite_guard)) == {f"call-{number}" for number in (*range(40), 41)}
+
+
+def test_a_list_that_breaks_off_is_refused_as_a_whole(here: TestClient, sqlite_guard: Rollguard) -> None:
+    """Nothing of a list is stored if its end is no JSON."""
+    rows = json.dumps([row(number, result="x" * 1_000) for number in range(400)])
+    answer = here.post(PATH, content=f"{rows[:-1]},]", headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    assert "counted from row" in answer.json()["detail"]
+    assert not stored(sqlite_guard)
+
+
 def test_an_id_is_stored_once(client: TestClient, guard: Rollguard) -> None:
     """The same rows again change nothing; with other content, the first is kept and each is reported."""
     rows = [row(number) for number in range(3)]
@@ -112,7 +131,7 @@ def test_a_token_records_its_tools_alone(
             "20,000 bytes when it is decompressed",
         ),
         (gzip.compress(b"\n" * 9_000, mtime=0) * 3, LINES | {"content-encoding": "gzip"}, 413, "20,000 bytes"),
-        (b'{"tool_name":"t"}\n' * 12, LINES, 413, "12 rows are too many; send at most 10"),
+        (b'{"tool_name":"t"}\n' * 12, LINES, 413, "more than 10 rows; send it in parts"),
         (b'[{"tool_name": "\xff"}]', {"content-type": "application/json"}, 400, "not JSON"),
         (b"[" * 4_000, {"content-type": "application/json"}, 400, "recursion limit"),
         (b'{"tool_name": NaN}', {"content-type": "application/json"}, 400, "not JSON"),

@@ -24,6 +24,15 @@ from tests.service.otlp.sending import TOOL, Sent, post
 DASHBOARD = Path(rollguard.service.__file__).parent / "grafana" / "rollguard.json"
 
 
+PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
+
+
+def documented() -> dict[str, set[str]]:
+    """The labels of each metric, as the page of metrics has them."""
+    rows = re.findall(r"^\| (`rollguard_.*?) \| [^|]+ \| ([^|]*)\|", PAGE.read_text("utf-8"), re.MULTILINE)
+    return {name: set(re.findall(r"\w+", labels)) for names, labels in rows for name in re.findall(r"`(\w+)`", names)}
+
+
 def scraped(client: TestClient) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     """The samples of a scrape, by name and labels."""
     answer = client.get("/metrics")
@@ -65,6 +74,8 @@ def test_what_is_measured(guard: Rollguard) -> None:
     assert found["rollguard_spool_bytes", ()] == 0
     assert found["rollguard_otlp_spans_total", (("kind", "calls"),)] == 1
     assert found["rollguard_otlp_executions_total", ()] == 1
+    ours = {(name, frozenset(dict(labels))) for name, labels in found if name.startswith("rollguard_")}
+    assert ours <= {(name, frozenset(labels)) for name, labels in documented().items()}
     assert any(name == "process_resident_memory_bytes" for name, _labels in found)
 
 
@@ -168,13 +179,22 @@ def test_the_dashboard_is_one_of_grafana() -> None:
 
 
 def test_the_dashboard_shows_metrics_that_there_are(here: TestClient, tmp_path: Path) -> None:
-    """Each metric in a query is one that the service has, and Prometheus' own tool can read each query."""
+    """Each metric and label in a query and in what it is called is there, and Prometheus' own tool reads each query."""
     dashboard = json.loads(DASHBOARD.read_text("utf-8"))
-    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
-    queries += [one["expr"] for one in dashboard["annotations"]["list"]]
+    shown = [
+        (target["expr"], target.get("legendFormat", "")) for panel in dashboard["panels"] for target in panel["targets"]
+    ]
+    shown += [(one["expr"], one["titleFormat"]) for one in dashboard["annotations"]["list"]]
+    queries = [query for query, _name in shown]
     help_of = set(re.findall(r"^# HELP (\w+)", here.get("/metrics").text, re.MULTILINE))
-    for query in queries:
-        assert set(re.findall(r"rollguard_\w+", query)) <= help_of, query
+    labels_of = documented()
+    assert set(labels_of) <= help_of
+    for query, name in shown:
+        metrics = re.findall(r"rollguard_\w+", query)
+        labels = set[str]().union(*(labels_of[metric] for metric in metrics))
+        kept = {label for group in re.findall(r"by \(([^)]*)\)", query) for label in re.findall(r"\w+", group)}
+        assert kept | set(re.findall(r"(\w+)=", query)) <= labels, query
+        assert set(re.findall(r"\{\{(\w+)\}\}", name)) <= kept, query
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed; install it with: make system")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,13 +15,19 @@ import pytest
 import sqlalchemy as sa
 from starlette.testclient import TestClient
 
+from benchmarks import pages
 from rollguard import Rollguard
 from rollguard.cli import main
+from rollguard.model import attempt
 from rollguard.model.attempt import State
+from rollguard.model.event import Event, EventKind, Level
+from rollguard.notify.message import message_of
 from rollguard.service.app import create_app
+from rollguard.service.pages.render import EVENTS
+from rollguard.settings import Settings
 from rollguard.store.schema import improvement_attempts
 from tests.conftest import Guard, code
-from tests.loop.improving import System
+from tests.loop.improving import TOOL, System
 from tests.rollout.helpers import Beside
 from tests.service.conftest import HERE, client_of
 
@@ -96,8 +104,26 @@ def test_the_story_of_a_regression(guard: Rollguard, client: TestClient) -> None
     session = seen(client, "/sessions/1").text
     assert "10 of 20 calls failed (50 %) since the deployment, 0 of 60 calls failed (0 %) before" in session
     assert "observed" in seen(client, "/rollbacks").text
+    assert "The latest 50. Calls are listed" in seen(client, "/calls").text
+    assert "The latest 50, of version 2. Calls" in seen(client, "/calls?name=my_tool&version=2").text
     assert "+def my_tool" not in seen(client, "/diff?name=my_tool&to=2").text
     assert "return x + 2" in seen(client, "/diff?name=my_tool&to=2").text
+
+
+def test_alerts_lead_to_pages(proposed: System) -> None:
+    """Each alert's link leads to the page of what it is about: the session, the proposal, the tool, or the overview."""
+    client = client_of(proposed.guard)
+    session = proposed.guard.monitor.start_monitoring(TOOL, proposed.now)
+    kinds = (
+        (EventKind.ROLLED_BACK, TOOL, int(session), {}, f"Session {session}"),
+        (EventKind.PROPOSAL_WAITING, TOOL, None, {"attempt_id": 1}, "Proposal 1"),
+        (EventKind.QUARANTINED_CODE, TOOL, None, {}, TOOL),
+        (EventKind.WATCHER_SILENT, "", None, {}, "Overview"),
+    )
+    for kind, tool, session_id, details, title in kinds:
+        event = Event(kind, Level.WARNING, tool, session_id, "", (), "", details)
+        link = message_of([event], HERE).body.rpartition("See: ")[2]
+        assert title in seen(client, link).text
 
 
 def test_nothing_to_show(client: TestClient) -> None:
@@ -105,6 +131,34 @@ def test_nothing_to_show(client: TestClient) -> None:
     for path in ("/", "/sessions", "/rollbacks", "/calls"):
         seen(client, path)
     assert "rollguard deploy" in seen(client, "/").text
+
+
+def test_no_page_asks_for_each_tool(tmp_path: Path, sqlite_template: Path) -> None:
+    """No page is read by more statements with 200 tools than with 10."""
+    asked = {}
+    for tools in (10, 200):
+        file = tmp_path / f"{tools}.db"
+        file.write_bytes(sqlite_template.read_bytes())
+        with closing(sqlite3.connect(file)) as plain, plain:
+            for statement in pages.statements(datetime.now(UTC), tools, sqlite=True):
+                plain.execute(statement)
+        settings = Settings(database=f"sqlite:///{file}", tools_dir=tmp_path / "tools")
+        with Rollguard(settings, adopt=False) as guard:
+            client, read = client_of(guard), []
+            sa.event.listen(
+                guard.store.database._engine, "before_cursor_execute", lambda *given, r=read: r.append(given[2])
+            )
+            for page, address in pages.ADDRESSES.items():
+                read.clear()
+                assert client.get(address.format(tool="tool_00002", session=3)).status_code == 200
+                asked[page, tools] = len(read)
+    assert [page for page in pages.ADDRESSES if asked[page, 200] > asked[page, 10]] == []
+
+
+def test_every_event_of_an_attempt_has_a_name() -> None:
+    """The time line of a proposal knows every event."""
+    names = {each.name for each in vars(attempt).values() if isinstance(each, attempt.Transition)}
+    assert {*names, "find", "freeze", "unfreeze"} == set(EVENTS)
 
 
 def test_how_many_more_calls_a_session_needs(guard: Rollguard, client: TestClient) -> None:
@@ -332,6 +386,16 @@ def test_rolling_back(guard: Rollguard) -> None:
     assert "version 1 is live by now" in late.text
 
 
+def test_without_a_good_version_no_button_leads_back(sqlite_guard: Rollguard, here: TestClient) -> None:
+    """A tool has a button to roll back while there is a good version to go back to."""
+    sqlite_guard.registry.deploy("my_tool", code(1))
+    assert "Roll back …" not in seen(here, "/tool?name=my_tool").text
+    sqlite_guard.registry.deploy("my_tool", code(2))
+    assert "Roll back …" in seen(here, "/tool?name=my_tool").text
+    sqlite_guard.monitor.roll_back("my_tool", reason="it is worse", requested_by="ann")
+    assert "Roll back …" not in seen(here, "/tool?name=my_tool").text
+
+
 def test_stopping_a_session(sqlite_guard: Rollguard, closed: Callable[..., TestClient]) -> None:
     """Stopping a session's monitoring is noted with the name of who did it."""
     session = story(sqlite_guard, failing=False)
@@ -444,6 +508,7 @@ def test_a_proposal_is_seen_and_decided(proposed: System, action: str, state: st
     assert "fixed" in page
     assert "could not convert" in page
     assert "Rehearsed on recorded calls" in page
+    assert "Found by the loop" in page
     form = form_of(client, "/proposals/1")
     changed = {**form, "binding": "0" * 64, "action": action, "reason": "x"}
     assert client.post("/proposals/1", data=changed).status_code == 409

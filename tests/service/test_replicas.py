@@ -18,7 +18,7 @@ import pytest
 import sqlalchemy as sa
 
 from rollguard import ExecutionStore
-from tests.conftest import PostgresServer
+from tests.postgres import PostgresServer
 from tests.service.conftest import row
 
 ROWS, ROUNDS, CALLERS = 50, 6, 4

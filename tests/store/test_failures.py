@@ -22,7 +22,8 @@ from rollguard.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
-from tests.conftest import PostgresServer, code
+from tests.conftest import code
+from tests.postgres import PostgresServer
 
 NEW = "def my_tool(x: int) -> int:\n    raise ValueError('broken')\n"
 

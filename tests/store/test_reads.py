@@ -58,6 +58,7 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
     "last_calls.of_all": lambda store: store.last_calls.of_all(["my_tool"], NOW),
     "last_calls.of": lambda store: store.last_calls.of(["my_tool"]),
     "by_tool.calls": lambda store: store.by_tool.calls(NOW - HOUR),
+    "by_tool.hours": lambda store: store.by_tool.hours(["my_tool"], NOW - HOUR),
     "by_tool.uses": lambda store: store.by_tool.uses(NOW - HOUR, NOW),
     "investigations.capped": lambda store: store.investigations.capped(NOW),
     "investigations.monitored": lambda store: store.investigations.monitored(),
@@ -76,6 +77,9 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
     "freezes.all": lambda store: store.freezes.all(),
     "loop_statistics.all": lambda store: store.loop_statistics.all(),
     "samples.of": lambda store: store.samples.of("my_tool", NOW, LATER, 9, failed=True),
+    "samples.over": lambda store: store.samples.over(
+        "my_tool", NOW - HOUR, LATER, 20, failed=True, longest=99, within=60.0
+    ),
     "samples.first": lambda store: store.samples.first("my_tool", NOW, LATER, 9, "ValueError"),
     "baselines.outages_beside": lambda store: store.baselines.outages_beside("my_tool", NOW, LATER),
     "listing.by_tag": lambda store: store.listing.by_tag("tenant", tags={"shard": 1}),

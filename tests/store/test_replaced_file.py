@@ -134,6 +134,35 @@ def test_a_backup_beside_the_log_of_a_file_that_nobody_has_open(
     ExecutionStore(f"sqlite:///{file}").close()
 
 
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="the system does not tell who has a file open")
+def test_a_backup_beside_a_log_that_is_written_later(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not opened while a process that has the former file open goes on writing that file's log."""
+    monkeypatch.setattr(sqlite_file, "_SETTLED", 0.0)
+    program = (
+        f"import sqlite3; other = sqlite3.connect({str(file)!r}, isolation_level=None); "
+        "other.execute('PRAGMA journal_mode = WAL'); other.execute('BEGIN IMMEDIATE'); "
+        "other.execute('CREATE TABLE late (a)'); print(flush=True); input(); "
+        "other.execute('COMMIT'); print(flush=True); input()"
+    )
+    ExecutionStore(f"sqlite:///{file}").close()
+    command = [sys.executable, "-I", "-c", program]
+    with subprocess.Popen(command, stdin=-1, stdout=-1, text=True, bufsize=1) as writing:
+        assert writing.stdin is not None
+        assert writing.stdout is not None
+        writing.stdout.readline()
+        copy = backup(file)
+        copy.replace(file)
+        writing.stdin.write("\n")
+        writing.stdout.readline()
+        with pytest.raises(StoreUnavailable, match=r"move .*-wal away"):
+            ExecutionStore(f"sqlite:///{file}")
+        writing.stdin.write("\n")
+    file.with_name(f"{file.name}-wal").unlink()
+    file.with_name(f"{file.name}-shm").unlink()
+    ExecutionStore(f"sqlite:///{file}").close()
+    assert stored(file) == []
+
+
 @pytest.mark.parametrize("change", ["moved away", "emptied"])
 def test_a_log_whose_file_is_gone(opened: ExecutionStore, file: Path, change: str) -> None:
     """A process that starts meanwhile makes no new file beside it, so that nothing in the log is lost."""
@@ -370,8 +399,11 @@ def test_versions_that_a_backup_does_not_know(file: Path, tmp_path: Path) -> Non
         registry.deploy("other", code(1, "other"))
         assert registry.call("my_tool", x=0) == 2
         registry.recorder.flush()
+        brought = threading.Event()
+        store.database.when_replaced(brought.set)  # after the registry's own, which brings the versions back
         copy.replace(file)
-        store.versions.history("my_tool")  # which sees it
+        store.versions.history("my_tool")  # which sees it, unless a thread of the registry has just done so
+        assert brought.wait(60)
         history = store.versions.history("my_tool")
         assert {version.version_number: version.code.decode() for version in history} == {1: code(1), 2: code(2)}
         assert "the database, which was replaced" in (history[0].reason or "")

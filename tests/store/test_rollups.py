@@ -23,7 +23,8 @@ from rollguard.store.rollups.intervals import HOUR, MINUTE, RAW, intervals, spli
 from rollguard.store.rollups.query import Rollups
 from rollguard.store.rollups.refresh import refresh
 from rollguard.store.rollups.selection import Selection
-from tests.conftest import NOW, PostgresServer, examples
+from tests.conftest import NOW, examples
+from tests.postgres import PostgresServer
 
 # Times that lie on, beside and between the edges of minutes and hours.
 MOMENTS = st.builds(

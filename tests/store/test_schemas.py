@@ -14,7 +14,8 @@ from rollguard import DeploymentMonitor, ExecutionStore, Rollguard, ToolRegistry
 from rollguard.errors import InvalidSetting
 from rollguard.record.instrument import _spool_of
 from rollguard.store import Checkup
-from tests.conftest import NOW, Guard, PostgresServer
+from tests.conftest import NOW, Guard
+from tests.postgres import PostgresServer
 
 ODD = 'Team "B"\\s tools'
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
+from rollguard import spans
 from rollguard.app.deployed import Deployed
 from rollguard.app.improving import Improving
 from rollguard.app.parts import actuators_of, notifiers_of, redact_of
@@ -39,6 +40,10 @@ class Rollguard(Improving):
 
     def __init__(self, settings: Settings, *, adopt: bool = True, must_answer: bool = False) -> None:
         self.settings = settings
+        if settings.otlp.own_spans:
+            from rollguard import __version__
+
+            spans.enable(__version__)
         self.store = ExecutionStore(
             settings.database,
             store_payloads=settings.record.store_payloads,

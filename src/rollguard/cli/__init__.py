@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from rollguard.errors import RollguardError
 
     gc.set_threshold(_OBJECTS)
+    if arguments is None:  # the process ends with the command, which need not search its objects for garbage
+        atexit.register(gc.freeze)
     output.never_fail_on_characters()
     given = sys.argv[1:] if arguments is None else list(arguments)
     for argument in given:

@@ -192,7 +192,7 @@ class Serving:
         if known != rollout.rollout_id:
             draws = Draws()
         numbers = rollout.rollout_id, rollout.old_version, rollout.new_version, rollout.stage
-        draws.told(name, Split(*numbers, rollout.share, bytes.fromhex(rollout.key)))
+        draws.use_split(name, Split(*numbers, rollout.share, bytes.fromhex(rollout.key)))
         self._draws[name] = rollout.rollout_id, draws
         return draws
 

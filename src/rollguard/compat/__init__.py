@@ -11,7 +11,7 @@ from rollguard.compat.diff import changes
 from rollguard.compat.extract import read
 from rollguard.compat.form import FileForm, Form, form_of, too_large
 from rollguard.compat.model import Change, ChangeKind, Interface
-from rollguard.compat.place import LARGEST, Place, located, place_of, runnable, tools_in
+from rollguard.compat.place import LARGEST, Place, located, place_of, tools_in
 from rollguard.compat.scope import function_name
 
 __all__ = [
@@ -30,7 +30,6 @@ __all__ = [
     "pack",
     "place_of",
     "read",
-    "runnable",
     "too_large",
     "tools_in",
     "unpack",

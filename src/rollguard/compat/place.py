@@ -66,15 +66,6 @@ def place_of(code: bytes, tool_name: str) -> Place:
     return replace(place, several=len(tools_in(code, tool_name)) > 1)
 
 
-def runnable(code: bytes) -> bytes | dict[str, bytes]:
-    """Return a version's code as it is run: the file's bytes, or the files of the package.
-
-    Raises:
-        ValueError: the code is a damaged text of a package.
-    """
-    return unpack(code) if is_package(code) else code
-
-
 def whole_tree(code: bytes) -> ast.Module:
     """Return the syntax tree of a file, or of all modules of a package, one after another.
 

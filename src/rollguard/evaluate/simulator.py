@@ -120,7 +120,7 @@ class _Simulation:
         splits = self.store.rollouts.splits()
         for name in self.names:
             split = splits.get(name)
-            self._draws.told(name, split and replace(split, key=_KEY))
+            self._draws.use_split(name, split and replace(split, key=_KEY))
         self._live = {name: one.version_number for name, one in self.store.versions.live_of_all().items()}
         self.store.executions.write_from(
             execution

@@ -1,4 +1,4 @@
-"""`Brief`: what the author of a repair is told. It holds nothing of the calls that are held out."""
+"""`Brief`: what the author of a repair gets to know. It holds nothing of the calls that are held out."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Recovered(_Part):
 
 
 class Brief(_Part):
-    """What an improver is told. It is safe for JSON, and holds no secrets.
+    """What an improver gets to know. It is safe for JSON, and holds no secrets.
 
     Attributes:
         tool_name: the tool.

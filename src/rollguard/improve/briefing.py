@@ -41,7 +41,7 @@ class Briefer:
     def brief(
         self, tool_name: str, *, attempts: Iterable[Attempt] = (), draw: int = 0, now: datetime | None = None
     ) -> Brief:
-        """Return what an author is told about a tool.
+        """Return what an author gets to know about a tool.
 
         Calls that a rehearsal with the same `draw` holds out are left out of everything in it: the causes are searched
         anew among the others.

@@ -126,10 +126,10 @@ class Improvers:
     def ask(self, brief: Brief, accept: Accept | None = None, *, only: str | None = None) -> Asked:
         """Ask the improvers in turn, until a proposal is accepted.
 
-        The next one is told why the proposal of the one before was refused.
+        The next one gets to know why the proposal of the one before was refused.
 
         Args:
-            brief: what they are told.
+            brief: what they get to know.
             accept: says why a proposal is refused, such as by a rehearsal; by default none is.
             only: ask only the improver with this name.
 

@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from rollguard.command import run_command, size, tail
 from rollguard.compat import LARGEST, Form, form_of
 from rollguard.errors import ImproverFailed, InvalidInput
 from rollguard.improve.brief import Brief
 from rollguard.improve.proposal import Proposal
 from rollguard.improve.work_folder import CheckRules, ToolFolder
 from rollguard.model.redaction import DEFAULT, Redaction
+from rollguard.sandbox.command import run_command, size, tail
 
 _TAIL = 16_384  # the last bytes of each output, which are kept
 _MOST = 16 * 1024 * 1024  # most bytes of an output

@@ -79,9 +79,9 @@ class ModelImprover:
             ImproverFailed: the extra is not installed, the endpoint does not answer, the answers are no tool, or it
                 took too long. It says what was spent.
         """
-        told = instructions(brief), material(brief)
+        texts = instructions(brief), material(brief)
         began = time.monotonic()
-        answer = self._in_time.call(lambda: asyncio.run(self._asked(brief, *told)))
+        answer = self._in_time.call(lambda: asyncio.run(self._asked(brief, *texts)))
         if not answer.repair.source.strip():
             return None
         return Proposal(
@@ -89,13 +89,13 @@ class ModelImprover:
             self.name,
             answer.repair.reason,
             model=answer.model,
-            prompt_sha256=hashlib.sha256("\n\n".join(told).encode()).hexdigest(),
+            prompt_sha256=hashlib.sha256("\n\n".join(texts).encode()).hexdigest(),
             tokens=answer.tokens,
             cost=answer.cost,
             seconds=time.monotonic() - began,
         )
 
-    async def _asked(self, brief: Brief, told: str, given: str) -> _Answer:
+    async def _asked(self, brief: Brief, instructed: str, given: str) -> _Answer:
         try:
             from pydantic_ai.usage import RunUsage, UsageLimits
         except ImportError as error:
@@ -104,7 +104,7 @@ class ModelImprover:
             ) from error
         usage = RunUsage()
         try:
-            agent = self._agent(brief, told)
+            agent = self._agent(brief, instructed)
             async with agent:
                 result = await agent.run(
                     given,
@@ -124,13 +124,13 @@ class ModelImprover:
         said = f"{model}: {type(error).__name__}: {error}"
         return said.replace(self._key, REDACTED) if self._key else said
 
-    def _agent(self, brief: Brief, told: str) -> Agent[Any, Repair]:
+    def _agent(self, brief: Brief, instructed: str) -> Agent[Any, Repair]:
         from pydantic_ai import Agent, ModelRetry
 
         agent = Agent(
             self._chosen(),
             output_type=Repair,
-            instructions=told,
+            instructions=instructed,
             retries=self._attempts - 1,
             model_settings={
                 "max_tokens": self._max_tokens,

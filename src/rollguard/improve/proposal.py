@@ -20,7 +20,7 @@ class Proposal:
         author: who made it: the improver's name.
         reason: what it changes and why, in the author's words.
         model: the model that wrote it, if one did.
-        prompt_sha256: the hash of what the author was told.
+        prompt_sha256: the hash of the instructions and the material that the author got.
         tokens: the tokens that it took; None if that is not known.
         cost: what it cost in US dollars; None if that is not known.
         seconds: how long it took.
@@ -55,7 +55,7 @@ class Proposal:
 
     @property
     def version_reason(self) -> str:
-        """Return the reason that its version is stored with: why, by which model, and the hash of what it was told."""
+        """Return the reason that its version is stored with: why, by which model, and the hash of what it was given."""
         by = [f"model {self.model}"] if self.model else []
         by += [f"prompt sha256 {self.prompt_sha256}"] if self.prompt_sha256 else []
         return f"{self.reason} ({', '.join(by)})" if by else self.reason

@@ -81,7 +81,7 @@ class ToolFolder:
     It holds `brief.md`, `brief.json`, `cases.json`, `tool.py` and `check`, which runs the recorded calls.
 
     Args:
-        brief: what the author is told.
+        brief: what the author gets to know.
         check: what the check goes by.
 
     Attributes:

@@ -96,6 +96,8 @@ _FEW, _SHORT = 100, 2_048  # calls of each outcome, and characters of their para
 def causes_since_deployment(store: ExecutionStore, session: Session, until: datetime, *, within: float) -> list[Cause]:
     """Return the causes of the failures since a deployment, from few and short calls: a rollback waits for them.
 
+    Half of them are the latest; the others are of the whole time since the deployment, and since the baseline began.
+
     Args:
         within: seconds that reading may take.
 
@@ -103,7 +105,7 @@ def causes_since_deployment(store: ExecutionStore, session: Session, until: date
         StoreError: the database did not answer in time.
     """
     name = session.tool_name
-    read = partial(store.samples.of, name, until=until, limit=_FEW, longest=_SHORT, within=within / 2)
+    read = partial(store.samples.over, name, until=until, limit=_FEW, longest=_SHORT, within=within / 2)
     bad, good = read(session.deployment_time, failed=True), read(session.baseline_start, failed=False)
     of_version = version_at(store.versions.deployments(name))
     return find_causes([as_call(call, of_version(call), ()) for call in (*bad, *good)])

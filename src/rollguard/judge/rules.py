@@ -138,7 +138,7 @@ class Rules:
         rollout_amend_seconds: for how long after its beginning the outcome of such a call may be amended. So long it is
             not counted, because nothing that was counted may change.
         max_rollbacks_per_day: automatic rollbacks of one tool in 24 hours (0 to 1000; 0 is no limit). Past it the
-            decision is recorded and people are told, and nothing is done.
+            decision is recorded and people are notified, and nothing is done.
 
     Raises:
         InvalidSetting: a value is of the wrong type or outside its range; the message names both.

@@ -134,6 +134,8 @@ _Buckets = tuple[tuple[int, int], ...]
 
 
 def _sum(one: _Buckets, other: _Buckets) -> _Buckets:
+    if not one or not other:
+        return one or other
     return tuple(sorted((Counter(dict(one)) + Counter(dict(other))).items()))
 
 

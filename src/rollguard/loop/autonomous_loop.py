@@ -17,10 +17,11 @@ from rollguard.errors import InvalidSetting, StoreUnavailable
 from rollguard.loop.rules import HEALTH_SECONDS, PRESETS, checked_rules
 from rollguard.loop.stages import MaintenanceStage, ResidentStage, Stage, default_stages
 from rollguard.loop.stages.health import COUNTERS
-from rollguard.loop.threads import in_thread, outcome, said
+from rollguard.loop.threads import in_thread, outcome, said, traced
 from rollguard.model.given import checked_all, checked_now
 from rollguard.model.log import EXITS, described, logger_of
 from rollguard.monitor.deployment_monitor import DeploymentMonitor
+from rollguard.spans import span
 
 if TYPE_CHECKING:  # it brings the sandbox, and a program that only monitors starts sooner without
     from rollguard.loop.improvement import Improvement, Planned
@@ -157,10 +158,11 @@ class AutonomousLoop:
         if self.dry_run:
             return {"opportunities_detected": sum(one.left_alone is None for one in self.plan(now))}
         cycle: dict[str, int] = {}
-        for stage in list(self.stages):
-            if self._interval_of(stage) != 0:
-                counts, _away = self._counted(stage, partial(stage.run, now))
-                _add(counts, cycle)
+        with span("cycle"):
+            for stage in list(self.stages):
+                if self._interval_of(stage) != 0:
+                    counts, _away = self._counted(stage, partial(stage.run, now))
+                    _add(counts, cycle)
         _add(cycle, self.stats)
         return {name: number for name, number in cycle.items() if name != "cycles"}
 
@@ -304,7 +306,7 @@ class AutonomousLoop:
     ) -> tuple[dict[str, int], StoreUnavailable | None]:
         """Run a stage, which may be the user's code, and return its counts, and whether the store was away."""
         try:
-            return _checked(outcome(run)), None
+            return _checked(traced(stage, run)), None
         except Exception as error:  # noqa: BLE001 - it stops no other
             logger.error("stage %s failed, which the next cycle runs again: %s", stage.name, said(error))
             return {"errors": 1}, error if isinstance(error, StoreUnavailable) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from rollguard.errors import RollguardError
 from rollguard.loop.stages import Stage
 from rollguard.model.log import described
+from rollguard.spans import span
 
 
 class Died(Exception):
@@ -49,9 +50,18 @@ def said(error: Exception) -> str:
     return str(error) if isinstance(error, RollguardError | Died) else described(error)
 
 
+def traced(stage: Stage, run: Callable[[], Any]) -> Any:
+    """Run a stage in this thread and return its counts."""
+    with span("stage", stage=stage.name) as note:
+        counts = outcome(run)
+        if isinstance(counts, Mapping):
+            note(**{f"count.{name}": number for name, number in counts.items() if number})
+        return counts
+
+
 async def in_thread(stage: Stage, threads: ThreadPoolExecutor, stop: asyncio.Event) -> Any:
     """Run a stage and return its counts. A stop does not wait for one beside monitoring."""
-    loop, run = asyncio.get_running_loop(), partial(outcome, partial(stage.run, None))
+    loop, run = asyncio.get_running_loop(), partial(traced, stage, partial(stage.run, None))
     if not getattr(stage, "beside_monitoring", False):
         return await loop.run_in_executor(threads, run)
     ended: asyncio.Future[Any] = loop.create_future()

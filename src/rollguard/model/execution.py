@@ -146,13 +146,22 @@ def checked(executions: Sequence[Mapping[str, Any]]) -> Columns:
         # pydantic would take a list as the values of the fields, in their order
         given = [one if isinstance(one, Mapping) else None for one in executions]
     try:
-        return _columns().validate_python(columns_of([Execution(**one) for one in given]))
+        return checked_exactly(columns_of([Execution(**one) for one in given]))
     except (TypeError, ValidationError):  # one is invalid, or has to be understood
         given = [_understood(one) if isinstance(one, Mapping) else one for one in given]
     try:
         return columns_of(_rows().validate_python(given))
     except ValidationError as error:
         raise _refusal(error, executions) from error
+
+
+def checked_exactly(columns: Columns) -> Columns:
+    """Return executions given field by field, each value checked; none of another type is understood.
+
+    Raises:
+        ValueError: a value is invalid, or of another type.
+    """
+    return _columns().validate_python(columns)
 
 
 def columns_of(executions: Iterable[Execution]) -> Columns:

@@ -117,8 +117,8 @@ class _Draw:
 class Router(Protocol):
     """What gives each unit of a tool its version: in this process, in front of it, or at a target."""
 
-    def told(self, tool_name: str, split: Split | None) -> None:
-        """Take note of the split from now on; None says that one version serves alone."""
+    def use_split(self, tool_name: str, split: Split | None) -> None:
+        """Use this split from now on; None says that one version serves alone."""
 
     def drawn(self, tool_name: str, request_id: str | None) -> Drawn | None:
         """Return the arm of the next unit; None if one version serves alone.
@@ -173,8 +173,8 @@ class Draws:
         self.chance = random.Random(process or os.urandom(32)).random  # noqa: S311 - it is chance, and no secret
         _all.add(self)
 
-    def told(self, tool_name: str, split: Split | None) -> None:
-        """Take note of the split from now on; None says that one version serves alone."""
+    def use_split(self, tool_name: str, split: Split | None) -> None:
+        """Use this split from now on; None says that one version serves alone."""
         if split is None:
             self._splits.pop(tool_name, None)
         else:

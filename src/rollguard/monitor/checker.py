@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from rollguard.monitor.report import HealthReport, in_flight_of
 from rollguard.monitor.silences import silences_of
 from rollguard.record import Recorder
 from rollguard.record.in_flight import PUBLISHED_AFTER
+from rollguard.spans import span
 from rollguard.store import ExecutionStore
 
 KNOWN_AFTER = timedelta(seconds=PUBLISHED_AFTER + 1)
@@ -55,6 +57,14 @@ class Checker:
             if session.invalid_rules is not None:
                 fix = f"correct its row in deployment_monitoring, or: rollguard cancel {session.session_id}"
                 raise InvalidSetting(f"session {session.session_id}", f"{session.invalid_rules}; {fix}")
+        with span("check", sessions=len(sessions), scheduled=scheduled) as note:
+            reports = self._checked(sessions, now, scheduled=scheduled)
+            note(**{f"verdict.{name}": number for name, number in Counter(map(_verdict, reports)).items()})
+            if len(reports) == 1:
+                note(tool_name=reports[0].session.tool_name, session_id=reports[0].session.session_id)
+            return reports
+
+    def _checked(self, sessions: Sequence[Session], now: datetime, *, scheduled: bool) -> list[HealthReport]:
         self._recorder.flush(wait=False)
         self._store.executions.refresh_rollups()
         known = self._store.baselines.of(sessions, now)
@@ -198,6 +208,10 @@ class Checker:
         """Return whether a check makes a rollback be tried: one that is held was recorded with the check before."""
         held = self._store.rollbacks.held
         return report.needs_rollback and held(report.session.session_id, report.checked_at) is None
+
+
+def _verdict(report: HealthReport) -> str:
+    return str(report.judgement.verdict)
 
 
 def _settled_baselines(active: Sequence[HealthReport], now: datetime) -> dict[int, Window]:

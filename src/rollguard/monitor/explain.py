@@ -113,7 +113,8 @@ def _timeline(
 ) -> Iterator[tuple[datetime, str]]:
     version = "" if session.version_number is None else f" version {session.version_number}"
     yield session.deployment_time, f"{session.tool_name}{version} was deployed"
-    yield session.monitoring_started_at, f"session {session.session_id} began"
+    begun = max(session.deployment_time, session.monitoring_started_at)  # the clock is read before the version is live
+    yield begun, f"session {session.session_id} began"
     before = None
     for check in checks:
         if check["verdict"] != before:

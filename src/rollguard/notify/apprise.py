@@ -41,6 +41,9 @@ class AppriseNotifier:
         if not self._apprise.add(url):
             kind = url.partition("://")[0][:20] if "://" in url else "one of them"
             raise InvalidInput(f"apprise: it cannot read the URL of {kind}; see https://appriseit.com for its form")
+        for channel in self._apprise:
+            if group_seconds >= channel.request_rate_per_sec:  # Apprise would wait between two messages, too
+                channel.request_rate_per_sec = 0
         digest = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()
         self._name = f"apprise {url.partition(':')[0]} {digest[:8]}"
         self._base_url, self.group_seconds = base_url, group_seconds

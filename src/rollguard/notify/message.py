@@ -24,6 +24,7 @@ _DONE = {
     EventKind.UNPROVEN_DROP: "nothing was rolled back; the checks go on",
     EventKind.CREEPING: "nothing was rolled back; this is only reported",
     EventKind.SILENT: "nothing was rolled back",
+    EventKind.PROPOSAL_WAITING: "nothing goes live until a person approves it",
 }
 _URGENT = (Level.INFO, Level.WARNING, Level.CRITICAL)
 
@@ -87,8 +88,12 @@ def _done(event: Event) -> str:
 def _link(event: Event, base_url: str) -> str:
     if event.session_id is not None:
         return _address(base_url, f"/sessions/{event.session_id}") or f"rollguard explain {event.session_id}"
+    if event.kind is EventKind.PROPOSAL_WAITING and "attempt_id" in event.details:
+        attempt = event.details["attempt_id"]
+        return _address(base_url, f"/proposals/{attempt}") or f"rollguard proposals show {attempt}"
     if event.tool_name:
-        return _address(base_url, f"/tools/{quote(event.tool_name, safe='')}") or f"rollguard show {event.tool_name}"
+        name = quote(event.tool_name, safe="")
+        return _address(base_url, f"/tool?name={name}") or f"rollguard show {event.tool_name}"
     return _address(base_url, "/") or "rollguard status"
 
 

@@ -67,6 +67,7 @@ def choose(
     executions: Iterable[Execution],
     *,
     required: Iterable[str] = (),
+    unknown: Sequence[str] = (),
     limit: int = 50,
     draw: int = 0,
     seen: Collection[str] = (),
@@ -79,6 +80,7 @@ def choose(
     Args:
         executions: the recorded calls, latest first.
         required: the parameters that every call must give; one that was not recorded comes from the tool's framework.
+        unknown: the parameters that the tool's `@tool` leaves out of each call: what a caller gave is not known.
         limit: the most calls.
         draw: another number holds other calls out.
         seen: the digests of inputs that the candidate's author saw; they are never held out.
@@ -87,7 +89,7 @@ def choose(
     found: dict[str, Call] = {}
     repeated = 0
     for execution in executions:
-        call, reason = _call(execution, frozenset(required))
+        call, reason = _call(execution, frozenset(required), unknown)
         if call is None:
             unfit[reason] += 1
             continue
@@ -104,10 +106,10 @@ def choose(
     return Chosen(tuple(_held_out(taken, draw, seen)), dict(unfit), repeated)
 
 
-def _call(execution: Execution, required: frozenset[str]) -> tuple[Call | None, str]:
+def _call(execution: Execution, required: frozenset[str], unknown: Sequence[str]) -> tuple[Call | None, str]:
     """Return the call, or None and why it cannot be run again."""
     parameters = _loaded(execution.parameters) if isinstance(execution.parameters, str) else NO_RESULT
-    reason = _unfit(execution, parameters, required)
+    reason = _unfit(execution, parameters, required, unknown)
     if reason:
         return None, reason
     result = _loaded(execution.result) if execution.success and isinstance(execution.result, str) else NO_RESULT
@@ -128,7 +130,7 @@ def _call(execution: Execution, required: frozenset[str]) -> tuple[Call | None, 
     )
 
 
-def _unfit(execution: Execution, parameters: Any, required: frozenset[str]) -> str:
+def _unfit(execution: Execution, parameters: Any, required: frozenset[str], unknown: Sequence[str]) -> str:
     """Return why a call cannot be run again; empty if it can."""
     failed_for_arguments = not execution.success and execution.error_type in _ARGUMENT_ERRORS
     texts = [text for _place, text in leaves(parameters) if isinstance(text, str)]
@@ -143,6 +145,7 @@ def _unfit(execution: Execution, parameters: Any, required: frozenset[str]) -> s
             isinstance(parameters, dict) and not required <= parameters.keys() and not failed_for_arguments,
             "a parameter was not recorded: a framework gives it",
         ),
+        (unknown, f"a parameter was not recorded: `@tool` leaves out {', '.join(unknown)}"),
     )
     return next((reason for applies, reason in reasons if applies), "")
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from rollguard.compat import is_package
 from rollguard.compat.extract import is_tool_class, literal, methods_of, returns_of, target
 from rollguard.compat.marks import MARKS, marked_for
 from rollguard.compat.place import located
@@ -15,6 +16,7 @@ from rollguard.compat.scope import Names, parsed
 from rollguard.rehearse.rules import RehearsalRules
 
 _KEYS = ("read_only", "idempotent", "side_effects", "requires")
+_MARKED = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 class Strategy(StrEnum):
@@ -113,6 +115,18 @@ def _not_to_be_run(tool: Characteristics) -> str | None:
     return None
 
 
+def left_out(source: bytes, tool_name: str) -> Callable[[str], bool]:
+    """Return what says of a parameter whether the tool's `@tool` leaves it out of what is recorded.
+
+    Raises:
+        SyntaxError, ValueError: it is not Python.
+    """
+    names, found = _definition(source, tool_name)
+    said = dict(_mark_says(found, names, ("record", "skip"))) if isinstance(found, _MARKED) else {}
+    record, skip = _names(said.get("record")), _names(said.get("skip")) or ()
+    return lambda name: name in skip or (record is not None and name not in record)
+
+
 # --- from the source -------------------------------------------------------------------------------------------------
 
 
@@ -122,26 +136,33 @@ def declared(source: bytes, tool_name: str) -> Characteristics:
     Raises:
         SyntaxError, ValueError: it is not Python.
     """
-    module, wanted = located(source, tool_name)
-    names = Names.of(parsed(module))
-    found: ast.AST | None = next(iter(marked_for(wanted, names)), None)
-    found = found or target(wanted, names)
+    names, found = _definition(source, tool_name)
     said: dict[str, Any] = {}
     cls = found if isinstance(found, ast.ClassDef) else None
     if cls is None and not isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef):
         cls = next((each for each in names.classes.values() if is_tool_class(each, names)), None)
     if cls is not None:
         said |= _class_says(cls, names)
-    if isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        said |= dict(_mark_says(found, names))
+    if is_package(source):  # what only running it tells is asked of files alone
+        said.pop("test_cases_of", None)
+    if isinstance(found, _MARKED):
+        said |= dict(_mark_says(found, names, _KEYS))
     return _characteristics(said | said.pop("hints", {}))
 
 
-def _mark_says(definition: Any, names: Names) -> Iterator[tuple[str, Any]]:
+def _definition(source: bytes, tool_name: str) -> tuple[Names, ast.AST | None]:
+    """Return the names of the module that defines a tool, and the tool's function or class."""
+    module, wanted = located(source, tool_name)
+    names = Names.of(parsed(module))
+    found: ast.AST | None = next(iter(marked_for(wanted, names)), None)
+    return names, found or target(wanted, names)
+
+
+def _mark_says(definition: Any, names: Names, keys: Collection[str]) -> Iterator[tuple[str, Any]]:
     for mark in definition.decorator_list:
         if isinstance(mark, ast.Call) and names.dotted(mark.func) in MARKS:
             for keyword in mark.keywords:
-                if keyword.arg in _KEYS:
+                if keyword.arg is not None and keyword.arg in keys:
                     yield keyword.arg, _literal(keyword.value)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rollguard.compat import place_of
 from rollguard.rehearse import gaming
 from rollguard.rehearse.calls import Chosen, has_no_form
 from rollguard.rehearse.declared import Characteristics, Strategy, declared, strategy_of
@@ -87,9 +86,7 @@ def rehearse(candidate: Candidate, run: Run) -> Rehearsal:
     if strategy is Strategy.MANUAL:
         return replace(begun, reasons=(*reasons, ask("manual", f"a person decides: {why}; it was not run")))
     limits = limits_of(tool, candidate.rules, candidate.environment)
-    versions = Versions(
-        place_of(candidate.new, candidate.tool_name).exported, candidate.old, candidate.new, run, limits
-    )
+    versions = Versions(candidate.tool_name, candidate.old, candidate.new, run, limits)
     done = _with_cases(begun, candidate, tool, versions)
     reasons += done.reasons
     if strategy is not Strategy.SYNTHETIC and not _refused(reasons):

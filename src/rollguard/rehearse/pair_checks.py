@@ -117,7 +117,7 @@ def _costs(pairs: Sequence[Pair]) -> Iterator[Reason]:
     before, after = sum(old for old, _ in times), sum(new for _, new in times)
     slower = sum(new > _SLOWER * old for old, new in times)
     if after > _SLOWER * before and after - before > _SLOWER_MS * len(both) and _by_chance(slower, len(both)) <= ALPHA:
-        yield ask("slower", f"it takes {after / len(both):.0f} ms a call, before {before / len(both):.0f} ms")
+        yield ask("slower", f"it takes at least {after / len(both):.0f} ms a call, before {before / len(both):.0f} ms")
     memory = [max(outcome.memory_bytes for pair in both for outcome in runs(pair)) for runs in (_old, _new)]
     if memory[1] > _LARGER * memory[0] and memory[1] - memory[0] > _LARGER_BYTES:
         yield ask("memory", f"it holds {memory[1] // 2**20} MiB of memory, before {memory[0] // 2**20} MiB")

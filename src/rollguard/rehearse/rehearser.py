@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from rollguard.compat import place_of
 from rollguard.errors import UnknownTool
 from rollguard.model.given import checked_now
 from rollguard.model.rehearsed import ReplayTestResult
@@ -14,6 +14,7 @@ from rollguard.registry import ToolRegistry
 from rollguard.rehearse.declared import Strategy, declared, strategy_of
 from rollguard.rehearse.gate import Candidate, limits_of, rehearse
 from rollguard.rehearse.pairs import IsFailure, PairKind
+from rollguard.rehearse.reason import ask
 from rollguard.rehearse.rehearsal import Rehearsal, Verdict
 from rollguard.rehearse.replay_tester import LOOKBACK_DAYS, recorded_calls
 from rollguard.rehearse.rules import RehearsalRules
@@ -22,6 +23,7 @@ from rollguard.rehearse.sandboxed import in_sandbox
 from rollguard.rehearse.shadow_tester import shadow_result, stored_shadow
 from rollguard.rehearse.shown import Shown
 from rollguard.sandbox.outcome import Outcome
+from rollguard.spans import span
 from rollguard.store import ExecutionStore
 
 
@@ -80,11 +82,18 @@ class Rehearser:
             StoreError: the calls cannot be read, or the result cannot be stored.
         """
         started = checked_now(now)
-        candidate = self.candidate(
-            tool_name, code, must_fix=must_fix, lookback_days=lookback_days, draw=draw, seen=seen, now=started
-        )
-        done = rehearse(candidate, self._run or in_sandbox())
-        self._keep(done, started, checked_now(now))
+        with span("rehearsal", tool_name=tool_name, must_fix=must_fix) as note:
+            candidate = self.candidate(
+                tool_name, code, must_fix=must_fix, lookback_days=lookback_days, draw=draw, seen=seen, now=started
+            )
+            done = rehearse(candidate, self._run or in_sandbox())
+            if self._registry.live_code(tool_name) != candidate.old:
+                moved = ask(
+                    "live", "another version went live meanwhile, so it was rehearsed beside the wrong one: try again"
+                )
+                done = replace(done, reasons=(*done.reasons, moved))
+            self._keep(done, started, checked_now(now))
+            note(verdict=str(done.verdict), **{str(kind): done.count(kind) for kind in PairKind})
         return done
 
     def candidate(
@@ -142,7 +151,7 @@ class Rehearser:
         if strategy_of(tool, rules.grants)[0] not in (Strategy.SHADOW, Strategy.REPLAY):
             return None
         limits, run = limits_of(tool, rules, self._environment.get(tool_name, {})), self._run or in_sandbox()
-        return lambda inputs: run(code, place_of(code, tool_name).exported, inputs, limits)
+        return lambda inputs: run(code, tool_name, inputs, limits)
 
     def _keep(self, done: Rehearsal, started: datetime, completed: datetime) -> None:
         """Store what a candidate did with recorded calls, in the table of its strategy."""

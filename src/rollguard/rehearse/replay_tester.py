@@ -7,13 +7,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from rollguard.compat import place_of, read
+from rollguard.compat import read
 from rollguard.errors import InvalidSetting
 from rollguard.model.execution import Execution
 from rollguard.model.given import checked_now
 from rollguard.model.rehearsed import ReplayTestResult
 from rollguard.rehearse.calls import Chosen, choose
 from rollguard.rehearse.compare import Comparison
+from rollguard.rehearse.declared import left_out
 from rollguard.rehearse.noise import Noise
 from rollguard.rehearse.pairs import Classifier, IsFailure
 from rollguard.rehearse.rules import RehearsalRules
@@ -85,7 +86,7 @@ class ReplayTester:
         run = self._run or in_sandbox()
         limits = Limits(seconds=self._rules.seconds)
         inputs = [call.parameters for call in chosen.calls]
-        outcomes = run(source, place_of(source, tool_name).exported, inputs, limits) if inputs else []
+        outcomes = run(source, tool_name, inputs, limits) if inputs else []
         result = self._result(tool_name, source, chosen, outcomes, started, checked_now(now))
         return replace(result, test_id=self._store.rehearsals.add_replay(result))
 
@@ -144,8 +145,10 @@ def recorded_calls(
         executions += store.listing.outcomes(tool_name, success=success, since=since, limit=_READ * limit)
     executions.sort(key=lambda execution: execution.executed_at or since, reverse=True)
     try:
-        tool = read(source, tool_name).tool
+        tool, is_left_out = read(source, tool_name).tool, left_out(source, tool_name)
+        parameters = tool.parameters if tool else ()
+        required = [one.name for one in parameters if one.required]
+        unknown = [one.name for one in parameters if is_left_out(one.name)]
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # the gate says so
-        tool = None
-    required = [parameter.name for parameter in tool.parameters if parameter.required] if tool else []
-    return choose(executions, required=required, limit=limit, draw=draw, seen=seen)
+        required, unknown = [], []
+    return choose(executions, required=required, unknown=unknown, limit=limit, draw=draw, seen=seen)

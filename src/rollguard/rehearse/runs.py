@@ -19,7 +19,7 @@ _AT_ONCE = 10  # inputs in doubt that are run again first
 
 
 class Run(Protocol):
-    """Runs a tool's source in the sandbox, once with each input, as `rollguard.sandbox.run_inputs` does."""
+    """Runs a tool's source, a file's or a package's, once with each input, as `in_sandbox` does."""
 
     def __call__(
         self, source: bytes, tool_name: str, inputs: Sequence[Mapping[str, Any]], limits: Limits

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rollguard.compat import runnable
+from rollguard.compat import place_of
 from rollguard.rehearse.runs import Run
 from rollguard.sandbox import Isolation, Limits, Outcome, run_inputs
 
@@ -19,6 +19,10 @@ def in_sandbox(isolation: Isolation = Isolation.REQUIRED, libraries: Sequence[st
     """
 
     def run(source: bytes, tool_name: str, inputs: Sequence[Mapping[str, Any]], limits: Limits) -> list[Outcome]:
-        return run_inputs(runnable(source), tool_name, inputs, limits, isolation=isolation, libraries=libraries)
+        place = place_of(source, tool_name)
+        code = source if place.files is None else place.files
+        return run_inputs(
+            code, place.exported, inputs, limits, package=place.unit, isolation=isolation, libraries=libraries
+        )
 
     return run

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from rollguard.compat import place_of
 from rollguard.errors import InvalidSetting
 from rollguard.model.given import checked_now
 from rollguard.model.rehearsed import ShadowTestResult
@@ -70,7 +69,7 @@ class ShadowTester:
         started = checked_now(now)
         old, new = (code.encode() if isinstance(code, str) else code for code in (live_code, new_code))
         limits = Limits(seconds=self._rules.seconds)
-        versions = Versions(place_of(new, tool_name).exported, old, new, self._run or in_sandbox(), limits)
+        versions = Versions(tool_name, old, new, self._run or in_sandbox(), limits)
         calls = [Call(str(number), dict(given), success=None) for number, given in enumerate(inputs, start=1)]
         pairs = paired(versions, calls, self._rules, self._is_failure)[0] if calls else []
         result = shadow_result(

@@ -26,6 +26,7 @@ from rollguard.registry import ToolRegistry, pause_after
 from rollguard.registry.deploy.actuators import Actuator, Request, SharedActuator, carry_out
 from rollguard.rollback.events import failed_event, finished_event, held_event
 from rollguard.rollback.investigation import investigation_of
+from rollguard.rollback.tracing import traced
 from rollguard.store import PROGRAM, ExecutionStore, Intention
 
 logger = logger_of(__name__)
@@ -43,6 +44,7 @@ class RollbackRunner:
         self._store = store
         self._registry = registry
 
+    @traced("rollback")
     def roll_back(self, intention: Intention, now: datetime) -> Rollback:
         """Claim the rollback and carry it out.
 
@@ -206,6 +208,7 @@ class RollbackRunner:
 
     # --- the steps -------------------------------------------------------------------------------------------------
 
+    @traced("rollback.claim")
     def claim(self, intention: Intention, now: datetime) -> Rollback:
         """Step 1: record the rollback that is about to be carried out. Changes nothing else."""
         return self._store.rollbacks.claim(
@@ -216,6 +219,7 @@ class RollbackRunner:
         actuator = self._registry.remote.of(tool_name)
         return "folder" if actuator is None else actuator.kind
 
+    @traced("rollback.act")
     def carry_out(self, claimed: Rollback, now: datetime) -> Rollback:
         """Investigate, and carry out steps 2 and 3 of a rollback that is claimed or restored, here or at a target.
 
@@ -353,6 +357,7 @@ class RollbackRunner:
         """Step 3 after the actuator restored the version."""
         return self._finished(restored, None, now)
 
+    @traced("rollback.confirm")
     def _finished(self, going: Rollback, restore: Callable[[Version | None], None] | None, now: datetime) -> Rollback:
         event = partial(finished_event, now=now)
         return self._store.rollbacks.finish(going.rollback_id, restore=restore, event=event, now=now)

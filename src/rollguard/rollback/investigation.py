@@ -40,7 +40,7 @@ def investigation_of(
     began = time.monotonic()
     counted = {"since": 0, "before": 0}
     read: dict[str, list[Failure]] = {"since": [], "before": []}
-    incomplete = None
+    incomplete, answers = None, True
 
     def in_time(window: str) -> Iterator[Failed]:
         for failure in read[window]:
@@ -57,7 +57,7 @@ def investigation_of(
     except Exception as error:  # noqa: BLE001 - whatever it is, the rollback goes on, and its record says so
         level = logging.WARNING if look_for_causes else logging.DEBUG  # a page is read again
         logger.log(level, "%s: what failed could not be investigated: %s", session.tool_name, error)
-        incomplete = f"it failed: {type(error).__name__}: {error}"[:500]
+        answers, incomplete = False, f"it failed: {type(error).__name__}: {error}"[:500]
     signatures = investigate(in_time("before"), in_time("since"))
     if incomplete is None and any(
         len(failures) == _MOST or counted[window] < len(failures) for window, failures in read.items()
@@ -65,7 +65,7 @@ def investigation_of(
         incomplete = f"only the latest {counted['since']:,} and {counted['before']:,} failures were counted"
     causes: list[Cause] = []
     left = began + within - time.monotonic()
-    if look_for_causes and incomplete is None and left > within / _FOR_CAUSES:
+    if look_for_causes and answers and left > within / _FOR_CAUSES:
         try:
             causes = causes_since_deployment(store, session, until, within=left / 2)
         except Exception as error:  # noqa: BLE001 - as above

@@ -3,7 +3,7 @@
 `tool_file` finds the tool in a module; `child` is the program that runs it; `process` starts, bounds and ends the
 child; `check` asks it whether a file loads; `run` asks it what a tool does with inputs, confined by `confine`,
 `landlock` and `seccomp`; `layers` tries to break out. What the child imports imports the standard library alone, so
-that it starts within a hundredth of a second.
+that it starts within a hundredth of a second. `command` runs a program that the settings name, not confined.
 """
 
 from rollguard.sandbox.check import DEADLINE, ChildNotStarted, ToolCheck, check_tool

@@ -53,7 +53,7 @@ def layers() -> tuple[Layer, ...]:
         outside = Path(folder) / "outside"
         outside.write_text("x")
         outside.chmod(0o666)
-        with Run(source.encode(), "probe", Limits(), Isolation.BEST_EFFORT, []) as run:
+        with Run(source.encode(), "probe", "probe.py", Limits(), Isolation.BEST_EFFORT, []) as run:
             return tuple(_layer(run, name, str(outside)) for name in LAYERS)
 
 

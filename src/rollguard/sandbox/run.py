@@ -61,6 +61,7 @@ def run_inputs(
     inputs: Sequence[Mapping[str, Any]],
     limits: Limits = Limits(),  # noqa: B008 - frozen
     *,
+    package: str | None = None,
     isolation: Isolation | str = Isolation.REQUIRED,
     libraries: Sequence[str | Path] = (),
 ) -> list[Outcome]:
@@ -73,6 +74,7 @@ def run_inputs(
         tool_name: the name of the function that is the tool, if none is marked.
         inputs: the parameters of each call. They have a form in JSON.
         limits: what a run may use.
+        package: the name by which a package's modules import one another; by default the tool's.
         isolation: whether the code is run where a layer of the sandbox is missing.
         libraries: folders that the tool may read and import from, beside those of the interpreter's packages.
 
@@ -83,7 +85,8 @@ def run_inputs(
     asked = _written(inputs)
     code = source.encode("utf-8", "surrogatepass") if isinstance(source, str) else source
     readable = [str(Path(folder).absolute()) for folder in libraries]
-    with Run(code, tool_name, limits, _checked(isolation), readable) as run:
+    path = f"{tool_name}.py" if not isinstance(code, dict) else package or tool_name
+    with Run(code, tool_name, path, limits, _checked(isolation), readable) as run:
         return [run.outcome(text) for text in asked]
 
 
@@ -95,9 +98,15 @@ class Run:
     """
 
     def __init__(
-        self, code: bytes | dict[str, bytes], tool_name: str, limits: Limits, isolation: Isolation, libraries: list[str]
+        self,
+        code: bytes | dict[str, bytes],
+        tool_name: str,
+        path: str,
+        limits: Limits,
+        isolation: Isolation,
+        libraries: list[str],
     ) -> None:
-        self._code = code
+        self._code, self._path = code, path
         self._name, self._limits, self._isolation, self._libraries = tool_name, limits, isolation, libraries
         self._hosts = Hosts.resolved(limits.hosts)
         self._end = time.monotonic() + limits.total_seconds
@@ -197,7 +206,7 @@ class Run:
             "word": word,
             "wanted": self._name,
             "code": self._code,
-            "path": self._name if isinstance(self._code, dict) else _path_of(self._name),
+            "path": self._path,
             "seconds": limits.total_seconds,
             "sys_path": [*libraries, str(_PACKAGE.parent)],
             "environment": dict(limits.environment),
@@ -224,14 +233,14 @@ class Run:
         return Outcome(ending, error=_how(answer, seconds), **spent)  # type: ignore[arg-type]
 
     def _raised(self, said: bytes) -> dict[str, Any]:
-        told = json.loads(said)
+        reported = json.loads(said)
         frame = None
-        if told["frame"] is not None:
-            function, line = str(told["frame"][0]), int(told["frame"][1])
+        if reported["frame"] is not None:
+            function, line = str(reported["frame"][0]), int(reported["frame"][1])
             lines = _lines(self._code)
             frame = Frame(function, line, lines[line - 1].strip() if 0 < line <= len(lines) else "")
-        result = None if told["result"] is None else _json(str(told["result"]).encode())
-        return {"error_type": str(told["type"]), "error": str(told["error"]), "frame": frame, "result": result}
+        result = None if reported["result"] is None else _json(str(reported["result"]).encode())
+        return {"error_type": str(reported["type"]), "error": str(reported["error"]), "frame": frame, "result": result}
 
 
 # --- what the child is given -----------------------------------------------------------------------------------------
@@ -253,10 +262,6 @@ def _written(inputs: Sequence[Mapping[str, Any]]) -> list[bytes]:
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidInput(f"input {number} has no form in JSON ({error}); give what JSON can hold") from error
     return written
-
-
-def _path_of(name: str) -> str:
-    return f"{name}.py"
 
 
 @functools.cache

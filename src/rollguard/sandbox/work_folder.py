@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import functools
 import itertools
 import os
 import tempfile
 import time
 from collections.abc import Iterator
 
+_PREFIX = "rollguard-sandbox-"
 _FILES = 1_000
 _TIMES = 4  # what all files together may have, in largest files
 _LOOK_EVERY = 0.05  # seconds
@@ -16,14 +19,15 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 class WorkFolder:
-    """An empty folder, removed at the end of a `with`.
+    """An empty folder, removed at the end of a `with`. Its process locks it, so that none removes another's.
 
     Args:
         file_bytes: the largest file in it. All together may have four times as much.
     """
 
     def __init__(self, file_bytes: int) -> None:
-        self.path = os.path.realpath(tempfile.mkdtemp(prefix="rollguard-sandbox-"))
+        remove_abandoned(tempfile.gettempdir())
+        self.path, self._lock = _made()
         self._most, self._next = file_bytes * _TIMES, 0.0
 
     def __enter__(self) -> WorkFolder:
@@ -53,25 +57,62 @@ class WorkFolder:
         return f"wrote more than {self._most:,} bytes" if used > self._most else None
 
     def close(self) -> None:
-        """Remove it, once the process that wrote it has ended.
-
-        A folder's entries are moved up before it is removed: the depth that a tool can make is none that Python's
-        recursion, or a path, could follow. Everything is done by descriptors, so that no link leads elsewhere.
-        """
-        if os.path.islink(self.path):  # noqa: PTH114 - put in its place; what it leads to is not ours
-            os.unlink(self.path)  # noqa: PTH108
-        if not os.path.isdir(self.path):  # noqa: PTH112
-            return
-        top, numbers = os.open(self.path, _FOLDER), itertools.count()
+        """Remove it, once the process that wrote it has ended."""
+        lock, self._lock = self._lock, -1
         try:
-            while names := os.listdir(top):  # noqa: PTH208 - by descriptor
-                for name in names:
-                    if not _removed(name, top):
-                        _empty(name, top, numbers)
-                        os.rmdir(name, dir_fd=top)
+            _remove(self.path)
         finally:
-            os.close(top)
-        os.rmdir(self.path)  # noqa: PTH106
+            if lock != -1:
+                os.close(lock)
+
+
+@functools.cache
+def remove_abandoned(parent: str) -> None:
+    """Remove the folders of processes that were killed before they could. It looks once in each process."""
+    with os.scandir(parent) as entries:
+        found = [entry.path for entry in entries if entry.name.startswith(_PREFIX) and not entry.is_symlink()]
+    for path in found:
+        with contextlib.suppress(OSError):  # it is another user's, in use, or removed by another process
+            lock = os.open(path, _FOLDER)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(path)
+            finally:
+                os.close(lock)
+
+
+def _made() -> tuple[str, int]:
+    """Return a new folder and the descriptor that locks it. One that was taken for abandoned meanwhile is none."""
+    while True:
+        path = os.path.realpath(tempfile.mkdtemp(prefix=_PREFIX))
+        lock = os.open(path, _FOLDER)
+        with contextlib.suppress(OSError):  # a file system without locks, where nobody can take it for abandoned
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.path.isdir(path):  # noqa: PTH112
+            return path, lock
+        os.close(lock)
+
+
+def _remove(path: str) -> None:
+    """Remove a folder, whatever is in it.
+
+    A folder's entries are moved up before it is removed: the depth that a tool can make is none that Python's
+    recursion, or a path, could follow. Everything is done by descriptors, so that no link leads elsewhere.
+    """
+    if os.path.islink(path):  # noqa: PTH114 - put in its place; what it leads to is not ours
+        os.unlink(path)  # noqa: PTH108
+    if not os.path.isdir(path):  # noqa: PTH112
+        return
+    top, numbers = os.open(path, _FOLDER), itertools.count()
+    try:
+        while names := os.listdir(top):  # noqa: PTH208 - by descriptor
+            for name in names:
+                if not _removed(name, top):
+                    _empty(name, top, numbers)
+                    os.rmdir(name, dir_fd=top)
+    finally:
+        os.close(top)
+    os.rmdir(path)  # noqa: PTH106
 
 
 def _removed(name: str, folder: int) -> bool:

@@ -20,6 +20,7 @@ from rollguard.service.live import LiveVersions
 from rollguard.service.openapi import document_of
 from rollguard.service.problems import answer_problems
 from rollguard.service.rates import Rates
+from rollguard.service.turns import Turns
 from rollguard.service.watching import Watching
 
 _PARTS = (api, otlp, metrics, pages)  # packages of endpoints; each adds its own to the application
@@ -34,6 +35,7 @@ class Service:
         auth: who may do what.
         rates: how much each caller sends.
         ingest: what records executions.
+        turns: has bodies read one after another.
         watching: the loop, if it runs in this process.
         live: what is live of every tool.
         stopping: set when the service is to stop; what waits for long ends then.
@@ -43,6 +45,7 @@ class Service:
     auth: Auth
     rates: Rates
     ingest: Ingest
+    turns: Turns
     watching: Watching
     live: LiveVersions
     stopping: asyncio.Event
@@ -57,12 +60,13 @@ def create_app(guard: Rollguard, *, open_to_this_machine: bool = False, watch: b
             to its own machine alone.
         watch: whether the loop runs in this process, from start to stop; by default as the settings say.
     """
-    settings, stopping = guard.settings.service, asyncio.Event()
+    settings, stopping, turns = guard.settings.service, asyncio.Event(), Turns()
     service = Service(
         guard,
         Auth(Tokens(guard.store), open_to_this_machine),
         Rates(settings.requests_per_minute, settings.rows_per_minute),
-        Ingest(guard, settings.max_rows),
+        Ingest(guard, settings.max_rows, turns),
+        turns,
         Watching(guard, wanted=settings.watch if watch is None else watch),
         LiveVersions(guard.store, stopping),
         stopping,

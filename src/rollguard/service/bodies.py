@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import BytesIO
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,7 +15,7 @@ from rollguard.service.problems import Refused
 
 _GZIP = 31  # zlib's number for gzip with the largest window
 _AT_ONCE = 65_536  # bytes that are decompressed before the limit is looked at
-_AT_LEAST = 16 * 2**20  # bytes of all bodies in memory together, or two of the largest
+_AT_LEAST = 12 * 2**20  # bytes of all bodies in memory together, or the largest and a half
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class LimitedBodies:
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
         self._app, self._limits = app, limits
-        self._held, self._most = 0, max(_AT_LEAST, 2 * limits.decompressed)
+        self._held, self._most = 0, max(_AT_LEAST, limits.decompressed * 3 // 2)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, with a limited body."""
@@ -77,20 +78,25 @@ class _Body:
         self._gzip = zlib.decompressobj(_GZIP) if headers.get("content-encoding", "").lower() == "gzip" else None
 
     async def receive(self) -> Message:
-        """Return the next message, its body decompressed."""
+        """Return the whole body as one message, decompressed: in parts it would be in memory twice, to be joined."""
         if self._over:  # what may come now is that the caller is gone
             return await self._receive()
         if self._problem is not None:
             raise self._problem
-        message = await self._in_time()
-        if message["type"] != "http.request":
-            return message
-        self._over = not message.get("more_body", False)
-        content = message.get("body", b"")
-        self._sent += len(content)
-        if self._sent > self._limits.body:
-            raise _too_large(self._limits.body, "")
-        return {**message, "body": self._decompressed(content)}
+        whole = BytesIO()
+        while not self._over:
+            message = await self._in_time()
+            if message["type"] != "http.request":
+                return message
+            self._over = not message.get("more_body", False)
+            content = message.get("body", b"")
+            self._sent += len(content)
+            if self._sent > self._limits.body:
+                raise _too_large(self._limits.body, "")
+            for part in self._decompressed(content):
+                self._keep(part)
+                whole.write(part)
+        return {"type": "http.request", "body": whole.getvalue(), "more_body": False}
 
     async def _in_time(self) -> Message:
         now = asyncio.get_running_loop().time()
@@ -101,22 +107,18 @@ class _Body:
             said = f"the body did not arrive within {self._limits.seconds:g} s; send less at once"
             raise Refused(408, said, {"Connection": "close"}) from None
 
-    def _decompressed(self, content: bytes) -> bytes:
+    def _decompressed(self, content: bytes) -> Iterator[bytes]:
         if self._gzip is None:
-            self._keep(content)
-            return content
-        parts: list[bytes] = []
+            yield content
+            return
         try:
             while content or self._gzip.unconsumed_tail:
-                part = self._gzip.decompress(content, _AT_ONCE)
-                self._keep(part)
-                parts.append(part)
+                yield self._gzip.decompress(content, _AT_ONCE)
                 content = self._gzip.unconsumed_tail or self._next_member()
         except zlib.error:
             raise Refused(400, "the body is not valid gzip, as its Content-Encoding says it is") from None
         if self._over and not self._gzip.eof:
             raise Refused(400, "the body is gzip that ends early")
-        return b"".join(parts)
 
     def _next_member(self) -> bytes:
         """Return what follows a whole member of gzip, which may be another one."""

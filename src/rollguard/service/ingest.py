@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
-
-from starlette.concurrency import run_in_threadpool
 
 from rollguard.app import Rollguard
 from rollguard.errors import InvalidInput, StoreError
@@ -16,9 +12,13 @@ from rollguard.model.execution import AT, ID, Execution
 from rollguard.model.log import logger_of
 from rollguard.service.auth import Caller
 from rollguard.service.rates import Rates
-from rollguard.service.rows import Bad, Row, read_rows
+from rollguard.service.rows import Bad, Row, checked_row, given_exactly, parts_of
+from rollguard.service.turns import Turns
 
 logger = logger_of(__name__)
+
+_Read = tuple[list[Execution | Bad], list[bool]]
+"""Executions, or what is wrong with them; and whether the caller gave each its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +42,21 @@ class Taken:
     conflicts: list[tuple[int, str]] = field(default_factory=list)
 
 
+_BYTES = 1_024  # of memory that a row takes beside its texts
+_TIMES = 3  # bytes that a text may take for each of its bytes in a body
+
+
 class Ingest:
     """Records executions for callers.
 
     Args:
         guard: the system that stores them.
         most_rows: rows in one request.
+        turns: has bodies read one after another.
     """
 
-    def __init__(self, guard: Rollguard, most_rows: int) -> None:
-        self._guard, self._most = guard, most_rows
-        # One body is read at a time, and always in the same thread: its values take much memory, and what a thread
-        # frees is kept for that thread.
-        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rollguard-reader")
+    def __init__(self, guard: Rollguard, most_rows: int, turns: Turns) -> None:
+        self._guard, self._most, self._turns = guard, most_rows, turns
 
     async def take_body(self, body: bytes, content_type: str, caller: Caller, rates: Rates) -> Taken:
         """Record the rows of a body.
@@ -63,17 +65,20 @@ class Ingest:
             Refused: the body is none, or the caller sends too much.
             StoreError: nothing was recorded.
         """
-        reading = asyncio.get_running_loop().run_in_executor
-        found, dated = await reading(self._reader, self._read, body, content_type, caller, rates)
-        return await run_in_threadpool(self.take, found, dated=dated)
+        return await self._turns.take(
+            lambda: self._read(body, content_type, caller, rates),
+            lambda read: len(read[0]) * _BYTES + len(body) * _TIMES,
+            lambda read: self.take(read[0], dated=read[1]),
+        )
 
-    def _read(
-        self, body: bytes, content_type: str, caller: Caller, rates: Rates
-    ) -> tuple[list[Execution | Bad], list[bool]]:
-        rows = read_rows(body, content_type, self._most)
-        rates.take_rows(caller.key, len(rows))
-        dated = [isinstance(row, dict) and bool(row.get("executed_at")) for row in rows]
-        return self._completed(rows, caller), dated
+    def _read(self, body: bytes, content_type: str, caller: Caller, rates: Rates) -> _Read:
+        found, dated = list[Execution | Bad](), list[bool]()
+        for part in parts_of(body, content_type, self._most):
+            executions, with_time = self._completed(part, caller)
+            found += executions
+            dated += with_time
+        rates.take_rows(caller.key, len(found))
+        return found, dated
 
     def take(self, found: Sequence[Execution | Bad], *, dated: Sequence[bool]) -> Taken:
         """Record complete executions; what is none is refused.
@@ -96,8 +101,17 @@ class Ingest:
         conflicts = self._conflicts(good, dated) if again else []
         return Taken(len(found), new, again, refused=refused, conflicts=conflicts)
 
-    def _completed(self, rows: Sequence[Row | Bad], caller: Caller) -> list[Execution | Bad]:
-        """Return the executions that the caller may record; of the others, why not."""
+    def _completed(self, values: Sequence[Any], caller: Caller) -> _Read:
+        """Return the executions that the caller may record; of the other values, why not."""
+        try:
+            columns = given_exactly(values)
+            if caller.tools and not all(map(caller.may_record, columns[0])):
+                raise TypeError
+            return [*self._guard.store.executions.exact_rows(columns)], [at is not None for at in columns[AT]]
+        except (TypeError, ValueError):  # one of them is to be refused: look at each
+            return self._completed_each([checked_row(value) for value in values], caller)
+
+    def _completed_each(self, rows: Sequence[Row | Bad], caller: Caller) -> _Read:
         mine: list[dict[str, Any]] = []
         found: list[Execution | Bad | None] = []
         for row in rows:
@@ -110,7 +124,8 @@ class Ingest:
                 mine.append({**row})
                 found.append(None)
         made = zip(mine, self._guard.store.executions.rows(mine), strict=True)
-        return [_one_of(*next(made)) if row is None else row for row in found]
+        dated = [isinstance(row, dict) and bool(row.get("executed_at")) for row in rows]
+        return [_one_of(*next(made)) if row is None else row for row in found], dated
 
     def _conflicts(self, rows: dict[int, Execution], dated: Sequence[bool]) -> list[tuple[int, str]]:
         """Return which executions are stored with other content."""

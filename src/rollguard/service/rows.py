@@ -1,17 +1,20 @@
-"""Read executions from a body: JSON or JSON lines, row by row, in bounded memory."""
+"""Read executions from a body of JSON or JSON lines, a part at a time, so that few values are in memory at once."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from io import BytesIO
 from typing import Annotated, Any, Literal, Required
 
-from pydantic import ConfigDict, FailFast, Field, PlainValidator, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic_core import from_json
 from typing_extensions import TypedDict
 
-from rollguard.model.execution import LONGEST
+from rollguard.model.execution import AT, FIELDS, LONGEST, Columns, Execution, columns_of
 from rollguard.model.failed_at import frame_text
 from rollguard.model.names import MAX_NAME
 from rollguard.model.tags import MOST, checked_tags
@@ -19,7 +22,11 @@ from rollguard.service.problems import Refused
 
 JSON = "application/json"
 LINES = ("application/x-ndjson", "application/jsonl", "application/json-lines")
-MOST_VALUES = 150_000  # values in one body: each takes up to some hundred bytes of memory when it is read
+MOST_VALUES = 150_000  # values that are read together: each takes up to some hundred bytes of memory
+_PART, _ROWS = 131_072, 200  # bytes and rows that are read together, about
+# Where a part of a list may end. Whether it does is known when it is read: what ends within a row is no list.
+_BETWEEN = re.compile(rb'\}\s*,(?=\s*\{\s*"(?:%s)")' % "|".join(FIELDS).encode())
+_TEXTS, _PLACES = (FIELDS.index("error"), FIELDS.index("error_type")), FIELDS.index("failed_at")
 _SHOWN = 200  # characters of a problem's text
 
 
@@ -109,79 +116,115 @@ class Bad:
     execution_id: str | None = None
 
 
-@cache
-def _one() -> TypeAdapter[Row]:
-    return TypeAdapter(Row)
-
-
-@cache
-def _many() -> TypeAdapter[list[Row]]:
-    return TypeAdapter(Annotated[list[Row], FailFast()])
-
-
-def read_rows(body: bytes, content_type: str, most: int) -> list[Row | Bad]:
-    """Return the rows of a body, each valid by its types, or what is wrong with it.
+def parts_of(body: bytes, content_type: str, most: int) -> Iterator[list[Any]]:
+    """Yield the values of a body, some at a time; in the place of a line that is no JSON, what is wrong with it.
 
     Raises:
-        Refused: it is not JSON or JSON lines, holds no row or too many, or is too large to be read.
+        Refused: it is not JSON or JSON lines, holds no value or too many, or is too large to be read.
     """
     kind, _, parameters = content_type.partition(";")
     kind = kind.strip().lower()
     charset = parameters.lower().replace(" ", "").replace('"', "")
     if (kind != JSON and kind not in LINES) or ("charset=" in charset and "charset=utf-8" not in charset):
         raise Refused(415, f"Content-Type: send {JSON} or {LINES[0]}, in UTF-8", {"Accept": ", ".join((JSON, *LINES))})
-    values = body.count(b",") + body.count(b"[") + body.count(b"{")
-    if values > MOST_VALUES:
-        raise Refused(413, f"the body has more than {MOST_VALUES:,} values; send it in parts", {"Connection": "close"})
-    return _of_json(body, most) if kind == JSON else _of_lines(body, most)
+    number = 0
+    try:
+        for part in _of_json(body) if kind == JSON else _of_lines(body):
+            number += len(part)
+            if number > most:
+                raise Refused(413, f"the body has more than {most:,} rows; send it in parts")
+            yield part
+    except _NotJson as error:
+        raise Refused(400, f"{error.detail}{f', counted from row {number}' if number else ''}") from None
+    if not number:
+        raise Refused(422, "the body holds no execution; send a list of objects, or one object a line")
 
 
-def _of_json(body: bytes, most: int) -> list[Row | Bad]:
-    if body.lstrip()[:1] == b"[":
+def _of_json(body: bytes) -> Iterator[list[Any]]:
+    """Yield the values of a list, or the one value of a body."""
+    begin, size = len(body) - len(body.lstrip()), _PART
+    if body[begin : begin + 1] != b"[":
+        yield [_values(body)]
+        return
+    begin += 1
+    while (end := _BETWEEN.search(body, begin + size)) is not None:
         try:
-            return _limited(list(_many().validate_json(body)), most)
-        except ValidationError:
-            pass  # read it again, to say which rows are wrong
+            part = _values(b"[%b]" % body[begin : end.start() + 1])
+        except _NotJson:  # it may end within a row
+            size *= 2
+        else:
+            yield part
+            begin, size = end.end(), _PART
+    if last := _values(b"[" + body[begin:]):
+        yield last
+
+
+class _NotJson(Refused):
+    pass
+
+
+def _values(text: bytes) -> Any:
+    if text.count(b",") + text.count(b"[") + text.count(b"{") > MOST_VALUES:
+        said = f"the body has more than {MOST_VALUES:,} values in one row, or near each other; send it in parts"
+        raise Refused(413, said, {"Connection": "close"})
     try:
-        given = from_json(body, allow_inf_nan=False)
+        return from_json(text, allow_inf_nan=False)
     except ValueError as error:
-        raise Refused(400, f"the body is not JSON: {_short(error)}") from None
-    rows = _limited(given if isinstance(given, list) else [given], most)
-    return [_checked(row) for row in rows]
+        raise _NotJson(400, f"the body is not JSON: {_short(error)}") from None
 
 
-def _of_lines(body: bytes, most: int) -> list[Row | Bad]:
-    lines = [line for line in body.split(b"\n") if line.strip()]
-    return [_of_line(line) for line in _limited(lines, most)]
+def _of_lines(body: bytes) -> Iterator[list[Any]]:
+    part, size = list[Any](), 0
+    for line in BytesIO(body):
+        if line.isspace():
+            continue
+        size += len(line)
+        if part and (size > _PART or len(part) == _ROWS):
+            yield part
+            part, size = [], len(line)
+        try:
+            part.append(_values(line) if size > _PART else from_json(line, allow_inf_nan=False))
+        except (_NotJson, ValueError) as error:
+            part.append(Bad(f"it is not JSON: {_short(getattr(error, 'detail', error))}"))
+    if part:
+        yield part
 
 
-def _of_line(line: bytes) -> Row | Bad:
+def given_exactly(values: Sequence[Any]) -> Columns:
+    """Return rows field by field, if none of them has an unknown field, or a value that other checks would let pass.
+
+    Raises:
+        TypeError, ValueError: one of them is no row; `checked_row` says what is wrong.
+    """
+    columns = list(columns_of(Execution(**value) for value in values))
+    if not all(_kinds(columns[place]) <= {str, type(None)} for place in _TEXTS):
+        raise TypeError
+    if not _kinds(columns[_PLACES]) <= {dict, type(None)}:
+        raise TypeError
+    columns[AT] = [None if value is None else _moment(value) for value in columns[AT]]
+    return tuple(columns)
+
+
+def _kinds(values: Sequence[Any]) -> set[type]:
+    return set(map(type, values))
+
+
+@cache
+def _one() -> TypeAdapter[Row]:
+    return TypeAdapter(Row)
+
+
+def checked_row(value: Any) -> Row | Bad:
+    """Return a row that is valid by its types, or what is wrong with it."""
+    if isinstance(value, Bad):
+        return value
     try:
-        return _one().validate_json(line)
-    except ValidationError:
-        pass  # read it again, to say what is wrong
-    try:
-        return _checked(from_json(line, allow_inf_nan=False))
-    except ValueError as error:
-        return Bad(f"it is not JSON: {_short(error)}")
-
-
-def _checked(row: Any) -> Row | Bad:
-    try:
-        return _one().validate_python(row)
+        return _one().validate_python(value)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     where, said = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
-    own = row.get("execution_id") if isinstance(row, dict) else None
+    own = value.get("execution_id") if isinstance(value, dict) else None
     return Bad(_short(f"{where}: {said}" if where else said), own if isinstance(own, str) else None)
-
-
-def _limited(rows: list[Any], most: int) -> list[Any]:
-    if len(rows) > most:
-        raise Refused(413, f"{len(rows):,} rows are too many; send at most {most:,} at once")
-    if not rows:
-        raise Refused(422, "the body holds no execution; send a list of objects, or one object a line")
-    return rows
 
 
 def _short(text: object) -> str:

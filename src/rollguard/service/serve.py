@@ -25,7 +25,8 @@ logger = logger_of(__name__)
 
 _HEADER_SECONDS = 10.0  # until the whole head of a request has arrived
 _MOST_CONNECTIONS = 512
-_M_ARENA_MAX = -8  # of glibc's malloc.h
+_M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3  # of glibc's malloc.h
+_LARGE = 262_144  # bytes that are given back when they are freed
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -113,15 +114,17 @@ def serve(guard: Rollguard, *, host: str | None = None, port: int | None = None,
     )
     _load_tls(config)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    _keep_few_arenas()
+    _give_memory_back()
     with listening:
         _Server(config, app).run(sockets=[listening])
 
 
-def _keep_few_arenas() -> None:
-    """Let the threads share two heaps of glibc: each of its own would keep what one large body took."""
+def _give_memory_back() -> None:
+    """Have glibc give back what large bodies took, and let the threads share two heaps, for each keeps what it took."""
     with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_ARENA_MAX, 2)
+        mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
 def _is_open(guard: Rollguard, host: str) -> bool:

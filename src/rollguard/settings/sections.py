@@ -261,11 +261,12 @@ class ServiceSettings(Section):
 
 
 class OtlpSettings(Section):
-    """`[otlp]`: how calls are found in the spans of OpenTelemetry."""
+    """`[otlp]`: how calls are found in the spans of OpenTelemetry, and whether Rollguard makes spans itself."""
 
     wait_seconds: float = Field(default=10.0, ge=0, le=600)
     max_waiting: int = Field(default=100_000, ge=0, le=10_000_000)
     tail_sampled: bool = False
+    own_spans: bool = False
 
 
 class ActuatorSettings(Section):

@@ -72,9 +72,10 @@ class Reports:
             limit=limit,
         )
 
-    def deployment_stability(self) -> list[dict[str, Any]]:
+    def deployment_stability(self, limit: int | None = None) -> list[dict[str, Any]]:
         """Return every tool's deployments and how many were rolled back, the highest rollback rate first."""
-        return self._rows("SELECT * FROM deployment_stability ORDER BY rollback_rate DESC, tool_name")
+        every = sa.select(sa.text("*")).select_from(sa.table("deployment_stability"))
+        return self._rows(every.order_by(sa.text("rollback_rate DESC, tool_name")).limit(limit))
 
     def latest(self) -> tuple[Latest, int]:
         """Return what changes with each decision, and the number of the latest execution. Costs a few look-ups."""

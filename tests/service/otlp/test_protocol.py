@@ -89,6 +89,55 @@ def test_refusals_end_retries(here: TestClient, body: bytes, headers: dict[str, 
         assert answer.status_code not in (429, 502, 503, 504)
 
 
+def _with_many(number: int) -> bytes:
+    """A span with many attributes, each of them a list with an empty value: some bytes, and much more in memory."""
+    made = request([CALL])
+    attributes = made.resource_spans[0].scope_spans[0].spans[0].attributes
+    for _ in range(number):
+        attributes.add().value.array_value.values.add()
+    return bytes(made.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("body", "media"),
+    [
+        (b"\x0a\x00" * 200_000, PROTOBUF),
+        (b"\x0a\x80\xc4\x13" + b"\x12\x00" * 160_000, PROTOBUF),
+        (_with_many(80_000), PROTOBUF),
+        (b'{"resourceSpans":[' + b"{}," * 200_000 + b"{}]}", JSON),
+        (b'{"resourceSpans":[' + b"[[]]," * 70_000 + b"{}]}", JSON),
+    ],
+)
+def test_a_body_that_would_take_much_memory_is_refused(here: TestClient, body: bytes, media: str) -> None:
+    """A request of very many empty values is refused before they are in memory, and no exporter sends it again."""
+    answer = here.post("/v1/traces", content=body, headers={"content-type": media})
+    assert answer.status_code == 413
+    assert b"send fewer" in answer.content
+
+
+def test_a_large_span_is_recorded(here: TestClient, sqlite_guard: Rollguard) -> None:
+    """A span is not too large because a text in it is."""
+    said = {**CALL.attributes, "gen_ai.tool.call.result": "x" * 1_000_000}
+    assert post(here, replace(CALL, attributes=said)).status_code == 200
+    assert len(recorded(sqlite_guard)) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\x0a\x05\x0a\x00",  # longer than what holds it
+        b"\x0b\x0c",  # a group
+        b"\x0a" + b"\xff" * 11,  # a number of more than ten bytes
+        b"\x0a",
+        b"\x0a\x04\x12\x02\x12\x05",
+        b"\x0a\x05\x12\x03\x12\x01\xff",
+    ],
+)
+def test_what_is_no_protobuf_is_refused(here: TestClient, body: bytes) -> None:
+    """Bytes that are cut off or no protobuf get 400, wherever in the request they are."""
+    assert here.post("/v1/traces", content=body, headers={"content-type": PROTOBUF}).status_code == 400
+
+
 @pytest.mark.parametrize(
     "damage",
     [{"traceId": "zz"}, {"spanId": None}, {"kind": "SPAN_KIND_X"}, {"attributes": [5]}, {"startTimeUnixNano": "soon"}],

@@ -27,7 +27,7 @@ def brief(
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Print what the author of a repair is told: the cause, calls that fail and that pass, and what may not change.
+    """Print what the author of a repair gets: the cause, calls that fail and that pass, and what may not change.
 
     Calls that a rehearsal holds out are in no part of it.
     """

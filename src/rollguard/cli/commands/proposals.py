@@ -161,18 +161,10 @@ def _as_dict(attempt: Attempt, now: datetime) -> dict[str, Any]:
     return {**said, "state": attempt.shown_state(now), "author": attempt.author, "binding": attempt.binding}
 
 
-def _patch(guard: Rollguard, attempt: Attempt) -> str:
-    from rollguard.model.text_diff import unified_diff
-
-    if attempt.candidate is None:
-        return ""
-    base = guard.store.versions.get(attempt.tool_name, attempt.base_version).code
-    names = (f"version {attempt.base_version}", f"attempt {attempt.attempt_id}")
-    return unified_diff(base, attempt.candidate, *names).text
-
-
 def _show(guard: Rollguard, attempt: Attempt, now: datetime, *, patch: bool, as_json: bool) -> None:
-    events, change = guard.store.attempt_events.of(attempt.attempt_id), _patch(guard, attempt)
+    from rollguard.loop.improvement.approvals import patch_of
+
+    events, change = guard.store.attempt_events.of(attempt.attempt_id), patch_of(guard.store, attempt)
     if as_json:
         output.emit_json({**_as_dict(attempt, now), "patch": change, "events": events})
         return

@@ -13,10 +13,20 @@ from rollguard.loop.improvement.work import cooling
 from rollguard.loop.rules import ApprovalRules, LoopRules
 from rollguard.model.attempt import APPROVE, REFUSE, VOID, VOTE, Attempt, State, Transition, Why
 from rollguard.model.names import checked_id
+from rollguard.model.text_diff import unified_diff
 from rollguard.store import ExecutionStore, Step, fewer_than, votes_are
 
 POLICY = "policy"
 """Who approves what the settings let through; see `ApprovalRules.automatic`."""
+
+
+def patch_of(store: ExecutionStore, attempt: Attempt) -> str:
+    """Return what a proposal changes, as a unified diff; empty without a candidate."""
+    if attempt.candidate is None:
+        return ""
+    base = store.versions.get(attempt.tool_name, attempt.base_version).code
+    names = (f"version {attempt.base_version}", f"attempt {attempt.attempt_id}")
+    return unified_diff(base, attempt.candidate, *names).text
 
 
 class Approvals:

@@ -13,7 +13,7 @@ from rollguard.loop.improvement.work import AttemptStage, Improvement
 from rollguard.model.attempt import FAIL, PROPOSE, Attempt, State, Why
 from rollguard.model.given import checked_now
 
-_EARLIER = 5  # attempts for the same cause whose proposals an author is told of
+_EARLIER = 5  # attempts for the same cause whose proposals an author gets to know
 
 
 class ImproveStage(AttemptStage):

@@ -7,6 +7,7 @@ import os
 import platform
 import threading
 import uuid
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from rollguard.model.log import described, logger_of
 from rollguard.monitor.deployment_monitor import DeploymentMonitor
 from rollguard.registry import ToolRegistry
 from rollguard.rehearse import Rehearser
+from rollguard.spans import Note, span
 from rollguard.store import ExecutionStore, Step
 
 logger = logger_of(__name__)
@@ -41,7 +43,7 @@ class Improvement:
     Attributes:
         store: attempts, versions and sessions.
         investigator: finds causes.
-        briefer: says what an improver is told.
+        briefer: says what an improver gets to know.
         improver: writes repairs.
         rehearser: the gate.
         registry: makes a version live.
@@ -59,7 +61,7 @@ class Improvement:
     rules: LoopRules = field(default_factory=LoopRules)
 
 
-class AttemptStage:
+class AttemptStage(ABC):
     """A stage that takes the attempts in its states, one at a time. Your own may derive from it.
 
     Several loops share the attempts: each takes what no other one works on. If a process ends, another takes over its
@@ -91,7 +93,7 @@ class AttemptStage:
         while (attempt := self._next(last, now)) is not None:
             last = attempt.attempt_id
             try:
-                with self._keeping(attempt, now):
+                with self._keeping(attempt, now), _traced(self.name, attempt):
                     counts.update(self._handle(attempt, now))
             except AttemptClosed as error:
                 logger.info("%s: %s", self.name, error)
@@ -103,9 +105,9 @@ class AttemptStage:
                 logger.error("%s: attempt %d of %s: %s", self.name, last, attempt.tool_name, said)
         return dict(counts)
 
+    @abstractmethod
     def work(self, attempt: Attempt, now: datetime | None) -> Mapping[str, int]:
         """Work on one attempt, and move it on with `move`, or leave it with `leave`. Return counts."""
-        raise NotImplementedError
 
     def move(self, attempt: Attempt, step: Step, now: datetime | None, **options: Any) -> Attempt:
         """Change the state of the attempt that this stage has taken."""
@@ -165,6 +167,11 @@ class AttemptStage:
 
     def _renewed(self, attempt_id: int) -> bool:
         return self.store.attempts.renew(attempt_id, self.worker, datetime.now(UTC) + LEASE)
+
+
+def _traced(stage: str, attempt: Attempt) -> contextlib.AbstractContextManager[Note]:
+    state = str(attempt.state)
+    return span("improvement", tool_name=attempt.tool_name, attempt_id=attempt.attempt_id, stage=stage, state=state)
 
 
 def cooling(store: ExecutionStore, rules: LoopRules, attempt: Attempt, now: datetime) -> dict[str, Any]:

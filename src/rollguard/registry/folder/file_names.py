@@ -35,7 +35,7 @@ def checked_file_name(name: object) -> str:
     return name
 
 
-@lru_cache(maxsize=1_024)  # every check of a file asks for it
+@lru_cache(maxsize=16_384)  # every check of a file asks for it
 def stem_of(name: str) -> str:
     """Return the name of the tool's file without `.py`.
 

@@ -71,14 +71,14 @@ class Folder:
     def names(self) -> list[str]:
         """Return the tools that have a file. Files that begin with '_' or '.' are not tools."""
         units = (name for stem in self._stems() if (name := name_of(stem)) is not None)
-        return sorted({name for unit in units for name in self.tools_of(unit) if name_of(stem_of(name)) is not None})
+        return sorted({name for unit in units for name in self.tools_of(unit) if name == unit or _has_file_name(name)})
 
     def tools_of(self, unit: str) -> tuple[str, ...]:
         """Return the tools that a file or package holds; its own name, if that cannot be read."""
         own = self._own_path(unit)
         if own is None:
             return ()
-        path, began = self.path / own, time.time_ns()
+        path, began = self._path_of(own), time.time_ns()
         try:
             stamp = self._stamp(path)
             known = self._several.get(own)
@@ -129,7 +129,10 @@ class Folder:
         Raises:
             ToolFileError: it is not a file, or cannot be read.
         """
-        return None if self.stamp(name) is None else self._read(self.file(name))
+        if self.stamp(name) is None:
+            return None
+        own = self._own_path(name)
+        return self._read(self.file(name) if own is None else self._path_of(own))
 
     def _stamp(self, path: str | Path, stem: str = "") -> FileStamp | None:
         try:
@@ -151,14 +154,15 @@ class Folder:
             raise ToolFileError(f"{path} is not a file")
         return FileStamp(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
-    def _read(self, path: Path) -> bytes | None:
+    def _read(self, path: str | Path) -> bytes | None:
         with self._reading(path):
             try:
-                if path.suffix == ".py":
-                    return path.read_bytes()
+                if _is_one_file(path):
+                    with open(path, "rb") as file:  # noqa: PTH123 - as in `_path_of`
+                        return file.read()
                 from rollguard.compat import pack
 
-                return pack(tree.read(path))
+                return pack(tree.read(Path(path)))
             except FileNotFoundError:
                 return None
 
@@ -166,6 +170,10 @@ class Folder:
 
     def _is_there(self, name: str) -> bool:
         return os.path.lexists(f"{self.path}{os.sep}{name}")
+
+    def _path_of(self, entry: str) -> str | Path:
+        """Return the path of an entry of the folder: a text for a file, as a `Path` takes several times as long."""
+        return f"{self.path}{os.sep}{entry}" if _is_one_file(entry) else self.path / entry
 
     def _own_path(self, name: str) -> str | None:
         """Return the name of the tool's own file or package; None without one."""
@@ -308,16 +316,16 @@ class Folder:
         return sorted(stem for stem in found if stem)
 
     @contextlib.contextmanager
-    def _reading(self, path: Path) -> Iterator[None]:
+    def _reading(self, path: str | Path) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             raise ToolFileError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def may_hold_several(path: Path, code: bytes) -> bool:
+def may_hold_several(path: str | Path, code: bytes) -> bool:
     """Return whether several tools may be in a file or package; a search takes a thousandth of a parse."""
-    return path.suffix != ".py" or code.count(b"tool") > 1
+    return not _is_one_file(path) or code.count(b"tool") > 1
 
 
 def unit_in(code: bytes, name: str) -> str:
@@ -329,6 +337,15 @@ def unit_in(code: bytes, name: str) -> str:
     from rollguard.compat import place_of
 
     return place_of(code, name).unit
+
+
+def _has_file_name(name: str) -> bool:
+    return name_of(stem_of(name)) is not None
+
+
+def _is_one_file(path: str | Path) -> bool:
+    """Return whether it is a tool's file, and no package."""
+    return str(path).endswith(".py")
 
 
 def _stem_of_entry(entry: os.DirEntry[str]) -> str:

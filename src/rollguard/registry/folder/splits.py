@@ -90,7 +90,7 @@ class Splits:
                 Folder.latest_swap = object()  # so that the next call in this process looks
         for name, router in self.routers.items():
             if self._routed.get(name) != present.get(name):
-                router.told(name, present.get(name))
+                router.use_split(name, present.get(name))
         self._routed = present
 
     def bring_quietly(self) -> None:

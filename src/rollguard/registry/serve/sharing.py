@@ -51,7 +51,7 @@ class Sharing:
         splits: what the machine knows of the rollouts.
         store: has the code of the versions.
         load: loads one. A weak reference, like the next one: what they belong to holds this object.
-        unloadable: is told of one that cannot be loaded.
+        unloadable: is called with one that cannot be loaded.
     """
 
     def __init__(

@@ -12,9 +12,8 @@ from pydantic import BaseModel, Field
 
 from rollguard.app import Rollguard
 from rollguard.errors import AttemptClosed
-from rollguard.loop.improvement.approvals import Approvals
+from rollguard.loop.improvement.approvals import Approvals, patch_of
 from rollguard.model.attempt import OPEN, Attempt
-from rollguard.model.text_diff import unified_diff
 from rollguard.service.api.common import (
     WRITES,
     Cursor,
@@ -128,7 +127,7 @@ def get_proposal(guard: Guarded, _caller: Reading, attempt_id: Number) -> Propos
     values = _values(attempt, datetime.now(UTC))
     history = [asdict(one) for one in store.attempt_events.of(attempt_id)]
     more = {"evidence": dict(attempt.evidence), "reasons": list(attempt.reasons), "history": history}
-    return ProposalWhole.model_validate({**values, **more, "patch": _patch(guard, attempt)})
+    return ProposalWhole.model_validate({**values, **more, "patch": patch_of(guard.store, attempt)})
 
 
 @router.post("/{attempt_id}/approve", responses=WRITES)
@@ -150,11 +149,3 @@ def _decided(guard: Rollguard, caller: Caller, what: str, attempt_id: int, reaso
     approvals, now = Approvals(guard.store, guard.settings.loop), datetime.now(UTC)
     decide = approvals.approve if what == "approve" else approvals.reject
     return _shown(now)(decide(attempt_id, by=caller.name, reason=reason, now=now))
-
-
-def _patch(guard: Rollguard, attempt: Attempt) -> str:
-    if attempt.candidate is None:
-        return ""
-    base = guard.store.versions.get(attempt.tool_name, attempt.base_version).code
-    names = (f"version {attempt.base_version}", f"attempt {attempt.attempt_id}")
-    return unified_diff(base, attempt.candidate, *names).text

@@ -10,14 +10,15 @@ from typing import Any
 from pydantic_core import from_json
 
 from rollguard.service.otlp.spans import (
-    MARKS,
     Batch,
     Link,
     Logged,
     Malformed,
     Resource,
     Span,
+    Values,
     failed_of,
+    may_be_call,
 )
 
 _HEX = re.compile(r"[0-9a-fA-F]+")
@@ -32,6 +33,7 @@ def traces(body: bytes) -> Batch:
 
     Raises:
         Malformed: it is none.
+        TooMuch: it holds too many values.
     """
     batch = Batch()
     for resource, scope, spans in _parts(body, "resourceSpans", "scopeSpans", "spans"):
@@ -50,6 +52,7 @@ def logs(body: bytes) -> Batch:
 
     Raises:
         Malformed: it is none.
+        TooMuch: it holds too many values.
     """
     batch = Batch()
     for _resource, _scope, records in _parts(body, "resourceLogs", "scopeLogs", "logRecords"):
@@ -70,6 +73,7 @@ def _parts(
     body: bytes, groups: str, parts: str, items: str
 ) -> Iterator[tuple[dict[str, Any], tuple[str, dict[str, Any]], list[Any]]]:
     """Yield the attributes of each resource, its scopes and their items."""
+    Values().add(body.count(b",") + body.count(b"[") + body.count(b"{"))
     try:
         whole = from_json(body)
     except ValueError as error:
@@ -93,7 +97,7 @@ def _add(batch: Batch, span: Any, resource: Resource) -> None:
         raise ValueError("its ids are empty")
     above = _id(span.get("parentSpanId"), _SPAN)
     attributes = {one["key"]: one.get("value") for one in span.get("attributes") or ()}
-    if MARKS.isdisjoint(attributes):
+    if not may_be_call(attributes, _value):
         batch.links.append(Link(trace, number, above))
         return
     status = span.get("status") or {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -19,11 +18,11 @@ from rollguard.service.auth import Caller, Ingesting
 from rollguard.service.otlp import json_encoding, protobuf
 from rollguard.service.otlp.answers import JSON, PROTOBUF, accepted, refused
 from rollguard.service.otlp.receiver import Receiver, Taken
-from rollguard.service.otlp.spans import Batch, Malformed
+from rollguard.service.otlp.spans import Batch, Malformed, TooMuch
 
 logger = logger_of(__name__)
 
-_reading = threading.BoundedSemaphore(2)  # bodies that are read at once, because their values take much memory
+_BYTES, _TIMES = 2_048, 6  # of memory that a span takes beside its texts, and for each byte of a body
 _EVERY = 1.0  # seconds between two looks for calls that waited long enough
 _READERS: dict[tuple[str, bool], Callable[[bytes], Batch]] = {
     (PROTOBUF, False): protobuf.traces,
@@ -39,7 +38,7 @@ _OWN: dict[str, Any] = {PROTOBUF: _SCHEMA, JSON: {"schema": {"type": "object"}}}
 def _answers() -> dict[int | str, dict[str, Any]]:
     """Return the answers for the OpenAPI document: what the receiver itself refuses is a `google.rpc.Status`."""
     found = problems(400, 408, 413, 415, 503)
-    for status in (400, 415, 503):
+    for status in (400, 413, 415, 503):
         del found[status]["model"]  # it would be taken for the form of the JSON, too
         found[status]["content"] |= _OWN
     return found | {200: {"description": "what was taken, and what was rejected", "content": _OWN}}
@@ -97,17 +96,23 @@ async def _taken(request: Request, caller: Caller, *, logs: bool) -> Response:
         return _refusal(PROTOBUF, 415, said)
     body = await request.body()
 
-    def take() -> Taken:
-        receiver = receiver_of(request.app)
-        with _reading:
-            batch, now = read(body), datetime.now(UTC)
-            request.app.state.service.rates.take_rows(caller.key, batch.total)
-            return receiver.take_logs(batch, now) if logs else receiver.take_traces(batch, caller.may_record, now)
+    service, receiver = request.app.state.service, receiver_of(request.app)
+
+    def received() -> Batch:
+        batch = read(body)
+        service.rates.take_rows(caller.key, batch.total)
+        return batch
+
+    def taken_of(batch: Batch) -> Taken:
+        now = datetime.now(UTC)
+        return receiver.take_logs(batch, now) if logs else receiver.take_traces(batch, caller.may_record, now)
 
     try:
-        taken = await run_in_threadpool(take)
+        taken = await service.turns.take(received, lambda batch: _BYTES * batch.total + _TIMES * len(body), taken_of)
     except Malformed as error:
         return _refusal(media_type, 400, str(error))
+    except TooMuch as error:
+        return _refusal(media_type, 413, str(error))
     except StoreError as error:
         return _refusal(media_type, 503, str(error), {"Retry-After": "5"})
     return Response(accepted(media_type, taken.rejected, taken.message, logs=logs), media_type=media_type)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-MARKS = frozenset(
-    (
-        *("gen_ai.tool.name", "gen_ai.operation.name", "mcp.method.name", "rpc.method"),
-        *("openinference.span.kind", "langfuse.observation.type", "logfire.msg_template"),
-    )
-)
-"""Attributes of which each call of a tool has at least one."""
+_MARKS = {
+    "gen_ai.tool.name": None,
+    "gen_ai.operation.name": "execute_tool",
+    "mcp.method.name": "tools/call",
+    "rpc.method": "tools/call",
+    "openinference.span.kind": "TOOL",
+    "langfuse.observation.type": "tool",
+    "logfire.msg_template": "Function: {name}",
+}
+"""Attributes of which each call of a tool has at least one, with this value; None for any."""
+_NAMES = frozenset(_MARKS)
 
 INTERNAL, SERVER, CLIENT = 1, 2, 3
 ERROR = 2
@@ -71,6 +75,19 @@ class Logged(NamedTuple):
 
 
 @dataclass(slots=True)
+class Values:
+    """Counts the values of one request: each takes up to some hundred bytes of memory."""
+
+    left: int = 150_000
+
+    def add(self, number: int) -> None:
+        """Count some more. Raise `TooMuch` if they are too many."""
+        self.left -= number
+        if self.left < 0:
+            raise TooMuch("the body has more spans, attributes and other values than are read at once; send fewer")
+
+
+@dataclass(slots=True)
 class Batch:
     """One request.
 
@@ -95,6 +112,19 @@ class Batch:
 
 class Malformed(ValueError):
     """The bytes are no request of OTLP."""
+
+
+class TooMuch(Exception):
+    """A request holds too many values."""
+
+
+def may_be_call(attributes: Mapping[str, Any], read: Callable[[Any], Any]) -> bool:
+    """Return whether a span may be of a call of a tool. Most are not, and nothing else of them is read.
+
+    Args:
+        read: returns a value of an attribute.
+    """
+    return any(_MARKS[name] in (None, read(attributes[name])) for name in _NAMES.intersection(attributes))
 
 
 def failed_of(attributes: Attributes) -> Failed | None:

@@ -14,7 +14,7 @@ from rollguard.loop.improvement.approvals import Approvals
 from rollguard.model.token import Scope
 from rollguard.service.auth import Caller
 from rollguard.service.pages.render import link, page
-from rollguard.service.pages.versions import version_lines
+from rollguard.service.pages.versions import changes_of, version_lines
 from rollguard.service.pages.visitor import PageRoute, acting, root_of, visiting
 from rollguard.store import Intention
 
@@ -52,7 +52,7 @@ def ask_rollback(request: Request, name: str, to: int | None = None, caller: Cal
     wanted = Intention(name, session_id, live.version_number, to, "", "manual", caller.name)
     guard.registry.remote.refuse_partial([name])
     planned, extent = store.rollbacks.planned(guard.monitor.runner.of_rollout(wanted), datetime.now(UTC))
-    lines = version_lines(store, name, datetime.now(UTC))
+    lines = version_lines(store, name, datetime.now(UTC), *changes_of(store, name))
     versions = [line for line in lines if line.version_number != planned.from_version]
     return page(
         request,

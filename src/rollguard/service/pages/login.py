@@ -25,6 +25,7 @@ from rollguard.store import ExecutionStore
 
 COOKIE: Final = "rollguard_login"
 LASTS = timedelta(hours=12)
+_MAKE_ONE = "rollguard token create NAME --scope read"
 _KEPT = 5.0  # seconds that it is not read again whether a holder has a valid token
 _OF_THIS_PROCESS = secrets.token_bytes(32)
 
@@ -44,10 +45,10 @@ class Logins:
         """
         token = self._tokens.of_secret(secret.strip())
         if token is None or token.is_login:
-            raise Refused(401, "The token is unknown, expired or revoked. Make one with: rollguard token create")
+            raise Refused(401, f"The token is unknown, expired or revoked. Make one with: {_MAKE_ONE}")
         allowed = token.scopes - {Scope.INGEST}
         if Scope.READ not in allowed:
-            raise Refused(403, "The token does not allow to read. Make one with: rollguard token create --scope read")
+            raise Refused(403, f"The token does not allow to read. Make one with: {_MAKE_ONE}")
         ends = min(now + LASTS, token.expires_at or now + LASTS)
         name = f"{token.name[:200]}{LOGIN_MARK}{secrets.token_hex(6)}"
         _login, made = self._store.tokens.create(name, allowed, created_by=token.name, now=now, expires_at=ends)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from rollguard.judge import Window
 from rollguard.model.attempt import Attempt
 from rollguard.model.attempt import State as Stage
 from rollguard.model.formatting import ago, counted, duration
@@ -19,7 +18,6 @@ from rollguard.model.rollout import Rollout
 from rollguard.model.version import Deployment
 from rollguard.model.watcher import Coverage, WatcherState, Watching
 from rollguard.store import ExecutionStore
-from rollguard.store.rollups.selection import Selection
 
 HOURS = 24
 SHOWN = 25  # tools on a page
@@ -32,6 +30,9 @@ _READ = (  # of `active_monitoring`
     *("session_id", "tool_name", "version_number", "monitoring_started_at"),
     *("latest_verdict", "latest_check_at", "latest_success_rate_drop"),
 )
+
+
+T = TypeVar("T")
 
 
 class State(StrEnum):
@@ -56,7 +57,7 @@ _OF_VERDICT = {
     "insufficient_data": State.UNPROVEN,
     None: State.UNCHECKED,
 }
-_ORDER = list(State)
+_PLACE = {state: min(place, list(State).index(State.HEALTHY)) for place, state in enumerate(State)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class ToolLine:
     """One tool in the list.
 
     Attributes:
+        state: how it does.
         live: its live deployment; None if its versions are unknown.
         session: its row of `active_monitoring`; None if it is not monitored.
         calls, failures: of the last day.
@@ -71,20 +73,12 @@ class ToolLine:
     """
 
     name: str
+    state: State
     live: Deployment | None
     session: dict[str, Any] | None
     calls: int
     failures: int
     rolled_back: Rollback | None
-
-    @property
-    def state(self) -> State:
-        """Return how it does."""
-        if self.session is not None:
-            return _OF_VERDICT.get(self.session["latest_verdict"], State.UNCHECKED)
-        if self.rolled_back is not None and self.rolled_back.rollback_successful:
-            return State.ROLLED_BACK
-        return State.UNMANAGED if self.live is None else State.LIVE
 
     @property
     def success_rate(self) -> float | None:
@@ -94,8 +88,7 @@ class ToolLine:
     @property
     def order(self) -> tuple[int, int, str]:
         """Return its place in the list: what needs a person first, then what fails most."""
-        place = _ORDER.index(self.state)
-        return (min(place, _ORDER.index(State.HEALTHY)), -self.failures, self.name)
+        return (_PLACE[self.state], -self.failures, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,37 +147,59 @@ class Overview:
         return None if not self.calls else (self.calls - self.failures) / self.calls
 
 
-class Summary(NamedTuple):
-    """What there is of every tool, by its name.
+class Decided(NamedTuple):
+    """What was decided of every tool.
 
     Attributes:
-        sessions: its active session.
-        calls: its calls and failures of the last day.
-        live: its live deployment.
+        sessions: its active session, by its name.
+        live: its live deployment, by its name.
+        silent: the active sessions whose tools nobody calls any more.
+        creeping: what the active sessions say whose tools get worse slowly.
     """
 
     sessions: dict[str, dict[str, Any]]
-    calls: dict[str, tuple[int, int]]
     live: dict[str, Deployment]
+    silent: Sequence[dict[str, Any]]
+    creeping: dict[int, str]
+
+
+class _Kept(Generic[T]):
+    """Keeps what was read for a few seconds, until what it was read for is another."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[object, float, T] | None = None
+
+    def get(self, of: object, read: Callable[[], T]) -> T:
+        kept = self._kept
+        if kept is not None and kept[0] == of and time.monotonic() - kept[1] < _KEPT:
+            return kept[2]
+        began = time.monotonic()
+        found = read()
+        self._kept = of, began, found
+        return found
 
 
 class Summaries:
-    """Reads the summary once for all who look, and again as soon as something was decided or recorded."""
+    """Reads what there is of every tool once for all who look, and again after a decision or a call."""
 
     def __init__(self, store: ExecutionStore) -> None:
         self._store = store
-        self._kept: tuple[object, float, Summary] | None = None
+        self._decided: _Kept[Decided] = _Kept()
+        self._calls: _Kept[dict[str, tuple[int, int]]] = _Kept()
 
-    def read(self, since: datetime) -> Summary:
-        """Return the summary, with the calls from the full hour `since` on."""
-        store, seen = self._store, (self._store.reports.latest(), since)
-        if self._kept is not None and self._kept[0] == seen and time.monotonic() - self._kept[1] < _KEPT:
-            return self._kept[2]
-        began = time.monotonic()
+    def read(self, since: datetime) -> tuple[Decided, dict[str, tuple[int, int]]]:
+        """Return what was decided, and each tool's calls and failures from the full hour `since` on."""
+        decided, execution = self._store.reports.latest()
+        return (
+            self._decided.get(decided, self._read_decided),
+            self._calls.get((execution, since), lambda: self._store.by_tool.calls(since)),
+        )
+
+    def _read_decided(self) -> Decided:
+        store = self._store
         sessions = {row["tool_name"]: row for row in store.reports.active_monitoring(*_READ)}
-        found = Summary(sessions, store.by_tool.calls(since), store.versions.live_of_all())
-        self._kept = seen, began, found
-        return found
+        live = store.versions.live_of_all()
+        return Decided(sessions, live, store.reports.silent(), store.sessions.creeping())
 
 
 def overview(
@@ -206,33 +221,33 @@ def overview(
         page: of the list, from 1 on.
     """
     since = _hour(now) - timedelta(hours=HOURS - 1)
-    sessions, calls, live = summaries.read(since)
+    decided, calls = summaries.read(since)
     recent = store.rollbacks.recent(since=now - _DAY, limit=200)
+    latest = recent if len(recent) >= _MOST_ROLLBACKS else store.rollbacks.recent(limit=_MOST_ROLLBACKS)
     rolled_back = {rollback.tool_name: rollback for rollback in reversed(recent)}
-    lines = [
-        ToolLine(name, live.get(name), sessions.get(name), *calls.get(name, (0, 0)), rolled_back.get(name))
-        for name in calls.keys() | live.keys() | sessions.keys()
-    ]
+    names = calls.keys() | decided.live.keys() | decided.sessions.keys()
+    lines = [_line(name, decided, calls.get(name, (0, 0)), rolled_back.get(name)) for name in names]
+    wanted = search.casefold()
     matching = sorted(
-        (line for line in lines if search.casefold() in line.name.casefold() and (not state or line.state == state)),
+        (line for line in lines if wanted in line.name.casefold() and (not state or line.state == state)),
         key=lambda line: line.order,
     )
     page = min(max(1, page), max(1, -(-len(matching) // SHOWN)))
     shown = matching[(page - 1) * SHOWN : page * SHOWN]
     watching = store.watchers.watching()
-    concerns = list(_distinct(_concerns(store, list(sessions.values()), recent, watching, interval, now)))
+    concerns = list(_distinct(_concerns(store, decided, recent, watching, interval, now)))
     return Overview(
-        tools=list(zip(shown, _by_hour(store, [line.name for line in shown], since, now), strict=True)),
+        tools=list(zip(shown, _by_hour(store, [line.name for line in shown], since), strict=True)),
         found=len(matching),
         known=len(lines),
         states=Counter(line.state for line in lines),
         calls=sum(line.calls for line in lines),
         failures=sum(line.failures for line in lines),
-        monitored=len(sessions),
+        monitored=len(decided.sessions),
         rollbacks_in_week=store.rollbacks.count(now - _WEEK),
         concerns=concerns[:_MOST_CONCERNS],
         more_concerns=max(0, len(concerns) - _MOST_CONCERNS),
-        rollbacks=store.rollbacks.recent(limit=_MOST_ROLLBACKS),
+        rollbacks=latest[:_MOST_ROLLBACKS],
         rollouts=store.rollouts.open(),
         proposals=[one for one in store.attempts.recent(states=[Stage.WAITING]) if not one.expired(now)],
         watching=watching,
@@ -240,17 +255,22 @@ def overview(
     )
 
 
-def _by_hour(
-    store: ExecutionStore, names: Sequence[str], since: datetime, now: datetime
-) -> list[list[tuple[int, int] | None]]:
+def _line(name: str, decided: Decided, calls: tuple[int, int], rolled_back: Rollback | None) -> ToolLine:
+    live, session = decided.live.get(name), decided.sessions.get(name)
+    if session is not None:
+        state = _OF_VERDICT.get(session["latest_verdict"], State.UNCHECKED)
+    elif rolled_back is not None and rolled_back.rollback_successful:
+        state = State.ROLLED_BACK
+    else:
+        state = State.UNMANAGED if live is None else State.LIVE
+    return ToolLine(name, state, live, session, *calls, rolled_back)
+
+
+def _by_hour(store: ExecutionStore, names: Sequence[str], since: datetime) -> list[list[tuple[int, int] | None]]:
     """Return calls and failures of each tool in each hour, None in hours without calls."""
     hours = [since + timedelta(hours=number) for number in range(HOURS)]
-    found = store.executions.by_hour([[Selection(name, since, now)] for name in names])
-    return [[_counts(windows.get(hour)) for hour in hours] for windows in map(dict, found)]
-
-
-def _counts(window: Window | None) -> tuple[int, int] | None:
-    return None if window is None or not window.total else (window.total, window.failures)
+    found = store.by_tool.hours(names, since)
+    return [[found[name].get(hour) for hour in hours] for name in names]
 
 
 def _hour(moment: datetime) -> datetime:
@@ -272,7 +292,7 @@ def _distinct(concerns: Iterable[Concern]) -> Iterator[Concern]:
 
 def _concerns(
     store: ExecutionStore,
-    sessions: Sequence[dict[str, Any]],
+    decided: Decided,
     recent: Sequence[Rollback],
     watching: Watching,
     interval: timedelta,
@@ -280,7 +300,7 @@ def _concerns(
 ) -> Iterator[Concern]:
     yield from _of_watchers(watching, interval)
     yield from _of_rollbacks(store, recent)
-    yield from _of_sessions(store, sessions, interval, now)
+    yield from _of_sessions(decided, interval, now)
     for held in store.quarantine.in_force():
         if held.noticed_at is not None:
             says = f"its file holds version {held.version_number} again, which is in quarantine; it is not served"
@@ -315,10 +335,9 @@ def _of_rollbacks(store: ExecutionStore, recent: Sequence[Rollback]) -> Iterator
             yield Concern("bad", rollback.tool_name, says, rollback.session_id)
 
 
-def _of_sessions(
-    store: ExecutionStore, sessions: Sequence[dict[str, Any]], interval: timedelta, now: datetime
-) -> Iterator[Concern]:
+def _of_sessions(decided: Decided, interval: timedelta, now: datetime) -> Iterator[Concern]:
     """Say what the active sessions found, the worst first."""
+    sessions = decided.sessions.values()
     late = now - 2 * interval - timedelta(minutes=1)
     for row in sessions:
         where = row["tool_name"], row["session_id"]
@@ -330,11 +349,11 @@ def _of_sessions(
         if row["latest_verdict"] == "external":
             says = "its calls fail, and so do others: something else is the cause"
             yield Concern("warn", row["tool_name"], says, row["session_id"])
-    for silent in store.reports.silent():
+    for silent in decided.silent:
         says = f"nobody calls it any more; the last call was {ago(silent['silent_since'], now)}"
         yield Concern("warn", silent["tool_name"], says, silent["session_id"])
     names = {row["session_id"]: row["tool_name"] for row in sessions}
-    for number, says in store.sessions.creeping().items():
+    for number, says in decided.creeping.items():
         if number in names:
             yield Concern("warn", names[number], says, number)
     overdue = [row for row in sessions if (row["latest_check_at"] or row["monitoring_started_at"]) < late]

@@ -83,6 +83,29 @@ STAGES = frozenset({"find", "investigate", "improve", "rehearse", "approve", "de
 """The stages of the loop, which act by themselves; everybody else in a time line is a person."""
 
 
+EVENTS = {
+    "find": "Found",
+    "investigate": "Investigated",
+    "propose": "Proposed",
+    "rehearse": "Rehearsed",
+    "retry": "Sent back",
+    "vote": "Voted for",
+    "approve": "Approved",
+    "intend": "Deployment begun",
+    "deploy": "Deployed",
+    "succeed": "Found to have succeeded",
+    "end": "Ended without enough calls",
+    "roll_back": "Rolled back",
+    "drop": "Dropped",
+    "refuse": "Refused",
+    "fail": "Given up",
+    "void": "Ended",
+    "freeze": "Frozen",
+    "unfreeze": "Unfrozen",
+}
+"""What an event of an attempt is called, before `by` and who did it."""
+
+
 def page(request: Request, template: str, /, *, status: int = 200, **values: Any) -> HTMLResponse:
     """Return a page.
 
@@ -127,7 +150,7 @@ def _environment() -> Environment:
     )
     made.globals.update(link=link, chart=chart, states=VERDICTS, version_of_files=_version_of_files())
     made.globals.update(
-        percent_of=formatting.percent, ms_of=formatting.milliseconds, no_time=timedelta(0), stages=STAGES
+        percent_of=formatting.percent, ms_of=formatting.milliseconds, no_time=timedelta(0), stages=STAGES, events=EVENTS
     )
     made.filters.update(
         ago=_ago,
@@ -160,6 +183,8 @@ def _shown(value: Any) -> Any:
     """Neutralise what would reorder or hide text, in everything that a template shows."""
     if value is None:
         return formatting.NOTHING
+    if callable(value):
+        raise TypeError(f"a template shows {value!r}, which is no value")
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 

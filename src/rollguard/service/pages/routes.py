@@ -164,7 +164,7 @@ def list_rollbacks(
         more=len(found) > _AT_ONCE,
         before=before,
         name=name or "",
-        stability=store.reports.deployment_stability()[:10],
+        stability=[one for one in store.reports.deployment_stability(10) if one["total_rollbacks"]],
     )
 
 

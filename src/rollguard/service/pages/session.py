@@ -78,7 +78,7 @@ class SessionView:
         return [
             Entry(
                 datetime.fromisoformat(one["at"]),
-                everyday([one["what"]])[0],
+                everyday([one["what"]])[0].replace("insufficient_data:", "too few calls:"),
                 next((look for look in _LOOKS if one["what"].startswith(look)), "other"),
             )
             for one in self.explained["timeline"]

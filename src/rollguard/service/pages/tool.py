@@ -17,7 +17,7 @@ from rollguard.model.session import Session
 from rollguard.model.version import Deployment
 from rollguard.rollback.investigation import investigation_of
 from rollguard.service.pages.chart import Band, Mark, Point
-from rollguard.service.pages.versions import VersionLine, version_lines
+from rollguard.service.pages.versions import VersionLine, changes_of, version_lines
 from rollguard.store import ExecutionStore
 from rollguard.store.rollups.selection import Selection
 
@@ -94,6 +94,18 @@ class ToolView:
     rollbacks: Sequence[Rollback]
 
     @property
+    def can_go_back(self) -> bool:
+        """Return whether there is a good version to go back to; any other is restored from the list of versions."""
+        live, session = self.live, self.session
+        if live is None:
+            return False
+        if (
+            session is not None and session.active and session.version_number != live.version_number
+        ):  # beside the live one
+            return True
+        return any(one.lives and not one.is_live and not one.was_rolled_back for one in self.versions)
+
+    @property
     def errors(self) -> list[dict[str, Any]]:
         """Return the kinds of errors, the most frequent since the deployment first."""
         return [] if self.investigation is None else self.investigation["signatures"][:_MOST_ERRORS]
@@ -108,15 +120,14 @@ def tool_view(store: ExecutionStore, name: str, now: datetime, chosen: str | Non
     Raises:
         UnknownTool: it was never deployed and never called.
     """
-    deployments = store.versions.deployments(name)
+    deployments, rollbacks = changes_of(store, name)
     sessions = store.sessions.recent(tool_name=name, limit=_MOST_SESSIONS)
     if not deployments and not sessions and not store.last_calls.of([name]):
         raise UnknownTool(f"{name} is not known: it was never deployed, and never called")
     latest = sessions[0] if sessions else None
     if chosen not in RANGES:
         chosen = _shortest(now, deployments)
-    rollbacks = store.rollbacks.recent(tool_name=name, limit=_MOST_ROLLBACKS)
-    versions = version_lines(store, name, now)
+    versions = version_lines(store, name, now, deployments, rollbacks)
     checks = [] if latest is None else store.sessions.checks(latest.session_id, limit=1, records=False)
     live = next((one for one in deployments if one.ended_at is None), None)
     view = ToolView(
@@ -125,11 +136,11 @@ def tool_view(store: ExecutionStore, name: str, now: datetime, chosen: str | Non
         labels=store.releases.labels(name),
         session=latest,
         check=checks[0] if checks else None,
-        series=_series(store, name, RANGES[chosen], now, sessions, deployments),
+        series=_series(store, name, RANGES[chosen], now, sessions, deployments, checks),
         investigation=None if latest is None else _investigation(store, latest, rollbacks, now),
         versions=versions[:_MOST_VERSIONS],
         more_versions=max(0, len(versions) - _MOST_VERSIONS),
-        rollbacks=rollbacks,
+        rollbacks=rollbacks[:_MOST_ROLLBACKS],
     )
     return view, chosen
 
@@ -164,6 +175,7 @@ def _series(
     now: datetime,
     sessions: Sequence[Session],
     deployments: Sequence[Deployment],
+    checks: Sequence[dict[str, Any]],
 ) -> Series:
     end = _floor(now, shown.step) + shown.step
     start = end - shown.length
@@ -171,7 +183,7 @@ def _series(
     by = store.executions.by_hour if shown.step >= timedelta(hours=1) else store.executions.by_minute
     step, counts = _joined(list(_in_steps(by(selection, durations=True)[0], start, end, shown.step)), shown.step)
     shares = [(at, window, window.percentiles_ms((0.95,))[0]) for at, window in counts]
-    bands = list(_bands(store, sessions, start, end))
+    bands = list(_bands(store, sessions, checks, start, end))
     return Series(
         start=start,
         end=end,
@@ -234,7 +246,11 @@ def _clock(at: datetime) -> str:
 
 
 def _bands(
-    store: ExecutionStore, sessions: Sequence[Session], start: datetime, end: datetime
+    store: ExecutionStore,
+    sessions: Sequence[Session],
+    checks: Sequence[dict[str, Any]],
+    start: datetime,
+    end: datetime,
 ) -> Iterator[tuple[Band | None, Band | None]]:
     """Return, for each deployment, from where to where its rate and its p95 are as before.
 
@@ -246,7 +262,9 @@ def _bands(
         last = end if goes_on else session.completed_at or session.last_end
         if last <= start or first >= end:
             continue
-        rate, p50, p95 = _baseline(store, session)
+        if number and session.baseline is None:
+            checks = store.sessions.checks(session.session_id, limit=1, records=False)
+        rate, p50, p95 = _baseline(session, checks)
         times = max(start, first), min(end, last)
         yield (
             None if rate is None else Band(*times, max(0.0, rate - session.rules.regression_threshold), rate),
@@ -254,12 +272,11 @@ def _bands(
         )
 
 
-def _baseline(store: ExecutionStore, session: Session) -> tuple[float | None, float | None, float | None]:
+def _baseline(session: Session, checks: Sequence[dict[str, Any]]) -> tuple[float | None, float | None, float | None]:
     """Return the baseline's success rate, p50 and p95: as they are kept, or as the latest check counted them."""
     if session.baseline is not None:
         p50, p95 = session.baseline.percentiles_ms((0.5, 0.95))
         return session.baseline.success_rate, p50, p95
-    checks = store.sessions.checks(session.session_id, limit=1, records=False)
     latest = checks[0] if checks else {}
     return latest.get("baseline_success_rate"), latest.get("baseline_p50_ms"), latest.get("baseline_p95_ms")
 

@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 
 from rollguard.compat import Change, changes
 from rollguard.judge import Window
+from rollguard.model.rollback import Rollback
 from rollguard.model.text_diff import unified_diff
 from rollguard.model.version import Deployment, Version
 from rollguard.store import ExecutionStore
 from rollguard.store.rollups.selection import Selection
 
+_MOST_ROLLBACKS = 20
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -65,9 +67,20 @@ class Compared:
     changes: tuple[Change, ...]
 
 
-def version_lines(store: ExecutionStore, name: str, now: datetime) -> list[VersionLine]:
-    """Return the versions of a tool, newest first, all counted by one statement."""
-    versions, deployments = store.versions.history(name), store.versions.deployments(name)
+def changes_of(store: ExecutionStore, name: str) -> tuple[list[Deployment], list[Rollback]]:
+    """Return the deployments and the latest rollbacks of a tool, newest first."""
+    return store.versions.deployments(name), store.rollbacks.recent(tool_name=name, limit=_MOST_ROLLBACKS)
+
+
+def version_lines(
+    store: ExecutionStore, name: str, now: datetime, deployments: Sequence[Deployment], rollbacks: Sequence[Rollback]
+) -> list[VersionLine]:
+    """Return the versions of a tool, newest first, all counted by one statement.
+
+    Args:
+        deployments, rollbacks: as `changes_of` returns them.
+    """
+    versions = store.versions.history(name)
     lives = {
         one.version_number: [life for life in deployments if life.version_number == one.version_number]
         for one in versions
@@ -80,9 +93,7 @@ def version_lines(store: ExecutionStore, name: str, now: datetime) -> list[Versi
         for one in versions
     ]
     reasons = {
-        rollback.from_version: rollback.reason
-        for rollback in reversed(store.rollbacks.recent(tool_name=name, limit=20))
-        if rollback.rollback_successful
+        rollback.from_version: rollback.reason for rollback in reversed(rollbacks) if rollback.rollback_successful
     }
     return [
         VersionLine(one, lives[one.version_number], calls, reasons.get(one.version_number))
@@ -104,7 +115,7 @@ def compared(
     parent = store.versions.get(name, after).parent_version
     before = before or parent or max(1, after - 1)
     store.versions.get(name, before)
-    lines = {line.version_number: line for line in version_lines(store, name, now)}
+    lines = {line.version_number: line for line in version_lines(store, name, now, *changes_of(store, name))}
     old, new = lines[before], lines[after]
     diff = unified_diff(old.version.code, new.version.code, f"version {before}", f"version {after}")
     found = changes(old.version.code, new.version.code, name)

@@ -6,6 +6,7 @@ each use, and again after each commit.
 
 References:
     https://www.sqlite.org/howtocorrupt.html, sections 1.3 and 1.4: a log beside another database spoils it.
+    https://www.sqlite.org/wal.html: who has a log open holds a lock on its index, and one on its database.
 """
 
 from __future__ import annotations
@@ -82,10 +83,10 @@ class SqliteFile:
         Raises:
             StoreUnavailable: it is replaced again and again.
         """
-        if self.may_create:  # who knows the former file has put its log aside
-            self._refuse_foreign_log()
         for _ in range(_TRIES):
             before = _stamp(self._file)
+            if self._logs[0] is None:
+                self._refuse_foreign_log()
             connection = connect()
             after = _stamp(self._file)
             if before in (None, after) and self._opened in (None, after):
@@ -102,10 +103,10 @@ class SqliteFile:
         Raises:
             StoreUnavailable: nobody puts it aside; or there is a log and no file, so that SQLite would remove the log.
         """
-        if not _size(self._file) and _size(self._wal):
+        if self.may_create and not _size(self._file) and _size(self._wal):
             raise self._gone("is gone, and its log is there" if _stamp(self._file) is None else "was emptied")
-        warned = False
-        while (since := self._put_beside_a_log()) is not None:
+        warned, began = False, time.time()
+        while (since := began if self._log_is_of_another_file() else self._put_beside_a_log()) is not None:
             if not 0 <= time.time() - since < _SETTLED:
                 raise StoreUnavailable(
                     f"{self.name} was put in its place after the log beside it was written, which would spoil it: move "
@@ -116,8 +117,19 @@ class SqliteFile:
                 warned = True
             time.sleep(0.02)
 
+    def _log_is_of_another_file(self) -> bool:
+        """Return whether other processes have the log open, and none the file: a late commit makes such a log newer."""
+        index = _stamp(self._shm) if _size(self._wal) else None
+        if index is None:
+            return False
+        locks = _locks()
+        users, file = locks.get(index[1], set()) - {os.getpid()}, _stamp(self._file)
+        return bool(users) and file is not None and file[1] not in locks
+
     def _put_beside_a_log(self) -> float | None:
         """Return when the file was renamed, if that is since it was written, and its log was not touched since then."""
+        if not self.may_create:  # the former file may have come back, to its own log
+            return None
         try:
             file, log = self.path.stat(), os.stat(self._wal)  # noqa: PTH116
         except OSError:  # one of them is missing, which opening finds
@@ -245,6 +257,23 @@ class SqliteFile:
                 return (found.st_dev, found.st_ino), log.read(_HEADER)
         except OSError:
             return None
+
+
+def _locks() -> dict[int, set[int]]:
+    """Return by inode which processes hold locks, as far as the system tells: Linux does, of the same container.
+
+    Asking by `fcntl` would mean to open and close the file, which ends all locks that this process has on it.
+    """
+    found: dict[int, set[int]] = {}
+    try:
+        lines = Path("/proc/locks").read_text("ascii").splitlines()
+    except OSError:
+        return found
+    for line in lines:
+        fields = line.split()  # 1: POSIX ADVISORY READ 4711 fe:00:2434229 128 128
+        if fields[1] == "POSIX":
+            found.setdefault(int(fields[5].rpartition(":")[2]), set()).add(int(fields[4]))
+    return found
 
 
 def _size(path: str) -> int:

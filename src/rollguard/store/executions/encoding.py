@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rollguard.errors import InvalidInput
-from rollguard.model.execution import Execution, checked
+from rollguard.model.execution import Columns, Execution, checked, checked_exactly
 from rollguard.model.failed_at import where_failed
 from rollguard.model.redaction import Redaction
 from rollguard.store.executions.complete import complete, complete_call, stored_place
@@ -49,6 +49,14 @@ class Encoding:
             except InvalidInput:
                 found += map(self._row_or_problem, some)
         return found
+
+    def exact_rows(self, columns: Columns) -> list[Execution]:
+        """Return the complete executions of values given field by field, each of exactly the type of its field.
+
+        Raises:
+            ValueError: a value is invalid, or of another type.
+        """
+        return list(map(Execution._make, zip(*complete(checked_exactly(columns), self._payloads), strict=True)))
 
     def _row_or_problem(self, execution: Mapping[str, Any]) -> Execution | InvalidInput:
         try:

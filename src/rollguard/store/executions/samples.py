@@ -1,8 +1,8 @@
-"""Read whole calls of a tool for an investigation: the latest that failed, and the latest that succeeded."""
+"""Read whole calls of a tool for an investigation: the latest, some of the whole time, or the first."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,6 +11,8 @@ from rollguard.judge import GIVEN_UP, UNCOUNTED
 from rollguard.model.execution import FIELDS, Execution
 from rollguard.store.database.engine import Database
 from rollguard.store.schema import tool_executions as t
+
+_SLICES = 10  # of a time of which a few calls each are read
 
 
 class Samples:
@@ -40,14 +42,7 @@ class Samples:
             within: seconds that it may take.
             spread: True takes them evenly from the whole time instead: each call is as likely to be among them.
         """
-        conditions: list[sa.ColumnElement[bool]] = [
-            t.c.tool_name == tool_name,
-            t.c.executed_at >= since,
-            t.c.executed_at <= until,
-            t.c.success.is_(not failed),
-        ]
-        if failed:
-            conditions.append(sa.func.coalesce(t.c.error_type, "").not_in((*UNCOUNTED, GIVEN_UP)))
+        conditions = _conditions(tool_name, since, until, failed=failed)
         with self._database.read(within=within) as connection:
             if spread:
                 every = connection.execute(sa.select(sa.func.count()).where(*conditions)).scalar_one() // limit + 1
@@ -56,6 +51,32 @@ class Samples:
             wanted = sa.select(*_read(longest)).where(*conditions).order_by(*latest).limit(limit)
             rows: list[Any] = [Execution._make(row) for row in connection.execute(wanted)]
         return [row for row in rows if row.executed_at is not None]
+
+    def over(
+        self, tool_name: str, since: datetime, until: datetime, limit: int, *, failed: bool, longest: int, within: float
+    ) -> list[Execution]:
+        """Return the latest calls, and if there are more, as many from the whole time before, a few of each part of it.
+
+        That takes as long with many calls as with few. The arguments are those of `of`.
+        """
+        each = limit // (2 * _SLICES)
+        with self._database.read(within=within) as connection:
+
+            def some(begin: datetime, end: datetime, number: int, *order: sa.ColumnElement[Any]) -> list[Any]:
+                conditions = _conditions(tool_name, begin, end, failed=failed)
+                wanted = sa.select(*_read(longest)).where(*conditions).order_by(*order).limit(number)
+                return [row for row in map(Execution._make, connection.execute(wanted)) if row.executed_at is not None]
+
+            rows = some(since, until, limit, t.c.executed_at.desc(), t.c.id.desc())
+            if len(rows) < limit:
+                return rows
+            del rows[limit - each * _SLICES :]
+            part = (rows[-1].executed_at - since) / _SLICES
+            for number in range(_SLICES):
+                begin = since + number * part
+                end = begin + part - timedelta(microseconds=1)  # the end belongs to the next
+                rows += some(begin, end, each, t.c.executed_at, t.c.id)
+        return rows
 
     def first(
         self, tool_name: str, since: datetime, until: datetime, limit: int, error_type: str | None
@@ -72,6 +93,18 @@ class Samples:
         with self._database.read() as connection:
             rows: list[Any] = [Execution._make(row) for row in connection.execute(wanted)]
         return [row for row in rows if row.executed_at is not None]
+
+
+def _conditions(tool_name: str, since: datetime, until: datetime, *, failed: bool) -> list[sa.ColumnElement[bool]]:
+    conditions = [
+        t.c.tool_name == tool_name,
+        t.c.executed_at >= since,
+        t.c.executed_at <= until,
+        t.c.success.is_(not failed),
+    ]
+    if failed:
+        conditions.append(sa.func.coalesce(t.c.error_type, "").not_in((*UNCOUNTED, GIVEN_UP)))
+    return conditions
 
 
 # Calls come in patterns, so that every tenth may be of one kind.

@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -54,10 +55,8 @@ class Minutes:
             step: `MINUTE` or `HOUR`; None counts each window as a whole.
             durations: True reads the durations too, which takes longer; False leaves them empty.
         """
-        dialect = self._database.dialect
-        sql = counting_sql(dialect, _KEYS[dialect, step], durations=durations)
-        if any(selection.collapse for selections in windows for selection in selections):
-            sql += collapsed_sql(dialect, _KEYS[dialect, step], durations=durations)
+        collapse = any(selection.collapse for selections in windows for selection in selections)
+        sql = _statement(self._database.dialect, step, durations=durations, collapse=collapse)
         ranges = [
             time_range
             for number, selections in enumerate(windows)
@@ -67,7 +66,7 @@ class Minutes:
         found: list[dict[Any, dict[int, list[float]]]] = [defaultdict(lambda: defaultdict(_zeros)) for _ in windows]
         with self._database.read() as connection:
             for number, start, code, executions, successes, duration in connection.execute(
-                sa.text(sql), {"ranges": json.dumps(ranges)}
+                sql, {"ranges": json.dumps(ranges)}
             ):
                 counts = found[number][start][int(code)]
                 counts[0] += int(executions)
@@ -77,6 +76,13 @@ class Minutes:
             [(_moment(start), _window(buckets, durations=durations)) for start, buckets in sorted(minutes.items())]
             for minutes in found
         ]
+
+
+@cache
+def _statement(dialect: str, step: int | None, *, durations: bool, collapse: bool) -> sa.TextClause:
+    keys = _KEYS[dialect, step]
+    sql = counting_sql(dialect, keys, durations=durations)
+    return sa.text(" ".join((sql + (collapsed_sql(dialect, keys, durations=durations) if collapse else "")).split()))
 
 
 def _zeros() -> list[float]:

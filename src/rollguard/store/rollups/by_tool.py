@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -46,29 +47,51 @@ SELECT tool_name, start_at >= :recent AS recent,
     error_type, SUM(executions), SUM(executions - successes), SUM(timed), SUM(duration_sum_ms), MIN(start_at) AS first
 FROM counted WHERE error_type NOT IN ({_NO_FAILURES})
 GROUP BY 1, 2, 3, 4 HAVING SUM(executions) > 0"""
+_NAMED = {
+    "sqlite": "WITH tools (name) AS (SELECT value FROM json_each(:names))",
+    "postgresql": "WITH tools (name) AS (SELECT json_array_elements_text(CAST(:names AS json)))",
+}
 _NOT_AGGREGATED = {
     "sqlite": """
-    SELECT x.tool_name, CASE WHEN x.success THEN '' ELSE COALESCE(x.error_type, '') END AS error_type, 1,
+    SELECT x.tool_name, {hour}, CASE WHEN x.success THEN '' ELSE COALESCE(x.error_type, '') END, 1,
         CASE WHEN x.success THEN 1 ELSE 0 END
     FROM tool_executions x NOT INDEXED
     WHERE x.id > (SELECT rolled_to FROM rollup_state) AND x.executed_at >= :since""",
     "postgresql": """
-    SELECT tool_name, error_type, executions, successes FROM tool_execution_deltas WHERE minute >= :since""",
+    SELECT x.tool_name, {hour}, x.error_type, x.executions, x.successes FROM tool_execution_deltas x
+    WHERE x.minute >= :since""",
 }
-_CALLS = f"""
-{_TOOLS},
-counted (tool_name, error_type, executions, successes) AS (
-    SELECT x.tool_name, x.error_type, x.executions, x.successes
+_HOUR = {"sqlite": "substr({}, 1, 13) || '\\:00\\:00.000000'", "postgresql": "date_trunc('hour', {}, 'UTC')"}
+_COUNTED = """
+counted (tool_name, hour, error_type, executions, successes) AS (
+    SELECT x.tool_name, x.start_at, x.error_type, x.executions, x.successes
     FROM tools t CROSS JOIN tool_execution_rollups x
     WHERE x.tool_name = t.name AND x.width = 3600 AND x.start_at >= :since
-    UNION ALL {{not_aggregated}}
+    UNION ALL {not_aggregated}
     UNION ALL
-    SELECT s.tool_name, CASE WHEN s.success THEN '' ELSE COALESCE(s.error_type, '') END, -1,
+    SELECT s.tool_name, {hour}, CASE WHEN s.success THEN '' ELSE COALESCE(s.error_type, '') END, -1,
         CASE WHEN s.success THEN -1 ELSE 0 END
     FROM tools t CROSS JOIN superseded_executions s WHERE s.tool_name = t.name AND s.executed_at >= :since
-)
-SELECT tool_name, SUM(executions), SUM(executions - successes) FROM counted
-WHERE error_type NOT IN ({_NO_FAILURES}) GROUP BY 1 HAVING SUM(executions) > 0"""
+)"""
+_SUMS = f"""SUM(executions), SUM(executions - successes) FROM counted
+WHERE error_type NOT IN ({_NO_FAILURES})"""
+
+
+def _counted(dialect: str) -> str:
+    hour = _HOUR[dialect]
+    not_aggregated = _NOT_AGGREGATED[dialect].format(
+        hour=hour.format("x.executed_at" if dialect == "sqlite" else "x.minute")
+    )
+    return _COUNTED.format(not_aggregated=not_aggregated, hour=hour.format("s.executed_at"))
+
+
+def _calls_sql(dialect: str) -> str:
+    return f"{_TOOLS}, {_counted(dialect)} SELECT tool_name, {_SUMS} GROUP BY 1 HAVING SUM(executions) > 0"
+
+
+def _hours_sql(dialect: str) -> str:
+    named = "AND tool_name IN (SELECT name FROM tools) GROUP BY 1, 2 HAVING SUM(executions) > 0"
+    return f"{_NAMED[dialect]}, {_counted(dialect)} SELECT tool_name, hour, {_SUMS} {named}"
 
 
 class ByTool:
@@ -77,8 +100,13 @@ class ByTool:
     def __init__(self, database: Database) -> None:
         self._database = database
         moment = UTCDateTime()
-        calls = _CALLS.format(not_aggregated=_NOT_AGGREGATED[database.dialect])
-        self._calls = sa.text(" ".join(calls.split())).bindparams(sa.bindparam("since", type_=moment))
+        calls, hours = (" ".join(sql(database.dialect).split()) for sql in (_calls_sql, _hours_sql))
+        self._calls = sa.text(calls).bindparams(sa.bindparam("since", type_=moment))
+        self._hours = (
+            sa.text(hours)
+            .bindparams(sa.bindparam("since", type_=moment))
+            .columns(sa.column("tool_name"), sa.column("hour", moment), sa.column("calls"), sa.column("failures"))
+        )
         self._uses = (
             sa.text(" ".join(_USES.split()))
             .bindparams(sa.bindparam("since", type_=moment), sa.bindparam("recent", type_=moment))
@@ -94,6 +122,16 @@ class ByTool:
         with self._database.read() as connection:
             rows = connection.execute(self._calls, {"since": since})
             return {name: (int(calls), max(0, int(failures))) for name, calls, failures in rows}
+
+    def hours(self, names: Sequence[str], since: datetime) -> dict[str, dict[datetime, tuple[int, int]]]:
+        """Return the calls of some tools and how many of them failed, by the hour, from the full hour `since` on."""
+        found: dict[str, dict[datetime, tuple[int, int]]] = {name: {} for name in names}
+        with self._database.read() as connection:
+            for name, hour, calls, failures in connection.execute(
+                self._hours, {"since": since, "names": json.dumps(list(names))}
+            ):
+                found[name][hour] = int(calls), max(0, int(failures))
+        return found
 
     def uses(self, since: datetime, recent: datetime) -> dict[str, list[Uses]]:
         """Return the calls of each tool from `since` on, as far as they are in the rollups.

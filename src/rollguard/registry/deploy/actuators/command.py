@@ -7,10 +7,10 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rollguard.command import run_command, size, tail
 from rollguard.errors import ActuatorFailed, InvalidInput
 from rollguard.registry.deploy.actuators.actuator import Request
 from rollguard.registry.folder.file_names import stem_of
+from rollguard.sandbox.command import run_command, size, tail
 
 _TAIL = 16_384  # the last bytes of the output, which are read
 _MOST = 64 * 1024 * 1024  # most bytes of output, so that a faulty program does not fill the disk
