@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -105,8 +106,9 @@ def causes_since_deployment(store: ExecutionStore, session: Session, until: date
         StoreError: the database did not answer in time.
     """
     name = session.tool_name
-    read = partial(store.samples.over, name, until=until, limit=_FEW, longest=_SHORT, within=within / 2)
-    bad, good = read(session.deployment_time, failed=True), read(session.baseline_start, failed=False)
+    read, end = partial(store.samples.over, name, until=until, limit=_FEW, longest=_SHORT), time.monotonic() + within
+    bad = read(session.deployment_time, failed=True, within=within / 2)
+    good = read(session.baseline_start, failed=False, within=end - time.monotonic())
     of_version = version_at(store.versions.deployments(name))
     return find_causes([as_call(call, of_version(call), ()) for call in (*bad, *good)])
 
