@@ -26,7 +26,10 @@ _MOST = 1_000  # failed calls that are read, and as many that succeeded
 _TRACED = 5  # signatures whose first call is looked for
 _AROUND = 5  # lines of code on each side of the one that failed
 _LONGEST_DIFF = 16_384
-_CANNOT_RUN = "it was not run: it does not say that it is safe to run (read_only, or idempotent without side effects)"
+_CANNOT_RUN = (
+    "it was not run: it does not say that it is safe to run (read_only, or idempotent without side effects), "
+    "or its `@tool` leaves parameters out of what is recorded"
+)
 
 Runner = Callable[[str, int | None], Run | None]
 """Returns what runs a version of a tool where that harms nobody; None if the tool may not be run."""
