@@ -184,4 +184,5 @@ def test_a_prefix_of_a_proxy(sqlite_guard: Rollguard) -> None:
     app = client_of(sqlite_guard, root_path="/rollguard").app
     client = TestClient(app, HERE, root_path="/rollguard")  # as the server is configured
     assert client.get("/rollguard/healthz").status_code == 200
+    assert client.head("/rollguard/healthz").status_code == 200
     assert client.get("/rollguard/openapi.json").json()["servers"] == [{"url": "/rollguard"}]

@@ -57,6 +57,11 @@ def test_it_finishes_what_it_began_and_stops(tmp_path: Path) -> None:
     """At SIGTERM a caller that waits is answered, requests under way are finished, and the exit code is 0."""
     with served(tmp_path) as (process, port), httpx2.Client(base_url=f"http://127.0.0.1:{port}") as client:
         assert client.get("/readyz").json() == {"status": "ok"}
+        with socket.create_connection(("127.0.0.1", port)) as other:
+            other.sendall(b"NO HTTP\r\n\r\n")
+            said = b"".join(iter(lambda: other.recv(4_096), b""))
+        assert said.startswith(b"HTTP/1.1 400")
+        assert b"application/problem+json" in said
         tag = client.get("/api/v1/live").headers["etag"]
         waits: list[httpx2.Response] = []
 

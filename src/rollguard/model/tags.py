@@ -58,7 +58,7 @@ def _checked_name(name: object) -> str:
 
 
 def _checked_value(name: str, value: object) -> Tag:
-    plain = understood_number(value)
+    plain = value if type(value) is str else understood_number(value)
     if not isinstance(plain, str | bool | int | float):
         plain = understood_id(plain)
     if isinstance(plain, str) and len(plain) <= LONGEST_VALUE:

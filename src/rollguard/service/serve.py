@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import h11
 import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -42,6 +43,17 @@ class _Protocol(H11Protocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._await_head()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP with a problem, as every other refusal; uvicorn's own is plain text."""
+        refusal = problem(400, f"{msg} Send HTTP/1.1.", headers={"Connection": "close"})
+        for part in (
+            h11.Response(status_code=400, headers=refusal.raw_headers, reason=b"Bad Request"),
+            h11.Data(data=bytes(refusal.body)),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(part) or b"")
+        self.transport.close()
 
     def _await_head(self) -> None:
         self.loop.call_later(_HEADER_SECONDS, self._close_if_waiting, self.cycle)
@@ -140,7 +152,7 @@ def serve(guard: Rollguard, *, host: str | None = None, port: int | None = None,
         ssl_keyfile=settings.tls_key or None,
     )
     _load_tls(config)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # it warns of each request that is no HTTP
     _give_memory_back()
     with listening:
         _Server(config, app, limited).run(sockets=[listening])

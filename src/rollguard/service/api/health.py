@@ -34,3 +34,7 @@ async def readyz(request: Request) -> Health | Response:
     if not service.watching.alive:
         return problem(503, "the loop ended, so nothing is checked by this process; restart it")
     return Health()
+
+
+for _path, _endpoint in (("/healthz", healthz), ("/readyz", readyz)):  # what balances load may ask without a body
+    router.add_api_route(_path, _endpoint, methods=["HEAD"], response_model=Health, include_in_schema=False)
