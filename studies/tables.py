@@ -14,6 +14,7 @@ from rollguard.evaluate.simulate_counts import Act, Rollbacks, interval, replay,
 from rollguard.evaluate.simulator import overrides_of, through_monitor
 from rollguard.evaluate.traffic import calls_of
 from rollguard.judge import Evidence, Rules
+from rollguard.judge.binomial import clopper_pearson_upper
 from studies import peers, rehearsals
 from studies import rollouts as side_by_side
 
@@ -34,6 +35,7 @@ class Size:
     baselines: tuple[int, ...] = (20, 100, 1000, 10_000)
     tools: int = 100
     outage_tools: int = 20
+    releases: int = 120  # of 20 tools
     hours: int = 24
     small_tools: int = 34
     noisy_rounds: int = 25
@@ -197,21 +199,26 @@ def _held(scenario: Scenario, decision: str, hold: bool | None) -> str:
 def releases(size: Size) -> Table:
     """How often a release of unchanged tools is rolled back, through the real monitor."""
     traffic = {"calls_per_hour": 20.0, "baseline_days": 1.0, "watched_hours": min(size.hours, 12)}
-    values = {"seed": 29, "tools": size.tools, "traffic": traffic, "success": {"before": 0.9}}
+    values = {"seed": 29, "tools": 20 * size.releases, "traffic": traffic, "success": {"before": 0.9}}
     scenario = Scenario.from_mapping(values, "releases")
     alone = through_monitor(scenario, overrides_of(Rules()), every=3600.0)
     rows = []
     for together in (1, 5, 20):
         acts = through_monitor(scenario, overrides_of(EVIDENCE), every=3600.0, together=together)
-        rows.append([str(together), *(_back(found, together) for found in (alone, acts))])
-    return Table(["tools", "one alone by the threshold rolls back all", "a release"], rows)
+        threshold, release = (_back(found, together) for found in (alone, acts))
+        most = _percent(clopper_pearson_upper(len(release), sum(release), 0.05))
+        rows.append([str(together), _share(threshold), _share(release), most])
+    return Table(["tools", "one alone by the threshold rolls back all", "a release", "at most, 95 % sure"], rows)
 
 
-def _back(acts: list[Act | None], together: int) -> str:
-    """Return the share of releases of which a tool called for a rollback."""
+def _back(acts: list[Act | None], together: int) -> list[bool]:
+    """Return of each release whether a tool of it called for a rollback."""
     groups = [acts[first : first + together] for first in range(0, len(acts), together)]
-    back = sum(any(act is not None for act in group) for group in groups)
-    return f"{_percent(back / len(groups))} of {len(groups)}"
+    return [any(act is not None for act in group) for group in groups]
+
+
+def _share(back: list[bool]) -> str:
+    return f"{_percent(sum(back) / len(back))} of {len(back):,}"
 
 
 # --- formatting ------------------------------------------------------------------------------------------------------

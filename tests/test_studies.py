@@ -24,6 +24,7 @@ TINY = Size(
     baselines=(10, 20),
     tools=2,
     outage_tools=3,
+    releases=1,
     hours=2,
     small_tools=1,
     noisy_rounds=1,

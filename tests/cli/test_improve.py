@@ -91,6 +91,7 @@ def test_no_candidate(shop: Shell) -> None:
     assert failed.exit_code == 6
     assert failed.json["answers"][1]["problems"] == ["cp ended with exit code 1"]
     assert "right.py" in failed.json["answers"][1]["output"]
+    assert "coder printed last: cp: " in shop.run("improve", "price").out
     assert "none named 'nobody'" in shop.run("improve", "price", "--improver", "nobody").err
     within = shop.run("improve", "price", "--out", "tools/price.py")
     assert (within.exit_code, "where it would go live" in within.err) == (2, True)

@@ -13,10 +13,14 @@ from hypothesis import strategies as st
 from rollguard import ExecutionStore
 from rollguard.investigate import LeftAlone, Opportunity, find_opportunities
 from rollguard.investigate.opportunities import ranked
+from rollguard.model.attempt import FAIL, Why
 from rollguard.model.uses import Uses
+from rollguard.store import Caps, Finding, Step
 from tests.conftest import NOW, Guard
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+FINDING = Finding("my_tool", "low_success_rate", "high", "50 of 50 failed", 1, "a" * 64, {})
+CAPS = Caps(of_tool=9, of_all=9, tokens=9)
 
 
 def calls(
@@ -37,7 +41,7 @@ def calls(
 
 
 def found(store: ExecutionStore, **given_to: Any) -> dict[tuple[str, str], Opportunity]:
-    return {(one.tool_name, one.kind): one for one in find_opportunities(store, now=NOW, **given_to)}
+    return {(one.tool_name, one.kind): one for one in find_opportunities(store, **{"now": NOW, **given_to})}
 
 
 def test_each_kind_is_found(store: ExecutionStore) -> None:
@@ -63,6 +67,7 @@ def test_each_kind_is_found(store: ExecutionStore) -> None:
     assert opportunities["very_low", "low_success_rate"].calls_lost_per_day == 60
     assert opportunities["very_low", "low_success_rate"].seconds_lost_per_day == pytest.approx(120)
     assert opportunities["low", "low_success_rate"].calls_lost_per_day == pytest.approx(20)
+    assert opportunities["slow", "slow"].left_alone == LeftAlone.UNPROVABLE
     assert opportunities["slow", "slow"].seconds_lost_per_day == pytest.approx(20)
     assert opportunities["slower", "slow"].seconds_lost_per_day == pytest.approx(20 * 0.3)
     assert [key[0] for key in opportunities][:2] == ["very_low", "low"]
@@ -111,11 +116,19 @@ def test_why_a_tool_is_left_alone(guard: Guard) -> None:
     report["causes"] = [{"kind": "outside", "predicate": "other tools failed at the same time"}]
     guard.store.investigations.keep(report, NOW - HOUR)
     assert found(guard.store)["my_tool", "low_success_rate"].left_alone == LeftAlone.OUTSIDE_CAUSE
-    held = {"my_tool": [LeftAlone.COOL_DOWN, LeftAlone.FROZEN]}
-    assert found(guard.store, held=held)["my_tool", "low_success_rate"].left_alone == LeftAlone.FROZEN
+    failed = guard.store.attempts.begin(FINDING, CAPS, by="find", now=NOW)
+    assert failed is not None
+    step = Step(FAIL, "improve", why=Why.NO_PROPOSAL, values={"not_before": NOW + HOUR})
+    guard.store.attempts.move(failed, step, NOW)
+    assert found(guard.store)["my_tool", "low_success_rate"].left_alone == LeftAlone.COOL_DOWN
+    for tool in (None, "my_tool"):
+        guard.store.freezes.set(tool, frozen=True, by="ann", reason=None, now=NOW)
+        assert found(guard.store)["my_tool", "low_success_rate"].left_alone == LeftAlone.FROZEN
+        guard.store.freezes.set(tool, frozen=False, by="ann", reason=None, now=NOW)
     report["causes"] = [{"kind": "none", "predicate": "no single cause found"}]
     guard.store.investigations.keep(report, NOW)
-    assert found(guard.store)["my_tool", "low_success_rate"].left_alone == LeftAlone.UNDER_MONITORING
+    later = found(guard.store, now=NOW + HOUR)
+    assert later["my_tool", "low_success_rate"].left_alone == LeftAlone.UNDER_MONITORING
 
 
 def test_an_opportunity_is_json(store: ExecutionStore) -> None:

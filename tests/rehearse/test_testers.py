@@ -160,13 +160,12 @@ def test_secrets_are_in_no_report(store: ExecutionStore, registry: ToolRegistry)
 
 
 @pytest.fixture
-def whole(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rollguard]:
+def whole(url: str, tmp_path: Path) -> Iterator[Rollguard]:
     """The whole system with a tool that may be run, whose recorded calls are of now."""
-    monkeypatch.setattr("rollguard.rehearse.sandboxed.in_sandbox", lambda *_settings: in_process)
     rules = {"price": RehearsalRules(read_only=True)}
-    settings = Settings(database=url, tools_dir=tmp_path / "tools", rehearsals=rules)
     (tmp_path / "tools").mkdir()
-    with Rollguard(settings) as guard:
+    with Rollguard(Settings(database=url, tools_dir=tmp_path / "tools")) as guard:
+        guard.rehearser = Rehearser(guard.store, guard.registry, rules=rules, run=in_process)
         guard.deploy("price", OLD)
         guard.store.store_tool_executions(
             {"tool_name": "price", "success": True, "parameters": {"amount": str(n)}} for n in range(12)
@@ -215,9 +214,11 @@ def test_an_investigation_runs_what_may_be_run(whole: Rollguard) -> None:
     assert report.smallest == {"amount": "9,309"}
 
 
-def test_an_investigation_runs_nothing_else(whole: Rollguard, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tool that does not say that it may be run is not run."""
-    whole.rehearser._rules.clear()
-    monkeypatch.setattr(whole.rehearser, "_run", lambda *_given: pytest.fail("it was run"))
+def test_an_investigation_runs_nothing_else(whole: Rollguard) -> None:
+    """A tool that does not say that it may be run is not run, nor one whose parameters are not all recorded."""
+    silent = Rehearser(whole.store, whole.registry, run=in_process)
+    assert silent.runner("price", None) is None
+    assert silent.runner("price", 1) is None
+    assert whole.rehearser.runner("price", 1) is not None
+    whole.deploy("price", OLD.replace("def price", "from rollguard import tool\n@tool(skip=['count'])\ndef price"))
     assert whole.rehearser.runner("price", None) is None
-    assert whole.rehearser.runner("price", 1) is None

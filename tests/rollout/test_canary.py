@@ -234,6 +234,19 @@ def test_two_monitors_take_each_step_once(guard: Guard) -> None:
     assert beside.served() <= {1, 2}
 
 
+def test_a_version_whose_calls_do_not_arrive(guard: Guard) -> None:
+    """If only the old version's calls arrive, the new one's are lost: it is rolled back, and the reason says so."""
+    beside = Beside(guard, [0.5])
+    drawn = {"rollout_id": beside.rollout.rollout_id, "stage": 0, "arm": "old", "version_number": 1}
+    guard.store.store_tool_executions(
+        {"tool_name": "my_tool", "success": True, "executed_at": NOW + timedelta(seconds=n), **drawn} for n in range(60)
+    )
+    report = beside.check(MINUTE * 2)
+    assert "0 of 60 on the old one, no call of the new version arrived, evidence" in report["reason"]
+    assert beside.states == ("rolled_back", "rolled_back", 1)
+    assert guard.monitor.explain(beside.session_id)["checks"]["differing"] == []
+
+
 def test_the_loop_looks_at_open_rollouts_alone(guard: Guard) -> None:
     """Its stage checks the sessions of open rollouts between the scheduled checks, and nothing once they have ended."""
     stage = RolloutsStage(guard.monitor)

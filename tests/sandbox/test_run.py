@@ -297,17 +297,17 @@ def test_the_folder_of_a_killed_process_is_removed(tmp_path: Path, monkeypatch: 
 
 
 def test_a_package_knows_its_own_name() -> None:
-    """The modules of a package import one another by its name, whatever the name of the tool in it is."""
+    """The modules of a package import one another by its name, whatever its tool is called; errors name the line."""
+    marked = b"from rollguard import tool\n@tool\ndef "
     files = {
-        "__init__.py": b"from shop.money import price\n",
-        "money.py": b"from shop.parse import number\ndef price(amount): return number(amount)\n",
-        "parse.py": b"number = float\n",
+        "__init__.py": b"from shop.money import price\nfrom .other import other\n",
+        "money.py": b"from shop.parse import number\n" + marked + b"price(amount): return number(amount)\n",
+        "parse.py": b"def number(text):\n    return float(text)\n",
+        "other.py": marked + b"other(): pass\n",
     }
-    marked = files | {"other.py": b"from rollguard import tool\n@tool\ndef other(): pass\n"}
-    marked["__init__.py"] += b"from .other import other\n"
-    marked["money.py"] = b"from rollguard import tool\n" + files["money.py"].replace(b"def", b"@tool\ndef")
-    (outcome,) = in_sandbox()(pack(marked), "shop/price", [{"amount": "2"}], LONG)
-    assert outcome.result == "2.0"
+    good, bad = in_sandbox()(pack(files), "shop/price", [{"amount": "2"}, {"amount": "x"}], LONG)
+    assert good.result == "2.0"
+    assert bad.frame == Frame("number", 2, "return float(text)")
 
 
 def test_a_folder_that_is_hard_to_remove() -> None:

@@ -14,6 +14,7 @@ import pytest
 from rollguard import Rollguard, request, tags
 from rollguard.client import Client
 from rollguard.client.sink import line_of
+from rollguard.compat import pack
 from rollguard.errors import (
     InvalidInput,
     ServiceRefused,
@@ -246,6 +247,33 @@ def test_what_is_live_is_served(serving: Client, sqlite_guard: Rollguard) -> Non
         serving.call("other")
 
 
+def test_the_tools_of_a_package_are_served_together(serving: Client, sqlite_guard: Rollguard) -> None:
+    """A call of a package's tool runs its modules here, which all of its tools share, and follows a rollback."""
+    for version in (1, 2):
+        sqlite_guard.release(f"v{version}", {"units": _package(version)})
+    assert [serving.call("units/count"), serving.call("units/total"), serving.call("units/count")] == [21, 21, 22]
+    sqlite_guard.monitor.roll_back("units/count", reason="bad")
+    follow(serving)
+    assert [serving.call("units/total"), serving.call("units/count")] == [10, 11]
+    serving.flush()
+    found = [(one.tool_name, one.version_number) for one in stored(sqlite_guard)]
+    assert found == [
+        *[("units/count", 2), ("units/total", 2), ("units/count", 2)],
+        *[("units/total", 1), ("units/count", 1)],
+    ]
+
+
+def _package(version: int) -> bytes:
+    files = {
+        "__init__.py": "from .tools import count, total\n",
+        "tools.py": "from rollguard import tool\n\nfrom . import kept\n\n\n"
+        "@tool\ndef count() -> int:\n    kept.N += 1\n    return kept.N\n\n\n"
+        "@tool\ndef total() -> int:\n    return kept.N\n",
+        "kept.py": f"N = {10 * version}\n",
+    }
+    return pack({name: text.encode() for name, text in files.items()})
+
+
 def test_a_rollout_is_served(serving: Client, sqlite_guard: Rollguard) -> None:
     """While two versions serve, each call is drawn and recorded with its arm; a request keeps its version."""
     sqlite_guard.deploy("my_tool", code(1))
@@ -359,6 +387,16 @@ def test_errors_are_rollguards_own(client: Client, sqlite_guard: Rollguard, toke
     token("read")
     with pytest.raises(ServiceRefused, match="needs a token"):
         client.get("tools")
+
+
+def test_another_program_at_the_url_is_named(tmp_path: Path) -> None:
+    """What answers anything but JSON is no service, and the error says so."""
+    page = httpx2.MockTransport(lambda _request: httpx2.Response(200, text="<html>"))
+    with (
+        Client(HERE, transport=page, folder=tmp_path) as client,
+        pytest.raises(StoreUnavailable, match="status 200, from no Rollguard service"),
+    ):
+        client.get("stability")
 
 
 def test_rows_refused_names_them() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -210,6 +212,25 @@ def _raise(error: Exception) -> Callable[..., Any]:
         raise error
 
     return fail
+
+
+def test_a_caller_that_goes_away_is_no_error(
+    here: TestClient, sqlite_guard: Rollguard, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A connection that ends within a body is not logged as an error of Rollguard."""
+    messages = iter([{"type": "http.request", "body": b"[", "more_body": True}, {"type": "http.disconnect"}])
+    headers = [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": PATH, "headers": headers, "query_string": b"", "client": None}
+
+    async def receive() -> dict[str, Any]:
+        return next(messages)
+
+    async def send(_message: object) -> None:
+        return
+
+    asyncio.run(here.app({**scope, "scheme": "http", "root_path": ""}, receive, send))  # type: ignore[arg-type]
+    assert not [one for one in caplog.records if one.levelno > logging.DEBUG]
+    assert not stored(sqlite_guard)
 
 
 def test_a_row_has_every_field_of_an_execution() -> None:

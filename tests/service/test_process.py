@@ -17,9 +17,12 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
 from rollguard import ExecutionStore
 from rollguard.service.otlp.answers import PROTOBUF
+from rollguard.service.serve import FewConnections
 from tests.conftest import NOW
 from tests.service.conftest import row
 
@@ -164,3 +167,14 @@ def test_tls_by_files(tmp_path: Path) -> None:
             assert client.get(f"https://localhost:{port}/healthz").status_code == 200
         with pytest.raises(httpx2.HTTPError):
             httpx2.get(f"http://localhost:{port}/healthz")
+
+
+def test_too_many_connections_get_a_problem() -> None:
+    """While too many connections are open, a request is refused as every other one is, and its connection ends."""
+    limited = FewConnections(Starlette(), most=1)
+    client = TestClient(limited)
+    assert client.get("/").status_code == 404
+    limited.count = lambda: 2
+    answer = client.get("/")
+    assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+    assert (answer.headers["connection"], answer.headers["retry-after"]) == ("close", "1")

@@ -190,7 +190,7 @@ class Client:
             ServiceRefused, or the error that the service names: it refuses the request.
         """
         self._sink.database.read()
-        return self._connection.answer(self._connection.request("GET", f"api/v1/{path}", params=parameters)).json()
+        return self._connection.json(self._connection.request("GET", f"api/v1/{path}", params=parameters))
 
     def pages(self, path: str, **parameters: Any) -> Iterator[dict[str, Any]]:
         """Yield the items of all pages of a list, such as `pages("sessions", tool="weather")`."""
@@ -206,7 +206,7 @@ class Client:
         """Send a body below `/api/v1/`, and return the answer. The errors are those of `get`."""
         self._sink.database.read()
         response = self._connection.request("POST", f"api/v1/{path}", content=to_json(dict(body)))
-        return self._connection.answer(response).json()
+        return self._connection.json(response)
 
     def close(self) -> None:
         """Send what was recorded, and close the connections. What the service did not get stays in the spool."""

@@ -97,6 +97,15 @@ class Connection:
             self._refuse(response)
         return response
 
+    def json(self, response: httpx2.Response) -> Any:
+        """Return the JSON of an answer that is no refusal. The errors are those of `answer`."""
+        self.answer(response)
+        try:
+            return response.json()
+        except ValueError:  # of a proxy, or of another program at this URL
+            failed = StoreUnavailable(self.says(response))
+        return unchained(failed)
+
     def says(self, response: httpx2.Response) -> str:
         """Return why the service refused a request."""
         found = _problem(response)

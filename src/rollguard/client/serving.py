@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from rollguard.client.answers import LiveRollout, LiveVersion
 from rollguard.client.connection import Connection
+from rollguard.compat import place_of
 from rollguard.errors import RollguardError, ToolLoadError, UnknownTool
 from rollguard.model.file_access import FileAccess
 from rollguard.model.log import EXITS, described, logger_of
@@ -201,9 +202,11 @@ class Serving:
         kept = self._tools.get((name, sha256))
         if kept is not None:
             return kept
-        path = self._folder / f"{stem_of(name)}-{sha256[:12]}.py"
+        unit = name.rpartition("/")[0] or name  # the tools of a package run from one path, and share its modules
+        path = self._folder / f"{stem_of(unit)}-{sha256[:12]}.py"
         code = self._code(name, number, sha256, path)
-        checked = check_tool(name, code, path)
+        place = place_of(code, name)
+        checked = check_tool(place.exported, place.files or code, path)
         if not checked.loads:
             raise ToolLoadError(f"{name}, version {number}: {checked.error}")
         loaded = load(name, code, path, sha256)

@@ -121,7 +121,8 @@ class ModelImprover:
     def _short(self, error: BaseException) -> str:
         """Return an error's text without the key, which an endpoint may repeat."""
         model = self._model if isinstance(self._model, str) else self._model.model_name
-        said = f"{model}: {type(error).__name__}: {error}"
+        first = next(iter(str(error).splitlines()), "")  # what follows is the answer, piece by piece
+        said = f"{model}: {type(error).__name__}: {first}"
         return said.replace(self._key, REDACTED) if self._key else said
 
     def _agent(self, brief: Brief, instructed: str) -> Agent[Any, Repair]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -25,7 +26,10 @@ _MOST = 1_000  # failed calls that are read, and as many that succeeded
 _TRACED = 5  # signatures whose first call is looked for
 _AROUND = 5  # lines of code on each side of the one that failed
 _LONGEST_DIFF = 16_384
-_CANNOT_RUN = "it was not run: it does not say that it is safe to run (read_only, or idempotent without side effects)"
+_CANNOT_RUN = (
+    "it was not run: it does not say that it is safe to run (read_only, or idempotent without side effects), "
+    "or its `@tool` leaves parameters out of what is recorded"
+)
 
 Runner = Callable[[str, int | None], Run | None]
 """Returns what runs a version of a tool where that harms nobody; None if the tool may not be run."""
@@ -105,8 +109,9 @@ def causes_since_deployment(store: ExecutionStore, session: Session, until: date
         StoreError: the database did not answer in time.
     """
     name = session.tool_name
-    read = partial(store.samples.over, name, until=until, limit=_FEW, longest=_SHORT, within=within / 2)
-    bad, good = read(session.deployment_time, failed=True), read(session.baseline_start, failed=False)
+    read, end = partial(store.samples.over, name, until=until, limit=_FEW, longest=_SHORT), time.monotonic() + within
+    bad = read(session.deployment_time, failed=True, within=within / 2)
+    good = read(session.baseline_start, failed=False, within=end - time.monotonic())
     of_version = version_at(store.versions.deployments(name))
     return find_causes([as_call(call, of_version(call), ()) for call in (*bad, *good)])
 

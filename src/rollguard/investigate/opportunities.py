@@ -5,8 +5,8 @@ A rate counts by its confidence bound, so that 2 failures of 3 calls are no oppo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -52,6 +52,7 @@ class LeftAlone(StrEnum):
     COOL_DOWN = "cool-down"
     OUTSIDE_CAUSE = "outside cause"
     UNDER_MONITORING = "under monitoring"
+    UNPROVABLE = "a repair cannot be proven"  # a rehearsal shows that failures are gone, not that a tool is fast enough
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ def ranked(
     now: datetime,
     left_alone: Mapping[str, Iterable[LeftAlone]],
     *,
+    cooling: Collection[tuple[str, str]] = (),
     low: float = LOW,
     fewest: int = 1,
 ) -> list[Opportunity]:
@@ -102,12 +104,19 @@ def ranked(
         uses: the calls of each tool in the last `DAYS`.
         now: the present moment.
         left_alone: why tools are left alone; of several reasons, the first of `LeftAlone` is named.
+        cooling: tools with the kinds of opportunities for which an attempt failed lately.
         low: a success rate that is certainly below this is low.
         fewest: tools with fewer calls are left out.
     """
     order = list(LeftAlone)
+
+    def in_turn(one: Opportunity) -> Opportunity:
+        if (one.tool_name, str(one.kind)) not in cooling:
+            return one
+        return replace(one, left_alone=min(one.left_alone or LeftAlone.COOL_DOWN, LeftAlone.COOL_DOWN, key=order.index))
+
     found = [
-        opportunity
+        in_turn(opportunity)
         for tool_name, own in uses.items()
         if sum(one.calls for one in own) >= fewest
         for opportunity in _of_tool(
@@ -214,5 +223,5 @@ def _slow(
     usual = limit / _SLOWER if limit < _SLOW_MS else limit
     seconds = (recent.mean_ms - usual) / 1000 * recent.timed / recent.days
     priority = Priority.HIGH if recent.mean_ms > 2 * limit else Priority.MEDIUM
-    reason = f"{recent.mean_ms:,.0f} ms a call, against {against}"
-    yield Opportunity(tool_name, OpportunityKind.SLOW, priority, 0.0, seconds, left_alone, reason)
+    reason, why = f"{recent.mean_ms:,.0f} ms a call, against {against}", left_alone or LeftAlone.UNPROVABLE
+    yield Opportunity(tool_name, OpportunityKind.SLOW, priority, 0.0, seconds, why, reason)

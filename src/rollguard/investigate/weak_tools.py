@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from rollguard.investigate.opportunities import DAYS, LOW, RECENT, LeftAlone, Opportunity, ranked
@@ -14,7 +13,6 @@ def find_opportunities(
     store: ExecutionStore,
     *,
     now: datetime | None = None,
-    held: Mapping[str, Iterable[LeftAlone]] | None = None,
     low: float = LOW,
     fewest: int = 1,
 ) -> list[Opportunity]:
@@ -23,7 +21,6 @@ def find_opportunities(
     Args:
         store: the executions.
         now: the present moment; the clock's by default.
-        held: further reasons to leave tools alone, such as a freeze or a cool-down.
         low: a success rate that is certainly below this is low.
         fewest: tools with fewer calls are left out.
 
@@ -35,13 +32,13 @@ def find_opportunities(
     hour = moment.replace(minute=0, second=0, microsecond=0)
     recent = hour - RECENT
     uses = store.by_tool.uses(hour - timedelta(days=DAYS), recent)
-    known = store.investigations
+    known, frozen = store.investigations, store.freezes.all()
     found = (
+        (LeftAlone.FROZEN, uses if None in frozen else frozen),
         (LeftAlone.UNDER_MONITORING, known.monitored()),
         (LeftAlone.CAPPED, known.capped(recent)),
         (LeftAlone.OUTSIDE_CAUSE, known.outside(recent)),
     )
-    left_alone = {
-        name: [*(held or {}).get(name, ()), *(reason for reason, names in found if name in names)] for name in uses
-    }
-    return ranked(uses, moment, left_alone, low=low, fewest=fewest)
+    left_alone = {name: [reason for reason, names in found if name in names] for name in uses}
+    cooling = store.attempts.cooling_down(moment)
+    return ranked(uses, moment, left_alone, cooling=cooling, low=low, fewest=fewest)

@@ -68,7 +68,8 @@ def beside(found: ArmsFound) -> str:
     counts = f"{new_failures} of {new} {_BOTH} {old_failures} of {old} on the old one"
     ended = "while the old version served too" if found.arms.confirms else "until the new version was promoted"
     while_ = "beside each other" if found.arms.serving else ended
-    return f"{while_} {counts}, {evidence(found.log_e, found.required)}"
+    lost = ", no call of the new version arrived" if found.suspected and not new else ""
+    return f"{while_} {counts}{lost}, {evidence(found.log_e, found.required)}"
 
 
 def is_beside(sentence: str) -> bool:

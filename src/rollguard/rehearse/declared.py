@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from rollguard.compat import is_package
+from rollguard.compat import is_package, read
 from rollguard.compat.extract import is_tool_class, literal, methods_of, returns_of, target
 from rollguard.compat.marks import MARKS, marked_for
 from rollguard.compat.place import located
@@ -115,8 +115,8 @@ def _not_to_be_run(tool: Characteristics) -> str | None:
     return None
 
 
-def left_out(source: bytes, tool_name: str) -> Callable[[str], bool]:
-    """Return what says of a parameter whether the tool's `@tool` leaves it out of what is recorded.
+def not_recorded(source: bytes, tool_name: str) -> list[str]:
+    """Return the parameters that the tool's `@tool` leaves out of what is recorded.
 
     Raises:
         SyntaxError, ValueError: it is not Python.
@@ -124,7 +124,9 @@ def left_out(source: bytes, tool_name: str) -> Callable[[str], bool]:
     names, found = _definition(source, tool_name)
     said = dict(_mark_says(found, names, ("record", "skip"))) if isinstance(found, _MARKED) else {}
     record, skip = _names(said.get("record")), _names(said.get("skip")) or ()
-    return lambda name: name in skip or (record is not None and name not in record)
+    tool = read(source, tool_name).tool
+    names_of = [one.name for one in tool.parameters] if tool else []
+    return [name for name in names_of if name in skip or (record is not None and name not in record)]
 
 
 # --- from the source -------------------------------------------------------------------------------------------------

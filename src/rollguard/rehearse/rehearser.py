@@ -11,7 +11,7 @@ from rollguard.errors import UnknownTool
 from rollguard.model.given import checked_now
 from rollguard.model.rehearsed import ReplayTestResult
 from rollguard.registry import ToolRegistry
-from rollguard.rehearse.declared import Strategy, declared, strategy_of
+from rollguard.rehearse.declared import Strategy, declared, not_recorded, strategy_of
 from rollguard.rehearse.gate import Candidate, limits_of, rehearse
 from rollguard.rehearse.pairs import IsFailure, PairKind
 from rollguard.rehearse.reason import ask
@@ -117,7 +117,9 @@ class Rehearser:
         """
         live = self._registry.live_code(tool_name)
         if live is None:
-            raise UnknownTool(f"{tool_name} has no live version to be rehearsed beside; deploy it without a rehearsal")
+            raise UnknownTool(
+                f"{tool_name} has no live version to be compared with; deploy one first, without a rehearsal"
+            )
         rules, environment = self.rules_of(tool_name), self._environment.get(tool_name, {})
         since = checked_now(now) - timedelta(days=lookback_days)
         return Candidate(
@@ -148,7 +150,8 @@ class Rehearser:
             return None
         rules = self.rules_of(tool_name)
         tool = declared(code, tool_name).with_rules(rules)
-        if strategy_of(tool, rules.grants)[0] not in (Strategy.SHADOW, Strategy.REPLAY):
+        may_run = strategy_of(tool, rules.grants)[0] in (Strategy.SHADOW, Strategy.REPLAY)
+        if not may_run or not_recorded(code, tool_name):
             return None
         limits, run = limits_of(tool, rules, self._environment.get(tool_name, {})), self._run or in_sandbox()
         return lambda inputs: run(code, tool_name, inputs, limits)

@@ -14,7 +14,7 @@ from rollguard.model.given import checked_now
 from rollguard.model.rehearsed import ReplayTestResult
 from rollguard.rehearse.calls import Chosen, choose
 from rollguard.rehearse.compare import Comparison
-from rollguard.rehearse.declared import left_out
+from rollguard.rehearse.declared import not_recorded
 from rollguard.rehearse.noise import Noise
 from rollguard.rehearse.pairs import Classifier, IsFailure
 from rollguard.rehearse.rules import RehearsalRules
@@ -145,10 +145,8 @@ def recorded_calls(
         executions += store.listing.outcomes(tool_name, success=success, since=since, limit=_READ * limit)
     executions.sort(key=lambda execution: execution.executed_at or since, reverse=True)
     try:
-        tool, is_left_out = read(source, tool_name).tool, left_out(source, tool_name)
-        parameters = tool.parameters if tool else ()
-        required = [one.name for one in parameters if one.required]
-        unknown = [one.name for one in parameters if is_left_out(one.name)]
+        tool, unknown = read(source, tool_name).tool, not_recorded(source, tool_name)
+        required = [one.name for one in tool.parameters if one.required] if tool else []
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # the gate says so
         required, unknown = [], []
     return choose(executions, required=required, unknown=unknown, limit=limit, draw=draw, seen=seen)

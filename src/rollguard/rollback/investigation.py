@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from rollguard.errors import StoreBusy
 from rollguard.investigate import Cause, causes_since_deployment
 from rollguard.judge.error_signatures import Failed, investigate
 from rollguard.model.execution import Failure
@@ -69,7 +70,8 @@ def investigation_of(
         try:
             causes = causes_since_deployment(store, session, until, within=left / 2)
         except Exception as error:  # noqa: BLE001 - as above
-            logger.warning("%s: no cause was looked for: %s", session.tool_name, error)
+            level = logging.INFO if isinstance(error, StoreBusy) else logging.WARNING  # the time is short on purpose
+            logger.log(level, "%s: no cause was looked for: %s", session.tool_name, error)
     return {
         "causes": [cause.to_dict() for cause in causes],
         "failures_before": counted["before"],

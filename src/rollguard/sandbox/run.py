@@ -227,7 +227,7 @@ class Run:
                 return Outcome(OutcomeKind.RETURNED, result=_json(result), **_seen(seen), **spent)  # type: ignore[arg-type]
             if kind == "raised":
                 return Outcome(OutcomeKind.RAISED, **self._raised(said), **spent)  # type: ignore[arg-type]
-        except (ValueError, RecursionError, TypeError, KeyError):  # not by our child's hand
+        except (ValueError, RecursionError, TypeError, LookupError):  # not by our child's hand
             return Outcome(OutcomeKind.DIED, error="wrote into the pipe for answers", **spent)  # type: ignore[arg-type]
         ending = OutcomeKind.TIMED_OUT if answer.ended == OUT_OF_TIME else OutcomeKind.DIED
         return Outcome(ending, error=_how(answer, seconds), **spent)  # type: ignore[arg-type]
@@ -237,7 +237,7 @@ class Run:
         frame = None
         if reported["frame"] is not None:
             function, line = str(reported["frame"][0]), int(reported["frame"][1])
-            lines = _lines(self._code)
+            lines = _lines(self._code, str(reported["frame"][2]))
             frame = Frame(function, line, lines[line - 1].strip() if 0 < line <= len(lines) else "")
         result = None if reported["result"] is None else _json(str(reported["result"]).encode())
         return {"error_type": str(reported["type"]), "error": str(reported["error"]), "frame": frame, "result": result}
@@ -306,11 +306,10 @@ def _seen(said: bytes) -> dict[str, Any]:
     return {"kinds": tuple(map(str, kinds)), "changed_input": bool(changed)}
 
 
-def _lines(code: bytes | dict[str, bytes]) -> list[str]:
-    if isinstance(code, dict):
-        return []
+def _lines(code: bytes | dict[str, bytes], file: str) -> list[str]:
+    """Return the lines of a file, or of one of the files of a package."""
     try:
-        return decode_source(code).split("\n")
+        return decode_source(code.get(file, b"") if isinstance(code, dict) else code).split("\n")
     except (SyntaxError, UnicodeDecodeError):
         return []
 

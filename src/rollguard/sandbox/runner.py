@@ -74,8 +74,9 @@ class Runner:
         frame, traceback = None, error.__traceback__
         while traceback is not None:
             code = traceback.tb_frame.f_code
-            if code.co_filename == self._path:
-                frame = (code.co_name, traceback.tb_lineno)
+            file = code.co_filename
+            if file == self._path or file.startswith(f"{self._path}/"):  # a package's
+                frame = (code.co_name, traceback.tb_lineno, file[len(self._path) + 1 :])
             traceback = traceback.tb_next
         try:
             text = str(error)
@@ -84,7 +85,7 @@ class Runner:
         return _said(type(error).__name__, text, frame=frame)
 
 
-def _said(kind: str, text: str, *, frame: tuple[str, int] | None = None, result: str | None = None) -> bytes:
+def _said(kind: str, text: str, *, frame: tuple[str, int, str] | None = None, result: str | None = None) -> bytes:
     return dumps({"type": kind, "error": text[:_SHOWN], "frame": frame, "result": result}).encode()
 
 

@@ -11,6 +11,7 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from rollguard import errors as e
@@ -98,6 +99,10 @@ def answer_problems(app: FastAPI) -> None:
         said = "; ".join(f"{one['where']}: {one['problem']}" for one in found[:3])
         return problem(422, said, error="InvalidInput", errors=jsonable_encoder(found))
 
+    async def gone(request: Request, _error: Exception) -> Response:
+        logger.debug("the caller of %s went away before its body had arrived", request.url.path)
+        return Response(status_code=400)  # nobody reads it
+
     async def own_error(_request: Request, error: Exception) -> Response:
         logger.error("a request failed by an error of Rollguard itself", exc_info=error)
         return problem(500, "Rollguard failed; its log says why. Nothing was acknowledged.")
@@ -105,6 +110,7 @@ def answer_problems(app: FastAPI) -> None:
     app.add_exception_handler(e.RollguardError, rollguard_error)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(ClientDisconnect, gone)
     app.add_exception_handler(Exception, own_error)
 
 

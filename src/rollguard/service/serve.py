@@ -8,11 +8,12 @@ import ctypes
 import logging
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from rollguard.app import Rollguard
@@ -20,6 +21,7 @@ from rollguard.errors import InvalidSetting, StoreError
 from rollguard.model.log import logger_of
 from rollguard.service.app import create_app
 from rollguard.service.hosts import is_loopback
+from rollguard.service.problems import problem
 
 logger = logger_of(__name__)
 
@@ -49,12 +51,37 @@ class _Protocol(H11Protocol):
             self.transport.close()
 
 
+class FewConnections:
+    """Middleware: refuses requests while there are too many connections. uvicorn's own refusal is no problem+json.
+
+    Args:
+        app: the application.
+        most: connections that are open at once.
+
+    Attributes:
+        count: returns how many there are.
+    """
+
+    def __init__(self, app: ASGIApp, most: int = _MOST_CONNECTIONS) -> None:
+        self._app, self._most = app, most
+        self.count: Callable[[], int] = lambda: 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer why not."""
+        if scope["type"] == "http" and self.count() > self._most:
+            said = f"more than {self._most:,} connections are open; try again in a moment"
+            await problem(503, said, headers={"Retry-After": "1", "Connection": "close"})(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
 class _Server(uvicorn.Server):
     """A server whose process ends with code 0 after SIGTERM or Ctrl-C."""
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+    def __init__(self, config: uvicorn.Config, app: FastAPI, limited: FewConnections) -> None:
         super().__init__(config)
         self._app = app
+        limited.count = lambda: len(self.server_state.connections)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -96,8 +123,9 @@ def serve(guard: Rollguard, *, host: str | None = None, port: int | None = None,
     is_open = _is_open(guard, host)
     listening = _bound(host, settings.port if port is None else port)
     app = create_app(guard, open_to_this_machine=is_open, watch=watch)
+    limited = FewConnections(app)
     config = uvicorn.Config(
-        app,
+        limited,
         http=_Protocol,
         ws="none",
         lifespan="on",
@@ -107,7 +135,6 @@ def serve(guard: Rollguard, *, host: str | None = None, port: int | None = None,
         root_path=settings.root_path,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
-        limit_concurrency=_MOST_CONNECTIONS,
         timeout_graceful_shutdown=settings.shutdown_timeout_seconds,
         ssl_certfile=settings.tls_cert or None,
         ssl_keyfile=settings.tls_key or None,
@@ -116,7 +143,7 @@ def serve(guard: Rollguard, *, host: str | None = None, port: int | None = None,
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     _give_memory_back()
     with listening:
-        _Server(config, app).run(sockets=[listening])
+        _Server(config, app, limited).run(sockets=[listening])
 
 
 def _give_memory_back() -> None:

@@ -226,8 +226,11 @@ def _show(deployments: Sequence[Deployment], risks: Sequence[ToolRisk], override
     counts = summary(deployments)
     output.lines("")
     output.show(Table(("Deployments", "Number>"), [(name, counts[k]) for k, name in _OUTCOMES.items() if counts[k]]))
-    if any(deployment.rollout is not None for deployment in deployments):
+    kinds = {deployment.rollout.kind for deployment in deployments if deployment.rollout is not None}
+    if kinds:
         output.lines("", "Of a rollout the new version's calls are replayed, as if it had replaced the other version.")
+    if "confirm" in kinds:
+        output.lines("A confirmation is not replayed: where one would begin, the candidate rolls back at once.")
     if not all(deployment.replayed.triggers_known for deployment in deployments):
         output.lines(
             "", "Some executions are no longer kept, so their deployments (*) are replayed without fast triggers."

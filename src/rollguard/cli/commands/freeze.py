@@ -63,7 +63,9 @@ def _set(
         output.emit_json({"changed": changed, "frozen": held})
         return
     what = tool or "Every tool"
-    state = "frozen" if frozen else "no longer frozen"
-    output.lines(f"{what} is {state}." if changed else f"{what} was {state} already.")
+    if frozen:
+        output.lines(f"{what} is frozen." if changed else f"{what} was frozen already.")
+    else:
+        output.lines(f"{what} is no longer frozen." if changed else f"{tool or 'The loop'} was not frozen.")
     if not frozen and tool is not None and None in now:
         output.lines("Every tool is frozen; unfreeze them with: rollguard unfreeze")

@@ -81,6 +81,9 @@ def _show(asked: Asked, tool: str, out: Path | None) -> None:
         for answer in asked.answers
     ]
     output.show(Table(("Improver", "Answer", "Took>", "Why~"), rows))
+    for answer in asked.answers:
+        if answer.problems and (printed := answer.output.strip()):
+            output.lines(f"{answer.improver} printed last: {printed.splitlines()[-1]}")
     if asked.proposal is None:
         output.lines("", f"No candidate for {tool}.")
         return

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 ACTIONS = ("list", "show", "approve", "reject")
 _ENDED_BADLY = {*map(str, NOT_GOOD), str(State.VOID), str(State.DROPPED)}
 _UNDECIDED = {*map(str, (State.FOUND, State.INVESTIGATED, State.PROPOSED, State.WAITING))}
-_SHORT = 70
 
 
 def proposals(
@@ -119,7 +118,7 @@ def _list(guard: Rollguard, *, everything: bool, as_json: bool) -> None:
             one.tool_name,
             _state(one, now),
             one.author or "",
-            (one.cause or "")[:_SHORT],
+            one.cause or "",
             moment(one.expires_at, now) if one.state is State.WAITING and one.expires_at else "",
         )
         for one in found

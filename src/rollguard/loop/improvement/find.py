@@ -9,13 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from rollguard.investigate import LeftAlone, Opportunity, OpportunityKind, find_opportunities
+from rollguard.investigate import LeftAlone, Opportunity, find_opportunities
 from rollguard.loop.improvement.work import Improvement
 from rollguard.model.given import checked_now
 from rollguard.store import Caps, Finding
-
-IMPROVABLE = frozenset(OpportunityKind) - {OpportunityKind.SLOW}
-"""What a repair can be proven for: the gate shows that failures are gone, not that a tool is fast enough."""
 
 
 class FindStage:
@@ -77,27 +74,18 @@ class Planned:
 def plan(parts: Improvement, now: datetime) -> list[Planned]:
     """Return the opportunities, those that cost most first, and which of them the loop would work on."""
     store, rules = parts.store, parts.rules
-    frozen, busy, cooling = store.freezes.all(), store.attempts.busy(), store.attempts.cooling_down(now)
-    everything = None in frozen
+    busy = store.attempts.busy()
     found = find_opportunities(
-        store,
-        now=now,
-        held={name: [LeftAlone.FROZEN] for name in frozen if name is not None},
-        low=rules.improvement_threshold,
-        fewest=rules.min_executions_for_analysis,
+        store, now=now, low=rules.improvement_threshold, fewest=rules.min_executions_for_analysis
     )
-    return [Planned(one, _left_alone(one, rules.tools, busy, cooling, everything=everything)) for one in found]
+    return [Planned(one, _left_alone(one, rules.tools, busy)) for one in found]
 
 
-def _left_alone(
-    found: Opportunity, tools: tuple[str, ...], busy: set[str], cooling: set[tuple[str, str]], *, everything: bool
-) -> str | None:
+def _left_alone(found: Opportunity, tools: tuple[str, ...], busy: set[str]) -> str | None:
     reasons: Mapping[str, bool] = {
-        str(LeftAlone.FROZEN): everything,
+        str(LeftAlone.FROZEN): found.left_alone is LeftAlone.FROZEN,
         "an attempt is open": found.tool_name in busy,
         str(found.left_alone): found.left_alone is not None,
-        str(LeftAlone.COOL_DOWN): (found.tool_name, str(found.kind)) in cooling,
         "not among [loop] tools": bool(tools) and found.tool_name not in tools,
-        "a repair cannot be proven": found.kind not in IMPROVABLE,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)

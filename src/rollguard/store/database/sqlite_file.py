@@ -103,33 +103,43 @@ class SqliteFile:
         Raises:
             StoreUnavailable: nobody puts it aside; or there is a log and no file, so that SQLite would remove the log.
         """
-        if self.may_create and not _size(self._file) and _size(self._wal):
+        if not _size(self._file) and _size(self._wal):
             raise self._gone("is gone, and its log is there" if _stamp(self._file) is None else "was emptied")
         warned, began = False, time.time()
-        while (since := began if self._log_is_of_another_file() else self._put_beside_a_log()) is not None:
+        while (found := self._foreign_log(began)) is not None:
+            since, says = found
             if not 0 <= time.time() - since < _SETTLED:
-                raise StoreUnavailable(
-                    f"{self.name} was put in its place after the log beside it was written, which would spoil it: move "
-                    f"{self._wal} away; if it does belong to the file, say so with: touch {self._wal}"
-                )
+                raise StoreUnavailable(f"{self.name} {says}")
             if not warned:
                 logger.warning("%s was just put in its place; waiting until the former file's log is gone", self.name)
                 warned = True
             time.sleep(0.02)
 
-    def _log_is_of_another_file(self) -> bool:
-        """Return whether other processes have the log open, and none the file: a late commit makes such a log newer."""
-        index = _stamp(self._shm) if _size(self._wal) else None
-        if index is None:
+    def _foreign_log(self, began: float) -> tuple[float, str] | None:
+        """Return since when the log or its index may not be this file's, and what to do; None if they are."""
+        if self._is_used_for_another_file():
+            return began, "was replaced, and other processes still write the log of the former file; try again"
+        since = self._put_beside_a_log() if self.may_create else None  # a former file may come back to its own log
+        if since is None:
+            return None
+        return since, (
+            "was put in its place after the log beside it was written, which would spoil it: move "
+            f"{self._wal} away; if it does belong to the file, say so with: touch {self._wal}"
+        )
+
+    def _is_used_for_another_file(self) -> bool:
+        """Return whether other processes have the log's index open, and none the file: they have the former one.
+
+        Their commits make that log newer than the file. Without a log SQLite would take over the index all the same.
+        """
+        index, file = _stamp(self._shm), _stamp(self._file)
+        if index is None or file is None:
             return False
         locks = _locks()
-        users, file = locks.get(index[1], set()) - {os.getpid()}, _stamp(self._file)
-        return bool(users) and file is not None and file[1] not in locks
+        return bool(locks.get(index[1], set()) - {os.getpid()}) and file[1] not in locks
 
     def _put_beside_a_log(self) -> float | None:
         """Return when the file was renamed, if that is since it was written, and its log was not touched since then."""
-        if not self.may_create:  # the former file may have come back, to its own log
-            return None
         try:
             file, log = self.path.stat(), os.stat(self._wal)  # noqa: PTH116
         except OSError:  # one of them is missing, which opening finds
