@@ -79,6 +79,7 @@ def test_edits_that_were_adopted_meanwhile_are_part_of_it(url: str, tools_dir: P
     fill(tools_dir, alpha=1, beta=1)
     with opened(url, tools_dir) as guard:
         guard.sync(ref="r1")
+        assert guard.sync(ref="r1", dry_run=True).plan.unchanged == (ONE, TWO)
         guard.registry.call(ONE, x=1)
         fill(tools_dir, alpha=2, beta=2, gamma=1)
         guard.registry.get_tool(ONE)
@@ -88,6 +89,7 @@ def test_edits_that_were_adopted_meanwhile_are_part_of_it(url: str, tools_dir: P
         done = guard.sync(ref="r2")
         assert (done.plan.changed, done.plan.edits) == ((TWO,), (ONE, "gamma"))
         assert done.released is not None
+        assert guard.sync(ref="r2", dry_run=True).plan.unchanged == (ONE, TWO, "gamma")
         assert (done.released.changed, done.released.added) == ((ONE, TWO, "gamma"), ("gamma",))
         assert done.released.sessions[ONE] == session.session_id
         rules = {s.tool_name: s.rules for s in guard.monitor.get_active_sessions()}

@@ -216,7 +216,15 @@ def _kind_of(
     place = store.edits.place_of(name, digest(content))
     if live is not None and place.version_number == live.version_number:
         found = live.edit_began_at is not None or (not first and live.deployed_by == UNKNOWN)
-        return "edits" if found and live.kind == "deployment" and live.release_id is None else "unchanged"
+        if not found or live.kind != "deployment" or live.release_id is not None:
+            return "unchanged"
+        last = store.releases.latest_with(name, SYNC)
+        known = (
+            last is not None
+            and last[0].released_at >= live.deployed_at
+            and last[1].version_number == live.version_number
+        )
+        return "unchanged" if known else "edits"
     if place.quarantined:
         return "quarantined"
     if live is None:
