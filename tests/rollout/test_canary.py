@@ -335,7 +335,7 @@ def test_calls_of_an_earlier_rollout_with_its_number_are_not_counted(guard: Guar
     spooled = {"success": False, "version_number": 2, **drawn}
     guard.store.store_tool_executions(
         [
-            {"tool_name": "my_tool", "executed_at": NOW - MINUTE, **spooled},
+            {"tool_name": "my_tool", "executed_at": NOW - HOUR, **spooled},
             {"tool_name": "other", "executed_at": NOW + MINUTE, **spooled},
         ]
     )
