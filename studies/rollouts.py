@@ -129,7 +129,8 @@ class _Simulation:
         self.registry = ToolRegistry(tools, store=store)
         self.monitor = DeploymentMonitor(store, self.registry, notifiers=[], **RULES[way])
         self._stream, self._chance = stream(case, seed), Random(f"others/{way}/{seed}")
-        self._draws, self._live, self._waiting = Draws(f"{way}/{seed}"), 1, []  # type: tuple[Draws, int, list[Any]]
+        self._draws, self._live = Draws(f"{way}/{seed}"), 1
+        self._waiting: list[dict[str, Any]] = []
         self._shares = SHARES if way == "canary" else ()
         self._deploy(seed)
 
@@ -184,7 +185,7 @@ class _Simulation:
         """Learn what serves now, as a process does; only checks change it."""
         split, live = self.store.rollouts.splits().get(_TOOL), self.store.versions.live(_TOOL)
         # The real key is random; this one gives the same draws each time.
-        self._draws.told(_TOOL, split and replace(split, key=b"the key of the study"))
+        self._draws.use_split(_TOOL, split and replace(split, key=b"the key of the study"))
         self._live = live.version_number if live else 0
 
     def _drawn(self, request: str | None) -> dict[str, Any]:

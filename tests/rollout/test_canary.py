@@ -234,6 +234,7 @@ def test_two_monitors_take_each_step_once(guard: Guard) -> None:
     assert beside.served() <= {1, 2}
 
 
+@pytest.mark.long
 def test_a_version_whose_calls_do_not_arrive(guard: Guard) -> None:
     """If only the old version's calls arrive, the new one's are lost: it is rolled back, and the reason says so."""
     beside = Beside(guard, [0.5])
@@ -274,6 +275,7 @@ def test_what_moves_a_rollout_is_kept_as_a_check(guard: Guard) -> None:
     assert (explained["checks"]["made_again"], explained["checks"]["differing"]) == (2, [])
 
 
+@pytest.mark.long
 def test_a_held_rollback_is_kept_once(guard: Guard) -> None:
     """In a session that only observes, the checks between the scheduled ones keep the evidence once, not each time."""
     stage, beside = RolloutsStage(guard.monitor), Beside(guard, [0.5], mode="observe")
@@ -333,7 +335,7 @@ def test_calls_of_an_earlier_rollout_with_its_number_are_not_counted(guard: Guar
     spooled = {"success": False, "version_number": 2, **drawn}
     guard.store.store_tool_executions(
         [
-            {"tool_name": "my_tool", "executed_at": NOW - MINUTE, **spooled},
+            {"tool_name": "my_tool", "executed_at": NOW - HOUR, **spooled},
             {"tool_name": "other", "executed_at": NOW + MINUTE, **spooled},
         ]
     )

@@ -208,6 +208,7 @@ def test_a_person_ends_a_confirmation(guard: Guard) -> None:
     assert "it is us" in report["reasons"][-1]
 
 
+@pytest.mark.long
 def test_what_was_counted_stays_at_the_end(guard: Guard) -> None:
     """A process that ends a confirmation keeps what another one counted since it read it."""
     confirmed = Confirmed(guard)

@@ -28,6 +28,7 @@ Counts = Callable[[str | None, float | None], bool]
 
 _earlier = e.alias("earlier")
 _ROLLOUT: sa.BindParameter[Any] = sa.bindparam("rollout_id")
+_SKEW = timedelta(minutes=5)  # by which the clock of who draws may be behind that of who began the rollout
 _TOOL: sa.BindParameter[Any] = sa.bindparam("tool_name")
 _SINCE: sa.BindParameter[Any] = sa.bindparam("since", type_=e.c.executed_at.type)
 # After a restored backup a rollout may have the number of one whose calls arrive still.
@@ -81,7 +82,7 @@ def units_of(
     Args:
         most: how many executions are read.
     """
-    which = {"rollout_id": rollout.rollout_id, "tool_name": rollout.tool_name, "since": rollout.ramp.started_at}
+    which = {"rollout_id": rollout.rollout_id, "tool_name": rollout.tool_name, "since": _since(rollout)}
     rows = connection.execute(_after(rollout, now).limit(most), which).all()
     whole = len(rows) < most
     if not whole:  # what comes after these is not known yet
@@ -128,9 +129,13 @@ def _not_counted(rollout: Rollout, request_id: sa.Column[Any]) -> sa.ColumnEleme
         _earlier.c.tool_name == rollout.tool_name,
         _earlier.c.request_id == request_id,
         _earlier.c.rollout_id == rollout.rollout_id,
-        _earlier.c.executed_at >= rollout.ramp.started_at,
+        _earlier.c.executed_at >= _since(rollout),
     )
     return sa.or_(request_id.is_(None), ~sa.exists().where(same, counted_before))
+
+
+def _since(rollout: Rollout) -> datetime:
+    return rollout.ramp.started_at - _SKEW
 
 
 def _put_together(rows: Iterable[Row[Any]], counts: Counts) -> dict[Any, _Open]:
