@@ -98,12 +98,20 @@ class Plan:
         The tools of one file or package go live together, so all of it is left.
         """
         left = {self._unit_of(conflict.tool_name) for conflict in self.conflicts}
-        kinds: dict[str, tuple[str, ...]] = {
-            kind: tuple(name for name in getattr(self, kind) if self._unit_of(name) not in left)
-            for kind in ("changed", "added", "edits", "unchanged")
-        }
-        kept = {conflict.tool_name for conflict in self.conflicts} | (self.tools.keys() - set().union(*kinds.values()))
-        return replace(self, **kinds, conflicts=()), tuple(sorted(kept))
+
+        def others(names: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(name for name in names if self._unit_of(name) not in left)
+
+        plan = replace(
+            self,
+            changed=others(self.changed),
+            added=others(self.added),
+            edits=others(self.edits),
+            unchanged=others(self.unchanged),
+            conflicts=(),
+        )
+        kept = {conflict.tool_name for conflict in self.conflicts} | (self.tools.keys() - plan.tools.keys())
+        return plan, tuple(sorted(kept))
 
     def _unit_of(self, name: str) -> str:
         return unit_in(self.code[name], name)
