@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from rollguard.store.database.sqlite_file import SqliteFile
 from tests.registry import hostile
 
 if TYPE_CHECKING:
@@ -212,7 +213,9 @@ class Troubles:
 
     def _has_former_log(self) -> bool:
         """Return whether no process has put the former file's log aside. SQLite would write it into the present one."""
-        return self._server is None and self._former_log == self._log() != 0
+        if self._server is not None:
+            return False
+        return self._former_log == self._log() != 0 or SqliteFile(self._file, "it").is_used_for_another()
 
     def _backup(self) -> Path | None:
         """Return a copy of all that is committed; None if a suspended process holds the file, or its former log."""

@@ -15,7 +15,7 @@ import pytest
 
 from rollguard import ExecutionStore, Rollguard, ToolRegistry
 from rollguard.compat import pack, unpack
-from rollguard.errors import CodeQuarantined, InvalidInput, UnknownTool
+from rollguard.errors import CodeQuarantined, InvalidInput, ReleaseConflict, UnknownTool
 from rollguard.registry import Folder
 from rollguard.registry.folder import tree
 from rollguard.settings import NotifySettings, Settings
@@ -252,6 +252,41 @@ def test_a_package_is_synced_as_one(story: Story, tmp_path: Path) -> None:
     story.guard.monitor.roll_back("web/rank", reason="r", now=NOW + HOUR, quarantine=True)
     plan = story.guard.sync(source, dry_run=True).plan
     assert (plan.quarantined, plan.changed) == (TOOLS, ())
+
+
+def test_a_package_of_which_a_live_version_wins_is_left_whole(story: Story, tmp_path: Path) -> None:
+    """A tool that the folder adds to a package is not released while the package's live version is kept."""
+    source = tmp_path / "repo"
+    written(source / "web", files(1))
+    story.guard.sync(source, ref="first")
+    story.guard.release("hot fix", {"web": text_of(7)}, created_by="ana")
+    written(source / "web", files(2, "extra"))
+    written(source, {"alone.py": "def alone() -> int:\n    return 1\n"})
+    with pytest.raises(ReleaseConflict, match="version 2 of web/rank, deployed by ana"):
+        story.guard.sync(source, ref="second")
+    done = story.guard.sync(source, ref="second", wins="live")
+    assert done.released is not None
+    assert (done.released.changed, done.kept) == (("alone",), ("web/extra", *TOOLS))
+    assert (story.live(), story.registry.call("web/rank")) == ([2, 2, 2], (7, 7, 7))
+    done = story.guard.sync(source, ref="third", wins="folder")
+    assert done.released is not None
+    assert (done.released.changed, done.kept) == (("web/extra", *TOOLS), ())
+    assert (story.live(), story.registry.call("web/extra")) == ([3, 3, 3], (2, 2, 2))
+
+
+def test_a_package_with_one_tool_in_quarantine_stops_no_sync(story: Story, tmp_path: Path) -> None:
+    """It is left whole, because its tools go live together; the other tools of the folder are released."""
+    source = tmp_path / "repo"
+    written(source / "web", files(2))
+    done = story.guard.release("v2", [source / "web"], released_at=NOW)
+    for tool in TOOLS:
+        story.calls(tool, 60, 30 if tool == "web/rank" else 1)
+    story.cycle()
+    assert (done.changed, [held.tool_name for held in story.store.quarantine.in_force()]) == (TOOLS, ["web/rank"])
+    written(source, {"alone.py": "def alone() -> int:\n    return 1\n"})
+    synced = story.guard.sync(source, ref="next")
+    assert synced.released is not None
+    assert (synced.plan.quarantined, synced.released.changed, story.live()) == (TOOLS, ("alone",), [1, 1, 1])
 
 
 def test_a_package_goes_to_other_machines(story: Story, tmp_path: Path) -> None:

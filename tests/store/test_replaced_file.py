@@ -167,6 +167,30 @@ def test_a_backup_while_another_process_uses_the_former_file(
     assert stored(file) == []
 
 
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="the system does not tell who has a file open")
+def test_a_backup_in_the_place_of_an_emptied_file_whose_log_sqlite_removed(
+    opened: ExecutionStore, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first process that sees it does without the former log's index, which another one still has open."""
+    monkeypatch.setattr(sqlite_file, "_SETTLED", 0.0)
+    record(opened, "before")
+    copy = backup(file)
+    program = f"import sqlite3; other = sqlite3.connect({str(file)!r}); "
+    program += "other.execute('SELECT 1 FROM tool_executions').fetchall(); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-I", "-c", program], stdin=-1, stdout=-1, text=True) as idle:
+        assert idle.stdin is not None
+        assert idle.stdout is not None
+        idle.stdout.readline()
+        os.truncate(file, 0)
+        with contextlib.closing(sqlite3.connect(file)) as plain:
+            plain.execute("SELECT * FROM sqlite_schema").fetchall()
+        assert not file.with_name(f"{file.name}-wal").exists()
+        copy.replace(file)
+        record(opened, "new")
+        idle.stdin.write("\n")
+    assert stored(file) == ["before", "new"]
+
+
 @pytest.mark.parametrize("change", ["moved away", "emptied"])
 def test_a_log_whose_file_is_gone(opened: ExecutionStore, file: Path, change: str) -> None:
     """A process that starts meanwhile makes no new file beside it, so that nothing in the log is lost."""

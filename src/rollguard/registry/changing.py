@@ -164,7 +164,7 @@ class Changing:
         if wins == "folder":
             plan = plan.with_conflicts_changed()
         elif wins == "live":
-            kept = tuple(conflict.tool_name for conflict in plan.conflicts)
+            plan, kept = plan.without_conflicts()
         else:
             plan.refuse_conflicts()
         for name in kept if path.resolve() == self.folder.path.resolve() else ():

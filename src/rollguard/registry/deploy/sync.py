@@ -15,7 +15,7 @@ from rollguard.model.version import Deployment
 from rollguard.registry.deploy.hand_edits import UNKNOWN
 from rollguard.registry.deploy.release import Released
 from rollguard.registry.deploy.remote import Remote
-from rollguard.registry.folder.folder import Folder
+from rollguard.registry.folder.folder import Folder, unit_in
 from rollguard.registry.folder.readings import Readings
 from rollguard.store import ExecutionStore, digest
 
@@ -58,7 +58,8 @@ class Plan:
         edits: tools whose live version was edited or found in the folder since the last sync: it is released too.
         unchanged: tools whose code in the folder is live.
         conflicts: live versions that would be lost.
-        quarantined: tools whose code in the folder was rolled back for its health; they are left as they are.
+        quarantined: tools whose code in the folder was rolled back for its health, and those in one file or package
+            with them; they are left as they are.
         missing: live tools that an earlier sync brought and the folder has no file of now; they are left as they are.
         first: whether the folder was never synced; then its release says what it has, even if all of it is live.
     """
@@ -90,6 +91,30 @@ class Plan:
         """Return the plan in which the folder wins over live versions that it does not have."""
         lost = tuple(conflict.tool_name for conflict in self.conflicts)
         return replace(self, changed=(*self.changed, *lost), conflicts=())
+
+    def without_conflicts(self) -> tuple[Plan, tuple[str, ...]]:
+        """Return the plan in which live versions win, and the tools that it leaves as they are.
+
+        The tools of one file or package go live together, so all of it is left.
+        """
+        left = {self._unit_of(conflict.tool_name) for conflict in self.conflicts}
+
+        def others(names: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(name for name in names if self._unit_of(name) not in left)
+
+        plan = replace(
+            self,
+            changed=others(self.changed),
+            added=others(self.added),
+            edits=others(self.edits),
+            unchanged=others(self.unchanged),
+            conflicts=(),
+        )
+        kept = {conflict.tool_name for conflict in self.conflicts} | (self.tools.keys() - plan.tools.keys())
+        return plan, tuple(sorted(kept))
+
+    def _unit_of(self, name: str) -> str:
+        return unit_in(self.code[name], name)
 
     def refuse_conflicts(self) -> None:
         """Raise `ReleaseConflict` if a live version would be lost."""
@@ -133,15 +158,21 @@ def plan_of(path: Path, own: Folder, store: ExecutionStore, remote: Remote, ref:
     folder, in_place = Folder(path), path.resolve() == own.path.resolve()
     code = _code_in(folder, remote)
     live = store.versions.live_of_all()
+    first = not any(SYNC in release.metadata for release in store.releases.recent())
+    found = {
+        name: _kind_of(store, name, content, live.get(name), in_place=in_place, first=first)
+        for name, content in code.items()
+    }
+    held = {unit_in(code[name], name) for name, kind in found.items() if kind == "quarantined"}
     kinds: dict[str, list[str]] = {kind: [] for kind in ("changed", "added", "edits", "unchanged", "quarantined")}
     conflicts: list[Conflict] = []
-    first = not any(SYNC in release.metadata for release in store.releases.recent())
-    for name, content in code.items():
-        found = _kind_of(store, name, content, live.get(name), in_place=in_place, first=first)
-        if isinstance(found, Conflict):
-            conflicts.append(found)
+    for name, kind in found.items():
+        if kind != "unchanged" and unit_in(code[name], name) in held:
+            kinds["quarantined"].append(name)
+        elif isinstance(kind, Conflict):
+            conflicts.append(kind)
         else:
-            kinds[found].append(name)
+            kinds[kind].append(name)
     return Plan(
         path,
         ref or label_of(path, code),

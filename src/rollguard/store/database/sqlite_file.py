@@ -117,7 +117,7 @@ class SqliteFile:
 
     def _foreign_log(self, began: float) -> tuple[float, str] | None:
         """Return since when the log or its index may not be this file's, and what to do; None if they are."""
-        if self._is_used_for_another_file():
+        if self.is_used_for_another():
             return began, "was replaced, and other processes still write the log of the former file; try again"
         since = self._put_beside_a_log() if self.may_create else None  # a former file may come back to its own log
         if since is None:
@@ -127,7 +127,7 @@ class SqliteFile:
             f"{self._wal} away; if it does belong to the file, say so with: touch {self._wal}"
         )
 
-    def _is_used_for_another_file(self) -> bool:
+    def is_used_for_another(self) -> bool:
         """Return whether other processes have the log's index open, and none the file: they have the former one.
 
         Their commits make that log newer than the file. Without a log SQLite would take over the index all the same.
@@ -234,12 +234,23 @@ class SqliteFile:
                     Path(self._wal).rename(aside)
                     logger.warning("the log of the former file is kept as %s", aside)
         except FileNotFoundError:
+            self._remove_former_index()
             close()
             self._refuse_foreign()
         except OSError as error:
             raise StoreUnavailable(
                 f"{self.name} was replaced, and the former log would spoil it: move {self._wal} away ({error})"
             ) from error
+
+    def _remove_former_index(self) -> None:
+        """Remove the index of a former log that SQLite itself has removed, because somebody opened an emptied file.
+
+        Nobody has the new file open yet: who opens it waits, as long as this process has the index open.
+        """
+        file, index, locks = _stamp(self._file), self._logs[1], _locks()
+        ours = index is not None and index == _stamp(self._shm) and index[1] in locks
+        if ours and file is not None and file[1] not in locks:
+            Path(self._shm).unlink(missing_ok=True)
 
     def _refuse_foreign(self) -> None:
         """Raise `SchemaDamaged` if the new file is no store. Should the former one come back, it needs its log."""
