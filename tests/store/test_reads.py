@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from rollguard import ExecutionStore
 from rollguard.errors import CodeQuarantined
 from rollguard.judge import Rules
+from rollguard.model.execution import columns_of
 from rollguard.store import Beginning, Caps, Finding, Intention
 from rollguard.store.rollups.selection import Selection
 from tests.conftest import NOW, Guard, code
@@ -30,18 +31,20 @@ def planned(store: ExecutionStore) -> None:
 
 
 OF_RELEASE = Intention("", None, None, None, "by hand", "manual", "a person", release_id=1)
+CALL = ("t", True, 1.0, *[None] * 4, 0.0, *[None] * 4)
 READS: dict[str, Callable[[ExecutionStore], object]] = {
     "actuations.unsettled": lambda store: store.actuations.unsettled(LATER),
     "executions.by_minute": lambda store: store.executions.by_minute([WINDOW]),
     "executions.count": lambda store: store.executions.count([WINDOW]),
     "executions.encoded": lambda store: store.executions.encoded("my_tool", "result", 1),
     "executions.error_text": lambda store: store.executions.error_text("ValueError", None),
+    "executions.exact_rows": lambda store: store.executions.exact_rows(columns_of([store.executions.of_call(CALL)])),
     "executions.failures_before": lambda store: store.executions.failures_before(store.sessions.get(1), LATER, 9),
     "executions.failures_in": lambda store: store.executions.failures_in(WINDOW, 9),
     "executions.failures_since": lambda store: store.executions.failures_since(store.sessions.get(1), LATER, 9),
     "executions.latest": lambda store: store.executions.latest(store.sessions.get(1), NOW, LATER, 9),
     "executions.is_simple": lambda store: store.executions.is_simple({"a": 1}),
-    "executions.of_call": lambda store: store.executions.of_call(("t", True, 1.0, *[None] * 4, 0.0, *[None] * 4)),
+    "executions.of_call": lambda store: store.executions.of_call(CALL),
     "executions.place": lambda store: store.executions.place(ValueError("x"), None),
     "executions.rows": lambda store: store.executions.rows([{"tool_name": "my_tool", "success": True}]),
     "executions.row": lambda store: store.executions.row(tool_name="my_tool", success=True),
