@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from rollguard import ExecutionStore
 from rollguard.errors import CodeQuarantined
 from rollguard.judge import Rules
+from rollguard.model.execution import Execution, columns_of
 from rollguard.store import Beginning, Caps, Finding, Intention
 from rollguard.store.rollups.selection import Selection
 from tests.conftest import NOW, Guard, code
@@ -40,6 +41,9 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
     "executions.failures_in": lambda store: store.executions.failures_in(WINDOW, 9),
     "executions.failures_since": lambda store: store.executions.failures_since(store.sessions.get(1), LATER, 9),
     "executions.latest": lambda store: store.executions.latest(store.sessions.get(1), NOW, LATER, 9),
+    "executions.exact_rows": lambda store: store.executions.exact_rows(
+        columns_of([Execution(tool_name="my_tool", success=True)])
+    ),
     "executions.is_simple": lambda store: store.executions.is_simple({"a": 1}),
     "executions.of_call": lambda store: store.executions.of_call(("t", True, 1.0, *[None] * 4, 0.0, *[None] * 4)),
     "executions.place": lambda store: store.executions.place(ValueError("x"), None),
