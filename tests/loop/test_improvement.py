@@ -488,7 +488,7 @@ async def test_a_blocked_improver_delays_no_rollback(make: Make) -> None:
 
     class Log(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if record.getMessage().startswith("AUTO-ROLLBACK: other"):
+            if record.getMessage().startswith("other: rolled back"):
                 rolled_back.set()
 
     class Slow(Scripted):
@@ -502,8 +502,8 @@ async def test_a_blocked_improver_delays_no_rollback(make: Make) -> None:
     guard.deploy("other", "def other():\n    return 1\n", watch=False)
     loop = system.loop(check_interval_seconds=1.0)
     system.store.store_tool_executions({"tool_name": "other", "success": True, "executed_at": None} for _ in range(50))
-    health, log = logging.getLogger("rollguard.loop.stages.health"), Log()
-    health.addHandler(log)
+    alerts, log = logging.getLogger("rollguard.alerts"), Log()
+    alerts.addHandler(log)
     try:
         for stage in loop.stages:  # its attempt begins in the test's time; the loop runs in the clock's
             if stage.name in ("find", "investigate"):
@@ -520,7 +520,7 @@ async def test_a_blocked_improver_delays_no_rollback(make: Make) -> None:
         loop.stop()
         await asyncio.wait_for(running, 30)
     finally:
-        health.removeHandler(log)
+        alerts.removeHandler(log)
         release.set()
         for thread in set(threading.enumerate()) - before:
             if thread.name.startswith("rollguard-improve"):  # it still writes what became of the attempt
