@@ -28,6 +28,7 @@ logger = logger_of(__name__)
 
 _HEADER_SECONDS = 10.0  # until the whole head of a request has arrived
 _MOST_CONNECTIONS = 512
+_AT_ONCE = 32_768  # bytes that are read of a connection; asyncio would have 262,144 of each in memory
 _M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3  # of glibc's malloc.h
 _LARGE = 262_144  # bytes that are given back when they are freed
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -38,6 +39,8 @@ class _Protocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        with contextlib.suppress(AttributeError):  # another event loop than asyncio's own
+            transport.max_size = _AT_ONCE  # type: ignore[attr-defined]
         self._await_head()
 
     def on_response_complete(self) -> None:
