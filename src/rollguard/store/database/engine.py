@@ -304,8 +304,6 @@ class Database:
                 switch_to_wal(connection, time.monotonic() + self.busy_timeout)
                 if self._file is not None:
                     record.info["log"] = self._file.opened_log()
-            if self._file is not None:
-                self._file.release()
 
         @sa.event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:

@@ -71,7 +71,6 @@ class SqliteFile:
         self._opened: Stamp | None = None
         self._left: tuple[Stamp, bytes] | None = None  # the log that was there when the last connection was closed
         self._logs: tuple[Stamp | None, Stamp | None] = (None, None)  # of what is open: log and its index
-        self._held: list[int] = []  # logs that nobody puts aside until this process has opened them
 
     @property
     def may_create(self) -> bool:
@@ -117,33 +116,7 @@ class SqliteFile:
             time.sleep(0.02)
 
     def _foreign_log(self, began: float) -> tuple[float, str] | None:
-        """Return since when the log or its index may not be this file's, and what to do; None if they are, and held."""
-        self.release()
-        held = self._hold()
-        found = self._foreign_while_held(began) if held else (began, "was replaced; its former log is put aside now")
-        if found is not None:
-            self.release()
-        return found
-
-    def _hold(self) -> bool:
-        """Let nobody put the log aside, until `release`; return False while somebody does."""
-        try:
-            log = os.open(self._wal, os.O_RDONLY)
-        except OSError:  # there is none, or SQLite says what is wrong with it
-            return True
-        self._held.append(log)
-        try:
-            fcntl.flock(log, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def release(self) -> None:
-        """Let others put the log aside again: it is open."""
-        while self._held:
-            os.close(self._held.pop())
-
-    def _foreign_while_held(self, began: float) -> tuple[float, str] | None:
+        """Return since when the log or its index may not be this file's, and what to do; None if they are."""
         if self.is_used_for_another():
             return began, "was replaced, and other processes still write the log of the former file; try again"
         since = self._put_beside_a_log() if self.may_create else None  # a former file may come back to its own log
@@ -182,7 +155,6 @@ class SqliteFile:
     def closed(self) -> None:
         """Note that no connection is open, so that other processes may remove and make the log."""
         self._logs = (None, None)
-        self.release()
         self._left = self._log_there()
 
     def is_same(self) -> bool:
