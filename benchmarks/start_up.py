@@ -52,9 +52,11 @@ def run(options: Options) -> Result:
 
             return once
 
+        adopting = [sys.executable, "-m", "rollguard", "call", "tool_0", "a=1"]
+        subprocess.run(adopting, cwd=folder, env=environment, stdout=subprocess.DEVNULL, check=True)
         actions = {name: timed(name) for name in _COMMANDS}
         for action in actions.values():
-            action()  # makes the database and the bytecode, and adopts the files
+            action()  # makes the bytecode
         figures = medians(actions, options.runs)
     least = {name: min(values[1:]) for name, values in spent.items()}
     return Result(
