@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from rollguard.errors import StoreUnavailable
 from rollguard.store.database.sqlite_file import SqliteFile
 from tests.registry import hostile
 
@@ -103,13 +104,13 @@ class Troubles:
 
     def insert_a_row(self) -> None:
         """Insert a row as another program might."""
-        if self._has_former_log():
-            return
         row = {"tool_name": f"tool_{self._chance.randrange(12)}", **self._chance.choice(_ROWS)}
         names = ", ".join(row)
         try:
             if self._server is None:
-                with contextlib.closing(sqlite3.connect(self._file, timeout=5)) as plain, plain:
+                if (plain := self._connected()) is None:
+                    return
+                with contextlib.closing(plain), plain:
                     plain.execute(
                         f"INSERT INTO tool_executions ({names}) VALUES ({', '.join('?' * len(row))})", [*row.values()]
                     )
@@ -211,22 +212,32 @@ class Troubles:
         except FileNotFoundError:
             return 0
 
-    def _has_former_log(self) -> bool:
-        """Return whether no process has put the former file's log aside. SQLite would write it into the present one."""
-        if self._server is not None:
-            return False
-        return self._former_log == self._log() != 0 or SqliteFile(self._file, "it").is_used_for_another()
+    def _connected(self) -> sqlite3.Connection | None:
+        """Connect to the SQLite file; None while a suspended process opens it, or a former file's log is beside it.
+
+        SQLite would write that log into the present file.
+        """
+        file = SqliteFile(self._file, "it")
+        try:
+            with file.alone():
+                if self._former_log == self._log() != 0 or file.is_used_for_another():
+                    return None
+                plain = sqlite3.connect(self._file, timeout=5)
+                plain.execute("SELECT 1 FROM sqlite_master").fetchone()  # which opens the log
+        except (StoreUnavailable, sqlite3.DatabaseError):  # or half of it is in a log that a suspended process holds
+            return None
+        return plain
 
     def _backup(self) -> Path | None:
-        """Return a copy of all that is committed; None if a suspended process holds the file, or its former log."""
-        if self._has_former_log():
-            return None
+        """Return a copy of all that is committed; None if the file cannot be read now."""
         copy = self._file.with_name("backup.db")
         copy.unlink(missing_ok=True)
+        if (plain := self._connected()) is None:
+            return None
         try:
-            with contextlib.closing(sqlite3.connect(self._file, timeout=2)) as plain:
+            with contextlib.closing(plain):
                 plain.execute("VACUUM INTO ?", (str(copy),))
-        except sqlite3.DatabaseError:  # locked, or half of it is in a log that a suspended process holds
+        except sqlite3.DatabaseError:
             return None
         return copy
 

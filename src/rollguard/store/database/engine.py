@@ -290,20 +290,23 @@ class Database:
             if self._file.may_create and "mode=r" not in self.url.render_as_string():
                 with contextlib.suppress(OSError):  # it is there, or SQLite says what is wrong
                     os.close(self.access.create(self._file.path, os.O_RDWR))
-            connection, record.info["file"] = self._file.open(lambda: dialect.connect(*arguments, **options))
+            connection, record.info["file"] = self._file.open(
+                lambda: dialect.connect(*arguments, **options), lambda opened: prepare(opened, record)
+            )
             return connection
 
-        @sa.event.listens_for(engine, "connect")
         def prepare(connection: sqlite3.Connection, record: Any) -> None:
             connection.isolation_level = None  # Rollguard begins its transactions itself
             connection.text_factory = text_of
             connection.execute("PRAGMA foreign_keys = ON")
             connection.create_function("rollguard_bucket", 1, bucket_of_row, deterministic=True)
             connection.create_function("rollguard_merged", 2, merged_json, deterministic=True)
-            if not self._in_memory and not self._opened_read_only:
+            if self._file is not None and not self._opened_read_only:
                 switch_to_wal(connection, time.monotonic() + self.busy_timeout)
-                if self._file is not None:
-                    record.info["log"] = self._file.opened_log()
+                record.info["log"] = self._file.opened_log()
+
+        if self._file is None:
+            sa.event.listen(engine, "connect", prepare)
 
         @sa.event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:

@@ -7,6 +7,9 @@ each use, and again after each commit.
 References:
     https://www.sqlite.org/howtocorrupt.html, sections 1.3 and 1.4: a log beside another database spoils it.
     https://www.sqlite.org/wal.html: who has a log open holds a lock on its index, and one on its database.
+
+A connection opens the log by its path when it first reads. So that it never takes the log of another file, processes
+open a file, and put a log aside, one after the other: see `SqliteFile.alone`.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rollguard.errors import SchemaDamaged, StoreUnavailable
@@ -29,6 +32,7 @@ Stamp = tuple[int, int]  # device and inode
 _HEADER = 32  # bytes at the beginning of a log
 _TRIES = 3  # to open a file that is replaced at this moment
 _SETTLED = 2.0  # seconds; a process that uses a file sees within one that it was replaced
+_PATIENCE = 5.0  # seconds that one waits for others that open the file, which takes them milliseconds
 
 
 def text_of(stored: bytes) -> str:
@@ -77,46 +81,88 @@ class SqliteFile:
         """Return whether opening it may make it."""
         return self._create and self._opened is None
 
-    def open(self, connect: Callable[[], sqlite3.Connection]) -> tuple[sqlite3.Connection, Stamp | None]:
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let no other process, and no other thread, open the file or put its log aside until the block ends.
+
+        It locks the folder: a lock on the file would end, with all that SQLite holds, when a descriptor is closed.
+
+        Raises:
+            StoreUnavailable: another process is suspended at it.
+        """
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):  # a folder that is gone is found in the block
+                descriptor = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
+                stack.callback(os.close, descriptor)
+                self._lock(descriptor)
+            yield
+
+    def _lock(self, descriptor: int) -> None:
+        end = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() >= end:
+                    raise StoreUnavailable(
+                        f"{self.name} is being opened by another process, which does not go on; try again"
+                    ) from None
+            time.sleep(0.002)
+
+    def open(
+        self, connect: Callable[[], sqlite3.Connection], prepare: Callable[[sqlite3.Connection], None]
+    ) -> tuple[sqlite3.Connection, Stamp | None]:
         """Connect, and return what was opened.
 
+        Args:
+            connect: opens the file.
+            prepare: reads first, so that the log is opened.
+
         Raises:
-            StoreUnavailable: it is replaced again and again.
+            StoreUnavailable: it is replaced again and again; or another file's log is beside it, and nobody puts it
+                aside; or there is a log and no file, so that SQLite would remove the log.
         """
-        for _ in range(_TRIES):
-            before = _stamp(self._file)
-            if self._logs[0] is None:
-                self._refuse_foreign_log()
-            connection = connect()
-            after = _stamp(self._file)
-            if before in (None, after) and self._opened in (None, after):
-                self._opened = after
-                return connection, after
-            connection.close()  # before it read anything; the next use finds that the file was replaced
+        began, tries, waited = time.time(), 0, False
+        while tries < _TRIES:
+            with self.alone():
+                before = _stamp(self._file)
+                foreign = self._foreign_log(began) if self._logs[0] is None else None
+                if foreign is None:
+                    connection = connect()
+                    after = _stamp(self._file)
+                    if before in (None, after) and self._opened in (None, after):
+                        self._opened = after
+                        self._prepare(connection, prepare)
+                        return connection, after
+                    connection.close()  # before it read anything; the next use finds that the file was replaced
+                    tries += 1
+                    continue
+            # Who has the former file open puts its log aside. SQLite would write that log into the new file.
+            since, says = foreign
+            if not 0 <= time.time() - since < _SETTLED:
+                raise StoreUnavailable(f"{self.name} {says}")
+            if not waited:
+                logger.warning("%s was just put in its place; waiting until the former file's log is gone", self.name)
+                waited = True
+            time.sleep(0.02)
         raise StoreUnavailable(f"{self.name} is being replaced; try again")
 
-    def _refuse_foreign_log(self) -> None:
-        """Wait a moment if the file was just put in the place of another, whose log is still beside it.
+    def _prepare(self, connection: sqlite3.Connection, prepare: Callable[[sqlite3.Connection], None]) -> None:
+        try:
+            prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
 
-        SQLite would write that log into the new file. A process that had the former file open puts the log aside.
+    def _foreign_log(self, began: float) -> tuple[float, str] | None:
+        """Return since when the log or its index may not be this file's, and what to do; None if they are.
 
         Raises:
-            StoreUnavailable: nobody puts it aside; or there is a log and no file, so that SQLite would remove the log.
+            StoreUnavailable: there is a log, and no file or an empty one.
         """
         if not _size(self._file) and _size(self._wal):
             raise self._gone("is gone, and its log is there" if _stamp(self._file) is None else "was emptied")
-        warned, began = False, time.time()
-        while (found := self._foreign_log(began)) is not None:
-            since, says = found
-            if not 0 <= time.time() - since < _SETTLED:
-                raise StoreUnavailable(f"{self.name} {says}")
-            if not warned:
-                logger.warning("%s was just put in its place; waiting until the former file's log is gone", self.name)
-                warned = True
-            time.sleep(0.02)
-
-    def _foreign_log(self, began: float) -> tuple[float, str] | None:
-        """Return since when the log or its index may not be this file's, and what to do; None if they are."""
         if self.is_used_for_another():
             return began, "was replaced, and other processes still write the log of the former file; try again"
         since = self._put_beside_a_log() if self.may_create else None  # a former file may come back to its own log
@@ -212,7 +258,8 @@ class SqliteFile:
         if present not in (None, self._opened):
             logger.warning("%s was replaced; from now on the new file counts", self.name)
             self.replaced = True
-            self._replace(close)
+            with self.alone():
+                self._replace(close)
         else:
             if not self.broken:
                 logger.warning("%s lost its write-ahead log, so it is opened anew", self.name)
@@ -223,12 +270,10 @@ class SqliteFile:
         """Close the former file, and put its log aside, which would spoil the new one; leave any other log."""
         try:
             with open(self._wal, "rb") as log:  # noqa: PTH123 - while it is open, no later log gets its inode
-                fcntl.flock(log, fcntl.LOCK_EX)  # of several processes, one puts it aside
                 old = self._is_old(self._log_there())
                 close()
                 self._refuse_foreign()
                 if old:
-                    # The index first: where the log is missing, nobody need ask for its index.
                     Path(self._shm).unlink(missing_ok=True)
                     aside = f"{self._wal}-former-{os.fstat(log.fileno()).st_ino}"
                     Path(self._wal).rename(aside)
