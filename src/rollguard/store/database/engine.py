@@ -87,7 +87,10 @@ class Database:
         self._file: SqliteFile | None = None
         if self.dialect == "sqlite" and not self._in_memory:
             path = Path(str(self.url.database).removeprefix("file:").partition("?")[0])
-            self._file = SqliteFile(path.absolute(), str(self), create=create)  # the process may change its folder
+            made = None if "mode=r" in self.url.render_as_string() else access
+            self._file = SqliteFile(
+                path.absolute(), str(self), made, create=create
+            )  # the process may change its folder
         # Threads share the only connection of a database in memory, so they take turns.
         self._turn = threading.RLock() if self._in_memory else contextlib.nullcontext()
         self._gate = sqlite_gate.inside if self.path is not None else contextlib.nullcontext
@@ -283,13 +286,9 @@ class Database:
             if self._file is None:
                 return None
             if not options.get("uri"):
-                arguments[0] = f"{self._file.path.as_uri()}?mode={'rwc' if self._file.may_create else 'rw'}"
-                options["uri"] = True
-            elif not self._file.may_create:
+                arguments[0], options["uri"] = f"{self._file.path.as_uri()}?mode=rwc", True
+            if not self._file.may_create:
                 arguments[0] = arguments[0].replace("?mode=rwc", "?mode=rw")
-            if self._file.may_create and "mode=r" not in self.url.render_as_string():
-                with contextlib.suppress(OSError):  # it is there, or SQLite says what is wrong
-                    os.close(self.access.create(self._file.path, os.O_RDWR))
             connection, record.info["file"] = self._file.open(
                 lambda: dialect.connect(*arguments, **options), lambda opened: prepare(opened, record)
             )

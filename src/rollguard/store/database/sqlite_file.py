@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rollguard.errors import SchemaDamaged, StoreUnavailable
+from rollguard.model.file_access import FileAccess
 from rollguard.model.log import logger_of
 
 logger = logger_of(__name__)
@@ -58,6 +59,7 @@ class SqliteFile:
     Args:
         path: where it is, absolutely.
         name: how errors name it.
+        access: who may read a file that is made; None to let SQLite make it.
         create: whether it is made if it is missing, until it was opened once.
 
     Attributes:
@@ -66,8 +68,8 @@ class SqliteFile:
         shrunk: whether it became smaller, so that it may have been cut off.
     """
 
-    def __init__(self, path: Path, name: str, *, create: bool = True) -> None:
-        self.path, self.name = path, name
+    def __init__(self, path: Path, name: str, access: FileAccess | None = None, *, create: bool = True) -> None:
+        self.path, self.name, self._access = path, name, access
         self.broken = self.replaced = self.shrunk = False
         self._size = 0
         self._file, self._wal, self._shm = str(path), f"{path}-wal", f"{path}-shm"
@@ -129,6 +131,7 @@ class SqliteFile:
                 before = _stamp(self._file)
                 foreign = self._foreign_log(began) if self._logs[0] is None else None
                 if foreign is None:
+                    self._make()
                     connection = connect()
                     after = _stamp(self._file)
                     if before in (None, after) and self._opened in (None, after):
@@ -148,6 +151,11 @@ class SqliteFile:
             time.sleep(0.02)
         raise StoreUnavailable(f"{self.name} is being replaced; try again")
 
+    def _make(self) -> None:
+        if self.may_create and self._access is not None:
+            with contextlib.suppress(OSError):  # it is there, or SQLite says what is wrong
+                os.close(self._access.create(self.path, os.O_RDWR))
+
     def _prepare(self, connection: sqlite3.Connection, prepare: Callable[[sqlite3.Connection], None]) -> None:
         try:
             prepare(connection)
@@ -164,7 +172,10 @@ class SqliteFile:
         if not _size(self._file) and _size(self._wal):
             raise self._gone("is gone, and its log is there" if _stamp(self._file) is None else "was emptied")
         if self.is_used_for_another():
-            return began, "was replaced, and other processes still write the log of the former file; try again"
+            return (
+                began,
+                "is gone or was replaced, and other processes still write the log of the former file; try again",
+            )
         since = self._put_beside_a_log() if self.may_create else None  # a former file may come back to its own log
         if since is None:
             return None
@@ -174,15 +185,16 @@ class SqliteFile:
         )
 
     def is_used_for_another(self) -> bool:
-        """Return whether other processes have the log's index open, and none the file: they have the former one.
+        """Return whether other processes have the log's index open, and none the file: they have another one.
 
-        Their commits make that log newer than the file. Without a log SQLite would take over the index all the same.
+        Their commits make that log newer than the file. Without a log SQLite would take over the index all the same. A
+        file that was moved away may come back, so none is made meanwhile.
         """
         index, file = _stamp(self._shm), _stamp(self._file)
-        if index is None or file is None:
+        if index is None:
             return False
         locks = _locks()
-        return bool(locks.get(index[1], set()) - {os.getpid()}) and file[1] not in locks
+        return bool(locks.get(index[1], set()) - {os.getpid()}) and (file is None or file[1] not in locks)
 
     def _put_beside_a_log(self) -> float | None:
         """Return when the file was renamed, if that is since it was written, and its log was not touched since then."""
