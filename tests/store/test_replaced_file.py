@@ -168,6 +168,34 @@ def test_a_backup_while_another_process_uses_the_former_file(
 
 
 @pytest.mark.skipif(not Path("/proc/locks").exists(), reason="the system does not tell who has a file open")
+def test_no_file_is_made_in_the_place_of_one_that_is_away(
+    opened: ExecutionStore, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a process uses the file that was moved away, a new process makes none: both would share one log."""
+    monkeypatch.setattr(sqlite_file, "_SETTLED", 0.0)
+    record(opened, "before")
+    file.with_name(f"{file.name}-wal").write_bytes(b"")  # as after a checkpoint: there is a log, and nothing in it
+    file.rename(aside := file.with_name("aside.db"))
+    starting = f"import rollguard; rollguard.ExecutionStore({f'sqlite:///{file}'!r})"
+    program = f"from rollguard.store.database import sqlite_file; sqlite_file._SETTLED = 0; {starting}"
+    begun = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "other processes still write the log" in begun.stderr
+    assert not file.exists()
+    aside.rename(file)
+
+
+def test_who_opens_a_file_waits_for_others(opened: ExecutionStore, file: Path) -> None:
+    """Processes open the file one after the other; one that is suspended at it delays others for a bounded time."""
+    record(opened, "before")
+    with sqlite_file.SqliteFile(file, "it").alone(), pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sqlite_file, "_PATIENCE", 0.0)
+        with pytest.raises(StoreUnavailable, match="another process, which does not go on"):
+            ExecutionStore(f"sqlite:///{file}")
+        assert opened.executions.tool_names() == ["before"]  # who has it open goes on
+    ExecutionStore(f"sqlite:///{file}").close()
+
+
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="the system does not tell who has a file open")
 def test_a_backup_in_the_place_of_an_emptied_file_whose_log_sqlite_removed(
     opened: ExecutionStore, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
