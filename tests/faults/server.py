@@ -136,8 +136,9 @@ def strike(
         _, found = _child(partial(_look, story, url, here, killed=fault == "kill", returned=status == UNHARMED))
         where = told.get("struck") or "killed"
         problems += [f"{at} ({where}): {problem}" for problem in json.loads(found or '["it could not be looked at"]')]
-        if told and told["struck"] is None:
-            return {"points": sum(told["reached"].values()), "runs": runs, "steps": told["reached"], "wrong": problems}
+        if not os.WIFSIGNALED(status) and told.get("struck") is None:  # or it ended before it said anything
+            reached = told.get("reached", {})
+            return {"points": sum(reached.values()), "runs": runs, "steps": reached, "wrong": problems}
         at += stride
 
 
@@ -165,8 +166,9 @@ def stop(
             problems.append(f"{at}: {told.get('error', status)}")
         _, found = _child(partial(_look_after_a_stop, story, url, here, deployed[0]))
         problems += [f"{at} ({told.get('struck')}): {problem}" for problem in json.loads(found or '["not looked at"]')]
-        if told and told["struck"] is None:
-            return {"points": sum(told["reached"].values()), "runs": runs, "steps": told["reached"], "wrong": problems}
+        if told.get("struck") is None:
+            reached = told.get("reached", {})
+            return {"points": sum(reached.values()), "runs": runs, "steps": reached, "wrong": problems}
         at += stride
 
 

@@ -113,8 +113,9 @@ class Tracer:
 
         return traced
 
-    def _open(self, *args: Any, **keywords: Any) -> Any:
-        return _Halved(builtins.open(*args, **keywords), self)  # noqa: PTH123 - a descriptor; closed by its user
+    def _open(self, file: Any, mode: str, **keywords: Any) -> Any:
+        opened = builtins.open(file, mode, **keywords)  # noqa: PTH123, SIM115 - closed by its user
+        return opened if mode == "rb" else _Halved(opened, self)
 
 
 class _Halved:
