@@ -129,6 +129,8 @@ class SqliteFile:
         while tries < _TRIES:
             with self.alone():
                 before = _stamp(self._file)
+                if self._opened is not None and before == self._opened and not _size(self._file):
+                    raise self._gone("was emptied")  # SQLite would remove its log, which others still write
                 foreign = self._foreign_log(began) if self._logs[0] is None else None
                 if foreign is None:
                     self._make()
@@ -169,8 +171,9 @@ class SqliteFile:
         Raises:
             StoreUnavailable: there is a log, and no file or an empty one.
         """
-        if not _size(self._file) and _size(self._wal):
-            raise self._gone("is gone, and its log is there" if _stamp(self._file) is None else "was emptied")
+        present = _stamp(self._file)
+        if not _size(self._file) and (_size(self._wal) or (present is not None and self._index_users())):
+            raise self._gone("is gone, and its log is there" if present is None else "was emptied")
         if self.is_used_for_another():
             return (
                 began,
@@ -190,11 +193,13 @@ class SqliteFile:
         Their commits make that log newer than the file. Without a log SQLite would take over the index all the same. A
         file that was moved away may come back, so none is made meanwhile.
         """
-        index, file = _stamp(self._shm), _stamp(self._file)
-        if index is None:
-            return False
-        locks = _locks()
-        return bool(locks.get(index[1], set()) - {os.getpid()}) and (file is None or file[1] not in locks)
+        file = _stamp(self._file)
+        return bool(self._index_users()) and (file is None or file[1] not in _locks())
+
+    def _index_users(self) -> set[int]:
+        """Return the other processes that have the log's index open."""
+        index = _stamp(self._shm)
+        return set() if index is None else _locks().get(index[1], set()) - {os.getpid()}
 
     def _put_beside_a_log(self) -> float | None:
         """Return when the file was renamed, if that is since it was written, and its log was not touched since then."""
@@ -340,11 +345,12 @@ class SqliteFile:
 def _locks() -> dict[int, set[int]]:
     """Return by inode which processes hold locks, as far as the system tells: Linux does, of the same container.
 
-    Asking by `fcntl` would mean to open and close the file, which ends all locks that this process has on it.
+    Asking by `fcntl` would mean to open and close the file, which ends all locks that this process has on it. A long
+    table is read in parts, and may lack a lock when others change meanwhile, so it is read twice.
     """
     found: dict[int, set[int]] = {}
     try:
-        lines = Path("/proc/locks").read_text("ascii").splitlines()
+        lines = [line for _ in range(2) for line in Path("/proc/locks").read_text("ascii").splitlines()]
     except OSError:
         return found
     for line in lines:
