@@ -167,6 +167,30 @@ def test_a_backup_while_another_process_uses_the_former_file(
     assert stored(file) == []
 
 
+def test_an_empty_log_tells_nothing_of_its_file(opened: ExecutionStore, file: Path) -> None:
+    """An empty log is not put aside, even if one was left behind: its inode is used again, and may be a new log's."""
+    record(opened, "before")
+    copy, log, kept = backup(file), file.with_name(f"{file.name}-wal"), file.with_name("kept")
+    with contextlib.closing(sqlite3.connect(file)) as former:
+        former.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        opened.close()
+        kept.hardlink_to(log)
+    copy.replace(file)
+    kept.replace(log)
+    program = (
+        f"import sqlite3; other = sqlite3.connect({str(file)!r}); other.execute('PRAGMA journal_mode = WAL'); "
+        "other.execute('SELECT 1 FROM tool_executions').fetchall(); print(flush=True); input(); "
+        "other.execute('UPDATE tool_executions SET tool_name = tool_name || 2'); other.commit()"
+    )
+    with subprocess.Popen([sys.executable, "-I", "-c", program], stdin=-1, stdout=-1, text=True) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        record(opened, "new")
+        other.communicate("\n")
+    assert other.returncode == 0
+    assert stored(file) == ["before2", "new2"]
+
+
 @pytest.mark.skipif(not Path("/proc/locks").exists(), reason="the system does not tell who has a file open")
 def test_no_file_is_made_in_the_place_of_one_that_is_away(
     opened: ExecutionStore, file: Path, monkeypatch: pytest.MonkeyPatch

@@ -329,7 +329,7 @@ class SqliteFile:
     def _is_old(self, there: tuple[Stamp, bytes] | None) -> bool:
         log, index = self._logs
         if there is None or log is None:  # nothing is open: only the random header tells the log from a later one
-            return there is not None and there == self._left
+            return there is not None and bool(there[1]) and there == self._left
         return there[0] == log and _stamp(self._shm) in (None, index)
 
     def _log_there(self) -> tuple[Stamp, bytes] | None:
