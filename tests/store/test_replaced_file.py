@@ -208,6 +208,27 @@ def test_no_file_is_made_in_the_place_of_one_that_is_away(
     aside.rename(file)
 
 
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="the system does not tell who has a file open")
+def test_an_emptied_file_that_another_process_uses_is_left_as_it_is(file: Path) -> None:
+    """A new process makes no store in it, also where its log is empty: the two would share the log's index."""
+    program = (
+        f"import sqlite3; other = sqlite3.connect({str(file)!r}); other.execute('PRAGMA journal_mode = WAL'); "
+        "other.execute('SELECT 1 FROM tool_executions').fetchall(); print(flush=True); input()"
+    )
+    whole = file.read_bytes()
+    with subprocess.Popen([sys.executable, "-I", "-c", program], stdin=-1, stdout=-1, text=True) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        assert not file.with_name(f"{file.name}-wal").stat().st_size
+        os.truncate(file, 0)
+        with pytest.raises(StoreUnavailable, match="was emptied"):
+            ExecutionStore(f"sqlite:///{file}")
+        assert not file.stat().st_size
+        other.communicate("\n")
+    file.write_bytes(whole)
+    ExecutionStore(f"sqlite:///{file}").close()
+
+
 def test_who_opens_a_file_waits_for_others(opened: ExecutionStore, file: Path) -> None:
     """Processes open the file one after the other; one that is suspended at it delays others for a bounded time."""
     record(opened, "before")
