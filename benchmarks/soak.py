@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import logging
+import logging.handlers
 import multiprocessing
 import random
 import signal
@@ -250,9 +250,13 @@ def watch(url: str, folder: str, place: int, _seconds: float, troubled: bool, _c
     with opened(url, Path(folder), must_answer=not troubled) as guard:
         if troubled and place % 3 == 0:
             clock_jumps(random.Random(place))
+        log, said = logging.getLogger("rollguard"), logging.handlers.MemoryHandler(1_000, flushLevel=sys.maxsize)
+        if not troubled:
+            log.setLevel(logging.WARNING)
+            log.addHandler(said)
         asyncio.run(guard.loop.run())
-        if guard.loop.stats["errors"] and not troubled:
-            sys.exit(f"{guard.loop.stats['errors']} errors of a watcher")
+        if (errors := guard.loop.stats["errors"]) and not troubled:
+            sys.exit("\n  ".join([f"{errors} errors of a watcher:", *(each.getMessage() for each in said.buffer)]))
 
 
 def work(url: str, folder: str, place: int, seconds: float, troubled: bool, calls: Any) -> None:

@@ -257,3 +257,25 @@ def test_a_connection_that_is_in_use_is_closed_when_it_is_given_back(postgres: P
     go_on.set()
     thread.join()
     assert used[0].closed
+
+
+def test_a_limit_of_time_ends_with_its_read(postgres: PostgresServer) -> None:
+    """A server that is too slow to lift the limit of a read does not leave it to whoever reads or writes next."""
+
+    def slow(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
+        return statement.replace("RESET statement_timeout", "SELECT pg_sleep(60); RESET statement_timeout"), parameters
+
+    def limit() -> Any:
+        with database.read() as connection:
+            return connection.scalar(sa.text("SHOW statement_timeout"))
+
+    with ExecutionStore(postgres.new_database()) as store:
+        database = store.database
+        usual = limit()
+        sa.event.listen(sa.engine.Engine, "before_cursor_execute", slow, retval=True)
+        try:
+            with database.read(within=0.01):
+                pass
+        finally:
+            sa.event.remove(sa.engine.Engine, "before_cursor_execute", slow)
+        assert limit() == usual

@@ -44,7 +44,12 @@ def limited(connection: Connection, seconds: float) -> Iterator[None]:
         try:
             yield
         finally:
-            connection.exec_driver_sql("RESET statement_timeout")
+            try:
+                connection.exec_driver_sql("RESET statement_timeout")
+            except sa.exc.DBAPIError:
+                # The limit holds for this statement too. With it, the connection would fail whoever is given it next.
+                if not connection.invalidated:
+                    connection.detach()
         return
     sqlite: Any = connection.connection.driver_connection
     sqlite.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
