@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import re
 import runpy
 import shutil
@@ -145,9 +146,16 @@ def test_errors_in_settings(toml: str, says: str, tmp_path: Path) -> None:
 def test_the_table_of_databases_names_real_errors() -> None:
     """Each state of the database in the table has an error of that name."""
     rows = _table(ERRORS, "The database")
-    assert len(rows) == 10
+    assert len(rows) == 11
     for _state, error, _says in rows:
         assert issubclass(getattr(rollguard.errors, error.strip("`")), rollguard.errors.StoreError)
+
+
+def test_the_page_of_errors_has_every_error() -> None:
+    """Each public class of `rollguard.errors` is on the page."""
+    page, classes = ERRORS.read_text("utf-8"), inspect.getmembers(rollguard.errors, inspect.isclass)
+    names = [name for name, each in classes if issubclass(each, rollguard.errors.RollguardError)]
+    assert [name for name in names if f"`{name}`" not in page and f"`rollguard.{name}`" not in page] == []
 
 
 def test_the_settings_page_shows_the_defaults(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from rollguard import Rollguard, spans
+from rollguard import Rollguard
 from rollguard.errors import InvalidSetting, RollguardError
+from rollguard.model import own_spans
 from rollguard.settings import Settings
 from rollguard.settings.sections import OtlpSettings
 from tests.conftest import code
@@ -30,8 +31,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[Made]:
     """The spans that were made so far, in the order in which they ended."""
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(spans, "_tracer", None)
-    spans.enable("1.2.3", provider)
+    monkeypatch.setattr(own_spans, "_tracer", None)
+    own_spans.enable("1.2.3", provider)
     yield lambda: list(exporter.get_finished_spans())
     provider.shutdown()
 
@@ -99,7 +100,7 @@ def test_an_improvement_in_spans(made: Made, tmp_path: Path, sqlite_template: Pa
 
 def test_an_error_in_a_span(made: Made) -> None:
     """An exception is the span's status and its type; what it says is not in the span."""
-    with pytest.raises(RollguardError), spans.span("check", tool_name="my_tool"):
+    with pytest.raises(RollguardError), own_spans.span("check", tool_name="my_tool"):
         raise RollguardError(SECRET)
     (span,) = made()
     assert (span.attributes or {})["error.type"] == "RollguardError"
@@ -121,10 +122,10 @@ def test_off_is_off(tmp_path: Path) -> None:
 
 def test_the_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """`own_spans` turns them on; without the extra the error names it."""
-    monkeypatch.setattr(spans, "_tracer", None)
+    monkeypatch.setattr(own_spans, "_tracer", None)
     on = Settings(database="sqlite://", tools_dir=tmp_path / "tools", otlp=OtlpSettings(own_spans=True))
     Rollguard(on, adopt=False).store.close()
-    assert spans._tracer is not None
+    assert own_spans._tracer is not None
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     with pytest.raises(InvalidSetting, match=r"rollguard\[otel\]"):
         Rollguard(on, adopt=False)

@@ -8,11 +8,11 @@ from datetime import datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
-from rollguard import spans
 from rollguard.app.deployed import Deployed
 from rollguard.app.improving import Improving
 from rollguard.app.parts import actuators_of, notifiers_of, redact_of
 from rollguard.errors import InvalidInput
+from rollguard.model import own_spans
 from rollguard.settings import Settings
 from rollguard.store import ExecutionStore
 
@@ -43,7 +43,7 @@ class Rollguard(Improving):
         if settings.otlp.own_spans:
             from rollguard import __version__
 
-            spans.enable(__version__)
+            own_spans.enable(__version__)
         self.store = ExecutionStore(
             settings.database,
             store_payloads=settings.record.store_payloads,

@@ -20,8 +20,8 @@ from rollguard.loop.stages.health import COUNTERS
 from rollguard.loop.threads import in_thread, outcome, said, traced
 from rollguard.model.given import checked_all, checked_now
 from rollguard.model.log import EXITS, described, logger_of
+from rollguard.model.own_spans import span
 from rollguard.monitor.deployment_monitor import DeploymentMonitor
-from rollguard.spans import span
 
 if TYPE_CHECKING:  # it brings the sandbox, and a program that only monitors starts sooner without
     from rollguard.loop.improvement import Improvement, Planned

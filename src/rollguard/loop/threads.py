@@ -13,7 +13,7 @@ from typing import Any
 from rollguard.errors import RollguardError
 from rollguard.loop.stages import Stage
 from rollguard.model.log import described
-from rollguard.spans import span
+from rollguard.model.own_spans import span
 
 
 class Died(Exception):

@@ -11,6 +11,7 @@ from rollguard.errors import InvalidSetting, StoreUnavailable
 from rollguard.judge import MOST_OUTCOMES, PATTERN, Hangs, Judgement, Outcome, Verdict, Window, as_float, judge
 from rollguard.model.check import NewCheck, reported_by
 from rollguard.model.event import Event, EventKind, Level
+from rollguard.model.own_spans import span
 from rollguard.model.rollout import Rollout
 from rollguard.model.session import Session
 from rollguard.monitor.confirmations import Confirmations
@@ -19,7 +20,6 @@ from rollguard.monitor.report import HealthReport, in_flight_of
 from rollguard.monitor.silences import silences_of
 from rollguard.record import Recorder
 from rollguard.record.in_flight import PUBLISHED_AFTER
-from rollguard.spans import span
 from rollguard.store import ExecutionStore
 
 KNOWN_AFTER = timedelta(seconds=PUBLISHED_AFTER + 1)

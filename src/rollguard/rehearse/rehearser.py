@@ -9,6 +9,7 @@ from typing import Any
 
 from rollguard.errors import UnknownTool
 from rollguard.model.given import checked_now
+from rollguard.model.own_spans import span
 from rollguard.model.rehearsed import ReplayTestResult
 from rollguard.registry import ToolRegistry
 from rollguard.rehearse.declared import Strategy, declared, not_recorded, strategy_of
@@ -23,7 +24,6 @@ from rollguard.rehearse.sandboxed import in_sandbox
 from rollguard.rehearse.shadow_tester import shadow_result, stored_shadow
 from rollguard.rehearse.shown import Shown
 from rollguard.sandbox.outcome import Outcome
-from rollguard.spans import span
 from rollguard.store import ExecutionStore
 
 

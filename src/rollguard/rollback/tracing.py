@@ -6,8 +6,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
+from rollguard.model.own_spans import span
 from rollguard.model.rollback import Rollback
-from rollguard.spans import span
 from rollguard.store import Intention
 
 Runner = TypeVar("Runner")

@@ -23,10 +23,10 @@ from rollguard.loop.rules import LoopRules
 from rollguard.model.attempt import FAIL, VOID, Attempt, State, Why
 from rollguard.model.given import checked_now
 from rollguard.model.log import described, logger_of
+from rollguard.model.own_spans import Note, span
 from rollguard.monitor.deployment_monitor import DeploymentMonitor
 from rollguard.registry import ToolRegistry
 from rollguard.rehearse import Rehearser
-from rollguard.spans import Note, span
 from rollguard.store import ExecutionStore, Step
 
 logger = logger_of(__name__)
