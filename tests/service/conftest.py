@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from starlette.testclient import TestClient
 
 from rollguard import Rollguard
+from rollguard.model.attempt import State
 from rollguard.service.app import create_app
 from rollguard.settings import ServiceSettings, Settings
+from rollguard.store.schema import improvement_attempts
+from tests.loop.improving import System
 
 HERE = "http://127.0.0.1"
 APPS: dict[Any, Any] = {}
@@ -62,6 +67,19 @@ def client(guard: Rollguard) -> TestClient:
 def here(sqlite_guard: Rollguard) -> TestClient:
     """As `client`, on SQLite alone: what does not depend on the database."""
     return client_of(sqlite_guard)
+
+
+@pytest.fixture
+def proposed(tmp_path: Path, sqlite_template: Path) -> Iterator[System]:
+    """A system whose loop proposes a repair, which waits for a person without a limit."""
+    shutil.copy(sqlite_template, tmp_path / "rollguard.db")
+    system = System(f"sqlite:///{tmp_path}/rollguard.db", tmp_path, rules={})
+    system.weak().tick()
+    assert system.attempt.state is State.WAITING
+    with system.store.database.write() as connection:
+        connection.execute(sa.update(improvement_attempts).values(expires_at=None))
+    yield system
+    system.close()
 
 
 @pytest.fixture

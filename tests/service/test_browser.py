@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,7 +16,10 @@ import uvicorn
 
 from rollguard import Rollguard
 from rollguard.service.app import create_app
+from rollguard.service.pages.login import COOKIE
 from tests.conftest import code
+from tests.loop.improving import TOOL, System
+from tests.service.proxy import Proxy
 from tests.service.test_pages import EVIL, story
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -47,10 +52,11 @@ def browser() -> Iterator[Any]:
 class Site:
     """A service that listens, and browsers of people who visit it. Nothing may appear on their consoles."""
 
-    def __init__(self, guard: Rollguard, browser: Any, *, open_: bool = True) -> None:
+    def __init__(self, guard: Rollguard, browser: Any, *, open_: bool = True, prefix: str = "") -> None:
         self.guard, self._browser = guard, browser
         app = create_app(guard, open_to_this_machine=open_, watch=False)
-        self._server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1))
+        config = uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1, root_path=prefix)
+        self._server = uvicorn.Server(config)
         self._live = app.state.live
         self._thread = threading.Thread(target=self._server.run)
         self.said: list[str] = []
@@ -64,7 +70,9 @@ class Site:
         self._server.startup = startup  # type: ignore[method-assign]
         self._thread.start()
         assert started.wait(60)
-        self.address = f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}"
+        port = self._server.servers[0].sockets[0].getsockname()[1]
+        self.proxy = Proxy(prefix, port) if prefix else None
+        self.address = self.proxy.address if self.proxy else f"http://127.0.0.1:{port}"
 
     def visit(self, *, width: int = 1320, scheme: str = "light", script: bool = True) -> Any:
         """A new browser window."""
@@ -89,6 +97,8 @@ class Site:
         self._server.should_exit = True
         self._thread.join(60)
         assert not self._thread.is_alive()
+        if self.proxy:
+            self.proxy.close()
 
 
 @pytest.fixture
@@ -204,6 +214,61 @@ def test_everyone_can_read_every_page(site: Callable[..., Site], width: int, sch
         assert [(path, one["id"], one["nodes"][0]["html"]) for one in found] == []
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
         assert page.evaluate("getComputedStyle(document.body).colorScheme || 'normal'")
+
+
+def test_everything_works_behind_a_prefix(proposed: System, browser: Any) -> None:
+    """Behind a proxy with a prefix a person logs in, approves, rejects, rolls back, sees it live, and logs out."""
+    from playwright.sync_api import expect
+
+    guard = proposed.guard
+    _token, secret = guard.store.tokens.create("ann", ["read", "operate", "approve"], created_by="me", now=proposed.now)
+    here = Site(guard, browser, open_=False, prefix="/guard")
+    try:
+        page = here.visit()
+        page.goto("/guard/proposals/1")
+        page.get_by_label("Token").fill(secret)
+        page.get_by_role("button", name="Log in").click()
+        expect(page.locator("h1")).to_contain_text("Proposal 1")
+        assert [(one["name"], one["path"]) for one in page.context.cookies()] == [(COOKIE, "/guard")]
+        listed = page.context.new_page()
+        listed.goto("/guard/proposals")
+        expect(listed.locator("#live")).to_be_visible()
+        for button, says, state in (("Approve", "Approved", "approved"), ("Reject", "Refused", "refused")):
+            page.get_by_label("Why, for the history").fill(f"to {button}")
+            page.get_by_role("button", name=button).click()
+            expect(page.locator("#events")).to_contain_text(f"{says} by ann: to {button}")
+            expect(listed.locator("#others")).to_contain_text(state, timeout=REFRESHED)
+        assert proposed.attempt.state == "refused"
+        guard.registry.deploy(TOOL, proposed.store.versions.get(TOOL, 1).code + b"# changed\n")
+        page.goto(f"/guard/tool?name={TOOL}")
+        page.get_by_role("link", name="Roll back …").click()
+        page.get_by_label("Why, for the history").fill("it was right")
+        page.get_by_role("button", name="Roll back").click()
+        expect(page.locator("li:target")).to_contain_text("it was right")
+        _follow_all(page, "/guard/")
+        page.get_by_role("button", name="Log out").click()
+        expect(page.locator("h1")).to_have_text("Log in")
+        assert page.context.cookies() == []
+        assert here.proxy
+        assert here.proxy.outside == []
+        assert here.said == []
+    finally:
+        here.close()
+
+
+def _follow_all(page: Any, start: str) -> None:
+    """Read every address that the pages lead to, from one on; each has the prefix, and answers."""
+    known, left = {start}, [start]
+    while left:
+        answer = page.request.get(left.pop())
+        assert answer.status == 200, answer.url
+        if answer.headers["content-type"].startswith("text/html"):
+            found = re.findall(r' (href|src|action|data-events)="(/[^"#]*)', answer.text())
+            assert [each for _name, each in found if not each.startswith(start)] == []
+            new = {html.unescape(each) for name, each in found if name in ("href", "src")} - known
+            known |= new
+            left += new
+    assert len(known) > 20
 
 
 def test_without_scripts(site: Callable[..., Site]) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -19,13 +18,11 @@ from benchmarks import pages
 from rollguard import Rollguard
 from rollguard.cli import main
 from rollguard.model import attempt
-from rollguard.model.attempt import State
 from rollguard.model.event import Event, EventKind, Level
 from rollguard.notify.message import message_of
 from rollguard.service.app import create_app
 from rollguard.service.pages.render import EVENTS
 from rollguard.settings import Settings
-from rollguard.store.schema import improvement_attempts
 from tests.conftest import Guard, code
 from tests.loop.improving import TOOL, System
 from tests.rollout.helpers import Beside
@@ -482,19 +479,6 @@ def test_a_rollout_is_seen_and_decided(guard: Rollguard) -> None:
     assert (str(rollout.ramp.state), rollout.ended_by, rollout.ended_why) == ("promoted", "local", "it is fine")
     assert client.post("/rollout", data={**form, "reason": "again"}).status_code == 409
     assert seen(client, "/rollout?name=my_tool&action=abort", status=404)
-
-
-@pytest.fixture
-def proposed(tmp_path: Path, sqlite_template: Path) -> Iterator[System]:
-    """A system whose loop proposes a repair, which waits for a person without a limit."""
-    shutil.copy(sqlite_template, tmp_path / "rollguard.db")
-    system = System(f"sqlite:///{tmp_path}/rollguard.db", tmp_path, rules={})
-    system.weak().tick()
-    assert system.attempt.state is State.WAITING
-    with system.store.database.write() as connection:
-        connection.execute(sa.update(improvement_attempts).values(expires_at=None))
-    yield system
-    system.close()
 
 
 @pytest.mark.parametrize(("action", "state"), [("approve", "approved"), ("reject", "refused")])

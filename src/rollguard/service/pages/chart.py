@@ -201,7 +201,7 @@ def _ticks(frame: Frame) -> Iterable[Markup]:
     for part, anchor in ((0.0, "start"), (0.25, "middle"), (0.5, "middle"), (0.75, "middle"), (1.0, "end")):
         at = frame.start + length * part
         short = "%H:%M:%S" if length < timedelta(minutes=10) else "%H:%M"
-        text = at.strftime(short if length <= timedelta(days=1) else "%b %d")
+        text = at.strftime(short if length <= timedelta(days=1) else "%b %d") + ("" if part else " UTC")
         small = "tick time" if part in (0.0, 0.5, 1.0) else "tick time between"
         yield _tag("text", text, x=f"{100 * part:g}%", y=HEIGHT + 14, **{"class": small, "text-anchor": anchor})
 

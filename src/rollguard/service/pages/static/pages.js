@@ -56,7 +56,7 @@ async function refresh() {
       }
       if (!response.ok) throw new Error(String(response.status));
       const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
-      for (const part of document.querySelectorAll("[data-live][id]")) {
+      for (const part of document.querySelectorAll("[data-live][id], #as-of")) {
         const other = fresh.getElementById(part.id);
         if (other) put(part, document.adoptNode(other));
       }
