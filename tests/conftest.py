@@ -9,7 +9,8 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,12 @@ from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from rollguard import DeploymentMonitor, ExecutionStore, ToolRegistry
 from rollguard.model.session import Session
 from rollguard.registry.serve import load_checks
+from rollguard.rollback import executor, investigation_of
 from rollguard.sandbox import ToolCheck, check_tool
 from rollguard.store import store as stores
 from rollguard.store.database.engine import Database
 from rollguard.store.schema import migrate
-from tests.postgres import PostgresServer
+from tests.postgres import NOW, PostgresServer
 
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "same")
 settings.register_profile(
@@ -116,6 +118,9 @@ def check_once(name: str, code: bytes | dict[str, bytes], path: Path, **options:
 
 load_checks.check_tool = check_once  # type: ignore[attr-defined]
 
+# A rollback waits 0.2 s for its investigation. On a busy machine that is too short for what tests expect it to find.
+executor.investigation_of = partial(investigation_of, within=60.0)  # type: ignore[attr-defined]
+
 MADE: list[str] = []
 
 
@@ -140,7 +145,6 @@ if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usa
     os.environ["TMPDIR"] = str(MEMORY)  # nothing here has to survive, and on a slow disk the tests only wait for it
     tempfile.tempdir = None
 
-NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 DATABASES = ("sqlite", "postgresql")
 
 
