@@ -75,17 +75,29 @@ SLOW = (
     *("test_benchmarks", "test_demo", "test_docs", "test_doctor", "test_studies"),
 )
 
-# What these show does not depend on the database; `make test` runs them on SQLite, `make long` on PostgreSQL.
+# What these show depends least on the database: `make test` runs them on SQLite, `make long` on PostgreSQL.
 SQLITE_FIRST = (
-    "evaluate/test_backtest",
+    *(f"acceptance/test_{name}" for name in ("configuration", "report", "severity", "windows")),
+    "cli",
+    "contract/test_sql_page",
+    "evaluate",
+    "improve",
+    "investigate",
+    "judge",
+    "loop/test_improvement",
     *(
         f"monitor/test_{name}"
-        for name in ("baseline", "deciding", "elsewhere", "external", "hangs", "invalid_rules", "investigation")
+        for name in ("after_rollback", "arrivals", "baseline", "deciding", "elsewhere", "external")
     ),
-    *(f"registry/test_{name}" for name in ("calls", "edits", "names", "self_recording", "stale_code")),
+    *(f"monitor/test_{name}" for name in ("hangs", "invalid_rules", "investigation", "journal", "late")),
+    "notify",
+    *(f"record/test_{name}" for name in ("failed_at", "requests", "safe_recording", "scores", "tags")),
+    *(f"registry/test_{name}" for name in ("calls", "docs", "edits", "names", "self_recording", "stale_code")),
     "rehearse/test_testers",
-    "releases/test_packages",
-    "test_doctor",
+    "releases",
+    "rollout/test_canary",
+    *(f"service/test_{name}" for name in ("api", "pages")),
+    *("test_demo", "test_docs", "test_doctor"),
 )
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
