@@ -8,11 +8,14 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from rollguard import ExecutionStore
+from rollguard.store.retention.partitions import Partitions
 
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)  # the template has its weeks: to make them takes a tenth of a second
 _TEMPLATE = "rollguard_template"
 _MOST_BYTES = 9 * 8192  # the planner takes a table that was never analysed for ten pages, as long as it has fewer
 # What changes where a test changes the schema, its settings or its statistics, and with no deletion or `setval`.
@@ -62,7 +65,10 @@ class PostgresServer:
             self.execute(f"ALTER SYSTEM SET {setting} = off")
         self.execute("SELECT pg_reload_conf()")
         self.execute(f"CREATE DATABASE {_TEMPLATE}")
-        ExecutionStore(self.url(_TEMPLATE)).close()
+        with ExecutionStore(self.url(_TEMPLATE)) as store:
+            partitions = Partitions(store.database)
+            partitions.drop_before(datetime.max.replace(tzinfo=UTC), ())
+            partitions.create_ahead(NOW)
         with self._connect(_TEMPLATE) as template:
             self._catalog = template.execute(_CATALOG).fetchall()
             self._rows = {

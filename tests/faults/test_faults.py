@@ -42,12 +42,15 @@ Strike = Callable[[str, dict[str, int]], None]
 
 _FEW = {"kill": 211, "error": 331, "away": 499}
 _MANY = {"kill": 19, "error": 31, "away": 43}
-# Their stories take so long that many steps of them are struck by `make soak`.
+# Their stories take so long that `make soak` strikes many steps of them, and kills at each.
 _SELDOM = pytest.mark.parametrize(
     "strides",
     [
         pytest.param(_FEW, id="few", marks=[pytest.mark.long, pytest.mark.timeout(600)]),
         pytest.param(_MANY, id="many", marks=[pytest.mark.soak, pytest.mark.timeout(3_600)]),
+        pytest.param(
+            {"kill": 1, "error": 7, "away": 11}, id="every", marks=[pytest.mark.soak, pytest.mark.timeout(7_200)]
+        ),
     ],
 )
 

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -279,3 +280,16 @@ def test_a_limit_of_time_ends_with_its_read(postgres: PostgresServer) -> None:
         finally:
             sa.event.remove(sa.engine.Engine, "before_cursor_execute", slow)
         assert limit() == usual
+
+
+def test_a_process_takes_few_connections(postgres: PostgresServer) -> None:
+    """However many threads read at once, a process has eight connections, and the others wait for their turn."""
+
+    def connection_of(_number: int) -> int:
+        start.wait()
+        with store.database.read() as connection:
+            return int(connection.execute(sa.text("SELECT pg_backend_pid() FROM pg_sleep(0.05)")).scalar_one())
+
+    with ExecutionStore(postgres.new_database()) as store, ThreadPoolExecutor(20) as threads:
+        start = threading.Barrier(20)
+        assert len(set(threads.map(connection_of, range(20)))) <= 8

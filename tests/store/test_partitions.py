@@ -35,6 +35,12 @@ def dialect() -> str:
 
 
 @pytest.fixture
+def url(new_url: Callable[[], str]) -> str:
+    """A database that is made at its first use, with the weeks of today."""
+    return new_url()
+
+
+@pytest.fixture
 def weeks(store: ExecutionStore) -> list[str]:
     """The partitions of the twelve weeks up to NOW, as cycles of the loop make them in their time, oldest first."""
     made = [name for week in range(-10, 1, 3) for name in Partitions(store.database).create_ahead(NOW + week * WEEK)]

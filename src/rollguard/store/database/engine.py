@@ -22,6 +22,7 @@ from rollguard.errors import (
     InvalidSetting,
     NotARollguardStore,
     SchemaDamaged,
+    StoreBusy,
     StoreConflict,
     StoreError,
     StoreReadOnly,
@@ -35,6 +36,7 @@ from rollguard.store.database.histograms import bucket_of_row, merged_json
 from rollguard.store.database.sqlite_file import SqliteFile, switch_to_wal, text_of
 from rollguard.store.database.url import Secrets, checked_schema, parse_url, session_options, shown
 
+_CONNECTIONS, _FOR_A_MOMENT = 5, 3  # of a process to PostgreSQL, whose limit is 100 by default for all of them
 _TRUSTED = 1.0  # seconds that a quiet connection to PostgreSQL is used again without asking whether it still answers
 _IDLE_LIMIT = 30  # seconds that a transaction with a tool's lock may be idle before PostgreSQL rolls it back
 _LOCK_TOOL = sa.text(
@@ -328,6 +330,9 @@ class Database:
             engine = sa.create_engine(
                 self.url.set(drivername="postgresql+psycopg"),
                 connect_args={"connect_timeout": connect_timeout, "options": self.connect_options},
+                pool_size=_CONNECTIONS,
+                max_overflow=_FOR_A_MOMENT,
+                pool_timeout=max(30.0, self.busy_timeout),
             )
         except ModuleNotFoundError as error:
             raise StoreError("PostgreSQL needs its driver: pip install 'rollguard[postgres]'") from error
@@ -376,7 +381,9 @@ class Database:
             raise self._store_error(error.orig or error) from error
         except sa.exc.StatementError as error:  # a value that its column's type cannot take
             raise InvalidInput(f"a value cannot be stored or searched for: {error.orig}") from error
-        except (sqlite3.Error, sa.exc.TimeoutError) as error:
+        except sa.exc.TimeoutError as error:
+            raise StoreBusy(f"{self}: other threads use all connections of this process for too long") from error
+        except sqlite3.Error as error:
             raise self._store_error(error) from error
 
     def _store_error(self, error: BaseException) -> StoreError:
