@@ -261,7 +261,7 @@ def test_a_connection_that_is_in_use_is_closed_when_it_is_given_back(postgres: P
 
 
 def test_a_limit_of_time_ends_with_its_read(postgres: PostgresServer) -> None:
-    """A server that is too slow to lift the limit of a read does not leave it to whoever reads or writes next."""
+    """A server that is too slow to lift the limit of a read does not leave it to the next read or write."""
 
     def slow(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
         return statement.replace("RESET statement_timeout", "SELECT pg_sleep(60); RESET statement_timeout"), parameters

@@ -47,7 +47,7 @@ def limited(connection: Connection, seconds: float) -> Iterator[None]:
             try:
                 connection.exec_driver_sql("RESET statement_timeout")
             except sa.exc.DBAPIError:
-                # The limit holds for this statement too. With it, the connection would fail whoever is given it next.
+                # The limit holds for this statement too. With it, the connection would fail all who are given it later.
                 if not connection.invalidated:
                     connection.detach()
         return
