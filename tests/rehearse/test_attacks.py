@@ -25,7 +25,7 @@ def with_lines(*lines: str, before: str = "") -> str:
 WRONG_LATER = [
     ("chance", "import time", "if time.time() > 2e9:", "    count = 0"),
     ("chance", "from datetime import datetime as d", "if d.now().year > 2027:", "    count = 0"),
-    ("chance", "import random", "if random.random() < 0.001:", "    count = 0"),
+    ("chance", "import random", "if random.random() < 1e-12:", "    count = 0"),
     ("chance", "", "if hash(amount) % 1000 == -1:", "    count = 0"),
     ("state", "SEEN = {}", "SEEN[amount] = 1", "if len(SEEN) > 99:", "    count = 0"),
     ("state", "N = 0", "global N", "N += 1"),

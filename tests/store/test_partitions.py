@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +16,7 @@ from rollguard import ExecutionStore
 from rollguard.judge import Rules
 from rollguard.store.database.engine import Database
 from rollguard.store.retention.partitions import Partitions, _create, _week
+from rollguard.store.retention.raw_reads import TimeRange
 from rollguard.store.rollups.query import Rollups
 from rollguard.store.rollups.selection import Selection
 from tests.conftest import NOW
@@ -144,6 +145,19 @@ def test_a_week_that_has_begun_in_the_default_partition_stays_there(
     assert store.tidy(now=NOW).made == ("tool_executions_w20260302", "tool_executions_w20260309")
     _record(store, late=NOW + DAY)
     assert _where(url) == {"early": "default", "second": "default", "late": "w20260302"}
+
+
+def test_partitions_that_another_process_drops_meanwhile(store: ExecutionStore, weeks: list[str]) -> None:
+    """Several loops drop what is old: who comes second finds it done."""
+    partitions, cutoff = Partitions(store.database), NOW - 4 * WEEK
+
+    def kept() -> Iterator[tuple[str, TimeRange]]:
+        dropped.extend(partitions.drop_before(cutoff, ()))
+        yield "t", (LONG_AGO, NOW)
+
+    dropped: list[str] = []
+    assert partitions.drop_before(cutoff, kept()) == []
+    assert dropped == [week for week in weeks if week in dropped] != []
 
 
 def test_old_partitions_are_dropped(store: ExecutionStore, url: str, weeks: list[str]) -> None:

@@ -98,14 +98,15 @@ class Partitions:
         old = [partition for partition in self.bounded() if partition.end <= cutoff]
         kept, dropped = list(kept) if old else [], []
         for partition in old:
-            with self._database.read() as connection:
-                if any(_holds(connection, partition, tool, times) for tool, times in kept):
-                    continue
             try:
                 with self._database.write() as connection:
                     if not connection.execute(sa.text(_TRY_LOCK)).one().alone:
                         break  # another process does it
-                    connection.execute(sa.text(f"DROP TABLE IF EXISTS {partition.name}"))
+                    if partition.name not in _names(connection):  # another process has done it
+                        continue
+                    if any(_holds(connection, partition, tool, times) for tool, times in kept):
+                        continue
+                    connection.execute(sa.text(f"DROP TABLE {partition.name}"))
                     dropped.append(partition.name)
             except StoreBusy:
                 break
