@@ -113,6 +113,7 @@ def test_threshold_rolls_unchanged_tools_back(rate: float, chance: float) -> Non
     assert round(false_rollback(THRESHOLD, 100, rate, 2000), digits) == chance
 
 
+@pytest.mark.long
 def test_threshold_at_its_worst() -> None:
     """At the worst rates the contract's rule rolls back a third of unchanged tools; 42 % with ten calls before."""
     assert false_rollback(THRESHOLD, 100, 0.46, 2000, unseen=1e-4) == pytest.approx(0.33, abs=0.005)
@@ -168,7 +169,8 @@ def _evident(baseline: int, rate: float, alpha: float, horizon: int, delta: floa
     return bounded_over_baselines(baseline, rate, chance, unseen=alpha / 100, step=0.5)
 
 
-@pytest.mark.parametrize("alpha", [0.05, *(pytest.param(alpha, marks=pytest.mark.long) for alpha in (0.01, 0.2))])
+@pytest.mark.long
+@pytest.mark.parametrize("alpha", [0.01, 0.05, 0.2])
 def test_evidence_keeps_its_alpha(alpha: float) -> None:
     """Whatever the rate and the baseline, an unchanged tool is rolled back with probability alpha at most.
 
@@ -178,6 +180,7 @@ def test_evidence_keeps_its_alpha(alpha: float) -> None:
         assert _evident(baseline, rate, alpha, 200) <= alpha, (baseline, rate)
 
 
+@pytest.mark.long
 def test_evidence_keeps_its_alpha_over_many_calls() -> None:
     """Checks after each of 2,000 calls cost hardly more than after each of 200: the error does not add up."""
     for baseline, rate in LONG:

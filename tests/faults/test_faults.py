@@ -40,7 +40,7 @@ def _strides(few: dict[str, int], many: dict[str, int]) -> pytest.MarkDecorator:
 Strike = Callable[[str, dict[str, int]], None]
 
 
-_FEW = {"kill": 211, "error": 331, "away": 499}
+_FEW = {"kill": 307, "error": 479, "away": 719}
 _MANY = {"kill": 19, "error": 31, "away": 43}
 # Their stories take so long that `make soak` strikes many steps of them, and kills at each.
 _SELDOM = pytest.mark.parametrize(

@@ -161,6 +161,7 @@ MONITORED = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rules", [RULES[0], RULES[26]], ids=["threshold", "evidence"])
 @pytest.mark.sqlite_first
 def test_the_monitor_decides_as_the_judge(

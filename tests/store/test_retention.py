@@ -221,6 +221,7 @@ def _write_until(done: threading.Event, store: ExecutionStore) -> Iterator[float
         yield time.monotonic() - began
 
 
+@pytest.mark.long
 def test_writers_are_not_blocked(url: str) -> None:
     """While many executions are removed another thread records on, each time at once, and nothing of it is lost."""
     with ExecutionStore(url) as store, ExecutionStore(url, busy_timeout=1.0) as writer:
