@@ -105,11 +105,13 @@ class _Reader:
 
     def __init__(self, url: str) -> None:
         from rollguard.service.app import create_app, make_routes
+        from rollguard.service.serve import freeze_what_is_loaded
 
         self._folder = tempfile.TemporaryDirectory(prefix="rg-bench-")
         self._guard = Rollguard(Settings(database=url, tools_dir=Path(self._folder.name)), adopt=False)
         self._app = create_app(self._guard, open_to_this_machine=True, watch=False)
         make_routes(self._app)
+        freeze_what_is_loaded()
         self._loop = asyncio.new_event_loop()
 
     def __enter__(self) -> _Reader:
