@@ -322,6 +322,27 @@ def test_simple_parameters_are_written_as_any_others(parameters: dict[str, Any],
     assert len(str(written)) <= limit
 
 
+_PLAIN_ITEMS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["},{", "}", ","])
+
+
+@given(
+    st.lists(
+        st.none()
+        | st.dictionaries(st.sampled_from(["city", "é", "},{", "password"]), _PLAIN_ITEMS)
+        | st.sampled_from([{"city": ["},{"]}, {"city": {}}, "Oslo", 7, {1: 2}, {"city": "x" * 100}]),
+        max_size=5,
+    ),
+    st.integers(64, 200),
+)
+def test_many_values_are_written_as_each_alone(values: list[Any], limit: int) -> None:
+    """Values that are encoded together are stored as if each had come alone, secrets and limits included."""
+    payloads = Payloads(max_bytes=limit)
+    payloads.encode("t", "parameters", dict.fromkeys(["city", "é", "},{"]))  # now these names are known
+    for what in ("parameters", "result"):
+        alone = [None if value is None else payloads.encode("t", what, value) for value in values]
+        assert payloads.encode_each(["t"] * len(values), what, values) == alone
+
+
 @pytest.mark.parametrize(
     "value", [[1], {"a": 1}, "x" * 20_000, 10**5_000, b"x", Number.ONE, Mute()], ids=lambda v: str(type(v))
 )

@@ -19,7 +19,7 @@ from rollguard.errors import InvalidInput, RollguardError, StoreUnavailable
 from rollguard.model.execution import Execution
 from rollguard.store.database.engine import Database
 from rollguard.store.database.types import UTCDateTime
-from rollguard.store.executions.ids import moment_of, new_id
+from rollguard.store.executions.ids import moment_of, new_id, new_ids
 from rollguard.store.rollups.query import Rollups
 from rollguard.store.rollups.selection import Selection
 from tests.conftest import NOW
@@ -227,6 +227,9 @@ def test_an_id_of_ours_holds_its_time(one: datetime, other: datetime) -> None:
     assert moment_of(new_id(one)) == one
     assert (one < other) is (new_id(one)[:16] < new_id(other)[:16])
     assert new_id(one) != new_id(one)
+    many = new_ids([one, other] * 3)
+    assert len(set(many)) == 6
+    assert [moment_of(made) for made in many] == [one, other] * 3
 
 
 @pytest.mark.parametrize(

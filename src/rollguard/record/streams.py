@@ -11,9 +11,13 @@ from rollguard.record.endings import ends_with_its_process
 if TYPE_CHECKING:
     from rollguard.record.call import Call
 
+_NO_STREAMS = frozenset({bool, int, float, str, bytes, dict, list, tuple, type(None)})  # what most calls return
+
 
 def is_stream(result: object) -> bool:
     """Return whether a result is a generator or an async iterator, whose work comes after it was returned."""
+    if type(result) in _NO_STREAMS:
+        return False
     return inspect.isgenerator(result) or (isinstance(result, AsyncIterator) and not isinstance(result, type))
 
 

@@ -52,9 +52,9 @@ def write_once(connection: Connection, parts: Iterator[Columns]) -> int:
 
 
 @lru_cache(maxsize=256)
-def _insert(rows: int) -> str:
-    values = ", ".join([f"({', '.join('?' * len(_TYPES))})"] * rows)
-    return f"INSERT INTO tool_executions ({_NAMES}) VALUES {values} ON CONFLICT (execution_id) DO NOTHING"
+def _insert(rows: int, names: tuple[str, ...] = FIELDS) -> str:
+    values = ", ".join([f"({', '.join('?' * len(names))})"] * rows)
+    return f"INSERT INTO tool_executions ({', '.join(names)}) VALUES {values} ON CONFLICT (execution_id) DO NOTHING"
 
 
 def _write_sqlite(connection: Connection, batch: Iterator[Columns]) -> int:
@@ -65,7 +65,9 @@ def _write_sqlite(connection: Connection, batch: Iterator[Columns]) -> int:
         for part in batch:
             moments = list(map(sqlite_text, part[AT]))
             aggregate.add(_counted([moment[:16] for moment in moments], part))
-            sqlite.execute(_insert(len(moments)), list(chain.from_iterable(_rows(part, moments))))
+            names, columns = _filled((*part[:AT], moments, *part[AT + 1 :]))
+            values = list(chain.from_iterable(zip(*columns, strict=True)))
+            sqlite.execute(_insert(len(moments), names), values)
         new: int = sqlite.total_changes - before
         if new >= REFRESH_THRESHOLD:
             if new == len(aggregate):
@@ -73,6 +75,18 @@ def _write_sqlite(connection: Connection, batch: Iterator[Columns]) -> int:
             else:
                 refresh(connection)
     return new
+
+
+def _filled(part: Columns) -> tuple[tuple[str, ...], list[Sequence[Any]]]:
+    """Return the names and values of the columns that are not empty: what is not bound costs nothing, and is NULL."""
+    nothing = [None] * len(part[ID])
+    filled = [
+        (name, column)
+        for name, column in zip(FIELDS, part, strict=True)
+        if column[0] is not None or list(column) != nothing
+    ]
+    names, columns = zip(*filled, strict=True)
+    return names, list(columns)
 
 
 # --- PostgreSQL ------------------------------------------------------------------------------------------------------

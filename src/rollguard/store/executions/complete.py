@@ -6,14 +6,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from rollguard.errors import InvalidInput
 from rollguard.model.execution import AT, FIELDS, ID, Columns, Execution
 from rollguard.model.failed_at import LONGEST, frame_of, frame_text, shortened, where_failed
 from rollguard.model.split import Drawn
 from rollguard.sandbox.outcome import Frame
-from rollguard.store.executions.ids import moment_of, new_id
+from rollguard.store.executions.ids import moment_of, new_id, new_ids
 from rollguard.store.executions.payloads import Payloads, Redacted, clean_text
 
 _ERROR, _TYPE, _PARAMETERS = FIELDS.index("error"), FIELDS.index("error_type"), FIELDS.index("parameters")
@@ -31,30 +31,23 @@ def complete(columns: Columns, payloads: Payloads) -> Columns:
     *as_given, frames, tracebacks, rollouts, stages, arms = others
     _check_drawn(rollouts, stages, arms)
     given = payloads.encode_each(tools, "parameters", parameters)
-    kept = [
-        (None, None) if error is None and error_type is None else _kept_error(error, error_type)
-        for error, error_type in zip(errors, types, strict=True)
-    ]
-    texts = [
-        None if text is None else clean_text(payloads.error(text, beside))
-        for (_type, text), beside in zip(kept, given, strict=True)
-    ]
+    texts, kinds = list(errors), list(types)
+    for number in _failed(errors, types):
+        kinds[number], text = _kept_error(errors[number], types[number])
+        texts[number] = None if text is None else clean_text(payloads.error(text, given[number]))
     frames, tracebacks = _places(errors, given, (frames, tracebacks), payloads)
-    moments = [
-        moment or datetime.now(UTC) if execution_id is None else _moment_beside(execution_id, moment, number)
-        for number, (execution_id, moment) in enumerate(zip(ids, moments, strict=True), start=1)
-    ]
+    ids, moments = _placed(ids, moments)
     return (
         tools,
         successes,
         durations,
         texts,
-        [error_type for error_type, _error in kept],
+        kinds,
         [(str(text) or None) if type(text) is Redacted else text for text in given],
         payloads.encode_each(tools, "result", results),
         moments,
         versions,
-        [execution_id or new_id(moment) for execution_id, moment in zip(ids, moments, strict=True)],
+        ids,
         *as_given,
         frames,
         tracebacks,
@@ -64,8 +57,27 @@ def complete(columns: Columns, payloads: Payloads) -> Columns:
     )
 
 
+def _failed(*columns: Sequence[Any]) -> list[int]:
+    """Return the places at which one of the columns has a value: those of failures, which are few."""
+    places = {place for column in columns for place, one in enumerate(column) if one is not None}
+    return sorted(places)
+
+
+def _placed(ids: Sequence[str | None], moments: Sequence[datetime | None]) -> tuple[Sequence[str], Sequence[datetime]]:
+    """Return the ids and the times of executions, made where none is given."""
+    if None not in moments and ids == [None] * len(ids):
+        return new_ids(cast("Sequence[datetime]", moments)), cast("Sequence[datetime]", moments)
+    timed = [
+        moment or datetime.now(UTC) if execution_id is None else _moment_beside(execution_id, moment, number)
+        for number, (execution_id, moment) in enumerate(zip(ids, moments, strict=True), start=1)
+    ]
+    return [execution_id or new_id(moment) for execution_id, moment in zip(ids, timed, strict=True)], timed
+
+
 def _check_drawn(*drawn: Sequence[Any]) -> None:
     """Raise `InvalidInput` if an execution has only a part of what says that its version was drawn."""
+    if all(list(column) == [None] * len(column) for column in drawn):
+        return
     for number, one in enumerate(zip(*drawn, strict=True), start=1):
         if None in one and one != (None, None, None):
             refusal = InvalidInput("rollout_id, stage and arm: give all three, or none of them")
@@ -114,9 +126,8 @@ def _places(
 ) -> tuple[Sequence[str | None], Sequence[str | None]]:
     """Return where each call failed: as it was given, else as its exception says."""
     frames, tracebacks = list(where[0]), list(where[1])
-    for number, error in enumerate(errors):
-        if error is None and frames[number] is None and tracebacks[number] is None:
-            continue
+    for number in _failed(errors, *where):
+        error = errors[number]
         frame, text = where_failed(error) if isinstance(error, BaseException) else (None, None)
         frames[number], tracebacks[number] = stored_place(
             frames[number] or frame, tracebacks[number] or text, given[number], payloads

@@ -12,6 +12,7 @@ import os
 import random
 import re
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 OURS_POSTGRESQL = "^rg[01][0-9a-f]{29}$"
@@ -29,6 +30,17 @@ def new_id(moment: datetime) -> str:
     if 0 <= microseconds < _END:
         return "rg%030x" % (microseconds << 64 | _random.getrandbits(64))
     return uuid.uuid4().hex  # a time that such ids cannot contain: treated as a caller's id
+
+
+def new_ids(moments: Sequence[datetime]) -> list[str]:
+    """Return a new id for an execution at each of some aware moments; together they take half the time."""
+    bits = f"{_random.getrandbits(64 * len(moments)):0{16 * len(moments)}x}"
+    return [
+        f"rg{microseconds:014x}{bits[16 * place : 16 * place + 16]}"
+        if 0 <= (microseconds := (moment - _EPOCH) // _MICROSECOND) < _END
+        else new_id(moment)
+        for place, moment in enumerate(moments)
+    ]
 
 
 def id_of(moment: datetime, number: int) -> str:

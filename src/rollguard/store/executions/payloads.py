@@ -14,15 +14,15 @@ import numbers
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, is_dataclass
-from itertools import islice
-from json.encoder import encode_basestring_ascii as quoted
+from itertools import chain, islice
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
+from pydantic_core import to_jsonable_python
 
 from rollguard.model.log import logger_of
 from rollguard.model.redaction import DEFAULT, REDACTED, Redaction
+from rollguard.store.executions.written import written, written_each
 
 logger = logger_of(__name__)
 
@@ -32,7 +32,7 @@ _TOO_DEEP = f"<deeper than {MAX_DEPTH} levels>"
 _UNLIMITED = 1 << 62
 _MOST_SECRETS, _SECRETS_DEPTH = 100, 3  # texts of one call that are looked for in its error
 _FEW, _LARGEST = 32, 2**63  # parameters that are looked through before they are copied, and numbers in them
-_SIMPLE = frozenset({bool, type(None)})
+_SIMPLE, _NUMBERS = frozenset({bool, type(None)}), frozenset({int, float})
 _FRAME = '{"truncated": true, "beginning": %s}'
 _FRAMED = len(_FRAME % '""')
 
@@ -82,10 +82,13 @@ class Payloads:
         Args:
             left_out: values beside it that are not stored, and may not be in the error of the same call either.
         """
-        if type(value) is dict and len(value) <= _FEW and not left_out:
+        kind = type(value)
+        if kind is dict and len(value) <= _FEW and not left_out:
             now = value.copy()  # in one step: a thread may change it meanwhile
-            if self.is_simple(now) and len(whole := _written(now)) <= self.max_bytes:
+            if self.is_simple(now) and len(whole := written(now)) <= self.max_bytes:
                 return whole
+        elif self._plain and not left_out and (kind is bool or (kind is int and -_LARGEST < value < _LARGEST)):
+            return written(value)
         copy = _Copy(self.redaction, self.max_bytes)
         for hidden in left_out:
             copy.hide(hidden)
@@ -98,10 +101,31 @@ class Payloads:
 
     def encode_each(self, tool_names: Sequence[str], what: str, values: Sequence[Any]) -> list[str | None]:
         """Return each of some values as `encode` does, each with the name of its tool."""
+        given = [value for value in values if value is not None]
+        if (texts := self._together(given)) is not None:
+            each = iter(texts)
+            return [None if value is None else next(each) for value in values]
         return [
             None if value is None else self.encode(tool_name, what, value)
             for tool_name, value in zip(tool_names, values, strict=True)
         ]
+
+    def _together(self, values: list[Any]) -> list[str] | None:
+        """Return the JSON of values that are all simple (see `is_simple`), or None if one is not."""
+        if not self._plain or set(map(type, values)) != {dict}:
+            return None
+        now: list[dict[str, Any]] = list(map(dict.copy, values))
+        if max(map(len, now)) > _FEW or not self._known.issuperset(chain.from_iterable(now)):
+            return None
+        items = list(chain.from_iterable(map(dict.values, now)))
+        if not _SIMPLE.union(_NUMBERS, {str}).issuperset(map(type, items)):
+            return None
+        if sum([len(item) for item in items if type(item) is str]) > self.max_bytes * len(now):
+            return None
+        if [item for item in items if type(item) in _NUMBERS and not -_LARGEST < item < _LARGEST]:
+            return None
+        texts = written_each(now)
+        return texts if max(map(len, texts)) <= self.max_bytes else None
 
     def is_simple(self, parameters: dict[str, Any]) -> bool:
         """Return whether parameters are few and short, hold no secret, and nobody can change their values.
@@ -143,7 +167,7 @@ class Payloads:
                 return None
             again = _Copy(self.redaction, self.max_bytes)
             plain_value, copy.room = again.of(plain_value), min(copy.room, again.room)
-        text = _written(plain_value)
+        text = written(plain_value)
         if copy.room >= 0 and len(text) <= self.max_bytes:
             return text
         return _beginning(text, self.max_bytes)
@@ -349,32 +373,6 @@ def _key(key: Any) -> str:
         return str.__str__(key)
     nearer = plain(key)
     return nearer if isinstance(nearer, str) else json.dumps(nearer)
-
-
-def _encoder() -> Callable[[Any, int], Iterable[str]]:
-    """Return an encoder to ASCII JSON: PostgreSQL's text takes no lone surrogates and NULs, but takes their escapes.
-
-    `JSONEncoder.encode` creates a C encoder for every value, which takes longer than encoding a small value. This one
-    is created once, so threads can share it. It is given plain copies only, which hold no circle.
-    """
-    encoder = json.JSONEncoder(allow_nan=False, ensure_ascii=True, check_circular=False, separators=(",", ":"))
-    make: Any = getattr(json.encoder, "c_make_encoder", None)
-    if make is None:  # another Python than CPython
-        return lambda value, _level: encoder.encode(value)
-    options = (None, ":", ",", False, False, False)  # indent, separators, sort_keys, skipkeys, allow_nan
-    return make(None, encoder.default, quoted, *options)  # type: ignore[no-any-return]
-
-
-_chunks = _encoder()
-
-
-def _written(value: Any) -> str:
-    """Return plain values as JSON in ASCII; what is ASCII already takes a third of the time."""
-    try:
-        text = to_json(value)
-    except PydanticSerializationError:  # a lone surrogate
-        text = b"\xff"
-    return str(text, "ascii") if text.isascii() else "".join(_chunks(value, 0))
 
 
 def clean_text(text: str, limit: int = 8_192) -> str:
