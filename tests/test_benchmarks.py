@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from benchmarks import harness, page
 from benchmarks.__main__ import main, measure
 from benchmarks.harness import Aim, Options, Result
 
+ROOT = Path(__file__).parents[1]
 TINY = Options(runs=1, tiny=True)
 SAYS = {
     "caller_overhead": ("registry.call", "two versions at once", "@tool", "floor", "under 3 µs", "at most 1 µs more"),
@@ -50,6 +53,14 @@ def test_every_benchmark_is_known() -> None:
     folder = Path(page.__file__).parent
     modules = {path.stem for path in folder.glob("*.py") if "\ndef run(" in path.read_text()}
     assert modules == set(page.ALL) == set(SAYS)
+
+
+def test_benchmarks_need_no_test_runner() -> None:
+    """`make bench` has its own environment, without pytest: every benchmark can be imported there."""
+    imports = ", ".join(f"benchmarks.{name}" for name in [*page.ALL, "soak"])
+    code = f"import sys; sys.modules['pytest'] = None; import {imports}"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

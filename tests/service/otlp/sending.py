@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from rollguard import Rollguard
 from rollguard.model.execution import Execution
 from rollguard.service.otlp.routes import receiver_of
-from tests.conftest import NOW
+from tests.postgres import NOW
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 START = int(NOW.timestamp()) * 10**9
