@@ -146,29 +146,13 @@ def checked(executions: Sequence[Mapping[str, Any]]) -> Columns:
         # pydantic would take a list as the values of the fields, in their order
         given = [one if isinstance(one, Mapping) else None for one in executions]
     try:
-        return checked_exactly(_given_columns(given))
+        return checked_exactly(columns_given(given))
     except (TypeError, KeyError, ValidationError):  # one is invalid, or has to be understood
         given = [_understood(one) if isinstance(one, Mapping) else one for one in given]
     try:
         return columns_of(_rows().validate_python(given))
     except ValidationError as error:
         raise _refusal(error, executions) from error
-
-
-def _given_columns(executions: Sequence[Mapping[str, Any]]) -> Columns:
-    """Return executions given as mappings field by field. Raise `TypeError` or `KeyError` if they are none."""
-    names = set().union(*executions)
-    if not names.issubset(FIELDS):
-        raise TypeError
-    nothing = [None] * len(executions)
-    return tuple(
-        [one[name] for one in executions]
-        if name in _NEEDED
-        else [one.get(name) for one in executions]
-        if name in names
-        else nothing
-        for name in FIELDS
-    )
 
 
 def checked_exactly(columns: Columns) -> Columns:
@@ -183,6 +167,26 @@ def checked_exactly(columns: Columns) -> Columns:
 def columns_of(executions: Iterable[Execution]) -> Columns:
     """Return the values of some executions, field by field."""
     return tuple(zip(*executions, strict=True))
+
+
+def columns_given(executions: Sequence[Mapping[str, Any]]) -> Columns:
+    """Return the values of executions given as mappings, field by field; None where one is left out.
+
+    Raises:
+        TypeError, KeyError: one of them is no mapping, has an unknown field or lacks one that it needs.
+    """
+    names = set().union(*executions)
+    if not names.issubset(FIELDS):
+        raise TypeError
+    nothing = [None] * len(executions)
+    return tuple(
+        [one[name] for one in executions]
+        if name in _NEEDED
+        else [one.get(name) for one in executions]
+        if name in names
+        else nothing
+        for name in FIELDS
+    )
 
 
 def _understood(execution: Mapping[str, Any]) -> dict[str, Any]:

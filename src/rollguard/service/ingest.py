@@ -108,7 +108,7 @@ class Ingest:
             if caller.tools and not all(map(caller.may_record, columns[0])):
                 raise TypeError
             return [*self._guard.store.executions.exact_rows(columns)], [at is not None for at in columns[AT]]
-        except (TypeError, ValueError):  # one of them is to be refused: look at each
+        except (KeyError, TypeError, ValueError):  # one of them is to be refused: look at each
             return self._completed_each([checked_row(value) for value in values], caller)
 
     def _completed_each(self, rows: Sequence[Row | Bad], caller: Caller) -> _Read:

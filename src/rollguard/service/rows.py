@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationE
 from pydantic_core import from_json
 from typing_extensions import TypedDict
 
-from rollguard.model.execution import AT, FIELDS, LONGEST, Columns, Execution, columns_of
+from rollguard.model.execution import AT, FIELDS, LONGEST, Columns, columns_given
 from rollguard.model.failed_at import frame_text
 from rollguard.model.names import MAX_NAME
 from rollguard.model.tags import MOST, checked_tags
@@ -194,9 +194,9 @@ def given_exactly(values: Sequence[Any]) -> Columns:
     """Return rows field by field, if none of them has an unknown field, or a value that other checks would let pass.
 
     Raises:
-        TypeError, ValueError: one of them is no row; `checked_row` says what is wrong.
+        TypeError, KeyError, ValueError: one of them is no row; `checked_row` says what is wrong.
     """
-    columns = list(columns_of(Execution(**value) for value in values))
+    columns = list(columns_given(values))
     if not all(_kinds(columns[place]) <= {str, type(None)} for place in _TEXTS):
         raise TypeError
     if not _kinds(columns[_PLACES]) <= {dict, type(None)}:
