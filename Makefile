@@ -28,6 +28,9 @@ $(STAMP): pyproject.toml
 
 system: ## install Debian's packages that some long tests need, by apt: as root
 	@apt-get update -qq && apt-get install -y --no-install-recommends $(SYSTEM_PACKAGES)
+	@# Of Prometheus its tool alone: the package would start a server.
+	@command -v promtool > /dev/null || { cd "$$(mktemp -d)" && chmod 755 . && apt-get download -qq prometheus && \
+	  dpkg-deb -x prometheus_*.deb . && install usr/bin/promtool /usr/local/bin/ && rm -r "$$PWD"; }
 
 demo: $(STAMP) ## watch a bad deployment being found and rolled back, live, in under a minute
 	@$(BIN)/python -m examples.demo
