@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rollguard.errors import InvalidInput, InvalidSetting
 from rollguard.judge import Rules, Severity, Verdict, Window, compare, grade, judge
 from rollguard.judge.reasons import points
+from rollguard.model.formatting import seconds
 
 BANDS = ((15, Severity.MEDIUM), (20, Severity.HIGH), (30, Severity.CRITICAL))
 
@@ -113,6 +114,14 @@ def test_200_percent_slower_is_three_times_as_long() -> None:
     assert not nearly.comparison.performance_degradation
     assert not slow.needs_rollback
     assert "slower" in (slow.warning or "")
+
+
+def test_long_durations_are_whole_numbers() -> None:
+    """Minutes are said in whole milliseconds, never as a power of ten."""
+    slow = judge(Window(10, 10, 10, 412_345.6), Window(10, 10, 10, 1_300_000.0), Rules())
+    assert slow.warning is not None
+    assert "130,000 ms on average, 41,235 ms before (3.15 times as long)" in slow.warning
+    assert [seconds(value) for value in (0.25, 59.96, 1_800.0)] == ["0.25 s", "60 s", "1,800 s"]
 
 
 def test_no_durations_are_no_slowdown() -> None:

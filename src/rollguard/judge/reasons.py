@@ -55,10 +55,10 @@ def slower(comparison: Comparison, found: Slowdown | None) -> str:
     """Return how much longer the mean call takes, and the evidence for it."""
     before, now = comparison.baseline.avg_duration_ms, comparison.current.avg_duration_ms
     times = f"{(as_float(comparison.duration_change) or 0.0) + 1:.3g} times"
-    sentence = f"slower: {now:.4g} ms on average, {before:.4g} ms before ({times} as long)"
+    sentence = f"slower: {milliseconds(now)} on average, {milliseconds(before)} before ({times} as long)"
     if found is None:
         return sentence
-    share = f"{found.slow} of {found.timed} calls above {found.limit_ms:.4g} ms"
+    share = f"{found.slow} of {found.timed} calls above {milliseconds(found.limit_ms)}"
     return f"{sentence}; {share}, {evidence(found.log_e, found.required)}"
 
 
@@ -115,8 +115,15 @@ def hung(hangs: Hangs) -> str:
     counted = f"{hangs.current} calls hung since the deployment, {hangs.baseline} before"
     if not hangs.counted:
         return f"{counted}: not counted, because the baseline was not recorded so from its beginning"
-    limit = "" if hangs.limit_ms is None else f" (a caller gave up after more than {hangs.limit_ms:.4g} ms)"
+    limit = "" if hangs.limit_ms is None else f" (a caller gave up after more than {milliseconds(hangs.limit_ms)})"
     return f"{counted}{limit}: they count as failures"
+
+
+def milliseconds(value: float | None) -> str:
+    """Return a duration with four significant digits, in whole milliseconds from 1,000 on, or an en dash for none."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f} ms" if value >= 1_000 else f"{value:.4g} ms"
 
 
 def e_value(log_e: float) -> str:

@@ -79,9 +79,14 @@ def change_percent(change: float | None) -> str:
 
 def milliseconds(value: float | None) -> str:
     """Return a duration with four significant digits, or in whole milliseconds from 1,000 on."""
-    if value is None:
-        return NOTHING
-    return f"{value:,.0f} ms" if value >= 1_000 else f"{value:.4g} ms"
+    from rollguard.judge import reasons
+
+    return reasons.milliseconds(value)
+
+
+def seconds(value: float) -> str:
+    """Return a duration with three significant digits, or in whole seconds from 1,000 on: 0.25 s, 1,800 s."""
+    return f"{value:,.0f} s" if value >= 1_000 else f"{value:.3g} s"
 
 
 def _cut(share: Fraction | float | None, unit: str) -> str:

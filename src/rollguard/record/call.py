@@ -10,6 +10,7 @@ from types import CoroutineType
 from typing import Any
 
 from rollguard.judge import CONTROL_FLOW, GIVEN_UP, TIMED_OUT, WITHDRAWN
+from rollguard.model.formatting import seconds
 from rollguard.model.given import understood_number
 from rollguard.model.log import logger_of
 from rollguard.model.split import Ran
@@ -115,7 +116,7 @@ class Call:
             failure = recorder.error_text(failure, self._given)
         error_type = None if failure is None else "ReturnedFailure"
         if failure is None and self._outlived(duration_ms):
-            failure, error_type = self._over_limit(f"it returned after {duration_ms / 1000.0:.3g} s"), TIMED_OUT
+            failure, error_type = self._over_limit(f"it returned after {seconds(duration_ms / 1000.0)}"), TIMED_OUT
         kept = recorder.encoded(name, "result", result) if keep and keeps and result is not None else None
         rated = self.subject.score if keep and failure is None else None
         self._note(duration_ms, failure, error_type, kept, rated and score_of(name, rated, recorder, result))
@@ -138,7 +139,7 @@ class Call:
     def _given_up(self, error: BaseException, duration_ms: float) -> None:
         if ends_with_its_process():
             return
-        after = f"after {duration_ms / 1000.0:.3g} s"
+        after = f"after {seconds(duration_ms / 1000.0)}"
         if not self._recorder.parents.first(self.subject.name, error, time.monotonic()):
             self._note(duration_ms, f"cancelled {after} together with another call", WITHDRAWN, None)
         elif self._outlived(duration_ms):

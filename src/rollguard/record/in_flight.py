@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rollguard.judge import TIMED_OUT
+from rollguard.model.formatting import seconds
 from rollguard.model.in_flight import CallInFlight
 from rollguard.model.split import Drawn, Ran, version_of
 
@@ -108,5 +109,5 @@ class InFlight:
 def outlived(started: float, flight: Flight, clock: float) -> tuple[Any, ...]:
     """Return the note of a call that still runs although its limit is over. Its end is not recorded again."""
     subject, version, began, given, request, tags = flight
-    error = f"it still runs after {clock - started:.3g} s; timeout_seconds is {subject.timeout_seconds:g}"
+    error = f"it still runs after {seconds(clock - started)}; timeout_seconds is {subject.timeout_seconds:g}"
     return (subject.name, False, None, error, TIMED_OUT, given, None, began, version, None, request, tags, None)

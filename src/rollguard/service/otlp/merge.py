@@ -16,6 +16,7 @@ from typing import Any
 
 from rollguard.judge import CONTROL_FLOW, GIVEN_UP, TIMED_OUT, UNJUDGED, WITHDRAWN
 from rollguard.model.execution import Execution
+from rollguard.model.formatting import seconds
 from rollguard.model.span import KeptSpan, Recorded
 from rollguard.service.otlp.calls import AGENT, MCP_SERVER
 
@@ -212,7 +213,7 @@ def _ended(
         if kept[0][1]["control"]:
             return whole._replace(success=False, error_type=CONTROL_FLOW, error=kept[0][0].error)
         if too_long:
-            error = f"it returned after {duration / 1000.0:.3g} s; timeout_seconds is {limit:g}"
+            error = f"it returned after {seconds(duration / 1000.0)}; timeout_seconds is {limit:g}"
             return whole._replace(success=False, error_type=TIMED_OUT, error=error)
         return whole
     failing = sorted((one for one in kept if one[1]["failed"]), key=_says_most)
@@ -235,7 +236,7 @@ def _says_most(one: tuple[Execution, Mapping[str, Any], Mapping[str, Any] | None
 
 
 def _given_up(duration_ms: float, too_long: bool, limit: float | None) -> tuple[str, str]:
-    after = f"its caller gave up after {duration_ms / 1000.0:.3g} s"
+    after = f"its caller gave up after {seconds(duration_ms / 1000.0)}"
     if limit is None:
         return GIVEN_UP, after
     if too_long:
