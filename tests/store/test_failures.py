@@ -260,6 +260,27 @@ def test_a_connection_that_is_in_use_is_closed_when_it_is_given_back(postgres: P
     assert used[0].closed
 
 
+def test_a_connection_that_is_opened_while_the_store_closes_is_closed(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads that begin to read while the store is closed leave no connection open, whenever they end."""
+    store = ExecutionStore(postgres.new_database())
+    engine, opened = store.database._engine, list[Any]()
+    pool, dispose = engine.pool, engine.dispose
+
+    def meanwhile() -> None:
+        dispose()
+        opened.extend(pool.connect() for _ in range(2))  # threads that were to use the pool before it was replaced
+        held.extend(connection.dbapi_connection for connection in opened)
+        opened.pop().close()
+
+    held: list[Any] = []
+    monkeypatch.setattr(engine, "dispose", meanwhile)
+    store.close()
+    opened.pop().close()
+    assert [connection.closed for connection in held] == [True, True]
+
+
 def test_a_limit_of_time_ends_with_its_read(postgres: PostgresServer) -> None:
     """A server that is too slow to lift the limit of a read does not leave it to the next read or write."""
 

@@ -29,15 +29,14 @@ from rollguard.errors import (
     StoreUnavailable,
 )
 from rollguard.model.file_access import FileAccess
-from rollguard.store.database.driver import has_input, limited
+from rollguard.store.database.driver import limited
 from rollguard.store.database.driver_errors import meaning_of
 from rollguard.store.database.fork_gate import sqlite_gate
 from rollguard.store.database.histograms import bucket_of_row, merged_json
+from rollguard.store.database.postgresql_pool import postgresql_engine
 from rollguard.store.database.sqlite_file import SqliteFile, switch_to_wal, text_of
 from rollguard.store.database.url import Secrets, checked_schema, parse_url, session_options, shown
 
-_CONNECTIONS, _FOR_A_MOMENT = 5, 3  # of a process to PostgreSQL, whose limit is 100 by default for all of them
-_TRUSTED = 1.0  # seconds that a quiet connection to PostgreSQL is used again without asking whether it still answers
 _IDLE_LIMIT = 30  # seconds that a transaction with a tool's lock may be idle before PostgreSQL rolls it back
 _LOCK_TOOL = sa.text(
     "SELECT set_config('lock_timeout', :patience, true), "
@@ -103,7 +102,11 @@ class Database:
         self._when_replaced: list[weakref.WeakMethod[Callable[[], None]]] = []
         self.check_replaced: Callable[[bool], None] | None = None
         self._closed = [0]  # times; a list, so that the engine does not keep this object alive
-        self._engine = self._sqlite() if self.dialect == "sqlite" else self._postgresql(connect_timeout)
+        if self.dialect == "sqlite":
+            self._engine = self._sqlite()
+        else:
+            options = {"connect_timeout": connect_timeout, "options": self.connect_options}
+            self._engine = postgresql_engine(self.url, options, patience=busy_timeout, closed=self._closed)
         if self.path is not None:
             for other in sqlite_gate.connected():
                 # Locks belong to the process: beside a connection to a former file, SQLite would take its log for ours.
@@ -264,8 +267,11 @@ class Database:
         self._dispose()
 
     def _dispose(self) -> None:
+        before = self._engine.pool
         self._closed[0] += 1
         self._engine.dispose()
+        self._closed[0] += 1
+        before.dispose()  # what a thread has given back to it meanwhile
         if self._file is not None:
             self._file.closed()
 
@@ -324,42 +330,6 @@ class Database:
     @property
     def _opened_read_only(self) -> bool:
         return "mode=ro" in self.url.render_as_string()
-
-    def _postgresql(self, connect_timeout: int) -> Engine:
-        try:
-            engine = sa.create_engine(
-                self.url.set(drivername="postgresql+psycopg"),
-                connect_args={"connect_timeout": connect_timeout, "options": self.connect_options},
-                pool_size=_CONNECTIONS,
-                max_overflow=_FOR_A_MOMENT,
-                pool_timeout=max(30.0, self.busy_timeout),
-            )
-        except ModuleNotFoundError as error:
-            raise StoreError("PostgreSQL needs its driver: pip install 'rollguard[postgres]'") from error
-
-        closed = self._closed
-
-        @sa.event.listens_for(engine, "connect")
-        def opened(_connection: Any, record: Any) -> None:
-            record.info["closed"] = closed[0]
-
-        @sa.event.listens_for(engine, "checkin")
-        def returned(_connection: Any, record: Any) -> None:
-            record.info["used"] = time.monotonic()
-            if record.info.get("closed") != closed[0]:  # it was in use by a thread while all others were closed
-                record.invalidate()
-
-        @sa.event.listens_for(engine, "checkout")
-        def taken(connection: Any, record: Any, _proxy: Any) -> None:
-            # `pool_pre_ping` would ask before every use: as many round trips again.
-            used = record.info.get("used")
-            if used is not None and (time.monotonic() - used > _TRUSTED or has_input(connection)):
-                try:
-                    engine.dialect.do_ping(connection)
-                except engine.dialect.loaded_dbapi.Error as error:
-                    raise sa.exc.InvalidatePoolError("the server closed the connection") from error
-
-        return engine
 
     # --- errors ----------------------------------------------------------------------------------------------------
 
