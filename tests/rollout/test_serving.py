@@ -69,6 +69,14 @@ def test_a_request_keeps_its_version(guard: Guard) -> None:
     assert served(guard.registry) == first
 
 
+def test_the_first_calls_of_a_process_are_drawn(guard: Guard) -> None:
+    """A process that begins draws from its first call on, also while a thread of it asks the database what changed."""
+    Beside(guard, [0.5])
+    other = ToolRegistry(guard.registry.folder.path, store=guard.store)
+    with other._splits._lock:
+        assert {other.call("my_tool") for _ in range(40)} == {1, 2}
+
+
 async def test_async_calls_are_drawn(guard: Guard, url: str) -> None:
     """`acall` draws as `call` does."""
     Beside(guard, [0.5])

@@ -65,12 +65,16 @@ class Splits:
     def present(self) -> dict[str, Split]:
         """Return by what the calls of each tool under rollout are drawn, by tool."""
         stamp = self._stamp_now()
-        if stamp != self._stamp and self._lock.acquire(blocking=False):  # else another thread brings it: no call waits
+        if stamp == self._stamp:
+            return self._known
+        if self._lock.acquire(blocking=False):
             try:
                 self._read(stamp)
             finally:
                 self._lock.release()
-        return self._known
+        elif self._stamp is None:  # a process that begins: its first calls are drawn, too
+            return self._kept()
+        return self._known  # another thread brings what is new: no call waits for it
 
     def bring(self) -> None:
         """Bring the file to what the database says now, and notify the routers. The newest of several writers wins.
@@ -108,16 +112,18 @@ class Splits:
         return found.st_ino, found.st_size, found.st_mtime_ns
 
     def _read(self, stamp: _Stamp) -> None:
-        if stamp is None or stamp == self._stamp:
-            return
+        if stamp is not None and stamp != self._stamp:
+            self._known, self._stamp = self._kept(), stamp
+
+    def _kept(self) -> dict[str, Split]:
+        """Return what the file says."""
         try:
             kept = json.loads(self._path.read_bytes())
             ours = kept["tools"] if kept["database"] == self._database else {}
-            self._known = {name: _split_of(values) for name, values in ours.items()}
+            return {name: _split_of(values) for name, values in ours.items()}
         except (OSError, ValueError, TypeError, KeyError, AttributeError, InvalidInput) as error:
             logger.warning("%s cannot be read, so one version of each tool serves alone: %s", self._path, error)
-            self._known = {}
-        self._stamp = stamp
+            return {}
 
     def _write(self, splits: Mapping[str, Split]) -> None:
         tools = {name: {**_values_of(split), "key": split.key.hex()} for name, split in sorted(splits.items())}
