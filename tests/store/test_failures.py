@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -279,6 +280,19 @@ def test_a_connection_that_is_opened_while_the_store_closes_is_closed(
     store.close()
     opened.pop().close()
     assert [connection.closed for connection in held] == [True, True]
+
+
+def test_a_store_that_is_gone_leaves_no_connection_open(postgres: PostgresServer) -> None:
+    """A store that was never closed, or used again after it was, closes its connections when nothing refers to it."""
+    store = ExecutionStore(postgres.new_database())
+    store.close()
+    with store.database.read() as connection:
+        held = connection.connection.driver_connection
+    assert held is not None
+    assert not held.closed
+    del connection, store
+    gc.collect()
+    assert held.closed
 
 
 def test_a_limit_of_time_ends_with_its_read(postgres: PostgresServer) -> None:

@@ -107,6 +107,8 @@ class Database:
         else:
             options = {"connect_timeout": connect_timeout, "options": self.connect_options}
             self._engine = postgresql_engine(self.url, options, patience=busy_timeout, closed=self._closed)
+            # Of a store that nobody closed, or that a thread used once more after it was closed.
+            weakref.finalize(self, self._engine.dispose).atexit = False
         if self.path is not None:
             for other in sqlite_gate.connected():
                 # Locks belong to the process: beside a connection to a former file, SQLite would take its log for ours.
