@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 _SAID = {  # of pydantic's kinds of error
@@ -56,6 +57,14 @@ class InvalidSetting(InvalidInput):
         self.problem = problem
 
     @classmethod
+    def unknown(cls, key: str, known: Iterable[str]) -> InvalidSetting:
+        """Say that there is no such setting: which one may be meant, and which there are."""
+        known = list(known)
+        (near,) = get_close_matches(key.rpartition(".")[2], known, 1, 0.8) or ("",)
+        meant = f"did you mean {near}? " if near else ""
+        return cls(key, f"unknown setting; {meant}the known ones are {', '.join(known)}")
+
+    @classmethod
     def of(cls, details: Mapping[str, Any], known: Iterable[str], *, secret: Collection[str] = ()) -> InvalidSetting:
         """Say what pydantic found in a value (`ValidationError.errors()` of it) as a setting's problem.
 
@@ -71,7 +80,7 @@ class InvalidSetting(InvalidInput):
         kind, message = details["type"], details["msg"]
         value = given(details["input"], secret=bool(details["loc"]) and details["loc"][0] in secret)
         if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-            return cls(table, f"unknown setting; the known ones are {', '.join(known)}")
+            return cls.unknown(table, known)
         if kind == "literal_error":
             message = "is not one of " + details["ctx"]["expected"].replace(" or ", ", ").replace("'", '"')
         message = _SAID.get(kind, message)

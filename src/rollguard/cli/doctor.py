@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from rollguard.app.parts import notifiers_of, redact_of
 from rollguard.cli import watching
 from rollguard.cli.doctor_improvers import improvers
 from rollguard.cli.doctor_tools import tools
@@ -41,7 +42,9 @@ def examine(settings: Settings, now: datetime) -> list[Finding]:
         findings += _files(settings)
         findings += _database(settings, now, lambda: now + timedelta(seconds=time.monotonic() - began))
     except RollguardError as error:
-        findings.append(broken("database", str(error), "see docs/errors.md, The database"))
+        findings.append(
+            broken("database", str(error), "check `database` in the settings, and that it is there and may be used")
+        )
     order = [Health.BROKEN, Health.WARNING, Health.OK]
     return sorted(findings, key=lambda finding: order.index(finding.health))
 
@@ -58,6 +61,11 @@ def _settings(settings: Settings) -> Iterator[Finding]:
         if actuator.kind == "command" and shutil.which(actuator.command[0]) is None:
             says = f"{name} is put in its place by {actuator.command[0]}, and there is no such program"
             yield broken("settings", says, f"correct command under [tools.{name}.actuator], or install the program")
+    try:
+        notifiers_of(settings)
+        redact_of(settings)
+    except RollguardError as error:
+        yield broken("settings", str(error), "correct it, or what it names: no command that notifies or records begins")
 
 
 def _folder(path: Path) -> Iterator[Finding]:

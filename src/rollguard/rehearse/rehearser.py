@@ -118,7 +118,8 @@ class Rehearser:
         live = self._registry.live_code(tool_name)
         if live is None:
             raise UnknownTool(
-                f"{tool_name} has no live version to be compared with; deploy one first, without a rehearsal"
+                f"{tool_name} has no live version to be compared with; name the tool that is meant, or deploy it "
+                "without a rehearsal first"
             )
         rules, environment = self.rules_of(tool_name), self._environment.get(tool_name, {})
         since = checked_now(now) - timedelta(days=lookback_days)

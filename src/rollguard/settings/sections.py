@@ -171,7 +171,7 @@ class ImproverSettings(Section):
     @classmethod
     def _known(cls, value: Any) -> Any:
         for other in sorted(set(value) - set(cls.model_fields)) if isinstance(value, dict) else ():
-            raise InvalidSetting(other, f"unknown setting; the known ones are {', '.join(cls.model_fields)}")
+            raise InvalidSetting.unknown(other, cls.model_fields)
         return value
 
     @model_validator(mode="after")

@@ -221,7 +221,10 @@ def _merge(values: dict[str, Any], over: Mapping[str, Any]) -> None:
 def _settings(values: dict[str, Any], file: Path | None, environ: Mapping[str, str]) -> Settings:
     for key in values:
         if key not in _KNOWN:
-            raise InvalidSetting(key, f"unknown setting; the known ones are {', '.join(_KNOWN)}")
+            inside = {"monitor": Rules.__dataclass_fields__, **{name: s.model_fields for name, s in _SECTIONS.items()}}
+            if place := next((name for name, names in inside.items() if key in names), None):
+                raise InvalidSetting(key, f"unknown setting; it belongs under [{place}]")
+            raise InvalidSetting.unknown(key, _KNOWN)
     for key in _TEXTS:
         if key in values and (not isinstance(values[key], str) or not values[key]):
             raise InvalidSetting(key, f"{given(values[key], secret=key in _SECRET)} is not a non-empty string")

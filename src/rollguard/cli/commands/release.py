@@ -80,7 +80,8 @@ def say(done: Released) -> None:
         output.lines(f"{done.label} is released. All of its tools were live already.")
     else:
         watched = ", ".join(str(number) for number in sorted(done.sessions.values()))
-        monitored = f"Sessions {watched} watch it." if done.sessions else "Nothing watches it."
+        watching = f"Session {watched} watches" if len(done.sessions) == 1 else f"Sessions {watched} watch"
+        monitored = f"{watching if done.sessions else 'Nothing watches'} it."
         output.lines(f"{done.label} is released: {tools} {'is' if len(done.changed) == 1 else 'are'} live. {monitored}")
     breaking = [f"{name}: {c.sentence}" for name, changes in done.changes.items() for c in changes if c.breaking]
     if breaking:

@@ -25,6 +25,7 @@ from rollguard.model.formatting import (
 )
 
 if TYPE_CHECKING:
+    from rollguard.model.rollout import Rollout
     from rollguard.model.version import Deployment, VersionRecord
     from rollguard.versions.version_manager import ToolVersionManager, VersionComparison
 
@@ -37,7 +38,7 @@ def versions(tool: Tool, config: Config = None, as_json: Json = False) -> None:
     with opened(config, adopt=False) as guard:
         found = guard.versions.get_version_history(tool)
         deployments = guard.versions.get_deployments(tool)
-        labels = guard.store.releases.labels(tool)
+        labels, rollout = guard.store.releases.labels(tool), guard.store.rollouts.open_of(tool)
     if not found:
         raise UnknownTool(f"{tool} has no versions: it was never deployed; list the tools with: rollguard tools")
     if as_json:
@@ -57,7 +58,7 @@ def versions(tool: Tool, config: Config = None, as_json: Json = False) -> None:
     output.show(
         Table(
             ("Version>", "State", "Kind", "Made", "Calls>", "Success>", "Reason~"),
-            [_version(version, labels, now) for version in found],
+            [_version(version, labels, now, rollout) for version in found],
             f"Versions of {tool}",
         ),
         "",
@@ -69,10 +70,11 @@ def versions(tool: Tool, config: Config = None, as_json: Json = False) -> None:
     )
 
 
-def _version(version: VersionRecord, labels: Labels, now: datetime) -> tuple[object, ...]:
+def _version(version: VersionRecord, labels: Labels, now: datetime, rollout: Rollout | None) -> tuple[object, ...]:
+    beside = rollout is not None and version.version_number == rollout.new_version and not version.is_live
     return (
         labelled(version.version_number, labels.get(version.version_number, ())),
-        state_of(version),
+        str(rollout.ramp.state) if rollout is not None and beside else state_of(version),
         version.kind,
         moment(version.created_at, now),
         f"{version.executions:,}",
