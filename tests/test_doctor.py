@@ -22,7 +22,7 @@ from rollguard.cli.findings import Finding, Health
 from rollguard.model.event import Event, EventKind, Level
 from rollguard.record import Spool, refused_beside
 from rollguard.sandbox import Layer
-from rollguard.settings import ActuatorSettings, SandboxSettings
+from rollguard.settings import ActuatorSettings, NotifySettings, SandboxSettings
 from rollguard.settings.sections import ImproveSettings
 from rollguard.store import Checkup, Intention
 from rollguard.store.database.engine import Database
@@ -337,6 +337,14 @@ def test_a_command_that_is_not_there(settings: Settings) -> None:
         actuators = {"my_tool": ActuatorSettings(kind="command", command=(program,))}
         changed = Settings(settings.database, settings.tools_dir, actuators=actuators, file=settings.file)
         assert len(wrong(changed)) == found
+
+
+@pytest.mark.parametrize("path", ["no_such_module:Pager", "json:Pager", "json:dumps"])
+def test_a_channel_that_is_not_there(settings: Settings, guard: Rollguard, path: str) -> None:
+    """A channel of one's own that cannot be made is found before a command that notifies fails by it."""
+    finding = only(replace(settings, notify=NotifySettings(notifiers=(path,))))
+    assert (finding.check, finding.health) == ("settings", Health.BROKEN)
+    assert finding.says.startswith("notify.notifiers")
 
 
 def test_the_command(shell: object) -> None:  # noqa: F811 - the fixture

@@ -104,6 +104,10 @@ def test_the_file_is_found_above(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ("toml", "complaint"),
     [
         ("colour = 'red'", r"colour: unknown setting; the known ones are database"),
+        ("mode = 'observe'", r"mode: unknown setting; it belongs under \[monitor\]"),
+        ("max_body_bytes = 5", r"max_body_bytes: unknown setting; it belongs under \[service\]"),
+        ("tool_dir = 'tools'", r"tool_dir: unknown setting; did you mean tools_dir\? the known ones are database"),
+        ("[monitor]\nmin_execution = 3", r"monitor\.min_execution: unknown setting; did you mean min_executions\?"),
         ("database = 5", r"database: .* is not"),
         ("monitor = 5", r"monitor: 5 is not a table"),
         ("follow = 'no'", r"follow: 'no' is neither true nor false"),

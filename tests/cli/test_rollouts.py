@@ -25,6 +25,7 @@ def test_a_rollout_by_hand(shell: Shell) -> None:
     assert (row["state"], row["share"], row["shares"]) == ("ramping", 0.1, [0.1, 0.25, 0.5])
     assert "draw_key" not in row
     assert "stage 1 of 3, ramping: its share is 10 %" in shell.ok("show", "my_tool").out
+    assert "ramping" in shell.ok("versions", "my_tool").out
     assert shell.ok("pause", "my_tool", "--json").json["state"] == "paused"
     assert shell.ok("resume", "my_tool", "--json").json["state"] == "ramping"
     promoted = shell.ok("promote", "my_tool", "--by", "ada", "--reason", "enough", "--json").json
