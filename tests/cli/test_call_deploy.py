@@ -121,6 +121,7 @@ def test_arguments_are_converted_to_the_declared_types(shell: Shell) -> None:
     ("words", "says"),
     [
         ([], "typed needs text; it takes text, day, n, colour, words"),
+        (["txt=b", "n=2"], "typed needs text and has no txt; it takes text, day, n, colour, words"),
         (["text=a", "n=many"], "typed: n: Input should be a valid integer"),
         (["text=a", "colour=blue"], "typed: colour: Input should be 'red'"),
         (["text=a", "txt=b"], "typed: txt: Unexpected keyword argument; it takes text, day"),

@@ -122,7 +122,7 @@ def _missing(report: dict[str, Any]) -> list[tuple[str, str, str]]:
         (
             "Needed",
             "–" if more is None else f"{more:,}",
-            "no number of calls would give a verdict" if more is None else label,
+            "more calls since the deployment alone would give no verdict" if more is None else label,
         )
     ]
 

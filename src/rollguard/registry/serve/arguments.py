@@ -29,7 +29,10 @@ def arguments_of(tool: LoadedTool, given: Mapping[str, Any], texts: Mapping[str,
     wanted = {**given, **{name: text for name, text in texts.items() if _takes_text(properties.get(name), given[name])}}
     missing = [name for name in described.get("required") or () if name not in wanted]
     if missing:
-        raise InvalidInput(f"{tool.name} needs {', '.join(missing)}; {_takes(tool.name, properties)}")
+        takes_others = described.get("additionalProperties") is not False
+        unknown = [] if takes_others else [name for name in wanted if name not in properties]
+        other = f" and has no {', '.join(unknown)}" if unknown else ""
+        raise InvalidInput(f"{tool.name} needs {', '.join(missing)}{other}; {_takes(tool.name, properties)}")
     try:
         arguments: dict[str, Any] = parameters_of(tool.function).validate_python(ArgsKwargs((), wanted))
     except ValidationError as error:
