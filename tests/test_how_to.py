@@ -35,6 +35,7 @@ MODELS = {  # page: the line that names a model, and what stands for it without 
 }
 ENDLESS = {"rollguard serve": "listening on"}
 NOT_RUN = ("pip install ",)  # done before these tests run
+IN_CONTAINER = "docker compose run --rm rollguard "  # here, in the folder that the image is made of
 
 
 class Reader:
@@ -63,7 +64,7 @@ class Reader:
         return self.printed
 
     def _run(self, line: str) -> None:
-        command = line.partition("  #")[0].strip()
+        command = line.partition("  #")[0].strip().removeprefix(IN_CONTAINER)
         if command.startswith(NOT_RUN) or not command:
             return
         if command in ENDLESS:
