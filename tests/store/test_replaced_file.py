@@ -307,6 +307,57 @@ def test_a_file_that_is_replaced_during_a_transaction(opened: ExecutionStore, fi
     assert stored(file) == ["new"]
 
 
+def test_a_file_that_is_emptied_during_a_transaction(opened: ExecutionStore, file: Path) -> None:
+    """A commit to it is not acknowledged, and writes nothing into it; a backup takes its place."""
+    copy = backup(file)
+    with pytest.raises(StoreUnavailable, match="during a transaction"), opened.database.write() as connection:  # noqa: PT012
+        connection.exec_driver_sql("INSERT INTO tool_executions (tool_name, success) VALUES ('ghost', TRUE)")
+        connection.exec_driver_sql("PRAGMA wal_autocheckpoint = 1")
+        os.truncate(file, 0)
+    assert file.stat().st_size == 0
+    copy.replace(file)
+    record(opened, "new")
+    assert stored(file) == ["new"]
+
+
+@pytest.mark.parametrize("left", [0, 4096])
+def test_a_file_that_a_checkpoint_makes_long_again(
+    opened: ExecutionStore, file: Path, monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    """Its holes tell that it was cut off, to who commits and to others; it is refused until a backup is there."""
+    record(opened, "before")
+    copy, size = backup(file), file.stat().st_size
+    check, cut = sqlite_file.SqliteFile.refuse_ghost, iter([True])
+
+    def check_and_cut_off(*arguments: Any) -> None:
+        check(*arguments)
+        if next(cut, False):
+            os.truncate(file, left)
+
+    with contextlib.closing(ExecutionStore(f"sqlite:///{file}")) as other:
+        record(other, "lost")
+        for _ in range(10):  # else SQLite sees that the log is too short for the file, and does not write it there
+            with opened.database.write() as connection:
+                connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS large (a PRIMARY KEY, b)")
+                connection.exec_driver_sql("INSERT OR REPLACE INTO large VALUES (1, randomblob(200000))")
+        with (  # noqa: PT012
+            pytest.raises(StoreUnavailable, match="cut off during a transaction"),
+            opened.database.write() as connection,
+        ):
+            connection.exec_driver_sql("PRAGMA wal_autocheckpoint = 1")
+            connection.exec_driver_sql("INSERT INTO tool_executions (tool_name, success) VALUES ('ghost', TRUE)")
+            monkeypatch.setattr(sqlite_file.SqliteFile, "refuse_ghost", check_and_cut_off)
+        monkeypatch.undo()
+        assert file.stat().st_size >= size
+        for store in (opened, other, opened):
+            with pytest.raises((StoreUnavailable, NotARollguardStore)):
+                record(store, "meanwhile")
+        copy.replace(file)
+        record(opened, "after")
+        record(other, "after")
+    assert stored(file) == ["before", "after", "after"]
+
+
 def test_a_log_that_is_removed(opened: ExecutionStore, file: Path) -> None:
     """Where the write-ahead log is deleted under a process, it does not write on into what nobody else can see."""
     record(opened, "in the log")

@@ -171,12 +171,17 @@ class Database:
             self._engine.connect().execution_options(**options) as connection,
         ):
             opened = connection.info
+
+            def refuse_ghost() -> None:
+                if self._file is not None:
+                    self._file.refuse_ghost(opened["file"], opened.get("log"))
+
             with connection.begin():
                 if remade and self.dialect == "postgresql":
                     connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
                 yield connection
-            if self._file is not None:
-                self._file.refuse_ghost(opened["file"], opened.get("log"))
+                refuse_ghost()  # a commit may write the log into a file that was cut off, which hides that
+            refuse_ghost()
 
     def renew_if_replaced(self) -> None:
         """On SQLite: if the file is another one than was opened, or could not be used, open it anew.

@@ -31,6 +31,7 @@ logger = logger_of(__name__)
 
 Stamp = tuple[int, int]  # device and inode
 _HEADER = 32  # bytes at the beginning of a log
+_BLOCK = 512  # bytes in which the system counts what a file occupies
 _TRIES = 3  # to open a file that is replaced at this moment
 _SETTLED = 2.0  # seconds; a process that uses a file sees within one that it was replaced
 _PATIENCE = 5.0  # seconds that one waits for others that open the file, which takes them milliseconds
@@ -65,13 +66,13 @@ class SqliteFile:
     Attributes:
         broken: whether the connections must be renewed, because the file could not be used through them.
         replaced: whether it was replaced, and those that know the former one are not notified yet.
-        shrunk: whether it became smaller, so that it may have been cut off.
+        shrunk: whether it became smaller, or got holes, so that it may have been cut off.
     """
 
     def __init__(self, path: Path, name: str, access: FileAccess | None = None, *, create: bool = True) -> None:
         self.path, self.name, self._access = path, name, access
         self.broken = self.replaced = self.shrunk = False
-        self._size = 0
+        self._extent = (0, 0)  # its size, and bytes that it occupies, when it was last looked at
         self._file, self._wal, self._shm = str(path), f"{path}-wal", f"{path}-shm"
         self._create = create
         self._opened: Stamp | None = None
@@ -237,14 +238,30 @@ class SqliteFile:
             raise self._gone("is gone") from error
         if not stat.S_ISREG(found.st_mode):
             raise self._gone("is no file")
-        before, self._size = self._size, found.st_size
         if not found.st_size:
             raise self._gone("was emptied")
-        if found.st_size < before:
+        if self._is_cut_off(found):
             self.broken = self.shrunk = True
         log = self._logs[0]
         same = self._opened == (found.st_dev, found.st_ino) and (log is None or log == _stamp(self._wal))
         return same and not self.broken
+
+    def _is_cut_off(self, found: os.stat_result) -> bool:
+        """Return whether it became smaller, or got holes, since it was last looked at.
+
+        A checkpoint makes a file that was cut off as long as before, with holes for what was not in the log.
+        """
+        if self._is_less(found):
+            with contextlib.suppress(OSError):  # another thread may have looked later, and noted more
+                found = os.stat(self._file)  # noqa: PTH116 - as above
+            if self._is_less(found):
+                return True
+        self._extent = found.st_size, found.st_blocks * _BLOCK
+        return False
+
+    def _is_less(self, found: os.stat_result) -> bool:
+        (size, held), holds = self._extent, found.st_blocks * _BLOCK
+        return found.st_size < size or (size <= held and holds < min(held, found.st_size))
 
     def _gone(self, what: str) -> StoreUnavailable:
         return StoreUnavailable(
@@ -253,12 +270,22 @@ class SqliteFile:
         )
 
     def refuse_ghost(self, opened: Stamp | None, log: Stamp | None) -> None:
-        """Raise `StoreUnavailable` if a transaction was committed to what is no longer at the path."""
-        if opened is not None and (_stamp(self._file) != opened or (log is not None and _stamp(self._wal) != log)):
-            self.broken = True
-            raise StoreUnavailable(
-                f"{self.name} was removed or replaced during a transaction, so what it wrote may be lost; try again"
-            )
+        """Raise `StoreUnavailable` unless a transaction is in what is at the path, and that is whole."""
+        if opened is None:
+            return
+        try:
+            found = os.stat(self._file)  # noqa: PTH116 - as above
+        except OSError:
+            found = None
+        if found is not None and (found.st_dev, found.st_ino) == opened and (log is None or _stamp(self._wal) == log):
+            if not self._is_cut_off(found):
+                return
+            self.shrunk = True
+        self.broken = True
+        raise StoreUnavailable(
+            f"{self.name} was removed, replaced or cut off during a transaction, so what it wrote may be lost; try "
+            "again"
+        )
 
     def renew(self, close: Callable[[], None]) -> None:
         """Get ready to open what is at the path now. No thread uses a connection.
@@ -271,7 +298,7 @@ class SqliteFile:
             StoreUnavailable: the log of the file before cannot be put aside.
         """
         present = _stamp(self._file)
-        self._size = 0
+        self._extent = (0, 0)
         if present not in (None, self._opened):
             logger.warning("%s was replaced; from now on the new file counts", self.name)
             self.replaced = True
