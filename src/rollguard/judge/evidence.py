@@ -85,19 +85,7 @@ class Evidence:
             InvalidInput: the counts are invalid.
         """
         _check_counts("current", calls, failures)
-        least, (v, keep) = math.inf, _BETS_KEPT[0]
-        for theta, log_h in self._levels:
-            log_m = 0.0
-            if theta < 1.0:
-                # A mixture is never less than one bet's part of it. Where that is enough, this is not the least level.
-                alone = failures * math.log1p(v * (1.0 - theta) / theta) + (calls - failures) * keep
-                if alone - _LOGBETS - log_h >= least:
-                    continue
-                terms = _log_bets(theta, calls, failures)
-                v, keep = _BETS_KEPT[terms.index(max(terms))]
-                log_m = _log_mean(terms)
-            least = min(least, log_m - log_h)
-        return least - math.log(self.alpha)
+        return _log_e(self.baseline_calls, self.baseline_failures, self.alpha, self.delta, calls, failures)
 
     @property
     def required(self) -> float:
@@ -147,6 +135,24 @@ def _levels(nb: int, fb: int, alpha: float, delta: float) -> tuple[tuple[float, 
     # 4. What is forgiven comes on top of what the baseline bounds.
     u = clopper_pearson_uppers(nb, fb, g[:0:-1])[::-1]
     return tuple((min(1.0, u[k] + delta), math.log(c / w[k])) for k in (_LEVELS - 1, *range(_LEVELS - 1)))
+
+
+@lru_cache(maxsize=16_384)  # of many tools, most are not called between two checks
+def _log_e(nb: int, fb: int, alpha: float, delta: float, calls: float, failures: float) -> float:
+    """Step 6."""
+    least, (v, keep) = math.inf, _BETS_KEPT[0]
+    for theta, log_h in _levels(nb, fb, alpha, delta):
+        log_m = 0.0
+        if theta < 1.0:
+            # A mixture is never less than one bet's part of it. Where that is enough, this is not the least level.
+            alone = failures * math.log1p(v * (1.0 - theta) / theta) + (calls - failures) * keep
+            if alone - _LOGBETS - log_h >= least:
+                continue
+            terms = _log_bets(theta, calls, failures)
+            v, keep = _BETS_KEPT[terms.index(max(terms))]
+            log_m = _log_mean(terms)
+        least = min(least, log_m - log_h)
+    return least - math.log(alpha)
 
 
 def _log_bets(theta: float, n: float, f: float) -> list[float]:

@@ -13,9 +13,9 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 _PER_DECADE = 48
 _DECADES = range(-3, 8)  # from 0.001 ms to 10^8 ms
@@ -24,6 +24,8 @@ EDGES: tuple[float, ...] = (
     *(float(f"{10 ** (decade + step / _PER_DECADE):.6g}") for decade in _DECADES for step in range(_PER_DECADE)),
     1e8,
 )
+
+_MIDDLES = (EDGES[0], *(math.sqrt(low * high) for low, high in pairwise(EDGES)), EDGES[-1])  # of the buckets
 
 NO_DURATION = -1  # the bucket of an execution without a duration
 
@@ -53,32 +55,22 @@ def percentiles(histogram: Iterable[tuple[int, int]], shares: Iterable[float]) -
         histogram: (bucket, executions), in the order of the buckets.
         shares: rising shares from 0 to 1.
     """
-    found = _percentile_buckets(histogram, shares)
-    return tuple(None if bucket is None else _middle(bucket) for bucket in found)
+    return tuple([None if bucket is None else _MIDDLES[bucket] for bucket in _percentile_buckets(histogram, shares)])
 
 
 def percentile_bucket(histogram: Iterable[tuple[int, int]], share: float) -> int | None:
     """Return the bucket of a percentile; None if there are no durations. Arguments as for `percentiles`."""
-    return next(_percentile_buckets(histogram, [share]))
+    return _percentile_buckets(histogram, [share])[0]
 
 
-def _percentile_buckets(histogram: Iterable[tuple[int, int]], shares: Iterable[float]) -> Iterator[int | None]:
+def _percentile_buckets(histogram: Iterable[tuple[int, int]], shares: Iterable[float]) -> list[int | None]:
     timed = [pair for pair in histogram if pair[0] != NO_DURATION]
+    if not timed:
+        return [None for _share in shares]
     reached = list(accumulate([count for _bucket, count in timed]))
-    calls = reached[-1] if reached else 0
-    for share in shares:
-        rank = max(1, math.ceil(share * calls))
-        yield timed[bisect_left(reached, rank)][0] if calls else None
+    return [timed[bisect_left(reached, max(1, math.ceil(share * reached[-1])))][0] for share in shares]
 
 
 def count_above(histogram: Mapping[int, int], edge: int) -> int:
     """Count the executions that took strictly longer than `EDGES[edge]`. Exact."""
     return sum(count for bucket, count in histogram.items() if bucket > edge)
-
-
-def _middle(bucket: int) -> float:
-    if bucket == 0:
-        return EDGES[0]
-    if bucket == len(EDGES):
-        return EDGES[-1]
-    return math.sqrt(EDGES[bucket - 1] * EDGES[bucket])

@@ -23,7 +23,7 @@ def silences_of(store: ExecutionStore, sessions: Sequence[Session], now: datetim
     store.fold()
     begin, names = min(session.baseline_start for session in quiet), {session.tool_name for session in quiet}
     hours = store.last_calls.by_hour(sorted(names), begin)
-    every = CallsByHour(store.last_calls.of_all(sorted(names | set(store.executions.tool_names()[:_MOST])), begin))
+    every = CallsByHour(store.last_calls.of_all(sorted(names | set(store.executions.tool_names(_MOST))), begin))
     found = {}
     for session in quiet:
         calls = hours.get(session.tool_name, {})

@@ -190,12 +190,15 @@ class Executions(Encoding):
         """Return the latest failures of the current window, read within so many seconds; see `Rollups.failures`."""
         return self._rollups.failures(current_of(session, until), limit, within=within)
 
-    def tool_names(self) -> list[str]:
-        """Return every tool that has an execution, by name; one index lookup each."""
+    def tool_names(self, most: int | None = None) -> list[str]:
+        """Return every tool that has an execution, or so many of them, by name; one index lookup each."""
+        limit = -1 if most is None and self._database.dialect == "sqlite" else most
         with self._database.read() as connection:
-            return [name for name in connection.scalars(_TOOLS) if isinstance(name, str)]  # on SQLite also bytes
+            names = connection.scalars(_TOOLS, {"most": limit}).all()
+        return sorted(name for name in names if isinstance(name, str))  # on SQLite also bytes
 
 
+# Without an ORDER BY, no more are looked up than are asked for.
 _TOOLS = sa.text("""
 WITH RECURSIVE tools(tool_name) AS (
     SELECT MIN(tool_name) FROM tool_executions
@@ -203,4 +206,4 @@ WITH RECURSIVE tools(tool_name) AS (
     SELECT (SELECT MIN(x.tool_name) FROM tool_executions x WHERE x.tool_name > tools.tool_name)
     FROM tools WHERE tools.tool_name IS NOT NULL
 )
-SELECT tool_name FROM tools WHERE tool_name IS NOT NULL ORDER BY 1""")
+SELECT tool_name FROM tools WHERE tool_name IS NOT NULL LIMIT :most""")

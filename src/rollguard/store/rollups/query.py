@@ -28,7 +28,7 @@ from rollguard.store.rollups.first_hour_cache import FirstHourCache, FirstHourRe
 from rollguard.store.rollups.intervals import HOUR, RAW, intervals, split_last_hour
 from rollguard.store.rollups.selection import Selection
 
-_CHUNK = 500  # windows counted by one statement
+_CHUNK = 1_000  # windows counted by one statement
 
 
 class Rollups:
