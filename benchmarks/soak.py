@@ -46,7 +46,9 @@ from rollguard.judge import Rules
 from rollguard.model.ramp import State
 from rollguard.model.rollback import Rollback
 from rollguard.model.rollout import CANARY
+from rollguard.notify import Dispatcher
 from rollguard.settings import NotifySettings, RecordSettings, Settings, WatchSettings
+from rollguard.store.outbox import LONGEST_PAUSE
 from rollguard.store.schema import notifications, tool_executions
 
 WATCHERS, WORKERS, TOOLS = 8, 4, 12
@@ -123,6 +125,8 @@ def soak(crowd: Crowd, troubles: Troubles | None) -> dict[str, Any]:
     with opened(crowd.url, crowd.folder) as guard:
         for _ in range(3 if troubles else 1):  # what was cut short is finished, and what failed is tried again
             asyncio.run(guard.loop.check_deployment_health())
+        if troubles is not None:  # a watcher that was killed keeps what it was delivering until its lease ends
+            Dispatcher(guard.store, []).deliver(datetime.now(UTC) + LONGEST_PAUSE)
         guard.registry.recorder.flush()
         counts.update({name: count for name, count in _kept(guard).items() if count})
         wrong += look(guard, crowd.folder, counts)
