@@ -13,6 +13,7 @@ import pytest
 
 from rollguard import AutonomousLoop, ExecutionStore, ToolRegistry
 from rollguard.errors import StoreUnavailable
+from rollguard.loop.outage import Outage
 from rollguard.loop.stages import ArrivalsStage
 from rollguard.record import Recorder, Spool
 from tests.conftest import Guard, code
@@ -225,3 +226,47 @@ async def test_a_log_handler_that_fails_stops_no_stage(guard: Guard, capsys: pyt
     finally:
         logger.removeHandler(handler)
     assert "stage dying failed" in capsys.readouterr().err
+
+
+def test_an_outage_is_told_once_and_then_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """However many stages miss the database: when it begins, each minute with its length, and when it is over."""
+    outage, away = Outage(), StoreUnavailable("no answer")
+    for second in range(0, 150, 15):
+        for stage in ("health", "arrivals", "verification"):
+            outage.met(stage, away, 1_000.0 + second)
+        outage.passed("a stage without the database", 1_000.0 + second)
+    for stage in ("arrivals", "health"):
+        outage.passed(stage, 1_155.0)
+    outage.met("health", away, 1_160.0)
+    begun = "the database cannot be used; every stage tries again: no answer"
+    lasting = (
+        "the database cannot be used for {} s now, so nothing is checked or rolled back; every stage tries again: "
+    )
+    assert [record.getMessage() for record in caplog.records] == [
+        begun,
+        *(lasting.format(seconds) + "no answer" for seconds in (60, 120)),
+        "the database can be used again, after 155 s",
+        begun,
+    ]
+
+
+def test_a_loop_tells_of_an_outage_and_its_end(guard: Guard, caplog: pytest.LogCaptureFixture) -> None:
+    """The stages that miss the database are counted as errors and said once; the first that has it again says so."""
+
+    class Away(Dying):
+        interval_seconds = 0.01
+
+        def run(self, now: datetime | None) -> Any:
+            self.runs += 1
+            if self.runs <= 3:
+                raise StoreUnavailable("no answer")
+            loop.stop()
+            return {}
+
+    loop = AutonomousLoop(guard.monitor, stages=[Away(None)])
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(loop.run(handle_signals=False))
+    said = [record.getMessage() for record in caplog.records if "the database" in record.getMessage()]
+    assert said[0] == "the database cannot be used; every stage tries again: no answer"
+    assert said[1].startswith("the database can be used again, after")
+    assert (len(said), loop.stats["errors"]) == (2, 3)

@@ -109,6 +109,19 @@ def test_a_process_that_starts_at_the_instant_of_a_new_file(opened: ExecutionSto
     assert stored(file) == ["before", "new"]
 
 
+def test_who_waits_for_executions_never_opens_a_new_file_with_the_former_log(
+    opened: ExecutionStore, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own connection is opened like every other: not if the file was replaced since it looked."""
+    with contextlib.closing(former_log(opened, file)), contextlib.closing(opened.arrivals()) as arrivals:
+        monkeypatch.setattr(opened.database, "renew_if_replaced", lambda: None)  # it was replaced just after that
+        with pytest.raises(StoreUnavailable, match="is being replaced"):
+            arrivals.wait(0)
+        monkeypatch.undo()
+        record(opened, "new")
+    assert stored(file) == ["before", "new"]
+
+
 def test_a_store_that_is_opened_at_the_instant_of_a_new_file(opened: ExecutionStore, file: Path) -> None:
     """A process that knows the former file opens the new one without its log."""
     with contextlib.closing(former_log(opened, file)), contextlib.closing(ExecutionStore(f"sqlite:///{file}")) as store:

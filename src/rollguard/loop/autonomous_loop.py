@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from rollguard.errors import InvalidSetting, StoreUnavailable
+from rollguard.loop.outage import Outage
 from rollguard.loop.rules import HEALTH_SECONDS, PRESETS, checked_rules
 from rollguard.loop.stages import MaintenanceStage, ResidentStage, Stage, default_stages
 from rollguard.loop.stages.health import COUNTERS
@@ -96,6 +97,7 @@ class AutonomousLoop:
                 stages += improvement_stages(improvement)
         self.stages = checked_all("stages", stages, "name", "run")
         self._stopped = asyncio.Event()
+        self._outage = Outage()
         self.stats: dict[str, int] = dict.fromkeys(("cycles", *COUNTERS, "arrival_checks"), 0)
 
     @classmethod
@@ -282,10 +284,15 @@ class AutonomousLoop:
                 await loop.run_in_executor(threads, outcome, stage.start)
                 return True
             counts = _checked(await in_thread(stage, threads, self._stopped))
+        except StoreUnavailable as error:
+            self.stats["errors"] += 1
+            self._outage.met(stage.name, error, loop.time())
+            return False
         except Exception as error:  # noqa: BLE001 - the loop goes on after any error
             self.stats["errors"] += 1
             logger.error("stage %s failed and runs again soon: %s", stage.name, said(error))
             return False
+        self._outage.passed(stage.name, loop.time())
         _add(counts, self.stats)
         if "cycles" in counts:
             made = {name: number for name, number in counts.items() if name != "cycles"}

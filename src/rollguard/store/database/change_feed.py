@@ -20,7 +20,6 @@ import sqlalchemy as sa
 from rollguard.errors import StoreUnavailable
 from rollguard.store.database.engine import Database
 from rollguard.store.database.fork_gate import sqlite_gate
-from rollguard.store.database.sqlite_file import text_of
 
 if TYPE_CHECKING:
     import psycopg
@@ -120,11 +119,7 @@ class Polling(ABC, Generic[_Found]):
             return True
         if self._connection is None:
             # Not one of the pool: reading through that would have this process's recorder store its batch early.
-            uri = f"{self._database.path.as_uri()}?mode=rw"  # never makes a file
-            self._connection = sqlite3.connect(
-                uri, uri=True, timeout=self.patience, check_same_thread=False, isolation_level=None
-            )
-            self._connection.text_factory = text_of
+            self._connection = self._database.connect_sqlite(self.patience)
         before, (self._version,) = self._version, self._connection.execute("PRAGMA data_version").fetchone()
         return before != self._version
 

@@ -240,6 +240,19 @@ class Database:
     def _call_before_reading(self) -> None:
         _call(self._before_reading)
 
+    def connect_sqlite(self, patience: float) -> sqlite3.Connection:
+        """Return a connection to the SQLite file that is not of the pool: to read, for any one thread at a time.
+
+        Args:
+            patience: seconds that it waits for a lock.
+
+        Raises:
+            InvalidInput: the database is no file.
+        """
+        if self._file is None:
+            raise InvalidInput(f"{self} is no SQLite file")
+        return self._file.connect(patience)
+
     def lock_tool(self, connection: Connection, tool_name: str) -> None:
         """Lock a tool's state until the transaction ends (SQLite has one writer anyway).
 

@@ -26,10 +26,10 @@ from pathlib import Path
 from rollguard.errors import SchemaDamaged, StoreUnavailable
 from rollguard.model.file_access import FileAccess
 from rollguard.model.log import logger_of
+from rollguard.store.database.file_facts import Stamp, locks, size_of, stamp_of
 
 logger = logger_of(__name__)
 
-Stamp = tuple[int, int]  # device and inode
 _HEADER = 32  # bytes at the beginning of a log
 _BLOCK = 512  # bytes in which the system counts what a file occupies
 _TRIES = 3  # to open a file that is replaced at this moment
@@ -114,7 +114,7 @@ class SqliteFile:
             time.sleep(0.002)
 
     def open(
-        self, connect: Callable[[], sqlite3.Connection], prepare: Callable[[sqlite3.Connection], None]
+        self, connect: Callable[[], sqlite3.Connection], prepare: Callable[[sqlite3.Connection], object]
     ) -> tuple[sqlite3.Connection, Stamp | None]:
         """Connect, and return what was opened.
 
@@ -129,14 +129,14 @@ class SqliteFile:
         began, tries, waited = time.time(), 0, False
         while tries < _TRIES:
             with self.alone():
-                before = _stamp(self._file)
-                if self._opened is not None and before == self._opened and not _size(self._file):
+                before = stamp_of(self._file)
+                if self._opened is not None and before == self._opened and not size_of(self._file):
                     raise self._gone("was emptied")  # SQLite would remove its log, which others still write
                 foreign = self._foreign_log(began) if self._logs[0] is None else None
                 if foreign is None:
                     self._make()
                     connection = connect()
-                    after = _stamp(self._file)
+                    after = stamp_of(self._file)
                     if before in (None, after) and self._opened in (None, after):
                         self._opened = after
                         self._prepare(connection, prepare)
@@ -154,12 +154,22 @@ class SqliteFile:
             time.sleep(0.02)
         raise StoreUnavailable(f"{self.name} is being replaced; try again")
 
+    def connect(self, patience: float) -> sqlite3.Connection:
+        """Open a connection to read, for any one thread at a time, that waits so many seconds for a lock."""
+        uri = f"{self.path.as_uri()}?mode=rw"  # never makes a file
+        connection, _opened = self.open(
+            lambda: sqlite3.connect(uri, uri=True, timeout=patience, check_same_thread=False, isolation_level=None),
+            lambda opened: opened.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone(),
+        )
+        connection.text_factory = text_of
+        return connection
+
     def _make(self) -> None:
         if self.may_create and self._access is not None:
             with contextlib.suppress(OSError):  # it is there, or SQLite says what is wrong
                 os.close(self._access.create(self.path, os.O_RDWR))
 
-    def _prepare(self, connection: sqlite3.Connection, prepare: Callable[[sqlite3.Connection], None]) -> None:
+    def _prepare(self, connection: sqlite3.Connection, prepare: Callable[[sqlite3.Connection], object]) -> None:
         try:
             prepare(connection)
         except BaseException:
@@ -172,8 +182,8 @@ class SqliteFile:
         Raises:
             StoreUnavailable: there is a log, and no file or an empty one.
         """
-        present = _stamp(self._file)
-        if not _size(self._file) and (_size(self._wal) or (present is not None and self._index_users())):
+        present = stamp_of(self._file)
+        if not size_of(self._file) and (size_of(self._wal) or (present is not None and self._index_users())):
             raise self._gone("is gone, and its log is there" if present is None else "was emptied")
         if self.is_used_for_another():
             return (
@@ -194,13 +204,13 @@ class SqliteFile:
         Their commits make that log newer than the file. Without a log SQLite would take over the index all the same. A
         file that was moved away may come back, so none is made meanwhile.
         """
-        file = _stamp(self._file)
-        return bool(self._index_users()) and (file is None or file[1] not in _locks())
+        file = stamp_of(self._file)
+        return bool(self._index_users()) and (file is None or file[1] not in locks())
 
     def _index_users(self) -> set[int]:
         """Return the other processes that have the log's index open."""
-        index = _stamp(self._shm)
-        return set() if index is None else _locks().get(index[1], set()) - {os.getpid()}
+        index = stamp_of(self._shm)
+        return set() if index is None else locks().get(index[1], set()) - {os.getpid()}
 
     def _put_beside_a_log(self) -> float | None:
         """Return when the file was renamed, if that is since it was written, and its log was not touched since then."""
@@ -213,7 +223,7 @@ class SqliteFile:
 
     def opened_log(self) -> Stamp | None:
         """Note the write-ahead log that the latest connection opened, and return it."""
-        self._logs = _stamp(self._wal), _stamp(self._shm)
+        self._logs = stamp_of(self._wal), stamp_of(self._shm)
         return self._logs[0]
 
     def closed(self) -> None:
@@ -228,7 +238,7 @@ class SqliteFile:
             StoreUnavailable: the file is gone, or empty.
         """
         if self._opened is None:
-            if not self.may_create and _stamp(self._file) is None:
+            if not self.may_create and stamp_of(self._file) is None:
                 raise self._gone("is gone")
             self.broken = False  # nothing is open that could be
             return True
@@ -243,7 +253,7 @@ class SqliteFile:
         if self._is_cut_off(found):
             self.broken = self.shrunk = True
         log = self._logs[0]
-        same = self._opened == (found.st_dev, found.st_ino) and (log is None or log == _stamp(self._wal))
+        same = self._opened == (found.st_dev, found.st_ino) and (log is None or log == stamp_of(self._wal))
         return same and not self.broken
 
     def _is_cut_off(self, found: os.stat_result) -> bool:
@@ -277,7 +287,7 @@ class SqliteFile:
             found = os.stat(self._file)  # noqa: PTH116 - as above
         except OSError:
             found = None
-        if found is not None and (found.st_dev, found.st_ino) == opened and (log is None or _stamp(self._wal) == log):
+        if found is not None and (found.st_dev, found.st_ino) == opened and (log is None or stamp_of(self._wal) == log):
             if not self._is_cut_off(found):
                 return
             self.shrunk = True
@@ -297,7 +307,7 @@ class SqliteFile:
             SchemaDamaged: it is no store.
             StoreUnavailable: the log of the file before cannot be put aside.
         """
-        present = _stamp(self._file)
+        present = stamp_of(self._file)
         self._extent = (0, 0)
         if present not in (None, self._opened):
             logger.warning("%s was replaced; from now on the new file counts", self.name)
@@ -336,9 +346,9 @@ class SqliteFile:
 
         Nobody has the new file open yet: who opens it waits, as long as this process has the index open.
         """
-        file, index, locks = _stamp(self._file), self._logs[1], _locks()
-        ours = index is not None and index == _stamp(self._shm) and index[1] in locks
-        if ours and file is not None and file[1] not in locks:
+        file, index, held = stamp_of(self._file), self._logs[1], locks()
+        ours = index is not None and index == stamp_of(self._shm) and index[1] in held
+        if ours and file is not None and file[1] not in held:
             Path(self._shm).unlink(missing_ok=True)
 
     def _refuse_foreign(self) -> None:
@@ -357,7 +367,7 @@ class SqliteFile:
         log, index = self._logs
         if there is None or log is None:  # nothing is open: only the random header tells the log from a later one
             return there is not None and bool(there[1]) and there == self._left
-        return there[0] == log and _stamp(self._shm) in (None, index)
+        return there[0] == log and stamp_of(self._shm) in (None, index)
 
     def _log_there(self) -> tuple[Stamp, bytes] | None:
         """Return which log is beside the file: its inode, which others may get later, and its random header."""
@@ -367,37 +377,3 @@ class SqliteFile:
                 return (found.st_dev, found.st_ino), log.read(_HEADER)
         except OSError:
             return None
-
-
-def _locks() -> dict[int, set[int]]:
-    """Return by inode which processes hold locks, as far as the system tells: Linux does, of the same container.
-
-    Asking by `fcntl` would mean to open and close the file, which ends all locks that this process has on it. A long
-    table is read in parts, and may lack a lock when others change meanwhile, so it is read twice.
-    """
-    found: dict[int, set[int]] = {}
-    try:
-        lines = [line for _ in range(2) for line in Path("/proc/locks").read_text("ascii").splitlines()]
-    except OSError:
-        return found
-    for line in lines:
-        fields = line.split()  # 1: POSIX ADVISORY READ 4711 fe:00:2434229 128 128
-        if fields[1] == "POSIX":
-            found.setdefault(int(fields[5].rpartition(":")[2]), set()).add(int(fields[4]))
-    return found
-
-
-def _size(path: str) -> int:
-    """Return the size of a file; 0 if there is none."""
-    try:
-        return os.stat(path).st_size  # noqa: PTH116 - as below
-    except OSError:
-        return 0
-
-
-def _stamp(path: str) -> Stamp | None:
-    try:
-        found = os.stat(path)  # noqa: PTH116 - a `Path` takes four times as long
-    except OSError:  # also a folder that is gone, or may not be read
-        return None
-    return found.st_dev, found.st_ino
