@@ -79,3 +79,27 @@ def test_a_silent_tool_is_reported_once(guard: Guard, told: Told, *, beside: boo
     assert "without a call" in told.events[0].reasons[0]
     guard.calls(1, 0, start=NOW + 11 * HOUR)
     assert guard.monitor.check_health("my_tool", session_id, now=NOW + 11.5 * HOUR)["silence"] is None
+
+
+def test_the_calls_of_a_quiet_tool_are_read_once_an_hour(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until its next call they stay the same, so a check every few minutes does not read them each time."""
+    guard.deploy(1, at=NOW - timedelta(days=3))
+    guard.deploy(2, at=NOW)
+    guard.calls(48, 0, start=NOW - 24 * HOUR, hours=24)
+    session_id = guard.watch(at=NOW)
+    read, by_hour = [], guard.store.last_calls.by_hour
+    monkeypatch.setattr(
+        guard.store.last_calls, "by_hour", lambda names, start: read.append(names) or by_hour(names, start)
+    )
+
+    def silent(after: float) -> bool:
+        report = guard.monitor.auto_rollback_if_needed("my_tool", session_id, now=NOW + after * HOUR)
+        return report["silence"] is not None
+
+    assert [silent(8.1), silent(8.2), silent(8.3)] == [True, True, True]
+    assert len(read) == 1
+    assert silent(9.1)
+    assert len(read) == 2
+    guard.calls(1, 0, start=NOW + 9.2 * HOUR)
+    assert [silent(10.3), silent(25)] == [False, True]
+    assert len(read) == 4

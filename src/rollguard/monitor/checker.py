@@ -17,7 +17,7 @@ from rollguard.model.session import Session
 from rollguard.monitor.confirmations import Confirmations
 from rollguard.monitor.confounders import confounders_of
 from rollguard.monitor.report import HealthReport, in_flight_of
-from rollguard.monitor.silences import silences_of
+from rollguard.monitor.silences import Silences
 from rollguard.record import Recorder
 from rollguard.record.in_flight import PUBLISHED_AFTER
 from rollguard.store import ExecutionStore
@@ -42,6 +42,7 @@ class Checker:
         self._confirmations = confirmations
         self._store = store
         self._recorder = recorder
+        self._silences = Silences(store)
 
     def check(self, sessions: Sequence[Session], now: datetime, *, scheduled: bool = True) -> list[HealthReport]:
         """Check sessions, and record the checks of the active ones.
@@ -70,7 +71,7 @@ class Checker:
         known = self._store.baselines.of(sessions, now)
         beside = self._store.rollouts.of_sessions([session.session_id for session in sessions])
         in_flight = self._store.in_flight.all()
-        silent = silences_of(self._store, known, now) if scheduled else {}
+        silent = self._silences.of(known, now) if scheduled else {}
         reports = [
             HealthReport(
                 *(session, judgement, until, now, counted),
