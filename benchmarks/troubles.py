@@ -219,7 +219,7 @@ class Troubles:
         """
         file = SqliteFile(self._file, "it")
         try:
-            with file.alone():
+            with file.lock.alone():
                 if self._former_log == self._log() != 0 or file.is_used_for_another():
                     return None
                 plain = sqlite3.connect(self._file, timeout=5)

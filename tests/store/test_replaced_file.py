@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import multiprocessing
 import os
@@ -22,7 +23,7 @@ import pytest
 from rollguard import AutonomousLoop, DeploymentMonitor, ExecutionStore, ToolRegistry
 from rollguard.errors import NotARollguardStore, SchemaDamaged, StoreReadOnly, StoreUnavailable
 from rollguard.record import Recorder, Spool
-from rollguard.store.database import sqlite_file
+from rollguard.store.database import folder_lock, sqlite_file
 from tests.conftest import code
 
 
@@ -242,15 +243,63 @@ def test_an_emptied_file_that_another_process_uses_is_left_as_it_is(file: Path) 
     ExecutionStore(f"sqlite:///{file}").close()
 
 
-def test_who_opens_a_file_waits_for_others(opened: ExecutionStore, file: Path) -> None:
+def test_who_opens_a_file_waits_for_others(opened: ExecutionStore, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Processes open the file one after the other; one that is suspended at it delays others for a bounded time."""
     record(opened, "before")
-    with sqlite_file.SqliteFile(file, "it").alone(), pytest.MonkeyPatch.context() as patched:
-        patched.setattr(sqlite_file, "_PATIENCE", 0.0)
+    with suspended_at(file), monkeypatch.context() as patched:
+        patched.setattr(folder_lock, "PATIENCE", 0.0)
         with pytest.raises(StoreUnavailable, match="another process, which does not go on"):
             ExecutionStore(f"sqlite:///{file}")
         assert opened.executions.tool_names() == ["before"]  # who has it open goes on
     ExecutionStore(f"sqlite:///{file}").close()
+
+
+@contextlib.contextmanager
+def suspended_at(file: Path) -> Iterator[None]:
+    """Another process, which opens or closes the file and does not go on."""
+    descriptor = os.open(file.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def test_who_closes_a_file_waits_for_who_opens_it(
+    opened: ExecutionStore, file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The last one to close removes the log by its path, where another file's may be by then; a wait is bounded."""
+    record(opened, "before")
+    monkeypatch.setattr(folder_lock, "PATIENCE", 600.0)
+    with contextlib.closing(opened.arrivals()) as arrivals:
+        arrivals.wait(0)
+        ended, closing = (
+            [],
+            [threading.Thread(target=lambda e=each: ended.append(e.close())) for each in (opened, arrivals)],
+        )
+        with suspended_at(file):
+            for thread in closing:
+                thread.start()
+            asked = time.monotonic() + 60
+            while any(thread.is_alive() and not waits(thread) for thread in closing) and time.monotonic() < asked:
+                threading.Event().wait(0.001)
+            assert not ended
+        for thread in closing:
+            thread.join()
+    record(opened, "after")
+    with suspended_at(file), monkeypatch.context() as patched:
+        patched.setattr(folder_lock, "PATIENCE", 0.0)
+        opened.close()
+    assert "closed all the same" in caplog.text
+    assert stored(file) == ["before", "after"]
+
+
+def waits(thread: threading.Thread) -> bool:
+    """Whether a thread waits for the lock of the folder."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    while frame is not None and frame.f_code.co_filename != folder_lock.__file__:
+        frame = frame.f_back
+    return frame is not None
 
 
 @pytest.mark.skipif(not Path("/proc/locks").exists(), reason="the system does not tell who has a file open")

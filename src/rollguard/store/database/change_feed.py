@@ -112,7 +112,8 @@ class Polling(ABC, Generic[_Found]):
         """Close the connection; the next `wait` opens another."""
         connection, self._connection, self._version = self._connection, None, -1
         if connection is not None:
-            connection.close()
+            with self._database.closing():
+                connection.close()
 
     def _changed(self) -> bool:
         if self._database.path is None:  # in memory there is only the one connection

@@ -101,7 +101,7 @@ class Database:
         self._before_closing: list[weakref.WeakMethod[Callable[[], None]]] = []
         self._when_replaced: list[weakref.WeakMethod[Callable[[], None]]] = []
         self.check_replaced: Callable[[bool], None] | None = None
-        self._closed = [0]  # times; a list, so that the engine does not keep this object alive
+        self._closed = [0]  # times; a list, which does not keep this object alive
         if self.dialect == "sqlite":
             self._engine = self._sqlite()
         else:
@@ -164,12 +164,8 @@ class Database:
         self.renew_if_replaced()
         self._make_ready()
         options: Any = {"rollguard_write": True, "rollguard_durable": durable}
-        with (
-            self._turn,
-            self._gate(),
-            self._translated(),
-            self._engine.connect().execution_options(**options) as connection,
-        ):
+        connecting = self._engine.connect
+        with self._turn, self._gate(), self._translated(), connecting().execution_options(**options) as connection:
             opened = connection.info
 
             def refuse_ghost() -> None:
@@ -283,17 +279,22 @@ class Database:
             self._engine.dispose(close=False)
 
     def close_before_fork(self) -> None:
-        """Close every connection to a SQLite file; see `rollguard.store.database.fork_gate`."""
+        """Close every connection to a SQLite file; see `fork_gate`."""
         self._dispose()
 
     def _dispose(self) -> None:
-        before = self._engine.pool
-        self._closed[0] += 1
-        self._engine.dispose()
-        self._closed[0] += 1
-        before.dispose()  # what a thread has given back to it meanwhile
-        if self._file is not None:
-            self._file.closed()
+        with self.closing():
+            before = self._engine.pool
+            self._closed[0] += 1
+            self._engine.dispose()
+            self._closed[0] += 1
+            before.dispose()  # what a thread has given back to it meanwhile
+            if self._file is not None:
+                self._file.closed()
+
+    def closing(self) -> contextlib.AbstractContextManager[None]:
+        """Close connections to a SQLite file inside: no other process opens or replaces it meanwhile."""
+        return contextlib.nullcontext() if self._file is None else self._file.lock.closing()
 
     # --- engines ---------------------------------------------------------------------------------------------------
 

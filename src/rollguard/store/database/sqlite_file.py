@@ -9,24 +9,24 @@ References:
     https://www.sqlite.org/wal.html: who has a log open holds a lock on its index, and one on its database.
 
 A connection opens the log by its path when it first reads. So that it never takes the log of another file, processes
-open a file, and put a log aside, one after the other: see `SqliteFile.alone`.
+open and close a file, and put a log aside, one after the other: see `rollguard.store.database.folder_lock`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from rollguard.errors import SchemaDamaged, StoreUnavailable
 from rollguard.model.file_access import FileAccess
 from rollguard.model.log import logger_of
 from rollguard.store.database.file_facts import Stamp, locks, size_of, stamp_of
+from rollguard.store.database.folder_lock import FolderLock
 
 logger = logger_of(__name__)
 
@@ -34,7 +34,6 @@ _HEADER = 32  # bytes at the beginning of a log
 _BLOCK = 512  # bytes in which the system counts what a file occupies
 _TRIES = 3  # to open a file that is replaced at this moment
 _SETTLED = 2.0  # seconds; a process that uses a file sees within one that it was replaced
-_PATIENCE = 5.0  # seconds that one waits for others that open the file, which takes them milliseconds
 
 
 def text_of(stored: bytes) -> str:
@@ -64,6 +63,7 @@ class SqliteFile:
         create: whether it is made if it is missing, until it was opened once.
 
     Attributes:
+        lock: is held by who opens or closes the file, or puts its log aside.
         broken: whether the connections must be renewed, because the file could not be used through them.
         replaced: whether it was replaced, and those that know the former one are not notified yet.
         shrunk: whether it became smaller, or got holes, so that it may have been cut off.
@@ -71,6 +71,7 @@ class SqliteFile:
 
     def __init__(self, path: Path, name: str, access: FileAccess | None = None, *, create: bool = True) -> None:
         self.path, self.name, self._access = path, name, access
+        self.lock = FolderLock(path.parent, name)
         self.broken = self.replaced = self.shrunk = False
         self._extent = (0, 0)  # its size, and bytes that it occupies, when it was last looked at
         self._file, self._wal, self._shm = str(path), f"{path}-wal", f"{path}-shm"
@@ -83,35 +84,6 @@ class SqliteFile:
     def may_create(self) -> bool:
         """Return whether opening it may make it."""
         return self._create and self._opened is None
-
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Let no other process, and no other thread, open the file or put its log aside until the block ends.
-
-        It locks the folder: a lock on the file would end, with all that SQLite holds, when a descriptor is closed.
-
-        Raises:
-            StoreUnavailable: another process is suspended at it.
-        """
-        with contextlib.ExitStack() as stack:
-            with contextlib.suppress(OSError):  # a folder that is gone is found in the block
-                descriptor = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
-                stack.callback(os.close, descriptor)
-                self._lock(descriptor)
-            yield
-
-    def _lock(self, descriptor: int) -> None:
-        end = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                if time.monotonic() >= end:
-                    raise StoreUnavailable(
-                        f"{self.name} is being opened by another process, which does not go on; try again"
-                    ) from None
-            time.sleep(0.002)
 
     def open(
         self, connect: Callable[[], sqlite3.Connection], prepare: Callable[[sqlite3.Connection], object]
@@ -128,7 +100,7 @@ class SqliteFile:
         """
         began, tries, waited = time.time(), 0, False
         while tries < _TRIES:
-            with self.alone():
+            with self.lock.alone():
                 before = stamp_of(self._file)
                 if self._opened is not None and before == self._opened and not size_of(self._file):
                     raise self._gone("was emptied")  # SQLite would remove its log, which others still write
@@ -312,7 +284,7 @@ class SqliteFile:
         if present not in (None, self._opened):
             logger.warning("%s was replaced; from now on the new file counts", self.name)
             self.replaced = True
-            with self.alone():
+            with self.lock.alone():
                 self._replace(close)
         else:
             if not self.broken:

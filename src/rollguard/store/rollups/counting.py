@@ -49,12 +49,12 @@ def _given_sql(dialect: str, ranges: str, columns: dict[str, str]) -> str:
     if dialect == "sqlite":
         read = (f"json_extract(value, '$[{place}]') AS {name}" for place, name in enumerate(columns))
         return f"SELECT {', '.join(read)} FROM json_each(:{ranges})"
-    texts = "CASE WHEN j ->> {0} IS NOT NULL THEN ARRAY(SELECT json_array_elements_text(j -> {0})) END AS {1}"
+    texts = "CASE WHEN j ->> {0} IS NOT NULL THEN ARRAY(SELECT jsonb_array_elements_text(j -> {0})) END AS {1}"
     read = (
         texts.format(place, name) if kind == "text[]" else f"(j ->> {place})::{kind} AS {name}"
         for place, (name, kind) in enumerate(columns.items())
     )
-    return f"SELECT {', '.join(read)} FROM json_array_elements(CAST(:{ranges} AS json)) AS j"
+    return f"SELECT {', '.join(read)} FROM jsonb_array_elements(CAST(:{ranges} AS jsonb)) AS j"
 
 
 # The hour's rollup is read if the hour holds nothing after the interval: no later minute has a rollup, and the minute
