@@ -111,3 +111,23 @@ def test_no_garbage_is_collected_while_a_batch_is_checked(enabled: bool) -> None
         assert gc.isenabled() is enabled
     finally:
         gc.enable()
+
+
+def test_checks_of_many_sessions_are_stored_as_those_of_each_alone(guard: Guard) -> None:
+    """Many rows are written at once, in the fastest way of each database: no value differs."""
+    sessions = []
+    for number in range(12):
+        tool = f"tool_{number}"
+        guard.deploy(1, tool=tool, at=NOW - timedelta(days=3))
+        guard.calls(20 + number, number % 3, start=NOW - timedelta(hours=20), hours=10, tool=tool, ms=10.0 + number / 3)
+        guard.deploy(2, tool=tool, at=NOW)
+        guard.calls(12, 3 * (number % 2), start=NOW, tool=tool)
+        sessions.append(guard.watch(tool=tool, at=NOW))
+    now = NOW + timedelta(hours=2)
+    for session_id in sessions:
+        guard.monitor.check_health(f"tool_{session_id - sessions[0]}", session_id, now=now)
+    found = list(guard.monitor.session_checks.run(guard.monitor.get_active_sessions(), now))
+    assert len(found) == 12
+    for session_id in sessions:
+        together, alone = guard.store.sessions.checks(session_id)
+        assert {**together, "check_id": 0} == {**alone, "check_id": 0}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import selectors
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+_COPIED = 10  # rows; fewer are as soon inserted
 _STEPS = 1_000  # instructions of SQLite between two looks at the clock
 
 
@@ -26,6 +27,24 @@ def driver(connection: Connection, statement: str) -> Iterator[Any]:
         yield connection.connection.driver_connection
     except dbapi.Error as error:
         raise sa.exc.DBAPIError.instance(statement, None, error, dbapi.Error, dialect=connection.dialect) from error
+
+
+def insert_many(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows of the same columns. On PostgreSQL COPY takes half the time of a statement for each."""
+    if connection.dialect.name != "postgresql" or len(rows) < _COPIED:
+        connection.execute(sa.insert(table), rows)
+        return
+    names = list(rows[0])
+    impls = [table.c[name].type.dialect_impl(connection.dialect) for name in names]
+    stored = [impl.bind_processor(connection.dialect) or _as_it_is for impl in impls]
+    copy = f"COPY {table.name} ({', '.join(names)}) FROM STDIN"
+    with driver(connection, copy) as psycopg, psycopg.cursor() as cursor, cursor.copy(copy) as sink:
+        for row in rows:
+            sink.write_row([store(row[name]) for name, store in zip(names, stored, strict=True)])
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def has_input(connection: Any) -> bool:

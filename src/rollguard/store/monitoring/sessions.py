@@ -17,6 +17,7 @@ from rollguard.model.names import checked_tool_name
 from rollguard.model.ramp import State
 from rollguard.model.session import Session
 from rollguard.store import outbox, rollback_states, rollout_states
+from rollguard.store.database.driver import insert_many
 from rollguard.store.database.engine import Database
 from rollguard.store.monitoring.rows import as_json, readable, session_of
 from rollguard.store.monitoring.starting import start
@@ -26,7 +27,6 @@ from rollguard.store.schema import deployment_rollbacks as r
 from rollguard.store.schema import tool_deployments as d
 
 _GET = sa.select(m).where(m.c.session_id == sa.bindparam("id"))
-_INSERT_CHECK = sa.insert(c)
 _KEEP_BASELINE = (
     sa.update(m)
     .where(m.c.session_id == sa.bindparam("id"), m.c.baseline.is_(None))
@@ -197,7 +197,7 @@ class Sessions:
     def record_check(self, session_id: int, check: dict[str, Any]) -> None:
         """Record a health check without events: columns of `deployment_health_checks`, without the ids."""
         with self._database.write(durable=False, remade=True) as connection:
-            connection.execute(_INSERT_CHECK, {"session_id": session_id, **check})
+            connection.execute(sa.insert(c), {"session_id": session_id, **check})
 
     def record_checks(
         self,
@@ -229,7 +229,7 @@ class Sessions:
                 if check.required or begun:
                     rows.append({"session_id": check.session_id, **check.columns})
             if rows:
-                connection.execute(_INSERT_CHECK, rows)
+                insert_many(connection, c, rows)
             outbox.add_all(connection, events, now)
             if creeping:
                 connection.execute(_KEEP_CREEPING, creeping)
