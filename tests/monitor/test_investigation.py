@@ -1,17 +1,20 @@
-"""The investigation of a rollback: after the claim, bounded, and never what stops a rollback."""
+"""The investigation of a rollback: after it, bounded, and never what stops it."""
 
 from __future__ import annotations
 
 import time
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from rollguard.errors import StoreBusy
+from rollguard.loop.stages import RecoveryStage
 from rollguard.model.rollback import Rollback
 from rollguard.rollback import investigation_of
+from rollguard.store.schema import notifications
 from tests.conftest import NOW, Guard
 from tests.monitor.helpers import LATER, regressed
 
@@ -90,19 +93,47 @@ def test_a_read_is_given_up_in_time(guard: Guard) -> None:
         assert connection.scalar(sa.text(endless.format(200_000))) == 200_000
 
 
-def test_the_claim_comes_first(guard: Guard) -> None:
-    """A rollback is claimed before anything is read for its investigation, and a recovered claim gets one too."""
+def test_the_rollback_comes_first(guard: Guard) -> None:
+    """The last good version serves before anything is read for the investigation, which is told with the rollback."""
     session_id = regressed(guard)
-    claimed = []
+    before: list[object] = []
+    investigated = guard.store.rollbacks.investigated
 
-    def investigate_after(*_given: object) -> None:
-        claimed.extend(guard.store.rollbacks.open())
+    def note(rollback_id: int, found: dict[str, object]) -> Rollback:
+        present = guard.store.rollbacks.get(rollback_id)
+        told = guard.store.outbox.take_due(LATER + timedelta(seconds=1))
+        before.append((present.state, present.investigation, guard.registry.call("my_tool"), told))
+        return investigated(rollback_id, found)
 
-    original = guard.store.rollbacks.investigated
-    guard.store.rollbacks.investigated = lambda *given: (investigate_after(), original(*given))[1]  # type: ignore[method-assign]
+    guard.store.rollbacks.investigated = note  # type: ignore[method-assign]
     rollback = rolled_back(guard, session_id)
-    assert [(one.state, one.investigation) for one in claimed] == [("claimed", None)]
+    assert before == [("finished", None, 1, [])]
     assert rollback.investigation is not None
+    (event,) = events_of(guard)
+    assert event["details"]["investigation"] == rollback.investigation
+
+
+def test_a_process_that_ends_before_it_looks(guard: Guard) -> None:
+    """The next cycle investigates what finished, once; people are told after two seconds if nobody does."""
+    session_id = regressed(guard)
+    with pytest.MonkeyPatch.context() as ending:
+        ending.setattr(guard.store.rollbacks, "investigated", lambda *_given: 1 / 0)
+        assert rolled_back(guard, session_id).investigation is None
+    assert guard.store.outbox.take_due(LATER + timedelta(seconds=1.9)) == []
+    RecoveryStage(guard.monitor.runner).run(LATER + timedelta(minutes=59))
+    rollback = guard.store.rollbacks.of_session(session_id)
+    assert rollback is not None
+    assert rollback.investigation is not None
+    assert rollback.investigation["failures_since"] == 10
+    assert guard.store.rollbacks.uninvestigated(LATER) == []
+    (pending,) = guard.store.outbox.take_due(LATER)
+    assert pending.event["details"]["investigation"] == rollback.investigation
+
+
+def events_of(guard: Guard) -> list[dict[str, Any]]:
+    """What people were told."""
+    with guard.store.database.read() as connection:
+        return list(connection.scalars(sa.select(notifications.c.event)))
 
 
 def test_the_event_of_a_held_rollback_has_it(guard: Guard) -> None:

@@ -135,6 +135,7 @@ READS: dict[str, Callable[[ExecutionStore], object]] = {
     "rollbacks.planned_release": lambda store: store.rollbacks.planned_release(OF_RELEASE),
     "rollbacks.recent": lambda store: store.rollbacks.recent(),
     "rollbacks.unfinished": lambda store: store.rollbacks.unfinished(),
+    "rollbacks.uninvestigated": lambda store: store.rollbacks.uninvestigated(NOW),
     "rollbacks.unverified": lambda store: store.rollbacks.unverified(),
     "sessions.active": lambda store: store.sessions.active(),
     "sessions.check": lambda store: store.sessions.check(1),

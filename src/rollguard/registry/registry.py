@@ -103,7 +103,7 @@ class ToolRegistry(Changing, Upkeep):
         flush_interval: float = 0.1,
         buffer_size: int = 50_000,
         actuators: Mapping[str, Actuator] | None = None,
-        check_every: float = 0.05,
+        check_every: float = 0.02,
         follow: bool = True,
         adopt: bool = True,
         edit_seconds: float = 60.0,

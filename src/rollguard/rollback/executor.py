@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from rollguard.errors import (
@@ -30,6 +30,8 @@ from rollguard.rollback.tracing import traced
 from rollguard.store import PROGRAM, ExecutionStore, Intention
 
 logger = logger_of(__name__)
+
+_STILL_INVESTIGATED = timedelta(hours=1)  # of what finished since, if the process that did it ended before it looked
 
 
 class RollbackRunner:
@@ -66,7 +68,7 @@ class RollbackRunner:
         if claimed.release_id is None:  # those of other tools in the same file
             others = [one for one in others if may_share_a_file(one.tool_name, claimed.tool_name)]
         self._carry_out_all(others, now)
-        return done
+        return self._investigated(done, now)
 
     def roll_back_by_hand(
         self,
@@ -166,7 +168,10 @@ class RollbackRunner:
         Raises:
             StoreUnavailable: the database cannot be reached.
         """
+        moment = now or datetime.now(UTC)
         ended = self._carry_out_all(self._store.rollbacks.open(), now)
+        for left in self._store.rollbacks.uninvestigated(moment - _STILL_INVESTIGATED):
+            self._investigated(left, moment)
         with self._isolated("calls that ended their process"):
             self._registry.collect_ended_calls()
         with self._isolated("interrupted swaps"):
@@ -177,14 +182,13 @@ class RollbackRunner:
         return ended
 
     def _carry_out_all(self, claimed: Sequence[Rollback], now: datetime | None) -> list[Rollback]:
-        """Carry out rollbacks that are claimed, each on its own, and return those that ended."""
-        ended = []
+        """Carry out rollbacks that are claimed, each on its own, investigate them, and return those that ended."""
+        tried: list[Rollback] = []
         for one in claimed:
             with self._isolated(f"rollback {one.rollback_id} of {one.tool_name}"):
-                done = self._recovered(one, now or datetime.now(UTC))
-                if done is not None and not done.open:
-                    ended.append(done)
-        return ended
+                tried += filter(None, [self._recovered(one, now or datetime.now(UTC))])
+        tried = [self._investigated(one, now or datetime.now(UTC)) for one in tried]
+        return [one for one in tried if not one.open]
 
     def _recovered(self, claimed: Rollback, now: datetime) -> Rollback | None:
         try:
@@ -221,7 +225,7 @@ class RollbackRunner:
 
     @traced("rollback.act")
     def carry_out(self, claimed: Rollback, now: datetime) -> Rollback:
-        """Investigate, and carry out steps 2 and 3 of a rollback that is claimed or restored, here or at a target.
+        """Carry out steps 2 and 3 of a rollback that is claimed or restored, here or at a target.
 
         Raises:
             RollbackRefused: it is over or not due, another process carries it out, or the tool's actuator is another.
@@ -229,13 +233,12 @@ class RollbackRunner:
         actuator = self._registry.remote.of(claimed.tool_name)
         kind = self._actuator_of(claimed.tool_name)
         if claimed.actuator == PROGRAM or self._served_all_along(claimed):
-            return self._finished(self._investigated(claimed, now), _nothing, now)
+            return self._finished(claimed, _nothing, now)
         if claimed.actuator != kind:
             raise RollbackRefused(
                 f"{claimed.tool_name} is to be restored by a {claimed.actuator}, and here it has a {kind}; "
                 f"that is set in [tools.{toml_key(claimed.tool_name)}.actuator]"
             )
-        claimed = self._investigated(claimed, now)
         if actuator is None:
             return self._restore_and_finish(claimed, now)
         if claimed.state == "claimed":
@@ -249,7 +252,7 @@ class RollbackRunner:
         return self._store.rollouts.get(claimed.rollout_id).kind == "canary"
 
     def _investigated(self, rollback: Rollback, now: datetime) -> Rollback:
-        """Record which errors came with the deployment, once for each claim. It delays a rollback by 0.2 s at most."""
+        """Record which errors came with the deployment, once for each rollback, in 0.2 s at most."""
         if rollback.session_id is None or rollback.investigation is not None:
             return rollback
         try:

@@ -18,25 +18,32 @@ LEASE = timedelta(seconds=60)  # how long a process may take to deliver before a
 LONGEST_PAUSE = timedelta(hours=1)  # between two attempts to deliver an event
 
 
-def add(connection: Connection, event: dict[str, Any], now: datetime) -> None:
-    """Write an event down inside the transaction that makes it true."""
-    add_all(connection, [event], now)
+def add(connection: Connection, event: dict[str, Any], now: datetime, *, wait: timedelta = timedelta(0)) -> None:
+    """Write an event down inside the transaction that makes it true.
+
+    Args:
+        wait: how long it waits for details at most; `add_details` ends that.
+    """
+    add_all(connection, [event], now, wait=wait)
 
 
-def add_all(connection: Connection, events: Sequence[dict[str, Any]], now: datetime) -> None:
+def add_all(
+    connection: Connection, events: Sequence[dict[str, Any]], now: datetime, *, wait: timedelta = timedelta(0)
+) -> None:
     """Write events down with one statement, inside the transaction that makes them true."""
     if events:
-        rows = [{"event": event, "created_at": now, "next_attempt_at": now} for event in events]
+        rows = [{"event": event, "created_at": now, "next_attempt_at": now + wait} for event in events]
         connection.execute(sa.insert(n), rows)
 
 
 def add_details(connection: Connection, rollback_id: int, details: dict[str, Any]) -> None:
-    """Add details to the events of a rollback that no channel was sent yet."""
+    """Add details to the events of a rollback that no channel was sent yet; they are due now."""
     unsent = sa.select(n.c.notification_id, n.c.event).where(n.c.delivered_at.is_(None), n.c.attempts == 0)
     for notification_id, event in connection.execute(unsent).all():
         if isinstance(event, dict) and event.get("details", {}).get("rollback_id") == rollback_id:
             changed = {**event, "details": {**event["details"], **details}}
-            connection.execute(sa.update(n).where(n.c.notification_id == notification_id).values(event=changed))
+            this = sa.update(n).where(n.c.notification_id == notification_id)
+            connection.execute(this.values(event=changed, next_attempt_at=n.c.created_at))
 
 
 class Outbox:

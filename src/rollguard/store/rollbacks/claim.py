@@ -145,7 +145,7 @@ def row_of(intention: Intention, decision: Decision, actuator: str, now: datetim
     quarantines = not intention.manual if intention.quarantine is None else intention.quarantine
     return {
         **{name: getattr(intention, name) for name in INTENDED},
-        "investigation": None,  # comes after the claim, which waits for nothing
+        "investigation": None,  # comes after the rollback, which waits for nothing
         "rollback_time": now,
         "claimed_at": now,
         "finished_at": None,
@@ -162,10 +162,9 @@ def row_of(intention: Intention, decision: Decision, actuator: str, now: datetim
 
 
 def record_investigation(connection: Connection, rollback_id: int, investigation: dict[str, Any]) -> None:
-    """Record an investigation once. The event of a held rollback, which was written with the claim, gets it too."""
+    """Record an investigation once. The event of the rollback gets it too, unless it was sent already."""
     nothing_yet = sa.and_(r.c.rollback_id == rollback_id, r.c.investigation.is_(None))
-    state = connection.scalar(sa.update(r).where(nothing_yet).values(investigation=investigation).returning(r.c.state))
-    if state in rollback_states.HELD:
+    if connection.execute(sa.update(r).where(nothing_yet).values(investigation=investigation)).rowcount:
         outbox.add_details(connection, rollback_id, {"investigation": investigation})
 
 

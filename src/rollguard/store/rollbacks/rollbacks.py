@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,6 +22,8 @@ from rollguard.store.schema import deployment_monitoring as m
 from rollguard.store.schema import deployment_rollbacks as r
 from rollguard.store.schema import tool_deployments as d
 from rollguard.store.versions import quarantine, versions
+
+_FOR_INVESTIGATION = timedelta(seconds=2)  # which takes a tenth of that
 
 
 class Rollbacks(Claims):
@@ -95,6 +97,11 @@ class Rollbacks(Claims):
         held = sa.and_(r.c.state.in_(rollback_states.HELD), active)
         which = sa.or_(r.c.state.in_(rollback_states.OPEN), held)
         return self._listed(sa.select(r).where(which).order_by(r.c.rollback_id))
+
+    def uninvestigated(self, since: datetime) -> list[Rollback]:
+        """Return what finished since a moment and was not investigated, because its process ended before."""
+        which = (r.c.state == "finished", r.c.session_id.is_not(None), r.c.investigation.is_(None))
+        return self._listed(sa.select(r).where(*which, r.c.finished_at >= since).order_by(r.c.rollback_id))
 
     def _listed(self, query: sa.Select[Any]) -> list[Rollback]:
         with self._database.read() as connection:
@@ -204,7 +211,7 @@ class Rollbacks(Claims):
             values = {"error": error, "output": output, "next_attempt_at": next_attempt_at}
             postponed = moved(connection, rollback_states.POSTPONE, claimed, **values)
             if event is not None:
-                outbox.add(connection, event, now)
+                _tell(connection, postponed, event, now)
             return postponed
 
     def finish(
@@ -249,7 +256,7 @@ class Rollbacks(Claims):
             _move_pointer(connection, finished, now)
             _close_session(connection, finished, now)
             _quarantine(connection, finished, now)
-            outbox.add(connection, event(finished), now)
+            _tell(connection, finished, event(finished), now)
             if restore is None:
                 actuator_leases.settled(connection, finished.tool_name)
             else:
@@ -278,7 +285,7 @@ class Rollbacks(Claims):
             values = {"finished_at": now, "error": error, "next_attempt_at": next_attempt_at}
             failed = moved(connection, rollback_states.FAIL, claimed, **values)
             if event is not None:
-                outbox.add(connection, event, now)
+                _tell(connection, failed, event, now)
             return failed
 
     def verify(
@@ -373,3 +380,9 @@ def _why_stale(connection: Connection, going: Rollback) -> str | None:
         if not session.active:
             return f"session {session.session_id} is {session.status}"
     return None
+
+
+def _tell(connection: Connection, rollback: Rollback, event: dict[str, Any], now: datetime) -> None:
+    """Write the event of a rollback down. It waits a little for the investigation, which comes after the rollback."""
+    investigated = rollback.session_id is None or rollback.investigation is not None
+    outbox.add(connection, event, now, wait=timedelta(0) if investigated else _FOR_INVESTIGATION)
