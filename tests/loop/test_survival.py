@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rollguard import AutonomousLoop, ExecutionStore, ToolRegistry
-from rollguard.errors import StoreUnavailable
+from rollguard.errors import StoreBusy, StoreUnavailable
 from rollguard.loop.outage import Outage
 from rollguard.loop.stages import ArrivalsStage
 from rollguard.record import Recorder, Spool
@@ -228,30 +228,32 @@ async def test_a_log_handler_that_fails_stops_no_stage(guard: Guard, capsys: pyt
     assert "stage dying failed" in capsys.readouterr().err
 
 
-def test_an_outage_is_told_once_and_then_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_outage_is_said_once_and_then_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     """However many stages miss the database: when it begins, each minute with its length, and when it is over."""
     outage, away = Outage(), StoreUnavailable("no answer")
     for second in range(0, 150, 15):
-        for stage in ("health", "arrivals", "verification"):
+        for stage in ("health", "arrivals"):
             outage.met(stage, away, 1_000.0 + second)
         outage.passed("a stage without the database", 1_000.0 + second)
+    outage.met("health", StoreUnavailable("put it back"), 1_140.0)
     for stage in ("arrivals", "health"):
         outage.passed(stage, 1_155.0)
     outage.met("health", away, 1_160.0)
-    begun = "the database cannot be used; every stage tries again: no answer"
-    lasting = (
-        "the database cannot be used for {} s now, so nothing is checked or rolled back; every stage tries again: "
-    )
+    waiting = "the database cannot be used{}, and these stages wait for it: {}: {}"
     assert [record.getMessage() for record in caplog.records] == [
-        begun,
-        *(lasting.format(seconds) + "no answer" for seconds in (60, 120)),
+        waiting.format("", "health", "no answer"),
+        *(waiting.format(f" for {seconds} s now", "arrivals, health", "no answer") for seconds in (60, 120)),
+        waiting.format(" for 140 s now", "arrivals, health", "put it back"),
         "the database can be used again, after 155 s",
-        begun,
+        waiting.format("", "health", "no answer"),
     ]
 
 
-def test_a_loop_tells_of_an_outage_and_its_end(guard: Guard, caplog: pytest.LogCaptureFixture) -> None:
-    """The stages that miss the database are counted as errors and said once; the first that has it again says so."""
+@pytest.mark.parametrize(("error", "lines"), [(StoreUnavailable("no answer"), 1), (StoreBusy("it is locked"), 3)])
+def test_a_loop_tells_of_an_outage_and_its_end(
+    guard: Guard, caplog: pytest.LogCaptureFixture, error: StoreUnavailable, lines: int
+) -> None:
+    """A database that is away is said once for all stages, and when it is back; a busy one is that stage's error."""
 
     class Away(Dying):
         interval_seconds = 0.01
@@ -259,14 +261,19 @@ def test_a_loop_tells_of_an_outage_and_its_end(guard: Guard, caplog: pytest.LogC
         def run(self, now: datetime | None) -> Any:
             self.runs += 1
             if self.runs <= 3:
-                raise StoreUnavailable("no answer")
-            loop.stop()
+                raise error
+            events[0].call_soon_threadsafe(loop.stop)
             return {}
 
+    async def run() -> None:
+        events.append(asyncio.get_running_loop())
+        await loop.run(handle_signals=False)
+
+    events: list[asyncio.AbstractEventLoop] = []
     loop = AutonomousLoop(guard.monitor, stages=[Away(None)])
     with caplog.at_level(logging.WARNING):
-        asyncio.run(loop.run(handle_signals=False))
-    said = [record.getMessage() for record in caplog.records if "the database" in record.getMessage()]
-    assert said[0] == "the database cannot be used; every stage tries again: no answer"
-    assert said[1].startswith("the database can be used again, after")
-    assert (len(said), loop.stats["errors"]) == (2, 3)
+        asyncio.run(run())
+    said = [record.getMessage() for record in caplog.records]
+    assert len([line for line in said if str(error) in line]) == lines
+    assert len([line for line in said if "the database can be used again" in line]) == (lines == 1)
+    assert loop.stats["errors"] == 3

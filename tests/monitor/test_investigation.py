@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from rollguard import ExecutionStore
 from rollguard.errors import StoreBusy
 from rollguard.loop.stages import RecoveryStage
 from rollguard.model.rollback import Rollback
 from rollguard.rollback import investigation_of
+from rollguard.store import outbox
 from rollguard.store.schema import notifications
 from tests.conftest import NOW, Guard
 from tests.monitor.helpers import LATER, regressed
@@ -120,6 +122,7 @@ def test_a_process_that_ends_before_it_looks(guard: Guard) -> None:
         ending.setattr(guard.store.rollbacks, "investigated", lambda *_given: 1 / 0)
         assert rolled_back(guard, session_id).investigation is None
     assert guard.store.outbox.take_due(LATER + timedelta(seconds=1.9)) == []
+    guard.calls(0, 50, start=LATER + timedelta(minutes=1))  # of the restored version, as far as calls tell
     RecoveryStage(guard.monitor.runner).run(LATER + timedelta(minutes=59))
     rollback = guard.store.rollbacks.of_session(session_id)
     assert rollback is not None
@@ -128,6 +131,38 @@ def test_a_process_that_ends_before_it_looks(guard: Guard) -> None:
     assert guard.store.rollbacks.uninvestigated(LATER) == []
     (pending,) = guard.store.outbox.take_due(LATER)
     assert pending.event["details"]["investigation"] == rollback.investigation
+
+
+def test_what_is_found_is_added_to_no_event_that_is_being_sent(guard: Guard) -> None:
+    """A process that takes the event at this moment sends it as it is, and nobody sends it twice."""
+    session_id = regressed(guard)
+    with pytest.MonkeyPatch.context() as ending:
+        ending.setattr(guard.store.rollbacks, "investigated", lambda *_given: 1 / 0)
+        rollback = rolled_back(guard, session_id)
+    due = LATER + timedelta(seconds=2)
+    taken = guard.store.outbox.take_due(due)
+    guard.store.rollbacks.investigated(rollback.rollback_id, {"signatures": []})
+    assert len(taken) == 1
+    assert guard.store.outbox.take_due(due + timedelta(seconds=1)) == []
+
+
+def test_an_event_that_is_taken_while_details_are_added(store: ExecutionStore) -> None:
+    """PostgreSQL lets another process take it between the look and the change; it keeps its lease."""
+    if store.database.dialect == "sqlite":
+        pytest.skip("SQLite has one writer at a time")
+    store.outbox.add({"details": {"rollback_id": 7}}, LATER)
+    taken = []
+
+    def take(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        if statement.startswith("UPDATE notifications SET event") and not taken:
+            taken.extend(store.outbox.take_due(LATER))
+
+    sa.event.listen(store.database._engine, "before_cursor_execute", take)
+    with store.database.write() as connection:
+        outbox.add_details(connection, 7, {"investigation": {}})
+    sa.event.remove(store.database._engine, "before_cursor_execute", take)
+    assert len(taken) == 1
+    assert store.outbox.take_due(LATER + timedelta(seconds=1)) == []
 
 
 def events_of(guard: Guard) -> list[dict[str, Any]]:

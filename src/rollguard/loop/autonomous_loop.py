@@ -284,13 +284,12 @@ class AutonomousLoop:
                 await loop.run_in_executor(threads, outcome, stage.start)
                 return True
             counts = _checked(await in_thread(stage, threads, self._stopped))
-        except StoreUnavailable as error:
-            self.stats["errors"] += 1
-            self._outage.met(stage.name, error, loop.time())
-            return False
         except Exception as error:  # noqa: BLE001 - the loop goes on after any error
             self.stats["errors"] += 1
-            logger.error("stage %s failed and runs again soon: %s", stage.name, said(error))
+            if type(error) is StoreUnavailable:  # away for every stage; a busy or full one is not
+                self._outage.met(stage.name, error, loop.time())
+            else:
+                logger.error("stage %s failed and runs again soon: %s", stage.name, said(error))
             return False
         self._outage.passed(stage.name, loop.time())
         _add(counts, self.stats)

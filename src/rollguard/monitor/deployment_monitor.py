@@ -239,7 +239,7 @@ class DeploymentMonitor:
         session = self._session_of(tool_name, session_id)
         (report,) = self._checker.check([session], moment)
         taken = self._actions.take(report, moment_of(now))
-        self.dispatcher.deliver(moment)
+        self.dispatcher.deliver(moment_of(now))
         return taken.to_dict()
 
     def explain(self, session_id: int | str) -> dict[str, Any]:

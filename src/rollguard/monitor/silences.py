@@ -18,7 +18,7 @@ _Read = tuple[datetime, datetime, datetime]  # a tool's last call, the begin of 
 class Silences:
     """Finds the silences of active sessions. A tool that is called every hour costs one look-up.
 
-    The calls of a quiet tool are read once an hour: until its next call there are the same, but for late ones.
+    The calls of a quiet tool are read once an hour: until its next call they are the same, but for late ones.
 
     Args:
         store: where executions are kept.

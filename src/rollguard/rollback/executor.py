@@ -31,6 +31,7 @@ from rollguard.store import PROGRAM, ExecutionStore, Intention
 
 logger = logger_of(__name__)
 
+_NEAR = ("folder", PROGRAM)
 _STILL_INVESTIGATED = timedelta(hours=1)  # of what finished since, if the process that did it ended before it looked
 
 
@@ -67,8 +68,7 @@ class RollbackRunner:
         others = [one for one in self._store.rollbacks.open(claimed.release_id) if one != done]
         if claimed.release_id is None:  # those of other tools in the same file
             others = [one for one in others if may_share_a_file(one.tool_name, claimed.tool_name)]
-        self._carry_out_all(others, now)
-        return self._investigated(done, now)
+        return self._carry_out_all(others, now, done)[0]
 
     def roll_back_by_hand(
         self,
@@ -169,9 +169,9 @@ class RollbackRunner:
             StoreUnavailable: the database cannot be reached.
         """
         moment = now or datetime.now(UTC)
-        ended = self._carry_out_all(self._store.rollbacks.open(), now)
+        ended = [one for one in self._carry_out_all(self._store.rollbacks.open(), now) if not one.open]
         for left in self._store.rollbacks.uninvestigated(moment - _STILL_INVESTIGATED):
-            self._investigated(left, moment)
+            self._investigated(left, left.finished_at or moment)
         with self._isolated("calls that ended their process"):
             self._registry.collect_ended_calls()
         with self._isolated("interrupted swaps"):
@@ -181,14 +181,20 @@ class RollbackRunner:
             self._registry.remote.settle(now)
         return ended
 
-    def _carry_out_all(self, claimed: Sequence[Rollback], now: datetime | None) -> list[Rollback]:
-        """Carry out rollbacks that are claimed, each on its own, investigate them, and return those that ended."""
-        tried: list[Rollback] = []
-        for one in claimed:
-            with self._isolated(f"rollback {one.rollback_id} of {one.tool_name}"):
-                tried += filter(None, [self._recovered(one, now or datetime.now(UTC))])
-        tried = [self._investigated(one, now or datetime.now(UTC)) for one in tried]
-        return [one for one in tried if not one.open]
+    def _carry_out_all(self, claimed: Sequence[Rollback], now: datetime | None, *done: Rollback) -> list[Rollback]:
+        """Carry out rollbacks that are claimed, each on its own, and investigate them after those that are `done`.
+
+        Those in the folder come first: a call to a target may take long, and people wait for what was found.
+        """
+        near = [one for one in claimed if one.actuator in _NEAR]
+        found, waiting = list[Rollback](), list(done)
+        for group in (near, *([one] for one in claimed if one.actuator not in _NEAR)):
+            for one in group:
+                with self._isolated(f"rollback {one.rollback_id} of {one.tool_name}"):
+                    waiting += filter(None, [self._recovered(one, now or datetime.now(UTC))])
+            found += [self._investigated(one, now or datetime.now(UTC)) for one in waiting]
+            waiting = []
+        return found
 
     def _recovered(self, claimed: Rollback, now: datetime) -> Rollback | None:
         try:

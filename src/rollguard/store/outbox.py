@@ -38,11 +38,11 @@ def add_all(
 
 def add_details(connection: Connection, rollback_id: int, details: dict[str, Any]) -> None:
     """Add details to the events of a rollback that no channel was sent yet; they are due now."""
-    unsent = sa.select(n.c.notification_id, n.c.event).where(n.c.delivered_at.is_(None), n.c.attempts == 0)
-    for notification_id, event in connection.execute(unsent).all():
+    unsent = sa.and_(n.c.delivered_at.is_(None), n.c.attempts == 0)
+    for number, event in connection.execute(sa.select(n.c.notification_id, n.c.event).where(unsent)).all():
         if isinstance(event, dict) and event.get("details", {}).get("rollback_id") == rollback_id:
             changed = {**event, "details": {**event["details"], **details}}
-            this = sa.update(n).where(n.c.notification_id == notification_id)
+            this = sa.update(n).where(n.c.notification_id == number, unsent)  # it may have been taken since
             connection.execute(this.values(event=changed, next_attempt_at=n.c.created_at))
 
 

@@ -9,6 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from rollguard.store.database.driver_errors import meaning_of
 from rollguard.store.database.fork_gate import sqlite_gate
 from rollguard.store.database.histograms import bucket_of_row, merged_json
 from rollguard.store.database.postgresql_pool import postgresql_engine
-from rollguard.store.database.sqlite_file import SqliteFile, switch_to_wal, text_of
+from rollguard.store.database.sqlite_file import SqliteFile, size_by, switch_to_wal, text_of
 from rollguard.store.database.url import Secrets, checked_schema, parse_url, session_options, shown
 
 _IDLE_LIMIT = 30  # seconds that a transaction with a tool's lock may be idle before PostgreSQL rolls it back
@@ -166,11 +167,11 @@ class Database:
         options: Any = {"rollguard_write": True, "rollguard_durable": durable}
         connecting = self._engine.connect
         with self._turn, self._gate(), self._translated(), connecting().execution_options(**options) as connection:
-            opened = connection.info
+            opened, sqlite = connection.info, connection.connection.driver_connection
 
             def refuse_ghost() -> None:
                 if self._file is not None:
-                    self._file.refuse_ghost(opened["file"], opened.get("log"))
+                    self._file.refuse_ghost(opened["file"], opened.get("log"), partial(size_by, sqlite))
 
             with connection.begin():
                 if remade and self.dialect == "postgresql":
@@ -283,8 +284,8 @@ class Database:
         self._dispose()
 
     def _dispose(self) -> None:
+        before = self._engine.pool
         with self.closing():
-            before = self._engine.pool
             self._closed[0] += 1
             self._engine.dispose()
             self._closed[0] += 1

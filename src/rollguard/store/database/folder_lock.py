@@ -17,6 +17,7 @@ logger = logger_of(__name__)
 
 PATIENCE = 5.0  # seconds that one waits for others, which takes them milliseconds
 _held = threading.local()  # the folders that a thread has locked
+_given_up: dict[Path, float] = {}  # until when who closes waits no more, as another one has waited just before
 
 
 class FolderLock:
@@ -33,8 +34,11 @@ class FolderLock:
         self._folder, self._name = folder, name
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self, patience: float | None = None) -> Iterator[None]:
         """Let no other process, and no other thread, in until the block ends. This thread may enter it again inside.
+
+        Args:
+            patience: seconds that it waits for another one; by default `PATIENCE`.
 
         Raises:
             StoreUnavailable: another process is suspended at it.
@@ -47,7 +51,8 @@ class FolderLock:
             with contextlib.suppress(OSError):  # a folder that is gone is found in the block
                 descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
                 stack.callback(os.close, descriptor)
-                self._lock(descriptor)
+                self._lock(descriptor, PATIENCE if patience is None else patience)
+                stack.callback(fcntl.flock, descriptor, fcntl.LOCK_UN)  # a forked child may have the descriptor too
             held.add(self._folder)
             stack.callback(held.discard, self._folder)
             yield
@@ -61,13 +66,14 @@ class FolderLock:
         """
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(self.alone())
+                stack.enter_context(self.alone(0.0 if time.monotonic() < _given_up.get(self._folder, 0.0) else None))
             except StoreUnavailable as error:
+                _given_up[self._folder] = time.monotonic() + PATIENCE
                 logger.warning("a connection is closed all the same: %s", error)
             yield
 
-    def _lock(self, descriptor: int) -> None:
-        end = time.monotonic() + PATIENCE
+    def _lock(self, descriptor: int, patience: float) -> None:
+        end = time.monotonic() + patience
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

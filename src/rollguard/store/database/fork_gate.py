@@ -11,6 +11,7 @@ References:
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import threading
@@ -24,6 +25,7 @@ from rollguard.model.log import logger_of
 logger = logger_of(__name__)
 
 PATIENCE = 10.0  # seconds that a fork waits for threads inside SQLite
+_AT_EXIT = 1.0  # seconds that the end of a program waits for them
 
 
 class Connected(Protocol):
@@ -100,9 +102,18 @@ class _Gate:
         for connected in self.connected():
             connected.close_before_fork()
 
+    def close_at_exit(self) -> None:
+        """Close what a program left open, as it is closed otherwise, not when its last reference goes."""
+        if not self._unsafe and not self.am_inside:
+            with contextlib.suppress(StoreBusy), self.alone(_AT_EXIT):
+                self.close_all()
+
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self, patience: float = PATIENCE) -> Iterator[None]:
         """Be inside while no other thread is.
+
+        Args:
+            patience: seconds that it waits for others.
 
         Raises:
             StoreBusy: another thread stays inside for too long.
@@ -110,7 +121,7 @@ class _Gate:
         with self._changed:
             self._changed.wait_for(lambda: not self._forking)
             self._forking = True
-            free = self._changed.wait_for(lambda: not self._inside, PATIENCE)
+            free = self._changed.wait_for(lambda: not self._inside, patience)
         try:
             if not free:
                 raise StoreBusy("a transaction of another thread takes too long, so SQLite is not opened again yet")
@@ -141,3 +152,4 @@ class _Gate:
 
 sqlite_gate = _Gate()
 os.register_at_fork(before=sqlite_gate.shut, after_in_parent=sqlite_gate.open, after_in_child=sqlite_gate.begin_anew)
+atexit.register(sqlite_gate.close_at_exit)

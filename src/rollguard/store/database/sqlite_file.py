@@ -21,6 +21,7 @@ import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rollguard.errors import SchemaDamaged, StoreUnavailable
 from rollguard.model.file_access import FileAccess
@@ -32,6 +33,8 @@ logger = logger_of(__name__)
 
 _HEADER = 32  # bytes at the beginning of a log
 _BLOCK = 512  # bytes in which the system counts what a file occupies
+_SPARE = 65_536  # bytes; the page that SQLite never writes, in a file of more than 1 GiB, is a hole of up to so many
+_LOOKS, _BETWEEN_LOOKS = 4, 0.002  # at a file that seems to be cut off; seconds
 _TRIES = 3  # to open a file that is replaced at this moment
 _SETTLED = 2.0  # seconds; a process that uses a file sees within one that it was replaced
 
@@ -51,6 +54,12 @@ def switch_to_wal(connection: sqlite3.Connection, deadline: float) -> None:
             if "locked" not in str(error) or time.monotonic() >= deadline:
                 raise
         time.sleep(0.01)
+
+
+def size_by(connection: Any) -> int:
+    """Return how long the file is once the log is written into it, as a connection knows it."""
+    pages, size = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+    return int(pages * size)
 
 
 class SqliteFile:
@@ -86,13 +95,18 @@ class SqliteFile:
         return self._create and self._opened is None
 
     def open(
-        self, connect: Callable[[], sqlite3.Connection], prepare: Callable[[sqlite3.Connection], object]
+        self,
+        connect: Callable[[], sqlite3.Connection],
+        prepare: Callable[[sqlite3.Connection], object],
+        *,
+        make: bool = True,
     ) -> tuple[sqlite3.Connection, Stamp | None]:
         """Connect, and return what was opened.
 
         Args:
             connect: opens the file.
             prepare: reads first, so that the log is opened.
+            make: make it if it is missing and may be made.
 
         Raises:
             StoreUnavailable: it is replaced again and again; or another file's log is beside it, and nobody puts it
@@ -106,7 +120,8 @@ class SqliteFile:
                     raise self._gone("was emptied")  # SQLite would remove its log, which others still write
                 foreign = self._foreign_log(began) if self._logs[0] is None else None
                 if foreign is None:
-                    self._make()
+                    if make:
+                        self._make()
                     connection = connect()
                     after = stamp_of(self._file)
                     if before in (None, after) and self._opened in (None, after):
@@ -132,6 +147,7 @@ class SqliteFile:
         connection, _opened = self.open(
             lambda: sqlite3.connect(uri, uri=True, timeout=patience, check_same_thread=False, isolation_level=None),
             lambda opened: opened.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone(),
+            make=False,
         )
         connection.text_factory = text_of
         return connection
@@ -231,19 +247,22 @@ class SqliteFile:
     def _is_cut_off(self, found: os.stat_result) -> bool:
         """Return whether it became smaller, or got holes, since it was last looked at.
 
-        A checkpoint makes a file that was cut off as long as before, with holes for what was not in the log.
+        A checkpoint makes a file that was cut off as long as before, with holes for what was not in the log. Another
+        thread may have looked later and noted more; and while a system finds a place for what is written, a file may
+        seem to occupy less for an instant. So it is looked at several times.
         """
-        if self._is_less(found):
-            with contextlib.suppress(OSError):  # another thread may have looked later, and noted more
+        for _look in range(_LOOKS):
+            if not self._is_less(found):
+                self._extent = found.st_size, found.st_blocks * _BLOCK
+                return False
+            time.sleep(_BETWEEN_LOOKS)
+            with contextlib.suppress(OSError):
                 found = os.stat(self._file)  # noqa: PTH116 - as above
-            if self._is_less(found):
-                return True
-        self._extent = found.st_size, found.st_blocks * _BLOCK
-        return False
+        return True
 
     def _is_less(self, found: os.stat_result) -> bool:
-        (size, held), holds = self._extent, found.st_blocks * _BLOCK
-        return found.st_size < size or (size <= held and holds < min(held, found.st_size))
+        (size, held), holds = self._extent, found.st_blocks * _BLOCK + _SPARE
+        return found.st_size < size or (size <= held + _SPARE and holds < min(held, found.st_size))
 
     def _gone(self, what: str) -> StoreUnavailable:
         return StoreUnavailable(
@@ -251,8 +270,12 @@ class SqliteFile:
             "one with any command of rollguard"
         )
 
-    def refuse_ghost(self, opened: Stamp | None, log: Stamp | None) -> None:
-        """Raise `StoreUnavailable` unless a transaction is in what is at the path, and that is whole."""
+    def refuse_ghost(self, opened: Stamp | None, log: Stamp | None, size: Callable[[], int]) -> None:
+        """Raise `StoreUnavailable` unless a transaction is in what is at the path, and that is whole.
+
+        Args:
+            size: returns how long the file is to be, by the connection. SQLite itself makes it shorter after a VACUUM.
+        """
         if opened is None:
             return
         try:
@@ -262,7 +285,9 @@ class SqliteFile:
         if found is not None and (found.st_dev, found.st_ino) == opened and (log is None or stamp_of(self._wal) == log):
             if not self._is_cut_off(found):
                 return
-            self.shrunk = True
+            self.broken = self.shrunk = True  # so the next use looks through it
+            if found.st_size and size() < self._extent[0] and found.st_blocks * _BLOCK + _SPARE >= found.st_size:
+                return
         self.broken = True
         raise StoreUnavailable(
             f"{self.name} was removed, replaced or cut off during a transaction, so what it wrote may be lost; try "
