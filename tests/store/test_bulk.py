@@ -18,10 +18,11 @@ from rollguard import ExecutionStore
 from rollguard.errors import InvalidInput, RollguardError, StoreUnavailable
 from rollguard.model.execution import Execution
 from rollguard.store.database.engine import Database
-from rollguard.store.database.types import UTCDateTime
-from rollguard.store.executions.ids import moment_of, new_id, new_ids
+from rollguard.store.database.types import UTCDateTime, sqlite_text, sqlite_texts
+from rollguard.store.executions.ids import microseconds_of, moment_of, new_id, new_ids
 from rollguard.store.rollups.query import Rollups
 from rollguard.store.rollups.selection import Selection
+from rollguard.store.schema import tool_executions
 from tests.conftest import NOW
 from tests.contract.sql import ask
 from tests.processes import at_once, python
@@ -227,9 +228,26 @@ def test_an_id_of_ours_holds_its_time(one: datetime, other: datetime) -> None:
     assert moment_of(new_id(one)) == one
     assert (one < other) is (new_id(one)[:16] < new_id(other)[:16])
     assert new_id(one) != new_id(one)
-    many = new_ids([one, other] * 3)
+    many, timed = new_ids([one, other] * 3)
     assert len(set(many)) == 6
-    assert [moment_of(made) for made in many] == [one, other] * 3
+    assert [moment_of(made) for made in many] == [one, other] * 3 == timed
+    assert microseconds_of(timed) == microseconds_of([one, other] * 3)
+
+
+@given(st.lists(st.datetimes(timezones=st.just(UTC)), max_size=5))
+def test_many_times_are_written_as_each_alone(moments: list[datetime]) -> None:
+    """SQLite's text of many times at once is that of each, before 1970 and in its first second too."""
+    moments += [datetime(1970, 1, 1, 0, 0, second, tzinfo=UTC) for second in range(len(moments))]
+    assert sqlite_texts(microseconds_of(moments)) == list(map(sqlite_text, moments))
+
+
+@pytest.mark.parametrize("moment", [datetime(1960, 1, 1, tzinfo=UTC), datetime(2300, 1, 1, tzinfo=UTC)])
+def test_of_many_times_one_that_our_ids_do_not_hold(store: ExecutionStore, moment: datetime) -> None:
+    """Each of them gets an id, and each execution is stored with its own time."""
+    given = [{"tool_name": "t", "success": True, "executed_at": at} for at in (NOW, moment, NOW)]
+    assert store.store_tool_executions(given) == 3
+    with store.database.read() as connection:
+        assert set(connection.scalars(sa.select(tool_executions.c.executed_at))) == {NOW, moment}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ARRAY, BigInteger, DateTime, Integer, Text
@@ -15,6 +16,8 @@ from rollguard.model.log import logger_of
 logger = logger_of(__name__)
 
 BigId = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows itself only in an INTEGER column
+
+_EPOCH, _SECOND = datetime(1970, 1, 1, tzinfo=UTC), 1_000_000
 
 # Executions by the bucket of their duration: {{buckets}, {executions}} on PostgreSQL, {"bucket": executions} on SQLite.
 Histogram = ARRAY(BigInteger).with_variant(Text, "sqlite")
@@ -37,6 +40,15 @@ def sqlite_text(moment: datetime) -> str:
         moment.second,
         moment.microsecond,
     )
+
+
+def sqlite_texts(microseconds: Sequence[int]) -> list[str]:
+    """Return many moments, given in microseconds since 1970, as `sqlite_text` does: in half the time."""
+    if min(microseconds, default=0) < _SECOND:  # `str` shows fewer than six digits, or a sign
+        return [sqlite_text(_EPOCH + timedelta(microseconds=each)) for each in microseconds]
+    seconds = {each // _SECOND for each in microseconds}
+    starts = {each: sqlite_text(_EPOCH + timedelta(seconds=each))[:20] for each in seconds}
+    return [starts[each // _SECOND] + str(each)[-6:] for each in microseconds]
 
 
 class UTCDateTime(TypeDecorator[datetime]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from itertools import chain, islice
 from typing import Any
@@ -13,8 +13,8 @@ from sqlalchemy.engine import Connection
 
 from rollguard.model.execution import AT, FIELDS, ID, Columns
 from rollguard.store.database.driver import driver
-from rollguard.store.database.types import sqlite_text
-from rollguard.store.executions.ids import is_ours
+from rollguard.store.database.types import sqlite_texts
+from rollguard.store.executions.ids import Placed, is_ours, microseconds_of
 from rollguard.store.rollups.aggregate import Aggregate
 from rollguard.store.rollups.refresh import REFRESH_THRESHOLD, add_deltas, last_id, refresh, refresh_counted
 from rollguard.store.schema import tool_executions
@@ -63,7 +63,7 @@ def _write_sqlite(connection: Connection, batch: Iterator[Columns]) -> int:
     with driver(connection, _insert(1)) as sqlite:
         last, before = last_id(sqlite), sqlite.total_changes
         for part in batch:
-            moments = list(map(sqlite_text, part[AT]))
+            moments = sqlite_texts(microseconds_of(part[AT]))
             aggregate.add(_counted([moment[:16] for moment in moments], part))
             names, columns = _filled((*part[:AT], moments, *part[AT + 1 :]))
             values = list(chain.from_iterable(zip(*columns, strict=True)))
@@ -103,8 +103,7 @@ _COPY_KEYS = "COPY execution_keys (execution_id, executed_at) FROM STDIN (FORMAT
 # In binary a time is microseconds since 2000, which psycopg computes in Python, too; here they give the minute as well.
 _COPIED = _TYPES | {"executed_at": "int8"}
 _KEY_TYPES = (_COPIED["execution_id"], _COPIED["executed_at"])
-_ZERO, _MICROSECOND, _MINUTE = datetime(2000, 1, 1, tzinfo=UTC), timedelta(microseconds=1), 60_000_000
-_ZERO_MINUTE = (_ZERO - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(minutes=1)
+_ZERO, _MINUTE = 946_684_800_000_000, 60_000_000  # 2000, in microseconds since 1970
 
 # For batches with ids that are stored already. The callers' ids are inserted first: of two writers of the same id, the
 # second waits and finds it stored. They are inserted in their order, so that writers of the same ids do not deadlock.
@@ -164,11 +163,13 @@ class _Copying:
                 sink.set_types(tuple(_COPIED.values()))
                 for part in batch:
                     taken.append(part)
-                    moments = [(moment - _ZERO) // _MICROSECOND for moment in part[AT]]
+                    microseconds = microseconds_of(part[AT])
+                    moments = [each - _ZERO for each in microseconds]
                     for row in _rows(part, moments):
                         sink.write_row(row)
-                    aggregate.add(_counted([_ZERO_MINUTE + moment // _MINUTE for moment in moments], part))
-                    keys += [key for key in zip(part[ID], moments, strict=True) if not is_ours(key[0])]
+                    aggregate.add(_counted([each // _MINUTE for each in microseconds], part))
+                    if not isinstance(part[AT], Placed):
+                        keys += [key for key in zip(part[ID], moments, strict=True) if not is_ours(key[0])]
             if keys:
                 keys.sort()
                 with cursor.copy(_COPY_KEYS) as sink:

@@ -66,7 +66,7 @@ def _failed(*columns: Sequence[Any]) -> list[int]:
 def _placed(ids: Sequence[str | None], moments: Sequence[datetime | None]) -> tuple[Sequence[str], Sequence[datetime]]:
     """Return the ids and the times of executions, made where none is given."""
     if None not in moments and ids == [None] * len(ids):
-        return new_ids(cast("Sequence[datetime]", moments)), cast("Sequence[datetime]", moments)
+        return new_ids(cast("Sequence[datetime]", moments))
     timed = [
         moment or datetime.now(UTC) if execution_id is None else _moment_beside(execution_id, moment, number)
         for number, (execution_id, moment) in enumerate(zip(ids, moments, strict=True), start=1)
