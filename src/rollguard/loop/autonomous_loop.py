@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from rollguard.errors import InvalidSetting, StoreUnavailable
+from rollguard.errors import InvalidSetting, StoreBusy, StoreUnavailable
 from rollguard.loop.outage import Outage
 from rollguard.loop.rules import HEALTH_SECONDS, PRESETS, checked_rules
 from rollguard.loop.stages import MaintenanceStage, ResidentStage, Stage, default_stages
@@ -286,7 +286,7 @@ class AutonomousLoop:
             counts = _checked(await in_thread(stage, threads, self._stopped))
         except Exception as error:  # noqa: BLE001 - the loop goes on after any error
             self.stats["errors"] += 1
-            if type(error) is StoreUnavailable:  # away for every stage; a busy or full one is not
+            if isinstance(error, StoreUnavailable) and not isinstance(error, StoreBusy):  # for every stage
                 self._outage.met(stage.name, error, loop.time())
             else:
                 logger.error("stage %s failed and runs again soon: %s", stage.name, said(error))

@@ -30,7 +30,8 @@ class Outage:
             self._since = now
         self._missed_by.add(stage)
         is_new = text not in self._errors and len(self._errors) < _MOST
-        self._errors.add(text)
+        if is_new:
+            self._errors.add(text)
         if is_new or now - self._said >= AGAIN:
             self._said = now
             lasting = "" if begins else f" for {now - self._since:.0f} s now"

@@ -192,7 +192,7 @@ class RollbackRunner:
             for one in group:
                 with self._isolated(f"rollback {one.rollback_id} of {one.tool_name}"):
                     waiting += filter(None, [self._recovered(one, now or datetime.now(UTC))])
-            found += [self._investigated(one, now or datetime.now(UTC)) for one in waiting]
+            found += [self._investigated(one, one.finished_at or now or datetime.now(UTC)) for one in waiting]
             waiting = []
         return found
 

@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import QueuePool, StaticPool
 
 from rollguard.errors import (
     InvalidInput,
@@ -90,9 +90,8 @@ class Database:
         if self.dialect == "sqlite" and not self._in_memory:
             path = Path(str(self.url.database).removeprefix("file:").partition("?")[0])
             made = None if "mode=r" in self.url.render_as_string() else access
-            self._file = SqliteFile(
-                path.absolute(), str(self), made, create=create
-            )  # the process may change its folder
+            # absolute, for the process may change its folder
+            self._file = SqliteFile(path.absolute(), str(self), made, create=create)
         # Threads share the only connection of a database in memory, so they take turns.
         self._turn = threading.RLock() if self._in_memory else contextlib.nullcontext()
         self._gate = sqlite_gate.inside if self.path is not None else contextlib.nullcontext
@@ -169,16 +168,18 @@ class Database:
         with self._turn, self._gate(), self._translated(), connecting().execution_options(**options) as connection:
             opened, sqlite = connection.info, connection.connection.driver_connection
 
-            def refuse_ghost() -> None:
-                if self._file is not None:
-                    self._file.refuse_ghost(opened["file"], opened.get("log"), partial(size_by, sqlite))
+            def refuse_ghost(*, committed: bool) -> None:
+                if (file := self._file) is not None:
+                    file.refuse_ghost(opened["file"], opened.get("log"), partial(size_by, sqlite), committed=committed)
 
             with connection.begin():
                 if remade and self.dialect == "postgresql":
                     connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
                 yield connection
-                refuse_ghost()  # a commit may write the log into a file that was cut off, which hides that
-            refuse_ghost()
+                refuse_ghost(
+                    committed=False
+                )  # a commit may write the log into a file that was cut off, which hides that
+            refuse_ghost(committed=True)
 
     def renew_if_replaced(self) -> None:
         """On SQLite: if the file is another one than was opened, or could not be used, open it anew.
@@ -264,8 +265,7 @@ class Database:
                 _LOCK_TOOL,
                 {
                     "key": f"rollguard:{tool_name}",
-                    "patience": f"{max(1, round(self.busy_timeout * 1000))}ms",
-                    "idle_limit": f"{_IDLE_LIMIT}s",
+                    **{"patience": f"{max(1, round(self.busy_timeout * 1000))}ms", "idle_limit": f"{_IDLE_LIMIT}s"},
                 },
             )
 
@@ -284,8 +284,10 @@ class Database:
         self._dispose()
 
     def _dispose(self) -> None:
-        before = self._engine.pool
-        with self.closing():
+        pool = self._engine.pool
+        is_open = not isinstance(pool, QueuePool) or pool.checkedin() + pool.checkedout() > 0
+        with self.closing() if is_open else contextlib.nullcontext():
+            before = self._engine.pool
             self._closed[0] += 1
             self._engine.dispose()
             self._closed[0] += 1

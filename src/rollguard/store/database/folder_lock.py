@@ -17,7 +17,8 @@ logger = logger_of(__name__)
 
 PATIENCE = 5.0  # seconds that one waits for others, which takes them milliseconds
 _held = threading.local()  # the folders that a thread has locked
-_given_up: dict[Path, float] = {}  # until when who closes waits no more, as another one has waited just before
+_SHORT = 0.1  # seconds that who closes waits, if another one has waited in vain just before
+_given_up: dict[Path, float] = {}  # until when that is
 
 
 class FolderLock:
@@ -66,7 +67,8 @@ class FolderLock:
         """
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(self.alone(0.0 if time.monotonic() < _given_up.get(self._folder, 0.0) else None))
+                stack.enter_context(self.alone(_SHORT if time.monotonic() < _given_up.get(self._folder, 0.0) else None))
+                _given_up.pop(self._folder, None)
             except StoreUnavailable as error:
                 _given_up[self._folder] = time.monotonic() + PATIENCE
                 logger.warning("a connection is closed all the same: %s", error)

@@ -105,8 +105,13 @@ class _Gate:
     def close_at_exit(self) -> None:
         """Close what a program left open, as it is closed otherwise, not when its last reference goes."""
         if not self._unsafe and not self.am_inside:
-            with contextlib.suppress(StoreBusy), self.alone(_AT_EXIT):
-                self.close_all()
+            try:
+                with self.alone(_AT_EXIT):
+                    self.close_all()
+            except StoreBusy:  # another thread is inside; the system closes what is left
+                pass
+            except Exception:
+                logger.exception("a connection to SQLite could not be closed")
 
     @contextlib.contextmanager
     def alone(self, patience: float = PATIENCE) -> Iterator[None]:
@@ -119,10 +124,12 @@ class _Gate:
             StoreBusy: another thread stays inside for too long.
         """
         with self._changed:
-            self._changed.wait_for(lambda: not self._forking)
+            if not self._changed.wait_for(lambda: not self._forking, patience):
+                raise StoreBusy("another thread opens SQLite again, which takes too long")
             self._forking = True
-            free = self._changed.wait_for(lambda: not self._inside, patience)
         try:
+            with self._changed:
+                free = self._changed.wait_for(lambda: not self._inside, patience)
             if not free:
                 raise StoreBusy("a transaction of another thread takes too long, so SQLite is not opened again yet")
             self._own.depth = 1

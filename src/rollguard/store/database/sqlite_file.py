@@ -33,7 +33,7 @@ logger = logger_of(__name__)
 
 _HEADER = 32  # bytes at the beginning of a log
 _BLOCK = 512  # bytes in which the system counts what a file occupies
-_SPARE = 65_536  # bytes; the page that SQLite never writes, in a file of more than 1 GiB, is a hole of up to so many
+_LARGEST_PAGE, _GIB = 65_536, 2**30  # bytes
 _LOOKS, _BETWEEN_LOOKS = 4, 0.002  # at a file that seems to be cut off; seconds
 _TRIES = 3  # to open a file that is replaced at this moment
 _SETTLED = 2.0  # seconds; a process that uses a file sees within one that it was replaced
@@ -54,6 +54,11 @@ def switch_to_wal(connection: sqlite3.Connection, deadline: float) -> None:
             if "locked" not in str(error) or time.monotonic() >= deadline:
                 raise
         time.sleep(0.01)
+
+
+def _occupied(found: os.stat_result) -> int:
+    """Return how many bytes a file occupies, with the page that SQLite never writes in one of more than 1 GiB."""
+    return found.st_blocks * _BLOCK + (_LARGEST_PAGE if found.st_size > _GIB else 0)
 
 
 def size_by(connection: Any) -> int:
@@ -251,18 +256,19 @@ class SqliteFile:
         thread may have looked later and noted more; and while a system finds a place for what is written, a file may
         seem to occupy less for an instant. So it is looked at several times.
         """
-        for _look in range(_LOOKS):
+        for look in range(_LOOKS):
+            if look:
+                time.sleep(_BETWEEN_LOOKS)
+                with contextlib.suppress(OSError):
+                    found = os.stat(self._file)  # noqa: PTH116 - as above
             if not self._is_less(found):
-                self._extent = found.st_size, found.st_blocks * _BLOCK
+                self._extent = found.st_size, max(self._extent[1], found.st_blocks * _BLOCK)
                 return False
-            time.sleep(_BETWEEN_LOOKS)
-            with contextlib.suppress(OSError):
-                found = os.stat(self._file)  # noqa: PTH116 - as above
         return True
 
     def _is_less(self, found: os.stat_result) -> bool:
-        (size, held), holds = self._extent, found.st_blocks * _BLOCK + _SPARE
-        return found.st_size < size or (size <= held + _SPARE and holds < min(held, found.st_size))
+        (size, held), holds = self._extent, _occupied(found)
+        return found.st_size < size or (size <= held and holds < min(held, found.st_size))
 
     def _gone(self, what: str) -> StoreUnavailable:
         return StoreUnavailable(
@@ -270,11 +276,14 @@ class SqliteFile:
             "one with any command of rollguard"
         )
 
-    def refuse_ghost(self, opened: Stamp | None, log: Stamp | None, size: Callable[[], int]) -> None:
+    def refuse_ghost(
+        self, opened: Stamp | None, log: Stamp | None, size: Callable[[], int], *, committed: bool
+    ) -> None:
         """Raise `StoreUnavailable` unless a transaction is in what is at the path, and that is whole.
 
         Args:
-            size: returns how long the file is to be, by the connection. SQLite itself makes it shorter after a VACUUM.
+            size: returns how long the file is to be, by the connection.
+            committed: whether the transaction is.
         """
         if opened is None:
             return
@@ -286,13 +295,23 @@ class SqliteFile:
             if not self._is_cut_off(found):
                 return
             self.broken = self.shrunk = True  # so the next use looks through it
-            if found.st_size and size() < self._extent[0] and found.st_blocks * _BLOCK + _SPARE >= found.st_size:
+            if self._is_shortened(found, size, committed=committed):
                 return
         self.broken = True
         raise StoreUnavailable(
             f"{self.name} was removed, replaced or cut off during a transaction, so what it wrote may be lost; try "
             "again"
         )
+
+    def _is_shortened(self, found: os.stat_result, size: Callable[[], int], *, committed: bool) -> bool:
+        """Return whether it is SQLite itself that made the file shorter, as it does after a VACUUM."""
+        if not found.st_size or _occupied(found) < found.st_size:
+            return False
+        try:
+            needed = size()
+        except sqlite3.Error:  # it is damaged
+            return False
+        return needed < self._extent[0] and (not committed or needed <= found.st_size)
 
     def renew(self, close: Callable[[], None]) -> None:
         """Get ready to open what is at the path now. No thread uses a connection.
