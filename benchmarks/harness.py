@@ -127,7 +127,7 @@ def profile(action: Callable[[], object], lines: int = _PROFILE_LINES) -> str:
 def duration(value: float) -> str:
     """Seconds in the unit that reads best."""
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if value >= size:
+        if value >= 0.9995 * size:  # which three digits show as one of it
             return f"{value / size:.3g} {unit}"
     return f"{value / 1e-9:.3g} ns"
 

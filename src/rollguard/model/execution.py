@@ -146,7 +146,11 @@ def checked(executions: Sequence[Mapping[str, Any]]) -> Columns:
         # pydantic would take a list as the values of the fields, in their order
         given = [one if isinstance(one, Mapping) else None for one in executions]
     try:
-        return checked_exactly(columns_given(given))
+        columns = columns_given(given)
+        found = checked_exactly(tuple([] if isinstance(column, _Nothing) else column for column in columns))
+        return tuple(
+            column if isinstance(column, _Nothing) else one for column, one in zip(columns, found, strict=True)
+        )
     except (TypeError, KeyError, ValidationError):  # one is invalid, or has to be understood
         given = [_understood(one) if isinstance(one, Mapping) else one for one in given]
     try:
@@ -169,6 +173,10 @@ def columns_of(executions: Iterable[Execution]) -> Columns:
     return tuple(zip(*executions, strict=True))
 
 
+class _Nothing(list[None]):
+    """A column that none of the executions has: there is nothing to check."""
+
+
 def columns_given(executions: Sequence[Mapping[str, Any]]) -> Columns:
     """Return the values of executions given as mappings, field by field; None where one is left out.
 
@@ -178,7 +186,7 @@ def columns_given(executions: Sequence[Mapping[str, Any]]) -> Columns:
     names = set().union(*executions)
     if not names.issubset(FIELDS):
         raise TypeError
-    nothing = [None] * len(executions)
+    nothing = _Nothing([None] * len(executions))
     return tuple(
         [one[name] for one in executions]
         if name in _NEEDED
