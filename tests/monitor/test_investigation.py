@@ -17,7 +17,7 @@ from rollguard.model.rollback import Rollback
 from rollguard.rollback import investigation_of
 from rollguard.store import outbox
 from rollguard.store.schema import notifications
-from tests.conftest import NOW, Guard
+from tests.conftest import NOW, Guard, PostgresServer
 from tests.monitor.helpers import LATER, regressed
 
 
@@ -146,23 +146,21 @@ def test_what_is_found_is_added_to_no_event_that_is_being_sent(guard: Guard) -> 
     assert guard.store.outbox.take_due(due + timedelta(seconds=1)) == []
 
 
-def test_an_event_that_is_taken_while_details_are_added(store: ExecutionStore) -> None:
+def test_an_event_that_is_taken_while_details_are_added(postgres: PostgresServer) -> None:
     """PostgreSQL lets another process take it between the look and the change; it keeps its lease."""
-    if store.database.dialect == "sqlite":
-        pytest.skip("SQLite has one writer at a time")
-    store.outbox.add({"details": {"rollback_id": 7}}, LATER)
-    taken = []
+    taken: list[object] = []
+    with ExecutionStore(postgres.new_database()) as store:
+        store.outbox.add({"details": {"rollback_id": 7}}, LATER)
 
-    def take(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
-        if statement.startswith("UPDATE notifications SET event") and not taken:
-            taken.extend(store.outbox.take_due(LATER))
+        def take(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+            if statement.startswith("UPDATE notifications SET event") and not taken:
+                taken.extend(store.outbox.take_due(LATER))
 
-    sa.event.listen(store.database._engine, "before_cursor_execute", take)
-    with store.database.write() as connection:
-        outbox.add_details(connection, 7, {"investigation": {}})
-    sa.event.remove(store.database._engine, "before_cursor_execute", take)
-    assert len(taken) == 1
-    assert store.outbox.take_due(LATER + timedelta(seconds=1)) == []
+        sa.event.listen(store.database._engine, "before_cursor_execute", take)
+        with store.database.write() as connection:
+            outbox.add_details(connection, 7, {"investigation": {}})
+        assert len(taken) == 1
+        assert store.outbox.take_due(LATER + timedelta(seconds=1)) == []
 
 
 def events_of(guard: Guard) -> list[dict[str, Any]]:

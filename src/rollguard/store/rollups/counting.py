@@ -155,19 +155,15 @@ class Codes:
 
     def add(self, code: int, executions: int, successes: int, duration_ms: float) -> None:
         """Add a row by its code, which is its bucket with what else the statement says of it."""
-        if code < SCORES:  # the usual row: counted, without a score
-            counted = self.kinds[0]
-            counted[code] = counted.get(code, 0) + executions
-            self.successes += successes
-            self.duration_ms += duration_ms
-            return
-        score, rest = divmod(code + 1, _OF_SCORES)  # the first bucket is that without durations, -1
-        kind, bucket = rest // _OF_HANGS, rest % _OF_HANGS - 1
+        kind, bucket = 0, code
+        if code >= SCORES:  # not the usual row: counted, without a score
+            score, rest = divmod(code + 1, _OF_SCORES)  # the first bucket is that without durations, -1
+            kind, bucket = rest // _OF_HANGS, rest % _OF_HANGS - 1
+            if kind == 0:
+                place = score - 1 if score else bucket - SCORES
+                self.scores[place] = self.scores.get(place, 0) + executions
         if kind == 0:
-            self.successes += successes
-            self.duration_ms += duration_ms
-            place = score - 1 if score else bucket - SCORES
-            self.scores[place] = self.scores.get(place, 0) + executions
+            self.successes, self.duration_ms = self.successes + successes, self.duration_ms + duration_ms
         if bucket < SCORES:
             self.kinds[kind][bucket] = self.kinds[kind].get(bucket, 0) + executions
 
